@@ -1,0 +1,408 @@
+//! **A connection is a cursor over an append-only log.** This file is that sentence.
+//!
+//! A [`Cursor`] holds one position for each topic of a subscription. [`Cursor::next`] is the only way
+//! forward, for a live reader, one that resumes, a slow one and a long-poll alike:
+//!
+//! ```text
+//!            ┌────────────── read after the position ◄─────────────┐
+//!            │                                                     │
+//!   the tail's window has it │ the log has it │ a gap │ nothing: wait until the tail moves
+//!            └───────┬───────┴───────┬────────┴───┬───┘
+//!                    step: advance the position and return
+//! ```
+//!
+//! There is no hand-over from replay to live, hence none to get wrong, and no queue: what a slow
+//! reader has not taken is in the log. A cursor's memory is its positions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::select_all;
+use tokio::time::sleep;
+
+use crate::{
+    Event, Gap, Limit, Log, Mark, Page, Position, ReadError, Reason, Recent, Seek, Tail, Topic,
+    Wake,
+};
+
+pub(crate) mod wire;
+
+use wire::InvalidCursor;
+
+/// Positions in the logs of one or several topics.
+#[derive(Debug)]
+pub struct Cursor {
+    log: Arc<dyn Log>,
+    /// Sorted by topic, each topic once: the order of the wire form.
+    places: Vec<Place>,
+    topics_hash: u32,
+    /// The place to look at first, so that a busy topic does not starve the others.
+    turn: usize,
+}
+
+/// Where a cursor stands in one topic.
+#[derive(Debug)]
+struct Place {
+    topic: Topic,
+    position: Position,
+    tail: Arc<Tail>,
+    wake: Wake,
+    /// A gap found at the opening, to be told first.
+    gap: Option<Gap>,
+    ended: Ended,
+}
+
+/// Whether a cursor has passed the end of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// More may come.
+    No,
+    /// The end was reached and is yet to be told.
+    Untold,
+    /// The end was told, or the reader came with a cursor that was already there.
+    Told,
+}
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// With the next event.
+    Latest,
+    /// Somewhere in the history.
+    Seek(Seek),
+    /// After the cursor that the client brought: text from outside.
+    Resume(String),
+}
+
+/// What became of the beginning, the worst of all topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// No cursor was brought.
+    Live,
+    /// Everything after the cursor can be read.
+    Exact,
+    /// Some of it was trimmed.
+    Gap,
+    /// The log has lost what the reader had seen.
+    Rewound,
+    /// The topic began anew.
+    Reset,
+    /// The cursor was not understood.
+    Invalid,
+}
+
+/// A step forward in one topic.
+#[derive(Debug)]
+pub enum Step {
+    /// The next events, in order.
+    Events {
+        /// Which topic, as an index into [`Cursor::topics`].
+        topic: usize,
+        /// At least one, and at most the limit.
+        events: Vec<Event>,
+    },
+    /// Positions that cannot be read; the cursor stands behind them now.
+    Gap {
+        /// Which topic, as an index into [`Cursor::topics`].
+        topic: usize,
+        /// What is gone.
+        gap: Gap,
+    },
+    /// The topic's publisher has ended it, and everything before was delivered.
+    End {
+        /// Which topic, as an index into [`Cursor::topics`].
+        topic: usize,
+    },
+    /// All topics have ended.
+    Finished,
+}
+
+/// Pause after a failed read, doubled each time up to [`RETRY_MAX`]. The reader's connection stays.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// Longest pause between two tries to read.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+impl Cursor {
+    /// Opens a cursor on `topics` (repeated ones count once).
+    ///
+    /// # Errors
+    /// The log cannot be reached.
+    pub async fn open(
+        log: Arc<dyn Log>,
+        topics: Vec<Topic>,
+        origin: Origin,
+    ) -> Result<(Self, Outcome), ReadError> {
+        let mut topics = topics;
+        topics.sort();
+        topics.dedup();
+        let topics_hash = wire::hash(topics.iter());
+        let (starts, mut outcome) = Start::all(&origin, topics_hash, topics.len());
+        let mut places = Vec::with_capacity(topics.len());
+        for (topic, start) in topics.into_iter().zip(starts) {
+            let place = Place::open(&*log, topic, start).await?;
+            if let Some(gap) = place.gap {
+                outcome = outcome.max(Outcome::of(gap.reason));
+            }
+            places.push(place);
+        }
+        Ok((Self { log, places, topics_hash, turn: 0 }, outcome))
+    }
+
+    /// The topics, sorted.
+    pub fn topics(&self) -> impl ExactSizeIterator<Item = &Topic> {
+        self.places.iter().map(|place| &place.topic)
+    }
+
+    /// Whether it is a cursor of several topics.
+    #[must_use]
+    pub fn is_several(&self) -> bool {
+        self.places.len() > 1
+    }
+
+    /// Whether all topics have ended and the reader knows.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.places.iter().all(|place| place.ended == Ended::Told)
+    }
+
+    /// How many events the log had after this cursor when its node last heard of it.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.places.iter().map(|place| place.tail.head().n.saturating_sub(place.position.n)).sum()
+    }
+
+    /// The cursor as text, safe as the value of a header.
+    #[must_use]
+    pub fn wire(&self) -> String {
+        wire::encode(self.topics_hash, self.places.iter().map(|place| place.position))
+    }
+
+    /// The cursor as text, as it was when `topic` stood at `position`: for the events of a [`Step`],
+    /// which the cursor itself has passed already.
+    #[must_use]
+    pub fn wire_at(&self, topic: usize, position: Position) -> String {
+        let positions = self.places.iter().enumerate();
+        wire::encode(
+            self.topics_hash,
+            positions.map(|(i, place)| if i == topic { position } else { place.position }),
+        )
+    }
+
+    /// The next step; waits for it if need be. A log that does not answer is asked again, at a
+    /// growing pause, for as long as the caller waits.
+    ///
+    /// Cancel-safe: a position moves only in the moment in which its step is returned.
+    pub async fn next(&mut self, limit: Limit) -> Step {
+        let mut pause = RETRY_MIN;
+        loop {
+            match self.try_next(limit).await {
+                Ok(Some(step)) => return step,
+                Ok(None) => self.moved().await,
+                Err(ReadError::Unavailable(_)) => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    /// The next step if there is one now.
+    ///
+    /// # Errors
+    /// The log cannot be reached.
+    pub async fn try_next(&mut self, limit: Limit) -> Result<Option<Step>, ReadError> {
+        for offset in 0..self.places.len() {
+            let topic = (self.turn + offset) % self.places.len();
+            if let Some(step) = self.places[topic].step(&*self.log, topic, limit).await? {
+                self.turn = topic + 1;
+                return Ok(Some(step));
+            }
+        }
+        Ok(self.is_finished().then_some(Step::Finished))
+    }
+
+    /// Waits until the tail of any topic has moved since it was last read.
+    async fn moved(&mut self) {
+        match &mut self.places[..] {
+            [only] => only.moved().await,
+            several => {
+                let open = several.iter_mut().filter(|place| place.ended != Ended::Told);
+                select_all(open.map(|place| Box::pin(place.moved()))).await;
+            }
+        }
+    }
+}
+
+impl Place {
+    async fn open(log: &dyn Log, topic: Topic, start: Start) -> Result<Self, ReadError> {
+        // The tail first: what is appended from here on wakes this reader.
+        let tail = log.tail(&topic).await?;
+        let (position, gap, resumed) = match start {
+            Start::Latest => (tail.head(), None, false),
+            Start::Invalid => {
+                let head = tail.head();
+                let oldest = log.bounds(&topic).await?.and_then(|bounds| bounds.oldest);
+                let gap = Gap {
+                    reason: Reason::Invalid,
+                    missed: None,
+                    requested: None,
+                    oldest,
+                    newest: head,
+                    resume: head,
+                };
+                (head, Some(gap), false)
+            }
+            Start::Seek(seek) => {
+                let sought = log.seek(&topic, seek).await?;
+                (sought.position, sought.gap, false)
+            }
+            Start::After(position) => {
+                let gap = match tail.read(position, Limit::ONE, &mut Vec::new()) {
+                    Recent::Elsewhere => log.read(&topic, position, Limit::ONE).await?.gap,
+                    Recent::Events | Recent::AtHead => None,
+                };
+                (position, gap, gap.is_none())
+            }
+        };
+        let ended = match tail.ended() && position == tail.head() && gap.is_none() {
+            true if resumed => Ended::Told,
+            true => Ended::Untold,
+            false => Ended::No,
+        };
+        let wake = tail.wake();
+        Ok(Self { topic, position, tail, wake, gap, ended })
+    }
+
+    /// One turn of the loop for this topic.
+    async fn step(
+        &mut self,
+        log: &dyn Log,
+        topic: usize,
+        limit: Limit,
+    ) -> Result<Option<Step>, ReadError> {
+        match self.ended {
+            Ended::No => {}
+            Ended::Untold => {
+                self.ended = Ended::Told;
+                return Ok(Some(Step::End { topic }));
+            }
+            Ended::Told => return Ok(None),
+        }
+        if let Some(gap) = self.gap.take() {
+            return Ok(Some(self.skip(topic, gap)));
+        }
+        // Seen before the read: what moves the tail after this line ends the next wait at once.
+        self.wake.mark_unchanged();
+        let mut events = Vec::new();
+        if self.tail.read(self.position, limit, &mut events) == Recent::Elsewhere {
+            let Page { gap, events: read } = log.read(&self.topic, self.position, limit).await?;
+            if let Some(gap) = gap {
+                return Ok(Some(self.skip(topic, gap)));
+            }
+            events = read;
+            limit.truncate(&mut events);
+        }
+        Ok(self.advance(events).map(|events| match events.is_empty() {
+            true => {
+                self.ended = Ended::Told;
+                Step::End { topic }
+            }
+            false => Step::Events { topic, events },
+        }))
+    }
+
+    /// Moves behind the events; `None` if there are none, an empty list if only the end is left.
+    fn advance(&mut self, mut events: Vec<Event>) -> Option<Vec<Event>> {
+        let first = events.first()?;
+        assert_eq!(
+            first.position().n,
+            self.position.n + 1,
+            "a log skipped events of {}",
+            self.topic
+        );
+        if let Some(last) = events.last() {
+            self.position = last.position();
+            match last.mark() {
+                Mark::Open => {}
+                Mark::Last => self.ended = Ended::Untold,
+                Mark::End => {
+                    self.ended = Ended::Untold;
+                    events.pop();
+                }
+            }
+        }
+        Some(events)
+    }
+
+    fn skip(&mut self, topic: usize, gap: Gap) -> Step {
+        self.position = gap.resume;
+        if self.tail.ended() && self.position == self.tail.head() {
+            self.ended = Ended::Untold;
+        }
+        Step::Gap { topic, gap }
+    }
+
+    async fn moved(&mut self) {
+        // The sender lives in `self.tail`, so the only way for this to end is a change.
+        let _changed = self.wake.changed().await;
+    }
+}
+
+/// Where one topic of a subscription begins.
+#[derive(Debug, Clone, Copy)]
+enum Start {
+    Latest,
+    Seek(Seek),
+    After(Position),
+    Invalid,
+}
+
+impl Start {
+    fn all(origin: &Origin, topics_hash: u32, count: usize) -> (Vec<Self>, Outcome) {
+        match origin {
+            Origin::Latest => (vec![Self::Latest; count], Outcome::Live),
+            Origin::Seek(seek) => (vec![Self::Seek(*seek); count], Outcome::Live),
+            Origin::Resume(text) => match wire::decode(text, topics_hash, count) {
+                Ok(positions) => (positions.into_iter().map(Self::After).collect(), Outcome::Exact),
+                Err(InvalidCursor) => (vec![Self::Invalid; count], Outcome::Invalid),
+            },
+        }
+    }
+}
+
+impl Outcome {
+    /// The word for a metric or a message.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Exact => "exact",
+            Self::Gap => "gap",
+            Self::Rewound => "rewound",
+            Self::Reset => "reset",
+            Self::Invalid => "invalid",
+        }
+    }
+
+    const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::Trimmed => Self::Gap,
+            Reason::Rewound => Self::Rewound,
+            Reason::Reset => Self::Reset,
+            Reason::Invalid => Self::Invalid,
+        }
+    }
+}
+
+impl Reason {
+    /// The word for a metric or a message.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trimmed => "trimmed",
+            Self::Rewound => "rewound",
+            Self::Reset => "reset",
+            Self::Invalid => "invalid",
+        }
+    }
+}

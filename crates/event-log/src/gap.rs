@@ -1,0 +1,162 @@
+//! What a reader is told when it cannot have the events that follow its position.
+//!
+//! [`classify`] is the resume table: every [`Log`](crate::Log) decides by it, so a position means
+//! the same on all of them. It is a pure function of what the log said.
+
+use crate::Position;
+
+/// Positions that can no longer be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Why they cannot be read.
+    pub reason: Reason,
+    /// How many events the reader misses, where that can be known.
+    pub missed: Option<u64>,
+    /// The position the reader had; `None` if it could not be understood.
+    pub requested: Option<Position>,
+    /// The oldest event that can still be read, if there is one.
+    pub oldest: Option<Position>,
+    /// The topic's head.
+    pub newest: Position,
+    /// Where the reader goes on.
+    pub resume: Position,
+}
+
+/// Why positions cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The log has dropped them for length or age.
+    Trimmed,
+    /// The reader saw events that the log has lost since, as after a fail-over.
+    Rewound,
+    /// The topic was deleted, and its numbers began anew.
+    Reset,
+    /// The cursor could not be understood; the reader goes on live.
+    Invalid,
+}
+
+/// What a log says of a topic's numbering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generation {
+    /// The last position given out.
+    pub head: Position,
+    /// The first position given out since the store last began or changed its primary: what a reader
+    /// holds from before, with a number this high, is not this log's.
+    pub first: Position,
+}
+
+/// Decides whether a reader at `after` can go on without a gap.
+///
+/// `generation` is `None` if the log does not know the topic; `next` is the first event after the
+/// position `after` (by the order of positions), `oldest` the first one there is.
+#[must_use]
+pub fn classify(
+    after: Position,
+    generation: Option<Generation>,
+    oldest: Option<Position>,
+    next: Option<Position>,
+) -> Option<Gap> {
+    let Some(Generation { head, first }) = generation else {
+        return (after != Position::START).then_some(Gap {
+            reason: Reason::Reset,
+            missed: None,
+            requested: Some(after),
+            oldest: None,
+            newest: Position::START,
+            resume: Position::START,
+        });
+    };
+    let gap = |reason, missed, resume| {
+        Some(Gap { reason, missed, requested: Some(after), oldest, newest: head, resume })
+    };
+    if after.ms < first.ms && after.n >= first.n {
+        // Numbers that began again at 1 are another log under the old name.
+        let reason = if first.n == 1 { Reason::Reset } else { Reason::Rewound };
+        let resume = oldest.map_or(head, |o| o.max(first).before());
+        return gap(reason, None, resume);
+    }
+    match next {
+        None if after == head => None,
+        None if head < after => gap(Reason::Rewound, None, head),
+        None => gap(Reason::Trimmed, Some(head.n.saturating_sub(after.n)), head),
+        Some(next) if next.n <= after.n => gap(Reason::Rewound, None, next.before()),
+        Some(next) if next.n == after.n + 1 => None,
+        Some(next) => gap(Reason::Trimmed, Some(next.n - after.n - 1), next.before()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(ms: u64, n: u64) -> Position {
+        Position::new(ms, n)
+    }
+
+    fn outcome(
+        after: Position,
+        head: Position,
+        first: Position,
+        oldest: Option<Position>,
+        next: Option<Position>,
+    ) -> Option<(Reason, Option<u64>, Position)> {
+        classify(after, Some(Generation { head, first }), oldest, next)
+            .map(|gap| (gap.reason, gap.missed, gap.resume))
+    }
+
+    #[test]
+    fn a_topic_nobody_knows_is_a_reset_except_from_the_start() {
+        assert_eq!(classify(Position::START, None, None, None), None);
+        assert_eq!(classify(at(5, 1), None, None, None).map(|g| g.reason), Some(Reason::Reset));
+    }
+
+    #[test]
+    fn the_next_number_is_no_gap() {
+        assert_eq!(outcome(at(10, 4), at(20, 9), at(1, 1), Some(at(1, 1)), Some(at(11, 5))), None);
+        assert_eq!(outcome(at(20, 9), at(20, 9), at(1, 1), Some(at(1, 1)), None), None);
+        assert_eq!(
+            outcome(Position::START, at(20, 9), at(1, 1), Some(at(1, 1)), Some(at(1, 1))),
+            None
+        );
+    }
+
+    #[test]
+    fn what_was_trimmed_is_counted_exactly() {
+        assert_eq!(
+            outcome(at(10, 4), at(20, 9), at(1, 1), Some(at(18, 8)), Some(at(18, 8))),
+            Some((Reason::Trimmed, Some(3), at(18, 7)))
+        );
+        // All events expired, the head is still known.
+        assert_eq!(
+            outcome(at(10, 4), at(20, 9), at(1, 1), None, None),
+            Some((Reason::Trimmed, Some(5), at(20, 9)))
+        );
+    }
+
+    #[test]
+    fn a_position_from_before_a_lost_tail_is_rewound_to_the_new_generation() {
+        // The reader saw n = 6; the promoted replica went on from n = 4 with a later clock.
+        assert_eq!(
+            outcome(at(100, 6), at(10_200, 7), at(10_100, 4), Some(at(1, 1)), Some(at(10_100, 4))),
+            Some((Reason::Rewound, None, at(10_100, 3)))
+        );
+        // It stopped before the loss: nothing is missing.
+        assert_eq!(
+            outcome(at(90, 3), at(10_200, 7), at(10_100, 4), Some(at(1, 1)), Some(at(10_100, 4))),
+            None
+        );
+        // It is ahead of the log, which has not grown again.
+        assert_eq!(
+            outcome(at(100, 6), at(90, 3), at(1, 1), Some(at(1, 1)), None),
+            Some((Reason::Rewound, None, at(90, 3)))
+        );
+    }
+
+    #[test]
+    fn numbers_that_began_again_are_a_reset() {
+        assert_eq!(
+            outcome(at(100, 6), at(300, 8), at(200, 1), Some(at(200, 1)), Some(at(200, 1))),
+            Some((Reason::Reset, None, at(200, 0)))
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! The domain of Tailwater: a connection is a cursor over an append-only log.
+//!
+//! Every topic is a [`Log`] of [`Event`]s, numbered without holes. A subscriber is a [`Cursor`]: one
+//! [`Position`] for each of its topics. [`Cursor::next`] reads when there is something after the
+//! position and waits when there is not, so live tail, resume, slow reader and long-poll are one loop.
+//! Start with `cursor.rs`.
+//!
+//! Never does I/O, knows no Redis, no HTTP, no serde and no prometheus: what a log is stored in and
+//! how an event looks on the wire are for the crates that depend on this one.
+
+mod cursor;
+mod event;
+mod gap;
+mod log;
+mod memory;
+mod position;
+mod tail;
+mod topic;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+pub use cursor::wire::InvalidCursor;
+pub use cursor::{Cursor, Ended, Origin, Outcome, Step};
+pub use event::{BadEventType, Event, EventType, Mark, NewEvent, TraceParent};
+pub use gap::{Gap, Generation, Reason, classify};
+pub use log::{
+    Append, AppendError, BadKey, Bounds, Key, Limit, Log, Page, ReadError, Receipt, Seek, Sought,
+};
+pub use memory::{MemoryLog, Retention};
+pub use position::{BadPosition, Position};
+pub use tail::{Recent, Tail, Wake};
+pub use topic::{BadTopic, Topic};

@@ -1,0 +1,303 @@
+//! The embedded log: everything in this process, for one node and for tests.
+//!
+//! A topic's [`Tail`] with the whole history as its window is the log. Nothing outlives the process.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::{
+    Append, AppendError, Bounds, Event, Gap, Generation, Key, Limit, Log, Mark, Page, Position,
+    ReadError, Reason, Receipt, Recent, Seek, Sought, Tail, Topic, classify,
+};
+
+/// How long a log keeps things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Events kept in a topic.
+    pub events: usize,
+    /// The age at which an event is dropped.
+    pub age: Duration,
+    /// How long after its last event a topic's numbering is remembered.
+    pub topic: Duration,
+    /// How long an idempotency key is remembered.
+    pub key: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            events: 1000,
+            age: Duration::from_hours(24),
+            topic: Duration::from_hours(7 * 24),
+            key: Duration::from_mins(2),
+        }
+    }
+}
+
+/// A [`Log`] in memory.
+#[derive(Debug)]
+pub struct MemoryLog {
+    retention: Retention,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    topics: HashMap<Topic, Stored>,
+    keys: HashMap<(Topic, Key), Position>,
+    /// The keys in the order of their expiry.
+    expiries: VecDeque<(u64, (Topic, Key))>,
+    /// Appends until topics that nobody uses are looked for.
+    until_sweep: usize,
+}
+
+#[derive(Debug)]
+struct Stored {
+    /// The first position given out; `None` before it.
+    first: Option<Position>,
+    tail: Arc<Tail>,
+}
+
+/// Wall-clock milliseconds that follow tokio's clock, so that tests may pause it.
+#[derive(Debug)]
+struct Clock {
+    start_ms: u64,
+    start: Instant,
+}
+
+/// Keys remembered at a time; 2 minutes at 8,000 keyed events a second, about 200 MB.
+const KEYS_MAX: usize = 1_000_000;
+/// Appends between two looks for topics that can be forgotten: their cost spreads over as many.
+const SWEEP_EVERY: usize = 4096;
+
+impl MemoryLog {
+    /// An empty log.
+    #[must_use]
+    pub fn new(retention: Retention) -> Self {
+        Self { retention, clock: Clock::new(), state: Mutex::default() }
+    }
+
+    /// Drops all but the newest `keep` events of a topic, as age would.
+    pub fn trim(&self, topic: &Topic, keep: usize) {
+        if let Some(stored) = self.state().topics.get(topic) {
+            let mut excess = stored.tail.len().saturating_sub(keep);
+            stored.tail.trim_while(|_| {
+                let drop = excess > 0;
+                excess = excess.saturating_sub(1);
+                drop
+            });
+        }
+    }
+
+    /// Forgets everything, as a store that was wiped.
+    pub fn flush(&self) {
+        let mut state = self.state();
+        state.keys.clear();
+        state.expiries.clear();
+        for stored in state.topics.values_mut() {
+            stored.first = None;
+            stored.tail.reset(Position::START, false);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The topic's tail as it is now, without what has aged; `None` if the log does not know it.
+    fn known(&self, topic: &Topic) -> Option<(Generation, Arc<Tail>)> {
+        let mut state = self.state();
+        let stored = state.topics.get_mut(topic)?;
+        stored.age(self.clock.now(), &self.retention);
+        let generation = Generation { head: stored.tail.head(), first: stored.first? };
+        Some((generation, Arc::clone(&stored.tail)))
+    }
+}
+
+#[async_trait]
+impl Log for MemoryLog {
+    async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        state.forget(now, &self.retention, batch.len());
+        batch.into_iter().map(|append| state.append(append, now, &self.retention)).collect()
+    }
+
+    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        let Some((generation, tail)) = self.known(topic) else {
+            return Ok(Page { gap: classify(after, None, None, None), events: Vec::new() });
+        };
+        let mut events = Vec::new();
+        if tail.read(after, limit, &mut events) == Recent::Elsewhere {
+            let (oldest, next) = tail.inspect(|events| {
+                let mut positions = events.map(Event::position).peekable();
+                (positions.peek().copied(), positions.find(|p| *p > after))
+            });
+            if let Some(gap) = classify(after, Some(generation), oldest, next) {
+                return Ok(Page { gap: Some(gap), events });
+            }
+            if let Some(next) = next {
+                tail.inspect(|all| events.extend(all.skip_while(|e| e.position() < next).cloned()));
+                limit.truncate(&mut events);
+            }
+        }
+        Ok(Page { gap: None, events })
+    }
+
+    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
+        let Some((Generation { head, .. }, tail)) = self.known(topic) else {
+            return Ok(Sought { position: Position::START, gap: None });
+        };
+        let oldest = tail.oldest();
+        let first = tail.inspect(|events| match seek {
+            Seek::Earliest => oldest,
+            Seek::Last(0) => None,
+            Seek::Last(count) => {
+                let skip = usize::try_from(count - 1).unwrap_or(usize::MAX);
+                events.rev().nth(skip).map(Event::position).or(oldest)
+            }
+            Seek::Since(ms) => events.map(Event::position).find(|p| p.ms >= ms),
+        });
+        let position = first.map_or(head, Position::before);
+        let gap = Gap::since(seek, oldest, head, position);
+        Ok(Sought { position, gap })
+    }
+
+    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
+        Ok(self.known(topic).map(|(Generation { head, .. }, tail)| Bounds {
+            head,
+            oldest: tail.oldest(),
+            length: tail.len() as u64,
+            ended: tail.ended(),
+        }))
+    }
+
+    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+        Ok(Arc::clone(&self.state().stored(topic, &self.retention).tail))
+    }
+}
+
+impl State {
+    fn stored(&mut self, topic: &Topic, retention: &Retention) -> &mut Stored {
+        self.topics.entry(topic.clone()).or_insert_with(|| Stored {
+            first: None,
+            tail: Arc::new(Tail::new(
+                Position::START,
+                false,
+                Limit { events: retention.events, bytes: usize::MAX },
+            )),
+        })
+    }
+
+    fn append(
+        &mut self,
+        append: Append,
+        now: u64,
+        retention: &Retention,
+    ) -> Result<Receipt, AppendError> {
+        let Append { topic, event, key } = append;
+        let key = key.map(|key| (topic.clone(), key));
+        if let Some(position) = key.as_ref().and_then(|key| self.keys.get(key)) {
+            return Ok(Receipt { position: *position, duplicate: true });
+        }
+        if key.is_some() && self.keys.len() >= KEYS_MAX {
+            return Err(AppendError::Full(format!("{KEYS_MAX} idempotency keys are alive")));
+        }
+        let stored = self.stored(&topic, retention);
+        let head = stored.tail.head();
+        if stored.tail.ended() {
+            // Ending what is ended is what was asked for.
+            return match event.mark {
+                Mark::End => Ok(Receipt { position: head, duplicate: true }),
+                Mark::Open | Mark::Last => Err(AppendError::Ended { topic, last: head }),
+            };
+        }
+        let position = Position::new(now.max(head.ms), head.n + 1);
+        stored.first.get_or_insert(position);
+        stored.tail.extend([Event::new(topic, position, event)]);
+        stored.age(now, retention);
+        if let Some(key) = key {
+            let expiry = now.saturating_add(millis(retention.key));
+            self.expiries.push_back((expiry, key.clone()));
+            self.keys.insert(key, position);
+        }
+        Ok(Receipt { position, duplicate: false })
+    }
+
+    /// Drops keys that have expired and, now and then, topics that nobody reads or remembers.
+    fn forget(&mut self, now: u64, retention: &Retention, appends: usize) {
+        while self.expiries.front().is_some_and(|(expiry, _)| *expiry <= now) {
+            if let Some((_, key)) = self.expiries.pop_front() {
+                self.keys.remove(&key);
+            }
+        }
+        if let Some(left) = self.until_sweep.checked_sub(appends) {
+            self.until_sweep = left;
+            return;
+        }
+        self.until_sweep = SWEEP_EVERY;
+        self.topics.retain(|_, stored| {
+            stored.age(now, retention);
+            stored.first.is_some() || Arc::strong_count(&stored.tail) > 1
+        });
+    }
+}
+
+impl Stored {
+    /// Drops what is too old: events, and after the topic's time its numbering.
+    fn age(&mut self, now: u64, retention: &Retention) {
+        let oldest = now.saturating_sub(millis(retention.age));
+        self.tail.trim_while(|event| event.position().ms < oldest);
+        let idle = now.saturating_sub(self.tail.head().ms);
+        if self.first.is_some() && idle > millis(retention.topic) {
+            self.first = None;
+            self.tail.reset(Position::START, false);
+        }
+    }
+}
+
+impl Gap {
+    /// What a reader that begins at a time is told: events of that time may have been dropped.
+    #[must_use]
+    pub fn since(
+        seek: Seek,
+        oldest: Option<Position>,
+        head: Position,
+        resume: Position,
+    ) -> Option<Self> {
+        let Seek::Since(ms) = seek else { return None };
+        let maybe_gone = match oldest {
+            Some(oldest) => oldest.n > 1 && oldest.ms > ms,
+            None => head.ms >= ms,
+        };
+        maybe_gone.then_some(Self {
+            reason: Reason::Trimmed,
+            missed: None,
+            requested: None,
+            oldest,
+            newest: head,
+            resume,
+        })
+    }
+}
+
+impl Clock {
+    fn new() -> Self {
+        let since_epoch =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { start_ms: millis(since_epoch), start: Instant::now() }
+    }
+
+    fn now(&self) -> u64 {
+        self.start_ms + millis(self.start.elapsed())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,270 @@
+//! The live end of a topic: its recent events and the wake-up of those who wait for the next.
+//!
+//! A [`Tail`] belongs to one log on one node and is shared by all readers of the topic there. It is a
+//! window, not a queue: readers copy from it and nothing waits for them. One invariant carries
+//! everything: **the window is contiguous** from the position before its first event up to its head.
+//! A position that the window does not contain is a matter for [`Log::read`](crate::Log::read).
+
+use std::collections::VecDeque;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::watch;
+
+use crate::{Event, Limit, Mark, Position};
+
+/// Recent events of a topic, and its wake-up.
+#[derive(Debug)]
+pub struct Tail {
+    window: RwLock<Window>,
+    wake: watch::Sender<()>,
+}
+
+/// Wakes a reader when its tail has moved.
+pub type Wake = watch::Receiver<()>;
+
+#[derive(Debug)]
+struct Window {
+    /// The position before `events[0]`; the head if there are none.
+    before: Position,
+    events: VecDeque<Event>,
+    /// Sum of the weights of `events`.
+    bytes: usize,
+    capacity: Limit,
+    ended: bool,
+}
+
+/// What a tail has for a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recent {
+    /// Events follow, and were copied.
+    Events,
+    /// Nothing follows yet.
+    AtHead,
+    /// The window does not contain the position: read the log.
+    Elsewhere,
+}
+
+impl Tail {
+    /// A tail whose topic stands at `head`, with an empty window of at most `capacity`.
+    #[must_use]
+    pub fn new(head: Position, ended: bool, capacity: Limit) -> Self {
+        let window = Window { before: head, events: VecDeque::new(), bytes: 0, capacity, ended };
+        Self { window: RwLock::new(window), wake: watch::channel(()).0 }
+    }
+
+    /// The last position of which this node knows.
+    #[must_use]
+    pub fn head(&self) -> Position {
+        self.window().head()
+    }
+
+    /// Whether the event at the head ended the topic.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.window().ended
+    }
+
+    /// The oldest event in the window.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Position> {
+        self.window().events.front().map(Event::position)
+    }
+
+    /// How many events the window holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.window().events.len()
+    }
+
+    /// Whether the window holds no event.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A wake-up for one reader. Take it, mark it seen, read, then wait: nothing is missed between.
+    #[must_use]
+    pub fn wake(&self) -> Wake {
+        self.wake.subscribe()
+    }
+
+    /// How many wake-ups are out, which is how many readers the topic has on this node.
+    #[must_use]
+    pub fn readers(&self) -> usize {
+        self.wake.receiver_count()
+    }
+
+    /// Copies what follows `after` into `events`, at most `limit`.
+    pub fn read(&self, after: Position, limit: Limit, events: &mut Vec<Event>) -> Recent {
+        let window = self.window();
+        if after == window.head() {
+            return Recent::AtHead;
+        }
+        let Some(start) = window.index_after(after) else {
+            return Recent::Elsewhere;
+        };
+        let mut bytes = 0;
+        for event in window.events.range(start..).take(limit.events) {
+            bytes += event.weight();
+            if bytes > limit.bytes && !events.is_empty() {
+                break;
+            }
+            events.push(event.clone());
+        }
+        Recent::Events
+    }
+
+    /// Appends events, each the successor of the one before, and wakes the readers once.
+    ///
+    /// # Panics
+    /// If an event is not the head's successor: a tail never regresses and never skips.
+    pub fn extend(&self, events: impl IntoIterator<Item = Event>) {
+        let mut window = self.window_mut();
+        for event in events {
+            window.push(event);
+        }
+        drop(window);
+        self.wake.send_replace(());
+    }
+
+    /// Forgets the window and goes on from `head`; for a log whose numbering was found broken.
+    /// Readers are woken and, not being at the head, read the log, which tells them what they miss.
+    pub fn reset(&self, head: Position, ended: bool) {
+        let mut window = self.window_mut();
+        window.events.clear();
+        window.bytes = 0;
+        window.before = head;
+        window.ended = ended;
+        drop(window);
+        self.wake.send_replace(());
+    }
+
+    /// Wakes the readers although nothing was appended.
+    pub fn nudge(&self) {
+        self.wake.send_replace(());
+    }
+
+    /// Drops events from the front while `stale` says so.
+    pub fn trim_while(&self, mut stale: impl FnMut(&Event) -> bool) {
+        let mut window = self.window_mut();
+        while window.events.front().is_some_and(&mut stale) {
+            window.pop();
+        }
+    }
+
+    /// Calls `f` with the events of the window, oldest first.
+    pub fn inspect<T>(
+        &self,
+        f: impl FnOnce(&mut dyn DoubleEndedIterator<Item = &Event>) -> T,
+    ) -> T {
+        f(&mut self.window().events.iter())
+    }
+
+    fn window(&self) -> RwLockReadGuard<'_, Window> {
+        // A panic under the lock is a broken invariant; its victims are only this topic's readers.
+        self.window.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn window_mut(&self) -> RwLockWriteGuard<'_, Window> {
+        self.window.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Window {
+    fn head(&self) -> Position {
+        self.events.back().map_or(self.before, Event::position)
+    }
+
+    /// The index of the event that follows `after`, if `after` is in the window: the same number in
+    /// another generation has other milliseconds, and is not.
+    fn index_after(&self, after: Position) -> Option<usize> {
+        if after == self.before {
+            return Some(0);
+        }
+        let index = usize::try_from(after.n.checked_sub(self.before.n + 1)?).ok()?;
+        (self.events.get(index)?.position() == after).then_some(index + 1)
+    }
+
+    fn push(&mut self, event: Event) {
+        let head = self.head();
+        assert!(
+            event.position().n == head.n + 1 && event.position().ms >= head.ms,
+            "a tail at {head} was given {event:?}"
+        );
+        self.ended = event.mark() != Mark::Open;
+        self.bytes += event.weight();
+        self.events.push_back(event);
+        while self.events.len() > self.capacity.events
+            || (self.bytes > self.capacity.bytes && self.events.len() > 1)
+        {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(event) = self.events.pop_front() {
+            self.bytes -= event.weight();
+            self.before = event.position();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NewEvent, Topic};
+
+    const CAPACITY: Limit = Limit { events: 4, bytes: usize::MAX };
+    const ALL: Limit = Limit { events: 100, bytes: usize::MAX };
+
+    fn event(n: u64) -> Event {
+        Event::new(Topic::new("t").unwrap(), Position::new(1000 + n, n), NewEvent::default())
+    }
+
+    fn tail_of(n: u64) -> Tail {
+        let tail = Tail::new(Position::START, false, CAPACITY);
+        tail.extend((1..=n).map(event));
+        tail
+    }
+
+    fn read(tail: &Tail, after: Position) -> (Recent, Vec<u64>) {
+        let mut events = Vec::new();
+        let recent = tail.read(after, ALL, &mut events);
+        (recent, events.iter().map(|e| e.position().n).collect())
+    }
+
+    #[test]
+    fn every_position_in_the_window_is_served_from_it() {
+        let tail = tail_of(6);
+        assert_eq!(read(&tail, Position::new(1002, 2)), (Recent::Events, vec![3, 4, 5, 6]));
+        assert_eq!(read(&tail, Position::new(1005, 5)), (Recent::Events, vec![6]));
+        assert_eq!(read(&tail, Position::new(1006, 6)), (Recent::AtHead, vec![]));
+    }
+
+    #[test]
+    fn a_position_before_after_or_beside_the_window_is_the_logs_business() {
+        let tail = tail_of(6);
+        for (ms, n) in [(1001, 1), (0, 0), (1007, 7), (999, 4), (u64::MAX, u64::MAX)] {
+            assert_eq!(read(&tail, Position::new(ms, n)).0, Recent::Elsewhere, "{ms}-{n}");
+        }
+    }
+
+    #[test]
+    fn bytes_bound_the_window_and_a_read_but_one_event_always_fits() {
+        let tail = Tail::new(Position::START, false, Limit { events: 100, bytes: 1 });
+        tail.extend((1..=3).map(event));
+        assert_eq!(tail.len(), 1);
+        let mut events = Vec::new();
+        assert_eq!(
+            tail.read(Position::new(1002, 2), Limit { events: 9, bytes: 0 }, &mut events),
+            Recent::Events
+        );
+        assert_eq!(events.len(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "was given")]
+    fn a_hole_is_never_accepted() {
+        tail_of(2).extend([event(4)]);
+    }
+}

@@ -1,0 +1,111 @@
+//! The name of a log.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A topic's name: 1 to 200 bytes of `A-Z a-z 0-9 . _ ~ : / @ -`, cheap to clone.
+///
+/// The characters are those that mean the same in a query string, escaped or not.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic(Arc<str>);
+
+/// Why a text is no topic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadTopic {
+    /// The name is empty.
+    #[error("a topic's name must not be empty")]
+    Empty,
+    /// The name is longer than [`Topic::MAX_BYTES`].
+    #[error("a topic's name has {0} bytes; the limit is {max}", max = Topic::MAX_BYTES)]
+    TooLong(usize),
+    /// The name holds a character that no topic may have.
+    #[error("a topic's name must not contain {0:?}; allowed are A-Z a-z 0-9 . _ ~ : / @ -")]
+    BadChar(char),
+    /// The name is in the part of the namespace that Tailwater keeps for itself.
+    #[error("topic {0:?} begins with \"tailwater.\", which is reserved")]
+    Reserved(String),
+}
+
+impl Topic {
+    /// The longest name, in bytes.
+    pub const MAX_BYTES: usize = 200;
+    /// What the names of Tailwater's own topics begin with.
+    pub const RESERVED: &'static str = "tailwater.";
+
+    /// A topic that users may publish and subscribe to.
+    ///
+    /// # Errors
+    /// Empty, too long, a character outside the alphabet, or reserved.
+    pub fn new(name: &str) -> Result<Self, BadTopic> {
+        if name.starts_with(Self::RESERVED) {
+            return Err(BadTopic::Reserved(name.to_owned()));
+        }
+        Self::checked(name)
+    }
+
+    /// A topic of Tailwater's own: `tailwater.` and what is given.
+    ///
+    /// # Errors
+    /// As [`Topic::new`], reserved names apart.
+    pub fn reserved(rest: &str) -> Result<Self, BadTopic> {
+        Self::checked(&format!("{}{rest}", Self::RESERVED))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn checked(name: &str) -> Result<Self, BadTopic> {
+        if name.is_empty() {
+            return Err(BadTopic::Empty);
+        }
+        if name.len() > Self::MAX_BYTES {
+            return Err(BadTopic::TooLong(name.len()));
+        }
+        match name.chars().find(|c| !Self::allows(*c)) {
+            Some(c) => Err(BadTopic::BadChar(c)),
+            None => Ok(Self(name.into())),
+        }
+    }
+
+    fn allows(c: char) -> bool {
+        c.is_ascii_alphanumeric() || "._~:/@-".contains(c)
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_query_string_keeps_are_topics() {
+        for name in ["a", "orders/42", "user:7", "host.cpu-0", "~me@home_x"] {
+            assert_eq!(Topic::new(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn other_names_are_refused_with_the_reason() {
+        assert_eq!(Topic::new(""), Err(BadTopic::Empty));
+        assert_eq!(Topic::new(&"x".repeat(201)), Err(BadTopic::TooLong(201)));
+        for (name, c) in [("a b", ' '), ("a+b", '+'), ("caf\u{e9}", '\u{e9}'), ("a\n", '\n')] {
+            assert_eq!(Topic::new(name), Err(BadTopic::BadChar(c)));
+        }
+        assert_eq!(Topic::new("tailwater.x"), Err(BadTopic::Reserved("tailwater.x".into())));
+        assert!(Topic::reserved("probe/n1").is_ok());
+    }
+}
