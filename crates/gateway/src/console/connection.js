@@ -1,0 +1,144 @@
+// connection.js owns the EventSource: its states, its cursor, and its rebirth where the browser gives up.
+
+import { eventsUrl } from './subscription.js';
+
+const RETRY_MIN_MS = 1_000;
+const RETRY_MAX_MS = 10_000;
+
+/**
+ * A subscription kept alive. The observer hears:
+ * `state(state, detail)` with connecting | live | reconnecting | ended | refused,
+ * `event(event, id)`, `control(word, data, id)`, `cursor(id)`, `trouble(message | null)`.
+ */
+export class Connection {
+  #subscription;
+  #observer;
+  #source = null;
+  #timer = null;
+  #cursor = '';
+  #failures = 0; // since the gateway last said ready
+  #ended = new Set();
+  #closed = false;
+
+  constructor(subscription, observer) {
+    this.#subscription = subscription;
+    this.#observer = observer;
+    window.addEventListener('online', this.#retryNow);
+    this.#observer.state('connecting', '');
+    this.#open();
+  }
+
+  close() {
+    this.#closed = true;
+    this.#drop();
+    clearTimeout(this.#timer);
+    window.removeEventListener('online', this.#retryNow);
+  }
+
+  #open() {
+    this.#timer = null;
+    const source = new EventSource(eventsUrl(this.#subscription, this.#cursor));
+    this.#source = source;
+    source.onmessage = (message) => this.#onEvent(message);
+    source.onerror = () => this.#onError(source);
+    for (const word of ['ready', 'gap', 'end', 'reconnect', 'cursor']) {
+      source.addEventListener(`tailwater.${word}`, (message) => this.#onControl(word, message));
+    }
+  }
+
+  #drop() {
+    if (this.#source === null) return;
+    this.#source.onmessage = null;
+    this.#source.onerror = null;
+    this.#source.close();
+    this.#source = null;
+  }
+
+  #advance(message) {
+    if (message.lastEventId === '' || message.lastEventId === this.#cursor) return;
+    this.#cursor = message.lastEventId;
+    this.#observer.cursor(this.#cursor);
+  }
+
+  #onEvent(message) {
+    this.#advance(message);
+    const envelope = parse(message.data);
+    if (envelope !== null && typeof envelope.data === 'string') this.#observer.event(envelope, message.lastEventId);
+  }
+
+  #onControl(word, message) {
+    if (this.#closed) return;
+    this.#advance(message);
+    if (word === 'cursor') return;
+    const data = parse(message.data) ?? {};
+    this.#observer.control(word, data, message.lastEventId);
+    if (word === 'ready') this.#onReady();
+    if (word === 'reconnect') this.#observer.state('reconnecting', '');
+    if (word === 'end') this.#onEnd(data.topic);
+  }
+
+  #onReady() {
+    this.#failures = 0;
+    this.#observer.trouble(null);
+    this.#observer.state('live', '');
+  }
+
+  #onEnd(topic) {
+    this.#ended.add(topic);
+    if (this.#subscription.topics.every((name) => this.#ended.has(name))) this.#finish('ended');
+  }
+
+  #finish(state) {
+    this.close();
+    this.#observer.state(state, '');
+  }
+
+  // The browser retries by itself while CONNECTING; it never retries once CLOSED, so then we do.
+  async #onError(source) {
+    if (source !== this.#source) return;
+    this.#observer.state('reconnecting', '');
+    if (source.readyState !== EventSource.CLOSED) return;
+    this.#drop();
+    this.#failures += 1;
+    if (this.#failures === 1) {
+      const verdict = await this.#ask();
+      if (this.#closed) return;
+      this.#observer.trouble(verdict.message);
+      if (verdict.end) return this.#finish(verdict.end);
+    }
+    const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures);
+    const delay = RETRY_MIN_MS + Math.random() * (ceiling - RETRY_MIN_MS);
+    this.#observer.state('reconnecting', `trying again in ${Math.round(delay / 1000)} s`);
+    this.#timer = setTimeout(() => this.#open(), delay);
+  }
+
+  // An EventSource hides why it was refused; the same URL as a long-poll says it.
+  async #ask() {
+    try {
+      const url = `${eventsUrl(this.#subscription, this.#cursor)}&wait=0`;
+      const response = await fetch(url, { headers: { Accept: 'application/json' }, cache: 'no-store' });
+      if (response.status === 204) return { message: null, end: 'ended' };
+      const body = parse(await response.text());
+      if (response.ok) return { message: null, end: body?.ended === true ? 'ended' : null };
+      const message = body?.error?.message ?? `the gateway answered ${response.status}`;
+      const temporary = response.status >= 500 || response.status === 429 || response.status === 408;
+      return { message, end: temporary ? null : 'refused' };
+    } catch {
+      return { message: 'the gateway cannot be reached', end: null };
+    }
+  }
+
+  #retryNow = () => {
+    if (this.#timer === null) return;
+    clearTimeout(this.#timer);
+    this.#open();
+  };
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

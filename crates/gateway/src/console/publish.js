@@ -1,0 +1,45 @@
+// publish.js owns the publish form: one POST, and the receipt or the reason why there is none.
+
+import { byId } from './dom.js';
+
+/** Shows the form and makes it work; `topic` gives the topic to offer. */
+export function enablePublishing(topic) {
+  const form = byId('publish');
+  const [topicField, typeField, data] = [byId('publish-topic'), byId('publish-type'), byId('publish-data')];
+  const [send, result] = [byId('publish-send'), byId('publish-result')];
+  form.hidden = false;
+
+  data.addEventListener('keydown', (key) => {
+    if (key.key === 'Enter' && (key.ctrlKey || key.metaKey)) {
+      key.preventDefault();
+      form.requestSubmit();
+    }
+  });
+  form.addEventListener('submit', async (submit) => {
+    submit.preventDefault();
+    if (send.disabled) return;
+    send.disabled = true;
+    const outcome = await publish(topicField.value.trim() || topic(), typeField.value.trim(), data.value);
+    send.disabled = false;
+    result.dataset.outcome = outcome.ok ? 'stored' : 'refused';
+    result.textContent = outcome.text;
+    if (outcome.ok && document.activeElement === data) data.select(); // again, or type over it
+  });
+}
+
+async function publish(topic, type, body) {
+  const query = new URLSearchParams({ topic });
+  if (type) query.set('type', type);
+  try {
+    const response = await fetch(`/v1/events?${query}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'text/plain; charset=utf-8' },
+      body,
+    });
+    const answer = await response.json().catch(() => ({}));
+    if (!response.ok) return { ok: false, text: answer.error?.message ?? `refused with status ${response.status}` };
+    return { ok: true, text: `${answer.duplicate ? 'already stored' : 'stored'} in ${answer.topic} as ${answer.id}` };
+  } catch {
+    return { ok: false, text: 'not stored: the server cannot be reached' };
+  }
+}

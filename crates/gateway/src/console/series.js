@@ -1,0 +1,117 @@
+// series.js owns the numbers found in events: which series there are, which are shown, and their charts.
+
+import { el, setText, tint } from './dom.js';
+import { SeriesChart, number } from './chart.js';
+
+const SERIES_PER_TOPIC = 8;
+const SHOWN_PER_TOPIC = 3; // picked without asking
+const SHOWN_AT_FIRST = 6;
+const DATA_MAX = 16_384; // larger data is not searched for numbers
+
+/** The numeric series of all topics, with chips to pick from and one small chart for each that is picked. */
+export class SeriesPanel {
+  #chips;
+  #charts;
+  #hint;
+  #topics = new Map(); // topic -> Map(field -> series)
+
+  constructor({ chips, charts, hint }) {
+    this.#chips = chips;
+    this.#charts = charts;
+    this.#hint = hint;
+  }
+
+  clear() {
+    this.#topics.clear();
+    this.#chips.replaceChildren();
+    this.#charts.replaceChildren();
+    this.#hint.hidden = false;
+  }
+
+  add(event) {
+    const fields = numbersIn(event.data);
+    if (fields.length === 0) return;
+    const at = Date.parse(event.time) || Date.now();
+    if (!this.#topics.has(event.topic)) this.#topics.set(event.topic, new Map());
+    const known = this.#topics.get(event.topic);
+    for (const [field, value] of fields) {
+      if (!known.has(field)) {
+        if (known.size >= SERIES_PER_TOPIC) continue;
+        known.set(field, this.#create(event.topic, field, known.size));
+      }
+      known.get(field).chart.add(at, value);
+    }
+  }
+
+  draw({ all = false } = {}) {
+    for (const series of this.#all()) {
+      if (!series.figure.hidden && (all || series.chart.dirty)) drawSeries(series);
+    }
+  }
+
+  *#all() {
+    for (const fields of this.#topics.values()) yield* fields.values();
+  }
+
+  #create(topic, field, position) {
+    const shown = [...this.#all()].filter((series) => !series.figure.hidden).length;
+    const picked = position < SHOWN_PER_TOPIC && shown < SHOWN_AT_FIRST;
+
+    const canvas = el('canvas', { class: 'series-canvas', role: 'img' });
+    const [last, range] = [el('output', { class: 'series-last' }), el('span', { class: 'series-range' })];
+    const name = el('figcaption', { class: 'series-name', title: `${field} of ${topic}` },
+      el('span', { class: 'series-field' }, field), el('span', { class: 'series-topic' }, topic));
+    const figure = tint(el('figure', { class: 'series' }, name, last, canvas, range), topic);
+    figure.hidden = !picked;
+
+    const box = el('input', { type: 'checkbox' });
+    box.checked = picked;
+    const series = { topic, field, figure, canvas, last, range, chart: new SeriesChart(canvas) };
+    box.addEventListener('change', () => {
+      figure.hidden = !box.checked;
+      if (box.checked) drawSeries(series);
+    });
+
+    this.#hint.hidden = true;
+    this.#chips.append(tint(el('label', { class: 'pick', title: topic }, box, el('span', {}, field)), topic));
+    this.#charts.append(figure);
+    return series;
+  }
+}
+
+function drawSeries({ topic, field, canvas, last, range, chart }) {
+  const summary = chart.summary();
+  setText(last, number(summary.last));
+  setText(range, `${number(summary.min)} to ${number(summary.max)} · ${span(summary.span)}`);
+  canvas.setAttribute('aria-label', `${field} of ${topic}: last ${number(summary.last)}, `
+    + `from ${number(summary.min)} to ${number(summary.max)}`);
+  chart.draw();
+}
+
+function span(milliseconds) {
+  const seconds = Math.round(milliseconds / 1000);
+  return seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
+}
+
+/** `[field, value]` for a JSON number (field "value") or the numbers of a JSON object, one level deep. */
+export function numbersIn(data) {
+  if (data.length > DATA_MAX || !/^\s*[-\d{]/.test(data)) return [];
+  let json;
+  try {
+    json = JSON.parse(data);
+  } catch {
+    return [];
+  }
+  if (Number.isFinite(json)) return [['value', json]];
+  const found = [];
+  for (const [key, value] of Object.entries(json ?? {})) {
+    if (Number.isFinite(value)) found.push([key, value]);
+    else if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
+      for (const [inner, nested] of Object.entries(value)) {
+        if (Number.isFinite(nested)) found.push([`${key}.${inner}`, nested]);
+      }
+    }
+    if (found.length >= SERIES_PER_TOPIC) break;
+  }
+  return found;
+}
