@@ -1,0 +1,164 @@
+//! Families of metrics, registered once and exposed as Prometheus text.
+
+use std::marker::PhantomData;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, TextEncoder,
+};
+
+/// A registry whose families all begin with `tailwater_`. Cheap to clone; clones are one registry.
+#[derive(Debug, Clone)]
+pub struct Registry(prometheus::Registry);
+
+/// A label with a closed set of values: an enum. Never a topic, a client or anything from outside.
+pub trait Label: Copy + 'static {
+    /// The label's name.
+    const NAME: &'static str;
+    /// All values, in the order of [`Label::index`].
+    const ALL: &'static [Self];
+    /// The value's text.
+    fn as_str(self) -> &'static str;
+    /// The value's place in [`Label::ALL`].
+    fn index(self) -> usize;
+}
+
+/// One counter for each value of a label; all are exposed from the start, as zero.
+#[derive(Debug, Clone)]
+pub struct Counters<L> {
+    counters: Box<[IntCounter]>,
+    label: PhantomData<L>,
+}
+
+impl<L: Label> Counters<L> {
+    /// The counter of one value.
+    #[must_use]
+    pub fn of(&self, label: L) -> &IntCounter {
+        &self.counters[label.index()]
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Registry {
+    /// A registry that has the figures of this process (memory, CPU, file descriptors).
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = prometheus::Registry::new();
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        registry
+            .register(Box::new(process))
+            .expect("an empty registry takes the process collector");
+        Self(registry)
+    }
+
+    /// A counter.
+    #[must_use]
+    pub fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::with_opts(opts(name, help)))
+    }
+
+    /// A counter for each value of a label.
+    #[must_use]
+    pub fn counters<L: Label>(&self, name: &str, help: &str) -> Counters<L> {
+        let family = self.add(IntCounterVec::new(opts(name, help), &[L::NAME]));
+        let counters = L::ALL.iter().map(|l| family.with_label_values(&[l.as_str()])).collect();
+        Counters { counters, label: PhantomData }
+    }
+
+    /// A gauge.
+    #[must_use]
+    pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(IntGauge::with_opts(opts(name, help)))
+    }
+
+    /// A histogram.
+    #[must_use]
+    pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        let opts = HistogramOpts::new(full(name), help).buckets(buckets.to_vec());
+        self.add(Histogram::with_opts(opts))
+    }
+
+    /// A collector of the caller's own, read at each scrape.
+    ///
+    /// # Panics
+    /// If one of its families is registered already.
+    pub fn collector(&self, collector: impl Collector + 'static) {
+        self.0.register(Box::new(collector)).expect("every family is registered once");
+    }
+
+    /// Everything as Prometheus text, version 0.0.4.
+    #[must_use]
+    pub fn expose(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.0.gather()).expect("families are well formed")
+    }
+
+    fn add<C: Collector + Clone + 'static>(&self, family: prometheus::Result<C>) -> C {
+        let family = family.expect("names and labels are constants of the right form");
+        self.collector(family.clone());
+        family
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(full(name), help)
+}
+
+fn full(name: &str) -> String {
+    format!("tailwater_{name}")
+}
+
+/// Declares an enum that is a [`Label`](crate::Label): each variant with the text of its value.
+#[macro_export]
+macro_rules! label {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident as $label:literal {
+        $($(#[$vmeta:meta])* $variant:ident => $text:literal,)+
+    }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis enum $name { $($(#[$vmeta])* $variant,)+ }
+
+        impl $crate::Label for $name {
+            const NAME: &'static str = $label;
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    label! {
+        /// Why.
+        enum Why as "reason" {
+            /// One.
+            One => "one",
+            /// Two.
+            Two => "two",
+        }
+    }
+
+    #[test]
+    fn every_value_of_a_label_is_exposed_from_the_start() {
+        let registry = Registry::new();
+        let counters = registry.counters::<Why>("things_total", "Things.");
+        counters.of(Why::Two).inc();
+        let text = registry.expose();
+        assert!(text.contains("tailwater_things_total{reason=\"one\"} 0"), "{text}");
+        assert!(text.contains("tailwater_things_total{reason=\"two\"} 1"), "{text}");
+        assert!(text.contains("process_open_fds"), "{text}");
+    }
+}
