@@ -1,0 +1,29 @@
+//! Real programs as child processes that cannot outlive the test.
+//!
+//! Each program lives in a working directory with its log in it, listens on ports that it keeps
+//! over restarts, and is killed when its handle is dropped, also when the test panics or is
+//! killed itself. A handle that is dropped by a panic prints the tail of its log.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use loadtest::process::{AppendFsync, Haproxy, Redis, Tailwater};
+//! let redis = Redis::builder().append_fsync(AppendFsync::Everysec).start().await?;
+//! let ingest = Tailwater::ingest("target/debug/tailwater").redis(&redis).start().await?;
+//! let mut gateway = Tailwater::gateway("target/debug/tailwater").redis(&redis).start().await?;
+//! let haproxy = Haproxy::start(&[&gateway]).await?;
+//! gateway.kill_nine()?;
+//! gateway.restart().await?;
+//! # Ok(()) }
+//! ```
+
+mod child;
+mod haproxy;
+mod port;
+mod redis;
+mod spawner;
+mod tailwater;
+
+pub use haproxy::{Haproxy, ServerState};
+pub use port::Port;
+pub use redis::{AppendFsync, Redis, RedisBuilder};
+pub use tailwater::{Tailwater, TailwaterBuilder};

@@ -1,0 +1,171 @@
+//! A load balancer in front of the gateways, as a deployment would have one.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::child::{Child, Recipe, WorkDir};
+use super::port::Port;
+use super::tailwater::Tailwater;
+
+const READY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// One thread suffices for what one machine can generate, and leaves the cores to the gateways.
+///
+/// Timeouts are well above the heartbeat of 15 s; `timeout tunnel` would have no effect on SSE. A
+/// request that reached a dead server is repeated on another one, which is safe because only GET
+/// comes this way; anything else is excepted all the same.
+const CONFIG: &str = "\
+global
+    maxconn 16000
+    nbthread 1
+    stats socket ./admin.sock level admin
+
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 60s
+    timeout server 60s
+    timeout http-request 10s
+    timeout queue 10s
+    retries 3
+    option redispatch 1
+
+frontend subscribers
+    bind 127.0.0.1:{port} backlog 8192
+    http-request disable-l7-retry if !METH_GET
+    default_backend gateways
+
+backend gateways
+    balance leastconn
+    retry-on conn-failure empty-response
+    option httpchk GET /readyz
+    default-server check inter 250ms fall 1 rise 1
+";
+
+/// What the load balancer may be told about a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    /// Takes new connections, if its health check agrees.
+    Ready,
+    /// Keeps its connections and gets no new ones.
+    Drain,
+    /// Out of service.
+    Maintenance,
+}
+
+impl ServerState {
+    fn word(self) -> &'static str {
+        match self {
+            ServerState::Ready => "ready",
+            ServerState::Drain => "drain",
+            ServerState::Maintenance => "maint",
+        }
+    }
+}
+
+/// A running HAProxy, killed when dropped.
+#[derive(Debug)]
+pub struct Haproxy {
+    child: Child,
+    port: Port,
+}
+
+impl Haproxy {
+    /// Starts one in front of these gateways, which are known by their node names.
+    ///
+    /// # Errors
+    /// When it does not start; the message shows its log.
+    pub async fn start(gateways: &[&Tailwater]) -> Result<Haproxy> {
+        Haproxy::start_in(gateways, None).await
+    }
+
+    /// As [`Haproxy::start`], with a directory for its files that is kept.
+    ///
+    /// # Errors
+    /// As [`Haproxy::start`].
+    pub async fn start_in(gateways: &[&Tailwater], kept: Option<PathBuf>) -> Result<Haproxy> {
+        let port = Port::reserve()?;
+        let directory = WorkDir::new(kept)?;
+        let config = config(&port, gateways);
+        std::fs::write(directory.path().join("haproxy.cfg"), config)?;
+        let recipe = Recipe {
+            program: program(),
+            args: ["-db", "-f", "haproxy.cfg"].map(str::to_owned).to_vec(),
+            envs: Vec::new(),
+        };
+        let child = Child::start("haproxy", recipe, directory)?;
+        let mut haproxy = Haproxy { child, port };
+        haproxy.wait_ready().await?;
+        Ok(haproxy)
+    }
+
+    /// Where subscribers connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    /// Waits until it listens and believes every gateway to be up.
+    ///
+    /// # Errors
+    /// When it does not in time; the message shows its log.
+    pub async fn wait_ready(&mut self) -> Result<()> {
+        let socket = self.socket();
+        let all_up = async || {
+            let stats = runtime(&socket, "show stat -1 4 -1").await?;
+            let mut servers = stats.lines().filter(|line| line.starts_with("gateways,"));
+            Ok(servers.all(|line| line.contains(",UP,")))
+        };
+        self.child.wait_until(READY_DEADLINE, "ready", all_up).await
+    }
+
+    /// Tells it what to do with a gateway, by its node name.
+    ///
+    /// # Errors
+    /// When it refuses or does not answer.
+    pub async fn set_server(&self, node: &str, state: ServerState) -> Result<()> {
+        let command = format!("set server gateways/{node} state {}", state.word());
+        let answer = runtime(&self.socket(), &command).await?;
+        ensure!(answer.trim().is_empty(), "haproxy refused `{command}`: {answer}");
+        Ok(())
+    }
+
+    /// The last lines of its log.
+    pub fn log_tail(&self) -> String {
+        self.child.log_tail()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.child.directory().join("admin.sock")
+    }
+}
+
+/// Debian puts it where a user's PATH does not look.
+fn program() -> PathBuf {
+    let debian = PathBuf::from("/usr/sbin/haproxy");
+    if debian.exists() { debian } else { "haproxy".into() }
+}
+
+fn config(port: &Port, gateways: &[&Tailwater]) -> String {
+    let mut config = CONFIG.replace("{port}", &port.number().to_string());
+    for gateway in gateways {
+        let (node, addr, admin) = (gateway.node(), gateway.addr(), gateway.admin_addr());
+        writeln!(config, "    server {node} {addr} port {}", admin.port())
+            .expect("a String takes everything");
+    }
+    config
+}
+
+/// One command to the runtime socket, and its answer.
+async fn runtime(socket: &std::path::Path, command: &str) -> Result<String> {
+    let mut stream = UnixStream::connect(socket).await.context("no runtime socket")?;
+    stream.write_all(format!("{command}\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}

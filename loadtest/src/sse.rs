@@ -1,0 +1,19 @@
+//! An SSE client that trusts nothing: own socket, own HTTP/1.1, own parser.
+//!
+//! - [`Connection`] is one request and its stream, for tests that look at one response.
+//! - [`Client`] behaves as a browser's `EventSource`: it comes back with `Last-Event-ID`.
+//!
+//! Thousands fit into one process: an idle connection holds a socket, a parser with empty buffers
+//! and no read buffer (bytes are read into the stack of whoever polls). Absent: TLS, HTTP/2,
+//! redirects, compression.
+
+mod chunked;
+mod client;
+mod connection;
+mod head;
+mod parser;
+
+pub use chunked::BadChunk;
+pub use client::{Client, OnRefusal, Signal, Stats};
+pub use connection::{Connection, End};
+pub use parser::{Event, Parser};
