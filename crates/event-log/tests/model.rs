@@ -1,0 +1,1 @@
+//! Random interleavings of the embedded log agree with the model.
