@@ -2,9 +2,10 @@
 
 use std::marker::PhantomData;
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, TextEncoder,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, TextEncoder,
 };
 
 /// A registry whose families all begin with `tailwater_`. Cheap to clone; clones are one registry.
@@ -83,12 +84,28 @@ impl Registry {
         self.add(Histogram::with_opts(opts))
     }
 
-    /// A collector of the caller's own, read at each scrape.
-    ///
-    /// # Panics
-    /// If one of its families is registered already.
-    pub fn collector(&self, collector: impl Collector + 'static) {
-        self.0.register(Box::new(collector)).expect("every family is registered once");
+    /// A gauge that is asked for its value at each scrape.
+    pub fn gauge_fn(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
+        let gauge = Gauge::with_opts(opts(name, help)).expect("constants of the right form");
+        self.register(Asked { metric: gauge, read: Box::new(read), store: Gauge::set });
+    }
+
+    /// A counter that is asked for its value at each scrape, one of the values of a label if given.
+    pub fn counter_fn(
+        &self,
+        name: &str,
+        help: &str,
+        label: Option<(&str, &str)>,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        let opts = match label {
+            Some((label, value)) => opts(name, help).const_label(label, value),
+            None => opts(name, help),
+        };
+        let counter = IntCounter::with_opts(opts).expect("constants of the right form");
+        let store =
+            |counter: &IntCounter, now: u64| counter.inc_by(now.saturating_sub(counter.get()));
+        self.register(Asked { metric: counter, read: Box::new(read), store });
     }
 
     /// Everything as Prometheus text, version 0.0.4.
@@ -99,8 +116,30 @@ impl Registry {
 
     fn add<C: Collector + Clone + 'static>(&self, family: prometheus::Result<C>) -> C {
         let family = family.expect("names and labels are constants of the right form");
-        self.collector(family.clone());
+        self.register(family.clone());
         family
+    }
+
+    fn register(&self, collector: impl Collector + 'static) {
+        self.0.register(Box::new(collector)).expect("every family is registered once");
+    }
+}
+
+/// A metric whose value lives elsewhere.
+struct Asked<M, T> {
+    metric: M,
+    read: Box<dyn Fn() -> T + Send + Sync>,
+    store: fn(&M, T),
+}
+
+impl<M: Collector, T> Collector for Asked<M, T> {
+    fn desc(&self) -> Vec<&Desc> {
+        self.metric.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        (self.store)(&self.metric, (self.read)());
+        self.metric.collect()
     }
 }
 

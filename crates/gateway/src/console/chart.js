@@ -170,7 +170,7 @@ export class SeriesChart {
       pen.fillRect(0, bottom, width, 1);
 
       pen.beginPath();
-      pen.moveTo(0, height);
+      pen.moveTo(x(this.#points[0].at), height);
       trace((point) => point.value);
       pen.lineTo(right, height);
       pen.closePath();
@@ -234,7 +234,7 @@ class Surface {
 export function number(value) {
   const size = Math.abs(value);
   if (size !== 0 && (size >= 1e9 || size < 1e-3)) return value.toExponential(2);
-  const digits = size >= 1000 ? 0 : size >= 10 ? 1 : 3;
+  const digits = size >= 10_000 ? 0 : size >= 1000 ? 1 : size >= 10 ? 2 : 3;
   return value.toLocaleString('en', { maximumFractionDigits: Number.isInteger(value) ? 0 : digits });
 }
 

@@ -5,7 +5,7 @@ import { Connection } from './connection.js';
 import { RateChart, number } from './chart.js';
 import { SeriesPanel } from './series.js';
 import { TOPICS_MAX, fromQuery, names, toQuery } from './subscription.js';
-import { Timeline, gapInWords, outcomeInWords } from './timeline.js';
+import { ROWS_MAX, Timeline, gapInWords, outcomeInWords } from './timeline.js';
 import { enablePublishing } from './publish.js';
 
 const REFRESH_MS = matchMedia('(prefers-reduced-motion: reduce)').matches ? 1000 : 250;
@@ -54,6 +54,7 @@ function subscribe(next, { remember = true } = {}) {
   if (remember && toQuery(next) !== location.pathname + location.search) history.pushState(null, '', toQuery(next));
   if (next === null) setState('idle', '');
   else connection = new Connection(next, observer);
+  showSubmit();
   showFacts();
   showList();
 }
@@ -102,6 +103,7 @@ function setState(state, detail) {
   }
   facts.state = state;
   byId('state').dataset.state = state === 'refused' ? 'ended' : state;
+  byId('state').classList.toggle('refused', state === 'refused');
   byId('state').title = detail;
   setText(byId('state-word'), detail ? `${STATE_WORDS[state]}, ${detail}` : STATE_WORDS[state]);
   document.title = subscription === null ? 'Tailwater' : `${subscription.topics.join(', ')} · ${STATE_WORDS[state]} · Tailwater`;
@@ -137,15 +139,15 @@ function fillForm(from) {
 }
 
 function readForm() {
-  takeTyped();
   const choice = document.querySelector('input[name="from"]:checked').value;
   const count = Math.max(1, Number.parseInt(byId('from-count').value, 10) || 20);
   const from = { last: `-${count}`, other: byId('from-other-text').textContent }[choice] ?? choice;
-  return { topics: [...draft], from, types: names(byId('types').value) };
+  const topics = [...new Set([...draft, ...names(byId('topics').value)])].slice(0, TOPICS_MAX);
+  return { topics, from, types: names(byId('types').value) };
 }
 
 function takeTyped() {
-  draft = [...new Set([...draft, ...names(byId('topics').value)])].slice(0, TOPICS_MAX);
+  draft = readForm().topics;
   byId('topics').value = '';
   showChips();
 }
@@ -161,6 +163,14 @@ function showChips() {
     return tint(el('li', { class: 'chip' }, el('span', {}, topic), remove), topic);
   }));
   byId('topics').placeholder = draft.length === 0 ? 'orders, prices…' : 'add…';
+  showSubmit();
+}
+
+// The button says what it would do to the connection there is.
+function showSubmit() {
+  const same = connection !== null && toQuery(readForm()) === toQuery(subscription);
+  setText(byId('subscribe'), connection === null ? 'Subscribe' : same ? 'Restart' : 'Apply');
+  byId('subscribe').className = same ? 'tonal' : 'primary';
 }
 
 byId('subscription').addEventListener('submit', (submit) => {
@@ -177,6 +187,7 @@ byId('topics').addEventListener('keydown', (key) => {
   draft.pop();
   showChips();
 });
+byId('subscription').addEventListener('input', showSubmit);
 byId('from-count').addEventListener('focus', () => {
   document.querySelector('input[name="from"][value="last"]').checked = true;
 });
@@ -184,6 +195,7 @@ byId('disconnect').addEventListener('click', () => {
   connection?.close();
   connection = null;
   byId('disconnect').hidden = true;
+  showSubmit();
   setState('idle', '');
   byId('subscribe').focus();
 });
@@ -196,9 +208,10 @@ function showFacts() {
   const { events, readies, gaps, missed, lastId, liveSince } = facts;
   setText(byId('connected'), liveSince === null ? '–' : duration(Date.now() - liveSince));
   setText(byId('event-count'), events.toLocaleString('en'));
-  setText(byId('rate'), `${number(rateChart.rate())}/s`);
+  const rate = rateChart.rate();
+  setText(byId('rate'), `${number(rate < 10 ? rate : Math.round(rate))}/s`);
   setText(byId('reconnect-count'), Math.max(0, readies - 1).toLocaleString('en'));
-  setText(byId('gap-count'), missed > 0 ? `${gaps} (${missed.toLocaleString('en')} missed)` : String(gaps));
+  setText(byId('gap-count'), missed > 0 ? `${gaps} · ${missed.toLocaleString('en')} missed` : String(gaps));
   byId('gap-count').dataset.gaps = gaps;
   setText(byId('last-id'), lastId || '–');
   byId('last-id').title = lastId;
@@ -206,12 +219,14 @@ function showFacts() {
 
 function showList() {
   const rows = timeline.rows;
-  setText(byId('shown'), facts.events > rows ? `newest ${rows} rows of ${facts.events.toLocaleString('en')} events` : '');
-  byId('pause').setAttribute('aria-pressed', String(timeline.paused));
+  setText(byId('shown'), facts.events - timeline.waiting > rows ? `the newest ${rows} of ${facts.events.toLocaleString('en')}` : '');
+  byId('pause').dataset.paused = timeline.paused;
   setText(byId('pause'), timeline.paused ? 'Go on' : 'Pause');
   byId('waiting').hidden = !timeline.paused;
-  if (timeline.paused) setText(byId('waiting'), `Paused. ${timeline.waiting.toLocaleString('en')} events wait.`);
-  byId('quiet').hidden = subscription === null || facts.events > 0;
+  const waiting = timeline.waiting;
+  const bound = waiting > ROWS_MAX ? `, the newest ${ROWS_MAX} will be shown` : '';
+  setText(byId('waiting'), `Paused. ${waiting.toLocaleString('en')} ${waiting === 1 ? 'event waits' : 'events wait'}${bound}.`);
+  byId('quiet').hidden = facts.events > 0 || facts.state !== 'live';
 }
 
 function showRate() {
@@ -280,6 +295,7 @@ byId('last-id-copy').replaceWith(copyButton('Copy the last id', () => facts.last
 document.documentElement.addEventListener('themechange', redraw);
 window.addEventListener('resize', redraw);
 
+byId('shortcut-publish').hidden = !canPublish;
 setText(byId('served-by'), `${setting('version')} on ${setting('node')}`);
 showCommands();
 if (canPublish) enablePublishing(() => subscription?.topics[0] ?? 'demo');

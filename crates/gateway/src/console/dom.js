@@ -50,16 +50,19 @@ export function copyButton(label, text) {
 }
 
 // Hues that can be told apart, none of them near the red of a gap.
-const HUES = [205, 285, 150, 255, 330, 115, 230, 305, 175, 270];
+const HUES = [190, 285, 120, 320, 225, 155, 255, 90];
+const HUES_APART = 45; // degrees, while there are few topics
 const hues = new Map();
 
-/** The hue of a topic: from its name, moved on only when another topic of this page has it already. */
+/** The hue of a topic: from its name, moved on only when another topic of this page is too like it. */
 export function hueOf(topic) {
   if (!hues.has(topic)) {
-    const taken = new Set(hues.values());
-    let index = hash(topic) % HUES.length;
-    for (let step = 0; step < HUES.length && taken.has(HUES[index]); step += 1) index = (index + 1) % HUES.length;
-    hues.set(topic, HUES[index]);
+    const taken = [...hues.values()];
+    const start = hash(topic) % HUES.length;
+    const wanted = [...HUES.slice(start), ...HUES.slice(0, start)];
+    const far = (hue) => taken.every((other) => Math.abs(hue - other) >= HUES_APART);
+    const free = (hue) => !taken.includes(hue);
+    hues.set(topic, wanted.find(far) ?? wanted.find(free) ?? wanted[0]);
   }
   return hues.get(topic);
 }

@@ -23,7 +23,7 @@ export class SeriesPanel {
 
   clear() {
     this.#topics.clear();
-    this.#chips.replaceChildren();
+    this.#chips.querySelectorAll('.pick-group').forEach((group) => group.remove());
     this.#charts.replaceChildren();
     this.#hint.hidden = false;
   }
@@ -58,13 +58,13 @@ export class SeriesPanel {
     const picked = position < SHOWN_PER_TOPIC && shown < SHOWN_AT_FIRST;
 
     const canvas = el('canvas', { class: 'series-canvas', role: 'img' });
-    const [last, range] = [el('output', { class: 'series-last' }), el('span', { class: 'series-range' })];
+    const [last, range] = [el('strong', { class: 'series-last' }), el('span', { class: 'series-range' })];
     const name = el('figcaption', { class: 'series-name', title: `${field} of ${topic}` },
       el('span', { class: 'series-field' }, field), el('span', { class: 'series-topic' }, topic));
     const figure = tint(el('figure', { class: 'series' }, name, last, canvas, range), topic);
     figure.hidden = !picked;
 
-    const box = el('input', { type: 'checkbox' });
+    const box = el('input', { type: 'checkbox', 'aria-label': `${field} of ${topic}` });
     box.checked = picked;
     const series = { topic, field, figure, canvas, last, range, chart: new SeriesChart(canvas) };
     box.addEventListener('change', () => {
@@ -73,9 +73,19 @@ export class SeriesPanel {
     });
 
     this.#hint.hidden = true;
-    this.#chips.append(tint(el('label', { class: 'pick', title: topic }, box, el('span', {}, field)), topic));
+    this.#group(topic).append(tint(el('label', { class: 'pick' }, box, el('span', {}, field)), topic));
     this.#charts.append(figure);
     return series;
+  }
+
+  // The chips of one topic, under its name.
+  #group(topic) {
+    const lists = this.#chips.querySelectorAll('.pick-list');
+    const known = [...lists].find((list) => list.dataset.topic === topic);
+    if (known) return known;
+    const list = el('div', { class: 'pick-list', 'data-topic': topic });
+    this.#chips.append(el('div', { class: 'pick-group' }, el('span', { class: 'pick-topic', title: topic }, topic), list));
+    return list;
   }
 }
 

@@ -2,13 +2,14 @@
 
 import { copyButton, el, tint } from './dom.js';
 
-const ROWS_MAX = 500;
+export const ROWS_MAX = 500;
 const ROWS_CHARS_MAX = 8_000_000; // data held by the rows, in UTF-16 units
-const WAITING_MAX = 500;
+const WAITING_MAX = ROWS_MAX;
 const WAITING_CHARS_MAX = 8_000_000;
 const PREVIEW_CHARS = 400;
 const COLOURED_CHARS_MAX = 20_000; // beyond this, JSON is shown in one colour
 const FRESH_MAX = 4; // a larger batch appears without the highlight
+const REST_MS = 70; // between large batches: nobody reads faster, and painting is what costs
 
 const OUTCOMES = {
   live: 'new subscription',
@@ -52,7 +53,9 @@ export class Timeline {
   #waitingEvents = 0;
   #skipped = 0; // left out of `#waiting` since the last flush
   #rowChars = 0;
+  #restUntil = 0;
   #frame = null;
+  #gap = null; // the newest gap's row, which stays in sight at the foot of the list
   #entries = new WeakMap(); // row -> entry
   paused = false;
 
@@ -90,6 +93,7 @@ export class Timeline {
 
   clear() {
     this.#list.replaceChildren();
+    this.#gap = null;
     this.#rowChars = 0;
     this.#forget();
     this.#onChange();
@@ -118,19 +122,22 @@ export class Timeline {
   }
 
   #schedule() {
-    this.#frame ??= requestAnimationFrame(() => {
+    this.#frame ??= requestAnimationFrame((now) => {
       this.#frame = null;
-      if (!this.paused) this.#flush();
+      if (this.paused) return;
+      if (now < this.#restUntil) this.#schedule();
+      else this.#flush(now);
     });
   }
 
-  #flush() {
+  #flush(now) {
     if (this.#waiting.length === 0) return;
     const entries = this.#waiting.slice(-ROWS_MAX);
     const skipped = this.#skipped + this.#waiting.slice(0, -ROWS_MAX).filter((entry) => entry.event).length;
     this.#forget();
 
     const fresh = entries.length <= FRESH_MAX;
+    this.#restUntil = fresh ? 0 : now + REST_MS;
     const rows = document.createDocumentFragment();
     for (const entry of entries.toReversed()) {
       const row = entry.event ? eventRow(entry) : controlRow(entry);
@@ -140,6 +147,12 @@ export class Timeline {
       rows.append(row);
     }
     if (skipped > 0) rows.append(controlRow({ control: 'skipped', data: { skipped }, at: Date.now() }));
+    const gap = rows.querySelector('.gap');
+    if (gap !== null) {
+      this.#gap?.classList.remove('pinned');
+      gap.classList.add('pinned');
+      this.#gap = gap;
+    }
     this.#list.prepend(rows);
     this.#trim();
     this.#onChange();

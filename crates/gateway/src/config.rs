@@ -1,0 +1,36 @@
+//! What an operator can set.
+
+use std::time::Duration;
+
+/// The settings of a gateway, with the defaults of the command line.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This gateway's name, which clients see in `tailwater.ready`.
+    pub node: String,
+    /// Subscriptions at a time; one more is told to come back.
+    pub max_connections: usize,
+    /// Topics in one subscription.
+    pub max_topics: usize,
+    /// Silence after which a comment is sent, unless the request says otherwise.
+    pub heartbeat: Duration,
+    /// The least pause before a client reconnects; each is told one between this and twice this.
+    pub retry: Duration,
+    /// The age at which a connection is handed away, give or take a fifth.
+    pub max_age: Duration,
+    /// Whether the console offers to publish: whether ingest answers at the same address.
+    pub publish: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: "tailwater".to_owned(),
+            max_connections: 10_000,
+            max_topics: 64,
+            heartbeat: Duration::from_secs(15),
+            retry: Duration::from_secs(2),
+            max_age: Duration::from_mins(30),
+            publish: false,
+        }
+    }
+}

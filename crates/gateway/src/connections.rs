@@ -1,0 +1,150 @@
+//! The subscriptions that are open on this gateway: how many, and how they fare.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event_log::Topic;
+use metrics::IntGauge;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// All open subscriptions.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    max: usize,
+    gauge: IntGauge,
+    count: watch::Sender<usize>,
+}
+
+/// What is known of one subscription.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    id: u64,
+    topics: Box<[Topic]>,
+    opened: Instant,
+    /// Events that its cursor is behind the tail.
+    pub(crate) lag: AtomicU64,
+    /// Events delivered.
+    pub(crate) events: AtomicU64,
+    /// Bytes delivered.
+    pub(crate) bytes: AtomicU64,
+}
+
+/// A place among the open subscriptions, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    connections: Arc<Connections>,
+    pub(crate) connection: Arc<Connection>,
+}
+
+/// A subscription as an operator sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConnectionReport {
+    /// A number that is this connection's for the life of the gateway.
+    pub id: u64,
+    /// Its topics.
+    pub topics: Vec<String>,
+    /// Seconds since it was opened.
+    pub age_seconds: u64,
+    /// Events that it is behind the tail.
+    pub lag: u64,
+    /// Events delivered to it.
+    pub events: u64,
+    /// Bytes delivered to it.
+    pub bytes: u64,
+}
+
+/// A reader is slow that is this many events behind the tail.
+const SLOW_LAG: u64 = 100;
+
+impl Connections {
+    pub(crate) fn new(max: usize, gauge: IntGauge) -> Arc<Self> {
+        Arc::new(Self { open: Mutex::default(), max, gauge, count: watch::channel(0).0 })
+    }
+
+    /// Takes a subscription in; `None` if there are as many as there may be.
+    pub(crate) fn admit(self: &Arc<Self>, topics: &[Topic]) -> Option<Admission> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let mut open = self.open();
+        if open.len() >= self.max {
+            return None;
+        }
+        let connection = Arc::new(Connection {
+            id: NEXT.fetch_add(1, Relaxed),
+            topics: topics.into(),
+            opened: Instant::now(),
+            lag: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        });
+        open.insert(connection.id, Arc::clone(&connection));
+        self.counted(&open);
+        Some(Admission { connections: Arc::clone(self), connection })
+    }
+
+    /// The `count` that are the farthest behind.
+    pub(crate) fn laggards(&self, count: usize) -> Vec<ConnectionReport> {
+        let mut all: Vec<_> = self.open().values().cloned().collect();
+        all.sort_by_key(|c| (std::cmp::Reverse(c.lag.load(Relaxed)), c.id));
+        all.iter().take(count).map(|connection| connection.report()).collect()
+    }
+
+    /// How many are slow.
+    pub(crate) fn slow(&self) -> usize {
+        self.open().values().filter(|c| c.lag.load(Relaxed) >= SLOW_LAG).count()
+    }
+
+    /// How many topics have a subscription.
+    pub(crate) fn topics(&self) -> usize {
+        self.open().values().flat_map(|c| c.topics.iter()).collect::<HashSet<_>>().len()
+    }
+
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open().len()
+    }
+
+    /// Waits until none is open.
+    pub(crate) async fn all_closed(&self) {
+        // The sender is `self`, so waiting cannot fail.
+        let mut count = self.count.subscribe();
+        let _zero = count.wait_for(|count| *count == 0).await;
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counted(&self, open: &HashMap<u64, Arc<Connection>>) {
+        self.gauge.set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+        self.count.send_replace(open.len());
+    }
+}
+
+impl Connection {
+    pub(crate) fn age(&self) -> std::time::Duration {
+        self.opened.elapsed()
+    }
+
+    fn report(&self) -> ConnectionReport {
+        ConnectionReport {
+            id: self.id,
+            topics: self.topics.iter().map(ToString::to_string).collect(),
+            age_seconds: self.age().as_secs(),
+            lag: self.lag.load(Relaxed),
+            events: self.events.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut open = self.connections.open();
+        open.remove(&self.connection.id);
+        self.connections.counted(&open);
+    }
+}

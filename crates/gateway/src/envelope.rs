@@ -1,0 +1,37 @@
+//! An event as JSON: the elements of a long-poll's answer and the data of `envelope=json`.
+
+use event_log::{Event, EventType};
+use jiff::Timestamp;
+use serde::Serialize;
+
+const SLOT: usize = 2;
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    id: String,
+    topic: &'a str,
+    r#type: Option<&'a str>,
+    data: &'a str,
+    time: String,
+}
+
+/// The envelope, encoded once a node.
+pub(crate) fn of(event: &Event) -> &[u8] {
+    event.encoding(SLOT, |event| {
+        let position = event.position();
+        let envelope = Envelope {
+            id: position.to_string(),
+            topic: event.topic().as_str(),
+            r#type: event.kind().map(EventType::as_str),
+            data: event.data(),
+            time: rfc3339(position.ms),
+        };
+        serde_json::to_vec(&envelope).expect("strings always serialise").into()
+    })
+}
+
+/// Milliseconds since 1970 as RFC 3339 in UTC. A clock beyond the year 9999 stays there.
+fn rfc3339(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    format!("{:.3}", time.unwrap_or(Timestamp::MAX))
+}

@@ -1,0 +1,83 @@
+//! What a subscriber is refused for, and the HTTP status of it: the only place that chooses one.
+//!
+//! An `EventSource` that is answered anything but 200 is dead for ever, so only a developer's
+//! mistake is an error here; a browser that comes at a bad moment is answered a stream that tells it
+//! to come back (`reply.rs`).
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use event_log::{BadEventType, BadTopic};
+use serde_json::json;
+
+/// The request makes no sense.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(crate) enum BadRequest {
+    #[error("no topic: give at least one, as ?topic=NAME")]
+    NoTopic,
+    #[error(transparent)]
+    Topic(#[from] BadTopic),
+    #[error("{count} topics in one subscription; the limit is {max}")]
+    TooManyTopics { count: usize, max: usize },
+    #[error(transparent)]
+    EventType(#[from] BadEventType),
+    #[error("parameter {name} is {value:?}; it must be {allowed}")]
+    Value { name: &'static str, value: String, allowed: String },
+    #[error(
+        "unknown parameter {0:?}; known are topic, from, last_event_id, types, envelope, heartbeat, \
+         wait and limit"
+    )]
+    UnknownParameter(String),
+}
+
+/// A client that speaks JSON came at a bad moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("this gateway has as many connections as it may")]
+    Overload,
+    #[error("this gateway is about to stop")]
+    Drain,
+    #[error("the log cannot be reached")]
+    Unavailable,
+}
+
+/// Seconds after which a refused client may try again.
+const RETRY_AFTER: u8 = 2;
+
+impl BadRequest {
+    pub(crate) fn value(name: &'static str, value: &str, allowed: &str) -> Self {
+        Self::Value { name, value: value.to_owned(), allowed: allowed.to_owned() }
+    }
+
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::NoTopic => "missing_topic",
+            Self::Topic(_) => "bad_topic",
+            Self::TooManyTopics { .. } => "too_many_topics",
+            Self::EventType(_) => "bad_type",
+            Self::Value { .. } | Self::UnknownParameter(_) => "bad_parameter",
+        }
+    }
+}
+
+impl IntoResponse for BadRequest {
+    fn into_response(self) -> Response {
+        (StatusCode::BAD_REQUEST, body(self.code(), &self.to_string())).into_response()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, code) = match self {
+            Self::Overload => (StatusCode::TOO_MANY_REQUESTS, "overload"),
+            Self::Drain => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "log_unavailable"),
+        };
+        let retry_after = [(header::RETRY_AFTER, RETRY_AFTER.to_string())];
+        (status, retry_after, body(code, &self.to_string())).into_response()
+    }
+}
+
+fn body(code: &str, message: &str) -> Json<serde_json::Value> {
+    Json(json!({ "error": { "code": code, "message": message } }))
+}

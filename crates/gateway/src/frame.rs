@@ -1,0 +1,168 @@
+//! Events as bytes of an event stream.
+//!
+//! Each rule has a client behind it that breaks without it: LF only; the order `event`, `data`,
+//! `retry`, `id`, so that a truncated event cannot commit its id; an id on every event, because some
+//! clients forget theirs at one without; `retry` only inside an event that is dispatched.
+//! (WHATWG HTML, section 9.2.)
+
+use bytes::{BufMut, Bytes, BytesMut};
+use event_log::{Event, Position};
+
+use crate::envelope;
+
+/// A comment without a blank line after it: one with would be an empty message to some clients.
+pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
+
+/// The two shapes in which an event goes out; each is encoded once a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// The publisher's data, under its type.
+    Plain,
+    /// The JSON envelope, as a `message`, so that one listener sees every topic and type.
+    Envelope,
+}
+
+impl Shape {
+    const fn slot(self) -> usize {
+        match self {
+            Self::Plain => 0,
+            Self::Envelope => 1,
+        }
+    }
+
+    /// The event's frame with its own position as the id: a subscription to one topic.
+    pub(crate) fn frame(self, event: &Event) -> &Bytes {
+        event.encoding(self.slot(), |event| self.encode(event))
+    }
+
+    /// Writes the event's frame with another id: a subscription to several topics.
+    pub(crate) fn put_frame(self, out: &mut BytesMut, event: &Event, id: &str) {
+        let frame = self.frame(event);
+        out.put_slice(&frame[..frame.len() - id_line_len(event.position())]);
+        put_id(out, id);
+    }
+
+    fn encode(self, event: &Event) -> Bytes {
+        let id = event.position().to_string();
+        let mut out = BytesMut::with_capacity(event.data().len() + 64 + id.len());
+        match self {
+            Self::Plain => {
+                if let Some(kind) = event.kind() {
+                    put_line(&mut out, b"event: ", kind.as_str().as_bytes());
+                }
+                put_data(&mut out, event.data());
+            }
+            Self::Envelope => put_line(&mut out, b"data: ", envelope::of(event)),
+        }
+        put_id(&mut out, &id);
+        out.freeze()
+    }
+}
+
+/// Writes an event of Tailwater's own: JSON data, and an id unless the client brought none.
+pub(crate) fn put_control(
+    out: &mut BytesMut,
+    kind: &str,
+    json: &str,
+    retry_ms: Option<u64>,
+    id: Option<&str>,
+) {
+    put_line(out, b"event: ", kind.as_bytes());
+    put_line(out, b"data: ", json.as_bytes());
+    if let Some(retry_ms) = retry_ms {
+        put_line(out, b"retry: ", retry_ms.to_string().as_bytes());
+    }
+    match id {
+        Some(id) => put_id(out, id),
+        None => out.put_u8(b'\n'),
+    }
+}
+
+/// A line of data for each line of the payload, whatever ends its lines.
+fn put_data(out: &mut BytesMut, data: &str) {
+    let mut rest = data;
+    while let Some(end) = rest.find(['\r', '\n']) {
+        put_line(out, b"data: ", &rest.as_bytes()[..end]);
+        let crlf = rest[end..].starts_with("\r\n");
+        rest = &rest[end + 1 + usize::from(crlf)..];
+    }
+    put_line(out, b"data: ", rest.as_bytes());
+}
+
+fn put_id(out: &mut BytesMut, id: &str) {
+    put_line(out, b"id: ", id.as_bytes());
+    out.put_u8(b'\n');
+}
+
+fn id_line_len(position: Position) -> usize {
+    let digits = |number: u64| number.checked_ilog10().unwrap_or(0) as usize + 1;
+    "id: -\n\n".len() + digits(position.ms) + digits(position.n)
+}
+
+fn put_line(out: &mut BytesMut, field: &[u8], value: &[u8]) {
+    out.reserve(field.len() + value.len() + 1);
+    out.put_slice(field);
+    out.put_slice(value);
+    out.put_u8(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use event_log::{EventType, NewEvent, Topic};
+
+    fn event(kind: Option<&str>, data: &str) -> Event {
+        let new = NewEvent {
+            kind: kind.map(|kind| EventType::new(kind).unwrap()),
+            data: data.into(),
+            ..NewEvent::default()
+        };
+        Event::new(Topic::new("orders/1").unwrap(), Position::new(1_700_000_000_123, 42), new)
+    }
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn frames_on_the_wire() {
+        let cases = [
+            event(None, "hello"),
+            event(Some("price"), "{\"eur\":9}"),
+            event(None, ""),
+            event(None, "one\ntwo\rthree\r\nfour\n"),
+            event(None, "\r\n\r"),
+            event(None, " leading space and \u{1f980}"),
+        ];
+        let frames: String = cases.iter().map(|e| text(Shape::Plain.frame(e)).to_owned()).collect();
+        insta::assert_snapshot!(frames);
+    }
+
+    #[test]
+    fn an_envelope_is_a_message_whatever_the_type() {
+        insta::assert_snapshot!(text(Shape::Envelope.frame(&event(Some("price"), "a\nb"))), @r#"
+        data: {"id":"1700000000123-42","topic":"orders/1","type":"price","data":"a\nb","time":"2023-11-14T22:13:20.123Z"}
+        id: 1700000000123-42
+        "#);
+    }
+
+    #[test]
+    fn another_id_changes_only_the_id() {
+        for position in [Position::new(0, 1), Position::new(9, 10), Position::new(99_999, u64::MAX)]
+        {
+            let event = Event::new(Topic::new("t").unwrap(), position, NewEvent::default());
+            let mut out = BytesMut::new();
+            Shape::Plain.put_frame(&mut out, &event, "v1.abc");
+            assert_eq!(text(&out), "data: \nid: v1.abc\n\n", "{position}");
+        }
+    }
+
+    #[test]
+    fn a_frame_is_encoded_once() {
+        let event = event(None, "x");
+        assert_eq!(
+            Shape::Plain.frame(&event).as_ptr(),
+            Shape::Plain.frame(&event.clone()).as_ptr()
+        );
+    }
+}

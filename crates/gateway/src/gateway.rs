@@ -1,0 +1,129 @@
+//! A gateway: its log, its connections, and its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use event_log::Log;
+use metrics::Registry;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::config::Config;
+use crate::connections::{ConnectionReport, Connections};
+use crate::drain::Phase;
+use crate::metrics::Metrics;
+use crate::probe::{self, Probe};
+use crate::{console, handler};
+
+/// Serves subscribers from a log. Cheap to clone; clones are one gateway.
+#[derive(Debug, Clone)]
+pub struct Gateway(Arc<Shared>);
+
+/// What all connections of a gateway share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) metrics: Metrics,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) phase: watch::Sender<Phase>,
+    probe: Probe,
+}
+
+/// Why a gateway should not be given new connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// It is about to stop.
+    #[error("draining")]
+    Draining,
+    /// No probe has come back yet.
+    #[error("no event has come back through the log yet")]
+    Starting,
+    /// No probe has come back for too long.
+    #[error("no event has come back through the log for {} s", .0.as_secs())]
+    Stale(Duration),
+}
+
+impl Gateway {
+    /// A gateway on `log`, its metrics in `registry`.
+    #[must_use]
+    pub fn new(config: Config, log: Arc<dyn Log>, registry: &Registry) -> Self {
+        let metrics = Metrics::register(registry);
+        let connections = Connections::new(config.max_connections, metrics.connections.clone());
+        let phase = watch::channel(Phase::Serving).0;
+        let shared = Shared { config, log, metrics, connections, phase, probe: Probe::default() };
+        let gateway = Self(Arc::new(shared));
+        gateway.register_asked(registry);
+        gateway
+    }
+
+    /// `GET /v1/events` and the console.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        handler::router(Arc::clone(&self.0)).merge(console::router(&self.0.config))
+    }
+
+    /// Proves again and again that an event published here comes back; polled for as long as the
+    /// gateway is to be ready.
+    pub async fn run_probe(&self) {
+        self.0.probe.run(Arc::clone(&self.0.log), &self.0.config.node).await;
+    }
+
+    /// Whether it should be given new connections.
+    ///
+    /// # Errors
+    /// It is draining, or its log has not proved to deliver.
+    pub fn ready(&self) -> Result<(), NotReady> {
+        if *self.0.phase.borrow() != Phase::Serving {
+            return Err(NotReady::Draining);
+        }
+        match self.0.probe.age() {
+            None => Err(NotReady::Starting),
+            Some(age) if age > probe::STALE => Err(NotReady::Stale(age)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Gives all connections away: is unready at once, goes on serving for `delay`, then tells each
+    /// connection to come back elsewhere at a moment of its own within `window`. Returns when all are
+    /// gone, at the latest `grace` after the window, and says how many were left.
+    pub async fn drain(&self, delay: Duration, window: Duration, grace: Duration) -> usize {
+        self.0.metrics.draining.set(1);
+        self.0.phase.send_replace(Phase::Leaving);
+        tracing::info!(connections = self.0.connections.len(), "leaving the load balancer");
+        sleep(delay).await;
+        self.0.phase.send_replace(Phase::HandingAway { window });
+        tracing::info!(connections = self.0.connections.len(), "handing connections away");
+        let deadline = Instant::now() + window + grace;
+        let left = match timeout_at(deadline, self.0.connections.all_closed()).await {
+            Ok(()) => 0,
+            Err(_) => self.0.connections.len(),
+        };
+        tracing::info!(left, "handed connections away");
+        left
+    }
+
+    /// The `count` connections that are the farthest behind.
+    #[must_use]
+    pub fn laggards(&self, count: usize) -> Vec<ConnectionReport> {
+        self.0.connections.laggards(count)
+    }
+
+    fn register_asked(&self, registry: &Registry) {
+        let gauge = |name, help, read: fn(&Shared) -> f64| {
+            let shared = Arc::clone(&self.0);
+            registry.gauge_fn(name, help, move || read(&shared));
+        };
+        gauge("topics", "Topics that have a subscription here.", |g| g.connections.topics() as f64);
+        gauge("slow_readers", "Subscriptions 100 events or more behind.", |g| {
+            g.connections.slow() as f64
+        });
+        gauge("feed_probe_age_seconds", "Time since a probe came back through the log.", |g| {
+            g.probe.age().map_or(f64::INFINITY, |age| age.as_secs_f64())
+        });
+        gauge("tail_lag_seconds", "Time the last probe took from append to tail.", |g| {
+            g.probe.round_trip().map_or(f64::INFINITY, |time| time.as_secs_f64())
+        });
+    }
+}

@@ -1,0 +1,159 @@
+//! The gateway's metrics.
+
+use event_log::{Outcome, Reason};
+use metrics::{Counters, Histogram, IntCounter, IntGauge, Registry, buckets, label};
+
+label! {
+    /// How a client's cursor came.
+    pub(crate) enum Resume as "resume" {
+        /// There was none.
+        None => "none",
+        /// In the header `Last-Event-ID`.
+        Header => "header",
+        /// In the query.
+        Query => "query",
+    }
+}
+
+label! {
+    /// Why a connection closed.
+    pub(crate) enum Close as "reason" {
+        /// The client went away.
+        Client => "client",
+        /// All its topics were ended.
+        End => "end",
+        /// This gateway is to stop.
+        Drain => "drain",
+        /// It was old.
+        MaxAge => "max_age",
+        /// There were too many.
+        Overload => "overload",
+        /// The log could not be reached.
+        Unavailable => "unavailable",
+    }
+}
+
+label! {
+    /// Why a request was refused.
+    pub(crate) enum Reject as "reason" {
+        /// It makes no sense.
+        BadRequest => "bad_request",
+        /// There were too many connections.
+        Overload => "overload",
+        /// This gateway is to stop.
+        Drain => "drain",
+        /// The log could not be reached.
+        Unavailable => "unavailable",
+    }
+}
+
+label! {
+    /// What became of a client's cursor.
+    pub(crate) enum Resumed as "outcome" {
+        /// Nothing is missing.
+        Exact => "exact",
+        /// Some events were trimmed.
+        Gap => "gap",
+        /// The log has lost what the client had seen.
+        Rewound => "rewound",
+        /// The topic began anew.
+        Reset => "reset",
+        /// It was not understood.
+        Invalid => "invalid",
+    }
+}
+
+label! {
+    /// Why events could not be read.
+    pub(crate) enum GapKind as "kind" {
+        /// Dropped for length or age.
+        Trimmed => "trimmed",
+        /// Lost after they were seen.
+        Rewound => "rewound",
+        /// The topic began anew.
+        Reset => "reset",
+        /// The cursor was not understood.
+        Invalid => "invalid",
+    }
+}
+
+/// The families that the gateway counts in.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) connections: IntGauge,
+    pub(crate) opened: Counters<Resume>,
+    pub(crate) closed: Counters<Close>,
+    pub(crate) rejected: Counters<Reject>,
+    pub(crate) age_seconds: Histogram,
+    pub(crate) resumes: Counters<Resumed>,
+    pub(crate) replayed: IntCounter,
+    pub(crate) replay_seconds: Histogram,
+    pub(crate) delivered: IntCounter,
+    pub(crate) delivery_latency_seconds: Histogram,
+    pub(crate) gaps: Counters<GapKind>,
+    pub(crate) draining: IntGauge,
+    pub(crate) long_polls: IntCounter,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &Registry) -> Self {
+        Self {
+            connections: registry.gauge("connections", "Open subscriptions."),
+            opened: registry.counters(
+                "connections_opened_total",
+                "Subscriptions opened, by how the client's cursor came.",
+            ),
+            closed: registry.counters("connections_closed_total", "Subscriptions closed, by reason."),
+            rejected: registry.counters("connections_rejected_total", "Requests refused, by reason."),
+            age_seconds: registry.histogram(
+                "connection_age_seconds",
+                "Age of a subscription when it closed.",
+                buckets::AGE,
+            ),
+            resumes: registry.counters("resumes_total", "Cursors brought by clients, by outcome."),
+            replayed: registry.counter(
+                "replayed_events_total",
+                "Events delivered that were older than their connection.",
+            ),
+            replay_seconds: registry.histogram(
+                "replay_seconds",
+                "Time from a resume until its reader was at the tail.",
+                buckets::LATENCY,
+            ),
+            delivered: registry.counter("events_delivered_total", "Events written to subscribers."),
+            delivery_latency_seconds: registry.histogram(
+                "delivery_latency_seconds",
+                "Time from an append to the write to a subscriber, once a write, by its last event.",
+                buckets::LATENCY,
+            ),
+            gaps: registry.counters("gaps_total", "Gaps announced to subscribers, by kind."),
+            draining: registry.gauge("draining", "1 while this gateway gives its connections away."),
+            long_polls: registry.counter("long_polls_total", "Long-polls answered."),
+        }
+    }
+}
+
+impl Resumed {
+    /// The outcome of a cursor that was brought; `None` if none was.
+    pub(crate) const fn of(outcome: Outcome) -> Option<Self> {
+        Some(match outcome {
+            Outcome::Live => return None,
+            Outcome::Exact => Self::Exact,
+            Outcome::Gap => Self::Gap,
+            Outcome::Rewound => Self::Rewound,
+            Outcome::Reset => Self::Reset,
+            Outcome::Invalid => Self::Invalid,
+        })
+    }
+}
+
+impl From<Reason> for GapKind {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Trimmed => Self::Trimmed,
+            Reason::Rewound => Self::Rewound,
+            Reason::Reset => Self::Reset,
+            Reason::Invalid => Self::Invalid,
+        }
+    }
+}

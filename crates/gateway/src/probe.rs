@@ -1,0 +1,91 @@
+//! Readiness by proof: an event that this gateway publishes must come back through its own feed.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use event_log::{Append, Cursor, Limit, Log, NewEvent, Origin, Step, Topic};
+use tokio::time::{Instant, sleep, timeout};
+
+/// What the probes have found.
+#[derive(Debug, Default)]
+pub(crate) struct Probe {
+    last: Mutex<Option<Success>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Success {
+    at: Instant,
+    round_trip: Duration,
+}
+
+/// Between two probes.
+const EVERY: Duration = Duration::from_secs(2);
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The age of the last success at which a gateway is no longer ready: longer than a restart of the
+/// log takes, because a gateway without its log still keeps its clients connected.
+pub(crate) const STALE: Duration = Duration::from_secs(15);
+
+impl Probe {
+    /// Probes for as long as it is polled. Every loss of the path opens it anew.
+    pub(crate) async fn run(&self, log: std::sync::Arc<dyn Log>, node: &str) {
+        let topic = topic(node);
+        loop {
+            if let Ok(Ok((mut cursor, _))) = timeout(
+                PATIENCE,
+                Cursor::open(std::sync::Arc::clone(&log), vec![topic.clone()], Origin::Latest),
+            )
+            .await
+            {
+                while let Some(round_trip) = once(&*log, &topic, &mut cursor).await {
+                    let success = Success { at: Instant::now(), round_trip };
+                    *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(success);
+                    sleep(EVERY).await;
+                }
+            }
+            sleep(EVERY / 4).await;
+        }
+    }
+
+    /// Since when nothing has come back; `None` if nothing ever has.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.last().map(|success| success.at.elapsed())
+    }
+
+    /// How long the last one took.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.last().map(|success| success.round_trip)
+    }
+
+    fn last(&self) -> Option<Success> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Appends one event and waits for it; the time that took, or `None` if it did not arrive.
+async fn once(log: &dyn Log, topic: &Topic, cursor: &mut Cursor) -> Option<Duration> {
+    let start = Instant::now();
+    let append = Append { topic: topic.clone(), event: NewEvent::default(), key: None };
+    let arrival = async {
+        let receipt = log.append(vec![append]).await.pop()?.ok()?;
+        loop {
+            if let Step::Events { events, .. } =
+                cursor.next(Limit { events: 64, bytes: 65_536 }).await
+                && events.iter().any(|event| event.position() == receipt.position)
+            {
+                return Some(start.elapsed());
+            }
+        }
+    };
+    timeout(PATIENCE, arrival).await.ok().flatten()
+}
+
+/// The topic of a node's probes: the node's name, as far as a topic's name allows.
+fn topic(node: &str) -> Topic {
+    let name: String = node
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
+        .take(150)
+        .collect();
+    Topic::reserved(&format!("probe/{name}")).expect("the alphabet was kept to")
+}

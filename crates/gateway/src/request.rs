@@ -1,0 +1,262 @@
+//! What a subscriber asks for, parsed from its request.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use event_log::{EventType, Origin, Seek, Topic};
+use jiff::Timestamp;
+
+use crate::error::BadRequest;
+use crate::metrics::Resume;
+
+/// A request to subscribe.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Request {
+    /// At least one.
+    pub(crate) topics: Vec<Topic>,
+    /// Where to begin.
+    pub(crate) origin: Origin,
+    /// How the cursor came, if one did.
+    pub(crate) resume: Resume,
+    /// Which events, and in which form.
+    pub(crate) style: Style,
+    /// SSE or long-poll.
+    pub(crate) transport: Transport,
+}
+
+/// Which events a subscriber gets, and in which form.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Style {
+    /// Only events of these types; `None` is all.
+    pub(crate) types: Option<Box<[EventType]>>,
+    /// Whether `data` is the JSON envelope.
+    pub(crate) envelope: bool,
+}
+
+/// How events travel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Transport {
+    /// An event stream that stays open, with a comment after so much silence.
+    Sse { heartbeat: Option<Duration> },
+    /// One answer with what there is, or with the first that comes within the wait.
+    LongPoll { wait: Duration, limit: usize },
+}
+
+/// Seconds of silence between heartbeats that a request may ask for. Some clients give up after 5 s;
+/// below 3 s heartbeats would cost more than events.
+const HEARTBEAT_SECONDS: (u64, u64) = (3, 60);
+/// Seconds that a long-poll may wait: less than the idle time-outs of common load balancers.
+const WAIT_SECONDS: (u64, u64) = (0, 60);
+/// Events in the answer to a long-poll.
+const LIMIT_EVENTS: (u64, u64) = (1, 1000);
+/// Events in the answer to a long-poll that gives no limit.
+const LIMIT_DEFAULT: usize = 100;
+
+impl Request {
+    pub(crate) fn parse(
+        query: &str,
+        headers: &HeaderMap,
+        max_topics: usize,
+    ) -> Result<Self, BadRequest> {
+        let mut topics = Vec::new();
+        let mut cursor = last_event_id(headers);
+        let mut resume = if cursor.is_some() { Resume::Header } else { Resume::None };
+        let (mut from, mut heartbeat, mut wait, mut limit) =
+            (None, None, Duration::ZERO, LIMIT_DEFAULT);
+        let mut style = Style::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "topic" => topics.push(Topic::new(&value)?),
+                "last_event_id" | "lastEventId" => {
+                    // The header wins: some clients repeat a stale query on every reconnect.
+                    if cursor.is_none() && !value.is_empty() {
+                        cursor = Some(value.into_owned());
+                        resume = Resume::Query;
+                    }
+                }
+                "from" => from = Some(parse_from(&value)?),
+                "types" => style.types = Some(parse_types(&value)?),
+                "envelope" if value == "json" => style.envelope = true,
+                "envelope" => return Err(BadRequest::value("envelope", &value, "json")),
+                "heartbeat" => {
+                    let seconds = number("heartbeat", &value, HEARTBEAT_SECONDS, "seconds")?;
+                    heartbeat = Some(Duration::from_secs(seconds));
+                }
+                "wait" => {
+                    wait = Duration::from_secs(number("wait", &value, WAIT_SECONDS, "seconds")?)
+                }
+                "limit" => limit = number("limit", &value, LIMIT_EVENTS, "events")? as usize,
+                // Cache busters and the like.
+                other if other.starts_with('_') => {}
+                other => return Err(BadRequest::UnknownParameter(other.to_owned())),
+            }
+        }
+        topics.sort();
+        topics.dedup();
+        match topics.len() {
+            0 => return Err(BadRequest::NoTopic),
+            count if count > max_topics => {
+                return Err(BadRequest::TooManyTopics { count, max: max_topics });
+            }
+            _ => {}
+        }
+        let origin = match cursor {
+            Some(cursor) => Origin::Resume(cursor),
+            None => from.unwrap_or(Origin::Latest),
+        };
+        let transport = match wants_json(headers) {
+            true => Transport::LongPoll { wait, limit },
+            false => Transport::Sse { heartbeat },
+        };
+        Ok(Self { topics, origin, resume, style, transport })
+    }
+}
+
+impl Style {
+    /// Whether an event of this type is wanted. A filter wants no event without a type, except by
+    /// the name `message`, which is what such an event is called in a browser.
+    pub(crate) fn wants(&self, kind: Option<&EventType>) -> bool {
+        let name = kind.map_or("message", EventType::as_str);
+        self.types.as_ref().is_none_or(|types| types.iter().any(|t| t.as_str() == name))
+    }
+}
+
+/// Whether the client takes JSON and no event stream.
+pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
+    let accepts = |what: &str| {
+        headers.get_all(header::ACCEPT).iter().any(|value| {
+            value.to_str().is_ok_and(|value| {
+                value.split(',').any(|part| {
+                    let media_type = part.split(';').next().unwrap_or_default();
+                    media_type.trim().eq_ignore_ascii_case(what)
+                })
+            })
+        })
+    };
+    accepts("application/json") && !accepts("text/event-stream")
+}
+
+/// The cursor of the header, if there is one. Browsers send an id's bytes as they came, so they may
+/// be any: what is not UTF-8 becomes a cursor that cannot be understood.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("last-event-id")?.as_bytes();
+    (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned())
+}
+
+fn parse_from(value: &str) -> Result<Origin, BadRequest> {
+    let seek = match value {
+        "latest" => return Ok(Origin::Latest),
+        "earliest" => Seek::Earliest,
+        _ => {
+            let last = value.strip_prefix('-').and_then(|n| n.parse().ok()).map(Seek::Last);
+            let since = || {
+                let time: Timestamp = value.parse().ok()?;
+                Some(Seek::Since(u64::try_from(time.as_millisecond()).unwrap_or(0)))
+            };
+            last.or_else(since).ok_or_else(|| {
+                BadRequest::value(
+                    "from",
+                    value,
+                    "latest, earliest, -N or a time as 2026-01-31T12:00:00Z",
+                )
+            })?
+        }
+    };
+    Ok(Origin::Seek(seek))
+}
+
+fn parse_types(value: &str) -> Result<Box<[EventType]>, BadRequest> {
+    value.split(',').map(|name| Ok(EventType::new(name)?)).collect()
+}
+
+fn number(
+    name: &'static str,
+    value: &str,
+    (min, max): (u64, u64),
+    unit: &'static str,
+) -> Result<u64, BadRequest> {
+    match value.parse() {
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ => Err(BadRequest::value(name, value, &format!("{min} to {max} {unit}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn parse(query: &str, headers: &[(&'static str, &'static str)]) -> Result<Request, BadRequest> {
+        let headers = headers
+            .iter()
+            .map(|(k, v)| (k.parse().unwrap(), HeaderValue::from_static(v)))
+            .collect();
+        Request::parse(query, &headers, 3)
+    }
+
+    #[test]
+    fn the_first_cursor_that_is_not_empty_wins() {
+        let header = [("last-event-id", "5-1")];
+        let origin = |query, headers| parse(query, headers).unwrap().origin;
+        let resume = |text: &str| Origin::Resume(text.to_owned());
+        assert_eq!(origin("topic=t&last_event_id=6-2&from=earliest", &header), resume("5-1"));
+        assert_eq!(origin("topic=t&last_event_id=6-2", &[("last-event-id", "")]), resume("6-2"));
+        assert_eq!(origin("topic=t&lastEventId=7-3&from=earliest", &[]), resume("7-3"));
+        assert_eq!(origin("topic=t&lastEventId=&from=earliest", &[]), Origin::Seek(Seek::Earliest));
+        assert_eq!(origin("topic=t", &[]), Origin::Latest);
+    }
+
+    #[test]
+    fn from_is_a_word_a_count_or_a_time() {
+        let origin = |from: &str| parse(&format!("topic=t&from={from}"), &[]).unwrap().origin;
+        assert_eq!(origin("latest"), Origin::Latest);
+        assert_eq!(origin("-20"), Origin::Seek(Seek::Last(20)));
+        assert_eq!(origin("1970-01-01T00:00:01.5Z"), Origin::Seek(Seek::Since(1500)));
+        assert_eq!(origin("1970-01-01T01:00:01%2B01:00"), Origin::Seek(Seek::Since(1000)));
+        for bad in ["", "20", "--1", "yesterday"] {
+            assert!(parse(&format!("topic=t&from={bad}"), &[]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn json_is_for_those_who_take_no_event_stream() {
+        let transport = |accept| parse("topic=t&wait=9", &[("accept", accept)]).unwrap().transport;
+        let poll = Transport::LongPoll { wait: Duration::from_secs(9), limit: LIMIT_DEFAULT };
+        let sse = Transport::Sse { heartbeat: None };
+        assert_eq!(transport("application/json"), poll);
+        assert_eq!(transport("application/json;q=0.9, text/plain"), poll);
+        for accept in
+            ["text/event-stream", "*/*", "application/json, text/event-stream", "text/html"]
+        {
+            assert_eq!(transport(accept), sse, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_filter_calls_an_event_without_a_type_message() {
+        let style = parse("topic=t&types=a,message", &[]).unwrap().style;
+        assert!(style.wants(None) && style.wants(Some(&EventType::new("a").unwrap())));
+        assert!(!style.wants(Some(&EventType::new("b").unwrap())));
+    }
+
+    #[test]
+    fn what_a_developer_got_wrong_is_named() {
+        let message = |query: &str| parse(query, &[]).unwrap_err().to_string();
+        let messages = [
+            "",
+            "topic=",
+            "topic=a%20b",
+            "topic=tailwater.x",
+            "topic=a&topic=b&topic=c&topic=d",
+            "topic=t&heartbeat=1",
+            "topic=t&wait=61",
+            "topic=t&limit=0",
+            "topic=t&from=now",
+            "topic=t&types=a%20b",
+            "topic=t&envelope=xml",
+            "topic=t&topics=u",
+        ]
+        .map(|query| format!("{query}\n    {}\n", message(query)));
+        insta::assert_snapshot!(messages.concat());
+    }
+}
