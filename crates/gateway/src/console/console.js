@@ -187,10 +187,13 @@ byId('topics').addEventListener('keydown', (key) => {
   draft.pop();
   showChips();
 });
+for (const use of ['input', 'click']) {
+  byId('from-count').addEventListener(use, () => {
+    document.querySelector('input[name="from"][value="last"]').checked = true;
+    showSubmit();
+  });
+}
 byId('subscription').addEventListener('input', showSubmit);
-byId('from-count').addEventListener('focus', () => {
-  document.querySelector('input[name="from"][value="last"]').checked = true;
-});
 byId('disconnect').addEventListener('click', () => {
   connection?.close();
   connection = null;
@@ -200,7 +203,10 @@ byId('disconnect').addEventListener('click', () => {
   byId('subscribe').focus();
 });
 byId('subscribe-demo').addEventListener('click', () => subscribe({ topics: ['demo'], from: '-20', types: [] }));
-window.addEventListener('popstate', () => subscribe(fromQuery(location.search), { remember: false }));
+window.addEventListener('popstate', () => {
+  const next = fromQuery(location.search);
+  if (toQuery(next) !== toQuery(subscription)) subscribe(next, { remember: false }); // a mere fragment changes nothing
+});
 
 // --- What is shown ---
 
