@@ -84,6 +84,11 @@ impl Checker {
         self.clients[client.0].1.last()
     }
 
+    /// How many clients have a start.
+    pub fn started_clients(&self) -> usize {
+        self.clients.iter().filter(|(_, client)| client.last().is_some()).count()
+    }
+
     /// How many clients have not reached the last acknowledged event of their topic.
     pub fn unfinished(&self) -> usize {
         let is_behind = |(topic, client): &&(TopicId, Subscriber)| {

@@ -1,8 +1,28 @@
 //! Drives real Tailwater processes, breaks them, and proves that nobody noticed.
+//!
+//! For tests of one behaviour: [`process`] starts real programs that cannot outlive the test,
+//! [`sse`] subscribes, [`publisher`] publishes, [`control`] reads the gateway's own events.
+//!
+//! For proofs under load: [`cluster`] is a whole deployment, [`load`] publishes steadily,
+//! [`audience`] subscribes by the thousand, [`checker`] knows what was acknowledged and what
+//! arrived, [`report`] tells it; [`scenario`] puts them together.
+//!
+//! Depends on no other crate of the workspace: it sees what a client sees.
+
+pub mod audience;
 pub mod checker;
+pub mod cluster;
 pub mod control;
+pub mod histogram;
 pub mod http;
+pub mod load;
 pub mod payload;
 pub mod position;
 pub mod process;
+pub mod progress;
+pub mod publisher;
+pub mod random;
+pub mod report;
+pub mod scenario;
 pub mod sse;
+pub mod timeline;

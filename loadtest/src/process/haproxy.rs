@@ -15,16 +15,17 @@ use super::tailwater::Tailwater;
 
 const READY_DEADLINE: Duration = Duration::from_secs(10);
 
-/// One thread suffices for what one machine can generate, and leaves the cores to the gateways.
+/// `maxconn` takes two descriptors a connection, and 20,000 is what containers often grant. One
+/// thread suffices for what one machine can generate, and leaves the cores to the gateways.
 ///
 /// Timeouts are well above the heartbeat of 15 s; `timeout tunnel` would have no effect on SSE. A
 /// request that reached a dead server is repeated on another one, which is safe because only GET
 /// comes this way; anything else is excepted all the same.
 const CONFIG: &str = "\
 global
-    maxconn 16000
+    maxconn 9000
     nbthread 1
-    stats socket ./admin.sock level admin
+    stats socket unix@admin.sock level admin
 
 defaults
     mode http

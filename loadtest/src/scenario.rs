@@ -1,0 +1,29 @@
+//! The scenarios, a file each. Each takes its options and returns the report of its run.
+
+pub mod failover;
+
+use std::path::PathBuf;
+
+/// What every scenario may be told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Common {
+    /// The program under test [default: `tailwater` beside this program].
+    #[arg(long, value_name = "PATH")]
+    pub tailwater: Option<PathBuf>,
+
+    /// Where the report, the logs and Redis's data go [default: out/SCENARIO].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Repeats the random choices of an earlier run: which client reads which topic.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl Common {
+    /// Where this scenario's files go.
+    pub fn directory(&self, scenario: &str) -> PathBuf {
+        let default = || PathBuf::from("out").join(scenario);
+        self.out.clone().unwrap_or_else(default)
+    }
+}

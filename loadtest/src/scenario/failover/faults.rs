@@ -1,0 +1,109 @@
+//! What is broken, and when.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::sleep_until;
+
+use super::Run;
+use crate::cluster::Cluster;
+use crate::process::ServerState;
+use crate::timeline::MarkKind;
+
+/// Between two kills of a gateway. The first comes after half of it, so that kills stay clear of
+/// the third and two thirds of a run of a minute.
+const KILL_EVERY: Duration = Duration::from_secs(10);
+
+/// One thing that is done to the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    KillGateway(usize),
+    KillIngest,
+    StopGateway(usize),
+}
+
+/// The faults of a run in order of time.
+fn schedule(duration: Duration, gateways: usize) -> Vec<(Duration, Fault)> {
+    let mut schedule: Vec<(Duration, Fault)> = (0..)
+        .map(|turn: u32| (KILL_EVERY * turn + KILL_EVERY / 2, turn as usize % gateways))
+        .take_while(|(at, _)| *at < duration)
+        .map(|(at, gateway)| (at, Fault::KillGateway(gateway)))
+        .collect();
+    schedule.push((duration / 3, Fault::KillIngest));
+    let stop_at = duration * 2 / 3;
+    // Not the one that is killed next: it would have no time to show a clean stop.
+    let killed = schedule.iter().filter(|(at, _)| *at <= stop_at).count();
+    schedule.push((stop_at, Fault::StopGateway(killed % gateways)));
+    schedule.sort_by_key(|(at, _)| *at);
+    schedule
+}
+
+impl Run<'_> {
+    /// Plays the schedule. Returns what the processes did wrong.
+    pub(super) async fn break_things(&self, cluster: &mut Cluster) -> Result<Vec<String>> {
+        let mut broken = Vec::new();
+        let begin = self.began();
+        for (at, fault) in schedule(self.options.duration, self.options.gateways) {
+            sleep_until(begin + at).await;
+            match fault {
+                Fault::KillGateway(index) => self.kill_gateway(cluster, index).await?,
+                Fault::KillIngest => {
+                    self.mark(MarkKind::Fault, "kill -9 ingest");
+                    cluster.ingest.kill_nine()?;
+                    cluster.ingest.restart().await?;
+                }
+                Fault::StopGateway(index) => {
+                    broken.extend(self.stop_gateway(cluster, index).await?);
+                }
+            }
+        }
+        Ok(broken)
+    }
+
+    async fn kill_gateway(&self, cluster: &mut Cluster, index: usize) -> Result<()> {
+        let gateway = &mut cluster.gateways[index];
+        self.mark(MarkKind::Fault, &format!("kill -9 {}", gateway.node()));
+        gateway.kill_nine()?;
+        gateway.restart().await
+    }
+
+    /// Stops a gateway as an operator would, and brings it back.
+    async fn stop_gateway(&self, cluster: &mut Cluster, index: usize) -> Result<Option<String>> {
+        let gateway = &mut cluster.gateways[index];
+        let node = gateway.node().to_owned();
+        self.mark(MarkKind::Operation, &format!("stop {node}"));
+        cluster.haproxy.set_server(&node, ServerState::Drain).await?;
+        let broken = match gateway.terminate().await {
+            Ok(status) if status.success() => None,
+            Ok(status) => Some(format!("{node} was stopped and left with {status}")),
+            Err(error) => Some(format!("{error:#}")),
+        };
+        gateway.restart().await?;
+        cluster.haproxy.set_server(&node, ServerState::Ready).await?;
+        self.mark(MarkKind::Operation, &format!("{node} back"));
+        Ok(broken)
+    }
+
+    fn mark(&self, kind: MarkKind, label: &str) {
+        let mut timeline = self.timeline();
+        timeline.mark(kind, label);
+        self.progress.say(&format!("{:>7.1} s  {label}", timeline.seconds()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Fault, schedule};
+
+    #[test]
+    fn minute_has_six_kills_one_ingest_and_one_clean_stop() {
+        let schedule = schedule(Duration::from_secs(60), 3);
+        let seconds: Vec<u64> = schedule.iter().map(|(at, _)| at.as_secs()).collect();
+        assert_eq!(seconds, [5, 15, 20, 25, 35, 40, 45, 55]);
+        assert_eq!(schedule[2].1, Fault::KillIngest);
+        assert_eq!(schedule[5].1, Fault::StopGateway(2));
+        assert_eq!(schedule[6].1, Fault::KillGateway(1));
+    }
+}
