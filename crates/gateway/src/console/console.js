@@ -218,6 +218,7 @@ function showFacts() {
   setText(byId('rate'), `${number(rate < 10 ? rate : Math.round(rate))}/s`);
   setText(byId('reconnect-count'), Math.max(0, readies - 1).toLocaleString('en'));
   setText(byId('gap-count'), missed > 0 ? `${gaps} · ${missed.toLocaleString('en')} missed` : String(gaps));
+  byId('gap-count').title = byId('gap-count').textContent;
   byId('gap-count').dataset.gaps = gaps;
   setText(byId('last-id'), lastId || '–');
   byId('last-id').title = lastId;
