@@ -1,1 +1,45 @@
-//! Placeholder.
+//! The publishers' side: takes events over HTTP and appends them to a [`Log`](event_log::Log).
+//!
+//! `POST /v1/events` takes one event, a CloudEvent, a batch of them, or a body that streams events for
+//! as long as it likes. What is answered with an id is stored; what is not stored is answered with an
+//! error that says whether to try again. `GET /v1/topics/{topic}` says what there is of a topic.
+//!
+//! Where to look: `publish.rs` is the handler, `head.rs` what a request asks for, `appender.rs` the one
+//! way to the log, `stream.rs` the loop of the bodies that do not end, `error.rs` every status.
+//!
+//! Never touches Redis, the environment or the subscribers; keeps nothing between two requests.
+
+mod appender;
+mod body;
+mod cloudevents;
+mod config;
+mod error;
+mod event;
+mod head;
+mod json;
+mod media;
+mod publish;
+mod topics;
+mod trace;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use event_log::Log;
+
+pub use config::Config;
+
+use publish::Ingest;
+
+/// The routes of ingest: `POST` and `PUT /v1/events`, and `GET /v1/topics/{topic}`.
+///
+/// `PUT` is `POST`, since that is what `curl -T -` sends, the one way to make curl stream its standard
+/// input. No route answers `GET /v1/events`: that is the gateway's, whose router merges with this one.
+/// There is no fallback, for the same reason.
+pub fn router(config: Config, log: Arc<dyn Log>, registry: &metrics::Registry) -> Router {
+    Router::new()
+        .route("/v1/events", post(publish::publish).put(publish::publish))
+        .route("/v1/topics/{*topic}", get(topics::show))
+        .with_state(Arc::new(Ingest::new(config, log, registry)))
+}

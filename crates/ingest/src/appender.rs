@@ -1,0 +1,153 @@
+//! The one way from ingest to the log: bounded in time, and counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_log::{Append, AppendError, Log, Receipt, Topic};
+use metrics::{Counters, Histogram, IntGauge, Registry, buckets, label};
+use serde::Serialize;
+use tokio::time::{Instant, timeout};
+
+use crate::error::Error;
+
+/// Appends events and answers for each.
+#[derive(Debug)]
+pub(crate) struct Appender {
+    pub(crate) log: Arc<dyn Log>,
+    timeout: Duration,
+    published: Counters<Outcome>,
+    seconds: Histogram,
+    /// Bodies that stream events, now.
+    pub(crate) streams: IntGauge,
+}
+
+label! {
+    /// What became of an event that was sent to be published.
+    pub(crate) enum Outcome as "outcome" {
+        /// The log holds it.
+        Stored => "stored",
+        /// The log held it already, under the same key.
+        Duplicate => "duplicate",
+        /// The publisher must send something else, or less of it.
+        Refused => "refused",
+        /// The log did not take it; the publisher may try again.
+        Unavailable => "unavailable",
+    }
+}
+
+/// The log holds the event: the receipt as it stands in an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Ack {
+    topic: String,
+    id: String,
+    duplicate: bool,
+}
+
+/// What the publisher of an event is told.
+pub(crate) type Answer = Result<Ack, Error>;
+
+impl Appender {
+    pub(crate) fn new(log: Arc<dyn Log>, timeout: Duration, registry: &Registry) -> Self {
+        Self {
+            log,
+            timeout,
+            published: registry.counters(
+                "events_published_total",
+                "Events that were sent to be published, by what became of them.",
+            ),
+            seconds: registry.histogram(
+                "publish_seconds",
+                "Time the log took for an append of one or more events.",
+                buckets::LATENCY,
+            ),
+            streams: registry.gauge("publish_streams", "Request bodies that stream events, now."),
+        }
+    }
+
+    /// Appends the events that are well formed, in one batch, and answers for all, in their order.
+    ///
+    /// An answer is an acknowledgement only if the log said so. A log that takes too long may yet
+    /// store the events, as one that is unavailable.
+    pub(crate) async fn publish(&self, events: Vec<Result<Append, Error>>) -> Vec<Answer> {
+        let batch: Vec<_> = events.iter().flatten().cloned().collect();
+        let mut results = self.append(batch).await.into_iter();
+        let answers: Vec<_> = events
+            .into_iter()
+            .map(|event| {
+                let topic = event?.topic;
+                let result = results.next().expect("append answers for every event");
+                Ok(Ack::new(&topic, result?))
+            })
+            .collect();
+        for answer in &answers {
+            self.count(answer);
+        }
+        answers
+    }
+
+    /// Publishes a batch of any length, `at_once` events an append. After an error that asks to try
+    /// again nothing more is appended, so that no event overtakes the one that is sent again.
+    pub(crate) async fn publish_in_order(
+        &self,
+        events: Vec<Result<Append, Error>>,
+        at_once: usize,
+    ) -> Vec<Answer> {
+        let mut answers: Vec<Answer> = Vec::with_capacity(events.len());
+        let mut stopped = None;
+        let mut events = events.into_iter();
+        while events.len() > 0 {
+            let chunk = events.by_ref().take(at_once.max(1));
+            let chunk = chunk.map(|event| match &stopped {
+                None => event,
+                Some(error) => Err(event.err().unwrap_or_else(|| Error::not_tried(error))),
+            });
+            answers.extend(self.publish(chunk.collect()).await);
+            stopped = transient(&answers).cloned();
+        }
+        answers
+    }
+
+    /// Counts an event that was refused before it could be appended.
+    pub(crate) fn refused(&self, error: &Error) {
+        if let Some(outcome) = error.code().outcome() {
+            self.published.of(outcome).inc();
+        }
+    }
+
+    async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
+        let count = batch.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let start = Instant::now();
+        let results = match timeout(self.timeout, self.log.append(batch)).await {
+            Ok(results) => results,
+            Err(_) => {
+                let late = AppendError::Unavailable(format!("no answer in {:?}", self.timeout));
+                vec![Err(late); count]
+            }
+        };
+        self.seconds.observe(start.elapsed().as_secs_f64());
+        assert_eq!(results.len(), count, "a log answers for every event of a batch");
+        results
+    }
+
+    fn count(&self, answer: &Answer) {
+        match answer {
+            Ok(Ack { duplicate: false, .. }) => self.published.of(Outcome::Stored).inc(),
+            Ok(Ack { duplicate: true, .. }) => self.published.of(Outcome::Duplicate).inc(),
+            Err(error) => self.refused(error),
+        }
+    }
+}
+
+/// The first of the errors that ask to try again.
+pub(crate) fn transient(answers: &[Answer]) -> Option<&Error> {
+    answers.iter().filter_map(|answer| answer.as_ref().err()).find(|e| e.code().is_transient())
+}
+
+impl Ack {
+    fn new(topic: &Topic, Receipt { position, duplicate }: Receipt) -> Self {
+        Self { topic: topic.to_string(), id: position.to_string(), duplicate }
+    }
+}

@@ -1,0 +1,252 @@
+//! What a publisher is told when an event is not acknowledged. Chooses every HTTP status of ingest.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use event_log::{AppendError, BadEventType, BadKey, BadTopic, ReadError};
+use serde::Serialize;
+
+use crate::appender::Outcome;
+
+/// Why, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Neither the query nor the event names a topic.
+    MissingTopic,
+    /// The topic is none that can be published to.
+    BadTopic,
+    /// The event's type is none that can be published.
+    BadType,
+    /// The idempotency key is none.
+    BadKey,
+    /// The body, or this part of it, is not what its content type says.
+    BadBody,
+    /// The query has a parameter that is unknown, repeated, malformed or out of place.
+    BadParameter,
+    /// The log does not know the topic.
+    UnknownTopic,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// The topic is complete.
+    TopicEnded,
+    /// The event or the body has too many bytes.
+    TooLarge,
+    /// The body is encoded in a way that ingest cannot read.
+    UnsupportedMediaType,
+    /// Too many requests or streams at a time.
+    TooManyRequests,
+    /// The log does not answer.
+    LogUnavailable,
+    /// The log takes nothing more.
+    LogFull,
+    /// This node is about to stop.
+    Draining,
+}
+
+/// An event, or a whole request, that was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Error {
+    code: Code,
+    message: String,
+}
+
+/// The longest message, in bytes: it may quote what the publisher sent, which may be long.
+const MESSAGE_BYTES_MAX: usize = 400;
+
+impl Code {
+    /// The code on the wire.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingTopic => "missing_topic",
+            Self::BadTopic => "bad_topic",
+            Self::BadType => "bad_type",
+            Self::BadKey => "bad_key",
+            Self::BadBody => "bad_body",
+            Self::BadParameter => "bad_parameter",
+            Self::UnknownTopic => "unknown_topic",
+            Self::BodyTimeout => "body_timeout",
+            Self::TopicEnded => "topic_ended",
+            Self::TooLarge => "too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::TooManyRequests => "too_many_requests",
+            Self::LogUnavailable => "log_unavailable",
+            Self::LogFull => "log_full",
+            Self::Draining => "draining",
+        }
+    }
+
+    pub(crate) const fn status(self) -> StatusCode {
+        match self {
+            Self::MissingTopic
+            | Self::BadTopic
+            | Self::BadType
+            | Self::BadKey
+            | Self::BadBody
+            | Self::BadParameter => StatusCode::BAD_REQUEST,
+            Self::UnknownTopic => StatusCode::NOT_FOUND,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TopicEnded => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::LogUnavailable | Self::LogFull | Self::Draining => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// Whether the same request may succeed a little later. Such an error ends a stream of events, or
+    /// the events behind it would overtake the one that is to be sent again.
+    pub(crate) const fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::TooManyRequests | Self::LogUnavailable | Self::LogFull | Self::Draining
+        )
+    }
+
+    /// What became of the event, for the metrics; `None` if there was none.
+    pub(crate) const fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::LogUnavailable | Self::LogFull => Some(Outcome::Unavailable),
+            Self::UnknownTopic | Self::Draining => None,
+            _ => Some(Outcome::Refused),
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if message.len() > MESSAGE_BYTES_MAX {
+            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+            message.push('\u{2026}');
+        }
+        Self { code, message }
+    }
+
+    /// Data, or a body, over its limit. `bytes` is `None` if reading stopped at the limit.
+    pub(crate) fn too_large(what: &str, bytes: Option<usize>, max: usize) -> Self {
+        let message = match bytes {
+            Some(bytes) => format!("{what} has {bytes} bytes; the limit is {max}"),
+            None => format!("{what} has more bytes than the limit, which is {max}"),
+        };
+        Self::new(Code::TooLarge, message)
+    }
+
+    /// For an event behind one that is to be sent again.
+    pub(crate) fn not_tried(before: &Self) -> Self {
+        Self::new(before.code, "not tried, since an event before it was not taken; send both again")
+    }
+
+    pub(crate) const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// As it stands in an answer.
+    pub(crate) fn wire(&self) -> Wire<'_> {
+        Wire { code: self.code.as_str(), message: &self.message }
+    }
+
+    /// `Retry-After`, where trying again makes sense.
+    pub(crate) fn retry_after(&self) -> Option<HeaderValue> {
+        // A turn, not a random number: it spreads the publishers evenly over three seconds.
+        static TURN: AtomicU32 = AtomicU32::new(0);
+        self.code
+            .is_transient()
+            .then(|| HeaderValue::from(TURN.fetch_add(1, Ordering::Relaxed) % 3 + 1))
+    }
+}
+
+/// An error in an answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Wire<'a> {
+    code: &'static str,
+    message: &'a str,
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({ "error": self.wire() });
+        let mut response = (self.code.status(), Json(body)).into_response();
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+impl From<BadTopic> for Error {
+    fn from(bad: BadTopic) -> Self {
+        Self::new(Code::BadTopic, bad.to_string())
+    }
+}
+
+impl From<BadEventType> for Error {
+    fn from(bad: BadEventType) -> Self {
+        Self::new(Code::BadType, bad.to_string())
+    }
+}
+
+impl From<BadKey> for Error {
+    fn from(bad: BadKey) -> Self {
+        Self::new(Code::BadKey, bad.to_string())
+    }
+}
+
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Ended { .. } => Self::new(Code::TopicEnded, error.to_string()),
+            AppendError::Full(_) => Self::new(Code::LogFull, error.to_string()),
+            // The cause names the store's address: it is for our logs, not for the publisher.
+            AppendError::Unavailable(cause) => {
+                tracing::debug!(cause, "the log did not take an event");
+                Self::new(
+                    Code::LogUnavailable,
+                    "the log is unavailable; the event may have been stored, and a retry with the \
+                     same idempotency key is safe",
+                )
+            }
+        }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        let ReadError::Unavailable(cause) = error;
+        tracing::debug!(cause, "the log did not answer");
+        Self::new(Code::LogUnavailable, "the log is unavailable")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_between_two_characters() {
+        let error = Error::new(Code::BadTopic, "\u{e9}".repeat(1000));
+        assert_eq!(error.message.len(), MESSAGE_BYTES_MAX + '\u{2026}'.len_utf8());
+        let odd = Error::new(Code::BadTopic, format!("x{}", "\u{e9}".repeat(1000)));
+        assert!(odd.message.ends_with("\u{e9}\u{2026}"));
+    }
+
+    #[test]
+    fn only_transient_errors_ask_to_be_tried_again_within_three_seconds() {
+        let full = Error::new(Code::LogFull, "");
+        for _ in 0..9 {
+            let seconds = full.retry_after().unwrap();
+            assert!(["1", "2", "3"].contains(&seconds.to_str().unwrap()), "{seconds:?}");
+        }
+        assert_eq!(Error::new(Code::BadBody, "").retry_after(), None);
+    }
+
+    #[test]
+    fn the_address_of_the_store_is_not_told() {
+        let error = Error::from(AppendError::Unavailable("10.0.0.1:6379 refused".into()));
+        assert!(!error.message.contains("6379"), "{error}");
+    }
+}

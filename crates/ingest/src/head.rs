@@ -1,0 +1,195 @@
+//! What a request to publish asks for, before its body.
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use event_log::{EventType, Key, Topic, TraceParent};
+
+use crate::error::{Code, Error};
+use crate::media::Media;
+
+/// The query and the headers of a request to publish, checked against each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) media: Media,
+    /// Where to; for the forms that name no topic themselves there is always one.
+    pub(crate) topic: Option<Topic>,
+    /// The type of events that do not say theirs.
+    pub(crate) kind: Option<EventType>,
+    /// Whether the topic is complete afterwards.
+    pub(crate) end: bool,
+    pub(crate) key: Option<Key>,
+    pub(crate) trace: Option<TraceParent>,
+}
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+impl Head {
+    /// # Errors
+    /// Anything in the query or the headers that is unknown, malformed, or has no meaning for the
+    /// form of the body: ignoring it would promise what is not done.
+    pub(crate) fn parse(parts: &Parts) -> Result<Self, Error> {
+        let mut head = Self::query(parts.uri.query().unwrap_or_default())?;
+        head.media = Media::of(&parts.headers)?;
+        head.key = key(&parts.headers)?;
+        head.trace = trace(&parts.headers);
+        head.check()?;
+        Ok(head)
+    }
+
+    fn query(query: &str) -> Result<Self, Error> {
+        let (mut topic, mut kind, mut end) = (None, None, None);
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let slot = match &*name {
+                "topic" => &mut topic,
+                "type" => &mut kind,
+                "end" => &mut end,
+                _ => {
+                    return Err(bad_parameter(format!(
+                        "unknown parameter {name:?}; there are topic, type and end"
+                    )));
+                }
+            };
+            if slot.replace(value).is_some() {
+                return Err(bad_parameter(format!("parameter {name:?} is given twice")));
+            }
+        }
+        let end = match end.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => {
+                return Err(bad_parameter(format!("end is {other:?}; it must be true or false")));
+            }
+        };
+        Ok(Self {
+            media: Media::Data,
+            topic: topic.as_deref().map(Topic::new).transpose()?,
+            kind: kind.as_deref().map(EventType::new).transpose()?,
+            end,
+            key: None,
+            trace: None,
+        })
+    }
+
+    /// What the form of the body needs, and what it has no use for.
+    fn check(&self) -> Result<(), Error> {
+        match self.media {
+            Media::Data | Media::Sse => self.need_topic("publish to ?topic=NAME"),
+            Media::Lines if self.end => self.need_topic("end=true ends the topic of the query"),
+            Media::CloudEvent | Media::CloudEvents if self.kind.is_some() => {
+                Err(bad_parameter("type is given, but a CloudEvent carries its own"))
+            }
+            Media::CloudEvents if self.end => {
+                Err(bad_parameter("end is given, but a batch may have several topics"))
+            }
+            Media::Lines | Media::CloudEvent | Media::CloudEvents => Ok(()),
+        }?;
+        match self.media {
+            Media::Lines | Media::Sse | Media::CloudEvents if self.key.is_some() => Err(
+                Error::new(Code::BadKey, "an Idempotency-Key names one event; this body has many"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn need_topic(&self, how: &str) -> Result<(), Error> {
+        match self.topic {
+            Some(_) => Ok(()),
+            None => Err(Error::new(Code::MissingTopic, format!("no topic is given; {how}"))),
+        }
+    }
+}
+
+/// Whether the publisher holds its body back until it is asked for.
+pub(crate) fn awaits_continue(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::EXPECT)
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<Key>, Error> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else {
+        return Ok(None);
+    };
+    if keys.next().is_some() {
+        return Err(Error::new(Code::BadKey, "Idempotency-Key is given twice"));
+    }
+    // What is not ASCII is no key; a character that no key has keeps it from becoming one.
+    let key = key.to_str().unwrap_or("\u{fffd}");
+    Ok(Some(Key::new(key)?))
+}
+
+/// A malformed `traceparent` is as none: so W3C Trace Context wants it.
+fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)
+}
+
+fn bad_parameter(message: impl Into<String>) -> Error {
+    Error::new(Code::BadParameter, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn parse(query: &str, headers: &[(&str, &str)]) -> Result<Head, Error> {
+        let mut request = Request::builder().uri(format!("/v1/events?{query}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Head::parse(&request.body(()).unwrap().into_parts().0)
+    }
+
+    fn refusal(query: &str, headers: &[(&str, &str)]) -> String {
+        let error = parse(query, headers).unwrap_err();
+        format!("{}: {error}", error.code().as_str())
+    }
+
+    const LINES: (&str, &str) = ("content-type", "application/x-ndjson");
+    const CLOUD_EVENT: (&str, &str) = ("content-type", "application/cloudevents+json");
+    const CLOUD_EVENTS: (&str, &str) = ("content-type", "application/cloudevents-batch+json");
+    const KEY: (&str, &str) = ("idempotency-key", "k-1");
+
+    #[test]
+    fn a_query_is_read_with_its_escapes() {
+        let head = parse("topic=orders%2F42&type=order.paid&end=true", &[KEY]).unwrap();
+        assert_eq!(head.topic.unwrap().as_str(), "orders/42");
+        assert_eq!(head.kind.unwrap().as_str(), "order.paid");
+        assert_eq!(head.key.unwrap().as_str(), "k-1");
+        assert!(head.end);
+    }
+
+    #[test]
+    fn a_malformed_traceparent_is_as_none() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert!(parse("topic=t", &[("traceparent", good)]).unwrap().trace.is_some());
+        assert!(parse("topic=t", &[("traceparent", "x")]).unwrap().trace.is_none());
+    }
+
+    #[test]
+    fn every_refusal_names_its_cause() {
+        insta::assert_snapshot!(
+            [
+                refusal("", &[]),
+                refusal("topic=", &[]),
+                refusal("topic=a%20b", &[]),
+                refusal("topic=%FF", &[]),
+                refusal("topic=tailwater.probe", &[]),
+                refusal("topic=t&topic=u", &[]),
+                refusal("topic=t&colour=red", &[]),
+                refusal("topic=t&end=yes", &[]),
+                refusal("topic=t&type=", &[]),
+                refusal("topic=t&type=tailwater.gap", &[]),
+                refusal("topic=t", &[("idempotency-key", "")]),
+                refusal("topic=t", &[("idempotency-key", "a b")]),
+                refusal("topic=t", &[("idempotency-key", "caf\u{e9}")]),
+                refusal("topic=t", &[KEY, KEY]),
+                refusal("topic=t", &[KEY, LINES]),
+                refusal("end=true", &[LINES]),
+                refusal("type=x", &[CLOUD_EVENT]),
+                refusal("topic=t&end=true", &[CLOUD_EVENTS]),
+            ]
+            .join("\n")
+        );
+    }
+}

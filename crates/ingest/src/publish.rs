@@ -1,0 +1,123 @@
+//! `POST /v1/events`: takes a request apart, appends what it holds and answers.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use event_log::{Append, Log};
+use metrics::Registry;
+use tokio::sync::Semaphore;
+use tracing::Instrument as _;
+
+use crate::appender::{self, Answer, Appender};
+use crate::error::{Code, Error};
+use crate::event::event;
+use crate::head::{self, Head};
+use crate::media::Media;
+use crate::{Config, body, cloudevents, trace};
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Ingest {
+    pub(crate) config: Config,
+    pub(crate) appender: Arc<Appender>,
+    requests: Semaphore,
+}
+
+impl Ingest {
+    pub(crate) fn new(config: Config, log: Arc<dyn Log>, registry: &Registry) -> Self {
+        let appender = Arc::new(Appender::new(log, config.append_timeout, registry));
+        let requests = Semaphore::new(config.requests_max.min(Semaphore::MAX_PERMITS));
+        Self { config, appender, requests }
+    }
+
+    async fn answer(&self, head: &Head, body: &mut Body) -> Result<Response, Error> {
+        let Ok(_permit) = self.requests.try_acquire() else {
+            let error = too_many("requests", self.config.requests_max);
+            self.appender.refused(&error);
+            return Err(error);
+        };
+        if head.media == Media::CloudEvents {
+            return self.batch(head, body).await;
+        }
+        let event = self.event(head, body).await;
+        let answer = self.appender.publish(vec![event]).await.pop();
+        let ack = answer.expect("one event has one answer")?;
+        Ok(Json(ack).into_response())
+    }
+
+    /// The one event of a body.
+    async fn event(&self, head: &Head, body: &mut Body) -> Result<Append, Error> {
+        let max = self.config.event_bytes_max;
+        let text = self.text(body, max).await?;
+        if head.media == Media::CloudEvent {
+            return cloudevents::one(&text, head, max);
+        }
+        let event = event(text.into(), head.kind.clone(), head.end, head.trace.clone(), max)?;
+        let topic = head.topic.clone().expect("a head without a topic was refused");
+        Ok(Append { topic, event, key: head.key.clone() })
+    }
+
+    async fn batch(&self, head: &Head, body: &mut Body) -> Result<Response, Error> {
+        let bytes_max = self.config.batch_bytes_max.max(self.config.event_bytes_max);
+        let events = match self.text(body, bytes_max).await {
+            Ok(text) => cloudevents::batch(&text, head, self.config.event_bytes_max),
+            Err(error) => Err(error),
+        };
+        let events = events.inspect_err(|error| self.appender.refused(error))?;
+        batch_response(&self.appender.publish_in_order(events, self.config.batch_max).await)
+    }
+
+    async fn text(&self, body: &mut Body, max: usize) -> Result<String, Error> {
+        body::text("the body", body::read(body, max, self.config.body_timeout).await?)
+    }
+}
+
+/// The handler.
+pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
+    let (parts, mut body) = request.into_parts();
+    let head = Head::parse(&parts);
+    let span = trace::span(&head);
+    let answer = async {
+        let head = head.inspect_err(|error| ingest.appender.refused(error))?;
+        ingest.answer(&head, &mut body).await
+    };
+    let response = match answer.instrument(span.clone()).await {
+        Ok(response) => response,
+        Err(error) => {
+            // Nothing is on its way if the publisher waits to be asked; and under overload the
+            // rest of a body is not worth the work.
+            if !head::awaits_continue(&parts.headers) && error.code() != Code::TooManyRequests {
+                body::discard(body).await;
+            }
+            error.into_response()
+        }
+    };
+    trace::answered(&span, response.status());
+    response
+}
+
+/// The answer to a batch: a receipt or an error for each event. If nothing of it was stored, and may
+/// be if it is sent again, the answer is that error alone, for the sake of those who look at the
+/// status only.
+fn batch_response(answers: &[Answer]) -> Result<Response, Error> {
+    let none_stored = answers.iter().all(Result::is_err);
+    if let (true, Some(error)) = (none_stored, appender::transient(answers)) {
+        return Err(error.clone());
+    }
+    let receipts: Vec<_> = answers
+        .iter()
+        .enumerate()
+        .map(|(index, answer)| match answer {
+            Ok(ack) => serde_json::json!(ack),
+            Err(error) => serde_json::json!({ "error": error.wire(), "index": index }),
+        })
+        .collect();
+    Ok(Json(serde_json::json!({ "receipts": receipts })).into_response())
+}
+
+pub(crate) fn too_many(what: &str, max: usize) -> Error {
+    Error::new(Code::TooManyRequests, format!("too many {what} at a time; the limit is {max}"))
+}

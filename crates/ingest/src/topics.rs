@@ -1,0 +1,55 @@
+//! `GET /v1/topics/{topic}`: what there is of a topic.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use event_log::{Bounds, Position, Topic};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::error::{Code, Error};
+use crate::publish::Ingest;
+
+/// A topic in an answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Wire {
+    topic: String,
+    head: Option<String>,
+    oldest: Option<String>,
+    length: u64,
+    ended: bool,
+}
+
+/// The handler. The topic is the rest of the path, slashes and escapes included.
+pub(crate) async fn show(
+    State(ingest): State<Arc<Ingest>>,
+    topic: Result<Path<String>, PathRejection>,
+) -> Result<Json<Wire>, Error> {
+    let Path(topic) = topic
+        .map_err(|bad| Error::new(Code::BadTopic, format!("the path: {}", bad.body_text())))?;
+    let topic = Topic::new(&topic)?;
+    let bounds = timeout(ingest.config.append_timeout, ingest.appender.log.bounds(&topic))
+        .await
+        .map_err(|_| {
+        let time = ingest.config.append_timeout;
+        Error::new(Code::LogUnavailable, format!("the log did not answer within {time:?}"))
+    })??;
+    match bounds {
+        Some(bounds) => Ok(Json(Wire::new(&topic, bounds))),
+        None => Err(Error::new(Code::UnknownTopic, format!("topic {topic} is not known"))),
+    }
+}
+
+impl Wire {
+    fn new(topic: &Topic, Bounds { head, oldest, length, ended }: Bounds) -> Self {
+        Self {
+            topic: topic.to_string(),
+            head: (head != Position::START).then(|| head.to_string()),
+            oldest: oldest.map(|oldest| oldest.to_string()),
+            length,
+            ended,
+        }
+    }
+}
