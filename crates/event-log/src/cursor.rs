@@ -21,8 +21,7 @@ use futures_util::future::select_all;
 use tokio::time::sleep;
 
 use crate::{
-    Event, Gap, Limit, Log, Mark, Page, Position, ReadError, Reason, Recent, Seek, Tail, Topic,
-    Wake,
+    Event, Gap, Limit, Log, Mark, Position, ReadError, Reason, Recent, Seek, Tail, Topic, Wake,
 };
 
 pub(crate) mod wire;
@@ -188,6 +187,12 @@ impl Cursor {
         )
     }
 
+    /// Where it stands in a topic; text is what everybody else gets.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn position(&self, topic: usize) -> Position {
+        self.places[topic].position
+    }
+
     /// The next step; waits for it if need be. A log that does not answer is asked again, at a
     /// growing pause, for as long as the caller waits.
     ///
@@ -211,14 +216,23 @@ impl Cursor {
     /// # Errors
     /// The log cannot be reached.
     pub async fn try_next(&mut self, limit: Limit) -> Result<Option<Step>, ReadError> {
+        let mut failed = None;
         for offset in 0..self.places.len() {
             let topic = (self.turn + offset) % self.places.len();
-            if let Some(step) = self.places[topic].step(&*self.log, topic, limit).await? {
-                self.turn = topic + 1;
-                return Ok(Some(step));
+            match self.places[topic].step(&*self.log, topic, limit).await {
+                Ok(Some(step)) => {
+                    self.turn = topic + 1;
+                    return Ok(Some(step));
+                }
+                Ok(None) => {}
+                // One topic that cannot be read keeps no other from its readers.
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(self.is_finished().then_some(Step::Finished))
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(self.is_finished().then_some(Step::Finished)),
+        }
     }
 
     /// Waits until the tail of any topic has moved since it was last read.
@@ -226,8 +240,8 @@ impl Cursor {
         match &mut self.places[..] {
             [only] => only.moved().await,
             several => {
-                let open = several.iter_mut().filter(|place| place.ended != Ended::Told);
-                select_all(open.map(|place| Box::pin(place.moved()))).await;
+                // Those that have ended too: their names may be used again.
+                select_all(several.iter_mut().map(|place| Box::pin(place.moved()))).await;
             }
         }
     }
@@ -264,7 +278,7 @@ impl Place {
                 (position, gap, gap.is_none())
             }
         };
-        let ended = match tail.ended() && position == tail.head() && gap.is_none() {
+        let ended = match gap.is_none() && tail.ended_at(position) {
             true if resumed => Ended::Told,
             true => Ended::Untold,
             false => Ended::No,
@@ -286,7 +300,9 @@ impl Place {
                 self.ended = Ended::Told;
                 return Ok(Some(Step::End { topic }));
             }
-            Ended::Told => return Ok(None),
+            // The end is the head until the topic begins anew, which is a gap like any other.
+            Ended::Told if self.tail.head() == self.position => return Ok(None),
+            Ended::Told => {}
         }
         if let Some(gap) = self.gap.take() {
             return Ok(Some(self.skip(topic, gap)));
@@ -294,13 +310,22 @@ impl Place {
         // Seen before the read: what moves the tail after this line ends the next wait at once.
         self.wake.mark_unchanged();
         let mut events = Vec::new();
-        if self.tail.read(self.position, limit, &mut events) == Recent::Elsewhere {
-            let Page { gap, events: read } = log.read(&self.topic, self.position, limit).await?;
-            if let Some(gap) = gap {
-                return Ok(Some(self.skip(topic, gap)));
+        match self.tail.read(self.position, limit, &mut events) {
+            Recent::Events => {}
+            // It came with a cursor of the end before this node had heard of it.
+            Recent::AtHead if self.tail.ended_at(self.position) => {
+                self.ended = Ended::Told;
+                return Ok(Some(Step::End { topic }));
             }
-            events = read;
-            limit.truncate(&mut events);
+            Recent::AtHead => return Ok(None),
+            Recent::Elsewhere => {
+                let page = log.read(&self.topic, self.position, limit).await?;
+                if let Some(gap) = page.gap {
+                    return Ok(Some(self.skip(topic, gap)));
+                }
+                events = page.events;
+                limit.truncate(&mut events);
+            }
         }
         Ok(self.advance(events).map(|events| match events.is_empty() {
             true => {
@@ -323,7 +348,7 @@ impl Place {
         if let Some(last) = events.last() {
             self.position = last.position();
             match last.mark() {
-                Mark::Open => {}
+                Mark::Open => self.ended = Ended::No,
                 Mark::Last => self.ended = Ended::Untold,
                 Mark::End => {
                     self.ended = Ended::Untold;
@@ -336,9 +361,10 @@ impl Place {
 
     fn skip(&mut self, topic: usize, gap: Gap) -> Step {
         self.position = gap.resume;
-        if self.tail.ended() && self.position == self.tail.head() {
-            self.ended = Ended::Untold;
-        }
+        self.ended = match self.tail.ended_at(self.position) {
+            true => Ended::Untold,
+            false => Ended::No,
+        };
         Step::Gap { topic, gap }
     }
 

@@ -77,8 +77,8 @@ pub fn classify(
     }
     match next {
         None if after == head => None,
-        None if head < after => gap(Reason::Rewound, None, head),
-        None => gap(Reason::Trimmed, Some(head.n.saturating_sub(after.n)), head),
+        None if head < after || head.n <= after.n => gap(Reason::Rewound, None, head),
+        None => gap(Reason::Trimmed, Some(head.n - after.n), head),
         Some(next) if next.n <= after.n => gap(Reason::Rewound, None, next.before()),
         Some(next) if next.n == after.n + 1 => None,
         Some(next) => gap(Reason::Trimmed, Some(next.n - after.n - 1), next.before()),
@@ -150,6 +150,17 @@ mod tests {
             outcome(at(100, 6), at(90, 3), at(1, 1), Some(at(1, 1)), None),
             Some((Reason::Rewound, None, at(90, 3)))
         );
+    }
+
+    #[test]
+    fn a_number_nobody_gave_out_is_not_counted_with() {
+        // Older than the head by its clock, beyond it by its number, and everything has expired.
+        for n in [9, 10, u64::MAX] {
+            assert_eq!(
+                outcome(at(19, n), at(20, 9), at(1, 1), None, None),
+                Some((Reason::Rewound, None, at(20, 9)))
+            );
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub enum ReadError {
 /// The most that one read brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// Events.
+    /// Events; 0 counts as 1, since a reader that takes nothing would wait for ever.
     pub events: usize,
     /// Bytes of [`Event::weight`]; the first event comes whatever its size.
     pub bytes: usize,
@@ -137,7 +137,7 @@ impl Limit {
         let mut bytes = 0;
         let fits = events
             .iter()
-            .take(self.events)
+            .take(self.events.max(1))
             .take_while(|event| {
                 let first = bytes == 0;
                 bytes += event.weight();

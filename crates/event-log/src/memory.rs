@@ -52,8 +52,10 @@ struct State {
     keys: HashMap<(Topic, Key), Position>,
     /// The keys in the order of their expiry.
     expiries: VecDeque<(u64, (Topic, Key))>,
-    /// Appends until topics that nobody uses are looked for.
+    /// Appends and subscriptions until topics that nobody uses are looked for.
     until_sweep: usize,
+    /// What was wiped had positions below this time: what follows must not look like one of them.
+    floor: u64,
 }
 
 #[derive(Debug)]
@@ -72,7 +74,7 @@ struct Clock {
 
 /// Keys remembered at a time; 2 minutes at 8,000 keyed events a second, about 200 MB.
 const KEYS_MAX: usize = 1_000_000;
-/// Appends between two looks for topics that can be forgotten: their cost spreads over as many.
+/// Appends and subscriptions between two looks for topics that can be forgotten: their cost spreads over as many.
 const SWEEP_EVERY: usize = 4096;
 
 impl MemoryLog {
@@ -99,7 +101,9 @@ impl MemoryLog {
         let mut state = self.state();
         state.keys.clear();
         state.expiries.clear();
-        for stored in state.topics.values_mut() {
+        let State { topics, floor, .. } = &mut *state;
+        for stored in topics.values_mut().filter(|stored| stored.first.is_some()) {
+            *floor = stored.tail.head().ms.saturating_add(1).max(*floor);
             stored.first = None;
             stored.tail.reset(Position::START, false);
         }
@@ -109,13 +113,14 @@ impl MemoryLog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The topic's tail as it is now, without what has aged; `None` if the log does not know it.
-    fn known(&self, topic: &Topic) -> Option<(Generation, Arc<Tail>)> {
+    /// Looks at a topic's tail as it is now, without what has aged; `None` if the log does not know
+    /// it. Nobody appends meanwhile: what `look` sees belongs together.
+    fn look<T>(&self, topic: &Topic, look: impl FnOnce(Generation, &Tail) -> T) -> Option<T> {
         let mut state = self.state();
         let stored = state.topics.get_mut(topic)?;
         stored.age(self.clock.now(), &self.retention);
         let generation = Generation { head: stored.tail.head(), first: stored.first? };
-        Some((generation, Arc::clone(&stored.tail)))
+        Some(look(generation, &stored.tail))
     }
 }
 
@@ -129,47 +134,31 @@ impl Log for MemoryLog {
     }
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
-        let Some((generation, tail)) = self.known(topic) else {
-            return Ok(Page { gap: classify(after, None, None, None), events: Vec::new() });
-        };
-        let mut events = Vec::new();
-        if tail.read(after, limit, &mut events) == Recent::Elsewhere {
-            let (oldest, next) = tail.inspect(|events| {
-                let mut positions = events.map(Event::position).peekable();
-                (positions.peek().copied(), positions.find(|p| *p > after))
-            });
-            if let Some(gap) = classify(after, Some(generation), oldest, next) {
-                return Ok(Page { gap: Some(gap), events });
-            }
-            if let Some(next) = next {
-                tail.inspect(|all| events.extend(all.skip_while(|e| e.position() < next).cloned()));
-                limit.truncate(&mut events);
-            }
-        }
-        Ok(Page { gap: None, events })
+        let page = self.look(topic, |generation, tail| page(generation, tail, after, limit));
+        Ok(page
+            .unwrap_or_else(|| Page { gap: classify(after, None, None, None), events: Vec::new() }))
     }
 
     async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        let Some((Generation { head, .. }, tail)) = self.known(topic) else {
-            return Ok(Sought { position: Position::START, gap: None });
-        };
-        let oldest = tail.oldest();
-        let first = tail.inspect(|events| match seek {
-            Seek::Earliest => oldest,
-            Seek::Last(0) => None,
-            Seek::Last(count) => {
-                let skip = usize::try_from(count - 1).unwrap_or(usize::MAX);
-                events.rev().nth(skip).map(Event::position).or(oldest)
-            }
-            Seek::Since(ms) => events.map(Event::position).find(|p| p.ms >= ms),
+        let sought = self.look(topic, |Generation { head, .. }, tail| {
+            let oldest = tail.oldest();
+            let first = tail.inspect(|events| match seek {
+                Seek::Earliest => oldest,
+                Seek::Last(0) => None,
+                Seek::Last(count) => {
+                    let skip = usize::try_from(count - 1).unwrap_or(usize::MAX);
+                    events.rev().nth(skip).map(Event::position).or(oldest)
+                }
+                Seek::Since(ms) => events.map(Event::position).find(|p| p.ms >= ms),
+            });
+            let position = first.map_or(head, Position::before);
+            Sought { position, gap: Gap::since(seek, oldest, head, position) }
         });
-        let position = first.map_or(head, Position::before);
-        let gap = Gap::since(seek, oldest, head, position);
-        Ok(Sought { position, gap })
+        Ok(sought.unwrap_or(Sought { position: Position::START, gap: None }))
     }
 
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
-        Ok(self.known(topic).map(|(Generation { head, .. }, tail)| Bounds {
+        Ok(self.look(topic, |Generation { head, .. }, tail| Bounds {
             head,
             oldest: tail.oldest(),
             length: tail.len() as u64,
@@ -178,8 +167,32 @@ impl Log for MemoryLog {
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
-        Ok(Arc::clone(&self.state().stored(topic, &self.retention).tail))
+        let mut state = self.state();
+        // Whoever only listens makes entries too, under whatever names a client thinks of.
+        state.forget(self.clock.now(), &self.retention, 1);
+        Ok(Arc::clone(&state.stored(topic, &self.retention).tail))
     }
+}
+
+/// What follows `after` in a tail that is the whole log.
+fn page(generation: Generation, tail: &Tail, after: Position, limit: Limit) -> Page {
+    let mut events = Vec::new();
+    if tail.read(after, limit, &mut events) != Recent::Elsewhere {
+        return Page { gap: None, events };
+    }
+    let (oldest, next) = tail.inspect(|events| {
+        let mut positions = events.map(Event::position).peekable();
+        (positions.peek().copied(), positions.find(|p| *p > after))
+    });
+    let gap = classify(after, Some(generation), oldest, next);
+    if gap.is_none() {
+        let most = limit.events.max(1);
+        tail.inspect(|all| {
+            events.extend(all.skip_while(|e| e.position() <= after).take(most).cloned());
+        });
+        limit.truncate(&mut events);
+    }
+    Page { gap, events }
 }
 
 impl State {
@@ -208,7 +221,10 @@ impl State {
         if key.is_some() && self.keys.len() >= KEYS_MAX {
             return Err(AppendError::Full(format!("{KEYS_MAX} idempotency keys are alive")));
         }
+        let floor = self.floor;
         let stored = self.stored(&topic, retention);
+        // What the topic's time has run out for must not be continued, nor keep it ended.
+        stored.age(now, retention);
         let head = stored.tail.head();
         if stored.tail.ended() {
             // Ending what is ended is what was asked for.
@@ -217,7 +233,7 @@ impl State {
                 Mark::Open | Mark::Last => Err(AppendError::Ended { topic, last: head }),
             };
         }
-        let position = Position::new(now.max(head.ms), head.n + 1);
+        let position = Position::new(now.max(head.ms).max(floor), head.n + 1);
         stored.first.get_or_insert(position);
         stored.tail.extend([Event::new(topic, position, event)]);
         stored.age(now, retention);
@@ -272,7 +288,8 @@ impl Gap {
     ) -> Option<Self> {
         let Seek::Since(ms) = seek else { return None };
         let maybe_gone = match oldest {
-            Some(oldest) => oldest.n > 1 && oldest.ms > ms,
+            // What went before the oldest may have been of the same millisecond.
+            Some(oldest) => oldest.n > 1 && oldest.ms >= ms,
             None => head.ms >= ms,
         };
         maybe_gone.then_some(Self {

@@ -64,6 +64,12 @@ impl Tail {
         self.window().ended
     }
 
+    /// Whether `position` is the head and the topic ended there, both at one moment.
+    pub(crate) fn ended_at(&self, position: Position) -> bool {
+        let window = self.window();
+        window.ended && window.head() == position
+    }
+
     /// The oldest event in the window.
     #[must_use]
     pub fn oldest(&self) -> Option<Position> {
@@ -104,7 +110,7 @@ impl Tail {
             return Recent::Elsewhere;
         };
         let mut bytes = 0;
-        for event in window.events.range(start..).take(limit.events) {
+        for event in window.events.range(start..).take(limit.events.max(1)) {
             bytes += event.weight();
             if bytes > limit.bytes && !events.is_empty() {
                 break;
@@ -181,8 +187,9 @@ impl Window {
         if after == self.before {
             return Some(0);
         }
-        let index = usize::try_from(after.n.checked_sub(self.before.n + 1)?).ok()?;
-        (self.events.get(index)?.position() == after).then_some(index + 1)
+        let distance = usize::try_from(after.n.checked_sub(self.before.n)?).ok()?;
+        let event = self.events.get(distance.checked_sub(1)?)?;
+        (event.position() == after).then_some(distance)
     }
 
     fn push(&mut self, event: Event) {
