@@ -13,16 +13,28 @@
 //! Each check names topics that nobody else uses. None asserts how fast anything is: they wait for
 //! what must come, and conclude that nothing came only from what came instead.
 
-use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::{Log, Retention, Topic};
 
+pub mod dice;
+mod end;
+mod gaps;
+mod garbage;
+pub mod history;
+mod keys;
+pub mod ledger;
+mod live;
 mod order;
+mod pages;
+pub mod reader;
+mod resume;
+mod seek;
+mod several;
+mod stage;
 
 /// A log under test, and the hands that its store is mistreated with.
 ///
@@ -33,8 +45,8 @@ pub trait Lab: Send + Sync {
     /// The log of one node, the same at each call.
     fn log(&self) -> Arc<dyn Log>;
 
-    /// The log of another node over the same store, which has not seen any topic yet. A log that
-    /// lives in one process has no other node and answers itself.
+    /// The log of another node over the same store, a new one each time, which has not seen any topic.
+    /// A log that lives in one process has no other node and answers itself.
     async fn second(&self) -> Arc<dyn Log>;
 
     /// Wipes the store behind the logs' backs. Returns when the store's clock has passed the last
@@ -70,6 +82,62 @@ macro_rules! conformance_checks {
         $then! { { $($with)* }
             order {
                 numbers_are_dense_and_positions_rise
+                a_batch_is_answered_in_order_and_a_refusal_stops_nothing
+                two_publishers_make_one_order
+                bounds_tell_what_is_there
+            }
+            resume {
+                every_position_of_a_history_resumes_exactly
+                a_cursor_from_the_future_is_rewound
+                no_position_is_too_strange
+            }
+            garbage {
+                garbage_is_invalid_and_goes_on_live
+                a_cursor_of_other_topics_is_invalid
+            }
+            gaps {
+                trimming_announces_the_exact_number_missed
+                a_reader_whose_events_are_all_gone_goes_on_live
+                a_connected_reader_is_told_of_what_was_trimmed_before_it
+                a_wiped_topic_is_reset_for_one_who_resumes
+                a_wiped_topic_is_reset_for_one_who_is_connected
+                a_wiped_topic_that_grew_past_the_old_number_is_read_from_its_beginning
+                a_gap_is_told_once
+            }
+            end {
+                a_live_reader_is_told_of_the_end_once
+                nothing_follows_the_end
+                every_position_of_an_ended_topic_resumes_to_the_end
+                one_who_comes_after_the_end_is_told
+                several_topics_are_finished_when_all_are
+                an_ended_topic_that_begins_anew_is_a_reset
+            }
+            pages {
+                a_slow_reader_pages_through_its_backlog_in_order
+                a_page_holds_no_more_bytes_than_asked_except_for_one_event
+                a_limit_of_nothing_still_moves
+                every_text_comes_back_byte_for_byte
+            }
+            several {
+                every_prefix_of_what_was_delivered_resumes_exactly
+                a_quiet_topic_is_not_starved_by_a_busy_one
+                a_topic_named_twice_is_read_once
+            }
+            seek {
+                latest_begins_with_the_next_event
+                earliest_and_last_n_begin_where_they_say
+                since_begins_with_the_first_event_of_that_time_or_later
+            }
+            keys {
+                the_same_key_in_the_same_topic_is_stored_once
+                the_same_key_in_another_topic_is_another_event
+                keys_work_within_a_batch_and_leave_others_alone
+                a_retry_is_answered_after_its_event_was_trimmed
+            }
+            live {
+                waiting_readers_are_woken_on_every_node
+                a_hundred_readers_share_a_tail
+                dropping_a_wait_at_any_point_loses_nothing
             }
         }
     };
@@ -110,13 +178,4 @@ macro_rules! dispatch {
 /// If the log does not keep the contract.
 pub async fn check(name: &str, lab: &dyn Lab) {
     crate::conformance_checks! { dispatch { name lab } }
-}
-
-/// A topic that no other check, process or run uses.
-fn topic(label: &str) -> Topic {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let name = format!("check/{label}/{}-{}-{count}", process::id(), now.as_nanos());
-    Topic::new(&name).expect("a label is short and made of letters")
 }

@@ -1,0 +1,200 @@
+//! What truly happened to a topic: every entry that was ever acknowledged, and what became of it.
+//!
+//! A pure model: it knows no log. It is told what was done and is asked what a reader may see.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{Append, AppendError, Bounds, Key, Log, Mark, NewEvent, Position, Receipt, Topic};
+
+/// What is wrong, in words for the person who reads the failed test.
+pub type Verdict = Result<(), String>;
+
+/// The histories of all topics of a test, shared by those who make them.
+#[derive(Debug, Clone, Default)]
+pub struct Truth(Arc<Mutex<BTreeMap<Topic, History>>>);
+
+/// All that happened to a topic.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// One for each time that its numbers began at 1.
+    generations: Vec<Generation>,
+    /// The store has forgotten the last generation.
+    forgotten: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Generation {
+    /// Entry `n` is at index `n - 1`.
+    entries: Vec<Entry>,
+    /// How many, from the first, can no longer be read.
+    gone: usize,
+}
+
+/// What was appended, and where it was put.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Where the receipt said.
+    pub position: Position,
+    /// What was sent.
+    pub event: NewEvent,
+}
+
+impl Truth {
+    /// Looks at, or changes, the history of a topic.
+    pub fn of<T>(&self, topic: &Topic, f: impl FnOnce(&mut History) -> T) -> T {
+        let mut histories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        f(histories.entry(topic.clone()).or_default())
+    }
+
+    /// Looks at, or changes, all histories.
+    pub fn each(&self, f: impl FnMut(&mut History)) {
+        let mut histories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        histories.values_mut().for_each(f);
+    }
+
+    /// Publishes to the log and to the history, which must agree on the position of what is new.
+    ///
+    /// # Errors
+    /// The log's.
+    ///
+    /// # Panics
+    /// If the position does not follow.
+    pub async fn publish(
+        &self,
+        log: &dyn Log,
+        topic: &Topic,
+        event: NewEvent,
+        key: Option<Key>,
+    ) -> Result<Receipt, AppendError> {
+        let append = Append { topic: topic.clone(), event: event.clone(), key };
+        let receipts = log.append(vec![append]).await;
+        let [receipt] = <[_; 1]>::try_from(receipts).expect("one answer for one append");
+        let receipt = receipt?;
+        if !receipt.duplicate {
+            let verdict = self.of(topic, |history| history.append(receipt.position, event));
+            verdict.expect("the position follows");
+        }
+        Ok(receipt)
+    }
+}
+
+impl History {
+    /// The entry was acknowledged.
+    ///
+    /// # Errors
+    /// The position is not the one that follows.
+    pub fn append(&mut self, position: Position, event: NewEvent) -> Verdict {
+        if self.is_ended() {
+            return Err(format!("{position} was acknowledged after the end"));
+        }
+        let last = self.generations.last().and_then(|g| g.entries.last()).map(|e| e.position);
+        let begins = self.current().is_none();
+        if begins {
+            self.generations.push(Generation::default());
+            self.forgotten = false;
+        }
+        let Some(generation) = self.generations.last_mut() else { unreachable!("just pushed") };
+        let n = generation.entries.len() as u64 + 1;
+        let rises =
+            last.is_none_or(|last| position.ms > last.ms || (position.ms == last.ms && !begins));
+        if position.n != n || !rises {
+            return Err(format!("{position} was given where n = {n} follows {last:?}"));
+        }
+        generation.entries.push(Entry { position, event });
+        Ok(())
+    }
+
+    /// All but the newest `keep` entries were dropped.
+    pub fn trim(&mut self, keep: usize) {
+        if let Some(generation) = self.live_mut() {
+            generation.gone = generation.gone.max(generation.entries.len().saturating_sub(keep));
+        }
+    }
+
+    /// Entries older than `ms` were dropped.
+    pub fn age(&mut self, ms: u64) {
+        if let Some(generation) = self.live_mut() {
+            let old = generation.entries.iter().take_while(|e| e.position.ms < ms).count();
+            generation.gone = generation.gone.max(old);
+        }
+    }
+
+    /// The store lost everything, the numbering too.
+    pub fn forget(&mut self) {
+        self.forgotten = true;
+    }
+
+    /// The entries that can still be read, oldest first.
+    #[must_use]
+    pub fn readable(&self) -> &[Entry] {
+        self.current().map_or(&[], |g| &self.generations[g].entries[self.generations[g].gone..])
+    }
+
+    /// What the log should say of the topic.
+    #[must_use]
+    pub fn bounds(&self) -> Option<Bounds> {
+        let head = self.generations[self.current()?].entries.last()?.position;
+        Some(Bounds {
+            head,
+            oldest: self.readable().first().map(|e| e.position),
+            length: self.readable().len() as u64,
+            ended: self.is_ended(),
+        })
+    }
+
+    /// Whether the topic was ended.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.current().is_some_and(|g| self.ends_after(g).is_some())
+    }
+
+    /// Where the store stands now; before anything, where it will begin.
+    pub(super) fn next_generation(&self) -> usize {
+        self.current().unwrap_or(self.generations.len())
+    }
+
+    /// The generation that the store has, if any.
+    pub(super) fn current(&self) -> Option<usize> {
+        self.generations.len().checked_sub(1).filter(|_| !self.forgotten)
+    }
+
+    /// How many entries of a generation can no longer be read.
+    pub(super) fn gone(&self, generation: usize) -> u64 {
+        match self.generations.get(generation) {
+            Some(g) if self.current() == Some(generation) => g.gone as u64,
+            Some(g) => g.entries.len() as u64,
+            None => 0,
+        }
+    }
+
+    /// The entry at a position, and its generation.
+    pub(super) fn find(&self, position: Position) -> Option<(usize, &Entry)> {
+        let index = usize::try_from(position.n.checked_sub(1)?).ok()?;
+        let entries = self.generations.iter().map(|g| g.entries.get(index)).enumerate();
+        entries
+            .filter_map(|(g, entry)| Some((g, entry?)))
+            .find(|(_, entry)| entry.position == position)
+    }
+
+    /// The generation in which a reader at this position stands: at an entry, or just before one.
+    pub(super) fn standing(&self, position: Position) -> Option<usize> {
+        let next = Position::new(position.ms, position.n.checked_add(1)?);
+        self.find(position).or_else(|| self.find(next)).map(|(g, _)| g)
+    }
+
+    /// The number after which a generation has nothing but, perhaps, the entry that says so.
+    pub(super) fn ends_after(&self, generation: usize) -> Option<u64> {
+        let last = self.generations.get(generation)?.entries.last()?;
+        match last.event.mark {
+            Mark::Open => None,
+            Mark::Last => Some(last.position.n),
+            Mark::End => Some(last.position.n - 1),
+        }
+    }
+
+    fn live_mut(&mut self) -> Option<&mut Generation> {
+        let current = self.current()?;
+        self.generations.get_mut(current)
+    }
+}

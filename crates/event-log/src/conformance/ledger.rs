@@ -1,0 +1,170 @@
+//! What a reader was told of one topic, held against its [`History`].
+//!
+//! The claim is invariant 1: in order, exactly once, and every hole announced, with the true number
+//! where one is given. What a reader may see of the past is not restricted: a window on its node may
+//! still hold what the store has dropped.
+//!
+//! One thing is not held against a log: a reader at `n` = 0 has seen nothing that a wiped topic could
+//! contradict, so it goes on with whichever generation it meets.
+
+use super::history::{History, Verdict};
+use crate::{Event, Gap, Mark, Position, Reason, Step};
+
+/// Where a reader stands by what it was told.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    generation: usize,
+    /// The last number it was told of, delivered or announced as gone.
+    n: u64,
+    /// The end was told on this connection.
+    ended: bool,
+    /// Gaps that only an opening may bring.
+    opening: Opening,
+}
+
+/// What a reader asked for when it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// Nothing that needs an explanation.
+    Plain,
+    /// A time in the past, of which events may be gone.
+    Since,
+    /// With text that is no cursor.
+    Garbage,
+}
+
+impl Ledger {
+    /// The ledger of a reader that was put at `position`.
+    ///
+    /// # Errors
+    /// The position is not in the topic.
+    pub fn open(history: &History, position: Position, opening: Opening) -> Result<Self, String> {
+        let generation = match history.standing(position) {
+            Some(generation) => generation,
+            None if position == Position::START => history.next_generation(),
+            None => return Err(format!("a reader was put at {position}, which is nowhere")),
+        };
+        Ok(Self { generation, n: position.n, ended: false, opening })
+    }
+
+    /// The reader left and comes again with the cursor it had.
+    pub fn reconnect(&mut self) {
+        self.ended = false;
+        self.opening = Opening::Plain;
+    }
+
+    /// The last number told.
+    #[must_use]
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// Enters a step. Whatever topic it names is the caller's business.
+    ///
+    /// # Errors
+    /// The step contradicts the history.
+    pub fn enter(&mut self, step: &Step, history: &History) -> Verdict {
+        match step {
+            Step::Events { events, .. } if events.is_empty() => {
+                Err("a step of no events".to_owned())
+            }
+            Step::Events { events, .. } => {
+                events.iter().try_for_each(|event| self.event(event, history))
+            }
+            Step::Gap { gap, .. } => self.gap(gap, history),
+            Step::End { .. } if self.ended => Err("the end was told twice".to_owned()),
+            Step::End { .. } => {
+                self.ended = true;
+                self.finished(history)
+            }
+            Step::Finished => self.finished(history),
+        }
+    }
+
+    fn event(&mut self, event: &Event, history: &History) -> Verdict {
+        let position = event.position();
+        let (generation, entry) = history
+            .find(position)
+            .ok_or_else(|| format!("{event:?} was delivered, which nobody published"))?;
+        if self.is_elsewhere(generation) {
+            return Err(format!("{event:?} was delivered: another generation, without a reset"));
+        }
+        match position.n {
+            n if n <= self.n => return Err(format!("{event:?} was doubled after {}", self.n)),
+            n if n > self.n + 1 => {
+                return Err(format!(
+                    "{event:?} was delivered after {}: \
+                 what is between was lost in silence",
+                    self.n
+                ));
+            }
+            _ => {}
+        }
+        let sent = &entry.event;
+        if event.data() != &*sent.data
+            || event.kind() != sent.kind.as_ref()
+            || event.mark() != sent.mark
+            || event.trace() != sent.trace.as_ref()
+        {
+            return Err(format!("{event:?} is not what was published"));
+        }
+        if event.mark() == Mark::End {
+            return Err(format!("{event:?} is the end and was delivered as an event"));
+        }
+        (self.generation, self.n) = (generation, position.n);
+        Ok(())
+    }
+
+    fn gap(&mut self, gap: &Gap, history: &History) -> Verdict {
+        let told = format!("{gap:?} was told at {} of generation {}", self.n, self.generation);
+        let Gap { reason, missed, resume, .. } = *gap;
+        match reason {
+            Reason::Trimmed if self.opening == Opening::Since && missed.is_none() => {
+                self.opening = Opening::Plain;
+                return if resume.n == self.n { Ok(()) } else { Err(told) };
+            }
+            Reason::Invalid if self.opening == Opening::Garbage => {
+                *self = Self::open(history, resume, Opening::Plain)?;
+                return Ok(());
+            }
+            Reason::Trimmed => {
+                let Some(generation) = history.standing(resume) else {
+                    return Err(format!("{told}: it resumes nowhere"));
+                };
+                let counted = missed.and_then(|missed| self.n.checked_add(missed));
+                if self.is_elsewhere(generation) || resume.n <= self.n || counted != Some(resume.n)
+                {
+                    return Err(format!("{told}: miscounted"));
+                }
+                (self.generation, self.n) = (generation, resume.n);
+            }
+            Reason::Reset => {
+                let (next, n) = match history.standing(resume) {
+                    Some(generation) => (generation, resume.n),
+                    None if resume == Position::START => (history.next_generation(), 0),
+                    None => return Err(format!("{told}: it resumes nowhere")),
+                };
+                if next <= self.generation || missed.is_some() {
+                    return Err(format!("{told}: nothing was reset"));
+                }
+                (self.generation, self.n, self.ended) = (next, n, false);
+            }
+            Reason::Rewound | Reason::Invalid => return Err(told),
+        }
+        if self.n > history.gone(self.generation) {
+            return Err(format!("{told}: it skips what can be read"));
+        }
+        Ok(())
+    }
+
+    fn finished(&self, history: &History) -> Verdict {
+        match history.ends_after(self.generation) {
+            Some(n) if n == self.n || n + 1 == self.n => Ok(()),
+            ends => Err(format!("the end was told at {}, but it is after {ends:?}", self.n)),
+        }
+    }
+
+    fn is_elsewhere(&self, generation: usize) -> bool {
+        generation < self.generation || (generation > self.generation && self.n > 0)
+    }
+}

@@ -1,0 +1,120 @@
+//! Readers that wait.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures_util::future::{join_all, poll_fn};
+use tokio::time::timeout;
+
+use super::dice::Dice;
+use super::stage::{ALL, Stage, event, marked, topic};
+use super::{DEADLINE, Lab};
+use crate::{Limit, Mark, Origin, Position, Step, Topic};
+
+pub(super) async fn waiting_readers_are_woken_on_every_node(lab: &dyn Lab) {
+    let stage = Stage::new(lab);
+    let topics: [Topic; 2] = ["one", "two"].map(topic);
+    let logs = [lab.log(), lab.second().await, lab.second().await];
+    let mut readers = Vec::new();
+    for log in &logs {
+        readers.push(stage.reader(log, &topics[..1], Origin::Latest).await);
+        readers.push(stage.reader(log, &topics, Origin::Latest).await);
+    }
+    for round in 1..=5 {
+        let truth = &stage.truth;
+        let waiting = join_all(readers.iter_mut().map(|reader| async move {
+            let step = timeout(DEADLINE, reader.cursor_mut().next(ALL)).await.expect("it is woken");
+            reader.enter(&step, truth).expect("the step is true");
+        }));
+        // The publisher comes last: the readers are polled, and wait, before it begins.
+        let ((), position) = tokio::join!(
+            biased;
+            async { waiting.await; },
+            stage.publish(&topics[0], event("wake"))
+        );
+        assert_eq!(position.n, round);
+        assert!(readers.iter().any(|reader| reader.ledgers().iter().any(|l| l.n() == round)));
+    }
+}
+
+pub(super) async fn a_hundred_readers_share_a_tail(lab: &dyn Lab) {
+    const N: u64 = 50;
+    let stage = Stage::new(lab);
+    let topic = topic("shared");
+    let topics = std::slice::from_ref(&topic);
+    let mut readers = Vec::new();
+    for _ in 0..100 {
+        readers.push(stage.reader(&stage.log, topics, Origin::Latest).await);
+    }
+    let tail = stage.log.tail(&topic).await.expect("the log answers");
+    assert_eq!(tail.readers(), 100);
+    assert!(Arc::ptr_eq(&tail, &stage.log.tail(&topic).await.expect("the log answers")));
+    stage.fill(&topic, N - 1).await;
+    stage.publish(&topic, marked("last", Mark::Last)).await;
+    join_all(readers.iter_mut().enumerate().map(async |(i, reader)| {
+        stage.read_to(reader, N, Limit { events: 1 + i % 7, bytes: usize::MAX }).await;
+        let step = stage.step(reader, ALL).await;
+        assert!(matches!(step, Step::End { .. }), "{step:?}");
+    }))
+    .await;
+    drop(readers);
+    assert_eq!(tail.readers(), 0);
+}
+
+/// A future of `next` is polled a few times and dropped, as `select!` does, over and over.
+pub(super) async fn dropping_a_wait_at_any_point_loses_nothing(lab: &dyn Lab) {
+    const N: u64 = 120;
+    let stage = Stage::new(lab);
+    let topics: [Topic; 2] = ["one", "two"].map(topic);
+    for seed in 0..8 {
+        let mut dice = Dice::new(seed);
+        let count = 1 + usize::try_from(seed % 2).expect("small");
+        let topics = &topics[..count];
+        let log = if seed < 4 { lab.log() } else { lab.second().await };
+        let mut reader = stage.reader(&log, topics, Origin::Latest).await;
+        let mut published = 0;
+        let target = |topic: &Topic| {
+            stage.truth.of(topic, |h| h.bounds().map_or(Position::START, |b| b.head).n)
+        };
+        loop {
+            let behind =
+                topics.iter().zip(reader.ledgers()).any(|(t, ledger)| ledger.n() < target(t));
+            if published < N && (!behind || dice.chance(30)) {
+                stage.publish(dice.pick(topics), event("x")).await;
+                published += 1;
+                continue;
+            }
+            if !behind {
+                break;
+            }
+            // At times it is let through, since a slow store might never answer in a few polls.
+            let polls = if dice.chance(20) { u64::MAX } else { dice.below(6) };
+            let limit = Limit { events: 1, bytes: usize::MAX };
+            let step = {
+                let next = pin!(reader.cursor_mut().next(limit));
+                timeout(DEADLINE, poll_at_most(next, polls)).await.expect("a step comes")
+            };
+            if let Some(step) = step {
+                reader.enter(&step, &stage.truth).expect("the step is true");
+            }
+        }
+    }
+}
+
+async fn poll_at_most<F: Future>(
+    mut future: std::pin::Pin<&mut F>,
+    polls: u64,
+) -> Option<F::Output> {
+    let mut left = polls;
+    poll_fn(|context| {
+        let Some(fewer) = left.checked_sub(1) else { return Poll::Ready(None) };
+        left = fewer;
+        let polled = future.as_mut().poll(context);
+        if polled.is_pending() && polls != u64::MAX {
+            context.waker().wake_by_ref();
+        }
+        polled.map(Some)
+    })
+    .await
+}

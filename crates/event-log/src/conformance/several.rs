@@ -1,0 +1,84 @@
+//! One cursor over several topics.
+
+use std::sync::Arc;
+
+use super::Lab;
+use super::ledger::Ledger;
+use super::stage::{ALL, Stage, event, topic};
+use crate::{Limit, Origin, Seek, Step, Topic};
+
+pub(super) async fn every_prefix_of_what_was_delivered_resumes_exactly(lab: &dyn Lab) {
+    const N: u64 = 6;
+    let stage = Stage::new(lab);
+    let topics: [Topic; 3] = ["one", "two", "three"].map(topic);
+    let fresh = lab.second().await;
+    let mut reader = stage.reader(&stage.log, &topics, Origin::Latest).await;
+    for _ in 0..N {
+        for topic in &topics {
+            stage.publish(topic, event("x")).await;
+        }
+    }
+    // What a client that was cut off after any event has seen, and the cursor it holds.
+    let mut prefixes: Vec<(Vec<Ledger>, String)> = Vec::new();
+    let all = |ledgers: &[Ledger]| ledgers.iter().all(|ledger| ledger.n() == N);
+    while !all(reader.ledgers()) {
+        let mut ledgers = reader.ledgers().to_vec();
+        let step = stage.step(&mut reader, Limit { events: 2, bytes: usize::MAX }).await;
+        let Step::Events { topic, events } = step else { panic!("{step:?}: nothing is gone") };
+        for event in events {
+            let wire = reader.cursor().wire_at(topic, event.position());
+            let step = Step::Events { topic, events: vec![event.clone()] };
+            let entered = stage.truth.of(event.topic(), |h| ledgers[topic].enter(&step, h));
+            entered.expect("a part of a true step is true");
+            prefixes.push((ledgers.clone(), wire));
+        }
+        let last = prefixes.last().map(|(_, wire)| wire.clone());
+        assert_eq!(last, Some(reader.cursor().wire()), "the last event's cursor is the cursor");
+    }
+    for (ledgers, wire) in prefixes {
+        for log in [&stage.log, &fresh] {
+            assert!(wire.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~=,;+-".contains(&b)));
+            let mut again = stage.reader(log, &topics, Origin::Resume(wire.clone())).await;
+            assert!(all(reader.ledgers()) && again.cursor().wire() == wire);
+            again.roll_back(ledgers.clone());
+            while !all(again.ledgers()) {
+                let step = stage.step(&mut again, Limit::ONE).await;
+                assert!(matches!(step, Step::Events { .. }), "{step:?}: nothing is gone");
+            }
+        }
+    }
+}
+
+pub(super) async fn a_quiet_topic_is_not_starved_by_a_busy_one(lab: &dyn Lab) {
+    let stage = Stage::new(lab);
+    let topics: [Topic; 3] = ["busy", "quiet", "busier"].map(topic);
+    let mut reader = stage.reader(&stage.log, &topics, Origin::Latest).await;
+    stage.fill(&topics[0], 500).await;
+    stage.fill(&topics[2], 500).await;
+    stage.step(&mut reader, Limit::ONE).await;
+    let quiet = stage.publish(&topics[1], event("quiet")).await;
+    // The node must know of it first, which for a reader of its own is as soon as it reads it.
+    let mut alone = stage.reader(&stage.log, &topics[1..2], Origin::Seek(Seek::Last(0))).await;
+    stage.nothing_but_the_next(&mut alone, &topics[1]).await;
+    let index = reader.cursor().topics().position(|t| *t == topics[1]).expect("it is there");
+    let mut others = 0;
+    while reader.ledgers()[index].n() < quiet.n {
+        stage.step(&mut reader, Limit::ONE).await;
+        others += 1;
+    }
+    assert!(others <= topics.len(), "{others} steps until the quiet topic had its turn");
+}
+
+pub(super) async fn a_topic_named_twice_is_read_once(lab: &dyn Lab) {
+    let stage = Stage::new(lab);
+    let topic = topic("twice");
+    let topics = [topic.clone(), topic.clone()];
+    let mut reader = stage.reader(&stage.log, &topics, Origin::Latest).await;
+    assert_eq!((reader.cursor().topics().len(), reader.cursor().is_several()), (1, false));
+    stage.fill(&topic, 3).await;
+    stage.read_to(&mut reader, 3, ALL).await;
+    let wire = reader.cursor().wire();
+    let log = Arc::clone(&stage.log);
+    let mut reader = reader.reconnect(log, wire).await;
+    stage.nothing_but_the_next(&mut reader, &topic).await;
+}
