@@ -59,7 +59,6 @@ impl Gateway {
     }
 
     /// `GET /v1/events` and the console.
-    #[must_use]
     pub fn router(&self) -> Router {
         handler::router(Arc::clone(&self.0)).merge(console::router(&self.0.config))
     }

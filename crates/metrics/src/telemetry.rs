@@ -1,5 +1,6 @@
 //! Logs, and traces by OTLP.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -75,7 +76,9 @@ impl Telemetry {
     pub fn init(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
         let levels = EnvFilter::try_new(&config.levels)
             .map_err(|source| TelemetryError::Levels { levels: config.levels.clone(), source })?;
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal());
         let lines = match config.format {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
