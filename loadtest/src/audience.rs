@@ -49,6 +49,8 @@ pub struct Ledger {
     pub latency: Histogram,
     /// From the loss of a stream to the next one.
     pub outage: Histogram,
+    /// The part of it beyond the retry time that the gateway had asked for.
+    pub overrun: Histogram,
     /// `tailwater.ready` by outcome.
     pub outcomes: BTreeMap<String, u64>,
     /// `tailwater.reconnect` by reason.
@@ -214,7 +216,9 @@ impl Member {
                 Signal::Open { without: None } => {}
                 Signal::Open { without: Some(without) } => {
                     self.shared.tally.reconnects.fetch_add(1, Relaxed);
-                    self.shared.ledger().outage.record(without);
+                    let mut ledger = self.shared.ledger();
+                    ledger.outage.record(without);
+                    ledger.overrun.record(without.saturating_sub(client.retry()));
                 }
                 Signal::Lost => {
                     self.shared.tally.lost.fetch_add(1, Relaxed);

@@ -146,40 +146,58 @@ impl Frame {
     }
 
     fn draw_marks(&self, svg: &mut String, marks: &[Mark], with_labels: bool) {
-        // Where the last label of each row ends, so that labels never overlap in a row.
-        let mut ends = [f64::MIN; LABEL_ROWS];
+        let mut rows = Rows::default();
         for mark in marks {
-            let x = self.x(mark.at);
+            let (x, bottom, label) = (self.x(mark.at), self.bottom, escaped(&mark.label));
             let class = match mark.kind {
                 MarkKind::Fault => "fault",
                 MarkKind::Operation => "operation",
             };
-            let (bottom, label) = (self.bottom, escaped(&mark.label));
-            let width = mark.label.chars().count() as f64 * LETTER;
-            let row = ends.iter().position(|end| *end + 6.0 < x - 2.0).unwrap_or(0);
-            let top = if with_labels { LABEL_ROW * row as f64 + 4.0 } else { 0.0 };
+            let text = if with_labels { rows.place(x, &mark.label) } else { None };
+            let top = match &text {
+                Some(text) => text.top,
+                None if with_labels => LABEL_ROW * LABEL_ROWS as f64,
+                None => 0.0,
+            };
             push(
                 svg,
                 format_args!(
                     "<g class=\"{class}\"><title>{label} at {:.1} s</title>\
-                 <line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top:.1}\" y2=\"{bottom:.1}\"/>",
+                     <line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top:.1}\" y2=\"{bottom:.1}\"/>",
                     mark.at
                 ),
             );
-            if with_labels {
-                let fits = x + width < WIDTH;
-                let (at, anchor) = if fits { (x + 4.0, "start") } else { (x - 4.0, "end") };
+            if let Some(Label { left, top }) = text {
                 let y = top + 9.0;
-                push(
-                    svg,
-                    format_args!(
-                        "<text x=\"{at:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{label}</text>"
-                    ),
-                );
-                ends[row] = x + width;
+                push(svg, format_args!("<text x=\"{left:.1}\" y=\"{y:.1}\">{label}</text>"));
             }
             svg.push_str("</g>");
         }
+    }
+}
+
+/// The rows of labels above a plot; each knows where its last label ends.
+#[derive(Default)]
+struct Rows {
+    ends: [f64; LABEL_ROWS],
+}
+
+/// Where a label stands.
+struct Label {
+    left: f64,
+    top: f64,
+}
+
+impl Rows {
+    /// A place to the right of `x`, or to its left at the end of the plot. `None` when it would
+    /// cover another label: the list below the plots has it, and so has the tooltip.
+    fn place(&mut self, x: f64, label: &str) -> Option<Label> {
+        let width = label.chars().count() as f64 * LETTER;
+        let right = x + 4.0 + width;
+        let left = if right < WIDTH { x + 4.0 } else { x - 4.0 - width };
+        let row = self.ends.iter().position(|end| *end + 6.0 <= left)?;
+        self.ends[row] = left + width;
+        Some(Label { left, top: LABEL_ROW * row as f64 + 4.0 })
     }
 }
 

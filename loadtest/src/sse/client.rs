@@ -149,6 +149,11 @@ impl Client {
         id.clone_into(&mut self.last_event_id);
     }
 
+    /// How long the client waits before a reconnect: what the last stream asked for.
+    pub fn retry(&self) -> Duration {
+        self.retry
+    }
+
     /// What the client went through so far.
     pub fn stats(&self) -> Stats {
         self.stats

@@ -27,6 +27,7 @@ pub(super) fn report(
         "verdict": verdict,
         "delivery_latency": ledger.latency.quantiles(),
         "time_without_connection": ledger.outage.quantiles(),
+        "time_beyond_retry": ledger.overrun.quantiles(),
         "ready_outcomes": ledger.outcomes,
         "reconnect_reasons": ledger.reasons,
         "attempts_failed": ledger.failed,
@@ -72,6 +73,8 @@ fn groups(ledger: &Ledger, verdict: &Verdict) -> Vec<(String, Vec<Figure>)> {
     let outage = ledger.outage.quantiles();
     let mut connections = vec![Figure::plain("reconnects", grouped(outage.count))];
     connections.extend(quantiles("without a connection", outage));
+    let overrun = ledger.overrun.quantiles();
+    connections.extend(quantiles("of that beyond the retry time", overrun));
     connections.extend(counts("streams opened:", &ledger.outcomes));
     connections.extend(counts("told to reconnect:", &ledger.reasons));
     connections.push(Figure::plain("attempts without an answer", grouped(ledger.failed)));
@@ -89,9 +92,9 @@ fn groups(ledger: &Ledger, verdict: &Verdict) -> Vec<(String, Vec<Figure>)> {
         Figure::plain("truly missed at them", grouped(verdict.missed_truly)),
         Figure::zero("oddities", ledger.oddities),
     ];
-    let latency = quantiles("delivery", ledger.latency.quantiles());
+    let latency = quantiles("first send to arrival", ledger.latency.quantiles());
     [
-        ("Latency, first attempt to publish to arrival", latency),
+        ("Delivery latency", latency),
         ("Connections", connections),
         ("Publishing", publishing),
         ("More checks", more),
