@@ -8,7 +8,7 @@
 //! event_log::conformance!(lab);
 //! ```
 //!
-//! `model` then compares random interleavings with what ought to have happened.
+//! [`model`] then compares random interleavings with what ought to have happened.
 //!
 //! Each check names topics that nobody else uses. None asserts how fast anything is: they wait for
 //! what must come, and conclude that nothing came only from what came instead.
@@ -28,6 +28,7 @@ pub mod history;
 mod keys;
 pub mod ledger;
 mod live;
+pub mod model;
 mod order;
 mod pages;
 pub mod reader;
@@ -56,7 +57,7 @@ pub trait Lab: Send + Sync {
     /// Drops all but the newest `keep` events of a topic from the store, exactly.
     async fn trim(&self, topic: &Topic, keep: usize);
 
-    /// Set if the log ages by tokio's clock, exactly as said: `model` then moves a paused clock.
+    /// Set if the log ages by tokio's clock, exactly as said: [`model`] then moves a paused clock.
     fn ageing(&self) -> Option<Retention> {
         None
     }

@@ -149,6 +149,15 @@ impl History {
         self.current().is_some_and(|g| self.ends_after(g).is_some())
     }
 
+    /// A position that was once given out, chosen by a number; the start if there is none.
+    pub(super) fn any_position(&self, choice: usize) -> Position {
+        let all = self.generations.iter().flat_map(|generation| &generation.entries);
+        let count =
+            self.generations.iter().map(|generation| generation.entries.len()).sum::<usize>();
+        let index = choice % (count + 1);
+        index.checked_sub(1).and_then(|i| all.map(|e| e.position).nth(i)).unwrap_or_default()
+    }
+
     /// Where the store stands now; before anything, where it will begin.
     pub(super) fn next_generation(&self) -> usize {
         self.current().unwrap_or(self.generations.len())
@@ -191,6 +200,11 @@ impl History {
             Mark::Last => Some(last.position.n),
             Mark::End => Some(last.position.n - 1),
         }
+    }
+
+    /// Whether a generation from this one on has nothing but its end.
+    pub(super) fn has_bare_end_since(&self, generation: usize) -> bool {
+        (generation..self.generations.len()).any(|g| self.ends_after(g) == Some(0))
     }
 
     fn live_mut(&mut self) -> Option<&mut Generation> {

@@ -1,0 +1,340 @@
+//! Random interleavings of everything that happens to a log and its readers, held against a model.
+//!
+//! The model is [`history`](super::history), which knows what was acknowledged, and a
+//! [`ledger`](super::ledger) for each reader and topic, which knows what that reader was told. A
+//! failing plan is shrunk to the shortest that fails and printed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use tokio::runtime::Runtime;
+use tokio::time::{Instant, advance};
+
+use super::Lab;
+use super::history::{History, Truth, Verdict};
+use super::ledger::Ledger;
+use super::reader::Reader;
+use super::stage::{event, marked, topic};
+use crate::{
+    AppendError, Key, Limit, Log, Mark, NewEvent, Origin, Outcome, Page, Position, Reason, Receipt,
+    Retention, Seek, Step, Topic,
+};
+
+mod plan;
+
+use plan::{Op, Start, TOPICS};
+
+/// The longest plan.
+const OPS: usize = 120;
+/// Steps that a reader may take to catch up; a plan publishes fewer entries.
+const CATCH_UP: usize = 10_000;
+
+/// Runs `cases` random plans, each in a runtime and a lab of its own.
+///
+/// # Panics
+/// If the log contradicts the model in one of them.
+pub fn interleavings<L: Lab>(cases: u32, runtime: impl Fn() -> Runtime, lab: impl AsyncFn() -> L) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let verdict = TestRunner::new(config).run(&plan::plan(OPS), |plan| {
+        let run = async { Run::new(&lab().await).await.all(&plan).await };
+        runtime().block_on(run).map_err(TestCaseError::fail)
+    });
+    if let Err(error) = verdict {
+        panic!("{error}");
+    }
+}
+
+/// A plan on its way.
+struct Run<'a> {
+    lab: &'a dyn Lab,
+    nodes: [Arc<dyn Log>; 2],
+    topics: Vec<Topic>,
+    truth: Truth,
+    readers: BTreeMap<usize, Seat>,
+    /// What each key was answered, and until when it is remembered.
+    keys: BTreeMap<(usize, u8), (Position, u64)>,
+    clock: Option<Ageing>,
+}
+
+/// A reader, and where it was before its last step.
+struct Seat {
+    reader: Reader,
+    before: Vec<Ledger>,
+    last: Option<Step>,
+}
+
+/// A lab's clock: its milliseconds at an instant.
+struct Ageing {
+    retention: Retention,
+    ms: u64,
+    at: Instant,
+}
+
+impl<'a> Run<'a> {
+    async fn new(lab: &'a dyn Lab) -> Self {
+        let mut run = Self {
+            lab,
+            nodes: [lab.log(), lab.second().await],
+            topics: (0..TOPICS).map(|i| topic(&format!("model{i}"))).collect(),
+            truth: Truth::default(),
+            readers: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            clock: None,
+        };
+        if let Some(retention) = lab.ageing() {
+            let probe = run.truth.publish(&*run.nodes[0], &topic("clock"), event(""), None).await;
+            let ms = probe.expect("the log takes an event").position.ms;
+            run.clock = Some(Ageing { retention, ms, at: Instant::now() });
+        }
+        run
+    }
+
+    async fn all(mut self, plan: &[Op]) -> Verdict {
+        for op in plan {
+            self.age();
+            self.one(op).await.map_err(|why| format!("{op:?}: {why}"))?;
+        }
+        self.age();
+        self.catch_up().await
+    }
+
+    async fn one(&mut self, op: &Op) -> Verdict {
+        match *op {
+            Op::Append { node, topic, key, mark } => self.append(node, topic, key, mark).await,
+            Op::Fill { topic, count } => {
+                for _ in 0..count {
+                    self.append(0, topic, None, Mark::Open).await?;
+                }
+                Ok(())
+            }
+            Op::Read { node, topic, after, limit } => self.read(node, topic, after, limit).await,
+            Op::Bounds { node, topic } => self.bounds(node, topic).await,
+            Op::Trim { topic, keep } => {
+                self.lab.trim(&self.topics[topic], keep).await;
+                self.truth.of(&self.topics[topic], |history| history.trim(keep));
+                Ok(())
+            }
+            Op::Flush => {
+                self.lab.flush().await;
+                self.truth.each(History::forget);
+                self.keys.clear();
+                Ok(())
+            }
+            Op::Pass { ms } => {
+                if self.clock.is_some() {
+                    advance(Duration::from_millis(ms)).await;
+                }
+                Ok(())
+            }
+            Op::Open { node, reader, ref topics, ref start } => {
+                self.open(node, reader, topics, start).await
+            }
+            Op::Next { reader, limit } => match self.readers.get_mut(&reader) {
+                Some(seat) => seat.next(limit, &self.truth).await,
+                None => Ok(()),
+            },
+            Op::Reconnect { node, reader, cut } => match self.readers.remove(&reader) {
+                Some(seat) => {
+                    let log = Arc::clone(&self.nodes[node]);
+                    self.readers.insert(reader, seat.reconnect(log, cut, &self.truth).await?);
+                    Ok(())
+                }
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn now(&self) -> u64 {
+        let elapsed = |clock: &Ageing| clock.ms + millis(clock.at.elapsed());
+        self.clock.as_ref().map_or(0, elapsed)
+    }
+
+    /// What time does to the truth.
+    fn age(&mut self) {
+        let (now, Some(Ageing { retention, .. })) = (self.now(), &self.clock) else { return };
+        self.truth.each(|history| {
+            history.trim(retention.events);
+            history.age(now.saturating_sub(millis(retention.age)));
+            let head = history.bounds().map_or(now, |bounds| bounds.head.ms);
+            if now.saturating_sub(head) > millis(retention.topic) {
+                history.forget();
+            }
+        });
+        self.keys.retain(|_, (_, until)| *until > now);
+    }
+
+    async fn append(&mut self, node: usize, topic: usize, key: Option<u8>, mark: Mark) -> Verdict {
+        let name = &self.topics[topic];
+        let bounds = self.truth.of(name, |history| history.bounds());
+        let known = key.and_then(|key| self.keys.get(&(topic, key)));
+        let duplicate = |position| Receipt { position, duplicate: true };
+        let expected = match (known, bounds) {
+            (Some((position, _)), _) => Some(Ok(duplicate(*position))),
+            (None, Some(bounds)) if bounds.ended && mark == Mark::End => {
+                Some(Ok(duplicate(bounds.head)))
+            }
+            (None, Some(bounds)) if bounds.ended => {
+                Some(Err(AppendError::Ended { topic: name.clone(), last: bounds.head }))
+            }
+            _ => None,
+        };
+        let data = format!("{} of {topic}", self.now());
+        let event = NewEvent { mark, ..event(&data) };
+        let sent = key.map(|key| Key::new(&format!("key-{key}")).expect("a key"));
+        let answer = self.truth.publish(&*self.nodes[node], name, event, sent).await;
+        match (answer, expected) {
+            (answer, Some(expected)) if answer != expected => {
+                Err(format!("answered {answer:?} instead of {expected:?}"))
+            }
+            (Ok(Receipt { position, duplicate: false }), None) => {
+                let until = self.clock.as_ref().map_or(u64::MAX, |clock| {
+                    self.now().saturating_add(millis(clock.retention.key))
+                });
+                if let Some(key) = key {
+                    self.keys.insert((topic, key), (position, until));
+                }
+                self.age();
+                Ok(())
+            }
+            (answer, None) => Err(format!("answered {answer:?} to what is new")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn read(&mut self, node: usize, topic: usize, after: usize, limit: usize) -> Verdict {
+        let name = &self.topics[topic];
+        let after = self.truth.of(name, |history| history.any_position(after));
+        let limit = Limit { events: limit, bytes: usize::MAX };
+        let page = self.nodes[node].read(name, after, limit).await.map_err(|e| e.to_string())?;
+        let verdict = self.truth.of(name, |history| check_page(history, after, limit, &page));
+        verdict.map_err(|why| format!("after {after}: {why}: {page:?}"))
+    }
+
+    async fn bounds(&mut self, node: usize, topic: usize) -> Verdict {
+        let name = &self.topics[topic];
+        let bounds = self.nodes[node].bounds(name).await.map_err(|e| e.to_string())?;
+        let expected = self.truth.of(name, |history| history.bounds());
+        match bounds == expected {
+            true => Ok(()),
+            false => Err(format!("{bounds:?} instead of {expected:?}")),
+        }
+    }
+
+    async fn open(&mut self, node: usize, slot: usize, on: &[bool], start: &Start) -> Verdict {
+        let chosen = self.topics.iter().zip(on).filter(|(_, on)| **on).map(|(t, _)| t.clone());
+        let topics: Vec<_> = chosen.collect();
+        let Some(first) = topics.first() else { return Ok(()) };
+        let origin = match *start {
+            Start::Latest => Origin::Latest,
+            Start::Seek(seek) => Origin::Seek(seek),
+            Start::Since { entry, plus } => {
+                let position = self.truth.of(first, |history| history.any_position(entry));
+                Origin::Seek(Seek::Since(position.ms + plus))
+            }
+            Start::Garbage => Origin::Resume("garbage".to_owned()),
+        };
+        let garbage = matches!(start, Start::Garbage);
+        let log = Arc::clone(&self.nodes[node]);
+        let reader = Reader::open(log, &topics, origin, &self.truth).await?;
+        if garbage != (reader.outcome() == Outcome::Invalid) {
+            return Err(format!("the outcome was {:?}", reader.outcome()));
+        }
+        self.readers.insert(slot, Seat { before: reader.ledgers().to_vec(), reader, last: None });
+        Ok(())
+    }
+
+    /// Publishes once more wherever it is possible: by then every reader has all there was.
+    async fn catch_up(&mut self) -> Verdict {
+        for topic in &self.topics {
+            if !self.truth.of(topic, |history| history.is_ended()) {
+                let last =
+                    self.truth.publish(&*self.nodes[0], topic, marked("last", Mark::Last), None);
+                last.await.map_err(|error| error.to_string())?;
+            }
+        }
+        self.age();
+        for (slot, seat) in &mut self.readers {
+            let mut steps = 0;
+            let limit = Limit { events: 3, bytes: usize::MAX };
+            while !matches!(seat.reader.next(limit, &self.truth).await?, Step::Finished) {
+                steps += 1;
+                if steps > CATCH_UP {
+                    return Err(format!("reader {slot} does not come to an end"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Seat {
+    async fn next(&mut self, limit: usize, truth: &Truth) -> Verdict {
+        let limit = Limit { events: limit, bytes: usize::MAX };
+        let before = self.reader.ledgers().to_vec();
+        if let Some(step) = self.reader.try_next(limit, truth).await? {
+            if let Step::Events { events, .. } = &step
+                && events.len() > limit.events.max(1)
+            {
+                return Err(format!("{} events are more than {limit:?}", events.len()));
+            }
+            (self.before, self.last) = (before, Some(step));
+        }
+        Ok(())
+    }
+
+    async fn reconnect(
+        mut self,
+        log: Arc<dyn Log>,
+        cut: Option<usize>,
+        truth: &Truth,
+    ) -> Result<Self, String> {
+        let mut wire = self.reader.cursor().wire();
+        if let (Some(cut), Some(Step::Events { topic, mut events })) = (cut, self.last) {
+            // The client got the events up to one of them, and holds that one's cursor.
+            events.truncate(cut % events.len() + 1);
+            let last = events.last().expect("a step has events");
+            wire = self.reader.cursor().wire_at(topic, last.position());
+            let name = last.topic().clone();
+            let step = Step::Events { topic, events };
+            truth.of(&name, |history| self.before[topic].enter(&step, history))?;
+            self.reader.roll_back(self.before);
+        }
+        let reader = self.reader.reconnect(log, wire).await;
+        match reader.outcome() {
+            Outcome::Exact | Outcome::Gap | Outcome::Reset => {
+                Ok(Self { before: reader.ledgers().to_vec(), reader, last: None })
+            }
+            other => Err(format!("a true cursor was found to be {other:?}")),
+        }
+    }
+}
+
+/// What `Log::read` must answer, which unlike a window knows what the store has dropped.
+fn check_page(history: &History, after: Position, limit: Limit, page: &Page) -> Verdict {
+    let told = page.gap.map(|gap| (gap.reason, gap.missed, gap.resume.n));
+    let got: Vec<_> = page.events.iter().map(crate::Event::position).collect();
+    let here = after == Position::START || history.standing(after) == history.current();
+    let readable: Vec<_> = history.readable().iter().map(|entry| entry.position).collect();
+    let gone = history.gone(history.next_generation());
+    let expected = match history.current() {
+        None if after == Position::START => None,
+        Some(_) if here && after.n >= gone => None,
+        Some(_) if here => Some((Reason::Trimmed, Some(gone - after.n), gone)),
+        None | Some(_) => Some((Reason::Reset, None, gone)),
+    };
+    if told != expected {
+        return Err(format!("told {told:?} instead of {expected:?}"));
+    }
+    let rest = readable.iter().filter(|position| position.n > after.n).copied();
+    let rest: Vec<_> = rest.take(if told.is_none() { limit.events.max(1) } else { 0 }).collect();
+    match got == rest {
+        true => Ok(()),
+        false => Err(format!("read {got:?} instead of {rest:?}")),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

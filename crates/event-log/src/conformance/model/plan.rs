@@ -1,0 +1,91 @@
+//! What a random test does, as data that proptest can shrink and print.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::{Mark, Seek};
+
+/// Topics in a plan.
+pub(super) const TOPICS: usize = 3;
+/// Readers that a plan has at a time.
+const READERS: usize = 4;
+/// Different idempotency keys: few, so that they meet.
+const KEYS: u8 = 3;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    /// Publishes one entry.
+    Append { node: usize, topic: usize, key: Option<u8>, mark: Mark },
+    /// Publishes several.
+    Fill { topic: usize, count: u64 },
+    /// Asks the log for what follows some position that it once gave out.
+    Read { node: usize, topic: usize, after: usize, limit: usize },
+    /// Asks the log what is there.
+    Bounds { node: usize, topic: usize },
+    /// Drops all but the newest.
+    Trim { topic: usize, keep: usize },
+    /// Wipes the store.
+    Flush,
+    /// Lets milliseconds pass, if the lab can.
+    Pass { ms: u64 },
+    /// A reader comes; the one that had its name leaves.
+    Open { node: usize, reader: usize, topics: Vec<bool>, start: Start },
+    /// A reader takes its next step if there is one.
+    Next { reader: usize, limit: usize },
+    /// A reader is cut off, after some event of its last step or after all of it, and comes again.
+    Reconnect { node: usize, reader: usize, cut: Option<usize> },
+}
+
+/// How a reader comes for the first time.
+#[derive(Debug, Clone)]
+pub(super) enum Start {
+    Latest,
+    Seek(Seek),
+    /// At the time of an event that was once published, and some milliseconds.
+    Since {
+        entry: usize,
+        plus: u64,
+    },
+    Garbage,
+}
+
+/// Plans of up to `ops` steps.
+pub(super) fn plan(ops: usize) -> impl Strategy<Value = Vec<Op>> {
+    vec(op(), 1..ops)
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let (node, topic, reader) = (0..2usize, 0..TOPICS, 0..READERS);
+    let any_entry = 0..1000usize;
+    let limit = prop_oneof![Just(1usize), 0..5usize, Just(1000)];
+    let mark = prop_oneof![30 => Just(Mark::Open), 1 => Just(Mark::Last), 1 => Just(Mark::End)];
+    prop_oneof![
+        12 => (node.clone(), topic.clone(), option::weighted(0.3, 0..KEYS), mark)
+            .prop_map(|(node, topic, key, mark)| Op::Append { node, topic, key, mark }),
+        4 => (topic.clone(), 1..9u64).prop_map(|(topic, count)| Op::Fill { topic, count }),
+        5 => (node.clone(), topic.clone(), any_entry, limit.clone())
+            .prop_map(|(node, topic, after, limit)| Op::Read { node, topic, after, limit }),
+        2 => (node.clone(), topic.clone()).prop_map(|(node, topic)| Op::Bounds { node, topic }),
+        3 => (topic, 0..6usize).prop_map(|(topic, keep)| Op::Trim { topic, keep }),
+        1 => Just(Op::Flush),
+        3 => prop_oneof![Just(1u64), 900..1100u64, 4900..5100u64, 9900..10_100u64, 29_900..30_200u64]
+            .prop_map(|ms| Op::Pass { ms }),
+        4 => (node.clone(), reader.clone(), vec(any::<bool>(), TOPICS), start())
+            .prop_map(|(node, reader, topics, start)| Op::Open { node, reader, topics, start }),
+        20 => (reader.clone(), limit).prop_map(|(reader, limit)| Op::Next { reader, limit }),
+        6 => (node, reader, option::of(0..5usize))
+            .prop_map(|(node, reader, cut)| Op::Reconnect { node, reader, cut }),
+    ]
+}
+
+fn start() -> impl Strategy<Value = Start> {
+    prop_oneof![
+        3 => Just(Start::Latest),
+        2 => Just(Start::Seek(Seek::Earliest)),
+        2 => (0..8u64).prop_map(|count| Start::Seek(Seek::Last(count))),
+        1 => (0..1000usize, 0..3u64).prop_map(|(entry, plus)| Start::Since { entry, plus }),
+        1 => Just(Start::Garbage),
+    ]
+}

@@ -1,0 +1,66 @@
+//! The embedded log passes the suite that every log must pass, and agrees with the model.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use event_log::conformance::{Lab, RETENTION, model};
+use event_log::{Log, MemoryLog, Retention, Topic};
+use tokio::runtime::{Builder, Runtime};
+
+struct MemoryLab {
+    log: Arc<MemoryLog>,
+    ageing: Option<Retention>,
+}
+
+#[async_trait]
+impl Lab for MemoryLab {
+    fn log(&self) -> Arc<dyn Log> {
+        Arc::clone(&self.log) as Arc<dyn Log>
+    }
+
+    async fn second(&self) -> Arc<dyn Log> {
+        self.log()
+    }
+
+    async fn flush(&self) {
+        self.log.flush();
+    }
+
+    async fn trim(&self, topic: &Topic, keep: usize) {
+        self.log.trim(topic, keep);
+    }
+
+    fn ageing(&self) -> Option<Retention> {
+        self.ageing
+    }
+}
+
+async fn lab() -> MemoryLab {
+    MemoryLab { log: Arc::new(MemoryLog::new(RETENTION)), ageing: None }
+}
+
+event_log::conformance!(lab);
+
+#[test]
+fn every_interleaving_agrees_with_the_model() {
+    model::interleavings(300, paused, lab);
+}
+
+#[test]
+fn every_interleaving_with_events_topics_and_keys_that_age_agrees_with_the_model() {
+    let retention = Retention {
+        events: 9,
+        age: Duration::from_secs(10),
+        topic: Duration::from_secs(30),
+        key: Duration::from_secs(5),
+    };
+    model::interleavings(500, paused, async || MemoryLab {
+        log: Arc::new(MemoryLog::new(retention)),
+        ageing: Some(retention),
+    });
+}
+
+fn paused() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+}

@@ -1,1 +1,0 @@
-//! Random interleavings of the embedded log agree with the model.
