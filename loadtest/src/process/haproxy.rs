@@ -21,6 +21,9 @@ const READY_DEADLINE: Duration = Duration::from_secs(10);
 /// Timeouts are well above the heartbeat of 15 s; `timeout tunnel` would have no effect on SSE. A
 /// request that reached a dead server is repeated on another one, which is safe because only GET
 /// comes this way; anything else is excepted all the same.
+///
+/// `http-no-delay` matters: without it HAProxy holds small writes back for up to 200 ms to join
+/// them with the next (measured: 213 ms to the first event instead of 3).
 const CONFIG: &str = "\
 global
     maxconn 9000
@@ -36,6 +39,7 @@ defaults
     timeout queue 10s
     retries 3
     option redispatch 1
+    option http-no-delay
 
 frontend subscribers
     bind 127.0.0.1:{port} backlog 8192
