@@ -1,5 +1,6 @@
 //! The body of a request: read as a whole, or thrown away.
 
+use std::str::Utf8Error;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
@@ -41,10 +42,12 @@ pub(crate) async fn read(body: &mut Body, max: usize, time: Duration) -> Result<
 /// # Errors
 /// Not UTF-8.
 pub(crate) fn text(what: &str, bytes: Vec<u8>) -> Result<String, Error> {
-    String::from_utf8(bytes).map_err(|error| {
-        let offset = error.utf8_error().valid_up_to();
-        Error::new(Code::BadBody, format!("{what} is not UTF-8 at byte {offset}"))
-    })
+    String::from_utf8(bytes).map_err(|error| not_utf8(what, error.utf8_error()))
+}
+
+pub(crate) fn not_utf8(what: &str, error: Utf8Error) -> Error {
+    let offset = error.valid_up_to();
+    Error::new(Code::BadBody, format!("{what} is not UTF-8 at byte {offset}"))
 }
 
 /// Reads the rest of a body and drops it, within limits.

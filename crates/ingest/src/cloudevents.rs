@@ -37,6 +37,9 @@ const VERSION: &str = "1.0";
 /// # Errors
 /// No JSON, no CloudEvent, or one that names no valid topic and type, or too much of it.
 pub(crate) fn one(text: &str, head: &Head, max: usize) -> Result<Append, Error> {
+    if !json::is_object(text) {
+        return Err(bad("the body is no CloudEvent: it is not a JSON object"));
+    }
     let envelope: Envelope<'_> = serde_json::from_str(text)
         .map_err(|error| bad(format!("the body is no CloudEvent: {error}")))?;
     envelope.check()?;

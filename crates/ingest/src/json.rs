@@ -21,6 +21,11 @@ pub(crate) fn compact(json: &str) -> Box<str> {
     text.into()
 }
 
+/// Whether JSON is an object, if it is JSON: serde would also take an array for a struct.
+pub(crate) fn is_object(json: &str) -> bool {
+    json.trim_ascii_start().starts_with('{')
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

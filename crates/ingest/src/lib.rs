@@ -17,8 +17,12 @@ mod error;
 mod event;
 mod head;
 mod json;
+mod lines;
 mod media;
+mod ndjson;
 mod publish;
+mod sse;
+mod stream;
 mod topics;
 mod trace;
 

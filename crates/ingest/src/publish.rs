@@ -16,6 +16,7 @@ use crate::error::{Code, Error};
 use crate::event::event;
 use crate::head::{self, Head};
 use crate::media::Media;
+use crate::stream::{Slot, Stream};
 use crate::{Config, body, cloudevents, trace};
 
 /// What all requests share.
@@ -24,16 +25,39 @@ pub(crate) struct Ingest {
     pub(crate) config: Config,
     pub(crate) appender: Arc<Appender>,
     requests: Semaphore,
+    streams: Arc<Semaphore>,
 }
 
 impl Ingest {
     pub(crate) fn new(config: Config, log: Arc<dyn Log>, registry: &Registry) -> Self {
         let appender = Arc::new(Appender::new(log, config.append_timeout, registry));
-        let requests = Semaphore::new(config.requests_max.min(Semaphore::MAX_PERMITS));
-        Self { config, appender, requests }
+        let semaphore = |max: usize| Semaphore::new(max.min(Semaphore::MAX_PERMITS));
+        let requests = semaphore(config.requests_max);
+        let streams = Arc::new(semaphore(config.streams_max));
+        Self { config, appender, requests, streams }
     }
 
-    async fn answer(&self, head: &Head, body: &mut Body) -> Result<Response, Error> {
+    async fn answer(&self, head: Head, body: &mut Body) -> Result<Response, Error> {
+        match head.media {
+            Media::Data | Media::CloudEvent | Media::CloudEvents => self.whole(&head, body).await,
+            Media::Lines | Media::Sse => self.stream(head, body).await,
+        }
+    }
+
+    /// A body that streams events, and the receipts for them.
+    async fn stream(&self, head: Head, body: &mut Body) -> Result<Response, Error> {
+        let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
+            let error = too_many("streams", self.config.streams_max);
+            self.appender.refused(&error);
+            return Err(error);
+        };
+        let body = std::mem::take(body);
+        let slot = Slot::new(permit, self.appender.streams.clone());
+        Ok(Stream::new(head, body, &self.config, Arc::clone(&self.appender), slot).respond().await)
+    }
+
+    /// A body that is read as a whole.
+    async fn whole(&self, head: &Head, body: &mut Body) -> Result<Response, Error> {
         let Ok(_permit) = self.requests.try_acquire() else {
             let error = too_many("requests", self.config.requests_max);
             self.appender.refused(&error);
@@ -82,7 +106,7 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
     let span = trace::span(&head);
     let answer = async {
         let head = head.inspect_err(|error| ingest.appender.refused(error))?;
-        ingest.answer(&head, &mut body).await
+        ingest.answer(head, &mut body).await
     };
     let response = match answer.instrument(span.clone()).await {
         Ok(response) => response,
@@ -118,6 +142,6 @@ fn batch_response(answers: &[Answer]) -> Result<Response, Error> {
     Ok(Json(serde_json::json!({ "receipts": receipts })).into_response())
 }
 
-pub(crate) fn too_many(what: &str, max: usize) -> Error {
+fn too_many(what: &str, max: usize) -> Error {
     Error::new(Code::TooManyRequests, format!("too many {what} at a time; the limit is {max}"))
 }

@@ -1,0 +1,201 @@
+//! The lines of a body that comes in pieces, with a bound on what is kept of one.
+
+use bytes::{Buf as _, Bytes};
+
+/// Cuts pieces into lines.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    ends: Ends,
+    /// The longest line, in bytes.
+    max: usize,
+    /// What was pushed and not yet cut.
+    chunk: Bytes,
+    /// The beginning of a line that `chunk` goes on with; of a line that is too long, its start.
+    partial: Vec<u8>,
+    /// How long that line is so far, kept or not.
+    length: usize,
+    /// The last line ended with CR, so an LF that follows belongs to its end.
+    after_cr: bool,
+    number: u64,
+}
+
+/// What ends a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// LF.
+    Lf,
+    /// LF, CR, or CR and LF.
+    Any,
+}
+
+/// A line without its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// All of it.
+    Whole(Bytes),
+    /// A line over the limit.
+    TooLong {
+        /// Its first bytes, enough to see what it is.
+        start: Bytes,
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// What is kept of a line that is too long: a few times the longest name of a field.
+const START_BYTES: usize = 32;
+
+impl Lines {
+    /// Lines of at most `max` bytes each.
+    pub(crate) fn new(ends: Ends, max: usize) -> Self {
+        Self {
+            ends,
+            max,
+            chunk: Bytes::new(),
+            partial: Vec::new(),
+            length: 0,
+            after_cr: false,
+            number: 0,
+        }
+    }
+
+    /// Takes the next piece, once [`Lines::take`] has nothing left.
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        assert!(self.chunk.is_empty(), "a piece is pushed when the one before is used up");
+        self.chunk = chunk;
+    }
+
+    /// The next line that has ended.
+    pub(crate) fn take(&mut self) -> Option<Line> {
+        let first = *self.chunk.first()?;
+        if std::mem::take(&mut self.after_cr) && first == b'\n' {
+            self.chunk.advance(1);
+        }
+        let Some(end) = self.chunk.iter().position(|byte| self.ends.contains(*byte)) else {
+            let rest = std::mem::take(&mut self.chunk);
+            self.keep(&rest);
+            return None;
+        };
+        let piece = self.chunk.split_to(end);
+        self.after_cr = self.chunk.get_u8() == b'\r';
+        Some(self.complete(piece))
+    }
+
+    /// The last line, if the body stopped before its end.
+    pub(crate) fn finish(&mut self) -> Option<Line> {
+        (self.length > 0).then(|| self.complete(Bytes::new()))
+    }
+
+    /// The number of the line that was taken last, from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn complete(&mut self, piece: Bytes) -> Line {
+        self.number += 1;
+        if self.length == 0 && piece.len() <= self.max {
+            return Line::Whole(piece);
+        }
+        self.keep(&piece);
+        let kept = Bytes::from(std::mem::take(&mut self.partial));
+        match std::mem::take(&mut self.length) {
+            bytes if bytes > self.max => Line::TooLong { start: kept, bytes },
+            _ => Line::Whole(kept),
+        }
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        self.length += piece.len();
+        if self.length <= self.max {
+            self.partial.extend_from_slice(piece);
+        } else {
+            let room = START_BYTES.saturating_sub(self.partial.len());
+            self.partial.extend_from_slice(&piece[..piece.len().min(room)]);
+            self.partial.truncate(START_BYTES);
+            self.partial.shrink_to_fit();
+        }
+    }
+}
+
+impl Ends {
+    fn contains(self, byte: u8) -> bool {
+        match self {
+            Self::Lf => byte == b'\n',
+            Self::Any => matches!(byte, b'\n' | b'\r'),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAX: usize = 40;
+
+    fn cut<'a>(ends: Ends, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Line> {
+        let mut lines = Lines::new(ends, MAX);
+        let mut cut = Vec::new();
+        for piece in pieces {
+            lines.push(Bytes::copy_from_slice(piece));
+            cut.extend(std::iter::from_fn(|| lines.take()));
+            assert!(lines.partial.capacity() <= 2 * MAX, "memory is bounded");
+        }
+        cut.extend(lines.finish());
+        assert_eq!(lines.number(), cut.len() as u64);
+        cut
+    }
+
+    fn whole(text: &'static str) -> Line {
+        Line::Whole(text.into())
+    }
+
+    #[test]
+    fn each_kind_of_end_is_one_end() {
+        let text = b"a\nb\r\nc\rd\r\r\n\n";
+        let lines = ["a", "b", "c", "d", "", ""].map(whole);
+        assert_eq!(cut(Ends::Any, [&text[..]]), lines);
+        assert_eq!(cut(Ends::Lf, [&b"a\r\n\nb"[..]]), ["a\r", "", "b"].map(whole));
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_skipped_to_its_end() {
+        let long = [b"data: ".as_slice(), &[b'x'; 95], b"\nnext"].concat();
+        let lines = cut(Ends::Any, long.chunks(7));
+        let start = Bytes::copy_from_slice(&long[..START_BYTES]);
+        assert_eq!(lines, [Line::TooLong { start, bytes: 101 }, whole("next")]);
+    }
+
+    #[test]
+    fn a_line_of_exactly_the_limit_is_whole() {
+        let text = "x".repeat(MAX);
+        assert_eq!(cut(Ends::Lf, text.as_bytes().chunks(9)), [Line::Whole(text.into())]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same_lines(
+            text in "([a-c]{0,50}(\r|\n|\r\n)){0,6}[a-c]{0,50}",
+            sizes in prop::collection::vec(1_usize..20, 1..50),
+            any in any::<bool>(),
+        ) {
+            let ends = if any { Ends::Any } else { Ends::Lf };
+            let mut rest = text.as_bytes();
+            let pieces = sizes.iter().cycle().map_while(|size| {
+                let (piece, after) = rest.split_at(rest.len().min(*size));
+                rest = after;
+                (!piece.is_empty()).then_some(piece)
+            });
+            let pieces = cut(ends, pieces);
+            for (one, other) in pieces.iter().zip(cut(ends, [text.as_bytes()])) {
+                match (one, other) {
+                    (Line::TooLong { bytes: one, .. }, Line::TooLong { bytes: other, .. }) => {
+                        prop_assert_eq!(*one, other);
+                    }
+                    (one, other) => prop_assert_eq!(one, &other),
+                }
+            }
+        }
+    }
+}

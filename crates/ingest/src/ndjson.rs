@@ -1,0 +1,239 @@
+//! Events as lines of JSON: `{"topic","type","data","key","end"}`.
+
+use bytes::Bytes;
+use event_log::{Append, EventType, Key, Topic};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::body;
+use crate::error::{Code, Error};
+use crate::event::event;
+use crate::head::Head;
+use crate::json;
+use crate::lines::{Ends, Line, Lines};
+use crate::stream::{Decode, Item};
+
+/// Reads events from lines.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    lines: Lines,
+    /// What a line leaves open.
+    head: Head,
+    /// The most bytes of data.
+    max: usize,
+}
+
+/// One line.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire<'a> {
+    topic: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    key: Option<String>,
+    #[serde(default)]
+    end: bool,
+}
+
+/// A byte of data may be written as `\u0000`.
+const ESCAPED_BYTES: usize = 6;
+/// Room for the rest of a line: topic, type and key, each escaped, are less than 3 KiB.
+const SLACK_BYTES: usize = 4096;
+
+impl Decoder {
+    pub(crate) fn new(head: Head, max: usize) -> Self {
+        let line_max = max.saturating_mul(ESCAPED_BYTES).saturating_add(SLACK_BYTES);
+        Self { lines: Lines::new(Ends::Lf, line_max), head, max }
+    }
+
+    /// The event of a line; `None` if the line is blank.
+    fn item(&self, line: Line) -> Option<Item> {
+        let event = match line {
+            Line::Whole(line) if line.trim_ascii().is_empty() => return None,
+            Line::Whole(line) => parse(&line, &self.head, self.max),
+            Line::TooLong { bytes, .. } => Err(Error::new(
+                Code::TooLarge,
+                format!("the line has {bytes} bytes; the limit of an event's data is {}", self.max),
+            )),
+        };
+        Some(Item { line: self.lines.number(), event })
+    }
+}
+
+impl Decode for Decoder {
+    fn push(&mut self, chunk: Bytes) {
+        self.lines.push(chunk);
+    }
+
+    fn take(&mut self) -> Option<Item> {
+        loop {
+            let line = self.lines.take()?;
+            if let Some(item) = self.item(line) {
+                return Some(item);
+            }
+        }
+    }
+
+    /// The last line counts without its end too: not every writer puts one there.
+    fn finish(&mut self) -> Option<Item> {
+        let line = self.lines.finish()?;
+        self.item(line)
+    }
+}
+
+fn parse(line: &[u8], head: &Head, max: usize) -> Result<Append, Error> {
+    let text = str::from_utf8(line).map_err(|error| body::not_utf8("the line", error))?;
+    if !json::is_object(text) {
+        return Err(Error::new(Code::BadBody, "the line is no event: it is not a JSON object"));
+    }
+    let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| no_event(&error))?;
+    let topic = match (&wire.topic, &head.topic) {
+        (Some(topic), _) => Topic::new(topic)?,
+        (None, Some(topic)) => topic.clone(),
+        (None, None) => {
+            return Err(Error::new(
+                Code::MissingTopic,
+                "no topic is given, neither in the line nor as ?topic=NAME",
+            ));
+        }
+    };
+    let kind = match &wire.kind {
+        Some(kind) => Some(EventType::new(kind)?),
+        None => head.kind.clone(),
+    };
+    let key = wire.key.as_deref().map(Key::new).transpose()?;
+    let data = match wire.data {
+        Some(data) => text_of(data)?,
+        None if wire.end => Box::default(),
+        None => return Err(Error::new(Code::BadBody, "the line has neither data nor end")),
+    };
+    let event = event(data, kind, wire.end, head.trace.clone(), max)?;
+    Ok(Append { topic, event, key })
+}
+
+/// A string is data as it is, any other value as its JSON.
+fn text_of(data: &RawValue) -> Result<Box<str>, Error> {
+    match data.get().starts_with('"') {
+        true => serde_json::from_str(data.get()).map_err(|error| no_event(&error)),
+        false => Ok(json::compact(data.get())),
+    }
+}
+
+/// `null` is a value, and not the absence of one.
+fn present<'de, D: Deserializer<'de>>(data: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(data).map(Some)
+}
+
+/// The parser counts lines of its own, of which there is always one.
+fn no_event(error: &serde_json::Error) -> Error {
+    let text = error.to_string();
+    let cause = text.split(" at line ").next().unwrap_or_default();
+    let column = error.column();
+    Error::new(Code::BadBody, format!("the line is no event: {cause} at column {column}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use event_log::Mark;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::media::Media;
+
+    const MAX: usize = 100;
+
+    fn head(topic: Option<&str>) -> Head {
+        Head {
+            media: Media::Lines,
+            topic: topic.map(|topic| Topic::new(topic).unwrap()),
+            kind: Some(EventType::new("default").unwrap()),
+            end: false,
+            key: None,
+            trace: None,
+        }
+    }
+
+    fn line(line: &str) -> Append {
+        parse(line.as_bytes(), &head(Some("t")), MAX).unwrap()
+    }
+
+    fn refusal(line: impl AsRef<[u8]>) -> String {
+        let error = parse(line.as_ref(), &head(None), MAX).unwrap_err();
+        format!("{}: {error}", error.code().as_str())
+    }
+
+    #[test]
+    fn a_line_says_all_or_leaves_it_to_the_query() {
+        let full = line(r#"{"topic":"u","type":"x","data":"d","key":"k","end":true}"#);
+        assert_eq!(full.topic.as_str(), "u");
+        assert_eq!(full.event.kind.unwrap().as_str(), "x");
+        assert_eq!(full.key.unwrap().as_str(), "k");
+        assert_eq!(full.event.mark, Mark::Last);
+        let bare = line(r#"{"data":""}"#);
+        assert_eq!((bare.topic.as_str(), bare.event.mark), ("t", Mark::Open));
+        assert_eq!(bare.event.kind.unwrap().as_str(), "default");
+        assert_eq!(line(r#"{"end":true}"#).event.mark, Mark::End);
+    }
+
+    #[test]
+    fn a_string_is_data_and_any_other_value_is_its_json() {
+        for (value, data) in [
+            (r#""a\nb\u00e9""#, "a\nb\u{e9}"),
+            ("null", "null"),
+            ("1.10", "1.10"),
+            (r#"{ "b" : [ 1 , 2 ], "a": " " }"#, r#"{"b":[1,2],"a":" "}"#),
+        ] {
+            assert_eq!(&*line(&format!(r#"{{"data":{value}}}"#)).event.data, data);
+        }
+    }
+
+    #[test]
+    fn data_of_exactly_the_limit_is_taken_however_it_is_escaped() {
+        let escaped = "\\u0041".repeat(MAX);
+        let mut decoder = Decoder::new(head(Some("t")), MAX);
+        decoder.push(format!("{{\"data\":\"{escaped}\"}}\n").into());
+        assert_eq!(decoder.take().unwrap().event.unwrap().event.data.len(), MAX);
+    }
+
+    #[test]
+    fn every_refusal_names_its_cause() {
+        let over = json!({ "topic": "t", "data": "x".repeat(MAX + 1) }).to_string();
+        insta::assert_snapshot!(
+            [
+                refusal("x"),
+                refusal("[]"),
+                refusal("{\"topic\":\"t\",\"data\":\"x\"} {}"),
+                refusal(b"{\"data\":\"\xff\"}"),
+                refusal(r#"{"topic":"t","dta":1}"#),
+                refusal(r#"{"topic":"t"}"#),
+                refusal(r#"{"topic":"t","end":1}"#),
+                refusal(r#"{"topic":"t","data":"\ud800"}"#),
+                refusal(r#"{"data":1}"#),
+                refusal(r#"{"topic":"a b","data":1}"#),
+                refusal(r#"{"topic":"t","type":"tailwater.x","data":1}"#),
+                refusal(r#"{"topic":"t","key":"","data":1}"#),
+                refusal(over),
+            ]
+            .join("\n")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_string_is_data(data in ".{0,20}") {
+            let text = json!({ "data": data }).to_string();
+            prop_assert_eq!(&*line(&text).event.data, data);
+        }
+
+        #[test]
+        fn no_line_is_too_strange(line in prop::collection::vec(any::<u8>(), 0..60)) {
+            let mut decoder = Decoder::new(head(None), MAX);
+            decoder.push(line.into());
+            while decoder.take().is_some() {}
+            decoder.finish();
+        }
+    }
+}

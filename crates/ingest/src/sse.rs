@@ -1,0 +1,184 @@
+//! Events as an event stream: what browsers read (WHATWG HTML, section 9.2.6), here from a publisher.
+//!
+//! Bounded, as the publisher is not trusted: of data over the limit only its length is kept. The
+//! fields `id` and `retry` are ignored: the ids of a source are its own, and the log gives others.
+
+use bytes::Bytes;
+use event_log::{Append, BadEventType, EventType, Topic};
+
+use crate::error::{Code, Error};
+use crate::event::event;
+use crate::head::Head;
+use crate::lines::{Ends, Line, Lines};
+use crate::stream::{Decode, Item};
+
+/// Reads dispatched events from the bytes of an event stream.
+#[derive(Debug)]
+pub(crate) struct Parser {
+    lines: Lines,
+    pending: Pending,
+    /// The most bytes of data.
+    max: usize,
+}
+
+/// A dispatched event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// The line of its first field, from 1.
+    pub(crate) line: u64,
+    /// Its type, if it named one.
+    pub(crate) kind: Result<Option<EventType>, BadEventType>,
+    /// Its data, or the length of data over the limit.
+    pub(crate) data: Result<String, usize>,
+}
+
+/// What was read since the last dispatch.
+#[derive(Debug, Default)]
+struct Pending {
+    line: Option<u64>,
+    kind: Option<Result<EventType, BadEventType>>,
+    /// The lines of data, joined by LF, up to the limit.
+    data: String,
+    /// The length of all of them; `None` before the first.
+    bytes: Option<usize>,
+}
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+/// Room for the name of a field, its colon and a space, behind a byte order mark.
+const SLACK_BYTES: usize = 16;
+
+impl Parser {
+    /// A parser of events with at most `max` bytes of data.
+    pub(crate) fn new(max: usize) -> Self {
+        let line_max = max.max(EventType::MAX_BYTES).saturating_add(SLACK_BYTES);
+        Self { lines: Lines::new(Ends::Any, line_max), pending: Pending::default(), max }
+    }
+
+    /// Takes the next piece, once [`Parser::take`] has nothing left.
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        self.lines.push(chunk);
+    }
+
+    /// The next event that was dispatched.
+    pub(crate) fn take(&mut self) -> Option<Event> {
+        loop {
+            let line = self.lines.take()?;
+            if let Some(event) = self.line(line) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The line of an event that the end of the body cut off. By the standard it is not dispatched.
+    pub(crate) fn finish(&mut self) -> Option<u64> {
+        if let Some(rest) = self.lines.finish() {
+            self.line(rest);
+        }
+        self.pending.bytes.and(self.pending.line)
+    }
+
+    fn line(&mut self, line: Line) -> Option<Event> {
+        // The number of bytes that a line over the limit has beyond those that were kept.
+        let (mut line, beyond) = match line {
+            Line::Whole(line) => (line, 0),
+            Line::TooLong { start, bytes } => (start.clone(), bytes - start.len()),
+        };
+        let number = self.lines.number();
+        if number == 1 && line.starts_with(BOM) {
+            line = line.slice(BOM.len()..);
+        }
+        if line.is_empty() {
+            return std::mem::take(&mut self.pending).dispatch(self.max);
+        }
+        let (name, value) = match line.iter().position(|byte| *byte == b':') {
+            Some(0) => return None,
+            Some(colon) => (&line[..colon], &line[colon + 1..]),
+            None => (&line[..], &[][..]),
+        };
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match name {
+            b"data" => self.pending.data(value, beyond, self.max),
+            b"event" => self.pending.kind(value, beyond),
+            _ => return None,
+        }
+        self.pending.line.get_or_insert(number);
+        None
+    }
+}
+
+impl Pending {
+    fn data(&mut self, value: &[u8], beyond: usize, max: usize) {
+        let value = String::from_utf8_lossy(value);
+        let separator = usize::from(self.bytes.is_some());
+        let bytes = self.bytes.unwrap_or_default() + separator + value.len() + beyond;
+        self.bytes = Some(bytes);
+        if bytes > max {
+            self.data = String::new();
+        } else {
+            self.data.push_str(if separator == 1 { "\n" } else { "" });
+            self.data.push_str(&value);
+        }
+    }
+
+    fn kind(&mut self, value: &[u8], beyond: usize) {
+        self.kind = match (value, beyond) {
+            // An empty type is none.
+            ([], 0) => None,
+            (_, 0) => Some(EventType::new(&String::from_utf8_lossy(value))),
+            _ => Some(Err(BadEventType::TooLong(value.len() + beyond))),
+        };
+    }
+
+    fn dispatch(self, max: usize) -> Option<Event> {
+        let bytes = self.bytes?;
+        let data = if bytes > max { Err(bytes) } else { Ok(self.data) };
+        Some(Event { line: self.line?, kind: self.kind.transpose(), data })
+    }
+}
+
+/// Makes events of a topic from an event stream.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    parser: Parser,
+    topic: Topic,
+    /// What an event leaves open.
+    head: Head,
+}
+
+impl Decoder {
+    pub(crate) fn new(topic: Topic, head: Head, max: usize) -> Self {
+        Self { parser: Parser::new(max), topic, head }
+    }
+
+    fn append(&self, from: Event) -> Result<Append, Error> {
+        let max = self.parser.max;
+        let kind = from.kind?.or_else(|| self.head.kind.clone());
+        let data =
+            from.data.map_err(|bytes| Error::too_large("the event's data", Some(bytes), max))?;
+        let event = event(data.into(), kind, false, self.head.trace.clone(), max)?;
+        Ok(Append { topic: self.topic.clone(), event, key: None })
+    }
+}
+
+impl Decode for Decoder {
+    fn push(&mut self, chunk: Bytes) {
+        self.parser.push(chunk);
+    }
+
+    fn take(&mut self) -> Option<Item> {
+        let event = self.parser.take()?;
+        Some(Item { line: event.line, event: self.append(event) })
+    }
+
+    fn finish(&mut self) -> Option<Item> {
+        let line = self.parser.finish()?;
+        let error = Error::new(
+            Code::BadBody,
+            "the body ended before the blank line that completes this event; it was not stored",
+        );
+        Some(Item { line, event: Err(error) })
+    }
+}
+
+#[cfg(test)]
+mod tests;
