@@ -38,7 +38,8 @@ impl TailwaterBuilder {
             subcommand,
             name: None,
             args: Vec::new(),
-            envs: Vec::new(),
+            // A backtrace would push the message of a panic out of the tail that failures show.
+            envs: vec![("RUST_BACKTRACE".to_owned(), "0".to_owned())],
             directory: None,
         }
     }
