@@ -7,7 +7,8 @@
 //! [`audience`] subscribes by the thousand, [`checker`] knows what was acknowledged and what
 //! arrived, [`report`] tells it; [`scenario`] puts them together.
 //!
-//! Depends on no other crate of the workspace: it sees what a client sees.
+//! Of the workspace it uses the parser of event streams and nothing else: it sees what a client
+//! sees.
 
 pub mod audience;
 pub mod checker;

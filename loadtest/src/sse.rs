@@ -1,4 +1,4 @@
-//! An SSE client that trusts nothing: own socket, own HTTP/1.1, own parser.
+//! An SSE client that trusts nothing: own socket, own HTTP/1.1. The parser is the crate `sse`.
 //!
 //! - [`Connection`] is one request and its stream, for tests that look at one response.
 //! - [`Client`] behaves as a browser's `EventSource`: it comes back with `Last-Event-ID`.
@@ -11,9 +11,7 @@ mod chunked;
 mod client;
 mod connection;
 mod head;
-mod parser;
 
-pub use chunked::BadChunk;
+pub use ::sse::{Event, Parser};
 pub use client::{Client, OnRefusal, Signal, Stats};
 pub use connection::{Connection, End};
-pub use parser::{Event, Parser};

@@ -3,7 +3,7 @@
 /// The body is not chunked as RFC 9112 says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed chunked body")]
-pub struct BadChunk;
+pub(super) struct BadChunk;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

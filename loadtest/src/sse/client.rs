@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Event;
 use super::connection::Connection;
-use super::parser::Event;
 
 /// Reconnection time until the server names another one; Chromium's and WebKit's.
 const RETRY_DEFAULT: Duration = Duration::from_secs(3);

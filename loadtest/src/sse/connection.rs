@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::chunked::Decoder;
 use super::head::{HEAD_BYTES_MAX, Head, invalid};
-use super::parser::{Event, Parser};
+use super::{Event, Parser};
 
 /// What one read takes at most; on the stack, so an idle connection pays nothing for it.
 const READ_BYTES: usize = 16 * 1024;
