@@ -1,1 +1,31 @@
-//! Placeholder.
+//! The log on Redis Streams: `event_log::Log` for any number of nodes over one Redis or Valkey.
+//!
+//! A topic is a stream, a head key and a channel, written by one script (`publish.lua`). Commands go
+//! through a pool (`store`); what is new comes by one subscriber connection (`feed`) into the tails of
+//! the watched topics (`watched`), whose gaps are filled from the stream (`repair`) and whose heads
+//! are compared with the log's from time to time (`audit`).
+//!
+//! The only crate that knows Redis. Knows no HTTP and no metrics. Absent on purpose: consumer groups,
+//! blocking reads (they cost the server by the topic), and any state of a client.
+
+mod audit;
+mod config;
+mod entry;
+mod error;
+mod feed;
+mod flight;
+mod head;
+mod keys;
+mod log;
+mod node;
+mod publish;
+mod repair;
+mod stats;
+mod store;
+mod topics;
+mod watched;
+
+pub use config::{BadUrl, Config, RedisUrl};
+pub use error::ConnectError;
+pub use log::RedisLog;
+pub use stats::{Op, Stats};

@@ -1,0 +1,155 @@
+//! An event as it stands in a stream and in a message: one header line, then the data.
+//!
+//! The header is `k=v` pairs between spaces: `t` the type, `m` the mark (`last` or `end`), `p` the
+//! trace parent. A reader skips what it does not know, so that later versions can add to it.
+
+use event_log::{Event, EventType, Mark, NewEvent, Position, Topic, TraceParent};
+
+/// The field of a stream's entry that holds it.
+pub(crate) const FIELD: &[u8] = b"d";
+
+/// The event as bytes.
+pub(crate) fn encode(event: &NewEvent) -> String {
+    let mark = match event.mark {
+        Mark::Open => None,
+        Mark::Last => Some("last"),
+        Mark::End => Some("end"),
+    };
+    let pairs = [
+        ("t", event.kind.as_ref().map(EventType::as_str)),
+        ("m", mark),
+        ("p", event.trace.as_ref().map(TraceParent::as_str)),
+    ];
+    let mut text = String::with_capacity(event.data.len() + 64);
+    for (key, value) in pairs {
+        if let Some(value) = value {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(key);
+            text.push('=');
+            text.push_str(value);
+        }
+    }
+    text.push('\n');
+    text.push_str(&event.data);
+    text
+}
+
+/// The event that the bytes stand for. What was not written by [`encode`] becomes an event whose data
+/// is all of it: an entry from elsewhere must not stop the readers of its topic.
+pub(crate) fn decode(bytes: &[u8]) -> NewEvent {
+    decode_header(bytes).unwrap_or_else(|| NewEvent { data: lossy(bytes), ..NewEvent::default() })
+}
+
+fn decode_header(bytes: &[u8]) -> Option<NewEvent> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (header, data) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
+    let mut event = NewEvent { data: lossy(data), ..NewEvent::default() };
+    for pair in header.split(' ').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=')? {
+            ("t", kind) => event.kind = EventType::new(kind).ok(),
+            ("m", "last") => event.mark = Mark::Last,
+            ("m", "end") => event.mark = Mark::End,
+            ("p", trace) => event.trace = TraceParent::parse(trace),
+            _ => {}
+        }
+    }
+    Some(event)
+}
+
+fn lossy(bytes: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(bytes).into()
+}
+
+/// What a message on a topic's channel says: an event, or only that there is one.
+#[derive(Debug)]
+pub(crate) enum Live {
+    /// The event itself.
+    Event(Event),
+    /// The position of an event that is too large for a message.
+    Notice(Position),
+}
+
+impl Live {
+    /// Reads a message; `None` if it is not one of ours.
+    pub(crate) fn decode(topic: &Topic, message: &[u8]) -> Option<Self> {
+        let end = message.iter().position(|byte| *byte == b'\n');
+        let position = std::str::from_utf8(&message[..end.unwrap_or(message.len())]).ok()?;
+        let position = position.parse().ok()?;
+        Some(match end {
+            Some(end) => {
+                Self::Event(Event::new(topic.clone(), position, decode(&message[end + 1..])))
+            }
+            None => Self::Notice(position),
+        })
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        match self {
+            Self::Event(event) => event.position(),
+            Self::Notice(position) => *position,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn events() -> impl Strategy<Value = NewEvent> {
+        let kind = proptest::option::of("[^\\s\\p{C},]{1,20}")
+            .prop_map(|kind| kind.and_then(|kind| EventType::new(&kind).ok()));
+        let mark = prop_oneof![Just(Mark::Open), Just(Mark::Last), Just(Mark::End)];
+        let trace = proptest::option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+            .prop_map(|trace| trace.and_then(|trace| TraceParent::parse(&trace)));
+        (kind, mark, trace, any::<String>()).prop_map(|(kind, mark, trace, data)| NewEvent {
+            kind,
+            mark,
+            trace,
+            data: data.into(),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_reads_back_as_it_was_written(event in events()) {
+            prop_assert_eq!(decode(encode(&event).as_bytes()), event);
+        }
+
+        #[test]
+        fn any_bytes_are_an_event(bytes in any::<Vec<u8>>()) {
+            decode(&bytes);
+            Live::decode(&Topic::new("t").unwrap(), &bytes);
+        }
+    }
+
+    #[test]
+    fn an_entry_from_elsewhere_is_delivered_as_it_is() {
+        for raw in ["", "hello", "no header\nbut lines", "{\"a\":1}"] {
+            let event = decode(raw.as_bytes());
+            assert_eq!((&*event.data, event.mark, event.kind), (raw, Mark::Open, None));
+        }
+        assert_eq!(&*decode(b"\xff\xfe").data, "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn a_header_from_a_later_version_is_understood_as_far_as_it_goes() {
+        let event = decode(b"t=tick z=9 m=paused\ndata");
+        assert_eq!(event.kind.unwrap().as_str(), "tick");
+        assert_eq!((&*event.data, event.mark), ("data", Mark::Open));
+    }
+
+    #[test]
+    fn a_message_without_an_event_is_a_notice() {
+        let topic = Topic::new("t").unwrap();
+        assert!(matches!(Live::decode(&topic, b"7-3"), Some(Live::Notice(p)) if p.n == 3));
+        let Some(Live::Event(event)) = Live::decode(&topic, b"7-3\nm=last\nx\ny") else {
+            panic!("an event travels in its message");
+        };
+        assert_eq!((event.position().n, event.data(), event.mark()), (3, "x\ny", Mark::Last));
+        assert!(Live::decode(&topic, b"x-3\n\n").is_none());
+    }
+}

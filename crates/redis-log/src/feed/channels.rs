@@ -1,0 +1,226 @@
+//! Which channels a connection has joined, and what to say so that they become those it should.
+//!
+//! For each channel one command is on its way at most; its answer decides on the next. So an answer
+//! is never taken for that of another command, however often a topic comes and goes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use event_log::Topic;
+
+use crate::keys;
+
+/// Channels that one command names. Redis serves nobody else meanwhile.
+const COMMAND_MAX: usize = 512;
+
+/// What a connection is subscribed to.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    states: HashMap<Box<str>, Channel>,
+    /// Channels of the beginning that are not joined yet. Redis answers in order, so the first
+    /// answers are theirs.
+    initial: usize,
+}
+
+#[derive(Debug)]
+struct Channel {
+    topic: Topic,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Joining,
+    Joined,
+    Leaving,
+}
+
+/// Commands to be sent, gathered by slot: one command must not name channels of two.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    join: BTreeMap<u32, Vec<String>>,
+    leave: BTreeMap<u32, Vec<String>>,
+}
+
+impl Channels {
+    /// A topic that is in the registry when the connection begins.
+    pub(super) fn start(&mut self, topic: &Topic, orders: &mut Orders) {
+        self.join(topic, orders);
+        self.initial = self.states.len();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Whether all channels of the beginning were joined.
+    pub(super) fn complete(&self) -> bool {
+        self.initial == 0
+    }
+
+    /// Compares a channel with what is wanted of it. Returns whether it is joined and wanted.
+    pub(super) fn compare(&mut self, topic: &Topic, wanted: bool, orders: &mut Orders) -> bool {
+        match (self.states.get_mut(topic.as_str()), wanted) {
+            (None, true) => self.join(topic, orders),
+            (Some(channel), false) if channel.state == State::Joined => channel.leave(orders),
+            (Some(channel), true) => return channel.state == State::Joined,
+            (Some(_) | None, false) => {}
+        }
+        false
+    }
+
+    /// Redis has confirmed a subscription.
+    pub(super) fn joined(&mut self, name: &str, wanted: bool, orders: &mut Orders) {
+        self.initial = self.initial.saturating_sub(1);
+        if let Some(channel) = self.states.get_mut(name)
+            && channel.state == State::Joining
+        {
+            match wanted {
+                true => channel.state = State::Joined,
+                false => channel.leave(orders),
+            }
+        }
+    }
+
+    /// Redis has ended a subscription: because it was told to, or by itself, as it does when the
+    /// channel's slot moves. Returns whether it was by itself.
+    pub(super) fn left(&mut self, name: &str, wanted: bool, orders: &mut Orders) -> bool {
+        let Some(channel) = self.states.get_mut(name) else { return false };
+        match channel.state {
+            // An answer from before the command that is on its way.
+            State::Joining => false,
+            state @ (State::Joined | State::Leaving) => {
+                if wanted {
+                    channel.state = State::Joining;
+                    orders.join(&channel.topic);
+                } else {
+                    self.states.remove(name);
+                }
+                state == State::Joined
+            }
+        }
+    }
+
+    fn join(&mut self, topic: &Topic, orders: &mut Orders) {
+        orders.join(topic);
+        let channel = Channel { topic: topic.clone(), state: State::Joining };
+        self.states.insert(topic.as_str().into(), channel);
+    }
+}
+
+impl Channel {
+    fn leave(&mut self, orders: &mut Orders) {
+        self.state = State::Leaving;
+        let partition = keys::partition(&self.topic);
+        orders.leave.entry(partition).or_default().push(keys::stream(&self.topic));
+    }
+}
+
+impl Orders {
+    fn join(&mut self, topic: &Topic) {
+        self.join.entry(keys::partition(topic)).or_default().push(keys::stream(topic));
+    }
+
+    /// The commands as bytes, if there are any.
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        if self.join.is_empty() && self.leave.is_empty() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        let orders = [("SUNSUBSCRIBE", &mut self.leave), ("SSUBSCRIBE", &mut self.join)];
+        for (name, channels) in orders {
+            for same_slot in std::mem::take(channels).values() {
+                for some in same_slot.chunks(COMMAND_MAX) {
+                    let mut command = redis::cmd(name);
+                    command.arg(some);
+                    command.write_packed_command(&mut bytes);
+                }
+            }
+        }
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic() -> Topic {
+        Topic::new("a").unwrap()
+    }
+
+    fn sent(orders: &mut Orders) -> String {
+        let bytes = orders.take().unwrap_or_default();
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().filter(|line| line.contains("SUBSCRIBE")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_topic_that_leaves_and_comes_back_is_joined_in_the_end() {
+        let (mut channels, mut orders) = (Channels::default(), Orders::default());
+        assert!(!channels.compare(&topic(), true, &mut orders));
+        assert_eq!(sent(&mut orders), "SSUBSCRIBE");
+        // Unwanted and wanted again before the answer: nothing is said until it comes.
+        channels.compare(&topic(), false, &mut orders);
+        assert!(!channels.compare(&topic(), true, &mut orders));
+        assert_eq!(sent(&mut orders), "");
+        channels.joined("a", true, &mut orders);
+        assert!(channels.compare(&topic(), true, &mut orders));
+
+        channels.compare(&topic(), false, &mut orders);
+        assert_eq!(sent(&mut orders), "SUNSUBSCRIBE");
+        // Back while it leaves: what is joined now is about to be left, so it does not count.
+        assert!(!channels.compare(&topic(), true, &mut orders));
+        assert_eq!(sent(&mut orders), "");
+        assert!(!channels.left("a", true, &mut orders));
+        assert_eq!(sent(&mut orders), "SSUBSCRIBE");
+        channels.joined("a", true, &mut orders);
+        assert!(channels.compare(&topic(), true, &mut orders));
+    }
+
+    #[test]
+    fn a_topic_unwanted_while_it_joins_is_left() {
+        let (mut channels, mut orders) = (Channels::default(), Orders::default());
+        channels.compare(&topic(), true, &mut orders);
+        sent(&mut orders);
+        channels.joined("a", false, &mut orders);
+        assert_eq!(sent(&mut orders), "SUNSUBSCRIBE");
+        channels.left("a", false, &mut orders);
+        assert_eq!(channels.len(), 0);
+    }
+
+    #[test]
+    fn a_subscription_that_redis_ends_is_made_again() {
+        let (mut channels, mut orders) = (Channels::default(), Orders::default());
+        channels.start(&topic(), &mut orders);
+        assert!(!channels.complete());
+        sent(&mut orders);
+        channels.joined("a", true, &mut orders);
+        assert!(channels.complete());
+        assert!(channels.left("a", true, &mut orders));
+        assert_eq!(sent(&mut orders), "SSUBSCRIBE");
+        // Both said so: the slot moved while it was being left.
+        channels.joined("a", false, &mut orders);
+        assert_eq!(sent(&mut orders), "SUNSUBSCRIBE");
+        channels.left("a", true, &mut orders);
+        assert!(!channels.left("a", true, &mut orders));
+    }
+
+    #[test]
+    fn a_command_names_channels_of_one_slot() {
+        let mut orders = Orders::default();
+        for i in 0..2000 {
+            orders.join(&Topic::new(&format!("t{i}")).unwrap());
+        }
+        let text = String::from_utf8(orders.take().unwrap()).unwrap();
+        let mut tag = None;
+        for line in text.lines() {
+            if line == "SSUBSCRIBE" {
+                tag = None;
+            } else if line.starts_with("e:{") {
+                let (this, _) = line.split_once('}').unwrap();
+                assert_eq!(*tag.get_or_insert(this), this);
+            }
+        }
+        assert!(orders.take().is_none());
+    }
+}

@@ -1,0 +1,206 @@
+//! The log itself: what the rest of Tailwater calls.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use event_log::{
+    Append, AppendError, Bounds, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
+    Tail, Topic,
+};
+use tokio::time::{interval, timeout};
+use tokio_util::sync::DropGuard;
+
+use crate::config::Config;
+use crate::error::{ConnectError, Failure};
+use crate::flight::Flights;
+use crate::node::Node;
+use crate::repair::repair;
+use crate::stats::{Op, Stats};
+use crate::store::PAGE;
+use crate::topics::Lookup;
+use crate::watched::{Verdict, Watched};
+use crate::{audit, feed};
+
+/// A [`Log`] on Redis. Dropped, it ends its tasks.
+#[derive(Debug)]
+pub struct RedisLog {
+    node: Arc<Node>,
+    flights: Flights,
+    _close: DropGuard,
+}
+
+/// How many times within its idle time a topic is looked at.
+const SWEEPS: u32 = 6;
+
+impl RedisLog {
+    /// Opens the log on a server that is there and is of use.
+    ///
+    /// # Errors
+    /// The server cannot be reached, refuses us, or lacks what is needed.
+    pub async fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
+        let url = config.url.clone();
+        let log = Self::new(config);
+        let server = log.node.store.server().await.map_err(|failure| {
+            ConnectError::Unreachable { url: url.clone(), reason: failure.to_string() }
+        })?;
+        if !server.is_new_enough() {
+            return Err(ConnectError::TooOld { url, version: server.version });
+        }
+        if !server.is_standalone() {
+            return Err(ConnectError::Mode { url, mode: server.mode });
+        }
+        match log.node.store.eviction().await {
+            Some(policy) if policy != "noeviction" => {
+                tracing::warn!(%url, policy, "redis may evict events: set maxmemory-policy noeviction");
+            }
+            _ => {}
+        }
+        tracing::info!(%url, version = server.version, "log opened");
+        Ok(log)
+    }
+
+    /// Opens the log whether or not the server is there; it is sought until it is. To be called
+    /// within a tokio runtime.
+    #[must_use]
+    pub fn new(config: Config) -> Arc<Self> {
+        let (node, hints) = Node::new(config);
+        node.spawn(feed::run(Arc::clone(&node), hints));
+        node.spawn(audit::run(Arc::clone(&node)));
+        node.spawn(sweep(Arc::clone(&node)));
+        let close = node.closing.clone().drop_guard();
+        Arc::new(Self { node, flights: Flights::default(), _close: close })
+    }
+
+    /// What the log counts about itself.
+    #[must_use]
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.node.stats)
+    }
+
+    /// Ends all tasks of the log and waits for their end. Tails stay as they are.
+    pub async fn shutdown(&self) {
+        self.node.closing.cancel();
+        self.node.tasks.close();
+        self.node.tasks.wait().await;
+    }
+
+    fn counted<T>(&self, op: Op, result: Result<T, Failure>) -> Result<T, ReadError> {
+        result.map_err(|failure| {
+            self.node.stats.failed(op);
+            failure.into()
+        })
+    }
+
+    /// Opens the tail: first the subscription, then the read, so that nothing falls between.
+    async fn open(&self, watched: &Arc<Watched>) -> Result<(), Failure> {
+        let _opener = watched.opening.lock().await;
+        if watched.tail().is_some() {
+            return Ok(());
+        }
+        // The registry holds the topic already; the hint only makes the feed look.
+        let hinted = self.node.hints.send(watched.topic.clone()).await;
+        hinted.map_err(|_| Failure::Closed)?;
+        watched.confirmed().await;
+        watched.begin();
+        let window = self.node.store.read(self.node.store.window(&watched.topic)).await?;
+        if watched.opened(window) == Verdict::Read {
+            self.node.spawn(repair(Arc::clone(&self.node), Arc::clone(watched)));
+        }
+        Ok(())
+    }
+
+    /// How many events a read is to bring: no more than fit the limit, going by their size so far.
+    fn count(&self, topic: &Topic, limit: Limit) -> usize {
+        let count = limit.events.clamp(1, PAGE);
+        let Some(tail) = self.node.topics.get(topic.as_str()).and_then(|watched| watched.tail())
+        else {
+            return count;
+        };
+        let (events, weight) = tail.inspect(|events| {
+            events.fold((0, 0), |(count, sum), event| (count + 1, sum + event.weight()))
+        });
+        match weight.checked_div(events) {
+            Some(mean) => count.min(limit.bytes / mean.max(1) + 1),
+            None => count,
+        }
+    }
+
+    fn sought_in(tail: &Tail, seek: Seek) -> Option<Position> {
+        let Seek::Last(count) = seek else { return None };
+        let skip = usize::try_from(count.checked_sub(1)?).ok()?;
+        tail.inspect(|events| events.rev().nth(skip).map(|event| event.position().before()))
+    }
+}
+
+#[async_trait]
+impl Log for RedisLog {
+    async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
+        let results = self.node.store.append(&batch).await;
+        for result in &results {
+            if let Err(AppendError::Full(_) | AppendError::Unavailable(_)) = result {
+                self.node.stats.failed(Op::Append);
+            }
+        }
+        results
+    }
+
+    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        let count = self.count(topic, limit);
+        loop {
+            let (first, flight) = self.flights.join((topic.clone(), after, count), || {
+                let (node, topic) = (Arc::clone(&self.node), topic.clone());
+                async move {
+                    let behind = node.store.read(node.store.behind(&topic, after, count)).await?;
+                    node.stats.read(behind.page.events.len());
+                    Ok(behind.page)
+                }
+            });
+            let mut page = self.counted(Op::Read, flight.await)?;
+            // A read that began before this one was asked for may have been too early to see what
+            // the caller was woken for; if it saw anything, the caller will be back for the rest.
+            if first || page.gap.is_some() || !page.events.is_empty() {
+                limit.truncate(&mut page.events);
+                return Ok(page);
+            }
+        }
+    }
+
+    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
+        let tail = self.node.topics.get(topic.as_str()).and_then(|watched| watched.tail());
+        if let Some(position) = tail.and_then(|tail| Self::sought_in(&tail, seek)) {
+            return Ok(Sought { position, gap: None });
+        }
+        self.counted(Op::Seek, self.node.store.read(self.node.store.seek(topic, seek)).await)
+    }
+
+    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
+        self.counted(Op::Bounds, self.node.store.read(self.node.store.bounds(topic)).await)
+    }
+
+    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+        let limit = self.node.config.timeout;
+        let opened = timeout(limit, async {
+            loop {
+                match self.node.topics.look_up(topic) {
+                    Lookup::Open(tail) => return Ok(tail),
+                    Lookup::Closed(watched) => self.open(&watched).await?,
+                }
+            }
+        });
+        self.counted(Op::Tail, opened.await.unwrap_or(Err(Failure::Late(limit))))
+    }
+}
+
+/// Lets go of topics that nobody uses any more, until the log closes.
+async fn sweep(node: Arc<Node>) {
+    let mut tick = interval(node.config.idle / SWEEPS);
+    loop {
+        tick.tick().await;
+        for topic in node.topics.sweep(node.config.idle) {
+            if node.hints.send(topic).await.is_err() {
+                return;
+            }
+        }
+        node.stats.watches(node.topics.len());
+    }
+}

@@ -1,0 +1,161 @@
+//! What the log counts about itself. Names and exposition are the binary's business.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Something the log asks of Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// Appending an event.
+    Append,
+    /// Reading what follows a position.
+    Read,
+    /// Finding the beginning of a reader without a cursor.
+    Seek,
+    /// Asking what is there of a topic.
+    Bounds,
+    /// Opening the live end of a topic.
+    Tail,
+    /// Reading what the feed did not bring.
+    Repair,
+    /// Comparing the watched topics with their heads.
+    Audit,
+    /// Holding the subscriber connection.
+    Feed,
+}
+
+impl Op {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Append,
+        Self::Read,
+        Self::Seek,
+        Self::Bounds,
+        Self::Tail,
+        Self::Repair,
+        Self::Audit,
+        Self::Feed,
+    ];
+
+    /// The word for a metric's label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Read => "read",
+            Self::Seek => "seek",
+            Self::Bounds => "bounds",
+            Self::Tail => "tail",
+            Self::Repair => "repair",
+            Self::Audit => "audit",
+            Self::Feed => "feed",
+        }
+    }
+}
+
+/// Counts since the start, and two states.
+#[derive(Debug, Default)]
+pub struct Stats {
+    errors: [AtomicU64; Op::ALL.len()],
+    reconnects: AtomicU64,
+    repairs: AtomicU64,
+    audit_finds: AtomicU64,
+    reads: AtomicU64,
+    replayed: AtomicU64,
+    topics: AtomicU64,
+    connected: AtomicBool,
+}
+
+impl Stats {
+    /// How often an operation failed. Each event of an append counts.
+    #[must_use]
+    pub fn errors(&self, op: Op) -> u64 {
+        self.errors[op as usize].load(Ordering::Relaxed)
+    }
+
+    /// How often the feed was connected again after it had been lost.
+    #[must_use]
+    pub fn reconnects(&self) -> u64 {
+        self.reconnects.load(Ordering::Relaxed)
+    }
+
+    /// How often a topic was read because the feed had not brought what follows.
+    #[must_use]
+    pub fn repairs(&self) -> u64 {
+        self.repairs.load(Ordering::Relaxed)
+    }
+
+    /// How many losses only the periodic audit found.
+    #[must_use]
+    pub fn audit_finds(&self) -> u64 {
+        self.audit_finds.load(Ordering::Relaxed)
+    }
+
+    /// How often the log was read for readers behind the window of their topic.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// How many events those reads brought.
+    #[must_use]
+    pub fn replayed(&self) -> u64 {
+        self.replayed.load(Ordering::Relaxed)
+    }
+
+    /// How many topics are watched now.
+    #[must_use]
+    pub fn topics(&self) -> u64 {
+        self.topics.load(Ordering::Relaxed)
+    }
+
+    /// Whether the feed is connected and subscribed to all watched topics.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failed(&self, op: Op) {
+        self.errors[op as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reconnected(&self) {
+        self.reconnects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn repaired(&self) {
+        self.repairs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn audit_found(&self) {
+        self.audit_finds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self, events: usize) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.replayed.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn watches(&self, topics: usize) {
+        self.topics.store(topics as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_has_a_count_of_its_own() {
+        let stats = Stats::default();
+        for (i, op) in Op::ALL.into_iter().enumerate() {
+            (0..=i).for_each(|_| stats.failed(op));
+        }
+        for (i, op) in Op::ALL.into_iter().enumerate() {
+            assert_eq!(stats.errors(op), i as u64 + 1, "{}", op.as_str());
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Commands: what is asked of Redis, over a pool of connections, with an end to every wait.
+
+use std::time::Duration;
+
+use deadpool_redis::{Connection, Hook, HookError, Manager, Pool, Runtime};
+use event_log::{
+    Append, AppendError, Bounds, Event, Gap, Generation, Page, Position, Receipt, Seek, Sought,
+    Topic, classify,
+};
+use redis::AsyncConnectionConfig;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::error::Failure;
+use crate::head::Head;
+use crate::publish::{self, Publisher};
+
+mod heads;
+mod server;
+mod view;
+
+pub(crate) use server::Server;
+use view::Range;
+
+/// Events that one read brings at most. It bounds what a read holds in memory.
+pub(crate) const PAGE: usize = 128;
+/// Events that the first read for a window asks for, before it is known how large they are.
+const WINDOW_PROBE: usize = 32;
+/// Bytes of events that a window is filled with.
+pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
+
+/// The server's commands as the log needs them.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pool: Pool,
+    publisher: Publisher,
+    timeout: Duration,
+    /// Reads for readers that run at a time. A read may hold a page of the largest events; and half
+    /// of the pool stays free for appends and repairs, however many readers are behind.
+    reads: Semaphore,
+}
+
+/// What there is behind a position, and the head it was compared with.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    pub(crate) head: Option<Head>,
+    pub(crate) page: Page,
+}
+
+/// A topic's head and its newest events, without holes and up to the head.
+#[derive(Debug)]
+pub(crate) struct Window {
+    /// The position before the first event; the head if there is none.
+    pub(crate) before: Position,
+    pub(crate) ended: bool,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Store {
+    pub(crate) fn new(config: &Config) -> Self {
+        let connections = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.connect_timeout))
+            .set_response_timeout(Some(config.timeout));
+        let manager = Manager::new_with_config(config.url.info(), connections)
+            .expect("the URL was parsed before");
+        let pool = Pool::builder(manager)
+            .max_size(config.pool_size.max(2))
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(config.timeout))
+            .create_timeout(Some(config.connect_timeout + config.timeout))
+            .recycle_timeout(Some(config.timeout))
+            // A restarted server has lost the script, and all connections with it: loaded here, no
+            // pipeline finds it missing half-way, which would upset the order of its appends.
+            .post_create(Hook::async_fn(|connection, _| {
+                Box::pin(async { publish::load(connection).await.map_err(HookError::Backend) })
+            }))
+            .build()
+            .expect("a runtime is set");
+        let reads = Semaphore::new((config.pool_size / 2).max(1));
+        let publisher = Publisher::new(&config.retention);
+        Self { pool, publisher, timeout: config.timeout, reads }
+    }
+
+    async fn connection(&self) -> Result<Connection, Failure> {
+        // Boxed: a pool's future has room for a whole handshake, and thousands of readers may wait
+        // for their turn with what would be inside of theirs.
+        Box::pin(self.pool.get()).await.map_err(|error| Failure::of_pool(error, self.timeout))
+    }
+
+    /// Waits for its turn among the readers and does `work`, all within the time-out.
+    pub(crate) async fn read<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        timeout(self.timeout, async {
+            let _turn = self.reads.acquire().await.map_err(|_| Failure::Closed)?;
+            work.await
+        })
+        .await
+        .unwrap_or(Err(Failure::Late(self.timeout)))
+    }
+
+    pub(crate) async fn append(&self, batch: &[Append]) -> Vec<Result<Receipt, AppendError>> {
+        match self.connection().await {
+            Ok(mut connection) => self.publisher.append(&mut connection, batch).await,
+            Err(failure) => vec![Err(failure.into()); batch.len()],
+        }
+    }
+
+    /// Reads what follows `after`, at most `count` events.
+    pub(crate) async fn behind(
+        &self,
+        topic: &Topic,
+        after: Position,
+        count: usize,
+    ) -> Result<Behind, Failure> {
+        let next = Range::After(after, count.clamp(1, PAGE));
+        let (head, [mut events]) = self.view(topic, [next]).await?;
+        if let Some(head) = head
+            && classify(after, Some(head.generation), None, first(&events)).is_none()
+        {
+            cut_at_hole(&mut events, after);
+            return Ok(Behind { head: Some(head), page: Page { gap: None, events } });
+        }
+        // A gap, or no head: look again at all that tells which.
+        let ranges = [next, Range::Oldest, Range::Newest(1)];
+        let (head, [mut events, oldest, newest]) = self.view(topic, ranges).await?;
+        let head = head.or_else(|| Head::of(newest.first()));
+        let generation = head.map(|head| head.generation);
+        let gap = classify(after, generation, first(&oldest), first(&events));
+        match gap {
+            Some(_) => events.clear(),
+            None => cut_at_hole(&mut events, after),
+        }
+        Ok(Behind { head, page: Page { gap, events } })
+    }
+
+    /// The newest events of a topic, [`PAGE`] at most, fewer if they are large.
+    pub(crate) async fn window(&self, topic: &Topic) -> Result<Window, Failure> {
+        let (head, [mut events]) = self.view(topic, [Range::Newest(WINDOW_PROBE)]).await?;
+        let Some(head) = head.or_else(|| Head::of(events.first())) else {
+            return Ok(Window { before: Position::START, ended: false, events });
+        };
+        if let [.., oldest] = &events[..]
+            && events.len() == WINDOW_PROBE
+        {
+            let mean = weight(&events) / WINDOW_PROBE;
+            let more = (WINDOW_BYTES / mean.max(1)).min(PAGE).saturating_sub(WINDOW_PROBE);
+            if more > 0 {
+                let older = Range::Before(oldest.position(), more);
+                let (_, [older]) = self.view(topic, [older]).await?;
+                events.extend(older);
+            }
+        }
+        let whole = events
+            .iter()
+            .zip(events.iter().skip(1))
+            .take_while(|(e, older)| follows(older.position(), e.position()));
+        let whole = 1 + whole.count();
+        events.truncate(whole);
+        if events.first().is_none_or(|newest| newest.position() != head.position()) {
+            events.clear();
+        }
+        events.reverse();
+        let before = first(&events).map_or(head.position(), Position::before);
+        Ok(Window { before, ended: head.ended, events })
+    }
+
+    /// Finds where a reader without a cursor begins.
+    pub(crate) async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, Failure> {
+        let since = match seek {
+            Seek::Since(ms) => Range::Since(ms),
+            Seek::Earliest | Seek::Last(_) => Range::Oldest,
+        };
+        let ranges = [Range::Oldest, Range::Newest(1), since];
+        let (head, [oldest, newest, since]) = self.view(topic, ranges).await?;
+        let Some(head) = head.or_else(|| Head::of(newest.first())) else {
+            return Ok(Sought { position: Position::START, gap: None });
+        };
+        let (head, oldest) = (head.position(), first(&oldest));
+        let position = match (seek, oldest) {
+            (Seek::Earliest, Some(oldest)) => oldest.before(),
+            (Seek::Since(_), _) => first(&since).map_or(head, Position::before),
+            (Seek::Last(0), _) | (_, None) => head,
+            // Numbers are dense: there are no more than these.
+            (Seek::Last(count), Some(oldest)) if head.n.saturating_sub(oldest.n) < count => {
+                oldest.before()
+            }
+            (Seek::Last(count), Some(oldest)) => {
+                self.back(topic, count).await?.unwrap_or(oldest).before()
+            }
+        };
+        Ok(Sought { position, gap: Gap::since(seek, oldest, head, position) })
+    }
+
+    /// The `count`th event from the end, found page by page: Redis cannot skip.
+    async fn back(&self, topic: &Topic, count: u64) -> Result<Option<Position>, Failure> {
+        let mut left = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut found = None;
+        let mut range = Range::Newest(left.min(PAGE));
+        while left > 0 {
+            let (_, [events]) = self.view(topic, [range]).await?;
+            let Some(oldest) = events.last().map(Event::position) else { break };
+            found = Some(oldest);
+            left -= events.len();
+            range = Range::Before(oldest, left.min(PAGE));
+        }
+        Ok(found)
+    }
+
+    pub(crate) async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, Failure> {
+        let (head, [oldest, newest]) = self.view(topic, [Range::Oldest, Range::Newest(1)]).await?;
+        let Some(head) = head.or_else(|| Head::of(newest.first())) else { return Ok(None) };
+        let Head { generation: Generation { head, .. }, ended } = head;
+        let oldest = first(&oldest);
+        let length = oldest.map_or(0, |oldest| (head.n + 1).saturating_sub(oldest.n));
+        Ok(Some(Bounds { head, oldest, length, ended }))
+    }
+}
+
+fn first(events: &[Event]) -> Option<Position> {
+    events.first().map(Event::position)
+}
+
+fn weight(events: &[Event]) -> usize {
+    events.iter().map(Event::weight).sum()
+}
+
+/// Whether `next` is the successor of `position`.
+pub(crate) fn follows(position: Position, next: Position) -> bool {
+    position.n.checked_add(1) == Some(next.n) && next.ms >= position.ms
+}
+
+/// Ends a page before a hole that somebody made in the stream: the next read announces it.
+fn cut_at_hole(events: &mut Vec<Event>, after: Position) {
+    let mut last = after;
+    let whole = events.iter().take_while(|event| {
+        let whole = follows(last, event.position());
+        last = event.position();
+        whole
+    });
+    let whole = whole.count();
+    events.truncate(whole);
+}

@@ -1,0 +1,141 @@
+use super::*;
+use event_log::{Generation, NewEvent};
+
+fn at(n: u64) -> Position {
+    Position::new(1000 + n, n)
+}
+
+fn event(position: Position) -> Event {
+    Event::new(Topic::new("t").unwrap(), position, NewEvent::default())
+}
+
+fn live(n: u64) -> Live {
+    Live::Event(event(at(n)))
+}
+
+fn head(position: Position) -> Option<Head> {
+    Some(Head { generation: Generation { head: position, first: at(1) }, ended: false })
+}
+
+/// A topic whose tail follows the feed at `n`.
+fn following(n: u64) -> Watched {
+    let watched = Watched::new(Topic::new("t").unwrap());
+    watched.begin();
+    let events = (1..=n).map(|n| event(at(n))).collect();
+    let window = Window { before: Position::START, ended: false, events };
+    assert_eq!(watched.opened(window), Verdict::Fine);
+    watched
+}
+
+#[test]
+fn the_next_number_extends_the_tail_and_an_old_one_is_dropped() {
+    let watched = following(3);
+    for n in [4, 5, 3, 5, 6] {
+        assert_eq!(watched.take(live(n)), Verdict::Fine);
+    }
+    assert_eq!(watched.head(), at(6));
+}
+
+#[test]
+fn anything_else_makes_a_read_due_and_nothing_is_trusted_until_it_is_made() {
+    let watched = following(3);
+    assert_eq!(watched.take(live(5)), Verdict::Read);
+    // Number 4 of another past, as after a fail-over: it must not be taken for the successor.
+    assert_eq!(watched.take(live(4)), Verdict::Fine);
+    assert_eq!(watched.head(), at(3));
+    assert_eq!(watched.begin(), at(3));
+    assert_eq!(watched.take(live(6)), Verdict::Fine);
+    let found = Found::Next(vec![event(at(4)), event(at(5))]);
+    assert_eq!(watched.read(found), Verdict::Fine);
+    assert_eq!(watched.head(), at(6));
+    assert_eq!(watched.take(live(7)), Verdict::Fine);
+    assert_eq!(watched.head(), at(7));
+}
+
+#[test]
+fn a_notice_makes_a_read_due_unless_the_tail_is_past_it() {
+    let watched = following(3);
+    assert_eq!(watched.take(Live::Notice(at(3))), Verdict::Fine);
+    assert_eq!(watched.take(Live::Notice(at(4))), Verdict::Read);
+}
+
+#[test]
+fn more_than_can_be_held_is_read_again() {
+    let watched = following(0);
+    assert_eq!(watched.take(live(2)), Verdict::Read);
+    watched.begin();
+    for n in 3..3 + 2 * HELD_MAX as u64 {
+        assert_eq!(watched.take(live(n)), Verdict::Fine);
+    }
+    let found = Found::Next(vec![event(at(1)), event(at(2))]);
+    assert_eq!(watched.read(found), Verdict::Read);
+    watched.begin();
+    let rest = (3..3 + 2 * HELD_MAX as u64).map(|n| event(at(n))).collect();
+    assert_eq!(watched.read(Found::Next(rest)), Verdict::Fine);
+    assert_eq!(watched.head(), at(2 + 2 * HELD_MAX as u64));
+}
+
+#[test]
+fn a_broken_subscription_is_compared_before_anything_is_taken() {
+    let watched = following(3);
+    assert_eq!(watched.joined(), Verdict::Read);
+    assert_eq!(watched.joined(), Verdict::Fine, "one reads it already");
+    watched.begin();
+    assert_eq!(watched.take(live(4)), Verdict::Fine);
+    assert_eq!(watched.compared(head(at(3))), Verdict::Fine);
+    assert_eq!(watched.head(), at(4));
+
+    assert_eq!(watched.joined(), Verdict::Read);
+    watched.begin();
+    assert_eq!(watched.compared(head(at(6))), Verdict::Read);
+    assert_eq!(watched.take(live(5)), Verdict::Fine);
+    assert_eq!(watched.head(), at(4));
+}
+
+#[test]
+fn a_break_during_a_read_makes_it_again() {
+    let watched = following(3);
+    assert_eq!(watched.take(live(5)), Verdict::Read);
+    watched.begin();
+    assert_eq!(watched.joined(), Verdict::Fine);
+    assert_eq!(watched.read(Found::Next(Vec::new())), Verdict::Read);
+}
+
+#[test]
+fn a_log_that_does_not_continue_the_tail_replaces_it() {
+    let watched = following(6);
+    let tail = watched.tail().unwrap();
+    let mut wake = tail.wake();
+    wake.mark_unchanged();
+    let newer = Position::new(20_000, 4);
+    assert_eq!(watched.take(Live::Event(event(newer))), Verdict::Read);
+    watched.begin();
+    let window = Window { before: newer.before(), ended: false, events: vec![event(newer)] };
+    assert_eq!(watched.read(Found::Elsewhere(window)), Verdict::Fine);
+    assert_eq!(tail.head(), newer);
+    assert!(wake.has_changed().unwrap());
+}
+
+#[test]
+fn what_a_store_answers_never_breaks_the_tail() {
+    let watched = following(3);
+    assert_eq!(watched.take(live(9)), Verdict::Read);
+    watched.begin();
+    let odd = [2, 4, 6, 5, 4].map(|n| event(at(n))).into();
+    assert_eq!(watched.read(Found::Next(odd)), Verdict::Fine);
+    assert_eq!(watched.head(), at(4));
+}
+
+#[test]
+fn the_audit_tells_a_late_message_from_a_lost_log() {
+    let watched = following(6);
+    assert_eq!(watched.compare(at(6), head(at(6))), Compared::Same);
+    // The tail has moved on since the head was read.
+    assert_eq!(watched.compare(at(4), head(at(5))), Compared::Same);
+    assert_eq!(watched.compare(at(6), head(at(7))), Compared::Behind);
+    // The log has lost what the tail had before it was asked, be it in the window or not.
+    assert_eq!(watched.compare(at(6), head(at(4))), Compared::Apart);
+    assert_eq!(watched.compare(at(6), None), Compared::Apart);
+    assert_eq!(watched.compare(at(6), head(Position::new(20_000, 2))), Compared::Apart);
+    assert_eq!(following(0).compare(Position::START, None), Compared::Same);
+}
