@@ -3,7 +3,8 @@
 use std::str::Utf8Error;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
@@ -15,26 +16,86 @@ const DISCARD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The longest time that is spent on it. An endless body ends here.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Reads a body to its end, at most `max` bytes in at most `time`.
-///
-/// # Errors
-/// Too large (found before the first byte if the length is announced), too slow, or broken off.
-pub(crate) async fn read(body: &mut Body, max: usize, time: Duration) -> Result<Vec<u8>, Error> {
-    if let Some(announced) = body.size_hint().exact() {
-        let bytes = usize::try_from(announced).unwrap_or(usize::MAX);
-        if bytes > max {
-            return Err(Error::too_large("the body", Some(bytes), max));
-        }
+/// The body of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Upload {
+    body: Body,
+    /// The publisher holds the body back until it is asked for, which the first read does.
+    held_back: bool,
+}
+
+/// The connection broke before the body had ended.
+#[derive(Debug)]
+pub(crate) struct BrokenOff;
+
+impl Upload {
+    /// The body that came with these headers.
+    pub(crate) fn new(headers: &HeaderMap, body: Body) -> Self {
+        Self { body, held_back: headers.contains_key(header::EXPECT) }
     }
-    timeout(time, collect(body, max)).await.unwrap_or_else(|_| {
-        Err(Error::new(
-            Code::BodyTimeout,
-            format!(
-                "the body did not end within {time:?}; one that streams events has content type \
-                 text/event-stream or application/x-ndjson"
-            ),
-        ))
-    })
+
+    /// The next piece; trailers are an empty one. Cancel-safe: what is not ready stays in the body.
+    pub(crate) async fn chunk(&mut self) -> Option<Result<Bytes, BrokenOff>> {
+        self.held_back = false;
+        let frame = self.body.frame().await?;
+        Some(frame.map(|frame| frame.into_data().unwrap_or_default()).map_err(|_| BrokenOff))
+    }
+
+    /// Reads to the end, at most `max` bytes in at most `time`.
+    ///
+    /// # Errors
+    /// Too large (found before the first byte if the length is announced), too slow, or broken off.
+    pub(crate) async fn read(&mut self, max: usize, time: Duration) -> Result<Vec<u8>, Error> {
+        if let Some(announced) = self.body.size_hint().exact() {
+            let bytes = usize::try_from(announced).unwrap_or(usize::MAX);
+            if bytes > max {
+                return Err(Error::too_large("the body", Some(bytes), max));
+            }
+        }
+        timeout(time, self.collect(max)).await.unwrap_or_else(|_| {
+            Err(Error::new(
+                Code::BodyTimeout,
+                format!(
+                    "the body did not end within {time:?}; one that streams events has content \
+                     type text/event-stream or application/x-ndjson"
+                ),
+            ))
+        })
+    }
+
+    /// Reads the rest and drops it, within limits.
+    ///
+    /// An answer that is sent while input is unread may never arrive: closing such a socket resets
+    /// the connection, and the reset overtakes what the client has not read yet.
+    pub(crate) async fn discard(&mut self) {
+        if self.held_back {
+            return;
+        }
+        let rest = async {
+            let mut bytes = 0;
+            while let Some(Ok(chunk)) = self.chunk().await {
+                bytes += chunk.len();
+                if bytes > DISCARD_BYTES_MAX {
+                    return;
+                }
+            }
+        };
+        // Out of time is as good as done.
+        let _in_time = timeout(DISCARD_TIME_MAX, rest).await;
+    }
+
+    async fn collect(&mut self, max: usize) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.chunk().await {
+            let chunk =
+                chunk.map_err(|BrokenOff| Error::new(Code::BadBody, "the body broke off"))?;
+            if bytes.len() + chunk.len() > max {
+                return Err(Error::too_large("the body", None, max));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
 }
 
 /// The body as text.
@@ -48,37 +109,4 @@ pub(crate) fn text(what: &str, bytes: Vec<u8>) -> Result<String, Error> {
 pub(crate) fn not_utf8(what: &str, error: Utf8Error) -> Error {
     let offset = error.valid_up_to();
     Error::new(Code::BadBody, format!("{what} is not UTF-8 at byte {offset}"))
-}
-
-/// Reads the rest of a body and drops it, within limits.
-///
-/// An answer that is sent while input is unread may never arrive: closing such a socket resets the
-/// connection, and the reset overtakes what the client has not read yet.
-pub(crate) async fn discard(mut body: Body) {
-    let rest = async {
-        let mut bytes = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
-            if bytes > DISCARD_BYTES_MAX {
-                return;
-            }
-        }
-    };
-    // Out of time is as good as done.
-    let _in_time = timeout(DISCARD_TIME_MAX, rest).await;
-}
-
-async fn collect(body: &mut Body, max: usize) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|_| Error::new(Code::BadBody, "the body broke off before its end"))?;
-        if let Some(data) = frame.data_ref() {
-            if bytes.len() + data.len() > max {
-                return Err(Error::too_large("the body", None, max));
-            }
-            bytes.extend_from_slice(data);
-        }
-    }
-    Ok(bytes)
 }

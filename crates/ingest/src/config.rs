@@ -17,7 +17,8 @@ pub struct Config {
     /// The most requests with a body that is read as a whole, at a time. With
     /// [`event_bytes_max`](Self::event_bytes_max) it bounds the memory that they hold.
     pub requests_max: usize,
-    /// The most bodies that stream events, at a time. Each has at most one append in flight.
+    /// The most bodies that stream events, at a time. Each has at most one append in flight, and holds
+    /// a batch (1 MiB of data and one event) and a line (6 times the largest event, for its escapes).
     pub streams_max: usize,
     /// How long the log may take for an append before the publisher is told to try again.
     pub append_timeout: Duration,

@@ -1,7 +1,7 @@
 //! What a request to publish asks for, before its body.
 
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
 use event_log::{EventType, Key, Topic, TraceParent};
 
 use crate::error::{Code, Error};
@@ -97,11 +97,6 @@ impl Head {
             None => Err(Error::new(Code::MissingTopic, format!("no topic is given; {how}"))),
         }
     }
-}
-
-/// Whether the publisher holds its body back until it is asked for.
-pub(crate) fn awaits_continue(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::EXPECT)
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<Key>, Error> {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use event_log::{Append, Log};
@@ -12,9 +11,10 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 use crate::appender::{self, Answer, Appender};
+use crate::body::Upload;
 use crate::error::{Code, Error};
 use crate::event::event;
-use crate::head::{self, Head};
+use crate::head::Head;
 use crate::media::Media;
 use crate::stream::{Slot, Stream};
 use crate::{Config, body, cloudevents, trace};
@@ -37,45 +37,47 @@ impl Ingest {
         Self { config, appender, requests, streams }
     }
 
-    async fn answer(&self, head: Head, body: &mut Body) -> Result<Response, Error> {
+    async fn answer(&self, head: Head, upload: &mut Upload) -> Result<Response, Error> {
         match head.media {
-            Media::Data | Media::CloudEvent | Media::CloudEvents => self.whole(&head, body).await,
-            Media::Lines | Media::Sse => self.stream(head, body).await,
+            Media::Data | Media::CloudEvent | Media::CloudEvents => self.whole(&head, upload).await,
+            Media::Lines | Media::Sse => self.stream(head, upload).await,
         }
     }
 
     /// A body that streams events, and the receipts for them.
-    async fn stream(&self, head: Head, body: &mut Body) -> Result<Response, Error> {
+    async fn stream(&self, head: Head, upload: &mut Upload) -> Result<Response, Error> {
         let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
             let error = too_many("streams", self.config.streams_max);
             self.appender.refused(&error);
             return Err(error);
         };
-        let body = std::mem::take(body);
+        let upload = std::mem::take(upload);
         let slot = Slot::new(permit, self.appender.streams.clone());
-        Ok(Stream::new(head, body, &self.config, Arc::clone(&self.appender), slot).respond().await)
+        Ok(Stream::new(head, upload, &self.config, Arc::clone(&self.appender), slot)
+            .respond()
+            .await)
     }
 
     /// A body that is read as a whole.
-    async fn whole(&self, head: &Head, body: &mut Body) -> Result<Response, Error> {
+    async fn whole(&self, head: &Head, upload: &mut Upload) -> Result<Response, Error> {
         let Ok(_permit) = self.requests.try_acquire() else {
             let error = too_many("requests", self.config.requests_max);
             self.appender.refused(&error);
             return Err(error);
         };
         if head.media == Media::CloudEvents {
-            return self.batch(head, body).await;
+            return self.batch(head, upload).await;
         }
-        let event = self.event(head, body).await;
+        let event = self.event(head, upload).await;
         let answer = self.appender.publish(vec![event]).await.pop();
         let ack = answer.expect("one event has one answer")?;
         Ok(Json(ack).into_response())
     }
 
     /// The one event of a body.
-    async fn event(&self, head: &Head, body: &mut Body) -> Result<Append, Error> {
+    async fn event(&self, head: &Head, upload: &mut Upload) -> Result<Append, Error> {
         let max = self.config.event_bytes_max;
-        let text = self.text(body, max).await?;
+        let text = self.text(upload, max).await?;
         if head.media == Media::CloudEvent {
             return cloudevents::one(&text, head, max);
         }
@@ -84,9 +86,9 @@ impl Ingest {
         Ok(Append { topic, event, key: head.key.clone() })
     }
 
-    async fn batch(&self, head: &Head, body: &mut Body) -> Result<Response, Error> {
+    async fn batch(&self, head: &Head, upload: &mut Upload) -> Result<Response, Error> {
         let bytes_max = self.config.batch_bytes_max.max(self.config.event_bytes_max);
-        let events = match self.text(body, bytes_max).await {
+        let events = match self.text(upload, bytes_max).await {
             Ok(text) => cloudevents::batch(&text, head, self.config.event_bytes_max),
             Err(error) => Err(error),
         };
@@ -94,27 +96,28 @@ impl Ingest {
         batch_response(&self.appender.publish_in_order(events, self.config.batch_max).await)
     }
 
-    async fn text(&self, body: &mut Body, max: usize) -> Result<String, Error> {
-        body::text("the body", body::read(body, max, self.config.body_timeout).await?)
+    async fn text(&self, upload: &mut Upload, max: usize) -> Result<String, Error> {
+        body::text("the body", upload.read(max, self.config.body_timeout).await?)
     }
 }
 
 /// The handler.
 pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
-    let (parts, mut body) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    let mut upload = Upload::new(&parts.headers, body);
     let head = Head::parse(&parts);
     let span = trace::span(&head);
     let answer = async {
         let head = head.inspect_err(|error| ingest.appender.refused(error))?;
-        ingest.answer(head, &mut body).await
+        ingest.answer(head, &mut upload).await
     };
     let response = match answer.instrument(span.clone()).await {
         Ok(response) => response,
         Err(error) => {
-            // Nothing is on its way if the publisher waits to be asked; and under overload the
-            // rest of a body is not worth the work.
-            if !head::awaits_continue(&parts.headers) && error.code() != Code::TooManyRequests {
-                body::discard(body).await;
+            // Under overload the rest of a body is not worth the work, and one that is too slow is not
+            // worth the time.
+            if !matches!(error.code(), Code::TooManyRequests | Code::BodyTimeout) {
+                upload.discard().await;
             }
             error.into_response()
         }

@@ -3,7 +3,7 @@
 //! One loop: take what has arrived, append it as one batch, answer for each event, and only then take
 //! more. So a quick publisher gets batches and a slow one an answer at once, an event never overtakes
 //! another, and what is held is one batch and one line. A publisher that does not read its receipts is
-//! not read from either.
+//! after a while not read from either: it must read while it sends.
 //!
 //! The loop stops at the first error that asks to try again: the events behind it would overtake the
 //! one that is to be sent again. What was gathered in the same append has an answer each of its own.
@@ -17,7 +17,6 @@ use axum::response::Response;
 use bytes::Bytes;
 use event_log::{Append, Mark, NewEvent};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use http_body_util::BodyExt as _;
 use metrics::IntGauge;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
@@ -25,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
 use crate::appender::{Answer, Appender, transient};
+use crate::body::{BrokenOff, Upload};
 use crate::error::{Code, Error};
 use crate::head::Head;
 use crate::media::Media;
-use crate::{Config, body, ndjson, sse};
+use crate::{Config, ndjson, sse};
 
 /// Makes events of the pieces of a body.
 pub(crate) trait Decode: Send {
@@ -50,7 +50,7 @@ pub(crate) struct Item {
 
 /// A body that streams events.
 pub(crate) struct Stream {
-    body: Body,
+    upload: Upload,
     decoder: Box<dyn Decode>,
     appender: Arc<Appender>,
     drain: CancellationToken,
@@ -105,7 +105,7 @@ impl Stream {
     /// A stream of the kind and to the topic that `head` names.
     pub(crate) fn new(
         head: Head,
-        body: Body,
+        upload: Upload,
         config: &Config,
         appender: Arc<Appender>,
         slot: Slot,
@@ -121,7 +121,7 @@ impl Stream {
             _ => Box::new(ndjson::Decoder::new(head, max)),
         };
         Self {
-            body,
+            upload,
             decoder,
             appender,
             drain: config.drain.clone(),
@@ -167,7 +167,7 @@ impl Stream {
                 Phase::Ending => self.end(),
                 Phase::Discarding => {
                     self.phase = Phase::Over;
-                    body::discard(std::mem::take(&mut self.body)).await;
+                    self.upload.discard().await;
                     return None;
                 }
                 Phase::Over => return None,
@@ -247,8 +247,7 @@ impl Stream {
         Receipts { lines: receipt_lines(&lines, &answers), failure }
     }
 
-    /// The next piece of the body, or the end of this node. Cancel-safe: a frame that is not ready
-    /// stays in the body.
+    /// The next piece of the body, or the end of this node. Both arms are cancel-safe.
     async fn input(&mut self) -> Input {
         let drain = self.drain.clone();
         tokio::select! {
@@ -260,10 +259,9 @@ impl Stream {
     }
 
     async fn chunk(&mut self) -> Input {
-        match self.body.frame().await {
-            // Trailers say nothing here.
-            Some(Ok(frame)) => Input::Chunk(frame.into_data().unwrap_or_default()),
-            Some(Err(_)) => Input::Broken,
+        match self.upload.chunk().await {
+            Some(Ok(chunk)) => Input::Chunk(chunk),
+            Some(Err(BrokenOff)) => Input::Broken,
             None => Input::End,
         }
     }

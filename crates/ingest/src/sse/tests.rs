@@ -129,6 +129,17 @@ proptest! {
     }
 
     #[test]
+    fn events_are_those_that_our_own_clients_would_read(stream in streams()) {
+        let mut client = ::sse::Parser::default();
+        let mut data = Vec::new();
+        client.feed(&stream, &mut |event| data.push(event.data));
+        let mut parser = Parser::new(usize::MAX);
+        parser.push(stream.into());
+        let events = std::iter::from_fn(|| parser.take());
+        prop_assert_eq!(events.map(|event| event.data.unwrap()).collect::<Vec<_>>(), data);
+    }
+
+    #[test]
     fn what_was_written_is_read(
         events in prop::collection::vec(("[a-z]{0,5}", "[a-z :]{0,8}(\n[a-z :]{0,8})?"), 0..8),
     ) {

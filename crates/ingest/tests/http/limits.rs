@@ -55,6 +55,14 @@ async fn a_publisher_that_waits_to_be_asked_is_asked_or_refused_at_once() {
     let mut wire = server.connect().await;
     wire.head("PUT /v1/events?topic=t", &[("content-length", "101"), expects]).await;
     assert_eq!(wire.answer().await.status, 413);
+
+    // Asked, and then found to send too much: a refusal like any other.
+    let mut wire = server.connect().await;
+    wire.head("PUT /v1/events?topic=t", &[("transfer-encoding", "chunked"), expects]).await;
+    wire.until("HTTP/1.1 100 Continue\r\n\r\n").await;
+    wire.chunk("x".repeat(1 << 20)).await;
+    wire.chunk("").await;
+    assert!(wire.until("\r\n\r\n").await.starts_with("HTTP/1.1 413"));
 }
 
 #[tokio::test]
