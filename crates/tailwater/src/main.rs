@@ -1,2 +1,37 @@
-//! Placeholder.
-fn main() {}
+//! Tailwater: resumable Server-Sent Events from any node.
+//!
+//! This crate is the process: arguments, environment, which log, signals, assembly. What it runs is
+//! in `gateway` and `ingest`; what they run on is in `event-log` and `redis-log`.
+
+mod admin;
+mod args;
+mod check;
+mod client;
+mod config;
+mod log_metrics;
+mod run;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Serve(serve) => serve.try_into().and_then(run::node),
+        Command::Gateway(gateway) => gateway.try_into().and_then(run::node),
+        Command::Ingest(ingest) => ingest.try_into().and_then(run::node),
+        Command::Check(check) => check::run(check),
+        Command::Publish(publish) => client::run(client::publish::run(publish)),
+        Command::Tail(tail) => client::run(client::tail::run(tail)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tailwater: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The operators' port: metrics, liveness, readiness, and the connections that fare worst.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use event_log::{Log, Topic};
+use gateway::Gateway;
+use metrics::Registry;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+/// What the operators' port reports on.
+#[derive(Debug, Clone)]
+pub(crate) struct Admin {
+    pub(crate) registry: Registry,
+    pub(crate) log: Arc<dyn Log>,
+    /// On a node that serves subscribers.
+    pub(crate) gateway: Option<Gateway>,
+}
+
+/// The longest that readiness waits for the log.
+const LOG_MAX: Duration = Duration::from_secs(2);
+/// Connections listed at most.
+const LISTED_MAX: usize = 1000;
+
+#[derive(Debug, Deserialize)]
+struct Listed {
+    #[serde(default = "default_listed")]
+    limit: usize,
+}
+
+const fn default_listed() -> usize {
+    20
+}
+
+impl Admin {
+    pub(crate) fn router(self) -> Router {
+        Router::new()
+            .route("/metrics", get(metrics))
+            // That the process answers is all: a node without its log must not be restarted for it.
+            .route("/livez", get("ok\n"))
+            .route("/readyz", get(ready))
+            .route("/debug/connections", get(connections))
+            .with_state(self)
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.registry.expose())
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    let ready = match &admin.gateway {
+        Some(gateway) => gateway.ready().map_err(|not_ready| not_ready.to_string()),
+        None => log_answers(&*admin.log).await,
+    };
+    match ready {
+        Ok(()) => "ok\n".into_response(),
+        Err(why) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response()
+        }
+    }
+}
+
+async fn log_answers(log: &dyn Log) -> Result<(), String> {
+    let topic = Topic::reserved("ready").map_err(|bad| bad.to_string())?;
+    match timeout(LOG_MAX, log.bounds(&topic)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("the log did not answer within {} s", LOG_MAX.as_secs())),
+    }
+}
+
+async fn connections(State(admin): State<Admin>, Query(listed): Query<Listed>) -> Response {
+    match &admin.gateway {
+        Some(gateway) => axum::Json(gateway.laggards(listed.limit.min(LISTED_MAX))).into_response(),
+        None => (StatusCode::NOT_FOUND, "this node serves no subscribers\n").into_response(),
+    }
+}

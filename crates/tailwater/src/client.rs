@@ -1,0 +1,31 @@
+//! The clients: a publisher and a subscriber for the shell, well-behaved both.
+
+use anyhow::{Context as _, Result};
+
+pub(crate) mod publish;
+mod source;
+pub(crate) mod tail;
+
+/// Runs a client.
+pub(crate) fn run(client: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the runtime did not start")?.block_on(client)
+}
+
+/// An HTTP client that waits for streams as long as they last.
+pub(crate) fn http() -> Result<reqwest::Client> {
+    // The only provider there is; a second call finds it installed.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder()
+        .connect_timeout(std::time::Duration::from_secs(5))
+        .tcp_nodelay(true)
+        .user_agent(concat!("tailwater/", env!("CARGO_PKG_VERSION")));
+    builder.build().context("the HTTP client")
+}
+
+/// What the server says is wrong, if it says so in its own way.
+fn message_of(body: &str) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    let message = json.as_ref().and_then(|json| json["error"]["message"].as_str());
+    message.unwrap_or(body).trim().to_owned()
+}

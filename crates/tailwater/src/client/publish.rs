@@ -1,0 +1,208 @@
+//! `tailwater publish`: events from arguments or standard input, each acknowledged or told of.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use reqwest::Client;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::source::{Line, Source};
+use crate::args::PublishArgs;
+
+struct Publisher {
+    http: Client,
+    args: PublishArgs,
+    acknowledged: u64,
+    duplicates: u64,
+    refused: u64,
+    last: String,
+    started: Instant,
+    shown: Instant,
+}
+
+/// Events in one request.
+const BATCH: usize = 256;
+/// Between two looks at the progress.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+/// The longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The longest that one request may take.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Publishes until the source is at its end. An error if any event was refused for what it is.
+pub(crate) async fn run(args: PublishArgs) -> Result<()> {
+    let PublishArgs { data, input, topic, kind, .. } = args.clone();
+    ensure!(
+        topic.is_some() || input == crate::args::Input::Ndjson && data.is_empty(),
+        "no topic: give --topic"
+    );
+    let mut source = Source::new(data, input, topic, kind);
+    let now = Instant::now();
+    let mut publisher = Publisher {
+        http: super::http()?,
+        args,
+        acknowledged: 0,
+        duplicates: 0,
+        refused: 0,
+        last: String::new(),
+        started: now,
+        shown: now,
+    };
+    loop {
+        let batch = source.next(BATCH).await?;
+        if batch.is_empty() {
+            break;
+        }
+        publisher.publish(batch).await?;
+        publisher.show(false);
+    }
+    if publisher.args.end {
+        publisher.end().await?;
+    }
+    publisher.show(true);
+    ensure!(publisher.refused == 0, "{} events were refused", publisher.refused);
+    Ok(())
+}
+
+impl Publisher {
+    /// Publishes a batch, in order, each event until it is acknowledged or refused for what it is.
+    async fn publish(&mut self, batch: Vec<Line>) -> Result<()> {
+        let mut left = batch;
+        let mut pause = Duration::from_millis(100);
+        let deadline = Instant::now() + self.args.retry_for;
+        loop {
+            let trouble = match self.send(&left).await {
+                Ok((done, trouble)) => {
+                    left.drain(..done);
+                    trouble
+                }
+                Err(error) if error.is::<Refused>() => return Err(error),
+                Err(error) => Some(format!("{error:#}")),
+            };
+            if left.is_empty() {
+                return Ok(());
+            }
+            let trouble = trouble.unwrap_or_else(|| "no receipt came back".to_owned());
+            if Instant::now() >= deadline {
+                bail!("gave up after {:?}: {trouble}", self.args.retry_for);
+            }
+            self.note(&format!("trying again: {trouble}"));
+            sleep(pause.mul_f64(0.75 + 0.5 * fastrand::f64())).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Sends lines and reads their receipts: how many are settled, and what stopped the rest.
+    async fn send(&mut self, lines: &[Line]) -> Result<(usize, Option<String>)> {
+        let body: String = lines.iter().map(|line| format!("{}\n", line.0)).collect();
+        let request = self
+            .http
+            .post(self.url("/v1/events"))
+            .header("Content-Type", "application/x-ndjson")
+            .timeout(ANSWER_MAX)
+            .body(body);
+        let response = request.send().await.map_err(reqwest::Error::without_url)?;
+        let status = response.status();
+        let text = response.text().await.map_err(reqwest::Error::without_url)?;
+        if status.is_client_error() && status != reqwest::StatusCode::TOO_MANY_REQUESTS {
+            bail!(Refused(format!("{status}: {}", super::message_of(&text))));
+        }
+        ensure!(status.is_success(), "{status}: {}", super::message_of(&text));
+        let mut settled = 0;
+        for receipt in text.lines().filter(|line| !line.trim().is_empty()) {
+            let json: Value = serde_json::from_str(receipt).context("a receipt is no JSON")?;
+            if let Some(message) = json["error"]["message"].as_str() {
+                let code = json["error"]["code"].as_str().unwrap_or_default();
+                if is_passing(code) {
+                    return Ok((settled, Some(message.to_owned())));
+                }
+                self.refused += 1;
+                self.note(&format!("refused: {message}"));
+            } else {
+                self.acknowledged += 1;
+                self.duplicates += u64::from(json["duplicate"] == true);
+                self.last = format!(
+                    "{} {}",
+                    json["topic"].as_str().unwrap_or_default(),
+                    json["id"].as_str().unwrap_or_default()
+                );
+            }
+            if self.args.receipts {
+                println!("{receipt}");
+            }
+            settled += 1;
+        }
+        Ok((settled, None))
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        let topic = self.args.topic.clone().context("--end needs --topic")?;
+        let url = reqwest::Url::parse_with_params(
+            &self.url("/v1/events"),
+            [("topic", topic.as_str()), ("end", "true")],
+        )?;
+        let response = self.http.post(url).timeout(ANSWER_MAX).send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        ensure!(
+            status.is_success(),
+            "the topic was not ended: {status}: {}",
+            super::message_of(&text)
+        );
+        if self.args.receipts {
+            println!("{text}");
+        }
+        Ok(())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.args.url.trim_end_matches('/'))
+    }
+
+    /// One line that stays in its place on a terminal; elsewhere, only the last word.
+    fn show(&mut self, last: bool) {
+        let terminal = std::io::stderr().is_terminal();
+        if self.args.quiet || !last && (!terminal || self.shown.elapsed() < SHOW_EVERY) {
+            return;
+        }
+        self.shown = Instant::now();
+        let seconds = self.started.elapsed().as_secs_f64().max(0.001);
+        let line = format!(
+            "{} events acknowledged ({} duplicates, {} refused), {:.0}/s, last {}",
+            self.acknowledged,
+            self.duplicates,
+            self.refused,
+            self.acknowledged as f64 / seconds,
+            self.last
+        );
+        let (start, end) =
+            if terminal { ("\r\x1b[2K", if last { "\n" } else { "" }) } else { ("", "\n") };
+        let mut stderr = std::io::stderr();
+        // Progress that cannot be shown is not worth failing for.
+        let _shown = write!(stderr, "{start}{line}{end}").and_then(|()| stderr.flush());
+    }
+
+    fn note(&self, text: &str) {
+        let start = if std::io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
+        eprintln!("{start}tailwater: {text}");
+    }
+}
+
+/// The request was refused for what it is: trying again would change nothing.
+#[derive(Debug)]
+struct Refused(String);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Whether an error of ingest may pass by itself.
+fn is_passing(code: &str) -> bool {
+    matches!(code, "log_unavailable" | "log_full" | "overload" | "draining")
+}

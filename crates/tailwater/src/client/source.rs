@@ -1,0 +1,127 @@
+//! What a publisher publishes, as NDJSON lines for ingest, from wherever it comes.
+
+use anyhow::{Context as _, Result};
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin};
+
+use crate::args::Input;
+
+/// Events, as they come.
+pub(crate) struct Source {
+    from: From,
+    topic: Option<String>,
+    kind: Option<String>,
+    /// What this run's idempotency keys begin with: unlike that of any other run.
+    run: String,
+    count: u64,
+}
+
+enum From {
+    Arguments(std::vec::IntoIter<String>),
+    Lines { reader: BufReader<Stdin>, json: bool },
+    Sse { reader: BufReader<Stdin>, parser: sse::Parser },
+}
+
+/// One event on its way: the line that ingest is sent, always with a key.
+#[derive(Debug, Clone)]
+pub(crate) struct Line(pub(crate) String);
+
+/// Bytes read from standard input at a time, for event streams.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+impl Source {
+    pub(crate) fn new(
+        data: Vec<String>,
+        input: Input,
+        topic: Option<String>,
+        kind: Option<String>,
+    ) -> Self {
+        let reader = BufReader::new(tokio::io::stdin());
+        let from = match input {
+            _ if !data.is_empty() => From::Arguments(data.into_iter()),
+            Input::Lines => From::Lines { reader, json: false },
+            Input::Ndjson => From::Lines { reader, json: true },
+            Input::Sse => From::Sse { reader, parser: sse::Parser::default() },
+        };
+        let run = format!("{:016x}", fastrand::u64(..));
+        Self { from, topic, kind, run, count: 0 }
+    }
+
+    /// The next events: those that are there, at least one; none when there will be no more.
+    ///
+    /// Not cancel-safe: a line that was read in part is lost with the future.
+    pub(crate) async fn next(&mut self, most: usize) -> Result<Vec<Line>> {
+        let mut lines = Vec::new();
+        match &mut self.from {
+            From::Arguments(data) => {
+                let data: Vec<_> = data.take(most).map(|data| (data, None)).collect();
+                lines.extend(data.into_iter().map(|(data, kind)| self.event(data, kind)));
+            }
+            From::Lines { reader, json } => {
+                let json = *json;
+                let mut texts = Vec::new();
+                // Waits for the first line, then takes those that are read already.
+                while texts.len() < most && (texts.is_empty() || reader.buffer().contains(&b'\n')) {
+                    let mut bytes = Vec::new();
+                    if reader.read_until(b'\n', &mut bytes).await.context("standard input")? == 0 {
+                        break;
+                    }
+                    let text = String::from_utf8_lossy(&bytes);
+                    texts.push(text.trim_end_matches(['\n', '\r']).to_owned());
+                }
+                for text in texts {
+                    lines.push(if json { self.json(&text)? } else { self.event(text, None) });
+                }
+            }
+            From::Sse { reader, parser } => {
+                let mut chunk = vec![0; CHUNK_BYTES];
+                let mut events = Vec::new();
+                while events.is_empty() {
+                    let count = reader.read(&mut chunk).await.context("standard input")?;
+                    if count == 0 {
+                        break;
+                    }
+                    parser.feed(&chunk[..count], &mut |event| events.push(event));
+                }
+                for event in events {
+                    let kind = Some(event.event_type()).filter(|kind| *kind != "message");
+                    let kind = kind.map(str::to_owned);
+                    lines.push(self.event(event.data, kind));
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    fn event(&mut self, data: String, kind: Option<String>) -> Line {
+        let mut line = Map::new();
+        line.insert("data".into(), data.into());
+        if let Some(kind) = kind {
+            line.insert("type".into(), kind.into());
+        }
+        self.complete(line)
+    }
+
+    fn json(&mut self, text: &str) -> Result<Line> {
+        let line = serde_json::from_str(text)
+            .with_context(|| format!("line {:?} is no JSON object", shorten(text)))?;
+        Ok(self.complete(line))
+    }
+
+    /// Adds what the line leaves open; with a key of its own a retry is safe.
+    fn complete(&mut self, mut line: Map<String, Value>) -> Line {
+        self.count += 1;
+        if let (Some(topic), false) = (&self.topic, line.contains_key("topic")) {
+            line.insert("topic".into(), json!(topic));
+        }
+        if let (Some(kind), false) = (&self.kind, line.contains_key("type")) {
+            line.insert("type".into(), json!(kind));
+        }
+        line.entry("key").or_insert_with(|| json!(format!("{}-{}", self.run, self.count)));
+        Line(Value::Object(line).to_string())
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(60).collect()
+}

@@ -1,0 +1,244 @@
+//! `tailwater tail`: follows topics as an EventSource would, and better: it backs off, keeps its
+//! place in a file if asked, and says what it missed.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use futures_util::StreamExt as _;
+use reqwest::{Response, StatusCode, Url};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use crate::args::{TailArgs, TailFormat};
+
+/// The state of following.
+struct Tail {
+    args: TailArgs,
+    /// Where a reconnect goes on.
+    cursor: Option<String>,
+    /// What the server asked for.
+    retry: Duration,
+    printed: u64,
+    gaps: u64,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    topic: &'a str,
+    r#type: Option<String>,
+    data: String,
+    time: &'a str,
+}
+
+/// A stream silent for longer is dead: the server sends something every 15 s.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// The longest pause between two tries to connect.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Follows until the topics end, the count is reached, or it is interrupted.
+pub(crate) async fn run(args: TailArgs) -> Result<()> {
+    let cursor = match &args.state {
+        Some(path) if path.exists() => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("--state {}", path.display()))?;
+            Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+        }
+        _ => args.after.clone(),
+    };
+    let mut tail = Tail { args, cursor, retry: Duration::from_secs(2), printed: 0, gaps: 0 };
+    let finished = tokio::select! {
+        outcome = tail.follow() => outcome,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    };
+    if let (Some(cursor), false) = (&tail.cursor, tail.args.quiet) {
+        tail.say(&format!(
+            "{} events, {} gaps; go on with --after {cursor}",
+            tail.printed, tail.gaps
+        ));
+    }
+    finished
+}
+
+impl Tail {
+    async fn follow(&mut self) -> Result<()> {
+        let http = super::http()?;
+        let url = self.url()?;
+        let mut failures: u32 = 0;
+        loop {
+            let mut request = http.get(url.clone()).header("Accept", "text/event-stream");
+            if let Some(cursor) = &self.cursor {
+                request = request.header("Last-Event-ID", cursor);
+            }
+            match timeout(SILENCE_MAX, request.send())
+                .await
+                .map_err(anyhow::Error::from)
+                .and_then(|sent| Ok(sent?))
+            {
+                Ok(response) => match self.stream(response).await? {
+                    ControlFlow::Break(()) => return Ok(()),
+                    ControlFlow::Continue(lived) => failures = if lived { 0 } else { failures + 1 },
+                },
+                Err(error) => {
+                    failures += 1;
+                    self.inform(&format!("no connection: {:#}", without_url(error)));
+                }
+            }
+            sleep(self.pause(failures)).await;
+        }
+    }
+
+    /// Reads one connection to its end; whether it lived, or that there is nothing more to follow.
+    async fn stream(&mut self, response: Response) -> Result<ControlFlow<(), bool>> {
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NO_CONTENT => {
+                self.inform("all topics have ended");
+                return Ok(ControlFlow::Break(()));
+            }
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                self.inform(&format!("answered {status}"));
+                return Ok(ControlFlow::Continue(false));
+            }
+            status => {
+                let body = response.text().await.unwrap_or_default();
+                bail!("{status}: {}", super::message_of(&body));
+            }
+        }
+        let mut parser = sse::Parser::resuming(self.cursor.as_deref().unwrap_or_default());
+        let mut body = response.bytes_stream();
+        let mut lived = false;
+        while let Ok(Some(Ok(bytes))) = timeout(SILENCE_MAX, body.next()).await {
+            let mut events = Vec::new();
+            parser.feed(&bytes, &mut |event| events.push(event));
+            if let Some(retry) = parser.retry() {
+                self.retry = retry;
+            }
+            for event in events {
+                lived = true;
+                if self.take(&event)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            self.keep()?;
+        }
+        self.inform("connection lost");
+        Ok(ControlFlow::Continue(lived))
+    }
+
+    fn take(&mut self, event: &sse::Event) -> Result<ControlFlow<()>> {
+        if event.is_control() {
+            self.tell(event);
+        } else {
+            let printed = self.print(event);
+            if printed.is_err() {
+                // Whoever read our output has left, which is how pipes end.
+                return Ok(ControlFlow::Break(()));
+            }
+            self.printed += 1;
+        }
+        if !event.id.is_empty() {
+            self.cursor = Some(event.id.clone());
+        }
+        if self.args.count.is_some_and(|count| self.printed >= count) {
+            self.keep()?;
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn print(&self, event: &sse::Event) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        match (self.args.format, serde_json::from_str::<Envelope<'_>>(&event.data)) {
+            (TailFormat::Text, Ok(Envelope { topic, r#type, data, time })) => {
+                let kind = r#type.map(|kind| format!(" {kind}")).unwrap_or_default();
+                writeln!(out, "{time} {topic}{kind} {data}")?;
+            }
+            (TailFormat::Data, Ok(envelope)) => writeln!(out, "{}", envelope.data)?,
+            _ => writeln!(out, "{}", event.data)?,
+        }
+        out.flush()
+    }
+
+    /// Tells of a control event on standard error.
+    fn tell(&mut self, event: &sse::Event) {
+        let json: Value = serde_json::from_str(&event.data).unwrap_or_default();
+        let text = |name: &str| json[name].as_str().unwrap_or("?").to_owned();
+        match event.event_type() {
+            "tailwater.ready" => {
+                self.inform(&format!("connected to {}: {}", text("node"), text("outcome")))
+            }
+            "tailwater.gap" => {
+                self.gaps += 1;
+                let missed = json["missed"]
+                    .as_u64()
+                    .map_or("an unknown number of".to_owned(), |n| n.to_string());
+                let line = format!(
+                    "GAP in {}: {missed} events are gone ({})",
+                    text("topic"),
+                    text("reason")
+                );
+                self.say(&red(&line));
+            }
+            "tailwater.end" => self.inform(&format!("{} has ended", text("topic"))),
+            "tailwater.reconnect" => self.inform(&format!("told to reconnect: {}", text("reason"))),
+            _ => {}
+        }
+    }
+
+    /// Writes the place to the state file, whole or not at all.
+    fn keep(&self) -> Result<()> {
+        let (Some(path), Some(cursor)) = (&self.args.state, &self.cursor) else { return Ok(()) };
+        let next = path.with_extension("next");
+        std::fs::write(&next, format!("{cursor}\n"))
+            .and_then(|()| std::fs::rename(&next, path))
+            .with_context(|| format!("--state {}", path.display()))
+    }
+
+    /// What the server asked for, doubled with each failure, and jittered.
+    fn pause(&self, failures: u32) -> Duration {
+        let pause = self.retry.saturating_mul(1 << failures.min(5)).min(PAUSE_MAX.max(self.retry));
+        pause.mul_f64(0.75 + 0.5 * fastrand::f64())
+    }
+
+    fn url(&self) -> Result<Url> {
+        let base = self.args.url.trim_end_matches('/');
+        let mut url =
+            Url::parse(&format!("{base}/v1/events")).with_context(|| format!("--url {base}"))?;
+        let mut query = url.query_pairs_mut();
+        for topic in &self.args.topics {
+            query.append_pair("topic", topic);
+        }
+        query.append_pair("from", &self.args.from);
+        if let Some(types) = &self.args.types {
+            query.append_pair("types", types);
+        }
+        query.append_pair("envelope", "json");
+        drop(query);
+        Ok(url)
+    }
+
+    fn inform(&self, text: &str) {
+        if !self.args.quiet {
+            self.say(text);
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "one place through which all words go")]
+    fn say(&self, text: &str) {
+        eprintln!("tailwater: {text}");
+    }
+}
+
+fn red(text: &str) -> String {
+    if std::io::stderr().is_terminal() { format!("\x1b[31m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+fn without_url(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<reqwest::Error>() {
+        Ok(error) => error.without_url().into(),
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,279 @@
+//! From arguments to what a node is built from. Flags that contradict each other end here, with both
+//! names.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use axum::http::HeaderValue;
+use event_log::Retention;
+use metrics::TelemetryConfig;
+use tokio_util::sync::CancellationToken;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+use crate::args::{
+    GatewayArgs, IngestArgs, LogArgs, LogFormat, NodeArgs, PublisherArgs, ServeArgs, SubscriberArgs,
+};
+
+/// Everything that a node needs to run.
+#[derive(Debug)]
+pub(crate) struct NodeConfig {
+    pub(crate) role: &'static str,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) gateway: Option<gateway::Config>,
+    pub(crate) ingest: Option<ingest::Config>,
+    pub(crate) drain: Drain,
+    pub(crate) cors: Option<CorsLayer>,
+    pub(crate) telemetry: TelemetryConfig,
+}
+
+/// Where events are kept.
+#[derive(Debug)]
+pub(crate) enum Store {
+    /// In this process.
+    Memory(Retention),
+    /// In Redis.
+    Redis(Box<redis_log::Config>),
+}
+
+/// How a node stops.
+#[derive(Debug, Clone)]
+pub(crate) struct Drain {
+    pub(crate) delay: Duration,
+    pub(crate) window: Duration,
+    pub(crate) grace: Duration,
+    /// Cancelled when bodies that stream to ingest are to end.
+    pub(crate) streams: CancellationToken,
+}
+
+/// Of the limit of open files, what is kept for the log, the admin port and sockets being closed.
+const FILES_RESERVED: usize = 64;
+
+impl TryFrom<ServeArgs> for NodeConfig {
+    type Error = anyhow::Error;
+
+    fn try_from(args: ServeArgs) -> Result<Self> {
+        let gateway = gateway_config(&args.subscribers, &args.node, true)?;
+        let drain = drain(&args.node, Some(&args.subscribers));
+        Ok(Self {
+            ingest: Some(ingest_config(&args.publishers, &drain)?),
+            gateway: Some(gateway),
+            drain,
+            ..Self::of("serve", args.listen, args.redis.as_deref(), &args.log, &args.node)?
+        })
+    }
+}
+
+impl TryFrom<GatewayArgs> for NodeConfig {
+    type Error = anyhow::Error;
+
+    fn try_from(args: GatewayArgs) -> Result<Self> {
+        Ok(Self {
+            gateway: Some(gateway_config(&args.subscribers, &args.node, false)?),
+            drain: drain(&args.node, Some(&args.subscribers)),
+            ..Self::of("gateway", args.listen, Some(&args.redis), &args.log, &args.node)?
+        })
+    }
+}
+
+impl TryFrom<IngestArgs> for NodeConfig {
+    type Error = anyhow::Error;
+
+    fn try_from(args: IngestArgs) -> Result<Self> {
+        let drain = drain(&args.node, None);
+        Ok(Self {
+            ingest: Some(ingest_config(&args.publishers, &drain)?),
+            drain,
+            ..Self::of("ingest", args.listen, Some(&args.redis), &args.log, &args.node)?
+        })
+    }
+}
+
+impl NodeConfig {
+    fn of(
+        role: &'static str,
+        listen: SocketAddr,
+        redis: Option<&str>,
+        log: &LogArgs,
+        node: &NodeArgs,
+    ) -> Result<Self> {
+        let (admin, port) = (node.admin_listen, listen.port());
+        let same_host = listen.ip() == admin.ip()
+            || listen.ip().is_unspecified()
+            || admin.ip().is_unspecified();
+        ensure!(
+            port == 0 || port != admin.port() || !same_host,
+            "--listen {listen} and --admin-listen {admin} are the same port"
+        );
+        let retention = retention(log)?;
+        let store = match redis {
+            None => Store::Memory(retention),
+            Some(url) => {
+                let url = url.parse().with_context(|| "--redis".to_owned())?;
+                Store::Redis(Box::new(redis_log::Config {
+                    retention,
+                    ..redis_log::Config::new(url)
+                }))
+            }
+        };
+        Ok(Self {
+            role,
+            listen,
+            admin_listen: admin,
+            store,
+            gateway: None,
+            ingest: None,
+            drain: drain(node, None),
+            cors: cors(&node.cors_origin)?,
+            telemetry: TelemetryConfig {
+                format: match node.log_format {
+                    LogFormat::Text => metrics::LogFormat::Text,
+                    LogFormat::Json => metrics::LogFormat::Json,
+                },
+                levels: node.log_level.clone(),
+                otlp_endpoint: node.otlp_endpoint.clone(),
+                service: "tailwater",
+                node: name(node),
+            },
+        })
+    }
+}
+
+fn gateway_config(
+    args: &SubscriberArgs,
+    node: &NodeArgs,
+    publish: bool,
+) -> Result<gateway::Config> {
+    within("--heartbeat", args.heartbeat, Duration::from_secs(3), Duration::from_mins(1))?;
+    within("--retry", args.retry, Duration::from_millis(500), Duration::from_hours(1))?;
+    within("--max-age", args.max_age, Duration::from_secs(10), Duration::from_hours(24 * 365))?;
+    within("--drain-window", args.drain_window, Duration::ZERO, Duration::from_hours(24))?;
+    within("--drain-delay", args.drain_delay, Duration::ZERO, Duration::from_hours(1))?;
+    ensure!(
+        (1..=1024).contains(&args.max_topics),
+        "--max-topics is {}; it must be 1 to 1024, as a cursor travels in a header",
+        args.max_topics
+    );
+    let files = usize::try_from(open_files_max()?).unwrap_or(usize::MAX);
+    let most = files.saturating_sub(FILES_RESERVED);
+    let max_connections = args.max_connections.unwrap_or(files / 10 * 9);
+    ensure!(
+        (1..=most).contains(&max_connections),
+        "--max-connections is {max_connections}; it must be 1 to {most}, as this process may open \
+         {files} files (ulimit -n)"
+    );
+    Ok(gateway::Config {
+        node: name(node),
+        max_connections,
+        max_topics: args.max_topics,
+        heartbeat: args.heartbeat,
+        retry: args.retry,
+        max_age: args.max_age,
+        publish,
+    })
+}
+
+fn ingest_config(args: &PublisherArgs, drain: &Drain) -> Result<ingest::Config> {
+    let event_bytes_max = args.event_bytes_max.0;
+    ensure!(
+        (1..=64 << 20).contains(&event_bytes_max),
+        "--event-bytes-max is {}; it must be 1 to 64MiB",
+        args.event_bytes_max
+    );
+    let defaults = ingest::Config::default();
+    Ok(ingest::Config {
+        event_bytes_max,
+        batch_bytes_max: defaults.batch_bytes_max.max(event_bytes_max),
+        drain: drain.streams.clone(),
+        ..defaults
+    })
+}
+
+fn retention(args: &LogArgs) -> Result<Retention> {
+    ensure!(
+        (1..=10_000_000).contains(&args.history_events),
+        "--history-events is {}; it must be 1 to 10000000",
+        args.history_events
+    );
+    let shown = humantime::format_duration;
+    within(
+        "--history-age",
+        args.history_age,
+        Duration::from_secs(1),
+        Duration::from_hours(24 * 3650),
+    )?;
+    within(
+        "--idempotency-ttl",
+        args.idempotency_ttl,
+        Duration::from_secs(1),
+        Duration::from_hours(24),
+    )?;
+    if args.topic_ttl < 2 * args.history_age {
+        bail!(
+            "--topic-ttl {} is less than twice --history-age {}: a topic's numbers would be forgotten \
+             before its events",
+            shown(args.topic_ttl),
+            shown(args.history_age)
+        );
+    }
+    Ok(Retention {
+        events: args.history_events,
+        age: args.history_age,
+        topic: args.topic_ttl,
+        key: args.idempotency_ttl,
+    })
+}
+
+fn within(flag: &str, value: Duration, min: Duration, max: Duration) -> Result<()> {
+    let shown = humantime::format_duration;
+    ensure!(
+        (min..=max).contains(&value),
+        "{flag} is {}; it must be {} to {}",
+        shown(value),
+        shown(min),
+        shown(max)
+    );
+    Ok(())
+}
+
+fn drain(node: &NodeArgs, subscribers: Option<&SubscriberArgs>) -> Drain {
+    Drain {
+        delay: subscribers.map_or(Duration::ZERO, |s| s.drain_delay),
+        window: subscribers.map_or(Duration::ZERO, |s| s.drain_window),
+        grace: node.shutdown_grace,
+        streams: CancellationToken::new(),
+    }
+}
+
+/// What pages of other origins may do: everything, since nothing here depends on who asks.
+fn cors(origins: &[String]) -> Result<Option<CorsLayer>> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        ensure!(origins.len() == 1, "--cors-origin is * and {:?}: * is all there can be", origins);
+        AllowOrigin::from(Any)
+    } else {
+        let values = origins.iter().map(|origin| match origin.split_once("://") {
+            Some((_, host)) if !host.contains('/') => Ok(HeaderValue::from_str(origin)?),
+            _ => bail!("--cors-origin {origin:?} is no origin, as https://app.example.com"),
+        });
+        AllowOrigin::list(values.collect::<Result<Vec<_>>>()?)
+    };
+    let layer = CorsLayer::new().allow_origin(allowed).allow_methods(Any).allow_headers(Any);
+    Ok(Some(layer.expose_headers(Any)))
+}
+
+/// The node's name: as given, else the host's.
+fn name(node: &NodeArgs) -> String {
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = node.node.clone().or_else(host).unwrap_or_default();
+    if name.trim().is_empty() { "tailwater".to_owned() } else { name.trim().to_owned() }
+}
+
+/// Raises the limit of open files as far as it goes, and says how far that is.
+fn open_files_max() -> Result<u64> {
+    rlimit::increase_nofile_limit(rlimit::INFINITY).context("the limit of open files")
+}

@@ -1,0 +1,37 @@
+//! The figures of the Redis log, as metrics: it counts them without knowing Prometheus.
+
+use std::sync::Arc;
+
+use metrics::Registry;
+use redis_log::{Op, Stats};
+
+/// Exposes what the log counts.
+pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
+    for op in Op::ALL {
+        let stats = Arc::clone(stats);
+        let label = Some(("op", op.as_str()));
+        let help = "Operations of the log that failed.";
+        registry.counter_fn("log_errors_total", help, label, move || stats.errors(op));
+    }
+    let counter = |name, help, read: fn(&Stats) -> u64| {
+        let stats = Arc::clone(stats);
+        registry.counter_fn(name, help, None, move || read(&stats));
+    };
+    counter("log_reconnects_total", "Times the feed was connected again.", Stats::reconnects);
+    counter(
+        "log_repairs_total",
+        "Holes in the feed that were filled from the log.",
+        Stats::repairs,
+    );
+    counter("log_audit_finds_total", "Topics whose head the feed had missed.", Stats::audit_finds);
+    counter("log_reads_total", "Pages read for readers outside the window.", Stats::reads);
+    counter("log_replayed_events_total", "Events in those pages.", Stats::replayed);
+    let gauge = |name, help, read: fn(&Stats) -> f64| {
+        let stats = Arc::clone(stats);
+        registry.gauge_fn(name, help, move || read(&stats));
+    };
+    gauge("log_topics", "Topics whose live end this node watches.", |s| s.topics() as f64);
+    gauge("log_connected", "1 while the feed is connected.", |s| {
+        f64::from(u8::from(s.connected()))
+    });
+}

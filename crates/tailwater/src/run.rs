@@ -1,0 +1,146 @@
+//! Runs a node: telemetry, log, services, signals, and the way out.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use event_log::{Log, MemoryLog};
+use gateway::Gateway;
+use metrics::{Registry, Telemetry};
+use redis_log::RedisLog;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Admin;
+use crate::config::{Drain, NodeConfig, Store};
+use crate::log_metrics;
+use crate::server;
+
+/// Runs a node until it is told to stop.
+pub(crate) fn node(config: NodeConfig) -> Result<()> {
+    let telemetry = Telemetry::init(&config.telemetry)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime did not start")?;
+    let outcome = runtime.block_on(serve(config));
+    drop(runtime);
+    telemetry.shutdown();
+    outcome
+}
+
+async fn serve(config: NodeConfig) -> Result<()> {
+    let NodeConfig { role, listen, admin_listen, store, gateway, ingest, drain, cors, .. } = config;
+    // Before anything else, so that a signal during the start is not lost.
+    let mut told_to_stop = StopSignal::new()?;
+    let registry = Registry::new();
+    let log = open(store, &registry);
+    let gateway = gateway.map(|config| Gateway::new(config, Arc::clone(&log), &registry));
+    let mut router = Router::new();
+    if let Some(gateway) = &gateway {
+        router = router.merge(gateway.router());
+    }
+    if let Some(config) = ingest {
+        router = router.merge(ingest::router(config, Arc::clone(&log), &registry));
+    }
+    if let Some(cors) = cors {
+        router = router.layer(cors);
+    }
+    let admin = Admin { registry, log, gateway: gateway.clone() };
+
+    let listener = server::listen(listen).await.with_context(|| format!("--listen {listen}"))?;
+    let admin_listener = server::listen(admin_listen)
+        .await
+        .with_context(|| format!("--admin-listen {admin_listen}"))?;
+    let listen = listener.local_addr().context("the listening socket has no address")?;
+    tracing::info!(role, %listen, admin = %admin_listener.local_addr().unwrap_or(admin_listen), "serving");
+    announce(role, listen);
+
+    let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+    let served = tokio::spawn(server::serve(listener, router, stop.clone(), drain.grace));
+    let administered = tokio::spawn(server::serve(
+        admin_listener,
+        admin.router(),
+        stop_admin.clone(),
+        drain.grace,
+    ));
+    let probed = async {
+        match &gateway {
+            Some(gateway) => gateway.run_probe().await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        signal = told_to_stop.received() => tracing::info!(signal, "stopping"),
+        () = probed => {}
+    }
+
+    tokio::select! {
+        () = leave(gateway.as_ref(), &drain) => {}
+        signal = told_to_stop.received() => tracing::warn!(signal, "stopping at once"),
+    }
+    stop.cancel();
+    served.await.context("the server panicked")?;
+    // Last, so that the end can be watched.
+    stop_admin.cancel();
+    administered.await.context("the admin server panicked")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the log. A Redis that is away now is waited for by those who need it, not by the start.
+fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
+    match store {
+        Store::Memory(retention) => Arc::new(MemoryLog::new(retention)),
+        Store::Redis(config) => {
+            let log = RedisLog::new(*config);
+            log_metrics::register(registry, &log.stats());
+            log
+        }
+    }
+}
+
+/// Gives away what can be given away: subscribers over their window, streams of publishers at once.
+async fn leave(gateway: Option<&Gateway>, drain: &Drain) {
+    if let Some(gateway) = gateway {
+        gateway.drain(drain.delay, drain.window, drain.grace).await;
+    }
+    drain.streams.cancel();
+}
+
+/// Tells a person at a terminal where to look.
+fn announce(role: &str, listen: std::net::SocketAddr) {
+    use std::io::IsTerminal as _;
+    if role != "ingest" && std::io::stderr().is_terminal() {
+        let host = if listen.ip().is_unspecified() {
+            "localhost".to_owned()
+        } else {
+            listen.ip().to_string()
+        };
+        eprintln!("\n  Console:  http://{host}:{}/\n", listen.port());
+    }
+}
+
+/// SIGTERM, as orchestrators send it, or SIGINT, as people do.
+struct StopSignal {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignal {
+    fn new() -> Result<Self> {
+        let handler = |kind| signal(kind).context("signals cannot be handled");
+        Ok(Self {
+            terminate: handler(SignalKind::terminate())?,
+            interrupt: handler(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn received(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Accepts connections and serves a router on them: HTTP/1.1, and HTTP/2 in clear (h2c).
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The time in which a client must have sent the head of its request.
+const HEAD_MAX: Duration = Duration::from_secs(30);
+/// What one connection may have waiting for its client: a page of events, not hyper's 400 KiB.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// Streams of one HTTP/2 connection: a browser's tabs share one, a proxy's clients too.
+const STREAMS_MAX: u32 = 1000;
+/// The pause after a failed accept, which is mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A peer that is gone without a word is noticed after this time and three probes of 10 s.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Opens a listening socket.
+///
+/// # Errors
+/// The address is taken or not this machine's.
+pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// Serves until `stop`, then lets open requests finish for at most `grace`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let tasks = TaskTracker::new();
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((stream, _)) => {
+                tasks.spawn(connection(stream, router.clone(), stop.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    tasks.close();
+    if timeout(grace, tasks.wait()).await.is_err() {
+        tracing::warn!(left = tasks.len(), "closing connections that did not finish");
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+    // Events are small and must leave at once; a peer that vanished must not be kept for ever.
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
+    let socket = SockRef::from(&stream);
+    if socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive)).is_err() {
+        return;
+    }
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .max_buf_size(BUFFER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_send_buf_size(BUFFER_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(KEEPALIVE);
+    let service = TowerToHyperService::new(router);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients come and go; that one broke off is its connection's end, not a fault of ours.
+        tracing::debug!(%error, "connection failed");
+    }
+}
