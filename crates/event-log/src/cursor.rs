@@ -49,6 +49,9 @@ struct Place {
     /// A gap found at the opening, to be told first.
     gap: Option<Gap>,
     ended: Ended,
+    /// At [`Position::START`] after a reset: the position before it. A tail that has not heard of the
+    /// reset begins at the start as well, and would tell again what is up to here.
+    floor: Position,
 }
 
 /// Whether a cursor has passed the end of a topic.
@@ -284,7 +287,7 @@ impl Place {
             false => Ended::No,
         };
         let wake = tail.wake();
-        Ok(Self { topic, position, tail, wake, gap, ended })
+        Ok(Self { topic, position, tail, wake, gap, ended, floor: Position::START })
     }
 
     /// One turn of the loop for this topic.
@@ -310,7 +313,7 @@ impl Place {
         // Seen before the read: what moves the tail after this line ends the next wait at once.
         self.wake.mark_unchanged();
         let mut events = Vec::new();
-        match self.tail.read(self.position, limit, &mut events) {
+        match self.recent(limit, &mut events) {
             Recent::Events => {}
             // It came with a cursor of the end before this node had heard of it.
             Recent::AtHead if self.tail.ended_at(self.position) => {
@@ -334,6 +337,17 @@ impl Place {
             }
             false => Step::Events { topic, events },
         }))
+    }
+
+    /// What the tail has, unless it is of a past that the reader has left.
+    fn recent(&self, limit: Limit, events: &mut Vec<Event>) -> Recent {
+        let recent = self.tail.read(self.position, limit, events);
+        if self.position == Position::START
+            && events.first().is_some_and(|first| first.position() <= self.floor)
+        {
+            return Recent::Elsewhere;
+        }
+        recent
     }
 
     /// Moves behind the events; `None` if there are none, an empty list if only the end is left.
@@ -360,6 +374,7 @@ impl Place {
     }
 
     fn skip(&mut self, topic: usize, gap: Gap) -> Step {
+        self.floor = self.position;
         self.position = gap.resume;
         self.ended = match self.tail.ended_at(self.position) {
             true => Ended::Untold,

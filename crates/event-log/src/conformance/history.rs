@@ -149,6 +149,21 @@ impl History {
         self.current().is_some_and(|g| self.ends_after(g).is_some())
     }
 
+    /// Whether one position is the other's predecessor, in one generation.
+    #[must_use]
+    pub fn are_neighbours(&self, one: Position, next: Position) -> bool {
+        match self.find(next) {
+            Some((generation, _)) if next.n == 1 => {
+                // Nothing comes before the first but the start.
+                one == Position::START && self.current() == Some(generation)
+            }
+            Some((generation, _)) => {
+                next.n == one.n + 1 && self.find(one).is_some_and(|(of, _)| of == generation)
+            }
+            None => false,
+        }
+    }
+
     /// A position that was once given out, chosen by a number; the start if there is none.
     pub(super) fn any_position(&self, choice: usize) -> Position {
         let all = self.generations.iter().flat_map(|generation| &generation.entries);

@@ -4,8 +4,8 @@
 //! where one is given. What a reader may see of the past is not restricted: a window on its node may
 //! still hold what the store has dropped.
 //!
-//! One thing is not held against a log: a reader at `n` = 0 has seen nothing that a wiped topic could
-//! contradict, so it goes on with whichever generation it meets.
+//! One thing is not held against a log: a reader that comes with `n` = 0 has seen nothing that a wiped
+//! topic could contradict, so it goes on with whichever generation it meets.
 
 use super::history::{History, Verdict};
 use crate::{Event, Gap, Mark, Position, Reason, Step};
@@ -41,7 +41,8 @@ impl Ledger {
     pub fn open(history: &History, position: Position, opening: Opening) -> Result<Self, String> {
         let generation = match history.standing(position) {
             Some(generation) => generation,
-            None if position == Position::START => history.next_generation(),
+            // Before whichever generation it meets: its node may be behind the store.
+            None if position == Position::START => 0,
             None => return Err(format!("a reader was put at {position}, which is nowhere")),
         };
         Ok(Self { generation, n: position.n, ended: false, opening })
@@ -49,6 +50,9 @@ impl Ledger {
 
     /// The reader left and comes again with the cursor it had.
     pub fn reconnect(&mut self) {
+        if self.n == 0 {
+            self.generation = 0;
+        }
         self.ended = false;
         self.opening = Opening::Plain;
     }
@@ -119,13 +123,12 @@ impl Ledger {
         let told = format!("{gap:?} was told at {} of generation {}", self.n, self.generation);
         let Gap { reason, missed, resume, .. } = *gap;
         match reason {
+            // Told at the opening, of what was before it.
             Reason::Trimmed if self.opening == Opening::Since && missed.is_none() => {
-                self.opening = Opening::Plain;
-                return if resume.n == self.n { Ok(()) } else { Err(told) };
+                return self.begin(resume).map_err(|()| told);
             }
-            Reason::Invalid if self.opening == Opening::Garbage => {
-                *self = Self::open(history, resume, Opening::Plain)?;
-                return Ok(());
+            Reason::Invalid if self.opening == Opening::Garbage && missed.is_none() => {
+                return self.begin(resume).map_err(|()| told);
             }
             Reason::Trimmed => {
                 let Some(generation) = history.standing(resume) else {
@@ -141,10 +144,15 @@ impl Ledger {
             Reason::Reset => {
                 let (next, n) = match history.standing(resume) {
                     Some(generation) => (generation, resume.n),
-                    None if resume == Position::START => (history.next_generation(), 0),
+                    // Whichever comes next, which may have come and gone since the gap was found.
+                    None if resume == Position::START
+                        && self.generation < history.next_generation() =>
+                    {
+                        (self.generation + usize::from(self.n > 0), 0)
+                    }
                     None => return Err(format!("{told}: it resumes nowhere")),
                 };
-                if next <= self.generation || missed.is_some() {
+                if (next <= self.generation && self.n > 0) || missed.is_some() {
                     return Err(format!("{told}: nothing was reset"));
                 }
                 (self.generation, self.n, self.ended) = (next, n, false);
@@ -155,6 +163,11 @@ impl Ledger {
             return Err(format!("{told}: it skips what can be read"));
         }
         Ok(())
+    }
+
+    fn begin(&mut self, resume: Position) -> Result<(), ()> {
+        self.opening = Opening::Plain;
+        if resume.n == self.n { Ok(()) } else { Err(()) }
     }
 
     fn finished(&self, history: &History) -> Verdict {

@@ -1,13 +1,17 @@
 //! A reader whose every step is entered in a ledger.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::DEADLINE;
 use super::history::{Truth, Verdict};
 use super::ledger::{Ledger, Opening};
 use crate::{Cursor, Limit, Log, Origin, Outcome, ReadError, Seek, Step, Topic};
+
+/// Pause after a log that did not answer.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A [`Cursor`] and what it told, topic by topic.
 #[derive(Debug)]
@@ -135,7 +139,15 @@ impl Reader {
     }
 }
 
+/// Opens a cursor as a client does: one that is refused comes again.
 async fn open(log: Arc<dyn Log>, topics: &[Topic], origin: Origin) -> (Cursor, Outcome) {
-    let opened = timeout(DEADLINE, Cursor::open(log, topics.to_vec(), origin)).await;
-    opened.expect("a cursor opens in time").expect("the log answers")
+    let opened = timeout(DEADLINE, async {
+        loop {
+            match Cursor::open(Arc::clone(&log), topics.to_vec(), origin.clone()).await {
+                Ok(opened) => return opened,
+                Err(ReadError::Unavailable(_)) => sleep(AGAIN).await,
+            }
+        }
+    });
+    opened.await.expect("a cursor opens in time")
 }

@@ -1,0 +1,302 @@
+//! A node that does everything which the contract of a [`Log`] permits at the worst moment.
+//!
+//! The store is a [`MemoryLog`]; the tails are the node's own, and the feed from one to the other
+//! delays, loses and resets. What a node promises is little: sooner or later its audit finds what its
+//! feed has lost. Every prank stands for a mistake that a cursor, or a log, might make:
+//!
+//! | prank | catches |
+//! |---|---|
+//! | an append between an empty read and the wait | a wake-up marked as seen after the read |
+//! | an append before the read | a read that is taken for the tail's |
+//! | late feed | a tail believed rather than the store |
+//! | lost feed, repaired by the audit | a wait for one more event to notice the last |
+//! | tails that begin behind, or are reset | a position compared by number, a window taken for a log |
+//! | reads that fail for a while | a step that is taken before it is read |
+//! | trims and wipes at any time | a gap that is computed from an older look |
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use event_log::conformance::dice::Dice;
+use event_log::conformance::history::{History, Truth};
+use event_log::{
+    Append, AppendError, Bounds, Event, Limit, Log, Mark, MemoryLog, NewEvent, Page, Position,
+    ReadError, Receipt, Seek, Sought, Tail, Topic,
+};
+use tokio::time::{Instant, sleep};
+
+use super::bug::Bug;
+
+/// How often a node compares its tails with the store.
+pub(crate) const AUDIT: Duration = Duration::from_secs(5);
+
+const WINDOW: Limit = Limit { events: 4, bytes: usize::MAX };
+
+/// What all nodes share.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) log: MemoryLog,
+    pub(crate) truth: Truth,
+    pub(crate) bug: Option<Bug>,
+    /// What was published, in order; each node takes it from where it stopped.
+    published: Mutex<Vec<Event>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    store: Arc<Store>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    dice: Dice,
+    tails: BTreeMap<Topic, Arc<Tail>>,
+    /// Up to where the feed has taken what was published.
+    fed: usize,
+    /// On their way to the tails.
+    late: Vec<(Instant, Event)>,
+    /// The store does not answer until then.
+    away_until: Instant,
+    next_audit: Instant,
+    /// Events that the node may still publish behind its readers' backs.
+    surprises: u32,
+}
+
+impl Store {
+    pub(crate) fn new(log: MemoryLog, bug: Option<Bug>) -> Self {
+        Self { log, truth: Truth::default(), bug, published: Mutex::default() }
+    }
+
+    /// Publishes, if the topic takes it.
+    pub(crate) async fn publish(&self, topic: &Topic, event: NewEvent) {
+        match self.truth.publish(&self.log, topic, event.clone(), None).await {
+            Ok(Receipt { position, duplicate: false }) => {
+                let event = Event::new(topic.clone(), position, event);
+                lock(&self.published).push(event);
+            }
+            Ok(Receipt { .. }) | Err(AppendError::Ended { .. }) => {}
+            Err(error) => panic!("the store refused: {error}"),
+        }
+    }
+
+    pub(crate) fn trim(&self, topic: &Topic, keep: usize) {
+        self.log.trim(topic, keep);
+        self.truth.of(topic, |history| history.trim(keep));
+    }
+
+    pub(crate) fn flush(&self) {
+        self.log.flush();
+        self.truth.each(History::forget);
+    }
+
+    fn bounds(&self, topic: &Topic) -> Option<Bounds> {
+        self.truth.of(topic, |history| history.bounds())
+    }
+
+    /// Whether `event` is the entry after `head` and not only the number after it.
+    fn follows(&self, head: Position, event: &Event) -> bool {
+        if self.bug == Some(Bug::ComparesNumbers) {
+            return event.position().n == head.n + 1 && event.position().ms >= head.ms;
+        }
+        event.position().n == head.n + 1
+            && self
+                .truth
+                .of(event.topic(), |history| history.are_neighbours(head, event.position()))
+    }
+}
+
+impl Node {
+    pub(crate) fn new(store: Arc<Store>, seed: u64) -> Self {
+        let now = Instant::now();
+        let state = State {
+            dice: Dice::new(seed),
+            tails: BTreeMap::new(),
+            fed: 0,
+            late: Vec::new(),
+            away_until: now,
+            next_audit: now + AUDIT,
+            surprises: 20,
+        };
+        Self { store, state: Mutex::new(state) }
+    }
+
+    /// What the node does by itself at this moment: feeding, resetting, auditing.
+    pub(crate) fn tick(&self) {
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        let State { dice, late, fed, .. } = &mut *state;
+        let published = lock(&self.store.published);
+        for event in &published[*fed..] {
+            match dice.below(10) {
+                0..4 => late.push((now, event.clone())),
+                4..7 => late.push((now + Duration::from_millis(dice.below(3000)), event.clone())),
+                _ => {} // Lost.
+            }
+        }
+        *fed = published.len();
+        drop(published);
+        let (due, later) = late.drain(..).partition(|(due, _)| *due <= now);
+        *late = later;
+        for (_, event) in due {
+            self.deliver(&mut state, event);
+        }
+        if self.store.bug == Some(Bug::NeverAudits) {
+            return;
+        }
+        self.reset_one(&mut state);
+        if now >= state.next_audit {
+            state.next_audit = now + AUDIT;
+            self.audit(&state);
+        }
+    }
+
+    fn deliver(&self, state: &mut State, event: Event) {
+        let Some(tail) = state.tails.get(event.topic()) else { return };
+        let head = tail.head();
+        if self.store.follows(head, &event) {
+            tail.extend([event]);
+        } else if event.position() > head && state.dice.chance(50) {
+            // A hole in the feed: some logs repair it at once, others wait for the audit.
+            self.repair(event.topic(), tail);
+        }
+    }
+
+    /// Sets a tail to where its topic is, or was a moment ago.
+    fn reset_one(&self, state: &mut State) {
+        if state.tails.is_empty() || !state.dice.chance(5) {
+            return;
+        }
+        let tails: Vec<_> = state.tails.iter().collect();
+        let (topic, tail) = state.dice.clone().pick(&tails).to_owned();
+        let (tail, topic) = (Arc::clone(tail), topic.clone());
+        match self.store.bounds(&topic) {
+            Some(bounds) if state.dice.chance(60) => self.reset(&tail, bounds.head, bounds.ended),
+            Some(_) => tail.reset(self.earlier(&topic, &mut state.dice), false),
+            None => tail.reset(Position::START, false),
+        }
+    }
+
+    /// A position at which the topic stood before its present head.
+    fn earlier(&self, topic: &Topic, dice: &mut Dice) -> Position {
+        self.store.truth.of(topic, |history| {
+            let open = history.readable().iter().filter(|entry| entry.event.mark == Mark::Open);
+            let mut heads: Vec<_> = open.map(|entry| entry.position).collect();
+            heads.push(Position::START);
+            *dice.pick(&heads)
+        })
+    }
+
+    fn audit(&self, state: &State) {
+        for (topic, tail) in &state.tails {
+            self.repair(topic, tail);
+        }
+    }
+
+    fn repair(&self, topic: &Topic, tail: &Tail) {
+        let (head, ended) = match self.store.bounds(topic) {
+            Some(bounds) => (bounds.head, bounds.ended),
+            None => (Position::START, false),
+        };
+        if tail.head() != head || tail.ended() != ended {
+            self.reset(tail, head, ended);
+        }
+    }
+
+    fn reset(&self, tail: &Tail, head: Position, ended: bool) {
+        tail.reset(head, ended && self.store.bug != Some(Bug::ForgetsTheEnd));
+    }
+
+    fn roll<T>(&self, roll: impl FnOnce(&mut Dice) -> T) -> T {
+        roll(&mut lock(&self.state).dice)
+    }
+
+    /// Time passes on the way to the store, which may be away.
+    async fn travel(&self) -> Result<(), ReadError> {
+        let delay = self.roll(|dice| if dice.chance(30) { dice.below(300) } else { 0 });
+        if delay > 0 {
+            sleep(Duration::from_millis(delay)).await;
+        }
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        if state.dice.chance(3) {
+            state.away_until = now + Duration::from_millis(state.dice.below(4000));
+        }
+        match state.away_until > now {
+            true => Err(ReadError::Unavailable("away".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Something happens in the store of which the reader's node has not heard.
+    async fn surprise(&self, topic: &Topic, percent: u64) {
+        let strikes = {
+            let mut state = lock(&self.state);
+            let strikes = state.surprises > 0 && state.dice.chance(percent);
+            state.surprises -= u32::from(strikes);
+            strikes
+        };
+        if strikes {
+            let event = NewEvent { data: "surprise".into(), ..NewEvent::default() };
+            self.store.publish(topic, event).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Log for Node {
+    async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
+        self.store.log.append(batch).await
+    }
+
+    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        self.travel().await?;
+        self.surprise(topic, 20).await;
+        if self.roll(|dice| dice.chance(2)) {
+            self.store.trim(topic, 3);
+        }
+        let page = self.store.log.read(topic, after, limit).await?;
+        let page = match self.store.bug {
+            Some(bug) => bug.distort(page),
+            None => page,
+        };
+        let nothing = page.gap.is_none() && page.events.is_empty();
+        self.surprise(topic, if nothing { 50 } else { 5 }).await;
+        // The answer is old by the time it arrives.
+        self.travel().await?;
+        Ok(page)
+    }
+
+    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
+        self.travel().await?;
+        self.store.log.seek(topic, seek).await
+    }
+
+    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
+        self.travel().await?;
+        self.store.log.bounds(topic).await
+    }
+
+    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+        self.travel().await?;
+        let mut state = lock(&self.state);
+        if let Some(tail) = state.tails.get(topic) {
+            return Ok(Arc::clone(tail));
+        }
+        let behind = state.dice.chance(30);
+        let (head, ended) = match self.store.bounds(topic) {
+            Some(_) if behind => (self.earlier(topic, &mut state.dice), false),
+            Some(bounds) => (bounds.head, bounds.ended),
+            None => (Position::START, false),
+        };
+        let tail = Arc::new(Tail::new(head, ended, WINDOW));
+        state.tails.insert(topic.clone(), Arc::clone(&tail));
+        Ok(tail)
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,233 @@
+//! One seeded run: a publisher, readers each on nodes of its own, and a hostile hand in everything.
+//!
+//! A node serves one reader, since readers of one tail are woken in an order that tokio draws by lot:
+//! that way a seed is a schedule, to the last step.
+
+use std::panic::resume_unwind;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use event_log::conformance::dice::Dice;
+use event_log::conformance::ledger::Ledger;
+use event_log::conformance::reader::Reader;
+use event_log::{Limit, Log, Mark, MemoryLog, NewEvent, Origin, Retention, Seek, Step, Topic};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::bug::Bug;
+use super::node::{Node, Store, lock};
+
+const READERS: u64 = 3;
+const TOPICS: u64 = 2;
+const EVENTS: u64 = 60;
+/// By then whoever still waits will wait for ever: the audit has been by dozens of times.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// What happened, line by line.
+pub(crate) type Trace = Vec<String>;
+
+/// Runs a seed on a paused clock. An error says which reader was told what it should not have been.
+pub(crate) fn run(seed: u64, bug: Option<Bug>) -> Result<Trace, String> {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        let waited = timeout(PATIENCE, schedule(seed, bug)).await;
+        waited.unwrap_or_else(|_| Err("somebody waits for ever".to_owned()))
+    })
+}
+
+async fn schedule(seed: u64, bug: Option<Bug>) -> Result<Trace, String> {
+    let store = Arc::new(Store::new(MemoryLog::new(Retention::default()), bug));
+    let topics: Vec<_> =
+        (0..TOPICS).map(|i| Topic::new(&format!("t{i}")).expect("a name")).collect();
+    let trace = Arc::new(Mutex::new(Trace::new()));
+    let mut nodes = Vec::new();
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    for number in 0..READERS {
+        let mut dice = Dice::new(seed * 31 + number);
+        let own: Vec<_> =
+            (0..2).map(|_| Arc::new(Node::new(Arc::clone(&store), dice.below(u64::MAX)))).collect();
+        nodes.extend(own.iter().cloned());
+        let of = match dice.below(3) {
+            0 => topics.clone(),
+            topic => vec![topics[usize::from(topic == 2)].clone()],
+        };
+        let trace = Arc::clone(&trace);
+        let client = Client { number, dice, nodes: own, store: Arc::clone(&store), trace, began };
+        tasks.spawn(client.run(of));
+    }
+    let mut dice = Dice::new(seed);
+    let background = Dice::new(seed + 1);
+    let ticking = tokio::spawn(tick(nodes, background));
+    tasks.spawn(async move {
+        for _ in 0..EVENTS {
+            sleep(Duration::from_millis(dice.below(400))).await;
+            let topic = dice.pick(&topics);
+            match dice.below(100) {
+                0..3 => store.flush(),
+                3..6 => store.trim(topic, usize::try_from(dice.below(4)).expect("small")),
+                _ => store.publish(topic, event(Mark::Open)).await,
+            }
+        }
+        for topic in &topics {
+            store.publish(topic, event(*dice.pick(&[Mark::Last, Mark::End]))).await;
+        }
+        Ok(())
+    });
+    let mut verdict = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        verdict = verdict.and(ended.unwrap_or_else(|error| match error.try_into_panic() {
+            // With a bug planted, an assertion of the cursor is as good a report as any.
+            Ok(panic) if bug.is_none() => resume_unwind(panic),
+            _ => Err("a panic".to_owned()),
+        }));
+    }
+    ticking.abort();
+    let trace = lock(&trace).clone();
+    verdict.map_err(|why: String| format!("{why}, after\n{}", trace.join("\n")))?;
+    Ok(trace)
+}
+
+async fn tick(nodes: Vec<Arc<Node>>, mut dice: Dice) {
+    loop {
+        sleep(Duration::from_millis(1 + dice.below(300))).await;
+        nodes.iter().for_each(|node| node.tick());
+    }
+}
+
+fn event(mark: Mark) -> NewEvent {
+    NewEvent { data: "x".into(), mark, ..NewEvent::default() }
+}
+
+/// A reader that cancels its waits, is cut off and comes again, until all its topics have ended.
+struct Client {
+    number: u64,
+    dice: Dice,
+    nodes: Vec<Arc<Node>>,
+    store: Arc<Store>,
+    trace: Arc<Mutex<Trace>>,
+    began: Instant,
+}
+
+impl Client {
+    async fn run(mut self, topics: Vec<Topic>) -> Result<(), String> {
+        let truth = self.store.truth.clone();
+        sleep(Duration::from_millis(self.dice.below(5000))).await;
+        let seeks = [Seek::Earliest, Seek::Last(3), Seek::Last(0)].map(Origin::Seek);
+        let origin =
+            if self.dice.chance(50) { Origin::Latest } else { self.dice.pick(&seeks).clone() };
+        let mut reader = Reader::open(self.node(), &topics, origin, &truth).await?;
+        self.note(format_args!("opened {:?}", reader.outcome()));
+        loop {
+            let before = reader.ledgers().to_vec();
+            let Some(step) = self.next(&mut reader).await else { continue };
+            self.note(format_args!("{}", summary(&step)));
+            if self.store.bug == Some(Bug::LosesSteps) && self.dice.chance(10) {
+                let wire = reader.cursor().wire();
+                reader = reader.reconnect(self.node(), wire).await;
+                continue;
+            }
+            reader.enter(&step, &truth).map_err(|why| format!("reader {}: {why}", self.number))?;
+            if matches!(step, Step::Finished) {
+                return Ok(());
+            }
+            // A reader that is slow at times falls behind its window.
+            if self.dice.chance(10) {
+                sleep(Duration::from_millis(self.dice.below(3000))).await;
+            }
+            if self.dice.chance(10) {
+                reader = self.cut_off(reader, before, step).await?;
+            }
+        }
+    }
+
+    fn node(&mut self) -> Arc<dyn Log> {
+        Arc::clone(self.dice.pick(&self.nodes)) as Arc<dyn Log>
+    }
+
+    /// The next step, or nothing if the wait was given up.
+    async fn next(&mut self, reader: &mut Reader) -> Option<Step> {
+        let events = usize::try_from(1 + self.dice.below(5)).expect("small");
+        let limit = Limit { events, bytes: usize::MAX };
+        let next = pin!(reader.cursor_mut().next(limit));
+        match self.dice.below(3) {
+            0 => Some(next.await),
+            1 => timeout(Duration::from_millis(self.dice.below(2000)), next).await.ok(),
+            _ => {
+                let step = poll_at_most(next, self.dice.below(4)).await;
+                // Time must go on between, or nothing would ever happen.
+                sleep(Duration::from_millis(1 + self.dice.below(50))).await;
+                step
+            }
+        }
+    }
+
+    /// The connection breaks after some event of the step, and the client comes again with the cursor
+    /// of the last event it got.
+    async fn cut_off(
+        &mut self,
+        mut reader: Reader,
+        mut before: Vec<Ledger>,
+        step: Step,
+    ) -> Result<Reader, String> {
+        let mut wire = reader.cursor().wire();
+        if let Step::Events { topic, mut events } = step {
+            let got = 1 + self.dice.below(events.len() as u64);
+            events.truncate(usize::try_from(got).expect("small"));
+            let last = events.last().expect("a step has events").clone();
+            if self.store.bug == Some(Bug::RepeatsSteps) {
+                wire = reader.cursor().wire_at(topic, events[0].position().before());
+            } else {
+                wire = reader.cursor().wire_at(topic, last.position());
+                let part = Step::Events { topic, events };
+                self.store.truth.of(last.topic(), |h| before[topic].enter(&part, h))?;
+                reader.roll_back(before);
+            }
+        }
+        let reader = reader.reconnect(self.node(), wire).await;
+        self.note(format_args!("came again {:?}", reader.outcome()));
+        Ok(reader)
+    }
+
+    fn note(&self, what: std::fmt::Arguments<'_>) {
+        let mut trace = lock(&self.trace);
+        let line =
+            format!("{:>6} reader {}: {what}", self.began.elapsed().as_millis(), self.number);
+        trace.push(line);
+    }
+}
+
+fn summary(step: &Step) -> String {
+    match step {
+        Step::Events { topic, events } => {
+            let numbers: Vec<_> = events.iter().map(|event| event.position().n).collect();
+            format!("topic {topic} events {numbers:?}")
+        }
+        Step::Gap { topic, gap } => {
+            format!("topic {topic} {:?} {:?} to {}", gap.reason, gap.missed, gap.resume.n)
+        }
+        Step::End { topic } => format!("topic {topic} end"),
+        Step::Finished => "finished".to_owned(),
+    }
+}
+
+async fn poll_at_most<F: Future>(
+    mut future: std::pin::Pin<&mut F>,
+    polls: u64,
+) -> Option<F::Output> {
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        let Some(fewer) = left.checked_sub(1) else { return Poll::Ready(None) };
+        left = fewer;
+        let polled = future.as_mut().poll(context);
+        if polled.is_pending() {
+            context.waker().wake_by_ref();
+        }
+        polled.map(Some)
+    })
+    .await
+}
