@@ -1,8 +1,12 @@
-//! The publishers' side: takes events over HTTP and appends them to a [`Log`](event_log::Log).
+//! The publishers' side: takes events over HTTP and appends them to a [`Log`].
 //!
 //! `POST /v1/events` takes one event, a CloudEvent, a batch of them, or a body that streams events for
 //! as long as it likes. What is answered with an id is stored; what is not stored is answered with an
 //! error that says whether to try again. `GET /v1/topics/{topic}` says what there is of a topic.
+//!
+//! A source of server-sent events becomes a topic by
+//! `curl -N SOURCE | curl -T . -H 'content-type: text/event-stream' 'INGEST/v1/events?topic=T'`. With
+//! `-T -` it works as well, but that curl prints a receipt only when it has more to send.
 //!
 //! Where to look: `publish.rs` is the handler, `head.rs` what a request asks for, `appender.rs` the one
 //! way to the log, `stream.rs` the loop of the bodies that do not end, `error.rs` every status.
