@@ -25,7 +25,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(40);
 /// How far back the cursor of a replaying client lies, in events.
 const REPLAYED_EVENTS: usize = 5;
 
-/// How many messages about oddities are kept; the rest is only counted.
+/// How many different messages about oddities are kept; the rest is only counted.
 const ODDITIES_KEPT: usize = 10;
 
 /// A lie that the clients tell, to prove that the checker notices.
@@ -66,17 +66,22 @@ pub struct Ledger {
     /// Events that were never acknowledged.
     pub unacknowledged: u64,
     /// Things that must not happen and have no counter: unknown control events and the like.
-    pub oddities: u64,
-    /// The first of these.
-    pub oddity_examples: Vec<String>,
+    pub oddities: BTreeMap<String, u64>,
 }
 
 impl Ledger {
     fn odd(&mut self, what: impl FnOnce() -> String) {
-        self.oddities += 1;
-        if self.oddity_examples.len() < ODDITIES_KEPT {
-            self.oddity_examples.push(what());
+        let mut what = what();
+        if self.oddities.len() >= ODDITIES_KEPT && !self.oddities.contains_key(&what) {
+            "others".clone_into(&mut what);
         }
+        *self.oddities.entry(what).or_default() += 1;
+    }
+
+    /// The oddities in words, the same ones together.
+    pub fn oddities_in_words(&self) -> Vec<String> {
+        let words = |(what, count): (&String, &u64)| format!("{count} x {what}");
+        self.oddities.iter().map(words).collect()
     }
 }
 
@@ -225,10 +230,10 @@ impl Member {
                     self.tamper(&mut client);
                 }
                 Signal::Failed => self.shared.ledger().failed += 1,
-                Signal::Refused(status) => {
+                Signal::Refused { status, content_type } => {
                     let mut ledger = self.shared.ledger();
                     ledger.refused += 1;
-                    ledger.odd(|| format!("subscribe: refused with {status}"));
+                    ledger.odd(|| format!("subscribe: refused with {status} ({content_type})"));
                 }
                 Signal::Stopped => return,
             }

@@ -22,6 +22,10 @@ const READY_DEADLINE: Duration = Duration::from_secs(10);
 /// request that reached a dead server is repeated on another one, which is safe because only GET
 /// comes this way; anything else is excepted all the same.
 ///
+/// A killed gateway needs no quick health check: its connections are refused, and a refused one is
+/// tried on another gateway at once. A twitchy check does harm: on a machine short of CPU all
+/// gateways were down together, and the 503 that follows ends a browser's `EventSource` for good.
+///
 /// `http-no-delay` matters: without it HAProxy holds small writes back for up to 200 ms to join
 /// them with the next (measured: 213 ms to the first event instead of 3).
 const CONFIG: &str = "\
@@ -32,7 +36,7 @@ global
 
 defaults
     mode http
-    timeout connect 1s
+    timeout connect 2s
     timeout client 60s
     timeout server 60s
     timeout http-request 10s
@@ -50,7 +54,8 @@ backend gateways
     balance leastconn
     retry-on conn-failure empty-response
     option httpchk GET /readyz
-    default-server check inter 250ms fall 1 rise 1
+    timeout check 2s
+    default-server check inter 1s fastinter 250ms downinter 250ms fall 2 rise 1
 ";
 
 /// What the load balancer may be told about a server.

@@ -39,8 +39,13 @@ pub enum Signal {
     Lost,
     /// An attempt to connect failed before there was an answer; it will be repeated.
     Failed,
-    /// The server refused with this status. What follows is as [`OnRefusal`] says.
-    Refused(u16),
+    /// The server refused. What follows is as [`OnRefusal`] says.
+    Refused {
+        /// The status, neither 200 nor 204.
+        status: u16,
+        /// The content type, which tells a load balancer's page from a gateway's answer.
+        content_type: String,
+    },
     /// The client stopped for good: 204, or a refusal.
     Stopped,
 }
@@ -197,7 +202,7 @@ impl Client {
             match self.next().await {
                 Signal::Event(event) => return Some(event),
                 Signal::Stopped => return None,
-                Signal::Open { .. } | Signal::Lost | Signal::Failed | Signal::Refused(_) => {}
+                Signal::Open { .. } | Signal::Lost | Signal::Failed | Signal::Refused { .. } => {}
             }
         }
     }
@@ -220,7 +225,7 @@ impl Client {
             Ok(Ok(connection)) => match connection.status() {
                 200 => self.opened(connection),
                 204 => self.stop(),
-                status => self.refused(status),
+                status => self.refused(status, &connection),
             },
             Ok(Err(_)) | Err(_) => {
                 self.stats.failed += 1;
@@ -249,13 +254,14 @@ impl Client {
         Signal::Lost
     }
 
-    fn refused(&mut self, status: u16) -> Signal {
+    fn refused(&mut self, status: u16, connection: &Connection) -> Signal {
         self.stats.refused += 1;
         match self.on_refusal {
             OnRefusal::Retry => self.wait(),
             OnRefusal::Stop => self.state = State::Stopped,
         }
-        Signal::Refused(status)
+        let content_type = connection.header("content-type").unwrap_or_default();
+        Signal::Refused { status, content_type: content_type.to_owned() }
     }
 
     fn stop(&mut self) -> Signal {

@@ -51,7 +51,7 @@ async fn refusal_stops_a_browser_and_is_counted() {
     let refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
     let (addr, _server) = serve(vec![refusal.to_owned()]).await;
     let mut client = Client::new(addr, "/");
-    assert!(matches!(client.next().await, Signal::Refused(503)));
+    assert!(matches!(client.next().await, Signal::Refused { status: 503, .. }));
     assert!(matches!(client.next().await, Signal::Stopped));
     assert_eq!(client.stats().refused, 1);
 }
