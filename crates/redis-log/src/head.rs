@@ -21,13 +21,14 @@ impl Head {
         Some(Self { generation: Generation { head, first }, ended })
     }
 
-    /// The head of a topic whose key is gone, by its newest event, as the script has it.
-    pub(crate) fn of(newest: Option<&Event>) -> Option<Self> {
-        newest.map(|event| Self {
-            // Where the generation began is not known; what is lost shows in the numbers alone.
-            generation: Generation { head: event.position(), first: Position::START },
-            ended: event.mark() != Mark::Open,
-        })
+    /// A topic's head by its key and its newest event, whichever says more. Without the key, where the
+    /// generation began is not known: what was lost then shows in the numbers alone.
+    pub(crate) fn of(key: Option<Self>, newest: Option<&Event>) -> Option<Self> {
+        let Some(newest) = newest else { return key };
+        let first = key.map_or(Position::START, |head| head.generation.first);
+        let generation = Generation { head: newest.position(), first };
+        let read = Self { generation, ended: newest.mark() != Mark::Open };
+        key.filter(|head| head.position() >= newest.position()).or(Some(read))
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -37,6 +38,8 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
+    use event_log::{NewEvent, Topic};
+
     use super::*;
 
     #[test]
@@ -46,6 +49,22 @@ mod tests {
         assert_eq!(head.generation.first, Position::new(12, 4));
         assert!(head.ended);
         assert!(!Head::parse("20-7 5 12-4 0123abcd o").unwrap().ended);
+    }
+
+    #[test]
+    fn the_newest_event_stands_in_for_a_head_that_is_gone_or_older() {
+        let key = Head::parse("20-7 5 12-4 0123abcd o");
+        let event = |ms, n| {
+            let new = NewEvent { mark: Mark::Last, ..NewEvent::default() };
+            Event::new(Topic::new("t").unwrap(), Position::new(ms, n), new)
+        };
+        assert_eq!(Head::of(key, None), key);
+        assert_eq!(Head::of(key, Some(&event(19, 6))), key);
+        let newer = Head::of(key, Some(&event(21, 8))).unwrap();
+        assert_eq!((newer.position().n, newer.generation.first.n, newer.ended), (8, 4, true));
+        let only = Head::of(None, Some(&event(21, 8))).unwrap();
+        assert_eq!((only.position().n, only.generation.first), (8, Position::START));
+        assert_eq!(Head::of(None, None), None);
     }
 
     #[test]

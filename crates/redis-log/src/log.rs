@@ -124,12 +124,6 @@ impl RedisLog {
             None => count,
         }
     }
-
-    fn sought_in(tail: &Tail, seek: Seek) -> Option<Position> {
-        let Seek::Last(count) = seek else { return None };
-        let skip = usize::try_from(count.checked_sub(1)?).ok()?;
-        tail.inspect(|events| events.rev().nth(skip).map(|event| event.position().before()))
-    }
 }
 
 #[async_trait]
@@ -166,10 +160,6 @@ impl Log for RedisLog {
     }
 
     async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        let tail = self.node.topics.get(topic.as_str()).and_then(|watched| watched.tail());
-        if let Some(position) = tail.and_then(|tail| Self::sought_in(&tail, seek)) {
-            return Ok(Sought { position, gap: None });
-        }
         self.counted(Op::Seek, self.node.store.read(self.node.store.seek(topic, seek)).await)
     }
 

@@ -48,7 +48,7 @@ async fn find(node: &Node, watched: &Watched, tail: Position) -> Result<Found, F
         );
     } else {
         let last = page.events.last().map_or(tail, |event| event.position());
-        if head.is_none_or(|head| head.position() == last) {
+        if head.is_none_or(|head| head.position() <= last) {
             tracing::debug!(topic = %watched.topic, events = page.events.len(), "repaired");
             return Ok(Found::Next(page.events));
         }

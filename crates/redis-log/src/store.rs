@@ -126,7 +126,7 @@ impl Store {
         // A gap, or no head: look again at all that tells which.
         let ranges = [next, Range::Oldest, Range::Newest(1)];
         let (head, [mut events, oldest, newest]) = self.view(topic, ranges).await?;
-        let head = head.or_else(|| Head::of(newest.first()));
+        let head = Head::of(head, newest.first());
         let generation = head.map(|head| head.generation);
         let gap = classify(after, generation, first(&oldest), first(&events));
         match gap {
@@ -139,7 +139,7 @@ impl Store {
     /// The newest events of a topic, [`PAGE`] at most, fewer if they are large.
     pub(crate) async fn window(&self, topic: &Topic) -> Result<Window, Failure> {
         let (head, [mut events]) = self.view(topic, [Range::Newest(WINDOW_PROBE)]).await?;
-        let Some(head) = head.or_else(|| Head::of(events.first())) else {
+        let Some(head) = Head::of(head, events.first()) else {
             return Ok(Window { before: Position::START, ended: false, events });
         };
         if let [.., oldest] = &events[..]
@@ -169,49 +169,61 @@ impl Store {
 
     /// Finds where a reader without a cursor begins.
     pub(crate) async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, Failure> {
+        let newest = match seek {
+            Seek::Last(count) => usize::try_from(count).unwrap_or(usize::MAX).clamp(1, PAGE),
+            Seek::Earliest | Seek::Since(_) => 1,
+        };
         let since = match seek {
             Seek::Since(ms) => Range::Since(ms),
             Seek::Earliest | Seek::Last(_) => Range::Oldest,
         };
-        let ranges = [Range::Oldest, Range::Newest(1), since];
+        let ranges = [Range::Oldest, Range::Newest(newest), since];
         let (head, [oldest, newest, since]) = self.view(topic, ranges).await?;
-        let Some(head) = head.or_else(|| Head::of(newest.first())) else {
+        let Some(head) = Head::of(head, newest.first()) else {
             return Ok(Sought { position: Position::START, gap: None });
         };
         let (head, oldest) = (head.position(), first(&oldest));
-        let position = match (seek, oldest) {
-            (Seek::Earliest, Some(oldest)) => oldest.before(),
-            (Seek::Since(_), _) => first(&since).map_or(head, Position::before),
-            (Seek::Last(0), _) | (_, None) => head,
+        let begin = match seek {
+            Seek::Earliest => oldest,
+            Seek::Since(_) => first(&since),
+            Seek::Last(0) => None,
             // Numbers are dense: there are no more than these.
-            (Seek::Last(count), Some(oldest)) if head.n.saturating_sub(oldest.n) < count => {
-                oldest.before()
+            Seek::Last(count)
+                if oldest.is_some_and(|oldest| head.n.saturating_sub(oldest.n) < count) =>
+            {
+                oldest
             }
-            (Seek::Last(count), Some(oldest)) => {
-                self.back(topic, count).await?.unwrap_or(oldest).before()
-            }
+            Seek::Last(count) => self.back(topic, newest, count).await?.or(oldest),
         };
+        let position = begin.map_or(head, Position::before);
         Ok(Sought { position, gap: Gap::since(seek, oldest, head, position) })
     }
 
-    /// The `count`th event from the end, found page by page: Redis cannot skip.
-    async fn back(&self, topic: &Topic, count: u64) -> Result<Option<Position>, Failure> {
+    /// The `count`th event from the end, of which some were read: found page by page, for Redis
+    /// cannot skip.
+    async fn back(
+        &self,
+        topic: &Topic,
+        mut newest: Vec<Event>,
+        count: u64,
+    ) -> Result<Option<Position>, Failure> {
         let mut left = usize::try_from(count).unwrap_or(usize::MAX);
         let mut found = None;
-        let mut range = Range::Newest(left.min(PAGE));
-        while left > 0 {
-            let (_, [events]) = self.view(topic, [range]).await?;
-            let Some(oldest) = events.last().map(Event::position) else { break };
-            found = Some(oldest);
-            left -= events.len();
-            range = Range::Before(oldest, left.min(PAGE));
+        while let Some(oldest) = newest.last() {
+            found = Some(oldest.position());
+            left = left.saturating_sub(newest.len());
+            if left == 0 {
+                break;
+            }
+            let older = Range::Before(oldest.position(), left.min(PAGE));
+            (_, [newest]) = self.view(topic, [older]).await?;
         }
         Ok(found)
     }
 
     pub(crate) async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, Failure> {
         let (head, [oldest, newest]) = self.view(topic, [Range::Oldest, Range::Newest(1)]).await?;
-        let Some(head) = head.or_else(|| Head::of(newest.first())) else { return Ok(None) };
+        let Some(head) = Head::of(head, newest.first()) else { return Ok(None) };
         let Head { generation: Generation { head, .. }, ended } = head;
         let oldest = first(&oldest);
         let length = oldest.map_or(0, |oldest| (head.n + 1).saturating_sub(oldest.n));

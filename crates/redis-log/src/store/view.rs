@@ -1,7 +1,8 @@
-//! One look at a topic: its head and some of its events, at the same moment.
+//! One look at a topic: its head, then some of its events.
 //!
-//! The head and the events must be of one moment, or an append between the two would look like a gap:
-//! they are read in one transaction.
+//! The order is what makes the two agree, and no transaction is needed (with its memory full Redis
+//! refuses any, even of reads). What is appended between the two commands shows as events beyond the
+//! head, which is no gap; asked the other way round, the head would be beyond the events, which is one.
 
 use event_log::{Event, Position, Topic};
 use redis::{Cmd, Value};
@@ -52,7 +53,7 @@ fn beyond(position: Position) -> String {
 }
 
 impl Store {
-    /// The head and the ranges of a topic, of one moment.
+    /// The head of a topic, and then the ranges. Events may be beyond the head, never missing before it.
     pub(super) async fn view<const N: usize>(
         &self,
         topic: &Topic,
@@ -60,7 +61,7 @@ impl Store {
     ) -> Result<(Option<Head>, [Vec<Event>; N]), Failure> {
         let stream = keys::stream(topic);
         let mut pipeline = redis::pipe();
-        pipeline.atomic().cmd("GET").arg(keys::head(topic));
+        pipeline.cmd("GET").arg(keys::head(topic));
         for range in ranges {
             pipeline.add_command(range.command(&stream));
         }

@@ -1,0 +1,221 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_log::{AppendError, Log, Retention, Topic};
+use redis_log::{Config, Op, RedisLog};
+use tokio::time::{Instant, sleep};
+
+use crate::server::Server;
+use crate::support::{
+    DEADLINE, Reader, append, audited, config, event, eventually, fill, keyed, open, topic,
+    try_append,
+};
+
+/// A history that no reader can fall out of, however slow the machine.
+fn whole(server: &Server) -> Config {
+    let retention = Retention { events: 100_000, ..Retention::default() };
+    Config { retention, ..config(server) }
+}
+
+/// Publishes numbered events until each is acknowledged, as an ingest does: the same key again.
+async fn publish(log: Arc<RedisLog>, t: Topic, count: u64) {
+    for n in 1..=count {
+        let deadline = Instant::now() + DEADLINE;
+        while let Err(error) = try_append(&log, keyed(&t, &n.to_string(), &format!("k{n}"))).await {
+            assert!(matches!(error, AppendError::Unavailable(_)), "{error}");
+            assert!(Instant::now() < deadline, "event {n} is not taken: {error}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Reads `count` events and asserts that they are those, each once and in order.
+async fn receive(mut reader: Reader, count: u64) {
+    let mut expected = 1;
+    while expected <= count {
+        for event in reader.events().await {
+            assert_eq!(event.data(), expected.to_string());
+            assert_eq!(event.position().n, expected);
+            expected += 1;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_subscriber_connection_loses_and_doubles_nothing() {
+    const EVENTS: u64 = 3000;
+    let server = Server::start().await;
+    let log = open(whole(&server)).await;
+    let stats = log.stats();
+    let topics = [topic("a"), topic("b"), topic("c")];
+    let mut tasks = Vec::new();
+    for t in &topics {
+        for _ in 0..3 {
+            tasks.push(tokio::spawn(receive(Reader::latest(&log, t).await, EVENTS)));
+        }
+        tasks.push(tokio::spawn(publish(Arc::clone(&log), t.clone(), EVENTS)));
+    }
+    for kills in 1..=8 {
+        sleep(Duration::from_millis(30)).await;
+        server.words::<()>("CLIENT KILL TYPE pubsub").await;
+        eventually("the feed is back", || stats.connected() && stats.reconnects() >= kills).await;
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_server_loses_nothing_that_it_acknowledged() {
+    const EVENTS: u64 = 1500;
+    let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let log = open(whole(&server)).await;
+    let stats = log.stats();
+    let t = topic("t");
+    let mut tasks = Vec::new();
+    for _ in 0..3 {
+        tasks.push(tokio::spawn(receive(Reader::latest(&log, &t).await, EVENTS)));
+    }
+    tasks.push(tokio::spawn(publish(Arc::clone(&log), t.clone(), EVENTS)));
+    for _ in 0..3 {
+        sleep(Duration::from_millis(100)).await;
+        server.kill();
+        eventually("the loss is noticed", || !stats.connected()).await;
+        server.restart().await;
+        eventually("the feed is back", || stats.connected()).await;
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(stats.errors(Op::Feed) > 0);
+}
+
+#[tokio::test]
+async fn a_lost_last_message_is_found_by_the_audit() {
+    let server = Server::start().await;
+    let log = open(audited(&server)).await;
+    let stats = log.stats();
+    let t = topic("t");
+    let first = append(&log, &t, "1").await.position;
+    let mut reader = Reader::resume(&log, &t, "0-0").await;
+    reader.until(1).await;
+    // As the script writes it, but untold.
+    let stream: Vec<String> = server.words("KEYS e:*").await;
+    let head: Vec<String> = server.words("KEYS h:*").await;
+    let value: String = server.words(&format!("GET {}", head[0])).await;
+    let second = format!("{}-2", first.ms);
+    let mut add = redis::pipe();
+    add.atomic();
+    let mut entry = redis::cmd("XADD");
+    entry.arg(&stream[0]).arg(&second).arg("d").arg("\n2");
+    server.run::<()>(&entry).await;
+    let mut set = redis::cmd("SET");
+    set.arg(&head[0]).arg(value.replacen(&first.to_string(), &second, 1));
+    server.run::<()>(&set).await;
+    assert_eq!(reader.until(2).await, [2]);
+    assert_eq!(stats.audit_finds(), 1);
+    append(&log, &t, "3").await;
+    assert_eq!(reader.until(3).await, [3]);
+    assert_eq!(stats.audit_finds(), 1);
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_given_up() {
+    let server = Server::start().await;
+    let log = open(config(&server)).await;
+    let stats = log.stats();
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    // The server is stopped, as if the network were cut: the socket stays open, nothing comes.
+    let pid: String = server.words::<String>("INFO server").await;
+    let pid = pid.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().to_owned();
+    let signal = |name: &str| {
+        let status = std::process::Command::new("kill").args([name, &pid]).status().unwrap();
+        assert!(status.success());
+    };
+    signal("-STOP");
+    eventually("the silence is noticed", || !stats.connected()).await;
+    let start = Instant::now();
+    let refused = try_append(&log, event(&t, "lost")).await;
+    assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{refused:?}");
+    assert!(log.bounds(&t).await.is_err());
+    assert!(start.elapsed() < DEADLINE, "every wait has an end");
+    signal("-CONT");
+    eventually("the feed is back", || stats.connected()).await;
+    append(&log, &t, "told").await;
+    // The refused one may have been stored; if so it comes first.
+    let mut told = false;
+    while !told {
+        told = reader.events().await.iter().any(|event| event.data() == "told");
+    }
+}
+
+#[tokio::test]
+async fn a_server_away_stops_no_reader_and_comes_back_without_a_gap() {
+    let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let log = open(Config { timeout: Duration::from_millis(300), ..config(&server) }).await;
+    let stats = log.stats();
+    let (t, unseen) = (topic("t"), topic("unseen"));
+    fill(&log, &t, 1..=300).await;
+    let mut at_head = Reader::latest(&log, &t).await;
+    let mut behind = Reader::resume(&log, &t, "0-0").await;
+    server.kill();
+    eventually("the loss is noticed", || !stats.connected()).await;
+    assert!(log.tail(&t).await.is_ok(), "a tail that is known stays");
+    assert!(log.tail(&unseen).await.is_err());
+    assert!(matches!(try_append(&log, event(&t, "x")).await, Err(AppendError::Unavailable(_))));
+    server.restart().await;
+    eventually("the feed is back", || stats.connected()).await;
+    append(&log, &t, "301").await;
+    assert_eq!(at_head.until(301).await, [301]);
+    assert!(behind.until(301).await.into_iter().eq(1..=301));
+    assert!(log.tail(&unseen).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_topic_opened_by_many_at_once_is_opened_once() {
+    let server = Server::start().await;
+    let log = open(config(&server)).await;
+    let t = topic("t");
+    fill(&log, &t, 1..=10).await;
+    let before = commands(&server, "ssubscribe").await;
+    let opened = (0..200).map(|_| {
+        let (log, t) = (Arc::clone(&log), t.clone());
+        tokio::spawn(async move { log.tail(&t).await.unwrap() })
+    });
+    let mut tails = Vec::new();
+    for task in opened.collect::<Vec<_>>() {
+        tails.push(task.await.unwrap());
+    }
+    assert!(tails.iter().all(|tail| Arc::ptr_eq(tail, &tails[0])));
+    assert_eq!(commands(&server, "ssubscribe").await - before, 1);
+}
+
+#[tokio::test]
+async fn readers_of_one_page_share_the_read() {
+    let server = Server::start().await;
+    let log = open(config(&server)).await;
+    let t = topic("t");
+    fill(&log, &t, 1..=500).await;
+    let before = commands(&server, "xrange").await;
+    let mut tasks = Vec::new();
+    for _ in 0..500 {
+        let (log, t) = (Arc::clone(&log), t.clone());
+        tasks.push(tokio::spawn(async move {
+            log.read(&t, event_log::Position::START, crate::support::PAGE).await.unwrap()
+        }));
+    }
+    for task in tasks {
+        assert_eq!(task.await.unwrap().events.len(), 128);
+    }
+    let reads = commands(&server, "xrange").await - before;
+    assert!(reads <= 10, "{reads} reads for 500 readers of one page");
+}
+
+/// How often the server has run a command.
+async fn commands(server: &Server, name: &str) -> u64 {
+    let info: String = server.words("INFO commandstats").await;
+    let prefix = format!("cmdstat_{name}:calls=");
+    let calls = info.lines().find_map(|line| line.strip_prefix(&prefix));
+    calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
+}

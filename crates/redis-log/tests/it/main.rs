@@ -1,0 +1,12 @@
+//! Claims about the log on Redis, against a real server of each test's own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to panic")]
+
+mod appends;
+mod conformance;
+mod connecting;
+mod faults;
+mod gaps;
+mod live;
+mod server;
+mod support;

@@ -1,0 +1,131 @@
+//! Short words for what the tests do over and over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_log::{
+    Append, AppendError, Cursor, Event, Gap, Key, Limit, Log, NewEvent, Origin, Outcome, Receipt,
+    Step, Topic,
+};
+use redis_log::{Config, RedisLog};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::server::Server;
+
+/// How long a test waits for what must come.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const PAGE: Limit = Limit { events: 256, bytes: 1024 * 1024 };
+
+/// A configuration in which only the feed can bring anything soon.
+pub(crate) fn config(server: &Server) -> Config {
+    Config {
+        audit: Duration::from_secs(3600),
+        ping: Duration::from_millis(200),
+        ..Config::new(server.url().parse().unwrap())
+    }
+}
+
+/// One that audits ten times a second.
+pub(crate) fn audited(server: &Server) -> Config {
+    Config { audit: Duration::from_millis(100), ..config(server) }
+}
+
+pub(crate) async fn open(config: Config) -> Arc<RedisLog> {
+    let log = RedisLog::connect(config).await.unwrap();
+    let stats = log.stats();
+    eventually("the feed is up", || stats.connected()).await;
+    log
+}
+
+pub(crate) fn topic(name: &str) -> Topic {
+    Topic::new(name).unwrap()
+}
+
+pub(crate) fn event(topic: &Topic, data: &str) -> Append {
+    let event = NewEvent { data: data.into(), ..NewEvent::default() };
+    Append { topic: topic.clone(), event, key: None }
+}
+
+pub(crate) fn keyed(topic: &Topic, data: &str, key: &str) -> Append {
+    Append { key: Some(Key::new(key).unwrap()), ..event(topic, data) }
+}
+
+pub(crate) async fn try_append(log: &RedisLog, append: Append) -> Result<Receipt, AppendError> {
+    let results = log.append(vec![append]).await;
+    assert_eq!(results.len(), 1);
+    results.into_iter().next().unwrap()
+}
+
+pub(crate) async fn append(log: &RedisLog, topic: &Topic, data: &str) -> Receipt {
+    try_append(log, event(topic, data)).await.unwrap()
+}
+
+/// Appends events whose data are the numbers they should get.
+pub(crate) async fn fill(log: &RedisLog, topic: &Topic, numbers: std::ops::RangeInclusive<u64>) {
+    let batch: Vec<_> = numbers.map(|n| event(topic, &n.to_string())).collect();
+    for result in log.append(batch).await {
+        result.unwrap();
+    }
+}
+
+/// Waits until something holds.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A subscriber of one topic.
+pub(crate) struct Reader {
+    cursor: Cursor,
+    pub(crate) outcome: Outcome,
+}
+
+impl Reader {
+    pub(crate) async fn open(log: &Arc<RedisLog>, topic: &Topic, origin: Origin) -> Self {
+        let log: Arc<dyn Log> = Arc::<RedisLog>::clone(log);
+        let (cursor, outcome) = Cursor::open(log, vec![topic.clone()], origin).await.unwrap();
+        Self { cursor, outcome }
+    }
+
+    pub(crate) async fn latest(log: &Arc<RedisLog>, topic: &Topic) -> Self {
+        Self::open(log, topic, Origin::Latest).await
+    }
+
+    pub(crate) async fn resume(log: &Arc<RedisLog>, topic: &Topic, cursor: &str) -> Self {
+        Self::open(log, topic, Origin::Resume(cursor.to_owned())).await
+    }
+
+    pub(crate) fn wire(&self) -> String {
+        self.cursor.wire()
+    }
+
+    pub(crate) async fn step(&mut self) -> Step {
+        timeout(DEADLINE, self.cursor.next(PAGE)).await.expect("a step comes")
+    }
+
+    pub(crate) async fn events(&mut self) -> Vec<Event> {
+        match self.step().await {
+            Step::Events { events, .. } => events,
+            other => panic!("{other:?} instead of events"),
+        }
+    }
+
+    pub(crate) async fn gap(&mut self) -> Gap {
+        match self.step().await {
+            Step::Gap { gap, .. } => gap,
+            other => panic!("{other:?} instead of a gap"),
+        }
+    }
+
+    /// Reads up to number `n`; no gap may come. Returns the numbers.
+    pub(crate) async fn until(&mut self, n: u64) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        while numbers.last() != Some(&n) {
+            numbers.extend(self.events().await.iter().map(|event| event.position().n));
+        }
+        numbers
+    }
+}
