@@ -47,6 +47,8 @@ pub struct Ledger {
     pub checker: Checker,
     /// From the first attempt to publish to the arrival.
     pub latency: Histogram,
+    /// The same for events that were published while their subscriber had a stream.
+    pub live_latency: Histogram,
     /// From the loss of a stream to the next one.
     pub outage: Histogram,
     /// The part of it beyond the retry time that the gateway had asked for.
@@ -139,8 +141,13 @@ impl Audience {
         for (index, topic) in (0..).zip(topics) {
             let id = self.shared.topic_ids[topic];
             let client = self.shared.ledger().checker.add_client(id);
-            let member =
-                Member { shared: Arc::clone(&self.shared), client, topic, older: VecDeque::new() };
+            let member = Member {
+                shared: Arc::clone(&self.shared),
+                client,
+                topic,
+                older: VecDeque::new(),
+                opened: Duration::ZERO,
+            };
             self.tasks.spawn(member.listen());
             let due: Duration = each * index;
             // Timers tick in milliseconds; several clients share one.
@@ -207,6 +214,8 @@ struct Member {
     topic: usize,
     /// The last few cursors, for the sabotage that needs them.
     older: VecDeque<String>,
+    /// When the present stream opened, since the epoch.
+    opened: Duration,
 }
 
 impl Member {
@@ -218,8 +227,9 @@ impl Member {
         loop {
             match client.next().await {
                 Signal::Event(event) => self.event(&event),
-                Signal::Open { without: None } => {}
+                Signal::Open { without: None } => self.opened = self.shared.epoch.elapsed(),
                 Signal::Open { without: Some(without) } => {
+                    self.opened = self.shared.epoch.elapsed();
                     self.shared.tally.reconnects.fetch_add(1, Relaxed);
                     let mut ledger = self.shared.ledger();
                     ledger.outage.record(without);
@@ -258,7 +268,11 @@ impl Member {
         let mut ledger = self.shared.ledger();
         ledger.checker.delivered(self.client, at, payload.map(|p| p.seq));
         if let Some(payload) = payload {
-            ledger.latency.record(now.saturating_sub(payload.sent));
+            let latency = now.saturating_sub(payload.sent);
+            ledger.latency.record(latency);
+            if payload.sent >= self.opened {
+                ledger.live_latency.record(latency);
+            }
         }
         if !event.own_id {
             ledger.odd(|| format!("event without an id of its own: {event:?}"));

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::report::grouped;
+
 /// Counts over all topics and clients. A perfect run has nothing but zeros behind `delivered`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
@@ -53,7 +55,7 @@ impl Verdict {
         counts
             .iter()
             .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
+            .map(|(count, what)| format!("{} {what}", grouped(*count)))
             .collect()
     }
 

@@ -26,6 +26,7 @@ pub(super) fn report(
     let raw = json!({
         "verdict": verdict,
         "delivery_latency": ledger.latency.quantiles(),
+        "delivery_latency_while_connected": ledger.live_latency.quantiles(),
         "time_without_connection": ledger.outage.quantiles(),
         "time_beyond_retry": ledger.overrun.quantiles(),
         "ready_outcomes": ledger.outcomes,
@@ -92,7 +93,8 @@ fn groups(ledger: &Ledger, verdict: &Verdict) -> Vec<(String, Vec<Figure>)> {
         Figure::plain("truly missed at them", grouped(verdict.missed_truly)),
         Figure::zero("oddities", ledger.oddities.values().sum()),
     ];
-    let latency = quantiles("first send to arrival", ledger.latency.quantiles());
+    let mut latency = quantiles("while connected", ledger.live_latency.quantiles());
+    latency.extend(quantiles("all, outages included", ledger.latency.quantiles()));
     [
         ("Delivery latency", latency),
         ("Connections", connections),
