@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
 use crate::error::Failure;
 use crate::head::Head;
-use crate::node::{Backoff, Node, jitter};
+use crate::node::{Backoff, Node, every, jitter};
 use crate::repair::repair;
 use crate::stats::Op;
 use crate::watched::{Compared, Verdict, Watched};
@@ -19,8 +19,7 @@ const SPREAD: Duration = Duration::from_millis(50);
 
 /// Audits all topics at an interval, and suspected ones at once, until the log closes.
 pub(crate) async fn run(node: Arc<Node>) {
-    let mut tick = interval(node.config.audit);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = every(node.config.audit);
     tick.tick().await;
     loop {
         // Both arms are cancel-safe: a tick and a notification stay until they are taken. A storm of

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use event_log::Topic;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep};
 
 use crate::entry::Live;
 use crate::keys;
-use crate::node::{Backoff, HINTS, Node};
+use crate::node::{Backoff, HINTS, Node, every};
 use crate::repair::repair;
 use crate::stats::Op;
 use crate::watched::Verdict;
@@ -91,8 +91,7 @@ impl<'a> Session<'a> {
         tracing::info!(url = %self.node.config.url, topics = self.channels.len(), "feed connected");
         self.carry_out(&mut orders).await?;
         self.announce();
-        let mut ping = interval(self.node.config.ping);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ping = every(self.node.config.ping);
         let mut hinted = Vec::new();
         loop {
             // Each arm is cancel-safe: a tick stays until it is taken, `recv_many` takes hints only

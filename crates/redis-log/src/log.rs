@@ -7,13 +7,13 @@ use event_log::{
     Append, AppendError, Bounds, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
     Tail, Topic,
 };
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 
 use crate::config::Config;
 use crate::error::{ConnectError, Failure};
 use crate::flight::Flights;
-use crate::node::Node;
+use crate::node::{Node, every};
 use crate::repair::repair;
 use crate::stats::{Op, Stats};
 use crate::store::PAGE;
@@ -183,7 +183,7 @@ impl Log for RedisLog {
 
 /// Lets go of topics that nobody uses any more, until the log closes.
 async fn sweep(node: Arc<Node>) {
-    let mut tick = interval(node.config.idle / SWEEPS);
+    let mut tick = every(node.config.idle / SWEEPS);
     loop {
         tick.tick().await;
         for topic in node.topics.sweep(node.config.idle) {

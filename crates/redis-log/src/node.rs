@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use event_log::Topic;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -86,6 +87,13 @@ impl Backoff {
         self.pause = (pause * 2).min(Self::MAX);
         pause / 2 + jitter(pause / 2)
     }
+}
+
+/// A clock tick; a period of nothing, which tokio refuses, is as good as the shortest.
+pub(crate) fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// A random duration below `max`.

@@ -25,8 +25,8 @@ use view::Range;
 
 /// Events that one read brings at most. It bounds what a read holds in memory.
 pub(crate) const PAGE: usize = 128;
-/// Events that the first read for a window asks for, before it is known how large they are.
-const WINDOW_PROBE: usize = 32;
+/// Events that a first read from the end asks for, before it is known how large they are.
+const PROBE: usize = 32;
 /// Bytes of events that a window is filled with.
 pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 
@@ -55,6 +55,13 @@ pub(crate) struct Window {
     pub(crate) before: Position,
     pub(crate) ended: bool,
     pub(crate) events: Vec<Event>,
+}
+
+impl Window {
+    /// Whether the topic has ended and there is no event to say so.
+    pub(crate) fn ended_at_once(&self) -> bool {
+        self.ended && self.events.is_empty()
+    }
 }
 
 impl Store {
@@ -138,20 +145,15 @@ impl Store {
 
     /// The newest events of a topic, [`PAGE`] at most, fewer if they are large.
     pub(crate) async fn window(&self, topic: &Topic) -> Result<Window, Failure> {
-        let (head, [mut events]) = self.view(topic, [Range::Newest(WINDOW_PROBE)]).await?;
+        let (head, [mut events]) = self.view(topic, [Range::Newest(PROBE)]).await?;
         let Some(head) = Head::of(head, events.first()) else {
             return Ok(Window { before: Position::START, ended: false, events });
         };
-        if let [.., oldest] = &events[..]
-            && events.len() == WINDOW_PROBE
-        {
-            let mean = weight(&events) / WINDOW_PROBE;
-            let more = (WINDOW_BYTES / mean.max(1)).min(PAGE).saturating_sub(WINDOW_PROBE);
-            if more > 0 {
-                let older = Range::Before(oldest.position(), more);
-                let (_, [older]) = self.view(topic, [older]).await?;
-                events.extend(older);
-            }
+        let more = fitting(&events).saturating_sub(events.len());
+        if let Some(oldest) = events.last().filter(|_| events.len() == PROBE && more > 0) {
+            let older = Range::Before(oldest.position(), more);
+            let (_, [older]) = self.view(topic, [older]).await?;
+            events.extend(older);
         }
         let whole = events
             .iter()
@@ -170,7 +172,7 @@ impl Store {
     /// Finds where a reader without a cursor begins.
     pub(crate) async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, Failure> {
         let newest = match seek {
-            Seek::Last(count) => usize::try_from(count).unwrap_or(usize::MAX).clamp(1, PAGE),
+            Seek::Last(count) => usize::try_from(count).unwrap_or(usize::MAX).clamp(1, PROBE),
             Seek::Earliest | Seek::Since(_) => 1,
         };
         let since = match seek {
@@ -215,7 +217,7 @@ impl Store {
             if left == 0 {
                 break;
             }
-            let older = Range::Before(oldest.position(), left.min(PAGE));
+            let older = Range::Before(oldest.position(), left.min(fitting(&newest)));
             (_, [newest]) = self.view(topic, [older]).await?;
         }
         Ok(found)
@@ -235,8 +237,11 @@ fn first(events: &[Event]) -> Option<Position> {
     events.first().map(Event::position)
 }
 
-fn weight(events: &[Event]) -> usize {
-    events.iter().map(Event::weight).sum()
+/// How many events like these a read may bring, to hold no more than a window's bytes or so.
+fn fitting(events: &[Event]) -> usize {
+    let weight: usize = events.iter().map(Event::weight).sum();
+    let mean = weight.checked_div(events.len()).unwrap_or(0);
+    (WINDOW_BYTES / mean.max(1)).clamp(1, PAGE)
 }
 
 /// Whether `next` is the successor of `position`.

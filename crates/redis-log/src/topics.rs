@@ -4,7 +4,6 @@
 //! tells it to leave a channel, so that leaving and coming back cannot overtake each other.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,9 +38,10 @@ impl Topics {
     /// that somebody has is never swept.
     pub(crate) fn look_up(&self, topic: &Topic) -> Lookup {
         let mut map = self.map();
-        let watched = match map.entry(topic.as_str().into()) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Arc::new(Watched::new(topic.clone()))),
+        let Some(watched) = map.get(topic.as_str()) else {
+            let watched = Arc::new(Watched::new(topic.clone()));
+            map.insert(topic.as_str().into(), Arc::clone(&watched));
+            return Lookup::Closed(watched);
         };
         match watched.tail() {
             Some(tail) => Lookup::Open(tail),

@@ -161,10 +161,8 @@ impl Watched {
     /// The first read is done: this is the tail.
     pub(crate) fn opened(&self, window: Window) -> Verdict {
         let mut state = self.state();
-        let tail = Tail::new(window.before, window.ended, CAPACITY);
-        if !window.events.is_empty() {
-            tail.extend(window.events);
-        }
+        let tail = Tail::new(window.before, window.ended_at_once(), CAPACITY);
+        extend(&tail, window.events);
         state.tail = Some(Arc::new(tail));
         state.settle()
     }
@@ -175,9 +173,9 @@ impl Watched {
         let Some(tail) = &state.tail else { return Verdict::Fine };
         match found {
             Found::Next(events) => extend(tail, events),
-            Found::Elsewhere(Window { before, ended, events }) => {
-                tail.reset(before, ended);
-                extend(tail, events);
+            Found::Elsewhere(window) => {
+                tail.reset(window.before, window.ended_at_once());
+                extend(tail, window.events);
             }
         }
         state.settle()

@@ -31,7 +31,9 @@ impl Server {
     fn parse(info: &str) -> Self {
         let fields: HashMap<_, _> = info.lines().filter_map(|line| line.split_once(':')).collect();
         let field = |name| fields.get(name).copied().unwrap_or_default().trim().to_owned();
-        Self { version: field("redis_version"), mode: field("redis_mode") }
+        // Valkey calls the mode by a name of its own, and keeps the version that it branched off at.
+        let mode = [field("redis_mode"), field("server_mode")].concat();
+        Self { version: field("redis_version"), mode }
     }
 }
 

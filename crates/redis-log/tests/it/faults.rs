@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{AppendError, Log, Retention, Topic};
+use event_log::{AppendError, Log, Reason, Retention, Topic};
 use redis_log::{Config, Op, RedisLog};
 use tokio::time::{Instant, sleep};
 
@@ -91,6 +91,22 @@ async fn a_killed_server_loses_nothing_that_it_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_server_that_comes_back_empty_is_a_reset() {
+    let mut server = Server::start().await;
+    let log = open(config(&server)).await;
+    let (t, quiet) = (topic("t"), topic("quiet"));
+    fill(&log, &t, 1..=5).await;
+    fill(&log, &quiet, 1..=5).await;
+    let mut reader = Reader::latest(&log, &t).await;
+    let mut other = Reader::latest(&log, &quiet).await;
+    server.restart().await;
+    assert_eq!(reader.gap().await.reason, Reason::Reset);
+    assert_eq!(other.gap().await.reason, Reason::Reset);
+    append(&log, &t, "1").await;
+    assert_eq!(reader.until(1).await, [1]);
+}
+
+#[tokio::test]
 async fn a_lost_last_message_is_found_by_the_audit() {
     let server = Server::start().await;
     let log = open(audited(&server)).await;
@@ -104,8 +120,6 @@ async fn a_lost_last_message_is_found_by_the_audit() {
     let head: Vec<String> = server.words("KEYS h:*").await;
     let value: String = server.words(&format!("GET {}", head[0])).await;
     let second = format!("{}-2", first.ms);
-    let mut add = redis::pipe();
-    add.atomic();
     let mut entry = redis::cmd("XADD");
     entry.arg(&stream[0]).arg(&second).arg("d").arg("\n2");
     server.run::<()>(&entry).await;

@@ -103,7 +103,8 @@ impl Drop for Server {
 
 fn spawn(dir: &TempDir, port: u16, args: &[String]) -> Child {
     // Input that ends means that the test has ended, however it did.
-    let script = "redis-server \"$@\" > log 2>&1 & read -r _; kill -9 $!; wait $! 2> log.sh; exit 0";
+    let script =
+        "redis-server \"$@\" > log 2>&1 & read -r _; kill -9 $!; wait $! 2> log.sh; exit 0";
     Command::new("sh")
         .args(["-c", script, "sh", "--save", "", "--bind", "127.0.0.1"])
         .args(["--port", &port.to_string(), "--enable-debug-command", "yes"])
