@@ -204,5 +204,5 @@ impl std::error::Error for Refused {}
 
 /// Whether an error of ingest may pass by itself.
 fn is_passing(code: &str) -> bool {
-    matches!(code, "log_unavailable" | "log_full" | "overload" | "draining")
+    matches!(code, "log_unavailable" | "log_full" | "too_many_requests" | "draining")
 }
