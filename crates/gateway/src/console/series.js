@@ -4,8 +4,8 @@ import { el, setText, tint } from './dom.js';
 import { SeriesChart, number } from './chart.js';
 
 const SERIES_PER_TOPIC = 8;
-const SHOWN_PER_TOPIC = 3; // picked without asking
-const SHOWN_AT_FIRST = 6;
+const SHOWN_PER_TOPIC = 2; // picked without asking
+const SHOWN_AT_FIRST = 8;
 const DATA_MAX = 16_384; // larger data is not searched for numbers
 
 /** The numeric series of all topics, with chips to pick from and one small chart for each that is picked. */

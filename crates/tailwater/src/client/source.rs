@@ -1,7 +1,10 @@
 //! What a publisher publishes, as NDJSON lines for ingest, from wherever it comes.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin};
 
 use crate::args::Input;
@@ -25,6 +28,9 @@ enum From {
 /// One event on its way: the line that ingest is sent, always with a key.
 #[derive(Debug, Clone)]
 pub(crate) struct Line(pub(crate) String);
+
+/// The fields of a line. Their values stay as they came, to the order of members and the last digit.
+type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// Bytes read from standard input at a time, for event streams.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -94,10 +100,10 @@ impl Source {
     }
 
     fn event(&mut self, data: String, kind: Option<String>) -> Line {
-        let mut line = Map::new();
-        line.insert("data".into(), data.into());
+        let mut line = Fields::new();
+        line.insert("data".into(), raw(&data));
         if let Some(kind) = kind {
-            line.insert("type".into(), kind.into());
+            line.insert("type".into(), raw(&kind));
         }
         self.complete(line)
     }
@@ -109,17 +115,22 @@ impl Source {
     }
 
     /// Adds what the line leaves open; with a key of its own a retry is safe.
-    fn complete(&mut self, mut line: Map<String, Value>) -> Line {
+    fn complete(&mut self, mut line: Fields) -> Line {
         self.count += 1;
         if let (Some(topic), false) = (&self.topic, line.contains_key("topic")) {
-            line.insert("topic".into(), json!(topic));
+            line.insert("topic".into(), raw(topic));
         }
         if let (Some(kind), false) = (&self.kind, line.contains_key("type")) {
-            line.insert("type".into(), json!(kind));
+            line.insert("type".into(), raw(kind));
         }
-        line.entry("key").or_insert_with(|| json!(format!("{}-{}", self.run, self.count)));
-        Line(Value::Object(line).to_string())
+        let key = || raw(&format!("{}-{}", self.run, self.count));
+        line.entry("key".into()).or_insert_with(key);
+        Line(raw(&line).get().to_owned())
     }
+}
+
+fn raw(value: &impl Serialize) -> Box<RawValue> {
+    to_raw_value(value).expect("strings and maps of strings always serialise")
 }
 
 fn shorten(text: &str) -> String {
