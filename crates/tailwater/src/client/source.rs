@@ -60,8 +60,8 @@ impl Source {
         let mut lines = Vec::new();
         match &mut self.from {
             From::Arguments(data) => {
-                let data: Vec<_> = data.take(most).map(|data| (data, None)).collect();
-                lines.extend(data.into_iter().map(|(data, kind)| self.event(data, kind)));
+                let data: Vec<_> = data.take(most).collect();
+                lines.extend(data.iter().map(|data| self.event(data, None)));
             }
             From::Lines { reader, json } => {
                 let json = *json;
@@ -76,7 +76,7 @@ impl Source {
                     texts.push(text.trim_end_matches(['\n', '\r']).to_owned());
                 }
                 for text in texts {
-                    lines.push(if json { self.json(&text)? } else { self.event(text, None) });
+                    lines.push(if json { self.json(&text)? } else { self.event(&text, None) });
                 }
             }
             From::Sse { reader, parser } => {
@@ -91,15 +91,14 @@ impl Source {
                 }
                 for event in events {
                     let kind = Some(event.event_type()).filter(|kind| *kind != "message");
-                    let kind = kind.map(str::to_owned);
-                    lines.push(self.event(event.data, kind));
+                    lines.push(self.event(&event.data, kind));
                 }
             }
         }
         Ok(lines)
     }
 
-    fn event(&mut self, data: String, kind: Option<String>) -> Line {
+    fn event(&mut self, data: &str, kind: Option<&str>) -> Line {
         let mut line = Fields::new();
         line.insert("data".into(), raw(&data));
         if let Some(kind) = kind {
