@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use event_log::Topic;
+use event_log::{Log, ReadError, Tail, Topic};
 use metrics::IntGauge;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -25,8 +25,11 @@ pub(crate) struct Connection {
     id: u64,
     topics: Box<[Topic]>,
     opened: Instant,
-    /// Events that its cursor is behind the tail.
-    pub(crate) lag: AtomicU64,
+    /// The ends of its topics' logs. A reader that has stalled is not there to say how far behind it
+    /// is, so whoever asks looks here.
+    tails: OnceLock<Box<[Arc<Tail>]>>,
+    /// How many events of its topics its cursor has passed, since their first.
+    passed: AtomicU64,
     /// Events delivered.
     pub(crate) events: AtomicU64,
     /// Bytes delivered.
@@ -76,7 +79,8 @@ impl Connections {
             id: NEXT.fetch_add(1, Relaxed),
             topics: topics.into(),
             opened: Instant::now(),
-            lag: AtomicU64::new(0),
+            tails: OnceLock::new(),
+            passed: AtomicU64::new(0),
             events: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         });
@@ -88,13 +92,13 @@ impl Connections {
     /// The `count` that are the farthest behind.
     pub(crate) fn laggards(&self, count: usize) -> Vec<ConnectionReport> {
         let mut all: Vec<_> = self.open().values().cloned().collect();
-        all.sort_by_key(|c| (std::cmp::Reverse(c.lag.load(Relaxed)), c.id));
+        all.sort_by_cached_key(|c| (std::cmp::Reverse(c.lag()), c.id));
         all.iter().take(count).map(|connection| connection.report()).collect()
     }
 
     /// How many are slow.
     pub(crate) fn slow(&self) -> usize {
-        self.open().values().filter(|c| c.lag.load(Relaxed) >= SLOW_LAG).count()
+        self.open().values().filter(|c| c.lag() >= SLOW_LAG).count()
     }
 
     /// How many topics have a subscription.
@@ -129,15 +133,41 @@ impl Connection {
         self.opened.elapsed()
     }
 
+    /// Notes that its cursor is `lag` events behind.
+    pub(crate) fn stands(&self, lag: u64) {
+        self.passed.store(self.heads().saturating_sub(lag), Relaxed);
+    }
+
+    /// How many events its topics have that its cursor has not passed.
+    fn lag(&self) -> u64 {
+        self.heads().saturating_sub(self.passed.load(Relaxed))
+    }
+
+    fn heads(&self) -> u64 {
+        self.tails.get().into_iter().flatten().map(|tail| tail.head().n).sum()
+    }
+
     fn report(&self) -> ConnectionReport {
         ConnectionReport {
             id: self.id,
             topics: self.topics.iter().map(ToString::to_string).collect(),
             age_seconds: self.age().as_secs(),
-            lag: self.lag.load(Relaxed),
+            lag: self.lag(),
             events: self.events.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
         }
+    }
+}
+
+impl Admission {
+    /// Looks at the ends of the topics' logs from now on.
+    pub(crate) async fn watch(&self, log: &dyn Log) -> Result<(), ReadError> {
+        let mut tails = Vec::with_capacity(self.connection.topics.len());
+        for topic in &self.connection.topics {
+            tails.push(log.tail(topic).await?);
+        }
+        self.connection.tails.get_or_init(|| tails.into());
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An `EventSource` that is answered anything but 200 is dead for ever, so only a developer's
 //! mistake is an error here; a browser that comes at a bad moment is answered a stream that tells it
-//! to come back (`reply.rs`).
+//! to come back (`handler.rs`).
 
 use axum::Json;
 use axum::http::{StatusCode, header};

@@ -1,83 +1,112 @@
 //! `GET /v1/events`: from a request to a stream or an answer.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::{Bytes, BytesMut};
-use event_log::{Cursor, Origin, Outcome};
+use event_log::Cursor;
 use futures_util::stream;
 use tokio::time::timeout;
 
 use crate::control;
 use crate::drain::Phase;
-use crate::error::Refusal;
+use crate::error::{BadRequest, Refusal};
 use crate::frame::HEARTBEAT;
 use crate::gateway::Shared;
 use crate::long_poll;
 use crate::metrics::{Close, Reject, Resumed};
-use crate::request::{Request, Transport, last_event_id, wants_json};
+use crate::request::{Request, Transport};
 use crate::subscriber::Subscriber;
 
 /// The longest that a client waits for the log before it is told to come back.
 const OPEN_MAX: Duration = Duration::from_secs(5);
 
 pub(crate) fn router(gateway: Arc<Shared>) -> Router {
-    Router::new().route("/v1/events", get(subscribe)).with_state(gateway)
+    Router::new().route("/v1/events", get(subscribe).head(describe)).with_state(gateway)
 }
 
 async fn subscribe(
     State(gateway): State<Arc<Shared>>,
     RawQuery(query): RawQuery,
+    version: Version,
     headers: HeaderMap,
 ) -> Response {
-    let query = query.unwrap_or_default();
-    let request = match Request::parse(&query, &headers, gateway.config.max_topics) {
+    let request = match parse(&gateway, query, &headers) {
         Ok(request) => request,
-        Err(bad) => {
-            gateway.metrics.rejected.of(Reject::BadRequest).inc();
-            return bad.into_response();
-        }
+        Err(bad) => return bad.into_response(),
     };
-    match open(&gateway, request).await {
+    let (transport, brought) = (request.transport, request.cursor().map(ToOwned::to_owned));
+    let mut response = match open(&gateway, request, brought.clone()).await {
         Ok(response) => response,
-        Err(refusal) => refuse(&gateway, refusal, &headers),
+        Err(refusal) => refuse(&gateway, refusal, transport, brought.as_deref()),
+    };
+    // The client is to come back over a connection of its own, which may lead elsewhere: one that is
+    // kept alive would bring it to this gateway again, most of all when this one is to stop.
+    if matches!(transport, Transport::Sse { .. }) && version <= Version::HTTP_11 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// What a GET would be answered with, without a subscription.
+async fn describe(
+    State(gateway): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    match parse(&gateway, query, &headers).map(|request| request.transport) {
+        Ok(Transport::Sse { .. }) => event_stream(Body::empty()),
+        Ok(Transport::LongPoll { .. }) => long_poll::HEADERS.into_response(),
+        Err(bad) => bad.into_response(),
     }
 }
 
-async fn open(gateway: &Arc<Shared>, request: Request) -> Result<Response, Refusal> {
+fn parse(
+    gateway: &Shared,
+    query: Option<String>,
+    headers: &HeaderMap,
+) -> Result<Request, BadRequest> {
+    let query = query.unwrap_or_default();
+    Request::parse(&query, headers, gateway.config.max_topics)
+        .inspect_err(|_| gateway.metrics.rejected.of(Reject::BadRequest).inc())
+}
+
+async fn open(
+    gateway: &Arc<Shared>,
+    request: Request,
+    brought: Option<String>,
+) -> Result<Response, Refusal> {
     if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
         return Err(Refusal::Drain);
     }
     let admission = gateway.connections.admit(&request.topics).ok_or(Refusal::Overload)?;
     let Request { topics, origin, resume, style, transport } = request;
-    let brought = match &origin {
-        Origin::Resume(cursor) => Some(cursor.clone()),
-        Origin::Latest | Origin::Seek(_) => None,
+    let opening = async {
+        admission.watch(&*gateway.log).await?;
+        Cursor::open(Arc::clone(&gateway.log), topics, origin).await
     };
-    let opening = Cursor::open(Arc::clone(&gateway.log), topics, origin);
     let (cursor, outcome) = match timeout(OPEN_MAX, opening).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(_)) | Err(_) => return Err(Refusal::Unavailable),
     };
-    if brought.is_some() {
-        count_resume(gateway, outcome);
+    if let Some(resumed) = Resumed::of(outcome).filter(|_| brought.is_some()) {
+        gateway.metrics.resumes.of(resumed).inc();
     }
     let heartbeat = match transport {
         Transport::LongPoll { wait, limit } => {
-            let answer =
-                long_poll::answer(Arc::clone(gateway), cursor, brought, style, wait, limit).await;
-            drop(admission);
-            return Ok(answer);
+            return Ok(long_poll::answer(gateway, cursor, brought, style, wait, limit).await);
         }
         // The client has it all: the one status that makes an EventSource stop.
         Transport::Sse { .. } if cursor.is_finished() => {
-            return Ok(StatusCode::NO_CONTENT.into_response());
+            let headers = [(header::CACHE_CONTROL, "no-store")];
+            return Ok((StatusCode::NO_CONTENT, headers).into_response());
         }
         Transport::Sse { heartbeat } => heartbeat.unwrap_or(gateway.config.heartbeat),
     };
@@ -92,34 +121,33 @@ async fn open(gateway: &Arc<Shared>, request: Request) -> Result<Response, Refus
     );
     let frames = stream::unfold(subscriber, async |mut subscriber| {
         let bytes = subscriber.next().await?;
-        Some((Ok::<Bytes, std::convert::Infallible>(bytes), subscriber))
+        Some((Ok::<Bytes, Infallible>(bytes), subscriber))
     });
     Ok(event_stream(Body::from_stream(frames)))
 }
 
-fn count_resume(gateway: &Shared, outcome: Outcome) {
-    if let Some(resumed) = Resumed::of(outcome) {
-        gateway.metrics.resumes.of(resumed).inc();
-    }
-}
-
 /// Refuses in the client's own language: an error to those who speak JSON; to an `EventSource`,
 /// which would die of one, a stream that tells it to come back.
-fn refuse(gateway: &Shared, refusal: Refusal, headers: &HeaderMap) -> Response {
+fn refuse(
+    gateway: &Shared,
+    refusal: Refusal,
+    transport: Transport,
+    brought: Option<&str>,
+) -> Response {
     let (reject, close) = match refusal {
         Refusal::Overload => (Reject::Overload, Close::Overload),
         Refusal::Drain => (Reject::Drain, Close::Drain),
         Refusal::Unavailable => (Reject::Unavailable, Close::Unavailable),
     };
     gateway.metrics.rejected.of(reject).inc();
-    if wants_json(headers) {
+    if matches!(transport, Transport::LongPoll { .. }) {
         return refusal.into_response();
     }
     // Its cursor goes back as it came, because an event without an id makes some clients forget it.
-    let cursor = last_event_id(headers).filter(|cursor| is_safe_id(cursor));
+    let cursor = brought.filter(|cursor| is_safe_id(cursor));
     let mut out = BytesMut::from(&HEARTBEAT[..]);
     let retry_ms = control::jittered(gateway.config.retry);
-    control::put_reconnect(&mut out, close, retry_ms, cursor.as_deref());
+    control::put_reconnect(&mut out, close, retry_ms, cursor);
     event_stream(Body::from(out.freeze()))
 }
 
@@ -128,12 +156,13 @@ fn event_stream(body: Body) -> Response {
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
         // nginx buffers whole streams without it.
-        (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     (headers, body).into_response()
 }
 
-/// Whether a client's text may stand in an `id` line.
+/// Whether a client's text may stand in an `id` line: what a cursor is written with, and no more of
+/// it than the largest cursor.
 fn is_safe_id(text: &str) -> bool {
     text.len() <= 2048 && text.bytes().all(|b| b.is_ascii_graphic())
 }

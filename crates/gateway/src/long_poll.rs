@@ -1,14 +1,12 @@
 //! The same cursor loop, answered once: for clients that cannot keep a stream open.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use event_log::{Cursor, Limit, Step};
+use event_log::{Cursor, Event, Limit, Step};
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
 use crate::control::gap_json;
@@ -17,10 +15,22 @@ use crate::envelope;
 use crate::gateway::Shared;
 use crate::request::Style;
 
-/// What a long-poll is answered.
-#[derive(Debug, Default, Serialize)]
+/// The headers of an answer.
+pub(crate) const HEADERS: [(HeaderName, &str); 2] =
+    [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+
+/// What a long-poll has found so far.
+#[derive(Debug, Default)]
 struct Answer {
-    events: Vec<Box<RawValue>>,
+    events: Vec<Event>,
+    /// Bytes of the events.
+    weight: usize,
+    gaps: Vec<Value>,
+}
+
+/// The rest of an answer, behind its events.
+#[derive(Serialize)]
+struct End {
     /// To be brought with the next request.
     cursor: String,
     gaps: Vec<Value>,
@@ -30,42 +40,36 @@ struct Answer {
 
 /// Bytes of events in one answer; the first comes whatever its size.
 const BYTES_MAX: usize = 1024 * 1024;
+/// The time to read what there is, of a client that would not wait for what there is not.
+const READ_MAX: Duration = Duration::from_secs(5);
 
-/// Answers with what there is, or with the first that comes within the wait.
+/// Answers with what there is, or with the first that comes within the wait. A log that does not
+/// answer is waited for like an event: an empty answer has a cursor, from which nothing is lost.
 pub(crate) async fn answer(
-    gateway: Arc<Shared>,
+    gateway: &Shared,
     mut cursor: Cursor,
     brought: Option<String>,
     style: Style,
     wait: Duration,
     limit: usize,
 ) -> Response {
-    let deadline = Instant::now() + wait;
-    let mut phase = gateway.phase.subscribe();
+    let now = Instant::now();
+    let (deadline, read_deadline) = (now + wait, now + wait.max(READ_MAX));
     let mut answer = Answer::default();
-    let mut room = BYTES_MAX;
-    while answer.events.len() < limit && room > 0 {
-        let page = Limit { events: limit - answer.events.len(), bytes: room };
-        let step = if answer.is_empty() {
-            let waited = async {
-                // A gateway that is about to stop has its waiting clients ask another one.
-                tokio::select! {
-                    step = cursor.next(page) => Some(step),
-                    _ = phase.wait_for(|p| matches!(p, Phase::HandingAway { .. })) => None,
-                }
-            };
-            timeout_at(deadline, waited).await.ok().flatten()
-        } else {
-            // What there is goes out now; an answer must not wait for the log once it holds events.
-            cursor.try_next(page).await.ok().flatten()
+    while answer.events.len() < limit && answer.weight < BYTES_MAX {
+        let page = Limit { events: limit - answer.events.len(), bytes: BYTES_MAX - answer.weight };
+        let step = match timeout_at(read_deadline, cursor.try_next(page)).await {
+            Ok(Ok(Some(step))) => Some(step),
+            Ok(Ok(None) | Err(_)) if answer.is_empty() => {
+                timeout_at(deadline, wait_for(gateway, &mut cursor, page)).await.ok().flatten()
+            }
+            Ok(_) | Err(_) => None,
         };
         match step {
-            Some(Step::Events { events, .. }) => {
-                for event in events.iter().filter(|event| style.wants(event.kind())) {
-                    room = room.saturating_sub(event.weight());
-                    let json = String::from_utf8_lossy(envelope::of(event)).into_owned();
-                    answer.events.push(RawValue::from_string(json).expect("an envelope is JSON"));
-                }
+            Some(Step::Events { mut events, .. }) => {
+                events.retain(|event| style.wants(event.kind()));
+                answer.weight += events.iter().map(Event::weight).sum::<usize>();
+                answer.events.append(&mut events);
             }
             Some(Step::Gap { topic, gap }) => {
                 gateway.metrics.gaps.of(gap.reason.into()).inc();
@@ -76,17 +80,38 @@ pub(crate) async fn answer(
             Some(Step::Finished) | None => break,
         }
     }
-    answer.ended = cursor.is_finished();
-    answer.cursor = cursor.wire();
     gateway.metrics.long_polls.inc();
     gateway.metrics.delivered.inc_by(answer.events.len() as u64);
-    let json = serde_json::to_vec(&answer).expect("strings and numbers always serialise");
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (headers, json).into_response()
+    (HEADERS, answer.into_json(&cursor)).into_response()
+}
+
+/// The next step; `None` if this gateway is about to stop, so that its waiting clients ask another.
+async fn wait_for(gateway: &Shared, cursor: &mut Cursor, page: Limit) -> Option<Step> {
+    let mut phase = gateway.phase.subscribe();
+    // Both may be dropped at any await: one has found nothing then, the other changes nothing.
+    tokio::select! {
+        step = cursor.next(page) => Some(step),
+        _ = phase.wait_for(|phase| matches!(phase, Phase::HandingAway { .. })) => None,
+    }
 }
 
 impl Answer {
     const fn is_empty(&self) -> bool {
         self.events.is_empty() && self.gaps.is_empty()
+    }
+
+    /// The answer's body: the events as they are encoded already, then the rest.
+    fn into_json(self, cursor: &Cursor) -> Vec<u8> {
+        let mut json = br#"{"events":["#.to_vec();
+        for (i, event) in self.events.iter().enumerate() {
+            json.extend_from_slice(if i == 0 { b"" } else { b"," });
+            json.extend_from_slice(envelope::of(event));
+        }
+        json.extend_from_slice(b"],");
+        let end = End { cursor: cursor.wire(), gaps: self.gaps, ended: cursor.is_finished() };
+        let end = serde_json::to_vec(&end).expect("strings and numbers always serialise");
+        // Behind its opening brace: it goes on in the object that the events began.
+        json.extend_from_slice(&end[1..]);
+        json
     }
 }

@@ -113,7 +113,7 @@ impl Metrics {
             resumes: registry.counters("resumes_total", "Cursors brought by clients, by outcome."),
             replayed: registry.counter(
                 "replayed_events_total",
-                "Events delivered that were older than their connection.",
+                "Events delivered to readers that had not been at the tail yet.",
             ),
             replay_seconds: registry.histogram(
                 "replay_seconds",

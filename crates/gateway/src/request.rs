@@ -110,6 +110,14 @@ impl Request {
         };
         Ok(Self { topics, origin, resume, style, transport })
     }
+
+    /// The cursor that the client brought: text from outside.
+    pub(crate) fn cursor(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Resume(cursor) => Some(cursor),
+            Origin::Latest | Origin::Seek(_) => None,
+        }
+    }
 }
 
 impl Style {
@@ -122,7 +130,7 @@ impl Style {
 }
 
 /// Whether the client takes JSON and no event stream.
-pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
+fn wants_json(headers: &HeaderMap) -> bool {
     let accepts = |what: &str| {
         headers.get_all(header::ACCEPT).iter().any(|value| {
             value.to_str().is_ok_and(|value| {
@@ -138,7 +146,7 @@ pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
 
 /// The cursor of the header, if there is one. Browsers send an id's bytes as they came, so they may
 /// be any: what is not UTF-8 becomes a cursor that cannot be understood.
-pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<String> {
+fn last_event_id(headers: &HeaderMap) -> Option<String> {
     let value = headers.get("last-event-id")?.as_bytes();
     (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned())
 }

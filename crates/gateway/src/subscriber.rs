@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use event_log::{Cursor, Event, Limit, Outcome, Step};
+use event_log::{Cursor, Event, Limit, Outcome, Step, Topic};
 use tokio::time::{Instant, sleep_until};
 
 use crate::connections::Admission;
@@ -16,7 +16,7 @@ use crate::control;
 use crate::drain::Lifetime;
 use crate::frame::{HEARTBEAT, Shape};
 use crate::gateway::Shared;
-use crate::metrics::{Close, Resumed};
+use crate::metrics::Close;
 use crate::request::Style;
 
 /// A subscriber's event stream.
@@ -32,11 +32,10 @@ pub(crate) struct Subscriber {
     lifetime: Lifetime,
     heartbeat: Duration,
     next_heartbeat: Instant,
-    opened_ms: u64,
     stage: Stage,
     /// Whether the cursor has moved since an id was last sent.
     id_is_behind: bool,
-    /// Whether the reader has been at the tail.
+    /// Whether the reader has been at the tail: what it got before is a replay.
     caught_up: bool,
 }
 
@@ -61,8 +60,6 @@ impl Subscriber {
         heartbeat: Duration,
     ) -> Self {
         let lifetime = Lifetime::new(gateway.phase.subscribe(), gateway.config.max_age);
-        // Spread, so that clients who came together are not written to together for ever.
-        let next_heartbeat = Instant::now() + heartbeat.mul_f64(0.5 + 0.5 * fastrand::f64());
         Self {
             gateway,
             admission,
@@ -72,8 +69,7 @@ impl Subscriber {
             style,
             lifetime,
             heartbeat,
-            next_heartbeat,
-            opened_ms: now_ms(),
+            next_heartbeat: Instant::now() + heartbeat,
             stage: Stage::Opening,
             id_is_behind: false,
             caught_up: false,
@@ -89,13 +85,16 @@ impl Subscriber {
             Stage::Open => self.go_on().await?,
             Stage::Closed(_) => return None,
         };
-        self.next_heartbeat = Instant::now() + self.heartbeat;
+        // Spread, so that clients who were written to together are not so for ever.
+        let silence = self.heartbeat.mul_f64(0.8 + 0.2 * fastrand::f64());
+        self.next_heartbeat = Instant::now() + silence;
         self.admission.connection.bytes.fetch_add(bytes.len() as u64, Relaxed);
         Some(bytes)
     }
 
     fn open(&mut self) -> Bytes {
         self.stage = Stage::Open;
+        self.progress();
         let config = &self.gateway.config;
         let mut out = BytesMut::from(&HEARTBEAT[..]);
         let retry_ms = control::jittered(config.retry);
@@ -105,21 +104,24 @@ impl Subscriber {
 
     async fn go_on(&mut self) -> Option<Bytes> {
         loop {
-            // In this order, so that a reader for whom there is always something is handed away all
-            // the same. Each arm may be dropped at any await: see `over` and `Cursor::next`.
+            // In this order, so that neither a reader for whom there is always something nor one
+            // that wants none of it makes its end or its heartbeat wait. Each arm may be dropped at
+            // any await: see `over` and `Cursor::next`.
             tokio::select! {
                 biased;
                 reason = self.lifetime.over() => return Some(self.hand_away(reason)),
-                step = self.cursor.next(PAGE) => {
-                    if step_is_finished(&step) {
+                () = sleep_until(self.next_heartbeat) => return Some(self.beat()),
+                step = self.cursor.next(PAGE) => match step {
+                    Step::Finished => {
                         self.stage = Stage::Closed(Close::End);
                         return None;
                     }
-                    if let Some(bytes) = self.deliver(&step) {
-                        return Some(bytes);
+                    step => {
+                        if let Some(bytes) = self.deliver(step) {
+                            return Some(bytes);
+                        }
                     }
-                }
-                () = sleep_until(self.next_heartbeat) => return Some(self.beat()),
+                },
             }
         }
     }
@@ -127,93 +129,99 @@ impl Subscriber {
     fn hand_away(&mut self, reason: Close) -> Bytes {
         self.stage = Stage::Closed(reason);
         let retry_ms = control::jittered(self.gateway.config.retry);
-        let mut out = BytesMut::new();
-        control::put_reconnect(&mut out, reason, retry_ms, Some(&self.cursor.wire()));
-        out.freeze()
+        self.control(|out, cursor| control::put_reconnect(out, reason, retry_ms, Some(cursor)))
     }
 
     fn beat(&mut self) -> Bytes {
-        if !std::mem::take(&mut self.id_is_behind) {
-            return HEARTBEAT;
+        match self.id_is_behind {
+            true => self.control(control::put_cursor),
+            false => HEARTBEAT,
         }
-        let mut out = BytesMut::new();
-        control::put_cursor(&mut out, &self.cursor.wire());
-        out.freeze()
     }
 
     /// The bytes of a step, if this subscriber wants any of it.
-    fn deliver(&mut self, step: &Step) -> Option<Bytes> {
+    fn deliver(&mut self, step: Step) -> Option<Bytes> {
         let bytes = match step {
-            Step::Events { topic, events } => self.deliver_events(*topic, events),
+            Step::Events { topic, events } => self.deliver_events(topic, events),
             Step::Gap { topic, gap } => {
                 self.gateway.metrics.gaps.of(gap.reason.into()).inc();
-                let name = self.cursor.topics().nth(*topic).expect("a step is of a topic");
-                let json = control::gap_json(name, gap, self.brought.as_deref());
-                let mut out = BytesMut::new();
-                control::put_gap(&mut out, &json, &self.cursor.wire());
-                Some(out.freeze())
+                let json = control::gap_json(self.topic(topic), &gap, self.brought.as_deref());
+                Some(self.control(|out, cursor| control::put_gap(out, &json, cursor)))
             }
             Step::End { topic } => {
-                let name = self.cursor.topics().nth(*topic).expect("a step is of a topic");
-                let mut out = BytesMut::new();
-                control::put_end(&mut out, name, &self.cursor.wire());
-                Some(out.freeze())
+                let name = self.topic(topic).clone();
+                Some(self.control(|out, cursor| control::put_end(out, &name, cursor)))
             }
             Step::Finished => None,
         };
-        self.id_is_behind = bytes.is_none();
+        self.progress();
         bytes
     }
 
-    fn deliver_events(&mut self, topic: usize, events: &[Event]) -> Option<Bytes> {
+    fn deliver_events(&mut self, topic: usize, mut events: Vec<Event>) -> Option<Bytes> {
+        let reached = events.last().map(Event::position);
+        events.retain(|event| self.style.wants(event.kind()));
+        self.id_is_behind = events.last().map(Event::position) != reached;
+        self.count(&events);
         let shape = if self.style.envelope { Shape::Envelope } else { Shape::Plain };
-        let mut wanted = events.iter().filter(|event| self.style.wants(event.kind())).peekable();
-        let first = wanted.next();
-        let bytes = match first {
-            None => None,
-            Some(first) if wanted.peek().is_none() && !self.cursor.is_several() => {
-                Some(shape.frame(first).clone())
-            }
-            Some(first) => {
-                let mut out = BytesMut::with_capacity(events.len() * shape.frame(first).len());
-                for event in std::iter::once(first).chain(wanted) {
-                    match self.cursor.is_several() {
-                        true => {
-                            let id = self.cursor.wire_at(topic, event.position());
-                            shape.put_frame(&mut out, event, &id);
-                        }
-                        false => out.extend_from_slice(shape.frame(event)),
-                    }
-                }
-                Some(out.freeze())
-            }
-        };
-        self.count(events);
-        bytes
+        match &events[..] {
+            [] => None,
+            [only] if !self.cursor.is_several() => Some(shape.frame(only).clone()),
+            events => Some(self.join(topic, events, shape)),
+        }
     }
 
-    fn count(&mut self, events: &[Event]) {
+    /// The frames of several events, or of one that needs an id of its own, as one piece.
+    fn join(&self, topic: usize, events: &[Event], shape: Shape) -> Bytes {
+        let id_len = if self.cursor.is_several() { self.cursor.wire().len() } else { 0 };
+        let size = events.iter().map(|event| shape.frame(event).len() + id_len).sum();
+        let mut out = BytesMut::with_capacity(size);
+        for event in events {
+            if self.cursor.is_several() {
+                let id = self.cursor.wire_at(topic, event.position());
+                shape.put_frame(&mut out, event, &id);
+            } else {
+                out.extend_from_slice(shape.frame(event));
+            }
+        }
+        out.freeze()
+    }
+
+    /// A control event, whose id is the cursor.
+    fn control(&mut self, put: impl FnOnce(&mut BytesMut, &str)) -> Bytes {
+        self.id_is_behind = false;
+        let mut out = BytesMut::new();
+        put(&mut out, &self.cursor.wire());
+        out.freeze()
+    }
+
+    fn topic(&self, index: usize) -> &Topic {
+        self.cursor.topics().nth(index).expect("a step is of a topic")
+    }
+
+    fn count(&self, delivered: &[Event]) {
         let metrics = &self.gateway.metrics;
-        let wanted = events.iter().filter(|event| self.style.wants(event.kind()));
-        let (mut count, mut replayed) = (0, 0);
-        for event in wanted {
-            count += 1;
-            replayed += u64::from(event.position().ms < self.opened_ms);
-        }
+        let count = delivered.len() as u64;
         metrics.delivered.inc_by(count);
-        metrics.replayed.inc_by(replayed);
-        let connection = &self.admission.connection;
-        connection.events.fetch_add(count, Relaxed);
-        let lag = self.cursor.lag();
-        connection.lag.store(lag, Relaxed);
-        if let Some(last) = events.last().filter(|last| last.position().ms >= self.opened_ms) {
-            let age_ms = now_ms().saturating_sub(last.position().ms);
-            metrics.delivery_latency_seconds.observe(age_ms as f64 / 1000.0);
+        self.admission.connection.events.fetch_add(count, Relaxed);
+        match delivered.last() {
+            Some(last) if self.caught_up => {
+                let age_ms = now_ms().saturating_sub(last.position().ms);
+                metrics.delivery_latency_seconds.observe(age_ms as f64 / 1000.0);
+            }
+            _ => metrics.replayed.inc_by(count),
         }
+    }
+
+    /// Notes how far the cursor is now.
+    fn progress(&mut self) {
+        let connection = &self.admission.connection;
+        let lag = self.cursor.lag();
+        connection.stands(lag);
         if lag == 0 && !self.caught_up {
             self.caught_up = true;
-            if Resumed::of(self.outcome).is_some() {
-                metrics.replay_seconds.observe(connection.age().as_secs_f64());
+            if self.brought.is_some() {
+                self.gateway.metrics.replay_seconds.observe(connection.age().as_secs_f64());
             }
         }
     }
@@ -237,10 +245,6 @@ impl Drop for Subscriber {
             "connection closed"
         );
     }
-}
-
-const fn step_is_finished(step: &Step) -> bool {
-    matches!(step, Step::Finished)
 }
 
 /// Milliseconds since 1970, to compare with the log's.

@@ -1,0 +1,197 @@
+//! The plainest of HTTP/1.1 clients, which sees every byte.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use sse::{Event, Parser};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use crate::node::SOCKET_BYTES;
+
+/// Longer than anything here takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The headers of a client that does not speak SSE.
+pub(crate) const ACCEPT_JSON: [(&str, &[u8]); 1] = [("accept", b"application/json")];
+
+/// An answer, whose body is read as it is asked for.
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    /// In lower case, as header names are here.
+    pub(crate) head: String,
+    /// The body so far, without its chunks.
+    pub(crate) body: Vec<u8>,
+    socket: TcpStream,
+    /// Read, but not yet part of the body.
+    raw: Vec<u8>,
+    rest: Rest,
+    parsed: usize,
+    parser: Parser,
+    events: VecDeque<Event>,
+}
+
+/// What is left of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Chunks,
+    Bytes(usize),
+}
+
+impl Response {
+    pub(crate) async fn of(address: SocketAddr, line: &str, headers: &[(&str, &[u8])]) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(SOCKET_BYTES).unwrap();
+        let mut socket = socket.connect(address).await.unwrap();
+        let mut request = format!("{line} HTTP/1.1\r\nhost: test\r\n").into_bytes();
+        for (name, value) in headers {
+            request.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        request.extend(b"\r\n");
+        socket.write_all(&request).await.unwrap();
+        let mut raw = Vec::new();
+        let end = loop {
+            if let Some(at) = raw.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(socket.read_buf(&mut raw).await.unwrap() > 0, "closed before the head");
+        };
+        let head = String::from_utf8(raw.drain(..end).collect()).unwrap().to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let rest = match length {
+            Some(length) if !line.starts_with("HEAD") => Rest::Bytes(length.parse().unwrap()),
+            None if head.contains("transfer-encoding: chunked") => Rest::Chunks,
+            _ => Rest::Bytes(0),
+        };
+        Self {
+            status: head[9..12].parse().unwrap(),
+            head,
+            body: Vec::new(),
+            socket,
+            raw,
+            rest,
+            parsed: 0,
+            parser: Parser::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// The next event, control events included; `None` at the end of the stream.
+    pub(crate) async fn try_event(&mut self) -> Option<Event> {
+        loop {
+            let Self { parser, body, parsed, events, .. } = self;
+            parser.feed(&body[*parsed..], &mut |event| events.push_back(event));
+            *parsed = body.len();
+            if let Some(event) = events.pop_front() {
+                return Some(event);
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    /// The next event.
+    pub(crate) async fn event(&mut self) -> Event {
+        self.try_event().await.expect("the stream ended before the event")
+    }
+
+    /// The next event, which is one of the gateway's own.
+    pub(crate) async fn control(&mut self, word: &str) -> (Event, Value) {
+        let event = self.event().await;
+        assert_eq!(event.event_type(), format!("tailwater.{word}"), "{event:?}");
+        let json = serde_json::from_str(&event.data).unwrap();
+        (event, json)
+    }
+
+    /// Reads `ready`; its outcome.
+    pub(crate) async fn ready(&mut self) -> String {
+        self.control("ready").await.1["outcome"].as_str().unwrap().to_owned()
+    }
+
+    /// The data of the next `count` events.
+    pub(crate) async fn data(&mut self, count: usize) -> Vec<String> {
+        let mut data = Vec::new();
+        for _ in 0..count {
+            let event = self.event().await;
+            assert!(!event.is_control(), "{event:?} after {data:?}");
+            data.push(event.data);
+        }
+        data
+    }
+
+    /// Reads to the end, which must come after a blank line and hold no more events.
+    pub(crate) async fn ends(&mut self) {
+        assert_eq!(self.try_event().await, None);
+        assert!(self.body.is_empty() || self.body.ends_with(b"\n\n"), "closed inside an event");
+    }
+
+    /// What the client was told to pause, so far.
+    pub(crate) fn retry(&self) -> Option<Duration> {
+        self.parser.retry()
+    }
+
+    /// The body, read to its end.
+    pub(crate) async fn text(&mut self) -> String {
+        while self.more().await {}
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub(crate) async fn json(&mut self) -> Value {
+        let text = self.text().await;
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {} {text}", self.head))
+    }
+
+    /// Reads on until the body has grown; `false` at its end.
+    async fn more(&mut self) -> bool {
+        let before = self.body.len();
+        while self.body.len() == before {
+            if self.rest == Rest::Bytes(0) {
+                return false;
+            }
+            if !self.decode() {
+                let read = timeout(PATIENCE, self.socket.read_buf(&mut self.raw)).await;
+                let read = read.unwrap_or_else(|_| {
+                    panic!("nothing in time after {:?}", String::from_utf8_lossy(&self.body));
+                });
+                assert!(read.unwrap() > 0, "closed without an end");
+            }
+        }
+        true
+    }
+
+    /// Moves what was read into the body; `false` if more must be read for that.
+    fn decode(&mut self) -> bool {
+        let (skip, take, after) = match self.rest {
+            Rest::Bytes(left) => {
+                let take = left.min(self.raw.len());
+                self.rest = Rest::Bytes(left - take);
+                (0, take, 0)
+            }
+            Rest::Chunks => {
+                let Some(line) = self.raw.windows(2).position(|w| w == b"\r\n") else {
+                    return false;
+                };
+                let size = std::str::from_utf8(&self.raw[..line]).unwrap();
+                let size = usize::from_str_radix(size, 16).unwrap();
+                if self.raw.len() < line + 2 + size + 2 {
+                    return false;
+                }
+                if size == 0 {
+                    self.rest = Rest::Bytes(0);
+                }
+                (line + 2, size, 2)
+            }
+        };
+        self.body.extend_from_slice(&self.raw[skip..skip + take]);
+        self.raw.drain(..skip + take + after);
+        skip + take > 0
+    }
+}

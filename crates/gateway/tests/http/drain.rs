@@ -1,0 +1,135 @@
+//! A gateway that gives its connections away.
+
+use std::time::Duration;
+
+use gateway::NotReady;
+use tokio::time::{Instant, sleep};
+
+use crate::client::ACCEPT_JSON;
+use crate::log::Publish as _;
+use crate::node::Node;
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[tokio::test]
+async fn readiness_is_gone_at_once_and_clients_are_served_until_the_delay_is_over() {
+    let node = Node::start().await;
+    let probing = {
+        let gateway = node.gateway.clone();
+        async move { gateway.run_probe().await }
+    };
+    let probing = tokio::spawn(probing);
+    while node.gateway.ready().is_err() {
+        assert_eq!(node.gateway.ready(), Err(NotReady::Starting));
+        sleep(millis(5)).await;
+    }
+    let mut before = node.subscribe("topic=t").await;
+    before.ready().await;
+    let gateway = node.gateway.clone();
+    let drained =
+        tokio::spawn(async move { gateway.drain(millis(500), millis(100), millis(5000)).await });
+    node.until("tailwater_draining", 1.0).await;
+    assert_eq!(node.gateway.ready(), Err(NotReady::Draining));
+    // Load balancers have not heard of it yet.
+    let mut late = node.subscribe("topic=t").await;
+    assert_eq!(late.ready().await, "live");
+    assert_eq!(node.poll("topic=t").await.status, 200);
+    node.log.publish("t", "still served").await;
+    for stream in [&mut before, &mut late] {
+        assert_eq!(stream.data(1).await, ["still served"]);
+        assert_eq!(stream.control("reconnect").await.1["reason"], "drain");
+        stream.ends().await;
+    }
+    assert_eq!(drained.await.unwrap(), 0);
+    probing.abort();
+}
+
+#[tokio::test]
+async fn each_connection_is_handed_away_at_its_own_moment_with_its_cursor_and_a_pause() {
+    const CLIENTS: usize = 24;
+    let node = Node::start().await;
+    let last = node.log.publish("t", "a").await;
+    let mut streams = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut stream = node.subscribe("topic=t").await;
+        stream.ready().await;
+        streams.push(stream);
+    }
+    let start = Instant::now();
+    let clients = streams.into_iter().map(|mut stream| {
+        tokio::spawn(async move {
+            let (event, json) = stream.control("reconnect").await;
+            assert_eq!(json["reason"], "drain");
+            let at = start.elapsed();
+            stream.ends().await;
+            (event.id, stream.retry().unwrap(), at)
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    let window = millis(600);
+    assert_eq!(node.gateway.drain(Duration::ZERO, window, millis(10_000)).await, 0);
+    let (mut pauses, mut moments) = (Vec::new(), Vec::new());
+    for client in clients {
+        let (id, pause, at) = client.await.unwrap();
+        assert_eq!(id, last.to_string());
+        assert!((millis(2000)..=millis(4000)).contains(&pause), "{pause:?}");
+        pauses.push(pause);
+        moments.push(at);
+    }
+    pauses.sort_unstable();
+    pauses.dedup();
+    assert!(pauses.len() > CLIENTS / 2, "{pauses:?}");
+    moments.sort_unstable();
+    assert!(moments[0] < window / 2 && moments[CLIENTS - 1] > window / 2, "{moments:?}");
+    node.until("tailwater_connections_closed_total{reason=\"drain\"}", CLIENTS as f64).await;
+
+    // What happened meanwhile is waiting elsewhere.
+    node.log.publish("t", "b").await;
+    let mut elsewhere = node.sibling().await.resume("topic=t", last.to_string()).await;
+    assert_eq!(elsewhere.ready().await, "exact");
+    assert_eq!(elsewhere.data(1).await, ["b"]);
+}
+
+#[tokio::test]
+async fn who_comes_while_connections_are_handed_away_is_sent_on() {
+    let node = Node::start().await;
+    let mut first = node.subscribe("topic=t").await;
+    first.ready().await;
+    let waiting = {
+        let address = node.address;
+        tokio::spawn(async move {
+            let line = "GET /v1/events?topic=t&wait=60";
+            crate::client::Response::of(address, line, &ACCEPT_JSON).await
+        })
+    };
+    node.until("tailwater_connections", 2.0).await;
+    let gateway = node.gateway.clone();
+    let drained =
+        tokio::spawn(
+            async move { gateway.drain(Duration::ZERO, millis(60_000), Duration::ZERO).await },
+        );
+    node.until("tailwater_draining", 1.0).await;
+    // Who waits is answered now, with a cursor to ask another gateway with.
+    let answer = waiting.await.unwrap().json().await;
+    assert_eq!(answer["events"].as_array().unwrap().len(), 0);
+
+    let mut late = node.resume("topic=t", "5-1").await;
+    assert_eq!((late.status, late.header("connection")), (200, Some("close")));
+    let (event, json) = late.control("reconnect").await;
+    assert_eq!((&json["reason"], &*event.id), (&"drain".into(), "5-1"));
+    late.ends().await;
+    let mut late = node.poll("topic=t").await;
+    assert_eq!((late.status, late.header("retry-after")), (503, Some("2")));
+    assert_eq!(late.json().await["error"]["code"], "draining");
+    drained.abort();
+}
+
+#[tokio::test]
+async fn who_does_not_take_its_leave_is_counted_as_left() {
+    let node = Node::start().await;
+    let stuck = crate::slow::stalled(&node).await;
+    assert_eq!(node.gateway.drain(Duration::ZERO, millis(50), millis(200)).await, 1);
+    drop(stuck);
+}

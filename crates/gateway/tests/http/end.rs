@@ -1,0 +1,90 @@
+//! Topics that are complete.
+
+use event_log::{Mark, NewEvent};
+
+use crate::log::Publish as _;
+use crate::node::Node;
+
+#[tokio::test]
+async fn the_end_is_told_the_stream_closes_and_a_reconnect_gets_204() {
+    for mark in [Mark::End, Mark::Last] {
+        let node = Node::start().await;
+        let mut stream = node.subscribe("topic=t").await;
+        stream.ready().await;
+        node.log.publish("t", "a").await;
+        node.log.put("t", NewEvent { data: "b".into(), mark, ..NewEvent::default() }).await;
+        let expected: &[&str] = if mark == Mark::End { &["a"] } else { &["a", "b"] };
+        assert_eq!(stream.data(expected.len()).await, expected);
+        let (end, json) = stream.control("end").await;
+        assert_eq!(json["topic"], "t");
+        stream.ends().await;
+        node.until("tailwater_connections_closed_total{reason=\"end\"}", 1.0).await;
+
+        let again = node.sibling().await.resume("topic=t", end.id).await;
+        assert_eq!(again.status, 204, "{}", again.head);
+        assert_eq!(again.header("cache-control"), Some("no-store"));
+        node.until("tailwater_connections", 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn who_broke_off_before_the_end_gets_the_rest_and_then_the_end() {
+    let node = Node::start().await;
+    let first = node.log.publish("t", "a").await;
+    node.log.publish("t", "b").await;
+    node.log.end("t").await;
+    let mut stream = node.resume("topic=t", first.to_string()).await;
+    assert_eq!(stream.ready().await, "exact");
+    assert_eq!(stream.data(1).await, ["b"]);
+    stream.control("end").await;
+    stream.ends().await;
+}
+
+#[tokio::test]
+async fn whoever_comes_to_an_ended_topic_for_the_first_time_is_told_so() {
+    let node = Node::start().await;
+    node.log.publish("t", "a").await;
+    node.log.end("t").await;
+    for (query, data) in [("topic=t", 0), ("topic=t&from=earliest", 1)] {
+        let mut stream = node.subscribe(query).await;
+        assert_eq!(stream.ready().await, "live");
+        assert_eq!(stream.data(data).await.len(), data);
+        stream.control("end").await;
+        stream.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn a_filter_does_not_hide_the_end() {
+    let node = Node::start().await;
+    let mut stream = node.subscribe("topic=t&types=wanted").await;
+    stream.ready().await;
+    node.log.publish("t", "not wanted").await;
+    node.log.put("t", NewEvent { mark: Mark::Last, ..NewEvent::default() }).await;
+    stream.control("end").await;
+    stream.ends().await;
+}
+
+#[tokio::test]
+async fn one_of_several_topics_ends_and_the_others_go_on() {
+    let node = Node::start().await;
+    let query = "topic=a&topic=b";
+    let mut stream = node.subscribe(query).await;
+    stream.ready().await;
+    node.log.end("a").await;
+    let (end, json) = stream.control("end").await;
+    assert_eq!(json["topic"], "a");
+    node.log.publish("b", "still here").await;
+    assert_eq!(stream.data(1).await, ["still here"]);
+
+    let mut resumed = node.resume(query, end.id).await;
+    assert_eq!(resumed.ready().await, "exact");
+    assert_eq!(resumed.data(1).await, ["still here"]);
+    node.log.end("b").await;
+    for stream in [&mut stream, &mut resumed] {
+        let (end, json) = stream.control("end").await;
+        assert_eq!(json["topic"], "b");
+        stream.ends().await;
+        assert_eq!(node.resume(query, end.id).await.status, 204);
+    }
+}

@@ -1,0 +1,90 @@
+//! HTTP/2 without TLS, as a load balancer speaks it.
+
+use axum::body::{Body, Bytes};
+use http_body_util::BodyExt as _;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::{Request, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use sse::Parser;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::client::PATIENCE;
+use crate::log::Publish as _;
+use crate::node::Node;
+
+async fn connect(node: &Node) -> SendRequest<Body> {
+    let socket = TokioIo::new(TcpStream::connect(node.address).await.unwrap());
+    let (client, connection) = handshake(TokioExecutor::new(), socket).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn get(
+    client: &mut SendRequest<Body>,
+    query: &str,
+) -> hyper::Response<hyper::body::Incoming> {
+    let request = Request::get(format!("http://test/v1/events?{query}")).body(Body::empty());
+    timeout(PATIENCE, client.send_request(request.unwrap())).await.unwrap().unwrap()
+}
+
+/// Reads until so many events have come; their data, without what the gateway says of itself.
+async fn data(body: &mut hyper::body::Incoming, parser: &mut Parser, count: usize) -> Vec<String> {
+    let mut data = Vec::new();
+    while data.len() < count {
+        let frame = timeout(PATIENCE, body.frame()).await.unwrap().unwrap().unwrap();
+        let bytes: Bytes = frame.into_data().unwrap();
+        parser.feed(&bytes, &mut |event| {
+            if !event.is_control() {
+                data.push(event.data);
+            }
+        });
+    }
+    data
+}
+
+#[tokio::test]
+async fn many_streams_share_a_connection_and_each_closes_alone() {
+    let node = Node::start().await;
+    let mut client = connect(&node).await;
+    let mut streams = Vec::new();
+    for number in 0..20 {
+        let response = get(&mut client, &format!("topic=t{number}&topic=all")).await;
+        assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_2));
+        assert_eq!(response.headers().get("connection"), None);
+        streams.push((response.into_body(), Parser::default()));
+    }
+    node.until("tailwater_connections", 20.0).await;
+    for number in 0..20 {
+        node.log.publish(&format!("t{number}"), &format!("for {number}")).await;
+    }
+    for (number, (body, parser)) in streams.iter_mut().enumerate() {
+        assert_eq!(data(body, parser, 1).await, [format!("for {number}")]);
+    }
+    streams.truncate(5);
+    node.until("tailwater_connections", 5.0).await;
+    node.log.publish("all", "x").await;
+    for (body, parser) in &mut streams {
+        assert_eq!(data(body, parser, 1).await, ["x"]);
+    }
+    drop((streams, client));
+    node.until("tailwater_connections", 0.0).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_read_keeps_no_other_waiting() {
+    let node = Node::start().await;
+    let mut client = connect(&node).await;
+    let stalled = get(&mut client, "topic=t").await;
+    let mut other = get(&mut client, "topic=u").await.into_body();
+    let large = "x".repeat(64 * 1024);
+    for _ in 0..100 {
+        node.log.publish("t", &large).await;
+        tokio::task::yield_now().await;
+    }
+    node.log.publish("u", "small").await;
+    assert_eq!(data(&mut other, &mut Parser::default(), 1).await, ["small"]);
+    let reports = node.gateway.laggards(1);
+    assert!(reports[0].bytes < 2_000_000, "{reports:?}");
+    drop(stalled);
+}

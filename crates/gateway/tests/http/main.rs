@@ -1,0 +1,24 @@
+//! The gateway over real sockets, as subscribers meet it.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in tests, but does not see that helpers are"
+)]
+
+mod client;
+mod console;
+mod drain;
+mod end;
+mod gaps;
+mod http2;
+mod log;
+mod long_poll;
+mod metrics;
+mod node;
+mod refusal;
+mod requests;
+mod resume;
+mod slow;
+mod stream;
+mod time;
+mod trouble;

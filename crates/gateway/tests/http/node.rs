@@ -1,0 +1,112 @@
+//! A gateway on a socket of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::metrics::Registry;
+use event_log::{Log, MemoryLog, Retention};
+use gateway::{Config, Gateway};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::client::{ACCEPT_JSON, PATIENCE, Response};
+
+/// Bytes that the kernel keeps for a connection on either side, so that a stalled reader is felt soon.
+pub(crate) const SOCKET_BYTES: u32 = 32 * 1024;
+
+pub(crate) struct Node {
+    pub(crate) gateway: Gateway,
+    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) address: SocketAddr,
+    registry: Registry,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Node {
+    pub(crate) async fn start() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    pub(crate) async fn with(config: Config) -> Self {
+        let log = Arc::new(MemoryLog::new(Retention::default()));
+        Self::on(config, Arc::clone(&log), log).await
+    }
+
+    /// One more gateway on the log of this one.
+    pub(crate) async fn sibling(&self) -> Self {
+        let config = Config { node: "sibling".to_owned(), ..Config::default() };
+        Self::on(config, Arc::clone(&self.log), Arc::clone(&self.log) as Arc<dyn Log>).await
+    }
+
+    /// A gateway that reads `log`, behind which is `memory`.
+    pub(crate) async fn on(config: Config, memory: Arc<MemoryLog>, log: Arc<dyn Log>) -> Self {
+        let registry = Registry::new();
+        let gateway = Gateway::new(config, log, &registry);
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(SOCKET_BYTES).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener: TcpListener = socket.listen(1024).unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = gateway.router();
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { gateway, log: memory, address, registry, serving }
+    }
+
+    /// Sends a request and reads the head of its answer.
+    pub(crate) async fn request(&self, line: &str, headers: &[(&str, &[u8])]) -> Response {
+        timeout(PATIENCE, Response::of(self.address, line, headers)).await.unwrap()
+    }
+
+    /// Opens an event stream and expects it to be one.
+    pub(crate) async fn subscribe(&self, query: &str) -> Response {
+        let response = self.get(query).await;
+        assert_eq!(response.status, 200, "{}", response.head);
+        response
+    }
+
+    /// Opens an event stream after a cursor.
+    pub(crate) async fn resume(&self, query: &str, cursor: impl AsRef<[u8]>) -> Response {
+        self.request(&format!("GET /v1/events?{query}"), &[("last-event-id", cursor.as_ref())])
+            .await
+    }
+
+    pub(crate) async fn get(&self, query: &str) -> Response {
+        self.request(&format!("GET /v1/events?{query}"), &[]).await
+    }
+
+    /// Asks for JSON.
+    pub(crate) async fn poll(&self, query: &str) -> Response {
+        self.request(&format!("GET /v1/events?{query}"), &ACCEPT_JSON).await
+    }
+
+    pub(crate) fn exposition(&self) -> String {
+        self.registry.expose()
+    }
+
+    /// The value of one metric, given as it stands in the exposition.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = self.exposition();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is not exposed:\n{text}")).parse().unwrap()
+    }
+
+    /// Waits until a metric has a value.
+    pub(crate) async fn until(&self, name: &str, value: f64) {
+        let reached = async {
+            while (self.metric(name) - value).abs() > f64::EPSILON {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if timeout(PATIENCE, reached).await.is_err() {
+            panic!("{name} is {} and not {value}", self.metric(name));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

@@ -1,0 +1,228 @@
+//! What happens after a while. The clock stands still and jumps to what is waited for, so these
+//! tests drive the router without a socket, whose events a clock that jumps would overtake.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::metrics::Registry;
+use axum::body::{Body, Bytes};
+use axum::http::Request;
+use event_log::{Log, MemoryLog, Retention};
+use gateway::{Config, Gateway, NotReady};
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, advance, sleep, timeout};
+use tower::ServiceExt as _;
+
+use crate::log::{Mood, Publish as _, Remote};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn memory() -> Arc<MemoryLog> {
+    Arc::new(MemoryLog::new(Retention::default()))
+}
+
+fn gateway(config: Config, log: Arc<dyn Log>) -> Gateway {
+    Gateway::new(config, log, &Registry::new())
+}
+
+/// Opens a stream and reads its first bytes.
+async fn open(gateway: &Gateway, query: &str) -> Body {
+    let request = Request::get(format!("/v1/events?{query}")).body(Body::empty()).unwrap();
+    let mut body = gateway.router().oneshot(request).await.unwrap().into_body();
+    let first = next(&mut body).await.unwrap();
+    assert!(first.starts_with(b":\nevent: tailwater.ready\n"), "{first:?}");
+    body
+}
+
+async fn next(body: &mut Body) -> Option<Bytes> {
+    Some(body.frame().await?.unwrap().into_data().unwrap())
+}
+
+/// The next bytes as text, and how long they took.
+async fn timed(body: &mut Body) -> (String, Duration) {
+    let start = Instant::now();
+    let bytes = next(body).await.unwrap();
+    (String::from_utf8(bytes.into()).unwrap(), start.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_broken_by_a_comment_and_by_nothing_else() {
+    let gateway = gateway(Config::default(), memory());
+    for (query, most) in [("topic=t", 15), ("topic=t&heartbeat=3", 3), ("topic=t&heartbeat=60", 60)]
+    {
+        let mut body = open(&gateway, query).await;
+        for _ in 0..5 {
+            let (text, silence) = timed(&mut body).await;
+            assert_eq!(text, ":\n");
+            let range = seconds(most).mul_f64(0.8)..=seconds(most) + Duration::from_millis(2);
+            assert!(range.contains(&silence), "{query}: {silence:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_puts_the_heartbeat_off() {
+    let log = memory();
+    let gateway = gateway(Config::default(), log.clone());
+    let mut body = open(&gateway, "topic=t&heartbeat=10").await;
+    sleep(seconds(6)).await;
+    log.publish("t", "x").await;
+    assert!(timed(&mut body).await.0.starts_with("data: x\n"));
+    let (text, silence) = timed(&mut body).await;
+    assert!(text == ":\n" && silence >= seconds(8), "{text} after {silence:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_are_filtered_out_move_the_clients_cursor_with_the_next_heartbeat() {
+    let log = memory();
+    let gateway = gateway(Config::default(), log.clone());
+    for query in ["topic=t&types=a&heartbeat=3", "topic=t&topic=u&types=a&heartbeat=3"] {
+        let mut body = open(&gateway, query).await;
+        let last = log.publish_as("t", "b", "not wanted").await;
+        let (text, _) = timed(&mut body).await;
+        let cursor = text.rsplit_once("\nid: ").unwrap().1.trim_end().to_owned();
+        let expected =
+            format!("event: tailwater.cursor\ndata: {{\"cursor\":\"{cursor}\"}}\nid: {cursor}\n\n");
+        assert_eq!(text, expected);
+        assert!(query.contains("topic=u") || cursor == last.to_string());
+        assert_eq!(timed(&mut body).await.0, ":\n", "once is enough");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cursor_also_moves_past_what_was_filtered_out_behind_an_event() {
+    let log = memory();
+    let gateway = gateway(Config::default(), log.clone());
+    let mut body = open(&gateway, "topic=t&types=a&heartbeat=3").await;
+    // One read brings both, and the id of the first is not the cursor.
+    log.publish_as("t", "a", "wanted").await;
+    let last = log.publish_as("t", "b", "not wanted").await;
+    assert!(timed(&mut body).await.0.contains("data: wanted\n"));
+    let (text, _) = timed(&mut body).await;
+    assert!(text.starts_with("event: tailwater.cursor\n"), "{text}");
+    assert!(text.ends_with(&format!("\nid: {last}\n\n")), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_of_which_nothing_is_wanted_keeps_no_heartbeat_from_its_time() {
+    let log = memory();
+    let gateway = gateway(Config::default(), log.clone());
+    let mut body = open(&gateway, "topic=t&types=a&heartbeat=3").await;
+    let busy = async {
+        loop {
+            log.publish_as("t", "b", "not wanted").await;
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let reader = async {
+        for _ in 0..10 {
+            let (text, silence) = timed(&mut body).await;
+            assert!(text.starts_with("event: tailwater.cursor\n"), "{text}");
+            assert!(silence <= seconds(3) + Duration::from_millis(20), "{silence:?}");
+        }
+    };
+    tokio::select! {
+        () = busy => unreachable!(),
+        () = reader => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_is_handed_away_within_a_fifth_of_its_age() {
+    let log = memory();
+    let last = log.publish("t", "x").await;
+    let gateway = gateway(Config { max_age: seconds(100), ..Config::default() }, log.clone());
+    let mut ages = Vec::new();
+    for _ in 0..20 {
+        let mut body = open(&gateway, "topic=t&heartbeat=60").await;
+        let start = Instant::now();
+        let farewell = loop {
+            match timed(&mut body).await.0 {
+                beat if beat == ":\n" => {}
+                farewell => break farewell,
+            }
+        };
+        assert!(
+            farewell.starts_with("event: tailwater.reconnect\ndata: {\"reason\":\"max_age\"}\n")
+        );
+        assert!(farewell.ends_with(&format!("\nid: {last}\n\n")), "{farewell}");
+        assert_eq!(next(&mut body).await, None);
+        ages.push(start.elapsed().as_secs());
+    }
+    assert!(ages.iter().all(|age| (80..=120).contains(age)), "{ages:?}");
+    ages.sort_unstable();
+    ages.dedup();
+    assert!(ages.len() > 5, "{ages:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_for_whom_there_is_always_something_is_handed_away_all_the_same() {
+    let log = memory();
+    let gateway = gateway(Config { max_age: seconds(10), ..Config::default() }, log.clone());
+    let mut body = open(&gateway, "topic=t").await;
+    let read = async {
+        let mut last = String::new();
+        loop {
+            log.publish("t", "x").await;
+            match next(&mut body).await {
+                Some(bytes) => last = String::from_utf8(bytes.into()).unwrap(),
+                None => return last,
+            }
+            advance(Duration::from_millis(10)).await;
+        }
+    };
+    let last = timeout(seconds(13), read).await.unwrap();
+    assert!(last.starts_with("event: tailwater.reconnect\n"), "{last}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_takes_its_window_and_no_longer() {
+    let log = memory();
+    let gateway = gateway(Config::default(), log.clone());
+    let mut bodies = Vec::new();
+    for _ in 0..50 {
+        bodies.push(open(&gateway, "topic=t&heartbeat=60").await);
+    }
+    let start = Instant::now();
+    let readers = bodies.into_iter().map(|mut body| {
+        tokio::spawn(async move {
+            while let Some(bytes) = next(&mut body).await {
+                if bytes.starts_with(b"event: tailwater.reconnect") {
+                    return start.elapsed();
+                }
+            }
+            panic!("closed without a word");
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    assert_eq!(gateway.drain(seconds(5), seconds(30), seconds(10)).await, 0);
+    assert!(start.elapsed() <= seconds(36), "{:?}", start.elapsed());
+    for reader in readers {
+        let at = reader.await.unwrap();
+        assert!((seconds(5)..=seconds(36)).contains(&at), "{at:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_follows_the_path_of_an_event_and_liveness_does_not() {
+    let remote = Remote::new();
+    let gateway = gateway(Config::default(), remote.clone());
+    assert_eq!(gateway.ready(), Err(NotReady::Starting));
+    let probing = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { gateway.run_probe().await }
+    });
+    sleep(seconds(3)).await;
+    assert_eq!(gateway.ready(), Ok(()));
+    remote.goes_away(Mood::Hangs);
+    sleep(seconds(10)).await;
+    assert_eq!(gateway.ready(), Ok(()), "a restart of the log is no reason to send clients away");
+    sleep(seconds(20)).await;
+    assert!(matches!(gateway.ready(), Err(NotReady::Stale(_))), "{:?}", gateway.ready());
+    remote.comes_back().await;
+    sleep(seconds(10)).await;
+    assert_eq!(gateway.ready(), Ok(()));
+    probing.abort();
+}

@@ -1,0 +1,64 @@
+//! A log that goes away while clients are connected.
+
+use std::time::Duration;
+
+use gateway::Config;
+use tokio::time::{sleep, timeout};
+
+use crate::log::{Mood, Publish as _, Remote};
+use crate::node::Node;
+
+#[tokio::test]
+async fn clients_stay_connected_while_the_log_is_away_and_lose_nothing() {
+    for mood in [Mood::Fails, Mood::Hangs] {
+        let remote = Remote::new();
+        let config = Config { heartbeat: Duration::from_millis(40), ..Config::default() };
+        let node = Node::on(config, remote.memory.clone(), remote.clone()).await;
+        remote.publish_numbers("t", 0..50).await;
+        let mut streams = Vec::new();
+        for query in ["topic=t&from=-10", "topic=t&topic=u&from=-10"] {
+            let mut stream = node.subscribe(query).await;
+            stream.ready().await;
+            stream.data(10).await;
+            streams.push(stream);
+        }
+
+        remote.goes_away(mood);
+        remote.memory.publish_numbers("t", 50..150).await;
+        for stream in &mut streams {
+            let silent = timeout(Duration::from_millis(400), stream.try_event()).await;
+            assert!(silent.is_err(), "{:?}", silent.unwrap());
+            let body = String::from_utf8(stream.body.clone()).unwrap();
+            let heartbeats =
+                body.bytes().rev().take_while(|byte| b":\n".contains(byte)).count() / 2;
+            assert!(heartbeats >= 3, "{body:?}");
+        }
+
+        remote.comes_back().await;
+        remote.publish_numbers("t", 150..160).await;
+        for stream in &mut streams {
+            let expected: Vec<_> = (50..160).map(|number| number.to_string()).collect();
+            assert_eq!(stream.data(110).await, expected, "{mood:?}");
+        }
+        node.until("tailwater_connections", 2.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_of_history_goes_on_where_the_log_went_away() {
+    let remote = Remote::new();
+    remote.publish_numbers("t", 0..900).await;
+    let node = Node::on(Config::default(), remote.memory.clone(), remote.clone()).await;
+    let mut stream = node.subscribe("topic=t&from=earliest").await;
+    remote.goes_away(Mood::Fails);
+    let healer = async {
+        sleep(Duration::from_millis(200)).await;
+        remote.comes_back().await;
+    };
+    let reader = async {
+        stream.ready().await;
+        let expected: Vec<_> = (0..900).map(|number| number.to_string()).collect();
+        assert_eq!(stream.data(900).await, expected);
+    };
+    tokio::join!(healer, reader);
+}
