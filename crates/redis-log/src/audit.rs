@@ -38,34 +38,38 @@ pub(crate) async fn run(node: Arc<Node>) {
 
 /// Compares every tail with its log's head, while the feed goes on.
 async fn all(node: &Arc<Node>) -> Result<(), Failure> {
-    let mut behind = Vec::new();
     let topics = node.topics.all();
     let earlier: Vec<_> = topics.iter().map(|watched| watched.head()).collect();
+    let (mut behind, mut lost) = (Vec::new(), 0);
     for ((watched, head), earlier) in heads(node, topics).await?.into_iter().zip(earlier) {
         match watched.compare(earlier, head) {
             Compared::Same => {}
             Compared::Behind => behind.push((watched, earlier, head)),
-            Compared::Apart => found(node, watched),
+            Compared::Apart => lost += found(node, watched),
         }
     }
-    if behind.is_empty() {
-        return Ok(());
+    if !behind.is_empty() {
+        sleep(ON_ITS_WAY).await;
     }
-    sleep(ON_ITS_WAY).await;
     for (watched, earlier, head) in behind {
         if watched.compare(earlier, head) != Compared::Same {
-            found(node, watched);
+            lost += found(node, watched);
         }
+    }
+    if lost > 0 {
+        tracing::info!(topics = lost, "the audit found tails apart from their logs");
     }
     Ok(())
 }
 
-fn found(node: &Arc<Node>, watched: Arc<Watched>) {
-    if watched.suspect() == Verdict::Read {
-        node.stats.audit_found();
-        tracing::info!(topic = %watched.topic, "the audit found a tail apart from its log");
-        node.spawn(repair(Arc::clone(node), watched));
+/// A tail that is to be repaired; counts 1 unless that goes on already.
+fn found(node: &Arc<Node>, watched: Arc<Watched>) -> u64 {
+    if watched.suspect() == Verdict::Fine {
+        return 0;
     }
+    node.stats.audit_found();
+    node.spawn(repair(Arc::clone(node), watched));
+    1
 }
 
 /// Compares those tails whose subscription was broken, holding back what the feed brings meanwhile.

@@ -42,7 +42,7 @@ pub(crate) async fn repair(node: Arc<Node>, watched: Arc<Watched>) {
 async fn find(node: &Node, watched: &Watched, tail: Position) -> Result<Found, Failure> {
     let Behind { head, page } = node.store.behind(&watched.topic, tail, PAGE).await?;
     if let Some(gap) = page.gap {
-        tracing::info!(
+        tracing::debug!(
             topic = %watched.topic, %tail, head = %gap.newest, reason = gap.reason.as_str(),
             "the log does not continue the tail"
         );

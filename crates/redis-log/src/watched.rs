@@ -210,6 +210,10 @@ impl Watched {
         match tail.read(head, Limit::ONE, &mut Vec::new()) {
             Recent::AtHead | Recent::Events => Compared::Same,
             Recent::Elsewhere if head.n > ours.n && head > ours => Compared::Behind,
+            // So busy a topic that the window has passed the head since it was read.
+            Recent::Elsewhere if tail.oldest().is_some_and(|oldest| head < oldest) => {
+                Compared::Same
+            }
             Recent::Elsewhere => Compared::Apart,
         }
     }

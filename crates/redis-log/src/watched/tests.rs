@@ -138,4 +138,10 @@ fn the_audit_tells_a_late_message_from_a_lost_log() {
     assert_eq!(watched.compare(at(6), None), Compared::Apart);
     assert_eq!(watched.compare(at(6), head(Position::new(20_000, 2))), Compared::Apart);
     assert_eq!(following(0).compare(Position::START, None), Compared::Same);
+    // So has this one, by more than its window.
+    for n in 7..=400 {
+        assert_eq!(watched.take(live(n)), Verdict::Fine);
+    }
+    assert_eq!(watched.compare(at(6), head(at(7))), Compared::Same);
+    assert_eq!(watched.compare(at(6), head(Position::new(1300, 299))), Compared::Apart);
 }
