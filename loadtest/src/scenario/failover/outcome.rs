@@ -97,8 +97,8 @@ fn groups(ledger: &Ledger, verdict: &Verdict) -> Vec<(String, Vec<Figure>)> {
     latency.extend(quantiles("all, outages included", ledger.latency.quantiles()));
     [
         ("Delivery latency", latency),
-        ("Connections", connections),
         ("Publishing", publishing),
+        ("Connections", connections),
         ("More checks", more),
     ]
     .map(|(title, figures)| (title.to_owned(), figures))

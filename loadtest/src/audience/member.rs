@@ -1,0 +1,141 @@
+//! One client of the audience: listens, and enters what it hears.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::{Sabotage, Shared};
+use crate::checker::ClientId;
+use crate::control::Control;
+use crate::payload::Payload;
+use crate::position::Position;
+use crate::sse::{Client, Event, OnRefusal, Signal};
+
+/// A stream without a byte for this long is dead: two heartbeats of 15 s and some.
+const SILENCE_MAX: Duration = Duration::from_secs(40);
+
+/// How far back the cursor of a replaying client lies, in events.
+const REPLAYED_EVENTS: usize = 5;
+
+/// A subscriber to one topic.
+pub(super) struct Member {
+    shared: Arc<Shared>,
+    client: ClientId,
+    topic: usize,
+    /// The last few cursors, for the sabotage that needs them.
+    older: VecDeque<String>,
+    /// When the present stream opened, since the epoch.
+    opened: Duration,
+}
+
+impl Member {
+    pub(super) fn new(shared: Arc<Shared>, client: ClientId, topic: usize) -> Self {
+        Member { shared, client, topic, older: VecDeque::new(), opened: Duration::ZERO }
+    }
+
+    /// Listens until the task is aborted.
+    pub(super) async fn listen(mut self) {
+        let path = format!("/v1/events?topic={}", self.shared.topics[self.topic]);
+        let mut client = Client::new(self.shared.addr, path)
+            .on_refusal(OnRefusal::Retry)
+            .silence_max(SILENCE_MAX);
+        loop {
+            match client.next().await {
+                Signal::Event(event) => self.event(&event),
+                Signal::Open { without: None } => self.opened = self.shared.epoch.elapsed(),
+                Signal::Open { without: Some(without) } => {
+                    self.opened = self.shared.epoch.elapsed();
+                    self.shared.tally.reconnects.fetch_add(1, Relaxed);
+                    let mut ledger = self.shared.ledger();
+                    ledger.outage.record(without);
+                    ledger.overrun.record(without.saturating_sub(client.retry()));
+                }
+                Signal::Lost => {
+                    self.shared.tally.lost.fetch_add(1, Relaxed);
+                    self.tamper(&mut client);
+                }
+                Signal::Failed => self.shared.ledger().failed += 1,
+                Signal::Refused { status, content_type } => {
+                    let mut ledger = self.shared.ledger();
+                    ledger.refused += 1;
+                    ledger.odd(|| format!("subscribe: refused with {status} ({content_type})"));
+                }
+                Signal::Stopped => return,
+            }
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        if self.shared.sabotage == Sabotage::Replay {
+            self.remember(&event.id);
+        }
+        if event.is_control() {
+            return self.control(event);
+        }
+        let Ok(at) = event.id.parse::<Position>() else {
+            let mut ledger = self.shared.ledger();
+            return ledger.odd(|| format!("event with the id {:?}", event.id));
+        };
+        let topic = self.shared.topics[self.topic].as_str();
+        let payload = Payload::decode(&event.data).filter(|payload| payload.topic == topic);
+        let now = self.shared.epoch.elapsed();
+        self.shared.tally.delivered.fetch_add(1, Relaxed);
+        let mut ledger = self.shared.ledger();
+        ledger.checker.delivered(self.client, at, payload.map(|p| p.seq));
+        if let Some(payload) = payload {
+            let latency = now.saturating_sub(payload.sent);
+            ledger.latency.record(latency);
+            if payload.sent >= self.opened {
+                ledger.live_latency.record(latency);
+            }
+        }
+        if !event.own_id {
+            ledger.odd(|| format!("event without an id of its own: {event:?}"));
+        }
+    }
+
+    fn control(&self, event: &Event) {
+        let mut ledger = self.shared.ledger();
+        if !event.own_id {
+            ledger.odd(|| format!("control event without an id: {event:?}"));
+        }
+        match Control::read(event) {
+            Ok(Some(Control::Ready(ready))) => {
+                match ready.cursor.parse() {
+                    Ok(cursor) => ledger.checker.started(self.client, cursor),
+                    Err(error) => ledger.odd(|| format!("cursor of {event:?}: {error}")),
+                }
+                *ledger.outcomes.entry(ready.outcome).or_default() += 1;
+            }
+            Ok(Some(Control::Gap(gap))) => {
+                ledger.checker.gap(self.client, &gap);
+            }
+            Ok(Some(Control::Reconnect(reconnect))) => {
+                *ledger.reasons.entry(reconnect.reason).or_default() += 1;
+            }
+            Ok(Some(Control::End(_)) | None) => ledger.odd(|| format!("unexpected {event:?}")),
+            Err(error) => ledger.odd(|| format!("{error:#}")),
+        }
+    }
+
+    fn remember(&mut self, id: &str) {
+        if self.older.len() > REPLAYED_EVENTS {
+            self.older.pop_front();
+        }
+        self.older.push_back(id.to_owned());
+    }
+
+    /// Gives a client the wrong cursor, if this run is to go wrong.
+    fn tamper(&self, client: &mut Client) {
+        match self.shared.sabotage {
+            Sabotage::None => {}
+            Sabotage::NoResume => client.set_last_event_id(""),
+            Sabotage::Replay => {
+                if let Some(older) = self.older.front() {
+                    client.set_last_event_id(older);
+                }
+            }
+        }
+    }
+}
