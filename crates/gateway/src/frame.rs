@@ -110,6 +110,7 @@ fn put_line(out: &mut BytesMut, field: &[u8], value: &[u8]) {
 mod tests {
     use super::*;
     use event_log::{EventType, NewEvent, Topic};
+    use proptest::prelude::*;
 
     fn event(kind: Option<&str>, data: &str) -> Event {
         let new = NewEvent {
@@ -136,6 +137,39 @@ mod tests {
         ];
         let frames: String = cases.iter().map(|e| text(Shape::Plain.frame(e)).to_owned()).collect();
         insta::assert_snapshot!(frames);
+    }
+
+    /// What a client makes of a frame, however it is cut.
+    fn parsed(frame: &[u8], cut: usize) -> Vec<sse::Event> {
+        let (mut parser, mut events) = (sse::Parser::default(), Vec::new());
+        let (head, tail) = frame.split_at(cut % frame.len());
+        for part in [head, tail] {
+            parser.feed(part, &mut |event| events.push(event));
+        }
+        events
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_reads_back_what_was_published(
+            kind in prop::option::of("[!-+.-~]{1,20}"),
+            data in r"([\r\n: a\x00\u{feff}\u{1f980}]|data: |id: 9|\PC){0,20}",
+            cut: usize,
+        ) {
+            let event = event(kind.as_deref(), &data);
+            let id = event.position().to_string();
+            let plain = parsed(Shape::Plain.frame(&event), cut);
+            prop_assert_eq!(plain.len(), 1);
+            prop_assert_eq!(&plain[0].data, &data.replace("\r\n", "\n").replace('\r', "\n"));
+            prop_assert_eq!(plain[0].event_type(), kind.as_deref().unwrap_or("message"));
+            prop_assert_eq!(&plain[0].id, &id);
+
+            let envelope = parsed(Shape::Envelope.frame(&event), cut);
+            prop_assert_eq!(envelope.len(), 1);
+            let json: serde_json::Value = serde_json::from_str(&envelope[0].data).unwrap();
+            prop_assert_eq!(json["data"].as_str(), Some(&*data));
+            prop_assert_eq!(json["type"].as_str(), kind.as_deref());
+        }
     }
 
     #[test]

@@ -74,6 +74,8 @@ impl Request {
                         resume = Resume::Query;
                     }
                 }
+                // Empty is absent, as with a cursor.
+                "from" if value.is_empty() => {}
                 "from" => from = Some(parse_from(&value)?),
                 "types" => style.types = Some(parse_types(&value)?),
                 "envelope" if value == "json" => style.envelope = true,
@@ -193,6 +195,7 @@ fn number(
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
+    use proptest::prelude::*;
 
     fn parse(query: &str, headers: &[(&'static str, &'static str)]) -> Result<Request, BadRequest> {
         let headers = headers
@@ -218,10 +221,11 @@ mod tests {
     fn from_is_a_word_a_count_or_a_time() {
         let origin = |from: &str| parse(&format!("topic=t&from={from}"), &[]).unwrap().origin;
         assert_eq!(origin("latest"), Origin::Latest);
+        assert_eq!(origin(""), Origin::Latest);
         assert_eq!(origin("-20"), Origin::Seek(Seek::Last(20)));
         assert_eq!(origin("1970-01-01T00:00:01.5Z"), Origin::Seek(Seek::Since(1500)));
         assert_eq!(origin("1970-01-01T01:00:01%2B01:00"), Origin::Seek(Seek::Since(1000)));
-        for bad in ["", "20", "--1", "yesterday"] {
+        for bad in ["20", "--1", "-", "-x", "yesterday"] {
             assert!(parse(&format!("topic=t&from={bad}"), &[]).is_err(), "{bad:?}");
         }
     }
@@ -245,6 +249,23 @@ mod tests {
         let style = parse("topic=t&types=a,message", &[]).unwrap().style;
         assert!(style.wants(None) && style.wants(Some(&EventType::new("a").unwrap())));
         assert!(!style.wants(Some(&EventType::new("b").unwrap())));
+    }
+
+    proptest! {
+        #[test]
+        fn no_request_panics(
+            query in r"((topic|from|last_event_id|types|heartbeat|wait|limit|_)=[^&]{0,9}&?){0,6}",
+            cursor: Vec<u8>,
+            accept: Vec<u8>,
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [("last-event-id", cursor), ("accept", accept)] {
+                if let Ok(value) = HeaderValue::from_bytes(&value) {
+                    headers.insert(name, value);
+                }
+            }
+            let _either = Request::parse(&query, &headers, 3);
+        }
     }
 
     #[test]
