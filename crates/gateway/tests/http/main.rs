@@ -19,6 +19,7 @@ mod refusal;
 mod requests;
 mod resume;
 mod slow;
+mod storm;
 mod stream;
 mod time;
 mod trouble;
