@@ -27,8 +27,10 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// What is there of a topic; `None` if the log does not know it.
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError>;
 
-    /// The live end of a topic. Once it is returned, every later event reaches it, or wakes its
-    /// readers so that they read the log.
+    /// The live end of a topic. Once it is returned, every later event extends it sooner or later, or
+    /// it is reset to a head that has passed the event, so that its readers read the log. Only moving
+    /// it counts: a reader that stands at its head takes its word that nothing follows. What extends
+    /// it is the successor of its head in the same generation, and not only by number.
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError>;
 }
 

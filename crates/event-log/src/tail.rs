@@ -145,7 +145,7 @@ impl Tail {
         self.wake.send_replace(());
     }
 
-    /// Wakes the readers although nothing was appended.
+    /// Wakes the readers although nothing was appended. One at the head goes back to sleep.
     pub fn nudge(&self) {
         self.wake.send_replace(());
     }

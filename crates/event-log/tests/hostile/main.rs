@@ -5,6 +5,7 @@
 mod bug;
 mod node;
 mod schedule;
+mod scripted;
 
 use bug::Bug;
 use schedule::run;

@@ -63,6 +63,8 @@ struct State {
     next_audit: Instant,
     /// Events that the node may still publish behind its readers' backs.
     surprises: u32,
+    /// Resets that are left: one at any time for ever would wake whoever slept through a wake-up.
+    resets: u32,
 }
 
 impl Store {
@@ -119,6 +121,7 @@ impl Node {
             away_until: now,
             next_audit: now + AUDIT,
             surprises: 20,
+            resets: 5,
         };
         Self { store, state: Mutex::new(state) }
     }
@@ -166,9 +169,10 @@ impl Node {
 
     /// Sets a tail to where its topic is, or was a moment ago.
     fn reset_one(&self, state: &mut State) {
-        if state.tails.is_empty() || !state.dice.chance(5) {
+        if state.tails.is_empty() || state.resets == 0 || !state.dice.chance(10) {
             return;
         }
+        state.resets -= 1;
         let tails: Vec<_> = state.tails.iter().collect();
         let (topic, tail) = state.dice.clone().pick(&tails).to_owned();
         let (tail, topic) = (Arc::clone(tail), topic.clone());

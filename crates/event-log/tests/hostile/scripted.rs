@@ -1,0 +1,154 @@
+//! Single moments that lots would rarely hit, each played out by hand.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use event_log::{
+    Append, AppendError, Bounds, Cursor, Event, Limit, Log, MemoryLog, NewEvent, Origin, Page,
+    Position, ReadError, Receipt, Retention, Seek, Sought, Step, Tail, Topic,
+};
+use tokio::time::timeout;
+
+use super::node::lock;
+
+const ONE: Limit = Limit::ONE;
+
+/// A node whose tail of `topic` is moved by hand, as is what happens while it is read.
+#[derive(Debug)]
+struct Scripted {
+    store: MemoryLog,
+    topic: Topic,
+    tail: Arc<Tail>,
+    script: Mutex<Script>,
+}
+
+/// What a read of the topic comes to, once it has been answered and before the answer arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Script {
+    Nothing,
+    /// The topic grows by one, and the tail hears of it at once.
+    Grow,
+    /// The store does not answer, now and later.
+    Fail,
+}
+
+impl Scripted {
+    /// The topic has `stored` events, of which the tail knows the first `known`.
+    async fn new(stored: u64, known: u64, script: Script) -> (Arc<Self>, Vec<Position>) {
+        let store = MemoryLog::new(Retention::default());
+        let topic = Topic::new("scripted").expect("a name");
+        let mut positions = vec![Position::START];
+        for _ in 0..stored {
+            positions.push(publish(&store, &topic).await.position());
+        }
+        let known = positions[usize::try_from(known).expect("small")];
+        let tail = Arc::new(Tail::new(known, false, Limit { events: 8, bytes: usize::MAX }));
+        (Arc::new(Self { store, topic, tail, script: Mutex::new(script) }), positions)
+    }
+
+    async fn cursor(self: &Arc<Self>, topics: Vec<Topic>, origin: Origin) -> Cursor {
+        Cursor::open(Arc::clone(self) as Arc<dyn Log>, topics, origin).await.expect("it opens").0
+    }
+}
+
+async fn publish(store: &MemoryLog, topic: &Topic) -> Event {
+    let event = NewEvent { data: "x".into(), ..NewEvent::default() };
+    let append = Append { topic: topic.clone(), event: event.clone(), key: None };
+    let receipt = store.append(vec![append]).await.remove(0).expect("the store takes an event");
+    Event::new(topic.clone(), receipt.position, event)
+}
+
+#[async_trait]
+impl Log for Scripted {
+    async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
+        self.store.append(batch).await
+    }
+
+    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        let page = self.store.read(topic, after, limit).await?;
+        let script = if *topic == self.topic { *lock(&self.script) } else { Script::Nothing };
+        match script {
+            Script::Nothing => {}
+            Script::Grow => {
+                let event = publish(&self.store, topic).await;
+                self.tail.reset(event.position(), false);
+                *lock(&self.script) = Script::Nothing;
+            }
+            Script::Fail => return Err(ReadError::Unavailable("on purpose".to_owned())),
+        }
+        Ok(page)
+    }
+
+    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
+        self.store.seek(topic, seek).await
+    }
+
+    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
+        self.store.bounds(topic).await
+    }
+
+    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+        match *topic == self.topic {
+            true => Ok(Arc::clone(&self.tail)),
+            false => self.store.tail(topic).await,
+        }
+    }
+}
+
+/// Catches a cursor that marks the wake-up as seen after its read instead of before.
+#[tokio::test(start_paused = true)]
+async fn a_wake_up_during_an_empty_read_is_not_slept_through() {
+    let (log, positions) = Scripted::new(3, 2, Script::Nothing).await;
+    let origin = Origin::Resume(positions[3].to_string());
+    let mut cursor = log.cursor(vec![log.topic.clone()], origin).await;
+    *lock(&log.script) = Script::Grow;
+    let step = timeout(Duration::from_mins(1), cursor.next(ONE)).await.expect("it is woken");
+    assert!(
+        matches!(&step, Step::Events { events, .. } if events[0].position().n == 4),
+        "{step:?}"
+    );
+}
+
+/// Catches a cursor that gives up its turn at the first topic that cannot be read.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_cannot_be_read_keeps_no_other_waiting() {
+    let (log, _) = Scripted::new(3, 3, Script::Fail).await;
+    let others = ["other", "z"].map(|name| Topic::new(name).expect("a name"));
+    let topics = [others.as_slice(), std::slice::from_ref(&log.topic)].concat();
+    let mut cursor = log.cursor(topics, Origin::Latest).await;
+    log.tail.reset(Position::START, false);
+    for round in 1..=5 {
+        for (topic, index) in others.iter().zip([0, 2]) {
+            publish(&log.store, topic).await;
+            let step = cursor.try_next(ONE).await.expect("the others answer");
+            assert!(
+                matches!(&step, Some(Step::Events { topic, events })
+                    if *topic == index && events[0].position().n == round),
+                "{step:?}"
+            );
+        }
+    }
+    assert!(cursor.try_next(ONE).await.is_err(), "nothing came, and not all were asked");
+    *lock(&log.script) = Script::Nothing;
+}
+
+/// Catches a cursor that takes the window of a wiped topic, which begins at the start, for the new one.
+#[tokio::test(start_paused = true)]
+async fn a_window_from_before_a_reset_is_not_told_again() {
+    let (log, _) = Scripted::new(0, 0, Script::Nothing).await;
+    let first = publish(&log.store, &log.topic).await;
+    let second = publish(&log.store, &log.topic).await;
+    log.tail.extend([first]);
+    let origin = Origin::Resume(second.position().to_string());
+    let mut cursor = log.cursor(vec![log.topic.clone()], origin).await;
+    log.store.flush();
+    let step = cursor.try_next(ONE).await.expect("the log answers");
+    assert!(matches!(step, Some(Step::Gap { .. })), "{step:?}");
+    let step = cursor.try_next(ONE).await.expect("the log answers");
+    assert!(step.is_none(), "{step:?} is of the past");
+    log.tail.reset(Position::START, false);
+    log.tail.extend([publish(&log.store, &log.topic).await]);
+    let step = cursor.try_next(ONE).await.expect("the log answers");
+    assert!(matches!(step, Some(Step::Events { .. })), "{step:?}");
+}
