@@ -53,6 +53,7 @@ pub(crate) struct ServeArgs {
     #[arg(
         long,
         env = "TAILWATER_REDIS",
+        hide_env_values = true,
         value_name = "URL",
         help = "Keep events in this Redis: redis://[user:password@]host[:port][/db]"
     )]
@@ -79,6 +80,7 @@ pub(crate) struct GatewayArgs {
     #[arg(
         long,
         env = "TAILWATER_REDIS",
+        hide_env_values = true,
         value_name = "URL",
         help = "Where the events are: redis://[user:password@]host[:port][/db]"
     )]
@@ -103,6 +105,7 @@ pub(crate) struct IngestArgs {
     #[arg(
         long,
         env = "TAILWATER_REDIS",
+        hide_env_values = true,
         value_name = "URL",
         help = "Where the events go: redis://[user:password@]host[:port][/db]"
     )]
@@ -151,6 +154,7 @@ pub(crate) struct NodeArgs {
     #[arg(
         long,
         env = "TAILWATER_OTLP_ENDPOINT",
+        hide_env_values = true,
         value_name = "URL",
         help = "Send traces to this OTLP/HTTP receiver, as http://collector:4318"
     )]
@@ -247,17 +251,38 @@ pub(crate) struct PublishArgs {
         help = "The topic; lines of NDJSON may name their own"
     )]
     pub(crate) topic: Option<String>,
-    #[arg(long = "type", short = 'T', value_name = "TYPE", help = "The events' type")]
+    #[arg(
+        long = "type",
+        short = 'T',
+        env = "TAILWATER_TYPE",
+        value_name = "TYPE",
+        help = "The events' type"
+    )]
     pub(crate) kind: Option<String>,
-    #[arg(long, short, default_value = "lines", help = "What standard input holds")]
+    #[arg(
+        long,
+        short,
+        env = "TAILWATER_INPUT",
+        default_value = "lines",
+        help = "What standard input holds"
+    )]
     pub(crate) input: Input,
-    #[arg(long, help = "End the topic after the last event: nothing can follow")]
+    #[arg(
+        long,
+        env = "TAILWATER_END",
+        help = "End the topic after the last event: nothing can follow"
+    )]
     pub(crate) end: bool,
-    #[arg(long, short, help = "Print each receipt as JSON on standard output")]
+    #[arg(
+        long,
+        short,
+        env = "TAILWATER_RECEIPTS",
+        help = "Print each receipt as JSON on standard output"
+    )]
     pub(crate) receipts: bool,
-    #[arg(long, short, help = "No progress on standard error")]
+    #[arg(long, short, env = "TAILWATER_QUIET", help = "No progress on standard error")]
     pub(crate) quiet: bool,
-    #[arg(long, default_value = "1m", value_parser = humantime::parse_duration, help = "How long to try again when ingest does not take an event")]
+    #[arg(long, env = "TAILWATER_RETRY_FOR", default_value = "1m", value_parser = humantime::parse_duration, help = "How long to try again when ingest does not take an event")]
     pub(crate) retry_for: Duration,
     #[arg(
         value_name = "DATA",
@@ -289,27 +314,53 @@ pub(crate) struct TailArgs {
     pub(crate) topics: Vec<String>,
     #[arg(
         long,
+        env = "TAILWATER_FROM",
         default_value = "latest",
         allow_hyphen_values = true,
         help = "Where to begin: latest, earliest, -N (the last N), or a time as 2026-01-31T12:00:00Z"
     )]
     pub(crate) from: String,
-    #[arg(long, conflicts_with = "from", value_name = "ID", help = "Go on after this event id")]
+    #[arg(
+        long,
+        env = "TAILWATER_AFTER",
+        conflicts_with = "from",
+        value_name = "ID",
+        help = "Go on after this event id"
+    )]
     pub(crate) after: Option<String>,
-    #[arg(long, value_name = "TYPE,…", help = "Only events of these types")]
+    #[arg(
+        long,
+        env = "TAILWATER_TYPES",
+        value_name = "TYPE,…",
+        help = "Only events of these types"
+    )]
     pub(crate) types: Option<String>,
-    #[arg(long, short, value_name = "N", help = "Stop after so many events")]
+    #[arg(
+        long,
+        short,
+        env = "TAILWATER_COUNT",
+        value_name = "N",
+        help = "Stop after so many events"
+    )]
     pub(crate) count: Option<u64>,
-    #[arg(long, short, default_value = "text", help = "How to print events")]
+    #[arg(
+        long,
+        short,
+        env = "TAILWATER_FORMAT",
+        default_value = "text",
+        help = "How to print events"
+    )]
     pub(crate) format: TailFormat,
     #[arg(
         long,
+        env = "TAILWATER_STATE",
         help = "Keep the place in this file: go on from it, and write it after each event"
     )]
     pub(crate) state: Option<PathBuf>,
     #[arg(
         long,
         short,
+        env = "TAILWATER_QUIET",
         help = "Say nothing of connections on standard error; gaps are always told"
     )]
     pub(crate) quiet: bool,

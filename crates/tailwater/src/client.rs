@@ -1,6 +1,8 @@
 //! The clients: a publisher and a subscriber for the shell, well-behaved both.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use reqwest::Url;
+use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) mod publish;
 mod source;
@@ -21,6 +23,24 @@ pub(crate) fn http() -> Result<reqwest::Client> {
         .tcp_nodelay(true)
         .user_agent(concat!("tailwater/", env!("CARGO_PKG_VERSION")));
     builder.build().context("the HTTP client")
+}
+
+/// Where events are, at a server that is given as `--url`.
+fn events_url(server: &str) -> Result<Url> {
+    let url = format!("{}/v1/events", server.trim_end_matches('/'));
+    let url = Url::parse(&url).with_context(|| format!("--url {server}"))?;
+    let is_http = matches!(url.scheme(), "http" | "https");
+    ensure!(is_http, "--url {server}: it must begin with http:// or https://");
+    Ok(url)
+}
+
+/// Waits for SIGINT, as people send it, or SIGTERM.
+async fn told_to_stop() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be handled")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("signals cannot be handled"),
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 /// What the server says is wrong, if it says so in its own way.

@@ -158,7 +158,7 @@ fn gateway_config(
     );
     let files = usize::try_from(open_files_max()?).unwrap_or(usize::MAX);
     let most = files.saturating_sub(FILES_RESERVED);
-    let max_connections = args.max_connections.unwrap_or(files / 10 * 9);
+    let max_connections = args.max_connections.unwrap_or(most.min(files / 10 * 9));
     ensure!(
         (1..=most).contains(&max_connections),
         "--max-connections is {max_connections}; it must be 1 to {most}, as this process may open \

@@ -76,15 +76,19 @@ async fn serve(config: NodeConfig) -> Result<()> {
         () = probed => {}
     }
 
+    let orderly = async {
+        leave(gateway.as_ref(), &drain).await;
+        stop.cancel();
+        served.await.context("the server panicked")?;
+        // Last, so that the end can be watched.
+        stop_admin.cancel();
+        administered.await.context("the admin server panicked")
+    };
     tokio::select! {
-        () = leave(gateway.as_ref(), &drain) => {}
+        left = orderly => left?,
+        // What is still open ends with the runtime.
         signal = told_to_stop.received() => tracing::warn!(signal, "stopping at once"),
     }
-    stop.cancel();
-    served.await.context("the server panicked")?;
-    // Last, so that the end can be watched.
-    stop_admin.cancel();
-    administered.await.context("the admin server panicked")?;
     tracing::info!("stopped");
     Ok(())
 }

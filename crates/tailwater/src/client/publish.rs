@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use reqwest::Client;
+use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -13,6 +13,7 @@ use crate::args::PublishArgs;
 
 struct Publisher {
     http: Client,
+    url: Url,
     args: PublishArgs,
     acknowledged: u64,
     duplicates: u64,
@@ -28,6 +29,8 @@ const BATCH: usize = 256;
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Characters shown of a line that was refused.
+const LINE_SHOWN: usize = 60;
 /// The longest that one request may take.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
@@ -38,10 +41,12 @@ pub(crate) async fn run(args: PublishArgs) -> Result<()> {
         topic.is_some() || input == crate::args::Input::Ndjson && data.is_empty(),
         "no topic: give --topic"
     );
+    ensure!(topic.is_some() || !args.end, "--end needs --topic");
     let mut source = Source::new(data, input, topic, kind);
     let now = Instant::now();
     let mut publisher = Publisher {
         http: super::http()?,
+        url: super::events_url(&args.url)?,
         args,
         acknowledged: 0,
         duplicates: 0,
@@ -50,16 +55,23 @@ pub(crate) async fn run(args: PublishArgs) -> Result<()> {
         started: now,
         shown: now,
     };
+    let mut told_of_repair = false;
     loop {
         let batch = source.next(BATCH).await?;
         if batch.is_empty() {
             break;
         }
+        if source.take_repaired() && !std::mem::replace(&mut told_of_repair, true) {
+            publisher.note("what is not UTF-8 is replaced by U+FFFD");
+        }
         publisher.publish(batch).await?;
         publisher.show(false);
     }
     if publisher.args.end {
-        publisher.end().await?;
+        // It has a receipt too, but is no event.
+        let acknowledged = publisher.acknowledged;
+        publisher.publish(vec![source.end()]).await?;
+        publisher.acknowledged = acknowledged;
     }
     publisher.show(true);
     ensure!(publisher.refused == 0, "{} events were refused", publisher.refused);
@@ -71,15 +83,21 @@ impl Publisher {
     async fn publish(&mut self, batch: Vec<Line>) -> Result<()> {
         let mut left = batch;
         let mut pause = Duration::from_millis(100);
-        let deadline = Instant::now() + self.args.retry_for;
+        let mut deadline = Instant::now() + self.args.retry_for;
         loop {
             let trouble = match self.send(&left).await {
-                Ok((done, trouble)) => {
-                    left.drain(..done);
+                Ok((settled, trouble)) => {
+                    left.drain(..settled);
+                    if settled > 0 {
+                        deadline = Instant::now() + self.args.retry_for;
+                    }
                     trouble
                 }
                 Err(error) if error.is::<Refused>() => return Err(error),
-                Err(error) => Some(format!("{error:#}")),
+                Err(error) => {
+                    let server = self.url.origin().ascii_serialization();
+                    Some(format!("{server}: {error:#}"))
+                }
             };
             if left.is_empty() {
                 return Ok(());
@@ -99,19 +117,20 @@ impl Publisher {
         let body: String = lines.iter().map(|line| format!("{}\n", line.0)).collect();
         let request = self
             .http
-            .post(self.url("/v1/events"))
+            .post(self.url.clone())
             .header("Content-Type", "application/x-ndjson")
             .timeout(ANSWER_MAX)
             .body(body);
         let response = request.send().await.map_err(reqwest::Error::without_url)?;
         let status = response.status();
         let text = response.text().await.map_err(reqwest::Error::without_url)?;
-        if status.is_client_error() && status != reqwest::StatusCode::TOO_MANY_REQUESTS {
+        if status.is_client_error() && !is_passing_status(status) {
             bail!(Refused(format!("{status}: {}", super::message_of(&text))));
         }
         ensure!(status.is_success(), "{status}: {}", super::message_of(&text));
         let mut settled = 0;
-        for receipt in text.lines().filter(|line| !line.trim().is_empty()) {
+        let receipts = text.lines().filter(|line| !line.trim().is_empty());
+        for (receipt, line) in receipts.zip(lines) {
             let json: Value = serde_json::from_str(receipt).context("a receipt is no JSON")?;
             if let Some(message) = json["error"]["message"].as_str() {
                 let code = json["error"]["code"].as_str().unwrap_or_default();
@@ -119,7 +138,7 @@ impl Publisher {
                     return Ok((settled, Some(message.to_owned())));
                 }
                 self.refused += 1;
-                self.note(&format!("refused: {message}"));
+                self.note(&format!("refused: {message}: {}", shorten(&line.0)));
             } else {
                 self.acknowledged += 1;
                 self.duplicates += u64::from(json["duplicate"] == true);
@@ -130,35 +149,18 @@ impl Publisher {
                 );
             }
             if self.args.receipts {
-                println!("{receipt}");
+                self.print(receipt);
             }
             settled += 1;
         }
         Ok((settled, None))
     }
 
-    async fn end(&mut self) -> Result<()> {
-        let topic = self.args.topic.clone().context("--end needs --topic")?;
-        let url = reqwest::Url::parse_with_params(
-            &self.url("/v1/events"),
-            [("topic", topic.as_str()), ("end", "true")],
-        )?;
-        let response = self.http.post(url).timeout(ANSWER_MAX).send().await?;
-        let status = response.status();
-        let text = response.text().await?;
-        ensure!(
-            status.is_success(),
-            "the topic was not ended: {status}: {}",
-            super::message_of(&text)
-        );
-        if self.args.receipts {
-            println!("{text}");
-        }
-        Ok(())
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.args.url.trim_end_matches('/'))
+    /// Prints a receipt. Whoever read them may have left, which is no reason not to publish the rest.
+    fn print(&mut self, receipt: &str) {
+        let mut out = std::io::stdout().lock();
+        let printed = writeln!(out, "{receipt}").and_then(|()| out.flush());
+        self.args.receipts = printed.is_ok();
     }
 
     /// One line that stays in its place on a terminal; elsewhere, only the last word.
@@ -201,6 +203,20 @@ impl std::fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+/// Whether a status below 500 may pass by itself.
+fn is_passing_status(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+}
+
+/// The beginning of a line, enough to know it by.
+fn shorten(line: &str) -> String {
+    let mut start: String = line.chars().take(LINE_SHOWN).collect();
+    if start.len() < line.len() {
+        start.push('\u{2026}');
+    }
+    start
+}
 
 /// Whether an error of ingest may pass by itself.
 fn is_passing(code: &str) -> bool {

@@ -1,5 +1,6 @@
 //! What a publisher publishes, as NDJSON lines for ingest, from wherever it comes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
@@ -17,6 +18,8 @@ pub(crate) struct Source {
     /// What this run's idempotency keys begin with: unlike that of any other run.
     run: String,
     count: u64,
+    /// Whether something was no UTF-8 and was repaired, since that was last asked.
+    repaired: bool,
 }
 
 enum From {
@@ -32,7 +35,7 @@ pub(crate) struct Line(pub(crate) String);
 /// The fields of a line. Their values stay as they came, to the order of members and the last digit.
 type Fields = BTreeMap<String, Box<RawValue>>;
 
-/// Bytes read from standard input at a time, for event streams.
+/// Bytes read from standard input at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 impl Source {
@@ -42,7 +45,7 @@ impl Source {
         topic: Option<String>,
         kind: Option<String>,
     ) -> Self {
-        let reader = BufReader::new(tokio::io::stdin());
+        let reader = BufReader::with_capacity(CHUNK_BYTES, tokio::io::stdin());
         let from = match input {
             _ if !data.is_empty() => From::Arguments(data.into_iter()),
             Input::Lines => From::Lines { reader, json: false },
@@ -50,7 +53,7 @@ impl Source {
             Input::Sse => From::Sse { reader, parser: sse::Parser::default() },
         };
         let run = format!("{:016x}", fastrand::u64(..));
-        Self { from, topic, kind, run, count: 0 }
+        Self { from, topic, kind, run, count: 0, repaired: false }
     }
 
     /// The next events: those that are there, at least one; none when there will be no more.
@@ -73,10 +76,14 @@ impl Source {
                         break;
                     }
                     let text = String::from_utf8_lossy(&bytes);
-                    texts.push(text.trim_end_matches(['\n', '\r']).to_owned());
+                    self.repaired |= matches!(text, Cow::Owned(_));
+                    // Between lines of JSON, a blank one is nothing; elsewhere it is an event.
+                    if !json || !text.trim().is_empty() {
+                        texts.push(text.trim_end_matches(['\n', '\r']).to_owned());
+                    }
                 }
                 for text in texts {
-                    lines.push(if json { self.json(&text)? } else { self.event(&text, None) });
+                    lines.push(if json { self.json(text) } else { self.event(&text, None) });
                 }
             }
             From::Sse { reader, parser } => {
@@ -88,6 +95,8 @@ impl Source {
                         break;
                     }
                     parser.feed(&chunk[..count], &mut |event| events.push(event));
+                    // A gateway's own events are about its connection: they end with it.
+                    events.retain(|event| !event.is_control());
                 }
                 for event in events {
                     let kind = Some(event.event_type()).filter(|kind| *kind != "message");
@@ -107,10 +116,22 @@ impl Source {
         self.complete(line)
     }
 
-    fn json(&mut self, text: &str) -> Result<Line> {
-        let line = serde_json::from_str(text)
-            .with_context(|| format!("line {:?} is no JSON object", shorten(text)))?;
-        Ok(self.complete(line))
+    /// A line of JSON, completed. One that is none goes as it is: ingest says what is wrong with it.
+    fn json(&mut self, text: String) -> Line {
+        match serde_json::from_str(&text) {
+            Ok(fields) => self.complete(fields),
+            Err(_) => Line(text),
+        }
+    }
+
+    /// The line that ends a topic.
+    pub(crate) fn end(&mut self) -> Line {
+        self.complete(Fields::from([("end".into(), raw(&true))]))
+    }
+
+    /// Whether anything had to be repaired since the last call.
+    pub(crate) fn take_repaired(&mut self) -> bool {
+        std::mem::take(&mut self.repaired)
     }
 
     /// Adds what the line leaves open; with a key of its own a retry is safe.
@@ -130,8 +151,4 @@ impl Source {
 
 fn raw(value: &impl Serialize) -> Box<RawValue> {
     to_raw_value(value).expect("strings and maps of strings always serialise")
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(60).collect()
 }

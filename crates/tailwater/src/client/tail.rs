@@ -1,7 +1,7 @@
 //! `tailwater tail`: follows topics as an EventSource would, and better: it backs off, keeps its
 //! place in a file if asked, and says what it missed.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -33,7 +33,9 @@ struct Envelope<'a> {
     time: &'a str,
 }
 
-/// A stream silent for longer is dead: the server sends something every 15 s.
+/// How often the server is asked to say something, in seconds.
+const HEARTBEAT_SECONDS: &str = "15";
+/// A stream silent for longer is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// The longest pause between two tries to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -51,8 +53,10 @@ pub(crate) async fn run(args: TailArgs) -> Result<()> {
     let mut tail = Tail { args, cursor, retry: Duration::from_secs(2), printed: 0, gaps: 0 };
     let finished = tokio::select! {
         outcome = tail.follow() => outcome,
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        told = super::told_to_stop() => told,
     };
+    // What was printed is kept, however it ended.
+    let finished = tail.keep().and(finished);
     if let (Some(cursor), false) = (&tail.cursor, tail.args.quiet) {
         tail.say(&format!(
             "{} events, {} gaps; go on with --after {cursor}",
@@ -132,10 +136,13 @@ impl Tail {
         if event.is_control() {
             self.tell(event);
         } else {
-            let printed = self.print(event);
-            if printed.is_err() {
+            match self.print(event) {
+                Ok(()) => {}
                 // Whoever read our output has left, which is how pipes end.
-                return Ok(ControlFlow::Break(()));
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    return Ok(ControlFlow::Break(()));
+                }
+                Err(error) => return Err(error).context("standard output"),
             }
             self.printed += 1;
         }
@@ -143,7 +150,6 @@ impl Tail {
             self.cursor = Some(event.id.clone());
         }
         if self.args.count.is_some_and(|count| self.printed >= count) {
-            self.keep()?;
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
@@ -191,7 +197,8 @@ impl Tail {
     /// Writes the place to the state file, whole or not at all.
     fn keep(&self) -> Result<()> {
         let (Some(path), Some(cursor)) = (&self.args.state, &self.cursor) else { return Ok(()) };
-        let next = path.with_extension("next");
+        let mut next = path.clone().into_os_string();
+        next.push(".next");
         std::fs::write(&next, format!("{cursor}\n"))
             .and_then(|()| std::fs::rename(&next, path))
             .with_context(|| format!("--state {}", path.display()))
@@ -204,9 +211,7 @@ impl Tail {
     }
 
     fn url(&self) -> Result<Url> {
-        let base = self.args.url.trim_end_matches('/');
-        let mut url =
-            Url::parse(&format!("{base}/v1/events")).with_context(|| format!("--url {base}"))?;
+        let mut url = super::events_url(&self.args.url)?;
         let mut query = url.query_pairs_mut();
         for topic in &self.args.topics {
             query.append_pair("topic", topic);
@@ -216,6 +221,7 @@ impl Tail {
             query.append_pair("types", types);
         }
         query.append_pair("envelope", "json");
+        query.append_pair("heartbeat", HEARTBEAT_SECONDS);
         drop(query);
         Ok(url)
     }
