@@ -1,0 +1,118 @@
+//! Chromium, headless: the console, and a plain `EventSource` whose gateway is killed.
+
+mod chromium;
+
+use std::time::Duration;
+
+use loadtest::process::{Haproxy, Redis};
+use loadtest::publisher::Publisher;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::{PATIENCE, gateway, ingest, publish, publish_numbers, serve};
+use chromium::Chromium;
+
+#[tokio::test]
+async fn the_console_shows_what_is_published_and_publishes() {
+    let node = serve().start().await.unwrap();
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/", node.addr())).await;
+    browser.type_into("#topics", "demo").await;
+    browser.click("#subscribe").await;
+    browser.find("#state[data-state=live]").await;
+    assert_eq!(browser.text("#node").await, "serve");
+    assert_eq!(browser.text("#outcome").await, "live");
+
+    let id = publish(node.addr(), "demo", "{\"celsius\":21.5}").await;
+    let row = browser.text(&format!("#events .event[data-id='{id}']")).await;
+    assert!(row.contains("21.5"), "{row}");
+
+    browser.type_into("#publish-data", "from the page").await;
+    browser.click("#publish-send").await;
+    browser.find("#publish-result[data-outcome=ok]").await;
+    let query = "return [...document.querySelectorAll('#events .event')]\
+                 .filter(row => row.textContent.includes('from the page')).length";
+    browser.until(query, |found| found == &json!(1)).await;
+    assert_eq!(browser.count("#events .event").await, 2);
+    browser.screenshot("console").await;
+    browser.quit().await;
+}
+
+#[tokio::test]
+async fn the_console_shows_a_gap_and_goes_on() {
+    let redis = Redis::start().await.unwrap();
+    let ingest = ingest(&redis).flag("--history-events", "10").start().await.unwrap();
+    let mut node = serve().redis(&redis).start().await.unwrap();
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/?topic=demo", node.addr())).await;
+    browser.find("#state[data-state=live]").await;
+    let first = publish_numbers(ingest.addr(), "demo", 1..=1, 0).await.remove(0);
+    browser.find(&format!("#events .event[data-id='{first}']")).await;
+
+    node.kill_nine().unwrap();
+    let ids = publish_numbers(ingest.addr(), "demo", 2..=1000, 0).await;
+    node.restart().await.unwrap();
+    let last = ids.last().unwrap();
+    browser.find(&format!("#events .event[data-id='{last}']")).await;
+    let topic = loadtest::http::get(ingest.addr(), "/v1/topics/demo").await.unwrap();
+    let length = topic.json::<Value>().unwrap()["length"].as_u64().unwrap();
+    let missed = 1000 - length - 1;
+    let gap = browser.text(&format!(".gap[data-missed='{missed}']")).await;
+    assert!(gap.contains(&missed.to_string()), "{gap}");
+    assert_eq!(browser.text("#outcome").await, "gap");
+    let colour = browser
+        .run("return getComputedStyle(document.querySelector('.gap')).color.match(/\\d+/g)")
+        .await;
+    let rgb: Vec<u32> =
+        colour.as_array().unwrap().iter().map(|c| c.as_str().unwrap().parse().unwrap()).collect();
+    println!("the gap is written in {rgb:?}");
+    browser.screenshot("gap").await;
+    browser.quit().await;
+}
+
+/// What a page writes that wants events: no library, no cursor, nothing.
+const PAGE: &str = "\
+    window.got = []; window.readies = []; window.failed = 0; \
+    const source = new EventSource('/v1/events?topic=steady'); \
+    source.onmessage = e => got.push([e.lastEventId, e.data]); \
+    source.onerror = () => { if (source.readyState === EventSource.CLOSED) failed += 1 }; \
+    source.addEventListener('tailwater.ready', e => readies.push(JSON.parse(e.data)));";
+
+const LAST: u32 = 200;
+
+#[tokio::test]
+async fn a_plain_event_source_outlives_its_gateway_and_has_every_event_once() {
+    let redis = Redis::start().await.unwrap();
+    let ingest = ingest(&redis).start().await.unwrap();
+    let mut gateways = [
+        gateway(&redis, "gw-1").start().await.unwrap(),
+        gateway(&redis, "gw-2").start().await.unwrap(),
+    ];
+    let haproxy = Haproxy::start(&[&gateways[0], &gateways[1]]).await.unwrap();
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/", haproxy.addr())).await;
+    browser.run(PAGE).await;
+    browser.until("return readies.length", |n| n == &json!(1)).await;
+    let node = browser.run("return readies[0].node").await;
+    let node = node.as_str().unwrap().to_owned();
+
+    let mut publisher = Publisher::new(ingest.addr(), PATIENCE);
+    let mut receipts = Vec::new();
+    for n in 1..=LAST {
+        let receipt = publisher.publish("steady", &format!("key-{n}"), n.to_string()).await;
+        receipts.push(json!([receipt.unwrap().at.to_string(), n.to_string()]));
+        if n == LAST / 3 {
+            let serving = gateways.iter_mut().find(|gateway| gateway.node() == node);
+            serving.expect("it is one of the two").kill_nine().unwrap();
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    browser.until("return got.length", |n| n.as_u64() >= Some(u64::from(LAST))).await;
+    assert_eq!(browser.run("return got").await, Value::Array(receipts));
+    let readies = browser.run("return readies").await;
+    assert_eq!(readies.as_array().unwrap().len(), 2, "{readies}");
+    assert_eq!(readies[1]["outcome"], "exact");
+    assert_ne!(readies[1]["node"], node.as_str());
+    assert_eq!(browser.run("return failed").await, json!(0));
+    browser.quit().await;
+}

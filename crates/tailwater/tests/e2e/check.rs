@@ -1,0 +1,99 @@
+//! `tailwater check`, and configurations that are refused.
+
+use loadtest::process::{Port, Redis};
+
+use crate::cli::{Outcome, tailwater};
+use crate::support::serve;
+
+async fn check(args: &[&str]) -> Outcome {
+    tailwater(&[&["check"], args].concat()).await
+}
+
+#[tokio::test]
+async fn a_good_configuration_is_fine() {
+    let outcome = check(&["--node", "here"]).await.success();
+    assert!(outcome.stdout.contains("embedded") && outcome.stdout.contains("fine"), "{outcome:?}");
+    let redis = Redis::start().await.unwrap();
+    let outcome = check(&["--redis", &redis.url(), "--history-events", "5"]).await.success();
+    assert!(outcome.stdout.contains(&redis.url()), "{outcome:?}");
+    assert!(outcome.stdout.contains("5 events"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_away_is_named_without_its_password() {
+    let port = Port::reserve().unwrap();
+    let url = format!("redis://someone:s3cret@{}", port.addr());
+    let outcome = check(&["--redis", &url]).await;
+    let outcome = outcome.failure(&[&port.addr().to_string(), "refused"]);
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(!said.contains("s3cret") && !said.contains("fine"), "{said}");
+}
+
+#[tokio::test]
+async fn a_redis_that_refuses_the_password_is_named() {
+    let redis = Redis::start().await.unwrap();
+    assert_eq!(redis.command(&["CONFIG", "SET", "requirepass", "s3cret"]).await.unwrap(), "+OK");
+    let with = |password: &str| format!("redis://:{password}@{}", redis.addr());
+    check(&["--redis", &with("s3cret")]).await.success();
+    let outcome = check(&["--redis", &with("wrong-0ne")]).await.failure(&[]);
+    assert!(!format!("{outcome:?}").contains("wrong-0ne"), "{outcome:?}");
+    check(&["--redis", &redis.url()]).await.failure(&["NOAUTH"]);
+}
+
+#[tokio::test]
+async fn a_running_node_can_be_asked() {
+    let node = serve().start().await.unwrap();
+    let url = format!("http://{}", node.admin_addr());
+    let outcome = check(&["--url", &url]).await.success();
+    assert!(outcome.stdout.contains("ready"), "{outcome:?}");
+    node.begin_termination().unwrap();
+    drop(node);
+    check(&["--url", &url]).await.failure(&[&url, "refused"]);
+}
+
+#[tokio::test]
+async fn flags_that_contradict_each_other_are_refused_with_both_names() {
+    for (args, words) in [
+        (
+            &["--listen", "127.0.0.1:8080", "--admin-listen", "0.0.0.0:8080"][..],
+            &["--listen", "--admin-listen", "8080"][..],
+        ),
+        (
+            &["--topic-ttl", "24h", "--history-age", "13h"],
+            &["--topic-ttl", "--history-age", "1day", "13h"],
+        ),
+        (&["--max-connections", "1000000000"], &["--max-connections", "1000000000", "ulimit -n"]),
+        (&["--max-connections", "0"], &["--max-connections", "0"]),
+        (&["--max-topics", "0"], &["--max-topics", "0", "1 to 1024"]),
+        (&["--heartbeat", "1s"], &["--heartbeat", "1s", "3s", "1m"]),
+        (&["--retry", "10ms"], &["--retry", "10ms", "500ms"]),
+        (&["--max-age", "1s"], &["--max-age", "1s", "10s"]),
+        (&["--history-events", "0"], &["--history-events", "0"]),
+        (&["--history-age", "1ms"], &["--history-age", "1ms"]),
+        (&["--idempotency-ttl", "0s"], &["--idempotency-ttl", "0s"]),
+        (&["--event-bytes-max", "1GiB"], &["--event-bytes-max", "1GiB", "64MiB"]),
+        (&["--redis", "http://127.0.0.1"], &["--redis"]),
+        (&["--redis", "redis://127.0.0.1/3"], &["--redis", "database 3"]),
+        (&["--cors-origin", "*,https://a.example"], &["--cors-origin", "*"]),
+        (&["--cors-origin", "a.example"], &["--cors-origin", "a.example"]),
+        (&["--log-level", "gateway=loud"], &["--log-level", "loud"]),
+    ] {
+        let outcome = check(args).await.failure(words);
+        assert!(!outcome.stdout.contains("fine"), "{args:?}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_refuses_what_a_check_refuses() {
+    let args = ["serve", "--listen", "127.0.0.1:1", "--admin-listen", "127.0.0.1:1"];
+    tailwater(&args).await.failure(&["--listen", "--admin-listen"]);
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    let args = ["serve", "--listen", &taken, "--admin-listen", "127.0.0.1:0"];
+    tailwater(&args).await.failure(&["--listen", &taken]);
+    for role in ["gateway", "ingest"] {
+        let outcome = tailwater(&[role]).await;
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        assert!(outcome.stderr.contains("--redis"), "{outcome:?}");
+    }
+}

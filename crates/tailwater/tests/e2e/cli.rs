@@ -1,0 +1,127 @@
+//! The program as a person at a shell runs it.
+
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::support::{PATIENCE, TAILWATER};
+
+/// A command that runs.
+#[derive(Debug)]
+pub(crate) struct Cli {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: JoinHandle<String>,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    /// What nobody had read before.
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Cli {
+    /// Runs `tailwater` with these arguments.
+    pub(crate) fn start(args: &[&str]) -> Cli {
+        let mut command = Command::new(TAILWATER);
+        command.args(args);
+        Cli::start_command(command)
+    }
+
+    /// Runs a command.
+    pub(crate) fn start_command(mut command: Command) -> Cli {
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.kill_on_drop(true).spawn().expect("it starts");
+        let mut stderr = child.stderr.take().expect("piped");
+        Cli {
+            stdin: child.stdin.take(),
+            stdout: BufReader::new(child.stdout.take().expect("piped")).lines(),
+            stderr: tokio::spawn(async move {
+                let mut text = String::new();
+                stderr.read_to_string(&mut text).await.expect("what it says is UTF-8");
+                text
+            }),
+            child,
+        }
+    }
+
+    /// Writes to its standard input.
+    pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        let stdin = self.stdin.as_mut().expect("it is open");
+        stdin.write_all(bytes.as_ref()).await.expect("it reads");
+        stdin.flush().await.expect("it reads");
+    }
+
+    /// The next line that it prints.
+    pub(crate) async fn line(&mut self) -> String {
+        let line = timeout(PATIENCE, self.stdout.next_line()).await.expect("it prints something");
+        line.expect("UTF-8").expect("it goes on")
+    }
+
+    /// Stops reading what it prints, as `head` does when it has enough.
+    pub(crate) fn hang_up(self) -> (Child, JoinHandle<String>) {
+        (self.child, self.stderr)
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().expect("it runs")).expect("a pid is an i32");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    /// Closes its standard input and waits for its exit.
+    pub(crate) async fn finish(mut self) -> Outcome {
+        drop(self.stdin.take());
+        let mut stdout = String::new();
+        let all = async {
+            while let Some(line) = self.stdout.next_line().await.expect("UTF-8") {
+                stdout.push_str(&line);
+                stdout.push('\n');
+            }
+            (self.child.wait().await.expect("it was started"), self.stderr.await.expect("read"))
+        };
+        let (status, stderr) = timeout(PATIENCE, all).await.expect("it ends");
+        Outcome { code: status.code(), stdout, stderr }
+    }
+}
+
+/// Runs `tailwater` to its end.
+pub(crate) async fn tailwater(args: &[&str]) -> Outcome {
+    Cli::start(args).finish().await
+}
+
+/// Runs `tailwater` to its end with this on its standard input.
+pub(crate) async fn tailwater_reading(stdin: impl AsRef<[u8]>, args: &[&str]) -> Outcome {
+    let mut cli = Cli::start(args);
+    cli.write(stdin).await;
+    cli.finish().await
+}
+
+impl Outcome {
+    /// Insists that all went well.
+    #[track_caller]
+    pub(crate) fn success(self) -> Outcome {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self
+    }
+
+    /// Insists on exit code 1 and a message with these words, and on no panic.
+    #[track_caller]
+    pub(crate) fn failure(self, words: &[&str]) -> Outcome {
+        assert_eq!(self.code, Some(1), "{self:?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "{word:?} is not in {:?}", self.stderr);
+        }
+        assert!(!self.stderr.contains("panicked"), "{self:?}");
+        self
+    }
+}

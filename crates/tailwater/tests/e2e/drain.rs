@@ -1,0 +1,144 @@
+//! Gateways that stop, gently and not.
+
+use std::time::Duration;
+
+use loadtest::process::{Haproxy, Redis, Tailwater};
+use loadtest::publisher::Publisher;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::reader::Reader;
+use crate::support::{PATIENCE, gateway, ingest, metric, serve, status, until};
+
+const LAST: u32 = 300;
+const READERS: usize = 20;
+
+/// Two gateways behind HAProxy, readers on both, and events all the time.
+struct Scene {
+    _redis: Redis,
+    _ingest: Tailwater,
+    _haproxy: Haproxy,
+    gateways: [Tailwater; 2],
+    readers: Vec<JoinHandle<Reader>>,
+    publishing: JoinHandle<()>,
+}
+
+impl Scene {
+    async fn begin() -> Scene {
+        let redis = Redis::start().await.unwrap();
+        let ingest = ingest(&redis).start().await.unwrap();
+        let gateways = [
+            gateway(&redis, "gw-1").start().await.unwrap(),
+            gateway(&redis, "gw-2").start().await.unwrap(),
+        ];
+        let haproxy = Haproxy::start(&[&gateways[0], &gateways[1]]).await.unwrap();
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            let mut reader = Reader::open(haproxy.addr(), "topic=steady").await;
+            readers.push(tokio::spawn(async move {
+                reader.numbers(1, LAST).await;
+                reader
+            }));
+        }
+        let mut publisher = Publisher::new(ingest.addr(), PATIENCE);
+        let publishing = tokio::spawn(async move {
+            for n in 1..=LAST {
+                let key = format!("key-{n}");
+                publisher.publish("steady", &key, n.to_string()).await.unwrap();
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        sleep(Duration::from_secs(1)).await;
+        Scene { _redis: redis, _ingest: ingest, _haproxy: haproxy, gateways, readers, publishing }
+    }
+
+    /// Waits until every reader has everything, exactly once and in order; returns those who had to
+    /// move.
+    async fn end(self) -> Vec<Reader> {
+        self.publishing.await.unwrap();
+        let mut moved = Vec::new();
+        for reader in self.readers {
+            let reader = reader.await.unwrap();
+            assert!(reader.gaps().is_empty(), "{:?}", reader.gaps());
+            assert_eq!(reader.stats().refused, 0, "an EventSource would be dead");
+            if reader.streams() > 1 {
+                moved.push(reader);
+            }
+        }
+        moved
+    }
+}
+
+#[tokio::test]
+async fn clients_of_a_killed_gateway_go_on_elsewhere_without_loss() {
+    let mut scene = Scene::begin().await;
+    scene.gateways[0].kill_nine().unwrap();
+    let moved = scene.end().await;
+    assert!(moved.len() >= READERS / 4, "only {} readers were on it", moved.len());
+    for reader in moved {
+        assert_eq!(reader.ready().outcome, "exact");
+        assert_eq!(reader.ready().node, "gw-2");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_told_to_stop_hands_all_its_clients_over_and_exits_with_0() {
+    let mut scene = Scene::begin().await;
+    let leaving = &scene.gateways[0];
+    let served = metric(&leaving.metrics().await.unwrap(), "tailwater_connections").unwrap();
+    assert!(served >= 1.0, "HAProxy gave it some");
+    leaving.begin_termination().unwrap();
+    let admin = leaving.admin_addr();
+    until("it is not ready", async || status(admin, "/readyz").await == Some(503)).await;
+    assert_eq!(status(admin, "/livez").await, Some(200));
+    assert_eq!(scene.gateways[0].wait_exit().await.unwrap().code(), Some(0));
+    let log = scene.gateways[0].log();
+    assert!(log.contains("handed connections away") && log.contains("left=0"), "{log}");
+
+    let moved = scene.end().await;
+    assert!(moved.len() as f64 >= served, "{} of {served} readers moved", moved.len());
+    for reader in moved {
+        assert_eq!(reader.reconnects(), ["drain"], "{:?}", reader.controls);
+        assert_eq!(
+            (reader.ready().outcome.as_str(), reader.ready().node.as_str()),
+            ("exact", "gw-2")
+        );
+        assert_eq!(reader.stats().failed, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    // So long that the test would not see the end of any of them.
+    let patient = serve()
+        .flag("--drain-delay", "1h")
+        .flag("--drain-window", "1h")
+        .flag("--shutdown-grace", "1h");
+    let mut node = patient.start().await.unwrap();
+    let _reader = Reader::open(node.addr(), "topic=t").await;
+    node.begin_termination().unwrap();
+    let admin = node.admin_addr();
+    until("it is not ready", async || status(admin, "/readyz").await == Some(503)).await;
+    assert!(node.is_running());
+    assert_eq!(node.terminate().await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_node_without_clients_stops_before_its_window_has_passed() {
+    let mut node = serve().flag("--drain-window", "1h").start().await.unwrap();
+    assert_eq!(node.terminate().await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn old_connections_are_handed_away_and_go_on() {
+    // The least that is allowed: 8 s to 12 s.
+    let node = serve().flag("--max-age", "10s").start().await.unwrap();
+    let mut reader = Reader::open(node.addr(), "topic=t").await;
+    while reader.streams() < 2 {
+        reader.control().await;
+    }
+    assert_eq!(reader.reconnects(), ["max_age"]);
+    assert_eq!(reader.ready().outcome, "exact");
+    crate::support::publish(node.addr(), "t", "after").await;
+    assert_eq!(reader.event().await.data, "after");
+}

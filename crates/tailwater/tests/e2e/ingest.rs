@@ -1,0 +1,141 @@
+//! Ingest dies at the worst moment: the log has the event, the publisher has no answer.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use loadtest::http;
+use loadtest::process::{Redis, Tailwater};
+use loadtest::publisher::Publisher;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::reader::Reader;
+use crate::support::{PATIENCE, TAILWATER, gateway};
+
+/// A relay to Redis that can keep the answer to an append for itself.
+#[derive(Debug)]
+struct Relay {
+    addr: SocketAddr,
+    armed: Arc<AtomicBool>,
+    caught: Arc<Notify>,
+}
+
+impl Relay {
+    async fn start(redis: SocketAddr) -> Relay {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let relay = Relay {
+            addr: listener.local_addr().unwrap(),
+            armed: Arc::default(),
+            caught: Arc::default(),
+        };
+        let (armed, caught) = (Arc::clone(&relay.armed), Arc::clone(&relay.caught));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(redis).await.unwrap();
+                tokio::spawn(pass(client, server, Arc::clone(&armed), Arc::clone(&caught)));
+            }
+        });
+        relay
+    }
+
+    /// Waits until Redis has answered an append, which nobody will hear of.
+    async fn caught(&self) {
+        timeout(PATIENCE, self.caught.notified()).await.expect("an append is answered");
+    }
+}
+
+async fn pass(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, caught: Arc<Notify>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let up = async { tokio::io::copy(&mut from_client, &mut to_server).await.map(drop) };
+    let down = async {
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            let length = from_server.read(&mut bytes).await?;
+            let answer = &bytes[..length];
+            // The script's answer to an append is a position and 0, for: it was not there before.
+            let is_append = answer.starts_with(b"*2\r\n$") && answer.ends_with(b"-1\r\n:0\r\n");
+            if is_append && armed.swap(false, Ordering::SeqCst) {
+                caught.notify_one();
+                std::future::pending::<()>().await;
+            }
+            if length == 0 {
+                return Ok(());
+            }
+            to_client.write_all(answer).await?;
+        }
+    };
+    // Either side may be killed at any time, which ends the other too.
+    let _ended: std::io::Result<()> = tokio::select! { ended = up => ended, ended = down => ended };
+}
+
+#[tokio::test]
+async fn an_ingest_killed_between_append_and_answer_makes_one_event_of_two_tries() {
+    let redis = Redis::start().await.unwrap();
+    let relay = Relay::start(redis.addr()).await;
+    let gateway = gateway(&redis, "gateway").start().await.unwrap();
+    let ingest = Tailwater::ingest(TAILWATER).flag("--redis", format!("redis://{}", relay.addr));
+    let mut ingest = ingest.start().await.unwrap();
+    let mut reader = Reader::open(gateway.addr(), "topic=orders").await;
+
+    relay.armed.store(true, Ordering::SeqCst);
+    let mut publisher = Publisher::new(ingest.addr(), PATIENCE);
+    let publishing = tokio::spawn(async move {
+        let first = publisher.publish("orders", "order-1", "first").await.unwrap();
+        (first, publisher.publish("orders", "order-2", "second").await.unwrap())
+    });
+    relay.caught().await;
+    ingest.kill_nine().unwrap();
+    ingest.restart().await.unwrap();
+
+    let (first, second) = publishing.await.unwrap();
+    assert!(first.duplicate && first.attempts > 1, "{first:?}");
+    assert_eq!((first.at.n, second.at.n, second.duplicate), (1, 2, false));
+    let event = reader.event().await;
+    assert_eq!((event.data.as_str(), event.id), ("first", first.at.to_string()));
+    assert_eq!(reader.event().await.data, "second");
+}
+
+#[tokio::test]
+async fn a_stream_of_lines_is_told_to_send_the_rest_elsewhere_when_ingest_stops() {
+    let redis = Redis::start().await.unwrap();
+    let mut ingest = crate::support::ingest(&redis).start().await.unwrap();
+    let mut stream = TcpStream::connect(ingest.addr()).await.unwrap();
+    let head = "POST /v1/events?topic=t HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    let line = "{\"data\":\"one\",\"key\":\"k-1\"}\n";
+    let chunk = format!("{head}{:x}\r\n{line}\r\n", line.len());
+    stream.write_all(chunk.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = async |stream: &mut TcpStream, answer: &mut String, what: &str| {
+        while !answer.contains(what) {
+            let mut bytes = [0; 4096];
+            let length = stream.read(&mut bytes).await.unwrap();
+            assert_ne!(length, 0, "it closed after {answer}");
+            answer.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+        }
+    };
+    let receipt = read(&mut stream, &mut answer, "\"duplicate\":false");
+    timeout(PATIENCE, receipt).await.expect("a receipt for each line as it goes");
+    ingest.begin_termination().unwrap();
+    let told = read(&mut stream, &mut answer, "\"draining\"");
+    timeout(PATIENCE, told).await.expect("it is told");
+    drop(stream);
+    assert_eq!(ingest.wait_exit().await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_topic_tells_its_bounds() {
+    let node = crate::support::serve().start().await.unwrap();
+    let ids = crate::support::publish_numbers(node.addr(), "orders/42", 1..=3, 0).await;
+    let response = http::get(node.addr(), "/v1/topics/orders/42").await.unwrap();
+    let topic: Value = response.json().unwrap();
+    assert_eq!(topic["head"], ids[2].as_str());
+    assert_eq!(topic["oldest"], ids[0].as_str());
+    assert_eq!((&topic["length"], &topic["ended"]), (&3.into(), &false.into()));
+    assert_eq!(http::get(node.addr(), "/v1/topics/none").await.unwrap().status, 404);
+}

@@ -1,0 +1,112 @@
+//! Redis goes away under load and comes back: clients do not notice more than a pause.
+
+use std::time::Duration;
+
+use loadtest::http;
+use loadtest::process::{Redis, Tailwater};
+use loadtest::publisher::Publisher;
+use tokio::time::sleep;
+
+use crate::reader::Reader;
+use crate::support::{PATIENCE, gateway, ingest, status, until};
+
+const LAST: u32 = 400;
+
+/// Publishes the numbers one by one, each until it is acknowledged. Returns how many of the receipts
+/// were of an earlier attempt.
+async fn publish_steadily(to: &Tailwater) -> u32 {
+    let mut publisher = Publisher::new(to.addr(), PATIENCE);
+    let mut duplicates = 0;
+    for n in 1..=LAST {
+        let key = format!("key-{n}");
+        let receipt = publisher.publish("steady", &key, n.to_string()).await.unwrap();
+        assert_eq!(receipt.at.n, u64::from(n), "each is stored once");
+        duplicates += u32::from(receipt.duplicate);
+        sleep(Duration::from_millis(10)).await;
+    }
+    duplicates
+}
+
+/// What ingest says while its log is away.
+async fn refusal(ingest: &Tailwater) -> http::Response {
+    let mut http = http::Client::new(ingest.addr()).timeout(PATIENCE);
+    http.post("/v1/events?topic=other", &[], "x").await.expect("it answers")
+}
+
+async fn break_redis(redis: &mut Redis, nodes: [&Tailwater; 2], freeze: bool) {
+    sleep(Duration::from_secs(1)).await;
+    match freeze {
+        true => redis.freeze().unwrap(),
+        false => redis.kill_nine().unwrap(),
+    }
+    let refused = refusal(nodes[1]).await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    let retry_after = refused.headers.get("retry-after").expect("it says when to come back");
+    assert!(retry_after.to_str().unwrap().parse::<u32>().unwrap() >= 1);
+    let json: serde_json::Value = refused.json().unwrap();
+    assert_eq!(json["error"]["code"], "log_unavailable", "{json}");
+    for node in nodes {
+        assert_eq!(status(node.admin_addr(), "/livez").await, Some(200), "{}", node.node());
+    }
+    assert_eq!(status(nodes[1].admin_addr(), "/readyz").await, Some(503));
+    match freeze {
+        true => redis.thaw().unwrap(),
+        false => redis.restart().await.unwrap(),
+    }
+}
+
+async fn nobody_notices(freeze: bool) {
+    let mut redis = Redis::start().await.unwrap();
+    let ingest = ingest(&redis).start().await.unwrap();
+    let gateway = gateway(&redis, "gateway").start().await.unwrap();
+    let mut readers = Vec::new();
+    for _ in 0..4 {
+        readers.push(Reader::open(gateway.addr(), "topic=steady").await);
+    }
+    let reading = readers.into_iter().map(|mut reader| {
+        tokio::spawn(async move {
+            reader.numbers(1, LAST).await;
+            reader
+        })
+    });
+    let reading: Vec<_> = reading.collect();
+    let nodes = [&gateway, &ingest];
+    let (duplicates, ()) =
+        tokio::join!(publish_steadily(&ingest), break_redis(&mut redis, nodes, freeze));
+    println!("{duplicates} events were acknowledged at a second attempt");
+    for reader in reading {
+        let reader = reader.await.unwrap();
+        assert_eq!((reader.streams(), reader.stats().lost), (1, 0), "{:?}", reader.controls);
+        assert!(reader.gaps().is_empty(), "{:?}", reader.gaps());
+    }
+    until("the gateway is ready again", async || gateway.is_ready().await).await;
+    until("ingest is ready again", async || ingest.is_ready().await).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_killed_and_restarted_closes_no_stream_and_loses_nothing() {
+    nobody_notices(false).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_and_goes_on_closes_no_stream_and_loses_nothing() {
+    nobody_notices(true).await;
+}
+
+#[tokio::test]
+async fn a_gateway_started_without_its_redis_is_ready_once_there_is_one() {
+    let mut redis = Redis::start().await.unwrap();
+    redis.kill_nine().unwrap();
+    let mut gateway = gateway(&redis, "gateway").spawn().unwrap();
+    until("it answers", async || status(gateway.admin_addr(), "/livez").await == Some(200)).await;
+    assert_eq!(status(gateway.admin_addr(), "/readyz").await, Some(503));
+    // A browser is told to come back; an error would stop it for ever.
+    let mut told = loadtest::sse::Client::new(gateway.addr(), "/v1/events?topic=t");
+    let event = told.next_event().await.unwrap();
+    assert_eq!(event.event_type(), "tailwater.reconnect");
+    assert!(event.data.contains("unavailable"), "{}", event.data);
+    redis.restart().await.unwrap();
+    gateway.wait_ready().await.unwrap();
+    let event = told.next_event().await.unwrap();
+    assert_eq!(event.event_type(), "tailwater.ready");
+}

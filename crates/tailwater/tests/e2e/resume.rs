@@ -1,0 +1,186 @@
+//! What a client's cursor comes to on another gateway, against a real Redis.
+
+use loadtest::process::{Redis, Tailwater};
+
+use crate::reader::Reader;
+use crate::support::{gateway, ingest, number, publish, publish_numbers};
+
+/// Pinned by `redis_log::keys`, where a test says that names never change.
+const TOPIC: &str = "topic=orders/42";
+const STREAM: &str = "e:{49}:orders/42";
+
+struct Cluster {
+    redis: Redis,
+    ingest: Tailwater,
+}
+
+impl Cluster {
+    async fn start() -> Cluster {
+        Cluster::keeping("1000").await
+    }
+
+    async fn keeping(events: &str) -> Cluster {
+        let redis = Redis::start().await.unwrap();
+        let ingest = ingest(&redis).flag("--history-events", events).start().await.unwrap();
+        Cluster { redis, ingest }
+    }
+
+    async fn gateway(&self, node: &str) -> Tailwater {
+        gateway(&self.redis, node).start().await.unwrap()
+    }
+
+    async fn publish(&self, numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
+        publish_numbers(self.ingest.addr(), "orders/42", numbers, 0).await
+    }
+
+    /// How many events Redis holds.
+    async fn length(&self) -> u64 {
+        let answer = self.redis.command(&["XLEN", STREAM]).await.unwrap();
+        answer.strip_prefix(':').expect("an integer").parse().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn exact_on_a_gateway_that_started_after_the_event() {
+    let cluster = Cluster::start().await;
+    let mut first = cluster.gateway("first").await;
+    let mut reader = Reader::open(first.addr(), TOPIC).await;
+    cluster.publish(1..=5).await;
+    reader.numbers(1, 5).await;
+    cluster.publish(6..=9).await;
+    let cursor = reader.last_event_id().to_owned();
+    first.kill_nine().unwrap();
+
+    let second = cluster.gateway("second").await;
+    let mut reader = Reader::resume(second.addr(), TOPIC, &cursor).await;
+    assert_eq!(
+        (reader.ready().outcome.as_str(), reader.ready().node.as_str()),
+        ("exact", "second")
+    );
+    reader.numbers(6, 9).await;
+    cluster.publish(10..=12).await;
+    reader.numbers(10, 12).await;
+}
+
+#[tokio::test]
+async fn exact_on_a_gateway_that_never_saw_the_topic() {
+    let cluster = Cluster::start().await;
+    let (first, second) = (cluster.gateway("first").await, cluster.gateway("second").await);
+    let mut elsewhere = Reader::open(second.addr(), "topic=other").await;
+    let mut reader = Reader::open(first.addr(), TOPIC).await;
+    cluster.publish(1..=5).await;
+    reader.numbers(1, 5).await;
+    cluster.publish(6..=9).await;
+
+    let mut moved = Reader::resume(second.addr(), TOPIC, reader.last_event_id()).await;
+    assert_eq!(moved.ready().outcome, "exact");
+    moved.numbers(6, 9).await;
+    reader.numbers(6, 9).await;
+    cluster.publish(10..=10).await;
+    moved.numbers(10, 10).await;
+    publish(cluster.ingest.addr(), "other", "1").await;
+    elsewhere.numbers(1, 1).await;
+}
+
+#[tokio::test]
+async fn a_cursor_of_several_topics_is_good_on_any_gateway_in_any_order() {
+    let cluster = Cluster::start().await;
+    let (first, second) = (cluster.gateway("first").await, cluster.gateway("second").await);
+    let mut reader = Reader::open(first.addr(), "topic=a&topic=b&topic=c").await;
+    for (topic, data) in [("a", "1"), ("b", "2"), ("a", "3")] {
+        publish(cluster.ingest.addr(), topic, data).await;
+        assert_eq!(reader.event().await.data, data);
+    }
+    for (topic, data) in [("c", "4"), ("a", "5"), ("b", "6")] {
+        publish(cluster.ingest.addr(), topic, data).await;
+    }
+    let query = "topic=c&topic=b&topic=a";
+    let mut moved = Reader::resume(second.addr(), query, reader.last_event_id()).await;
+    assert_eq!(moved.ready().outcome, "exact");
+    let mut data = moved.data(3).await;
+    data.sort();
+    assert_eq!(data, ["4", "5", "6"]);
+}
+
+#[tokio::test]
+async fn a_gap_of_exactly_what_redis_has_trimmed() {
+    let cluster = Cluster::keeping("100").await;
+    let gateway = cluster.gateway("gateway").await;
+    let ids = cluster.publish(1..=1000).await;
+    let kept = cluster.length().await;
+    assert!((100..500).contains(&kept), "Redis trims whole nodes, yet {kept} events are left");
+
+    let mut reader = Reader::resume(gateway.addr(), TOPIC, &ids[4]).await;
+    assert_eq!(reader.ready().outcome, "gap");
+    let gap = reader.gap().await;
+    let oldest = 1000 - kept + 1;
+    assert_eq!((gap.topic.as_str(), gap.reason.as_str()), ("orders/42", "trimmed"));
+    assert_eq!(gap.missed, Some(oldest - 1 - 5));
+    assert_eq!(gap.requested.as_deref(), Some(ids[4].as_str()));
+    assert_eq!(gap.oldest.as_deref().map(number), Some(oldest));
+    assert_eq!(gap.newest.as_deref(), ids.last().map(String::as_str));
+    reader.numbers(u32::try_from(oldest).unwrap(), 1000).await;
+    assert_eq!(reader.gaps().len(), 1);
+}
+
+#[tokio::test]
+async fn a_gap_of_exactly_what_an_operator_has_trimmed() {
+    let cluster = Cluster::start().await;
+    let ids = cluster.publish(1..=100).await;
+    let trimmed = cluster.redis.command(&["XTRIM", STREAM, "MAXLEN", "10"]).await.unwrap();
+    assert_eq!(trimmed, ":90");
+    let gateway = cluster.gateway("gateway").await;
+    let mut reader = Reader::resume(gateway.addr(), TOPIC, &ids[19]).await;
+    assert_eq!(reader.gap().await.missed, Some(70));
+    reader.numbers(91, 100).await;
+    // The last that is gone is no loss to a reader that has it.
+    let mut lucky = Reader::resume(gateway.addr(), TOPIC, &ids[89]).await;
+    assert_eq!(lucky.ready().outcome, "exact");
+    lucky.numbers(91, 100).await;
+    assert!(lucky.gaps().is_empty());
+}
+
+#[tokio::test]
+async fn reset_for_a_client_that_resumes_after_the_log_was_wiped() {
+    let cluster = Cluster::start().await;
+    let ids = cluster.publish(1..=5).await;
+    assert_eq!(cluster.redis.command(&["FLUSHALL"]).await.unwrap(), "+OK");
+    let gateway = cluster.gateway("gateway").await;
+    cluster.publish(101..=103).await;
+    let mut reader = Reader::resume(gateway.addr(), TOPIC, &ids[4]).await;
+    assert_eq!(reader.ready().outcome, "reset");
+    let gap = reader.gap().await;
+    assert_eq!((gap.reason.as_str(), gap.missed), ("reset", None));
+    reader.numbers(101, 103).await;
+}
+
+#[tokio::test]
+async fn reset_on_an_open_connection_when_the_log_is_wiped() {
+    let cluster = Cluster::start().await;
+    let gateway = cluster.gateway("gateway").await;
+    let mut reader = Reader::open(gateway.addr(), TOPIC).await;
+    cluster.publish(1..=5).await;
+    reader.numbers(1, 5).await;
+    assert_eq!(cluster.redis.command(&["FLUSHALL"]).await.unwrap(), "+OK");
+    cluster.publish(101..=103).await;
+    assert_eq!(reader.gap().await.reason, "reset");
+    reader.numbers(101, 103).await;
+    assert_eq!(reader.streams(), 1, "the connection stayed open");
+}
+
+#[tokio::test]
+async fn invalid_for_garbage_and_on_it_goes_live() {
+    let cluster = Cluster::start().await;
+    let gateway = cluster.gateway("gateway").await;
+    cluster.publish(1..=5).await;
+    for (round, garbage) in ["garbage", "v1.AAAA", "-", "9-9-9", "1e3-7"].iter().enumerate() {
+        let mut reader = Reader::resume(gateway.addr(), TOPIC, garbage).await;
+        assert_eq!(reader.ready().outcome, "invalid", "{garbage}");
+        let gap = reader.gap().await;
+        assert_eq!((gap.reason.as_str(), gap.missed), ("invalid", None));
+        assert_eq!(gap.requested.as_deref(), Some(*garbage));
+        let next = 6 + u32::try_from(round).unwrap();
+        cluster.publish(next..=next).await;
+        reader.numbers(next, next).await;
+    }
+}

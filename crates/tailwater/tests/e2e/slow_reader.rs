@@ -1,0 +1,70 @@
+//! A reader that stops reading costs its gateway nothing, and misses nothing.
+
+use std::time::Duration;
+
+use loadtest::process::Redis;
+use loadtest::sse::Connection;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::reader::Reader;
+use crate::support::{PATIENCE, gateway, ingest, publish_numbers};
+
+const EVENTS: u32 = 50_000;
+const EVENT_BYTES: usize = 1024;
+const SILENCE: Duration = Duration::from_secs(30);
+/// What the whole process may grow by meanwhile: its window of the topic, pages in flight, the heap's
+/// slack. A queue for the reader would take `EVENTS * EVENT_BYTES`, 49 MiB, and more.
+const GROWTH_MAX: u64 = 32 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_thousand_events_wait_for_a_reader_without_memory_for_it() {
+    let redis = Redis::start().await.unwrap();
+    let ingest = ingest(&redis).flag("--history-events", "60000").start().await.unwrap();
+    let gateway = gateway(&redis, "gateway").start().await.unwrap();
+    let mut stalled =
+        Connection::open(gateway.addr(), "/v1/events?topic=flood", &[]).await.unwrap();
+    assert_eq!(stalled.next_event().await.unwrap().event_type(), "tailwater.ready");
+    // One that keeps up shows when the gateway has seen it all.
+    let mut live = Reader::open(gateway.addr(), "topic=flood").await;
+    publish_numbers(ingest.addr(), "flood", 1..=100, EVENT_BYTES).await;
+    live.numbers(1, 100).await;
+
+    let before = gateway.rss_bytes().unwrap();
+    let start = Instant::now();
+    let addr = ingest.addr();
+    let publishing =
+        tokio::spawn(
+            async move { publish_numbers(addr, "flood", 101..=EVENTS, EVENT_BYTES).await },
+        );
+    let keeping_up = tokio::spawn(async move { live.numbers(101, EVENTS).await });
+    let mut most = before;
+    while start.elapsed() < SILENCE || !publishing.is_finished() || !keeping_up.is_finished() {
+        most = most.max(gateway.rss_bytes().unwrap());
+        sleep(Duration::from_millis(50)).await;
+    }
+    publishing.await.unwrap();
+    keeping_up.await.unwrap();
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "RSS {:.1} MiB before, at most {:.1} while {:.1} MiB of events passed a reader that did not \
+         read for {:.0?}",
+        mib(before),
+        mib(most),
+        mib(u64::from(EVENTS) * EVENT_BYTES as u64),
+        start.elapsed(),
+    );
+    assert!(most - before <= GROWTH_MAX, "it grew by {:.1} MiB", mib(most - before));
+
+    for expected in 1..=EVENTS {
+        let event = timeout(PATIENCE, stalled.next_event()).await.expect("it goes on");
+        let event = event.expect("the connection is still the same");
+        let found = event.data.split_whitespace().next();
+        assert_eq!(
+            found,
+            Some(expected.to_string().as_str()),
+            "{} {}",
+            event.event_type(),
+            event.id
+        );
+    }
+}

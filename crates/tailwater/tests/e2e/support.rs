@@ -1,0 +1,97 @@
+//! Nodes that are quick about their waits, publishing, and waiting for conditions.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use loadtest::http;
+use loadtest::process::{Redis, Tailwater, TailwaterBuilder};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+/// The program under test.
+pub(crate) const TAILWATER: &str = env!("CARGO_BIN_EXE_tailwater");
+
+/// How long anything may take that is expected to happen. Not a measure of anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `tailwater serve`, on the embedded log unless it is given another.
+pub(crate) fn serve() -> TailwaterBuilder {
+    quick(Tailwater::serve(TAILWATER))
+}
+
+/// `tailwater gateway`.
+pub(crate) fn gateway(redis: &Redis, node: &str) -> TailwaterBuilder {
+    quick(Tailwater::gateway(TAILWATER)).redis(redis).node(node)
+}
+
+/// `tailwater ingest`.
+pub(crate) fn ingest(redis: &Redis) -> TailwaterBuilder {
+    Tailwater::ingest(TAILWATER).redis(redis)
+}
+
+fn quick(builder: TailwaterBuilder) -> TailwaterBuilder {
+    builder.flag("--retry", "500ms").flag("--drain-delay", "500ms").flag("--drain-window", "2s")
+}
+
+/// Waits until the condition holds; `what` is said if it never does.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not after {PATIENCE:?}: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Publishes one event and returns its id.
+pub(crate) async fn publish(to: SocketAddr, topic: &str, data: &str) -> String {
+    let path = format!("/v1/events?topic={topic}");
+    let response = http::Client::new(to).post(&path, &[], data.to_owned()).await.unwrap();
+    assert_eq!(response.status, 200, "{}", response.text());
+    let receipt: Value = response.json().unwrap();
+    receipt["id"].as_str().expect("a receipt has an id").to_owned()
+}
+
+/// Publishes the numbers as data, in batches of NDJSON, each padded to `bytes`. Returns their ids.
+pub(crate) async fn publish_numbers(
+    to: SocketAddr,
+    topic: &str,
+    numbers: std::ops::RangeInclusive<u32>,
+    bytes: usize,
+) -> Vec<String> {
+    let mut http = http::Client::new(to).timeout(PATIENCE);
+    let path = format!("/v1/events?topic={topic}");
+    let numbers: Vec<_> = numbers.collect();
+    let mut ids = Vec::with_capacity(numbers.len());
+    for batch in numbers.chunks(1000) {
+        let lines: String =
+            batch.iter().map(|n| format!("{{\"data\":\"{n:<bytes$}\"}}\n")).collect();
+        let ndjson = [("content-type", "application/x-ndjson")];
+        let response = http.post(&path, &ndjson, lines).await.unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+        for line in response.text().lines() {
+            let receipt: Value = serde_json::from_str(line).unwrap();
+            ids.push(receipt["id"].as_str().unwrap_or_else(|| panic!("{line}")).to_owned());
+        }
+    }
+    assert_eq!(ids.len(), numbers.len(), "a receipt for each event");
+    ids
+}
+
+/// The number of an event in its topic, by its id.
+pub(crate) fn number(id: &str) -> u64 {
+    id.parse::<loadtest::position::Position>().unwrap().n
+}
+
+/// Whether it answers 200.
+pub(crate) async fn status(of: SocketAddr, path: &str) -> Option<u16> {
+    let mut http = http::Client::new(of).timeout(Duration::from_secs(5));
+    http.get(path).await.ok().map(|response| response.status)
+}
+
+/// The value of a metric, by its name and labels as they are exposed.
+pub(crate) fn metric(exposition: &str, name: &str) -> Option<f64> {
+    exposition.lines().find_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        if series == name { value.parse().ok() } else { None }
+    })
+}

@@ -1,0 +1,197 @@
+//! `tailwater tail`: what it prints, where it goes on, and when it ends.
+
+use loadtest::process::{Redis, Tailwater};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::cli::{Cli, tailwater};
+use crate::support::{PATIENCE, gateway, ingest, publish, publish_numbers, serve, until};
+
+async fn node() -> (Tailwater, String) {
+    let node = serve().start().await.unwrap();
+    let url = format!("http://{}", node.addr());
+    (node, url)
+}
+
+async fn until_connections(node: &Tailwater, count: f64) {
+    until("the connections are open", async || {
+        let text = node.metrics().await.unwrap_or_default();
+        crate::support::metric(&text, "tailwater_connections") == Some(count)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_prints_text_json_or_data() {
+    let (node, url) = node().await;
+    publish(node.addr(), "a&type=x", "one").await;
+    let id = publish(node.addr(), "b", "two").await;
+    let base = ["tail", "--url", &url, "--from", "earliest", "--count", "2", "--quiet", "a", "b"];
+    let print = async |format: &str| {
+        let outcome = tailwater(&[&base[..], &["--format", format]].concat()).await.success();
+        assert_eq!(outcome.stderr, "");
+        let mut lines: Vec<_> = outcome.stdout.lines().map(str::to_owned).collect();
+        lines.sort_by_key(|line| line.contains("two"));
+        lines
+    };
+    let text = print("text").await;
+    assert!(text[0].ends_with("Z a x one") && text[1].ends_with("Z b two"), "{text:?}");
+    assert_eq!(print("data").await, ["one", "two"]);
+    let json = print("json").await;
+    let event: Value = serde_json::from_str(&json[1]).unwrap();
+    assert_eq!((&event["topic"], &event["data"]), (&"b".into(), &"two".into()));
+    assert_eq!(event["id"], id.as_str());
+}
+
+#[tokio::test]
+async fn it_begins_where_it_is_told_to_and_stops_after_a_count() {
+    let (node, url) = node().await;
+    let ids = publish_numbers(node.addr(), "t", 1..=20, 0).await;
+    let base = ["tail", "--url", &url, "--format", "data", "t"];
+    let tail = async |args: &[&str]| {
+        let outcome = tailwater(&[&base[..], args].concat()).await.success();
+        outcome.stdout.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(tail(&["--from", "-5", "--count", "3"]).await, ["16", "17", "18"]);
+    assert_eq!(tail(&["--from=-2", "-c", "2"]).await, ["19", "20"]);
+    assert_eq!(tail(&["--from", "earliest", "-c", "1"]).await, ["1"]);
+    assert_eq!(tail(&["--from", "2020-01-01T00:00:00Z", "-c", "2"]).await, ["1", "2"]);
+    assert_eq!(tail(&["--after", &ids[9], "-c", "2"]).await, ["11", "12"]);
+    publish(node.addr(), "t&type=rare", "21").await;
+    assert_eq!(tail(&["--from", "earliest", "--types", "rare", "-c", "1"]).await, ["21"]);
+    let both = tailwater(&["tail", "--from", "-1", "--after", &ids[0], "t"]).await;
+    assert_eq!(both.code, Some(2), "{both:?}");
+    let bad = tailwater(&["tail", "--url", &url, "--from", "yesterday", "t"]).await;
+    bad.failure(&["400", "yesterday"]);
+}
+
+#[tokio::test]
+async fn it_ends_with_the_topic() {
+    let (node, url) = node().await;
+    let mut tail = Cli::start(&["tail", "--url", &url, "--format", "data", "t"]);
+    until_connections(&node, 1.0).await;
+    publish(node.addr(), "t", "one").await;
+    assert_eq!(tail.line().await, "one");
+    publish(node.addr(), "t&end=true", "two").await;
+    assert_eq!(tail.line().await, "two");
+    let outcome = tail.finish().await.success();
+    assert!(outcome.stderr.contains("t has ended"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("2 events, 0 gaps"), "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn a_state_file_carries_on_over_runs_without_loss_or_double() {
+    let (node, url) = node().await;
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("place.txt");
+    let state = state.to_str().unwrap();
+    let base =
+        ["tail", "--url", &url, "--format", "data", "--from", "earliest", "--state", state, "t"];
+    publish_numbers(node.addr(), "t", 1..=20, 0).await;
+    let mut seen = Vec::new();
+    for count in ["7", "1", "6"] {
+        let outcome = tailwater(&[&base[..], &["--count", count]].concat()).await.success();
+        seen.extend(outcome.stdout.split_whitespace().map(str::to_owned));
+    }
+    // Interrupted, not counted.
+    let mut tail = Cli::start(&base);
+    for _ in 0..6 {
+        seen.push(tail.line().await.trim().to_owned());
+    }
+    tail.signal(Signal::SIGINT);
+    let outcome = tail.finish().await.success();
+    let kept = std::fs::read_to_string(state).unwrap();
+    assert!(outcome.stderr.contains(&format!("--after {}", kept.trim())), "{}", outcome.stderr);
+    publish_numbers(node.addr(), "t", 21..=22, 0).await;
+    let outcome = tailwater(&[&base[..], &["--count", "2"]].concat()).await.success();
+    seen.extend(outcome.stdout.split_whitespace().map(str::to_owned));
+    let expected: Vec<_> = (1..=22).map(|n| n.to_string()).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[tokio::test]
+async fn it_reports_gaps() {
+    let node = serve().flag("--history-events", "10").start().await.unwrap();
+    let url = format!("http://{}", node.addr());
+    let ids = publish_numbers(node.addr(), "t", 1..=100, 0).await;
+    let args = ["tail", "--url", &url, "--quiet", "--after", &ids[0], "--count", "1", "t"];
+    let outcome = tailwater(&args).await.success();
+    let missed: u32 = outcome.stdout.split_whitespace().last().unwrap().parse().unwrap();
+    let told = format!("GAP in t: {} events are gone (trimmed)", missed - 2);
+    assert!(outcome.stderr.contains(&told), "{told:?} is not in {:?}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn it_survives_a_restart_of_its_gateway() {
+    let redis = Redis::start().await.unwrap();
+    let ingest = ingest(&redis).start().await.unwrap();
+    let mut gateway = gateway(&redis, "gateway").start().await.unwrap();
+    let url = format!("http://{}", gateway.addr());
+    let mut tail = Cli::start(&["tail", "--url", &url, "--format", "data", "--count", "30", "t"]);
+    until_connections(&gateway, 1.0).await;
+    publish_numbers(ingest.addr(), "t", 1..=10, 0).await;
+    let mut seen = vec![tail.line().await];
+    gateway.kill_nine().unwrap();
+    publish_numbers(ingest.addr(), "t", 11..=20, 0).await;
+    gateway.restart().await.unwrap();
+    publish_numbers(ingest.addr(), "t", 21..=30, 0).await;
+    let outcome = tail.finish().await.success();
+    seen.extend(outcome.stdout.lines().map(str::to_owned));
+    let numbers: Vec<u32> = seen.iter().map(|line| line.trim().parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=30).collect::<Vec<_>>());
+    assert!(outcome.stderr.contains("gateway: exact"), "{}", outcome.stderr);
+}
+
+#[tokio::test]
+async fn it_waits_for_a_server_that_is_not_there_yet() {
+    let redis = Redis::start().await.unwrap();
+    let mut node = serve().redis(&redis).start().await.unwrap();
+    publish(node.addr(), "t", "one").await;
+    node.kill_nine().unwrap();
+    let url = format!("http://{}", node.addr());
+    let args = ["tail", "--url", &url, "--format", "data", "--from", "earliest", "-c", "1", "t"];
+    let tail = Cli::start(&args);
+    node.restart().await.unwrap();
+    let outcome = tail.finish().await.success();
+    assert_eq!(outcome.stdout, "one\n");
+}
+
+#[tokio::test]
+async fn it_stops_when_nobody_reads_what_it_prints() {
+    let (node, url) = node().await;
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("place");
+    let args = ["tail", "--url", &url, "--format", "data", "--state", state.to_str().unwrap(), "t"];
+    let mut tail = Cli::start(&args);
+    until_connections(&node, 1.0).await;
+    let id = publish(node.addr(), "t", "one").await;
+    assert_eq!(tail.line().await, "one");
+    until("the place is kept", async || {
+        std::fs::read_to_string(&state).is_ok_and(|kept| kept.trim() == id)
+    })
+    .await;
+    let (mut child, stderr) = tail.hang_up();
+    publish(node.addr(), "t", "two").await;
+    let status = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(!stderr.await.unwrap().contains("panicked"));
+    // What nobody has read is still to come.
+    assert_eq!(std::fs::read_to_string(&state).unwrap().trim(), id);
+}
+
+#[tokio::test]
+async fn it_says_where_it_was_when_told_to_stop() {
+    let (node, url) = node().await;
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut tail = Cli::start(&["tail", "--url", &url, "--format", "data", "t"]);
+        until_connections(&node, 1.0).await;
+        let id = publish(node.addr(), "t", "one").await;
+        assert_eq!(tail.line().await, "one");
+        tail.signal(signal);
+        let outcome = tail.finish().await.success();
+        assert!(outcome.stderr.contains(&format!("--after {id}")), "{}", outcome.stderr);
+        until_connections(&node, 0.0).await;
+    }
+}
