@@ -40,7 +40,7 @@ pub struct TelemetryConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The levels do not parse.
-    #[error("log levels {levels:?}: {source}")]
+    #[error("log levels {levels:?}")]
     Levels {
         /// What was given.
         levels: String,
@@ -48,7 +48,7 @@ pub enum TelemetryError {
         source: tracing_subscriber::filter::ParseError,
     },
     /// The exporter refuses its configuration.
-    #[error("OTLP endpoint {endpoint:?}: {source}")]
+    #[error("OTLP endpoint {endpoint:?}")]
     Otlp {
         /// What was given.
         endpoint: String,
@@ -58,6 +58,22 @@ pub enum TelemetryError {
     /// Telemetry was set up before in this process.
     #[error("telemetry is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+impl TelemetryConfig {
+    /// Whether it could be set up. Changes nothing; like [`Telemetry::init`] not for async code.
+    ///
+    /// # Errors
+    /// Bad levels or a bad endpoint.
+    pub fn check(&self) -> Result<(), TelemetryError> {
+        self.filter()?;
+        self.otlp_endpoint.as_deref().map_or(Ok(()), |endpoint| exporter(endpoint).map(drop))
+    }
+
+    fn filter(&self) -> Result<EnvFilter, TelemetryError> {
+        EnvFilter::try_new(&self.levels)
+            .map_err(|source| TelemetryError::Levels { levels: self.levels.clone(), source })
+    }
 }
 
 /// Flushes traces when it is shut down.
@@ -74,8 +90,7 @@ impl Telemetry {
     /// # Errors
     /// Bad levels, a bad endpoint, or a second call.
     pub fn init(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
-        let levels = EnvFilter::try_new(&config.levels)
-            .map_err(|source| TelemetryError::Levels { levels: config.levels.clone(), source })?;
+        let levels = config.filter()?;
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal());
@@ -100,18 +115,21 @@ impl Telemetry {
     }
 }
 
-fn provider(endpoint: &str, config: &TelemetryConfig) -> Result<SdkTracerProvider, TelemetryError> {
-    let exporter = SpanExporter::builder()
+fn exporter(endpoint: &str) -> Result<SpanExporter, TelemetryError> {
+    SpanExporter::builder()
         .with_http()
         .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
         .build()
-        .map_err(|source| TelemetryError::Otlp { endpoint: endpoint.to_owned(), source })?;
+        .map_err(|source| TelemetryError::Otlp { endpoint: endpoint.to_owned(), source })
+}
+
+fn provider(endpoint: &str, config: &TelemetryConfig) -> Result<SdkTracerProvider, TelemetryError> {
     let resource = Resource::builder()
         .with_service_name(config.service)
         .with_attribute(KeyValue::new("service.instance.id", config.node.clone()))
         .build();
     Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
+        .with_batch_exporter(exporter(endpoint)?)
         .with_resource(resource)
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .build())

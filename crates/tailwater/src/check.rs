@@ -16,7 +16,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 pub(crate) fn run(args: CheckArgs) -> Result<()> {
     match args.url {
         Some(url) => client::run(ask(url)),
-        None => client::run(look_over(args.serve.try_into()?)),
+        None => {
+            let config = NodeConfig::try_from(args.serve)?;
+            config.telemetry.check()?;
+            client::run(look_over(config))
+        }
     }
 }
 

@@ -27,10 +27,12 @@ pub(crate) fn http() -> Result<reqwest::Client> {
 
 /// Where events are, at a server that is given as `--url`.
 fn events_url(server: &str) -> Result<Url> {
-    let url = format!("{}/v1/events", server.trim_end_matches('/'));
-    let url = Url::parse(&url).with_context(|| format!("--url {server}"))?;
+    let mut url = Url::parse(server).with_context(|| format!("--url {server}"))?;
     let is_http = matches!(url.scheme(), "http" | "https");
     ensure!(is_http, "--url {server}: it must begin with http:// or https://");
+    let mut path = url.path_segments_mut().expect("an http URL has a path");
+    path.pop_if_empty().extend(["v1", "events"]);
+    drop(path);
     Ok(url)
 }
 
