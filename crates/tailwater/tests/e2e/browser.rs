@@ -29,7 +29,7 @@ async fn the_console_shows_what_is_published_and_publishes() {
 
     browser.type_into("#publish-data", "from the page").await;
     browser.click("#publish-send").await;
-    browser.find("#publish-result[data-outcome=ok]").await;
+    browser.find("#publish-result[data-outcome=stored]").await;
     let query = "return [...document.querySelectorAll('#events .event')]\
                  .filter(row => row.textContent.includes('from the page')).length";
     browser.until(query, |found| found == &json!(1)).await;
@@ -60,12 +60,13 @@ async fn the_console_shows_a_gap_and_goes_on() {
     let gap = browser.text(&format!(".gap[data-missed='{missed}']")).await;
     assert!(gap.contains(&missed.to_string()), "{gap}");
     assert_eq!(browser.text("#outcome").await, "gap");
+    assert!(gap.contains("trimmed"), "{gap}");
     let colour = browser
         .run("return getComputedStyle(document.querySelector('.gap')).color.match(/\\d+/g)")
         .await;
     let rgb: Vec<u32> =
         colour.as_array().unwrap().iter().map(|c| c.as_str().unwrap().parse().unwrap()).collect();
-    println!("the gap is written in {rgb:?}");
+    assert!(rgb[0] > 2 * rgb[1].max(rgb[2]), "it is not red: {rgb:?}");
     browser.screenshot("gap").await;
     browser.quit().await;
 }

@@ -76,7 +76,7 @@ async fn flags_that_contradict_each_other_are_refused_with_both_names() {
         (&["--redis", "redis://127.0.0.1/3"], &["--redis", "database 3"]),
         (&["--cors-origin", "*,https://a.example"], &["--cors-origin", "*"]),
         (&["--cors-origin", "a.example"], &["--cors-origin", "a.example"]),
-        (&["--log-level", "gateway=loud"], &["--log-level", "loud"]),
+        (&["--log-level", "gateway=loud"], &["log levels", "loud"]),
     ] {
         let outcome = check(args).await.failure(words);
         assert!(!outcome.stdout.contains("fine"), "{args:?}: {outcome:?}");

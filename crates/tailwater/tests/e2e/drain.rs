@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::reader::Reader;
-use crate::support::{PATIENCE, gateway, ingest, metric, serve, status, until};
+use crate::support::{PATIENCE, gateway, ingest, metric, patient_serve, serve, status, until};
 
 const LAST: u32 = 300;
 const READERS: usize = 20;
@@ -109,11 +109,7 @@ async fn a_gateway_told_to_stop_hands_all_its_clients_over_and_exits_with_0() {
 
 #[tokio::test]
 async fn a_second_signal_stops_at_once() {
-    // So long that the test would not see the end of any of them.
-    let patient = serve()
-        .flag("--drain-delay", "1h")
-        .flag("--drain-window", "1h")
-        .flag("--shutdown-grace", "1h");
+    let patient = patient_serve().flag("--drain-delay", "1h");
     let mut node = patient.start().await.unwrap();
     let _reader = Reader::open(node.addr(), "topic=t").await;
     node.begin_termination().unwrap();
@@ -125,7 +121,7 @@ async fn a_second_signal_stops_at_once() {
 
 #[tokio::test]
 async fn a_node_without_clients_stops_before_its_window_has_passed() {
-    let mut node = serve().flag("--drain-window", "1h").start().await.unwrap();
+    let mut node = patient_serve().flag("--drain-delay", "1s").start().await.unwrap();
     assert_eq!(node.terminate().await.unwrap().code(), Some(0));
 }
 

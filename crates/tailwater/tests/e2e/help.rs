@@ -26,7 +26,8 @@ fn flags(page: &str) -> Vec<(String, String)> {
     let mut flags: Vec<(String, String)> = Vec::new();
     for line in page.lines() {
         let start = line.trim_start();
-        if line.starts_with("  ") && start.starts_with('-') {
+        // What is said of a flag, and its values, are indented further.
+        if start.starts_with('-') && line.len() - start.len() < 10 {
             let long = start.find("--").map_or(start, |at| &start[at..]);
             let name = long.split([' ', ',', '\u{2026}']).next().unwrap_or_default();
             flags.push((name.to_owned(), line.to_owned()));

@@ -19,6 +19,12 @@ pub(crate) fn serve() -> TailwaterBuilder {
     quick(Tailwater::serve(TAILWATER))
 }
 
+/// `tailwater serve` that would take hours to stop.
+pub(crate) fn patient_serve() -> TailwaterBuilder {
+    let hour = |builder: TailwaterBuilder, flag| builder.flag(flag, "1h");
+    ["--drain-window", "--shutdown-grace"].into_iter().fold(Tailwater::serve(TAILWATER), hour)
+}
+
 /// `tailwater gateway`.
 pub(crate) fn gateway(redis: &Redis, node: &str) -> TailwaterBuilder {
     quick(Tailwater::gateway(TAILWATER)).redis(redis).node(node)
