@@ -135,7 +135,13 @@ pub(super) async fn an_ended_topic_that_begins_anew_is_a_reset(lab: &dyn Lab) {
 }
 
 async fn told_and_finished(stage: &Stage<'_>, reader: &mut Reader) {
-    while !matches!(stage.step(reader, Limit::ONE).await, Step::End { .. }) {}
+    loop {
+        match stage.step(reader, Limit::ONE).await {
+            Step::End { .. } => break,
+            Step::Finished => panic!("it was never told of the end"),
+            Step::Events { .. } | Step::Gap { .. } => {}
+        }
+    }
     finished(stage, reader).await;
 }
 
