@@ -1,5 +1,7 @@
 //! Accepts connections and serves a router on them: HTTP/1.1, and HTTP/2 in clear (h2c).
 
+mod stall;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use stall::Impatient;
+
 /// The time in which a client must have sent the head of its request.
 const HEAD_MAX: Duration = Duration::from_secs(30);
 /// What one connection may have waiting for its client: a page of events, not hyper's 400 KiB.
@@ -24,6 +28,10 @@ const STREAMS_MAX: u32 = 1000;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A peer that is gone without a word is noticed after this time and three probes of 10 s.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// The longest that a peer may take nothing of what waits for it. Long, since a reader that stalls
+/// costs little and resumes where it was.
+const STALL_MAX: Duration = Duration::from_mins(10);
 
 /// Opens a listening socket.
 ///
@@ -79,7 +87,8 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(KEEPALIVE);
     let service = TowerToHyperService::new(router);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection =
+        builder.serve_connection(TokioIo::new(Impatient::new(stream, STALL_MAX)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,

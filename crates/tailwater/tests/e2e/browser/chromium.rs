@@ -8,6 +8,8 @@ use std::time::Duration;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use loadtest::process::Port;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -20,7 +22,9 @@ use crate::support::{PATIENCE, until};
 pub(super) struct Chromium {
     client: Client,
     driver: Child,
-    profile: TempDir,
+    /// The browser, which is not the driver's to end if the test panics.
+    browser: Option<Pid>,
+    _profile: TempDir,
     _port: Port,
 }
 
@@ -67,7 +71,10 @@ impl Chromium {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let client = timeout(PATIENCE, builder.capabilities(capabilities).connect(&url)).await;
         let client = client.expect("Chromium starts").expect("a session");
-        Chromium { client, driver, profile, _port: port }
+        let pid = client.capabilities().and_then(|given| given.get("goog:processID")?.as_i64());
+        let pid = pid.and_then(|pid| i32::try_from(pid).ok()).expect("the driver says which it is");
+        let browser = Some(Pid::from_raw(pid));
+        Chromium { client, driver, browser, _profile: profile, _port: port }
     }
 
     pub(super) async fn open(&self, url: &str) {
@@ -127,6 +134,17 @@ impl Chromium {
     pub(super) async fn quit(mut self) {
         self.client.clone().close().await.expect("the session ends");
         self.driver.kill().await.expect("the driver ends");
-        drop(self.profile);
+        self.browser = None;
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        if let Some(pid) = self.browser {
+            // It may be gone already. Its helpers notice within a moment, and write no longer into
+            // the profile, which is then deleted.
+            kill(pid, Signal::SIGKILL).ok();
+            std::thread::sleep(Duration::from_millis(500));
+        }
     }
 }
