@@ -147,6 +147,13 @@ impl Cursor {
             }
             places.push(place);
         }
+        // A cursor does not say which of its topics' ends its reader has heard of; a reader that
+        // goes on with others is told again.
+        if places.iter().any(|place| place.ended != Ended::Told) {
+            for place in places.iter_mut().filter(|place| place.ended == Ended::Told) {
+                place.ended = Ended::Untold;
+            }
+        }
         Ok((Self { log, places, topics_hash, turn: 0 }, outcome))
     }
 

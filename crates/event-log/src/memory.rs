@@ -72,6 +72,9 @@ struct Clock {
     start: Instant,
 }
 
+/// Bytes kept of a topic, whatever the number of events: a thousand of the largest would be half a
+/// gigabyte. What is beyond is trimmed, and told as such.
+const TOPIC_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Keys remembered at a time; 2 minutes at 8,000 keyed events a second, about 200 MB.
 const KEYS_MAX: usize = 1_000_000;
 /// Appends and subscriptions between two looks for topics that can be forgotten: their cost spreads over as many.
@@ -202,7 +205,7 @@ impl State {
             tail: Arc::new(Tail::new(
                 Position::START,
                 false,
-                Limit { events: retention.events, bytes: usize::MAX },
+                Limit { events: retention.events, bytes: TOPIC_BYTES_MAX },
             )),
         })
     }

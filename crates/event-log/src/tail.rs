@@ -145,11 +145,6 @@ impl Tail {
         self.wake.send_replace(());
     }
 
-    /// Wakes the readers although nothing was appended. One at the head goes back to sleep.
-    pub fn nudge(&self) {
-        self.wake.send_replace(());
-    }
-
     /// Drops events from the front while `stale` says so.
     pub fn trim_while(&self, mut stale: impl FnMut(&Event) -> bool) {
         let mut window = self.window_mut();

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use event_log::{Gap, Outcome, Topic};
+use metrics::Label;
 use serde_json::{Value, json};
 
 use crate::frame::put_control;
-use crate::metrics::Close;
 
 /// The first event of a stream: what became of the client's cursor, and who serves it.
 pub(crate) fn put_ready(
@@ -44,11 +44,11 @@ pub(crate) fn put_cursor(out: &mut BytesMut, cursor: &str) {
 /// The stream closes; the client is to come back.
 pub(crate) fn put_reconnect(
     out: &mut BytesMut,
-    reason: Close,
+    reason: impl Label,
     retry_ms: u64,
     cursor: Option<&str>,
 ) {
-    let json = json!({ "reason": metrics::Label::as_str(reason) });
+    let json = json!({ "reason": reason.as_str() });
     put_control(out, "tailwater.reconnect", &json.to_string(), Some(retry_ms), cursor);
 }
 

@@ -21,7 +21,7 @@ use crate::error::{BadRequest, Refusal};
 use crate::frame::HEARTBEAT;
 use crate::gateway::Shared;
 use crate::long_poll;
-use crate::metrics::{Close, Reject, Resumed};
+use crate::metrics::{Reject, Resumed};
 use crate::request::{Request, Transport};
 use crate::subscriber::Subscriber;
 
@@ -134,12 +134,12 @@ fn refuse(
     transport: Transport,
     brought: Option<&str>,
 ) -> Response {
-    let (reject, close) = match refusal {
-        Refusal::Overload => (Reject::Overload, Close::Overload),
-        Refusal::Drain => (Reject::Drain, Close::Drain),
-        Refusal::Unavailable => (Reject::Unavailable, Close::Unavailable),
+    let reason = match refusal {
+        Refusal::Overload => Reject::Overload,
+        Refusal::Drain => Reject::Drain,
+        Refusal::Unavailable => Reject::Unavailable,
     };
-    gateway.metrics.rejected.of(reject).inc();
+    gateway.metrics.rejected.of(reason).inc();
     if matches!(transport, Transport::LongPoll { .. }) {
         return refusal.into_response();
     }
@@ -147,7 +147,7 @@ fn refuse(
     let cursor = brought.filter(|cursor| is_safe_id(cursor));
     let mut out = BytesMut::from(&HEARTBEAT[..]);
     let retry_ms = control::jittered(gateway.config.retry);
-    control::put_reconnect(&mut out, close, retry_ms, cursor);
+    control::put_reconnect(&mut out, reason, retry_ms, cursor);
     event_stream(Body::from(out.freeze()))
 }
 

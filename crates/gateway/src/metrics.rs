@@ -26,10 +26,6 @@ label! {
         Drain => "drain",
         /// It was old.
         MaxAge => "max_age",
-        /// There were too many.
-        Overload => "overload",
-        /// The log could not be reached.
-        Unavailable => "unavailable",
     }
 }
 

@@ -79,6 +79,8 @@ async fn one_of_several_topics_ends_and_the_others_go_on() {
 
     let mut resumed = node.resume(query, end.id).await;
     assert_eq!(resumed.ready().await, "exact");
+    // It may have broken off before it heard of the end, so it is told again.
+    assert_eq!(resumed.control("end").await.1["topic"], "a");
     assert_eq!(resumed.data(1).await, ["still here"]);
     node.log.end("b").await;
     for stream in [&mut stream, &mut resumed] {
@@ -86,5 +88,23 @@ async fn one_of_several_topics_ends_and_the_others_go_on() {
         assert_eq!(json["topic"], "b");
         stream.ends().await;
         assert_eq!(node.resume(query, end.id).await.status, 204);
+    }
+}
+
+#[tokio::test]
+async fn who_broke_off_before_the_end_of_one_of_its_topics_is_told_of_it() {
+    for mark in [Mark::End, Mark::Last] {
+        let node = Node::start().await;
+        let query = "topic=a&topic=b";
+        let cursor = node.subscribe(query).await.control("ready").await.0.id;
+        node.log.publish("a", "x").await;
+        node.log.put("a", NewEvent { mark, ..NewEvent::default() }).await;
+        node.log.publish("b", "y").await;
+        let mut stream = node.resume(query, cursor).await;
+        stream.ready().await;
+        while let Some(event) = stream.try_event().await.filter(|event| !event.is_control()) {
+            let mut resumed = node.resume(query, event.id).await;
+            while resumed.event().await.event_type() != "tailwater.end" {}
+        }
     }
 }
