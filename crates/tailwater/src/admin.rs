@@ -13,6 +13,7 @@ use gateway::Gateway;
 use metrics::Registry;
 use serde::Deserialize;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// What the operators' port reports on.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(crate) struct Admin {
     pub(crate) log: Arc<dyn Log>,
     /// On a node that serves subscribers.
     pub(crate) gateway: Option<Gateway>,
+    /// Cancelled when the node is about to stop.
+    pub(crate) leaving: CancellationToken,
 }
 
 /// The longest that readiness waits for the log.
@@ -56,6 +59,7 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 
 async fn ready(State(admin): State<Admin>) -> Response {
     let ready = match &admin.gateway {
+        _ if admin.leaving.is_cancelled() => Err("draining".to_owned()),
         Some(gateway) => gateway.ready().map_err(|not_ready| not_ready.to_string()),
         None => log_answers(&*admin.log).await,
     };

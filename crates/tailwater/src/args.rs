@@ -167,6 +167,8 @@ pub(crate) struct NodeArgs {
         help = "Web origins, besides its own, whose pages may use this node; * is any. May be repeated"
     )]
     pub(crate) cors_origin: Vec<String>,
+    #[arg(long, env = "TAILWATER_DRAIN_DELAY", default_value = "5s", value_parser = humantime::parse_duration, help = "Time after SIGTERM in which load balancers learn of it: not ready, but serving")]
+    pub(crate) drain_delay: Duration,
     #[arg(long, env = "TAILWATER_SHUTDOWN_GRACE", default_value = "5s", value_parser = humantime::parse_duration, help = "Time for what is left to finish, before the process ends")]
     pub(crate) shutdown_grace: Duration,
 }
@@ -196,9 +198,7 @@ pub(crate) struct SubscriberArgs {
     pub(crate) retry: Duration,
     #[arg(long, env = "TAILWATER_MAX_AGE", default_value = "30m", value_parser = humantime::parse_duration, help = "Age at which a connection is handed away, give or take a fifth")]
     pub(crate) max_age: Duration,
-    #[arg(long, env = "TAILWATER_DRAIN_DELAY", default_value = "5s", value_parser = humantime::parse_duration, help = "Time after SIGTERM in which load balancers learn of it")]
-    pub(crate) drain_delay: Duration,
-    #[arg(long, env = "TAILWATER_DRAIN_WINDOW", default_value = "30s", value_parser = humantime::parse_duration, help = "Time after that over which connections are handed away evenly")]
+    #[arg(long, env = "TAILWATER_DRAIN_WINDOW", default_value = "30s", value_parser = humantime::parse_duration, help = "Time after --drain-delay over which connections are handed away evenly")]
     pub(crate) drain_window: Duration,
 }
 

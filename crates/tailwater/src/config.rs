@@ -44,6 +44,8 @@ pub(crate) struct Drain {
     pub(crate) delay: Duration,
     pub(crate) window: Duration,
     pub(crate) grace: Duration,
+    /// Cancelled when the node is not ready any more.
+    pub(crate) leaving: CancellationToken,
     /// Cancelled when bodies that stream to ingest are to end.
     pub(crate) streams: CancellationToken,
 }
@@ -107,6 +109,7 @@ impl NodeConfig {
             port == 0 || port != admin.port() || !same_host,
             "--listen {listen} and --admin-listen {admin} are the same port"
         );
+        within("--drain-delay", node.drain_delay, Duration::ZERO, Duration::from_hours(1))?;
         let retention = retention(log)?;
         let store = match redis {
             None => Store::Memory(retention),
@@ -150,7 +153,6 @@ fn gateway_config(
     within("--retry", args.retry, Duration::from_millis(500), Duration::from_hours(1))?;
     within("--max-age", args.max_age, Duration::from_secs(10), Duration::from_hours(24 * 365))?;
     within("--drain-window", args.drain_window, Duration::ZERO, Duration::from_hours(24))?;
-    within("--drain-delay", args.drain_delay, Duration::ZERO, Duration::from_hours(1))?;
     ensure!(
         (1..=1024).contains(&args.max_topics),
         "--max-topics is {}; it must be 1 to 1024, as a cursor travels in a header",
@@ -240,9 +242,10 @@ fn within(flag: &str, value: Duration, min: Duration, max: Duration) -> Result<(
 
 fn drain(node: &NodeArgs, subscribers: Option<&SubscriberArgs>) -> Drain {
     Drain {
-        delay: subscribers.map_or(Duration::ZERO, |s| s.drain_delay),
+        delay: node.drain_delay,
         window: subscribers.map_or(Duration::ZERO, |s| s.drain_window),
         grace: node.shutdown_grace,
+        leaving: CancellationToken::new(),
         streams: CancellationToken::new(),
     }
 }

@@ -10,6 +10,7 @@ use gateway::Gateway;
 use metrics::{Registry, Telemetry};
 use redis_log::RedisLog;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
@@ -47,7 +48,8 @@ async fn serve(config: NodeConfig) -> Result<()> {
     if let Some(cors) = cors {
         router = router.layer(cors);
     }
-    let admin = Admin { registry, log, gateway: gateway.clone() };
+    let leaving = drain.leaving.clone();
+    let admin = Admin { registry, log, gateway: gateway.clone(), leaving };
 
     let listener = server::listen(listen).await.with_context(|| format!("--listen {listen}"))?;
     let admin_listener = server::listen(admin_listen)
@@ -105,10 +107,15 @@ fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
     }
 }
 
-/// Gives away what can be given away: subscribers over their window, streams of publishers at once.
+/// Gives away what can be given away, once load balancers have learned of it: subscribers over their
+/// window, then streams of publishers.
 async fn leave(gateway: Option<&Gateway>, drain: &Drain) {
-    if let Some(gateway) = gateway {
-        gateway.drain(drain.delay, drain.window, drain.grace).await;
+    drain.leaving.cancel();
+    match gateway {
+        Some(gateway) => {
+            gateway.drain(drain.delay, drain.window, drain.grace).await;
+        }
+        None => sleep(drain.delay).await,
     }
     drain.streams.cancel();
 }
