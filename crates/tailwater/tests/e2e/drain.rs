@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use loadtest::process::{Haproxy, Redis, Tailwater};
 use loadtest::publisher::Publisher;
+use loadtest::sse::Connection;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::reader::Reader;
-use crate::support::{PATIENCE, gateway, ingest, metric, patient_serve, serve, status, until};
+use crate::support::{
+    PATIENCE, gateway, ingest, metric, patient_serve, publish_numbers, serve, status, until,
+};
 
 const LAST: u32 = 300;
 const READERS: usize = 20;
@@ -137,4 +140,23 @@ async fn old_connections_are_handed_away_and_go_on() {
     assert_eq!(reader.ready().outcome, "exact");
     crate::support::publish(node.addr(), "t", "after").await;
     assert_eq!(reader.event().await.data, "after");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_does_not_keep_a_node_from_stopping() {
+    let node = serve().flag("--history-events", "30000").flag("--shutdown-grace", "1s");
+    let mut node = node.start().await.unwrap();
+    let mut stalled = Connection::open(node.addr(), "/v1/events?topic=flood", &[]).await.unwrap();
+    assert_eq!(stalled.next_event().await.unwrap().event_type(), "tailwater.ready");
+    // More than the sockets' buffers hold.
+    publish_numbers(node.addr(), "flood", 1..=20_000, 1024).await;
+    assert_eq!(node.terminate().await.unwrap().code(), Some(0));
+    assert!(node.log().contains("left=1"), "{}", node.log());
+    // What it had taken is whole, and then it is told nothing: its connection is gone.
+    let mut last = 0;
+    while let Some(event) = stalled.next_event().await {
+        last += 1;
+        assert_eq!(event.data.trim_end(), last.to_string());
+    }
+    assert!(last < 20_000);
 }

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::reader::Reader;
-use crate::support::{PATIENCE, TAILWATER, gateway};
+use crate::support::{PATIENCE, TAILWATER, gateway, publish, status, until};
 
 /// A relay to Redis that can keep the answer to an append for itself.
 #[derive(Debug)]
@@ -103,7 +103,12 @@ async fn an_ingest_killed_between_append_and_answer_makes_one_event_of_two_tries
 #[tokio::test]
 async fn a_stream_of_lines_is_told_to_send_the_rest_elsewhere_when_ingest_stops() {
     let redis = Redis::start().await.unwrap();
-    let mut ingest = crate::support::ingest(&redis).start().await.unwrap();
+    let mut ingest = Tailwater::ingest(TAILWATER)
+        .redis(&redis)
+        .flag("--drain-delay", "2s")
+        .start()
+        .await
+        .unwrap();
     let mut stream = TcpStream::connect(ingest.addr()).await.unwrap();
     let head = "POST /v1/events?topic=t HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\n\
                 Transfer-Encoding: chunked\r\n\r\n";
@@ -122,6 +127,9 @@ async fn a_stream_of_lines_is_told_to_send_the_rest_elsewhere_when_ingest_stops(
     let receipt = read(&mut stream, &mut answer, "\"duplicate\":false");
     timeout(PATIENCE, receipt).await.expect("a receipt for each line as it goes");
     ingest.begin_termination().unwrap();
+    let admin = ingest.admin_addr();
+    until("it is not ready", async || status(admin, "/readyz").await == Some(503)).await;
+    publish(ingest.addr(), "t", "while load balancers learn of it").await;
     let told = read(&mut stream, &mut answer, "\"draining\"");
     timeout(PATIENCE, told).await.expect("it is told");
     drop(stream);

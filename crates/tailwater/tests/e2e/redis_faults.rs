@@ -8,9 +8,10 @@ use loadtest::publisher::Publisher;
 use tokio::time::sleep;
 
 use crate::reader::Reader;
-use crate::support::{PATIENCE, gateway, ingest, status, until};
+use crate::support::{PATIENCE, gateway, ingest, metric, status, until};
 
 const LAST: u32 = 400;
+const FAILED_APPENDS: &str = "tailwater_log_errors_total{op=\"append\"}";
 
 /// Publishes the numbers one by one, each until it is acknowledged. Returns how many of the receipts
 /// were of an earlier attempt.
@@ -79,6 +80,12 @@ async fn nobody_notices(freeze: bool) {
         assert_eq!((reader.streams(), reader.stats().lost), (1, 0), "{:?}", reader.controls);
         assert!(reader.gaps().is_empty(), "{:?}", reader.gaps());
     }
+    let text = gateway.metrics().await.unwrap();
+    let count = |name: &str| metric(&text, &format!("tailwater_log_{name}")).unwrap();
+    assert!(count("reconnects_total") >= 1.0 || freeze, "{text}");
+    assert_eq!(count("connected"), 1.0);
+    let failed = metric(&ingest.metrics().await.unwrap(), FAILED_APPENDS).unwrap();
+    assert!(failed >= 1.0, "{failed}");
     until("the gateway is ready again", async || gateway.is_ready().await).await;
     until("ingest is ready again", async || ingest.is_ready().await).await;
 }

@@ -200,3 +200,47 @@ async fn pages_of_other_origins_may_use_a_node_that_names_them() {
     assert_ne!(other.header("access-control-allow-origin"), Some("https://evil.example"));
     assert_ne!(other.header("access-control-allow-origin"), Some("*"));
 }
+
+#[tokio::test]
+async fn a_full_node_tells_an_event_source_to_come_back_and_others_why() {
+    let node = serve().flag("--max-connections", "1").start().await.unwrap();
+    let first = Reader::open(node.addr(), "topic=t").await;
+    let path = "/v1/events?topic=t";
+    let mut second =
+        Connection::open(node.addr(), path, &[("Last-Event-ID", "1-1")]).await.unwrap();
+    assert_eq!(second.status(), 200);
+    let told = second.next_event().await.unwrap();
+    assert_eq!((told.event_type(), told.id.as_str()), ("tailwater.reconnect", "1-1"));
+    assert!(told.data.contains("overload"), "{}", told.data);
+    assert!(second.retry().is_some() && second.next_event().await.is_none());
+    let json = [("accept", "application/json")];
+    let mut http = http::Client::new(node.addr());
+    let answer = http.request("GET".parse().unwrap(), path, &json, Default::default()).await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.status, 429);
+    assert!(answer.headers.contains_key("retry-after"));
+    drop(first);
+    until("there is room again", async || {
+        let mut stream = Connection::open(node.addr(), path, &[]).await.unwrap();
+        stream.next_event().await.unwrap().event_type() == "tailwater.ready"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn curl_streams_events_in_and_receipts_out() {
+    let node = serve().start().await.unwrap();
+    let mut reader = Reader::open(node.addr(), "topic=tokens").await;
+    let mut command = Command::new("curl");
+    let url = format!("http://{}/v1/events?topic=tokens", node.addr());
+    command.args(["-q", "-sS", "-N", "--noproxy", "*", "-T", "."]);
+    command.args(["-H", "Content-Type: text/event-stream", &url]);
+    let mut upload = Cli::start_command(command);
+    for token in ["Once", " upon", " a time"] {
+        upload.write(format!("data: {token}\n\n")).await;
+        let receipt: Value = serde_json::from_str(&upload.line().await).unwrap();
+        let event = reader.event().await;
+        assert_eq!((event.data.as_str(), &receipt["id"]), (token, &event.id.into()));
+    }
+    upload.finish().await.success();
+}

@@ -32,7 +32,7 @@ pub(crate) fn gateway(redis: &Redis, node: &str) -> TailwaterBuilder {
 
 /// `tailwater ingest`.
 pub(crate) fn ingest(redis: &Redis) -> TailwaterBuilder {
-    Tailwater::ingest(TAILWATER).redis(redis)
+    Tailwater::ingest(TAILWATER).redis(redis).flag("--drain-delay", "500ms")
 }
 
 fn quick(builder: TailwaterBuilder) -> TailwaterBuilder {

@@ -109,6 +109,8 @@ async fn a_state_file_carries_on_over_runs_without_loss_or_double() {
     let expected: Vec<_> = (1..=22).map(|n| n.to_string()).collect();
     assert_eq!(seen, expected);
     assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1, "nothing is left beside it");
+    let args = ["tail", "--url", &url, "--from", "-1", "--state", "/no/such/place", "t"];
+    tailwater(&args).await.failure(&["--state /no/such/place"]);
 }
 
 #[tokio::test]
