@@ -16,8 +16,6 @@ pub(crate) fn run(client: impl Future<Output = Result<()>>) -> Result<()> {
 
 /// An HTTP client that waits for streams as long as they last.
 pub(crate) fn http() -> Result<reqwest::Client> {
-    // The only provider there is; a second call finds it installed.
-    let _installed = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
         .connect_timeout(std::time::Duration::from_secs(5))
         .tcp_nodelay(true)

@@ -19,6 +19,10 @@ use clap::Parser as _;
 use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
+    // For all that speak TLS here: the clients, and the exporter of traces.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("nothing has installed a provider before main");
     let outcome = match Args::parse().command {
         Command::Serve(serve) => serve.try_into().and_then(run::node),
         Command::Gateway(gateway) => gateway.try_into().and_then(run::node),

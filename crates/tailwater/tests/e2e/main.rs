@@ -20,3 +20,4 @@ mod serve;
 mod slow_reader;
 mod support;
 mod tail;
+mod traces;
