@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use size::Size;
@@ -280,7 +281,7 @@ pub(crate) struct PublishArgs {
         help = "Print each receipt as JSON on standard output"
     )]
     pub(crate) receipts: bool,
-    #[arg(long, short, env = "TAILWATER_QUIET", help = "No progress on standard error")]
+    #[arg(long, short, env = "TAILWATER_QUIET", value_parser = FalseyValueParser::new(), help = "No progress on standard error")]
     pub(crate) quiet: bool,
     #[arg(long, env = "TAILWATER_RETRY_FOR", default_value = "1m", value_parser = humantime::parse_duration, help = "How long to try again when ingest does not take an event")]
     pub(crate) retry_for: Duration,
@@ -361,6 +362,7 @@ pub(crate) struct TailArgs {
         long,
         short,
         env = "TAILWATER_QUIET",
+        value_parser = FalseyValueParser::new(),
         help = "Say nothing of connections on standard error; gaps are always told"
     )]
     pub(crate) quiet: bool,

@@ -1,7 +1,7 @@
 //! The clients: a publisher and a subscriber for the shell, well-behaved both.
 
 use anyhow::{Context as _, Result, ensure};
-use reqwest::Url;
+use reqwest::{StatusCode, Url};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) mod publish;
@@ -40,6 +40,15 @@ async fn told_to_stop() -> Result<()> {
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted.context("signals cannot be handled"),
         _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Which server refused, and why.
+fn refusal(url: &Url, status: StatusCode, body: &str) -> String {
+    let answered = format!("{} answered {status}", url.origin().ascii_serialization());
+    match message_of(body) {
+        message if message.is_empty() => answered,
+        message => format!("{answered}: {message}"),
     }
 }
 

@@ -125,7 +125,7 @@ impl Publisher {
         let status = response.status();
         let text = response.text().await.map_err(reqwest::Error::without_url)?;
         if status.is_client_error() && !is_passing_status(status) {
-            bail!(Refused(format!("{status}: {}", super::message_of(&text))));
+            bail!(Refused(super::refusal(&self.url, status, &text)));
         }
         ensure!(status.is_success(), "{status}: {}", super::message_of(&text));
         let mut settled = 0;

@@ -107,8 +107,9 @@ impl Tail {
                 return Ok(ControlFlow::Continue(false));
             }
             status => {
+                let url = response.url().clone();
                 let body = response.text().await.unwrap_or_default();
-                bail!("{status}: {}", super::message_of(&body));
+                bail!(super::refusal(&url, status, &body));
             }
         }
         let mut parser = sse::Parser::resuming(self.cursor.as_deref().unwrap_or_default());
