@@ -68,6 +68,19 @@ async fn every_duration_and_size_has_a_unit_in_its_default() {
 }
 
 #[tokio::test]
+async fn a_switch_is_on_by_any_word_for_it() {
+    let node = crate::support::serve().start().await.unwrap();
+    let url = format!("http://{}", node.addr());
+    for (value, is_quiet) in [("1", true), ("yes", true), ("true", true), ("0", false)] {
+        let mut command = Command::new(TAILWATER);
+        command.args(["publish", "--topic", "t", "x"]);
+        command.env("TAILWATER_URL", &url).env("TAILWATER_QUIET", value);
+        let outcome = Cli::start_command(command).finish().await.success();
+        assert_eq!(outcome.stderr.is_empty(), is_quiet, "{value}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn variables_work_and_passwords_in_them_are_not_shown() {
     let run = async |args: &[&str]| {
         let mut command = Command::new(TAILWATER);

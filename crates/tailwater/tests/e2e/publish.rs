@@ -199,6 +199,10 @@ async fn a_server_that_is_not_there_is_named_after_the_time_to_retry() {
     let words = ["gave up after 1s", "refused", &port.addr().to_string()];
     tailwater(&args).await.failure(&words);
     // What can never work is not tried again.
+    let node = serve().start().await.unwrap();
+    let url = format!("http://{}", node.admin_addr());
+    let args = ["publish", "--url", &url, "--topic", "t", "--retry-for", "1h", "x"];
+    tailwater(&args).await.failure(&[&url, "404"]);
     for bad in ["nonsense", "ftp://example.com", "http://"] {
         let args = ["publish", "--url", bad, "--topic", "t", "--retry-for", "1h", "x"];
         tailwater(&args).await.failure(&["--url", bad]);

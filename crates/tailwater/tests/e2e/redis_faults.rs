@@ -1,29 +1,31 @@
 //! Redis goes away under load and comes back: clients do not notice more than a pause.
 
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use loadtest::http;
 use loadtest::process::{Redis, Tailwater};
 use loadtest::publisher::Publisher;
-use tokio::time::sleep;
+use tokio::sync::watch;
 
 use crate::reader::Reader;
 use crate::support::{PATIENCE, gateway, ingest, metric, status, until};
 
-const LAST: u32 = 400;
+/// Topics, each with a publisher and a reader of its own.
+const TOPICS: usize = 8;
+const LAST: u32 = 500;
 const FAILED_APPENDS: &str = "tailwater_log_errors_total{op=\"append\"}";
 
 /// Publishes the numbers one by one, each until it is acknowledged. Returns how many of the receipts
 /// were of an earlier attempt.
-async fn publish_steadily(to: &Tailwater) -> u32 {
-    let mut publisher = Publisher::new(to.addr(), PATIENCE);
+async fn publish_steadily(to: SocketAddr, topic: String, progress: watch::Sender<u32>) -> u32 {
+    let mut publisher = Publisher::new(to, PATIENCE);
     let mut duplicates = 0;
     for n in 1..=LAST {
         let key = format!("key-{n}");
-        let receipt = publisher.publish("steady", &key, n.to_string()).await.unwrap();
+        let receipt = publisher.publish(&topic, &key, n.to_string()).await.unwrap();
         assert_eq!(receipt.at.n, u64::from(n), "each is stored once");
         duplicates += u32::from(receipt.duplicate);
-        sleep(Duration::from_millis(10)).await;
+        progress.send_replace(n);
     }
     duplicates
 }
@@ -35,7 +37,6 @@ async fn refusal(ingest: &Tailwater) -> http::Response {
 }
 
 async fn break_redis(redis: &mut Redis, nodes: [&Tailwater; 2], freeze: bool) {
-    sleep(Duration::from_secs(1)).await;
     match freeze {
         true => redis.freeze().unwrap(),
         false => redis.kill_nine().unwrap(),
@@ -60,20 +61,24 @@ async fn nobody_notices(freeze: bool) {
     let mut redis = Redis::start().await.unwrap();
     let ingest = ingest(&redis).start().await.unwrap();
     let gateway = gateway(&redis, "gateway").start().await.unwrap();
-    let mut readers = Vec::new();
-    for _ in 0..4 {
-        readers.push(Reader::open(gateway.addr(), "topic=steady").await);
-    }
-    let reading = readers.into_iter().map(|mut reader| {
-        tokio::spawn(async move {
+    let (mut reading, mut publishing) = (Vec::new(), Vec::new());
+    let (progress, mut progressed) = watch::channel(0);
+    for n in 1..=TOPICS {
+        let topic = format!("steady/{n}");
+        let mut reader = Reader::open(gateway.addr(), &format!("topic={topic}")).await;
+        reading.push(tokio::spawn(async move {
             reader.numbers(1, LAST).await;
             reader
-        })
-    });
-    let reading: Vec<_> = reading.collect();
-    let nodes = [&gateway, &ingest];
-    let (duplicates, ()) =
-        tokio::join!(publish_steadily(&ingest), break_redis(&mut redis, nodes, freeze));
+        }));
+        publishing.push(tokio::spawn(publish_steadily(ingest.addr(), topic, progress.clone())));
+    }
+    progressed.wait_for(|n| *n >= LAST / 3).await.unwrap();
+    break_redis(&mut redis, [&gateway, &ingest], freeze).await;
+
+    let mut duplicates = 0;
+    for publisher in publishing {
+        duplicates += publisher.await.unwrap();
+    }
     println!("{duplicates} events were acknowledged at a second attempt");
     for reader in reading {
         let reader = reader.await.unwrap();
