@@ -1,9 +1,9 @@
 //! What a client's cursor comes to on another gateway, against a real Redis.
 
-use loadtest::process::{Redis, Tailwater};
+use loadtest::process::{AppendFsync, Redis, Tailwater};
 
 use crate::reader::Reader;
-use crate::support::{gateway, ingest, number, publish, publish_numbers};
+use crate::support::{gateway, ingest, number, publish, publish_numbers, until};
 
 const TOPIC: &str = "topic=orders/42";
 
@@ -18,7 +18,10 @@ impl Cluster {
     }
 
     async fn keeping(events: &str) -> Cluster {
-        let redis = Redis::start().await.unwrap();
+        Cluster::on(Redis::start().await.unwrap(), events).await
+    }
+
+    async fn on(redis: Redis, events: &str) -> Cluster {
         let ingest = ingest(&redis).flag("--history-events", events).start().await.unwrap();
         Cluster { redis, ingest }
     }
@@ -165,6 +168,37 @@ async fn reset_on_an_open_connection_when_the_log_is_wiped() {
     assert_eq!(reader.gap().await.reason, "reset");
     reader.numbers(101, 103).await;
     assert_eq!(reader.streams(), 1, "the connection stayed open");
+}
+
+#[tokio::test]
+async fn rewound_when_redis_comes_back_without_what_was_seen() {
+    let forgetful = Redis::builder().append_fsync(AppendFsync::Off).start().await.unwrap();
+    let mut cluster = Cluster::on(forgetful, "1000").await;
+    let gateway = cluster.gateway("gateway").await;
+    let mut open = Reader::open(gateway.addr(), TOPIC).await;
+    let seen = cluster.publish(1..=5).await;
+    assert_eq!(cluster.redis.command(&["SAVE"]).await.unwrap(), "+OK");
+    let lost = cluster.publish(6..=10).await;
+    open.numbers(1, 10).await;
+    cluster.redis.kill_nine().unwrap();
+    cluster.redis.restart().await.unwrap();
+    until("ingest is ready again", async || cluster.ingest.is_ready().await).await;
+
+    // They have the numbers 6 to 8 again, which the readers must not take for what they have seen.
+    cluster.publish(101..=103).await;
+    assert_eq!(open.gap().await.reason, "rewound");
+    open.numbers(101, 103).await;
+    assert_eq!(open.streams(), 1, "the connection stayed open");
+    for cursor in &lost {
+        let mut resumed = Reader::resume(gateway.addr(), TOPIC, cursor).await;
+        assert_eq!(resumed.ready().outcome, "rewound", "{cursor}");
+        assert_eq!(resumed.gap().await.missed, None);
+        resumed.numbers(101, 103).await;
+    }
+    // Whoever was at what is left has missed nothing that there is.
+    let mut lucky = Reader::resume(gateway.addr(), TOPIC, &seen[3]).await;
+    assert_eq!(lucky.ready().outcome, "exact");
+    assert_eq!(lucky.data(4).await, ["5", "101", "102", "103"]);
 }
 
 #[tokio::test]
