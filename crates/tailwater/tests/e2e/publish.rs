@@ -79,7 +79,9 @@ async fn a_line_leaves_at_once_though_no_other_follows() {
 
 #[tokio::test]
 async fn thousands_of_lines_arrive_in_order() {
-    let (node, url) = node().await;
+    // A history of them all, since nobody makes the publisher wait for the reader.
+    let node = serve().flag("--history-events", "5000").start().await.unwrap();
+    let url = format!("http://{}", node.addr());
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     let lines: String = (1..=5000).map(|n| format!("{n}\n")).collect();
     let args = ["publish", "--url", &url, "--topic", "t"];
