@@ -103,6 +103,13 @@ impl Gateway {
         left
     }
 
+    /// Waits until a drain begins to hand connections away.
+    pub async fn handing_away(&self) {
+        let mut phase = self.0.phase.subscribe();
+        // The sender lives as long as `self`.
+        let _begun = phase.wait_for(|phase| matches!(phase, Phase::HandingAway { .. })).await;
+    }
+
     /// The `count` connections that are the farthest behind.
     #[must_use]
     pub fn laggards(&self, count: usize) -> Vec<ConnectionReport> {

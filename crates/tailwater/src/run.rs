@@ -11,12 +11,11 @@ use metrics::{Registry, Telemetry};
 use redis_log::RedisLog;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
 use crate::config::{Drain, NodeConfig, Store};
 use crate::log_metrics;
-use crate::server;
+use crate::server::{self, Ending};
 
 /// Runs a node until it is told to stop.
 pub(crate) fn node(config: NodeConfig) -> Result<()> {
@@ -59,12 +58,12 @@ async fn serve(config: NodeConfig) -> Result<()> {
     tracing::info!(role, %listen, admin = %admin_listener.local_addr().unwrap_or(admin_listen), "serving");
     announce(role, listen);
 
-    let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
-    let served = tokio::spawn(server::serve(listener, router, stop.clone(), drain.grace));
+    let (ending, admin_ending) = (Ending::default(), Ending::default());
+    let served = tokio::spawn(server::serve(listener, router, ending.clone(), drain.grace));
     let administered = tokio::spawn(server::serve(
         admin_listener,
         admin.router(),
-        stop_admin.clone(),
+        admin_ending.clone(),
         drain.grace,
     ));
     let probed = async {
@@ -79,11 +78,11 @@ async fn serve(config: NodeConfig) -> Result<()> {
     }
 
     let orderly = async {
-        leave(gateway.as_ref(), &drain).await;
-        stop.cancel();
+        leave(gateway.as_ref(), &drain, &ending).await;
+        ending.stop();
         served.await.context("the server panicked")?;
         // Last, so that the end can be watched.
-        stop_admin.cancel();
+        admin_ending.stop();
         administered.await.context("the admin server panicked")
     };
     tokio::select! {
@@ -109,11 +108,15 @@ fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
 
 /// Gives away what can be given away, once load balancers have learned of it: subscribers over their
 /// window, then streams of publishers.
-async fn leave(gateway: Option<&Gateway>, drain: &Drain) {
+async fn leave(gateway: Option<&Gateway>, drain: &Drain, ending: &Ending) {
     drain.leaving.cancel();
     match gateway {
         Some(gateway) => {
-            gateway.drain(drain.delay, drain.window, drain.grace).await;
+            let last_requests = async {
+                gateway.handing_away().await;
+                ending.last_requests.cancel();
+            };
+            tokio::join!(gateway.drain(drain.delay, drain.window, drain.grace), last_requests);
         }
         None => sleep(drain.delay).await,
     }

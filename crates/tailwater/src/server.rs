@@ -41,18 +41,31 @@ pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves until `stop`, then lets open requests finish for at most `grace`.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-    grace: Duration,
-) {
+/// How a server is told to end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ending {
+    /// From now on no connection is kept for another request: whoever comes back comes by a new one,
+    /// which a load balancer sends elsewhere. HTTP/2 clients are sent GOAWAY. New ones are accepted.
+    pub(crate) last_requests: CancellationToken,
+    /// No connection is accepted any more.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Ending {
+    /// Ends what is left.
+    pub(crate) fn stop(&self) {
+        self.last_requests.cancel();
+        self.stop.cancel();
+    }
+}
+
+/// Serves until it is told to stop, then lets open requests finish for at most `grace`.
+pub(crate) async fn serve(listener: TcpListener, router: Router, ending: Ending, grace: Duration) {
     let tasks = TaskTracker::new();
-    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+    while let Some(accepted) = ending.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
-                tasks.spawn(connection(stream, router.clone(), stop.clone()));
+                tasks.spawn(connection(stream, router.clone(), ending.last_requests.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -67,7 +80,7 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn connection(stream: TcpStream, router: Router, last_requests: CancellationToken) {
     // Events are small and must leave at once; a peer that vanished must not be kept for ever.
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
     let socket = SockRef::from(&stream);
@@ -92,7 +105,7 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = stop.cancelled() => {
+        () = last_requests.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use http_body_util::BodyExt as _;
+use hyper::Request;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use loadtest::process::{Haproxy, Redis, Tailwater};
 use loadtest::publisher::Publisher;
 use loadtest::sse::Connection;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -159,4 +165,26 @@ async fn a_client_that_takes_nothing_does_not_keep_a_node_from_stopping() {
         assert_eq!(event.data.trim_end(), last.to_string());
     }
     assert!(last < 20_000);
+}
+
+#[tokio::test]
+async fn a_client_of_http2_is_told_to_take_another_connection() {
+    let node = patient_serve().flag("--drain-delay", "0s").start().await.unwrap();
+    let socket = TokioIo::new(TcpStream::connect(node.addr()).await.unwrap());
+    let handshake = http2::handshake::<_, _, Body>(TokioExecutor::new(), socket);
+    let (mut client, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let mut subscribe = || {
+        let uri = format!("http://{}/v1/events?topic=t", node.addr());
+        client.send_request(Request::get(uri).body(Body::empty()).unwrap())
+    };
+    let mut stream = subscribe().await.unwrap().into_body();
+    assert!(stream.frame().await.unwrap().is_ok(), "ready");
+
+    node.begin_termination().unwrap();
+    until("no request is taken on this connection", async || subscribe().await.is_err()).await;
+    // What is open goes on until its own moment comes.
+    crate::support::publish(node.addr(), "t", "still here").await;
+    let bytes = stream.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(bytes.starts_with(b"data: still here\n"), "{bytes:?}");
 }
