@@ -5,7 +5,8 @@
 //!
 //! For proofs under load: [`cluster`] is a whole deployment, [`load`] publishes steadily,
 //! [`audience`] subscribes by the thousand, [`checker`] knows what was acknowledged and what
-//! arrived, [`report`] tells it; [`scenario`] puts them together.
+//! arrived, [`history`] the same where the log itself loses things, [`report`] tells it;
+//! [`scenario`] puts them together.
 //!
 //! Of the workspace it uses the parser of event streams and nothing else: it sees what a client
 //! sees.
@@ -15,6 +16,7 @@ pub mod checker;
 pub mod cluster;
 pub mod control;
 pub mod histogram;
+pub mod history;
 pub mod http;
 pub mod load;
 pub mod payload;

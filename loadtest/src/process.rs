@@ -18,12 +18,17 @@
 
 mod child;
 mod haproxy;
+mod place;
 mod port;
+mod proxy;
 mod redis;
+mod resp;
 mod spawner;
 mod tailwater;
 
 pub use haproxy::{Haproxy, ServerState};
+pub use place::Place;
 pub use port::Port;
+pub use proxy::{Proxy, Way};
 pub use redis::{AppendFsync, Redis, RedisBuilder};
 pub use tailwater::{Tailwater, TailwaterBuilder};
