@@ -8,6 +8,8 @@ use event_log::Retention;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
+use crate::durability::Durability;
+
 /// What a [`RedisLog`](crate::RedisLog) is opened with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -15,6 +17,10 @@ pub struct Config {
     pub url: RedisUrl,
     /// How long topics, events and idempotency keys are kept.
     pub retention: Retention,
+    /// What must hold an event before it is acknowledged.
+    pub durability: Durability,
+    /// Longest wait for replicas to have an event. Less than `timeout`.
+    pub replica_timeout: Duration,
     /// Connections for commands. The feed has one more.
     pub pool_size: usize,
     /// Longest wait for a connection to be made.
@@ -37,6 +43,8 @@ impl Config {
         Self {
             url,
             retention: Retention::default(),
+            durability: Durability::default(),
+            replica_timeout: Duration::from_secs(1),
             pool_size: 16,
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(2),

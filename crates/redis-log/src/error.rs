@@ -1,12 +1,13 @@
 //! What can go wrong between here and Redis, in the words of an operator.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use deadpool_redis::{PoolError, TimeoutType};
 use event_log::{AppendError, ReadError};
 use redis::RedisError;
 
-use crate::RedisUrl;
+use crate::{Durability, RedisUrl};
 
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,16 @@ pub enum ConnectError {
         /// How it runs.
         mode: String,
     },
+    /// The server is not set up for the durability that was asked for.
+    #[error("redis at {url} cannot give durability {durability}: {reason}")]
+    Durability {
+        /// The server, without the password.
+        url: RedisUrl,
+        /// What was asked for.
+        durability: Durability,
+        /// What is missing.
+        reason: String,
+    },
 }
 
 /// One operation that Redis did not carry out.
@@ -50,6 +61,10 @@ pub(crate) enum Failure {
     Closed,
     #[error("unexpected answer: {0}")]
     Answer(&'static str),
+    #[error("stored, but not by {wanted} replicas yet ({got} so far); retry with the same key")]
+    Replicas { wanted: NonZeroU32, got: u32 },
+    #[error("it does not keep on disk what it acknowledges: {0}")]
+    Disk(String),
 }
 
 impl Failure {

@@ -10,6 +10,7 @@
 
 mod audit;
 mod config;
+mod durability;
 mod entry;
 mod error;
 mod feed;
@@ -26,6 +27,7 @@ mod topics;
 mod watched;
 
 pub use config::{BadUrl, Config, RedisUrl};
+pub use durability::{BadDurability, Durability};
 pub use error::ConnectError;
 pub use log::RedisLog;
 pub use stats::{Op, Stats};

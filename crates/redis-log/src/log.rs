@@ -36,9 +36,10 @@ impl RedisLog {
     /// Opens the log on a server that is there and is of use.
     ///
     /// # Errors
-    /// The server cannot be reached, refuses us, or lacks what is needed.
+    /// The server cannot be reached, refuses us, lacks what is needed, or cannot give the durability
+    /// that is asked for now.
     pub async fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
-        let url = config.url.clone();
+        let (url, durability) = (config.url.clone(), config.durability);
         let log = Self::new(config);
         let server = log.node.store.server().await.map_err(|failure| {
             ConnectError::Unreachable { url: url.clone(), reason: failure.to_string() }
@@ -49,6 +50,14 @@ impl RedisLog {
         if !server.is_standalone() {
             return Err(ConnectError::Mode { url, mode: server.mode });
         }
+        log.node.store.prove().await.map_err(|failure| ConnectError::Durability {
+            url: url.clone(),
+            durability,
+            reason: match failure {
+                Failure::Replicas { got, .. } => format!("it has {got} replicas in step"),
+                other => other.to_string(),
+            },
+        })?;
         match log.node.store.eviction().await {
             Some(policy) if policy != "noeviction" => {
                 tracing::warn!(%url, policy, "redis may evict events: set maxmemory-policy noeviction");

@@ -1,5 +1,6 @@
 //! Commands: what is asked of Redis, over a pool of connections, with an end to every wait.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_redis::{Connection, Hook, HookError, Manager, Pool, Runtime};
@@ -12,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::durability::Durability;
 use crate::error::Failure;
 use crate::head::Head;
 use crate::publish::{self, Publisher};
@@ -35,6 +37,9 @@ pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 pub(crate) struct Store {
     pool: Pool,
     publisher: Publisher,
+    durability: Durability,
+    /// Whether the server's disk was as it must be when it was looked at last.
+    proven: AtomicBool,
     timeout: Duration,
     /// Reads for readers that run at a time. A read may hold a page of the largest events; and half
     /// of the pool stays free for appends and repairs, however many readers are behind.
@@ -85,8 +90,15 @@ impl Store {
             .build()
             .expect("a runtime is set");
         let reads = Semaphore::new((config.pool_size / 2).max(1));
-        let publisher = Publisher::new(&config.retention);
-        Self { pool, publisher, timeout: config.timeout, reads }
+        let publisher = Publisher::new(config);
+        Self {
+            pool,
+            publisher,
+            durability: config.durability,
+            proven: AtomicBool::new(false),
+            timeout: config.timeout,
+            reads,
+        }
     }
 
     async fn connection(&self) -> Result<Connection, Failure> {
@@ -110,9 +122,35 @@ impl Store {
 
     pub(crate) async fn append(&self, batch: &[Append]) -> Vec<Result<Receipt, AppendError>> {
         match self.connection().await {
-            Ok(mut connection) => self.publisher.append(&mut connection, batch).await,
+            Ok(mut connection) => {
+                if let Err(failure) = self.promise(&mut connection).await {
+                    return vec![Err(failure.into()); batch.len()];
+                }
+                let all: Vec<_> = batch.iter().collect();
+                let answers = self.publisher.append(&mut connection, &all, false).await;
+                if answers.iter().any(|answer| matches!(answer, Err(Failure::Disk(_)))) {
+                    self.proven.store(false, Ordering::Relaxed);
+                }
+                let receipts = batch.iter().zip(answers);
+                receipts.map(|(append, answer)| answer?.receipt(append)).collect()
+            }
             Err(failure) => vec![Err(failure.into()); batch.len()],
         }
+    }
+
+    /// Refuses to store what would not be acknowledged, where that is known beforehand.
+    async fn promise(&self, connection: &mut Connection) -> Result<(), Failure> {
+        if self.durability == Durability::Disk && !self.proven.load(Ordering::Relaxed) {
+            self.publisher.prove(connection).await?;
+            self.proven.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Whether the server can prove now what an append would ask it to prove.
+    pub(crate) async fn prove(&self) -> Result<(), Failure> {
+        let mut connection = self.connection().await?;
+        self.publisher.prove(&mut connection).await
     }
 
     /// Reads what follows `after`, at most `count` events.

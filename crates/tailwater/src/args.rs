@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use redis_log::Durability;
 pub(crate) use size::Size;
 
 /// Resumable Server-Sent Events from any node.
@@ -233,6 +234,14 @@ pub(crate) struct PublisherArgs {
         help = "Most bytes of an event's data"
     )]
     pub(crate) event_bytes_max: Size,
+    #[arg(
+        long,
+        env = "TAILWATER_DURABILITY",
+        default_value = "memory",
+        value_name = "LEVEL",
+        help = "What must hold an event before it is acknowledged: memory (the primary's), replica:K (also K replicas), disk (needs appendfsync always)"
+    )]
+    pub(crate) durability: Durability,
 }
 
 #[derive(Debug, Clone, ClapArgs)]

@@ -5,6 +5,7 @@
 mod appends;
 mod conformance;
 mod connecting;
+mod durability;
 mod faults;
 mod gaps;
 mod live;

@@ -1,4 +1,4 @@
-//! A Redis server that cannot outlive its test.
+//! A Redis server that cannot outlive its test. `REDIS_SERVER` names another binary than Debian's.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -42,6 +42,11 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The words of `REPLICAOF` that make another server its replica.
+    pub(crate) fn host_port(&self) -> String {
+        format!("127.0.0.1 {}", self.port)
     }
 
     /// kill -9: the shell that watches over the server does it when its input ends.
@@ -103,8 +108,7 @@ impl Drop for Server {
 
 fn spawn(dir: &TempDir, port: u16, args: &[String]) -> Child {
     // Input that ends means that the test has ended, however it did.
-    let script =
-        "redis-server \"$@\" > log 2>&1 & read -r _; kill -9 $!; wait $! 2> log.sh; exit 0";
+    let script = "${REDIS_SERVER:-redis-server} \"$@\" > log 2>&1 & read -r _; kill -9 $!; wait $! 2> log.sh; exit 0";
     Command::new("sh")
         .args(["-c", script, "sh", "--save", "", "--bind", "127.0.0.1"])
         .args(["--port", &port.to_string(), "--enable-debug-command", "yes"])
