@@ -24,10 +24,10 @@ pub(crate) struct Client {
     /// The query, without a cursor.
     pub(crate) query: String,
     pub(crate) topics: Vec<Topic>,
-    /// How often, in percent, it stops to think after a write.
-    pub(crate) slow: u32,
-    /// How often, in percent, its connection breaks inside of a write.
-    pub(crate) clumsy: u32,
+    /// Whether it stops now and then.
+    pub(crate) slow: bool,
+    /// Whether its connection breaks now and then, inside of a write.
+    pub(crate) bad_line: bool,
     pub(crate) polls: bool,
     pub(crate) last_event_id: String,
     pub(crate) retry: Duration,
@@ -98,7 +98,7 @@ impl Client {
                 Some(other) => return Err(format!("a stream ends with {other:?}")),
                 None => break,
             };
-            let broken = (!connection.is_alive() && chance(50)) || chance(self.clumsy);
+            let broken = (!connection.is_alive() && chance(50)) || self.line_breaks();
             let end = if broken { fastrand::usize(0..=bytes.len()) } else { bytes.len() };
             clean = bytes.ends_with(b"\n\n") || (clean && bytes == ":\n");
             // In two pieces, as networks have it.
@@ -109,7 +109,7 @@ impl Client {
                 self.note("is cut off");
                 break;
             }
-            if chance(self.slow) {
+            if self.slow && chance(self.world.weather().tired) {
                 sleep(millis(0..20_000)).await;
             }
         }
@@ -127,6 +127,10 @@ impl Client {
             }
         });
         verdict
+    }
+
+    fn line_breaks(&self) -> bool {
+        self.bad_line && chance(self.world.weather().broken)
     }
 
     fn judge(&self) -> MutexGuard<'_, Judge> {

@@ -147,6 +147,12 @@ impl History {
         (place.era + 1..self.eras.len()).find(|era| self.eras[*era].base < place.n)
     }
 
+    /// Whether what is at a place was numbered by another primary than the last entry.
+    pub(crate) fn is_of_another_primary(&self, place: Place) -> bool {
+        let primary = self.entry(place.era, place.n).map(|entry| entry.head.primary);
+        primary != self.head().map(|head| head.primary)
+    }
+
     pub(crate) fn is_readable(&self, era: usize, n: u64) -> bool {
         let current = self.current();
         self.leads_to(Place { era, n }, current) && n > self.eras[current].gone && n <= self.last()

@@ -34,6 +34,10 @@ pub(crate) struct Weather {
     pub(crate) doubled: u32,
     /// The longest that a notification takes.
     pub(crate) late_ms: u64,
+    /// Connections of clients that break inside of a write, of those clients that have bad ones.
+    pub(crate) broken: u32,
+    /// Writes after which a slow client stops for a while.
+    pub(crate) tired: u32,
     /// Commands that fail.
     pub(crate) failed: u32,
     /// Commands that are slow.
@@ -48,6 +52,8 @@ impl Weather {
             lost: *super::dice::pick(&[0, 5, 40]),
             doubled: *super::dice::pick(&[0, 10]),
             late_ms: *super::dice::pick(&[2, 50, 3000]),
+            broken: 10,
+            tired: 30,
             failed: *super::dice::pick(&[0, 2, 20]),
             slow: *super::dice::pick(&[0, 10, 50]),
             slow_ms: *super::dice::pick(&[100, 3000]),
@@ -87,10 +93,10 @@ impl World {
         *self.weather.lock().unwrap()
     }
 
-    /// The store answers again. The feed stays as bad as it was: its last losses are the hard ones.
+    /// The store answers again, and clients have good connections. The feed stays as bad as it was: its last losses are the hard ones.
     pub(crate) fn clears_up(&self) {
         let mut weather = self.weather.lock().unwrap();
-        (weather.failed, weather.slow) = (0, 0);
+        *weather = Weather { broken: 0, tired: 0, failed: 0, slow: 0, ..*weather };
         self.store.goes_away(Duration::ZERO);
     }
 

@@ -24,7 +24,7 @@ impl Client {
             None => None,
         };
         match answer {
-            Some((StatusCode::OK, body)) if !chance(self.clumsy) => {
+            Some((StatusCode::OK, body)) if !self.line_breaks() => {
                 let json = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
                 self.note(&format!("gets {json}"));
                 let stop = self.take(&json)?;
