@@ -68,10 +68,15 @@ impl History {
     /// How many clients lack their topic's newest acknowledged payload and were not told of a gap
     /// since their last event.
     pub fn unfinished(&self) -> usize {
-        let is_behind = |(topic, client): &&(usize, Transcript)| {
-            client.highest() < self.newest(*topic) && !client.ends_with_gap()
-        };
-        self.clients.iter().filter(is_behind).count()
+        (0..self.topics.len()).map(|topic| self.unfinished_in(topic)).sum()
+    }
+
+    /// The same among the subscribers of one topic.
+    pub fn unfinished_in(&self, topic: usize) -> usize {
+        let newest = self.newest(topic);
+        let is_behind = |client: &&Transcript| client.highest() < newest && !client.ends_with_gap();
+        let here = self.clients.iter().filter(|(other, _)| *other == topic);
+        here.map(|(_, client)| client).filter(is_behind).count()
     }
 
     /// What went wrong.

@@ -5,8 +5,8 @@
 //!
 //! For proofs under load: [`cluster`] is a whole deployment, [`load`] publishes steadily,
 //! [`audience`] subscribes by the thousand, [`checker`] knows what was acknowledged and what
-//! arrived, [`history`] the same where the log itself loses things, [`report`] tells it;
-//! [`scenario`] puts them together.
+//! arrived, [`report`] tells it; [`scenario`] puts them together. Where Redis itself is broken,
+//! [`lab`] is the deployment and [`history`] the checker.
 //!
 //! Of the workspace it uses the parser of event streams and nothing else: it sees what a client
 //! sees.
@@ -18,6 +18,7 @@ pub mod control;
 pub mod histogram;
 pub mod history;
 pub mod http;
+pub mod lab;
 pub mod load;
 pub mod payload;
 pub mod position;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use loadtest::scenario::failover;
+use loadtest::scenario::{chaos, failover};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
@@ -20,6 +20,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Scenario {
+    Chaos(chaos::Options),
     Failover(failover::Options),
 }
 
@@ -46,8 +47,8 @@ fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<Vec<String>> {
     // Every subscriber is a socket here and two in the load balancer, which inherits the limit.
     rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit of open files")?;
-    let report = match &arguments.scenario {
-        Scenario::Failover(options) => failover::run(options).await?,
-    };
-    Ok(report.failures)
+    match &arguments.scenario {
+        Scenario::Chaos(options) => Box::pin(chaos::run(options)).await,
+        Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
+    }
 }

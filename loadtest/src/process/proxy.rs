@@ -52,6 +52,8 @@ struct Weather {
     refuses: bool,
     /// How often all connections were cut so far.
     cuts: u64,
+    /// How often all connections were stranded so far, each way.
+    strands: [u64; 2],
 }
 
 /// A proxy in front of one address. Dropping it cuts everything.
@@ -102,6 +104,12 @@ impl Proxy {
     /// Stops to forward this way, or goes on. Connections stay open; new ones are accepted.
     pub fn hold(&self, way: Way, held: bool) {
         self.weather.send_modify(|weather| weather.held[way as usize] = held);
+    }
+
+    /// Stops for ever to forward this way on the connections that are open now, without closing
+    /// them, as when something between has forgotten them. New connections are not affected.
+    pub fn strand(&self, way: Way) {
+        self.weather.send_modify(|weather| weather.strands[way as usize] += 1);
     }
 
     /// Lets everything that goes this way take so much longer.
@@ -165,8 +173,14 @@ async fn forward(
     mut weather: watch::Receiver<Weather>,
     lost: Option<Arc<AtomicU64>>,
 ) {
-    let cuts = weather.borrow_and_update().cuts;
-    let wire = |way| Wire { way, weather: weather.clone(), lost: lost.clone() };
+    let (cuts, strands) = {
+        let weather = weather.borrow_and_update();
+        (weather.cuts, weather.strands)
+    };
+    let wire = |way: Way| {
+        let strands = strands[way as usize];
+        Wire { way, strands, weather: weather.clone(), lost: lost.clone() }
+    };
     let (up, down) = (wire(Way::Up), wire(Way::Down));
     let exchange = async {
         let server = connect(target).await?;
@@ -196,6 +210,8 @@ async fn connect(target: SocketAddr) -> io::Result<TcpStream> {
 /// One direction of one connection.
 struct Wire {
     way: Way,
+    /// How often connections had been stranded when this one began.
+    strands: u64,
     weather: watch::Receiver<Weather>,
     lost: Option<Arc<AtomicU64>>,
 }
@@ -204,12 +220,12 @@ impl Wire {
     async fn carry(self, from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
         let (sender, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES);
         let mut weather = self.weather.clone();
-        let way = self.way;
+        let (way, strands) = (self.way, self.strands);
         let reading = self.read(from, sender);
         let writing = async {
             while let Some((due, bytes)) = pieces.recv().await {
                 sleep_until(due).await;
-                released(&mut weather, way).await;
+                released(&mut weather, way, strands).await;
                 let trickle = weather.borrow().trickle.filter(|_| way == Way::Down);
                 match trickle {
                     Some(rate) => drip(&mut to, &bytes, rate, &mut weather).await?,
@@ -229,7 +245,7 @@ impl Wire {
     ) -> io::Result<()> {
         let mut sieve = Sieve::default();
         loop {
-            released(&mut self.weather, self.way).await;
+            released(&mut self.weather, self.way, self.strands).await;
             let mut bytes = Vec::with_capacity(PIECE);
             if from.read_buf(&mut bytes).await? == 0 {
                 return Ok(());
@@ -248,10 +264,11 @@ impl Wire {
     }
 }
 
-/// Waits until this way is not held.
-async fn released(weather: &mut watch::Receiver<Weather>, way: Way) {
+/// Waits until this way is not held; for ever on a stranded connection.
+async fn released(weather: &mut watch::Receiver<Weather>, way: Way, strands: u64) {
+    let way = way as usize;
     // It ends with an error when the proxy is gone, and the connection with it.
-    weather.wait_for(|weather| !weather.held[way as usize]).await.ok();
+    weather.wait_for(|weather| !weather.held[way] && weather.strands[way] == strands).await.ok();
 }
 
 /// Writes slowly, until all is written or the rate is lifted.

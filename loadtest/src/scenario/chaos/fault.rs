@@ -1,0 +1,6 @@
+//! The faults. Each takes a running lab, breaks something, waits, and mends it.
+
+pub(super) mod data;
+pub(super) mod network;
+pub(super) mod nodes;
+pub(super) mod readers;
