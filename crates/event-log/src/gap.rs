@@ -72,8 +72,9 @@ pub fn classify(
     if after.ms < first.ms && after.n >= first.n {
         // Numbers that began again at 1 are another log under the old name.
         let reason = if first.n == 1 { Reason::Reset } else { Reason::Rewound };
-        let resume = oldest.map_or(head, |o| o.max(first).before());
-        return gap(reason, None, resume);
+        // Whatever sorts after the position was stored after it was lost, maybe in a generation that
+        // has passed as well.
+        return gap(reason, None, next.map_or(head, Position::before));
     }
     // Of generations before this one the events alone bear witness: once they are trimmed, a position
     // from back then may have been lost as well, and its number may count another past.
@@ -156,6 +157,16 @@ mod tests {
         assert_eq!(
             outcome(at(100, 6), at(90, 3), at(1, 1), Some(at(1, 1)), None),
             Some((Reason::Rewound, None, at(90, 3)))
+        );
+    }
+
+    #[test]
+    fn what_a_passed_generation_stored_instead_of_what_was_lost_is_not_skipped() {
+        // The reader saw n = 8; the next primary went on from 4, and another one from 6.
+        let (head, first, next) = (at(20_200, 9), at(20_100, 6), at(10_100, 4));
+        assert_eq!(
+            outcome(at(100, 8), head, first, Some(at(1, 1)), Some(next)),
+            Some((Reason::Rewound, None, at(10_100, 3)))
         );
     }
 
