@@ -5,8 +5,10 @@ mod books;
 mod crowd;
 mod seat;
 mod setup;
+mod topology;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -26,7 +28,7 @@ pub use setup::{Durability, Server, Setup, Topology};
 use crate::http;
 use crate::load::{Load, Published};
 use crate::payload::Payload;
-use crate::process::{Proxy, Redis, Tailwater};
+use crate::process::{Network, Port, Proxy, Redis, Tailwater};
 use crate::publisher::Publisher;
 use crate::random::Random;
 use crate::timeline::{MarkKind, Timeline, sample};
@@ -42,6 +44,7 @@ pub const BY_HAND: usize = TOPICS;
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(60);
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 const SETTLE_DEADLINE: Duration = Duration::from_secs(20);
+const READ_DEADLINE: Duration = Duration::from_secs(40);
 
 /// The deployment. Dropping it kills everything.
 #[derive(Debug)]
@@ -72,6 +75,9 @@ pub struct Lab {
     pub broken: Vec<String>,
     /// What is worth telling.
     pub notes: Vec<String>,
+    /// The link that can be cut, if there is one. Below the programs: it goes last.
+    pub network: Option<Network>,
+    _buses: Vec<Port>,
     directory: PathBuf,
     by_hand: Option<(Publisher, u32)>,
     load: Option<(CancellationToken, JoinHandle<()>)>,
@@ -105,6 +111,8 @@ impl Lab {
             sentinels: parts.sentinels,
             random: Random::new(seed),
             timeline: Arc::new(Mutex::new(timeline)),
+            network: parts.network,
+            _buses: parts.buses,
             broken: Vec::new(),
             notes: Vec::new(),
             directory,
@@ -215,17 +223,61 @@ impl Lab {
         }
     }
 
+    /// Waits until the Sentinels have made another server the primary, and returns how long it took.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub async fn wait_promoted(&self, old: SocketAddr) -> Result<Duration> {
+        let begin = Instant::now();
+        let last = self.sentinels.last().context("no Sentinels")?;
+        topology::wait_promoted(last, &self.servers, old).await?;
+        Ok(begin.elapsed())
+    }
+
+    /// Starts a fail-over as an operator would: Sentinels only.
+    ///
+    /// # Errors
+    /// When they refuse.
+    pub async fn fail_over(&self) -> Result<()> {
+        topology::fail_over(self.sentinels.last().context("no Sentinels")?).await
+    }
+
+    /// Waits until every node of the cluster that answers finds it well.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub async fn wait_cluster_well(&self) -> Result<Duration> {
+        let begin = Instant::now();
+        for server in &self.servers {
+            topology::wait("the cluster is well", SETTLE_DEADLINE, async || {
+                Ok(topology::is_well(server).await.is_ok_and(|size| size > 0))
+            })
+            .await?;
+        }
+        Ok(begin.elapsed())
+    }
+
     /// Reads all topics from their beginnings through a gateway: what the log still has.
     ///
     /// # Errors
     /// When a gateway does not answer.
     pub async fn read_back(&self) -> Result<()> {
         for (topic, name) in self.crowd.topics().iter().enumerate() {
-            for seq in self.read_topic(name).await? {
+            for seq in self.read_topic_at_last(name).await? {
                 self.crowd.books().history.readable(topic, seq);
             }
         }
         Ok(())
+    }
+
+    async fn read_topic_at_last(&self, topic: &str) -> Result<HashSet<u32>> {
+        let until = Instant::now() + READ_DEADLINE;
+        loop {
+            match self.read_topic(topic).await {
+                Err(_) if Instant::now() < until => sleep(Duration::from_millis(100)).await,
+                result => return result,
+            }
+        }
     }
 
     async fn read_topic(&self, topic: &str) -> Result<HashSet<u32>> {

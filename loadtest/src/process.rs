@@ -18,6 +18,7 @@
 
 mod child;
 mod haproxy;
+mod network;
 mod place;
 mod port;
 mod proxy;
@@ -27,6 +28,7 @@ mod spawner;
 mod tailwater;
 
 pub use haproxy::{Haproxy, ServerState};
+pub use network::Network;
 pub use place::Place;
 pub use port::Port;
 pub use proxy::{Proxy, Way};

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{AppendFsync, Proxy, Redis, RedisBuilder, Tailwater, TailwaterBuilder};
+use super::topology::{self, Servers};
+use crate::process::{
+    AppendFsync, Network, Place, Port, Proxy, Redis, RedisBuilder, Tailwater, TailwaterBuilder,
+};
 
 /// How Redis is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,10 @@ pub struct Setup {
     pub append_fsync: AppendFsync,
     /// What an acknowledgement is worth.
     pub durability: Durability,
+    /// One server has a replica that may take its place.
+    pub has_replica: bool,
+    /// The primary, one Sentinel and the ingest are on one side of a link that can be cut.
+    pub can_part: bool,
     /// Whether its clock can be moved, by libfaketime.
     pub has_own_clock: bool,
     /// How many gateways.
@@ -125,6 +132,8 @@ pub(super) struct Parts {
     pub(super) ingest_wire: Option<Proxy>,
     pub(super) gateways: Vec<Tailwater>,
     pub(super) ingest: Tailwater,
+    pub(super) buses: Vec<Port>,
+    pub(super) network: Option<Network>,
 }
 
 /// Where libfaketime reads what to add to the time.
@@ -132,12 +141,38 @@ pub(crate) const CLOCK_FILE: &str = "clock";
 
 impl Setup {
     pub(super) async fn start(&self, directory: &Path) -> Result<Parts> {
-        match self.topology {
-            Topology::Standalone => self.standalone(directory).await,
-            Topology::Sentinel | Topology::Cluster => bail!("not there yet"),
+        if self.topology == Topology::Standalone {
+            return self.standalone(directory).await;
         }
+        let network = if self.can_part { Some(Network::create()?) } else { None };
+        let Servers { servers, sentinels, url, buses } = match self.topology {
+            Topology::Cluster => topology::cluster(self, directory).await?,
+            _ => topology::sentinel(self, directory, network.as_ref()).await?,
+        };
+        let place =
+            |of: fn(&Network) -> &Place| network.as_ref().map(of).cloned().unwrap_or_default();
+        let ingest = self.ingest(directory).place(&place(|network| &network.near));
+        let ingest = ingest.flag("--redis", &url).start().await?;
+        let mut gateways = Vec::new();
+        for number in 1..=self.gateways {
+            let gateway = self.gateway(directory, number).place(&place(|network| &network.far));
+            gateways.push(gateway.flag("--redis", &url).start().await?);
+        }
+        let (gateway_wires, ingest_wire) = (Vec::new(), None);
+        let parts = Parts {
+            servers,
+            sentinels,
+            gateway_wires,
+            ingest_wire,
+            gateways,
+            ingest,
+            buses,
+            network,
+        };
+        Ok(parts)
     }
 
+    /// One server, with a wire to each who uses it; and perhaps a replica that nobody knows of.
     async fn standalone(&self, directory: &Path) -> Result<Parts> {
         let redis = self.redis(directory, 1)?.append_fsync(self.append_fsync).start().await?;
         let ingest_wire = Proxy::redis(redis.addr()).await?;
@@ -150,18 +185,25 @@ impl Setup {
             gateways.push(gateway.start().await?);
             gateway_wires.push(wire);
         }
+        let mut servers = vec![redis];
+        if self.has_replica {
+            let replica = topology::replica(self, directory, &servers[0]).await?;
+            servers.push(replica);
+        }
         Ok(Parts {
-            servers: vec![redis],
+            servers,
             sentinels: Vec::new(),
             gateway_wires,
             ingest_wire: Some(ingest_wire),
             gateways,
             ingest,
+            buses: Vec::new(),
+            network: None,
         })
     }
 
     /// A server of this trial, in a directory of its own.
-    fn redis(&self, directory: &Path, number: usize) -> Result<RedisBuilder> {
+    pub(super) fn redis(&self, directory: &Path, number: usize) -> Result<RedisBuilder> {
         let own = directory.join(format!("redis-{number}"));
         let mut builder = Redis::builder().program(&self.server.program).directory(&own);
         // Bursts of ours must not be what breaks a feed, unless a trial says so.

@@ -50,6 +50,8 @@ struct Weather {
     /// Messages of subscriptions that contain this are lost.
     loses: Option<Arc<[u8]>>,
     refuses: bool,
+    /// Where new connections lead.
+    target: Option<SocketAddr>,
     /// How often all connections were cut so far.
     cuts: u64,
     /// How often all connections were stranded so far, each way.
@@ -86,8 +88,9 @@ impl Proxy {
     async fn start_with(target: SocketAddr, lost: Option<Arc<AtomicU64>>) -> Result<Proxy> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
-        let (weather, seen) = watch::channel(Weather::default());
-        let accepting = tokio::spawn(accept(listener, target, seen, lost.clone()));
+        let weather = Weather { target: Some(target), ..Weather::default() };
+        let (weather, seen) = watch::channel(weather);
+        let accepting = tokio::spawn(accept(listener, seen, lost.clone()));
         Ok(Proxy { addr, weather, lost, _accepting: AbortOnDropHandle::new(accepting) })
     }
 
@@ -141,6 +144,14 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.cuts += 1);
     }
 
+    /// Leads to another server from here on, and closes the connections to this one.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.weather.send_modify(|weather| {
+            weather.target = Some(target);
+            weather.cuts += 1;
+        });
+    }
+
     /// How many messages were lost so far.
     pub fn lost_messages(&self) -> u64 {
         self.lost.as_ref().map_or(0, |lost| lost.load(Relaxed))
@@ -149,7 +160,6 @@ impl Proxy {
 
 async fn accept(
     listener: TcpListener,
-    target: SocketAddr,
     weather: watch::Receiver<Weather>,
     lost: Option<Arc<AtomicU64>>,
 ) {
@@ -160,7 +170,8 @@ async fn accept(
             sleep(Duration::from_millis(10)).await;
             continue;
         };
-        if !weather.borrow().refuses {
+        let target = weather.borrow().target;
+        if let Some(target) = target.filter(|_| !weather.borrow().refuses) {
             connections.spawn(forward(client, target, weather.clone(), lost.clone()));
         }
     }

@@ -18,6 +18,8 @@ use super::resp;
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
+/// What a Sentinel's file is called.
+const SENTINEL_CONFIG: &str = "sentinel.conf";
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// When Redis makes its append-only file durable.
@@ -42,6 +44,7 @@ pub struct RedisBuilder {
     envs: Vec<(String, String)>,
     program: Option<PathBuf>,
     place: Place,
+    sentinel: Option<String>,
     directory: Option<PathBuf>,
 }
 
@@ -81,6 +84,13 @@ impl RedisBuilder {
         self
     }
 
+    /// A Sentinel, which keeps this configuration as a file and writes to it.
+    #[must_use]
+    pub fn sentinel(mut self, config: impl Into<String>) -> Self {
+        self.sentinel = Some(config.into());
+        self
+    }
+
     /// A directory for data and log that is kept; temporary unless said.
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -94,20 +104,18 @@ impl RedisBuilder {
     /// When it does not start; the message shows its log.
     pub async fn start(self) -> Result<Redis> {
         let port = Port::reserve()?.on(self.place.ip);
-        let fsync = match self.append_fsync {
-            AppendFsync::Off => None,
-            AppendFsync::No => Some("no"),
-            AppendFsync::Everysec => Some("everysec"),
-            AppendFsync::Always => Some("always"),
-        };
         let number = port.number().to_string();
-        let ip = self.place.ip.to_string();
-        let mut args = ["--port", &number, "--bind", &ip, "--protected-mode", "no"]
-            .map(str::to_owned)
-            .to_vec();
-        args.extend(["--save", "", "--maxmemory-policy", "noeviction"].map(str::to_owned));
-        if let Some(fsync) = fsync {
-            args.extend(["--appendonly", "yes", "--appendfsync", fsync].map(str::to_owned));
+        let ip = self.place.any_ip().to_string();
+        let directory = WorkDir::new(self.directory.clone())?;
+        let mut args = Vec::new();
+        if let Some(config) = &self.sentinel {
+            std::fs::write(directory.path().join(SENTINEL_CONFIG), config)?;
+            args.extend([SENTINEL_CONFIG, "--sentinel"].map(str::to_owned));
+        }
+        args.extend(["--port", &number, "--bind", &ip].map(str::to_owned));
+        args.extend(["--protected-mode", "no"].map(str::to_owned));
+        if self.sentinel.is_none() {
+            args.extend(self.storage());
         }
         args.extend(self.args);
         let recipe = Recipe {
@@ -116,10 +124,27 @@ impl RedisBuilder {
             args,
             envs: self.envs,
         };
-        let child = Child::start("redis", recipe, WorkDir::new(self.directory)?)?;
-        let mut redis = Redis { child, port };
+        let child = Child::start("redis", recipe, directory)?;
+        let inner = SocketAddr::from((self.place.inner, port.number()));
+        let mut redis = Redis { child, port, inner };
         redis.wait_ready().await?;
         Ok(redis)
+    }
+
+    /// What it does with its data.
+    fn storage(&self) -> Vec<String> {
+        let fsync = match self.append_fsync {
+            AppendFsync::Off => None,
+            AppendFsync::No => Some("no"),
+            AppendFsync::Everysec => Some("everysec"),
+            AppendFsync::Always => Some("always"),
+        };
+        let mut args =
+            ["--save", "", "--maxmemory-policy", "noeviction"].map(str::to_owned).to_vec();
+        if let Some(fsync) = fsync {
+            args.extend(["--appendonly", "yes", "--appendfsync", fsync].map(str::to_owned));
+        }
+        args
     }
 }
 
@@ -128,6 +153,7 @@ impl RedisBuilder {
 pub struct Redis {
     child: Child,
     port: Port,
+    inner: SocketAddr,
 }
 
 impl Redis {
@@ -147,6 +173,11 @@ impl Redis {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
+    }
+
+    /// Where other programs of its place reach it.
+    pub fn inner_addr(&self) -> SocketAddr {
+        self.inner
     }
 
     /// `redis://127.0.0.1:PORT`.

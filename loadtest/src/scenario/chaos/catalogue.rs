@@ -32,6 +32,8 @@ pub(super) struct Scenario {
     pub(super) topology: Topology,
     pub(super) append_fsync: AppendFsync,
     pub(super) durability: Durability,
+    pub(super) has_replica: bool,
+    pub(super) can_part: bool,
     pub(super) has_own_clock: bool,
     pub(super) event_bytes: usize,
     pub(super) history_events: usize,
@@ -49,6 +51,8 @@ const USUAL: Scenario = Scenario {
     topology: Topology::Standalone,
     append_fsync: AppendFsync::Everysec,
     durability: Durability::Memory,
+    has_replica: false,
+    can_part: false,
     has_own_clock: false,
     event_bytes: 300,
     history_events: 100_000,
@@ -78,6 +82,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         append_fsync: AppendFsync::Always,
         quick: true,
         fault: |lab| Box::pin(nodes::kill_primary(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "lost-tail",
+        about: "a replica takes over that lacks what clients have seen already",
+        promise: Promise::Announced,
+        has_replica: true,
+        quick: true,
+        fault: |lab| Box::pin(nodes::promote_behind(lab)),
         ..USUAL
     },
     Scenario {
@@ -226,6 +239,8 @@ impl Scenario {
             topology: self.topology,
             append_fsync: self.append_fsync,
             durability: self.durability,
+            has_replica: self.has_replica,
+            can_part: self.can_part,
             has_own_clock: self.has_own_clock,
             gateways: 3,
             clients: 200,

@@ -1,6 +1,7 @@
 //! One scenario on one server.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -9,6 +10,9 @@ use super::outcome;
 use crate::history::Tampering;
 use crate::lab::{Lab, Server};
 use crate::report::SheetRow;
+
+/// Longer than this it should not take to read everything: something stands in the way.
+const READ_BACK_MAX: Duration = Duration::from_secs(2);
 
 /// What is to be run.
 pub(super) struct Trial<'a> {
@@ -45,7 +49,11 @@ impl Trial<'_> {
         // For duplicates that come late.
         lab.run_for(0.5, 0.5).await;
         lab.dismiss().await;
+        let begin = tokio::time::Instant::now();
         lab.read_back().await?;
+        if begin.elapsed() > READ_BACK_MAX {
+            lab.note(format!("reading back took {:.1?}", begin.elapsed()));
+        }
         lab.crowd.books().history.tamper(self.sabotage);
         Ok(outcome::row(self, &lab))
     }

@@ -22,7 +22,8 @@ pub(in super::super) async fn overflow(lab: &mut Lab) -> Result<()> {
     let victim = lab.choose(lab.gateways.len());
     lab.fault("a feed is not read");
     lab.gateway_wires[victim].hold(Way::Down, true);
-    lab.publish_by_hand(2500, 4096).await?;
+    // More than the kernel's buffers hold, before the gateway misses its pings.
+    lab.publish_by_hand(600, 15_000).await?;
     lab.gateway_wires[victim].hold(Way::Down, false);
     lab.mend("read again");
     let log = std::fs::read_to_string(lab.server().directory().join("redis.log"))?;
