@@ -13,10 +13,11 @@ use gateway::{Config, Gateway};
 use http_body_util::BodyExt as _;
 use metrics::Registry;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tower::ServiceExt as _;
 
 use super::bug::Bug;
-use super::ensemble::Group;
+use super::ensemble::{Group, OUTSIDE};
 use super::node::Node;
 use super::world::World;
 
@@ -118,13 +119,23 @@ impl Cluster {
         self.world.stage.kill(group);
     }
 
-    /// Gives a gateway's connections away; it ends then.
-    pub(crate) fn drain(self: &Arc<Self>, slot: usize, delay: Duration, window: Duration) {
+    /// Starts a gateway after a while.
+    pub(crate) fn start_later(self: &Arc<Self>, slot: usize, time: Duration) {
+        let cluster = Arc::clone(self);
+        self.world.stage.spawn(OUTSIDE, async move {
+            sleep(time).await;
+            cluster.start(slot);
+        });
+    }
+
+    /// Gives a gateway's connections away; it ends then, and another starts after a while.
+    pub(crate) fn drain(self: &Arc<Self>, slot: usize, [delay, window, away]: [Duration; 3]) {
         let Some(Up { node, gateway, .. }) = self.up(slot) else { return };
         let (cluster, group) = (Arc::clone(self), node.group);
         self.world.stage.spawn(group, async move {
             gateway.drain(delay, window, Duration::from_secs(2)).await;
             cluster.kill(slot, group);
+            cluster.start_later(slot, away);
         });
     }
 

@@ -7,7 +7,7 @@ use event_log::Topic;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, Up};
-use super::dice::{chance, millis, pick};
+use super::dice::{millis, pick};
 use super::ensemble::OUTSIDE;
 use super::world::World;
 
@@ -17,7 +17,7 @@ use super::world::World;
 pub(crate) enum Regime {
     /// Nothing.
     Steady,
-    /// Servers take over that lack a tail, with clocks that differ by less than the fence.
+    /// Servers take over that lack a tail, with clocks that differ by less than that takes.
     FailOver,
     /// The store is wiped.
     Wipe,
@@ -28,6 +28,12 @@ pub(crate) enum Regime {
 impl Regime {
     pub(crate) const ALL: [Self; 4] = [Self::Steady, Self::FailOver, Self::Wipe, Self::Clock];
 }
+
+/// How far a server's clock may be from the true time.
+const SKEW_MS: i64 = 500;
+/// The least time that a fail-over takes, in which nothing is given out: longer than any two clocks
+/// differ. The fence alone would not do, for a server may have lost all that it gave out behind one.
+const PROMOTION_MS: u64 = 1001;
 
 /// Causes faults until a moment.
 pub(crate) async fn run(
@@ -67,12 +73,11 @@ fn befall_node(world: &Arc<World>, cluster: &Arc<Cluster>, slot: usize) {
     match fastrand::u32(0..5) {
         0 | 1 => {
             cluster.kill(slot, group);
-            start_later(world, cluster, slot, millis(0..10_000));
+            cluster.start_later(slot, millis(0..10_000));
         }
         2 => {
             world.note(format_args!("gateway {slot} drains"));
-            cluster.drain(slot, millis(0..2000), millis(0..5000));
-            start_later(world, cluster, slot, millis(10_000..15_000));
+            cluster.drain(slot, [2000, 5000, 10_000].map(|most| millis(0..most)));
         }
         3 => {
             let time = millis(100..30_000);
@@ -91,24 +96,14 @@ fn befall_node(world: &Arc<World>, cluster: &Arc<Cluster>, slot: usize) {
     }
 }
 
-fn start_later(world: &Arc<World>, cluster: &Arc<Cluster>, slot: usize, time: Duration) {
-    let cluster = Arc::clone(cluster);
-    world.stage.spawn(OUTSIDE, async move {
-        sleep(time).await;
-        cluster.start(slot);
-    });
-}
-
 fn befall_store(world: &Arc<World>, regime: Regime) {
     match regime {
         Regime::Steady => {}
         Regime::FailOver => {
-            let (tail, skew_ms) = (millis(0..3000), fastrand::i64(-4000..=4000));
+            let (tail, skew_ms) = (millis(0..3000), fastrand::i64(-SKEW_MS..=SKEW_MS));
             let lost = world.store.fail_over(tail, skew_ms);
             world.note(format_args!("the store fails over, {lost} events are lost"));
-            if chance(50) {
-                world.store.goes_away(millis(1..3000));
-            }
+            world.store.goes_away(Duration::from_millis(PROMOTION_MS) + millis(0..3000));
             for node in world.nodes() {
                 node.lose_feed();
             }

@@ -103,11 +103,6 @@ impl History {
         (first..=self.last()).filter_map(move |n| Some(&self.entry(current, n)?.event))
     }
 
-    /// The last number that was trimmed.
-    pub(crate) fn gone(&self) -> u64 {
-        self.eras[self.current()].gone
-    }
-
     pub(crate) fn entry(&self, mut era: usize, n: u64) -> Option<&Entry> {
         while n <= self.eras[era].base {
             era = era.checked_sub(1)?;

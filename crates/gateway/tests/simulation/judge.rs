@@ -112,11 +112,9 @@ impl Judge {
         let mut all = Vec::new();
         for (topic, position) in self.topics.iter().zip(to) {
             let place = self.world.store.of(topic, |history| {
-                let late = self.from_earliest
-                    && history
-                        .place(*position)
-                        .is_some_and(|at| at.n > history.gone() && at.era == 0);
-                history.place(*position).filter(|_| !late)
+                let place = history.place(*position)?;
+                let late = (1..=place.n).any(|n| history.is_readable(place.era, n));
+                (!self.from_earliest || !late).then_some(place)
             });
             let place = place.ok_or_else(|| format!("it was put at {position} of {topic}"))?;
             all.push(At { position: *position, place });
@@ -194,9 +192,7 @@ impl Judge {
             let place = history.place(to).ok_or("a gap to nowhere")?;
             let place = match json["reason"].as_str() {
                 Some("trimmed") => trimmed(history, at.place, missed, place)?,
-                Some("rewound" | "reset") if missed.is_none() => {
-                    lost(history, at.place, to, place)?
-                }
+                Some("rewound" | "reset") if missed.is_none() => lost(history, at, to, place)?,
                 _ => return Err("a gap of no known kind".to_owned()),
             };
             Ok(place)
@@ -280,12 +276,17 @@ fn trimmed(history: &History, at: Place, missed: Option<u64>, to: Place) -> Resu
 }
 
 /// A gap because the store has lost what the client had.
-fn lost(history: &History, at: Place, position: Position, to: Place) -> Result<Place, String> {
-    let lost_in = history.lost_in(at).ok_or("lost, but what it had is still there")?;
+fn lost(history: &History, at: At, position: Position, to: Place) -> Result<Place, String> {
+    let At { place, .. } = at;
+    // A client that was put before an entry has a position that stands and falls with that entry.
+    let witness = if history.find(at.position).is_some() { place.n } else { place.n + 1 };
+    let lost_in = history.lost_in(Place { n: witness, ..place });
+    let lost_in = lost_in.ok_or("lost, but what it had is still there")?;
     if position == Position::START {
-        return Ok(Place { era: lost_in, n: 0 });
+        // A node may not have heard yet, and have that event for whoever has not.
+        return Ok(Place { era: if place.n == 0 { place.era } else { lost_in }, n: 0 });
     }
-    readable(history, history.shared(at, to.era).min(at.n), to)?;
+    readable(history, history.shared(place, to.era).min(place.n), to)?;
     Ok(to)
 }
 

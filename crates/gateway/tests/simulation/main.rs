@@ -5,7 +5,8 @@
 //! knows what was stored and what was lost listens in on every client. The same seed is the same
 //! schedule, byte for byte.
 //!
-//! `SCHEDULES=10000 SEED=0` in the environment plays other schedules than CI does.
+//! `make simulate` plays more of them than CI does; `SEED=7 SCHEDULES=1 TRACE=FILE` in the environment
+//! plays one again and writes down every step.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +29,7 @@ mod store;
 mod world;
 
 use bug::Bug;
-use schedule::play;
+use schedule::{Played, play};
 
 /// Schedules that CI plays, shared by the threads below.
 const SCHEDULES: u64 = 500;
@@ -42,32 +43,31 @@ const SHOWN: usize = 60;
 #[test]
 fn no_schedule_harms_a_client() {
     let (from, count) = (setting("SEED", 0), setting("SCHEDULES", SCHEDULES));
-    let played = std::thread::scope(|scope| {
+    let harm = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
-                scope.spawn(move || {
-                    (from + thread..from + count).step_by(THREADS as usize).find_map(harmed)
-                })
+                let mut seeds = (from..from + count).filter(move |seed| seed % THREADS == thread);
+                scope.spawn(move || seeds.find_map(harm))
             })
             .collect();
         threads.into_iter().filter_map(|thread| thread.join().unwrap()).min()
     });
-    if let Some((seed, report)) = played {
+    if let Some((seed, violation, trace)) = harm {
+        let again = format!("SEED={seed} SCHEDULES=1 make simulate");
+        if let Some(file) = text("TRACE") {
+            std::fs::write(file, &trace).unwrap();
+        }
+        let lines: Vec<_> = trace.lines().collect();
+        let tail = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
         panic!(
-            "{report}\nagain: SEED={seed} SCHEDULES=1 cargo test -p gateway --test simulation harms"
+            "{tail}\nseed {seed}: {violation}\nagain, with all of the trace: TRACE=FILE {again}"
         );
     }
 }
 
-fn harmed(seed: u64) -> Option<(u64, String)> {
-    let played = play(seed, None);
-    let violation = played.violation?;
-    if let Some(file) = text("TRACE") {
-        std::fs::write(file, &played.trace).unwrap();
-    }
-    let lines: Vec<_> = played.trace.lines().collect();
-    let tail = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
-    Some((seed, format!("{tail}\nseed {seed}: {violation}")))
+fn harm(seed: u64) -> Option<(u64, String, String)> {
+    let Played { trace, violation } = play(seed, None);
+    Some((seed, violation?, trace))
 }
 
 #[test]

@@ -24,6 +24,8 @@ struct Inner {
     /// Which server it is: one that was promoted or restarted is another.
     primary: u64,
     clock_ms: i64,
+    /// How far its clock is from the true time.
+    skew_ms: i64,
     began: Instant,
     away_until: Instant,
     keep: u64,
@@ -47,6 +49,7 @@ impl Store {
             topics: BTreeMap::new(),
             keys: BTreeMap::new(),
             primary: 1,
+            skew_ms: 0,
             clock_ms: 1_700_000_000_000,
             began: now,
             away_until: now,
@@ -147,20 +150,19 @@ impl Store {
         inner.keys.clear();
     }
 
-    /// Another server takes over, which has nothing of the last `tail`, and a clock of its own.
-    /// How many entries are lost.
+    /// Another server takes over, which has nothing of the last `tail`, and a clock that is so far from
+    /// the true time. How many entries are lost.
     pub(crate) fn fail_over(&self, tail: Duration, skew_ms: i64) -> u64 {
         let mut inner = self.inner();
         let moment = Instant::now() - tail;
         let lost = inner.topics.values_mut().map(|history| history.lose_since(moment)).sum();
         let Inner { topics, keys, .. } = &mut *inner;
         keys.retain(|(topic, _), position| {
-            topics[topic]
-                .place(*position)
-                .is_some_and(|place| topics[topic].lost_in(place).is_none())
+            let history = &topics[topic];
+            history.place(*position).is_some_and(|place| history.lost_in(place).is_none())
         });
         inner.primary += 1;
-        inner.clock_ms += skew_ms;
+        inner.skew_ms = skew_ms;
         lost
     }
 
@@ -207,6 +209,6 @@ impl Inner {
 
     fn now_ms(&self) -> u64 {
         let elapsed = i64::try_from(self.began.elapsed().as_millis()).unwrap();
-        u64::try_from(self.clock_ms + elapsed).unwrap()
+        u64::try_from(self.clock_ms + self.skew_ms + elapsed).unwrap()
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::super::cluster::{Connection, Sent};
 use super::super::cursor;
-use super::super::dice::{chance, millis};
+use super::super::dice::millis;
 use super::super::judge::{Judge, Verdict};
 use super::{Client, Close};
 
@@ -52,10 +52,14 @@ impl Client {
         let ended = json["ended"] == true;
         let mut judge = self.judge();
         if !judge.has_cursor() {
-            // It was put before the first of what it got.
+            // It was put before the first of what it got: an event, or a gap unless an event led there.
             let mut begin = to.clone();
             for event in events.iter().rev() {
                 begin[judge.index(event["topic"].as_str())?] = position(&event["id"])?.before();
+            }
+            let led = |gap: &&Value| events.iter().any(|event| event["id"] == gap["requested"]);
+            for gap in gaps.iter().rev().filter(|gap| !led(gap)) {
+                begin[judge.index(gap["topic"].as_str())?] = position(&gap["requested"])?;
             }
             judge.open(&begin)?;
         }
