@@ -201,6 +201,12 @@ enum Outcome {
 }
 
 impl Answer {
+    #[cfg(test)]
+    pub(crate) fn stored(n: u64) -> Self {
+        let outcome = Outcome::Stored { duplicate: false };
+        Self { position: Position::new(n, n), outcome }
+    }
+
     /// What the publisher is told.
     pub(crate) fn receipt(self, append: &Append) -> Result<Receipt, AppendError> {
         let Self { position, outcome } = self;

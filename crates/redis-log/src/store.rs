@@ -1,27 +1,31 @@
-//! Commands: what is asked of Redis, over a pool of connections, with an end to every wait.
+//! Commands: what is asked of Redis, over pools of connections, with an end to every wait.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::{Connection, Hook, HookError, Manager, Pool, Runtime};
-use event_log::{
-    Append, AppendError, Bounds, Event, Gap, Generation, Page, Position, Receipt, Seek, Sought,
-    Topic, classify,
-};
-use redis::AsyncConnectionConfig;
-use tokio::sync::Semaphore;
+use event_log::{Bounds, Event, Gap, Generation, Page, Position, Seek, Sought, Topic, classify};
 use tokio::time::timeout;
 
+use crate::address::Address;
 use crate::config::Config;
 use crate::durability::Durability;
-use crate::error::Failure;
+use crate::error::{Failure, Meaning};
 use crate::head::Head;
-use crate::publish::{self, Publisher};
+use crate::keys;
+use crate::publish::Publisher;
+use crate::stats::Stats;
+use crate::topology::Topology;
 
+mod append;
+mod ask;
 mod heads;
+mod patience;
+mod peer;
 mod server;
 mod view;
 
+pub(crate) use heads::Found;
+use peer::Peers;
 pub(crate) use server::Server;
 use view::Range;
 
@@ -32,18 +36,16 @@ const PROBE: usize = 32;
 /// Bytes of events that a window is filled with.
 pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 
-/// The server's commands as the log needs them.
+/// The deployment's commands as the log needs them.
 #[derive(Debug)]
 pub(crate) struct Store {
-    pool: Pool,
+    topology: Arc<Topology>,
+    peers: Peers,
     publisher: Publisher,
+    stats: Arc<Stats>,
     durability: Durability,
-    /// Whether the server's disk was as it must be when it was looked at last.
-    proven: AtomicBool,
     timeout: Duration,
-    /// Reads for readers that run at a time. A read may hold a page of the largest events; and half
-    /// of the pool stays free for appends and repairs, however many readers are behind.
-    reads: Semaphore,
+    retry: Duration,
 }
 
 /// What there is behind a position, and the head it was compared with.
@@ -70,87 +72,62 @@ impl Window {
 }
 
 impl Store {
-    pub(crate) fn new(config: &Config) -> Self {
-        let connections = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.connect_timeout))
-            .set_response_timeout(Some(config.timeout));
-        let manager = Manager::new_with_config(config.url.info(), connections)
-            .expect("the URL was parsed before");
-        let pool = Pool::builder(manager)
-            .max_size(config.pool_size.max(2))
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(config.timeout))
-            .create_timeout(Some(config.connect_timeout + config.timeout))
-            .recycle_timeout(Some(config.timeout))
-            // A restarted server has lost the script, and all connections with it: loaded here, no
-            // pipeline finds it missing half-way, which would upset the order of its appends.
-            .post_create(Hook::async_fn(|connection, _| {
-                Box::pin(async { publish::load(connection).await.map_err(HookError::Backend) })
-            }))
-            .build()
-            .expect("a runtime is set");
-        let reads = Semaphore::new((config.pool_size / 2).max(1));
-        let publisher = Publisher::new(config);
+    pub(crate) fn new(config: &Config, topology: &Arc<Topology>, stats: Arc<Stats>) -> Self {
         Self {
-            pool,
-            publisher,
+            topology: Arc::clone(topology),
+            peers: Peers::new(config, Arc::clone(topology)),
+            publisher: Publisher::new(config),
+            stats,
             durability: config.durability,
-            proven: AtomicBool::new(false),
             timeout: config.timeout,
-            reads,
+            retry: config.retry,
         }
     }
 
-    async fn connection(&self) -> Result<Connection, Failure> {
-        // Boxed: a pool's future has room for a whole handshake, and thousands of readers may wait
-        // for their turn with what would be inside of theirs.
-        Box::pin(self.pool.get()).await.map_err(|error| Failure::of_pool(error, self.timeout))
+    /// Lets go of those that are no primaries any more, until the log closes.
+    pub(crate) async fn follow_topology(&self) {
+        let mut map = self.topology.subscribe();
+        while map.changed().await.is_ok() {
+            let primaries = map.borrow_and_update().primaries();
+            self.peers.retain(&primaries);
+            self.stats.topology_changed();
+        }
     }
 
-    /// Waits for its turn among the readers and does `work`, all within the time-out.
+    /// Waits for its turn among the readers of a topic's primary and does `work`, all within the
+    /// time-out.
     pub(crate) async fn read<T>(
         &self,
+        topic: &Topic,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         timeout(self.timeout, async {
-            let _turn = self.reads.acquire().await.map_err(|_| Failure::Closed)?;
+            // Without an owner the work itself finds out what there is to wait for.
+            let owner = self.topology.owner(keys::partition(topic));
+            let peer = owner.ok().and_then(|owner| self.peers.get(&owner, false).ok());
+            let _turn = match &peer {
+                Some(peer) => Some(peer.read_turn().await?),
+                None => None,
+            };
             work.await
         })
         .await
         .unwrap_or(Err(Failure::Late(self.timeout)))
     }
 
-    pub(crate) async fn append(&self, batch: &[Append]) -> Vec<Result<Receipt, AppendError>> {
-        match self.connection().await {
-            Ok(mut connection) => {
-                if let Err(failure) = self.promise(&mut connection).await {
-                    return vec![Err(failure.into()); batch.len()];
+    /// Tells who should know what an answer of a server means.
+    fn take_evidence(&self, asked: &Address, meaning: &Meaning) {
+        match meaning {
+            Meaning::Moved { slot, to } => self.topology.moved(*slot, to),
+            Meaning::Elsewhere => {
+                if let Some(peer) = self.peers.find(asked) {
+                    peer.distrust();
                 }
-                let all: Vec<_> = batch.iter().collect();
-                let answers = self.publisher.append(&mut connection, &all, false).await;
-                if answers.iter().any(|answer| matches!(answer, Err(Failure::Disk(_)))) {
-                    self.proven.store(false, Ordering::Relaxed);
-                }
-                let receipts = batch.iter().zip(answers);
-                receipts.map(|(append, answer)| answer?.receipt(append)).collect()
+                self.topology.suspect();
             }
-            Err(failure) => vec![Err(failure.into()); batch.len()],
+            Meaning::NotYet | Meaning::Unsure => self.topology.suspect(),
+            Meaning::Ask { .. } | Meaning::Final => {}
         }
-    }
-
-    /// Refuses to store what would not be acknowledged, where that is known beforehand.
-    async fn promise(&self, connection: &mut Connection) -> Result<(), Failure> {
-        if self.durability == Durability::Disk && !self.proven.load(Ordering::Relaxed) {
-            self.publisher.prove(connection).await?;
-            self.proven.store(true, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Whether the server can prove now what an append would ask it to prove.
-    pub(crate) async fn prove(&self) -> Result<(), Failure> {
-        let mut connection = self.connection().await?;
-        self.publisher.prove(&mut connection).await
     }
 
     /// Reads what follows `after`, at most `count` events.

@@ -21,6 +21,7 @@ pub(crate) fn config(server: &Server) -> Config {
     Config {
         audit: Duration::from_secs(3600),
         ping: Duration::from_millis(200),
+        retry: Duration::from_millis(500),
         ..Config::new(server.url().parse().unwrap())
     }
 }
