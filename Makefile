@@ -3,7 +3,7 @@
 OUT ?= out
 PORT ?= 8080
 
-.PHONY: help run demo test setup lint unit doc failover deny clean
+.PHONY: help run demo test setup lint unit doc simulate failover deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ unit: ## Unit, property, conformance, HTTP, process and browser tests
 
 doc: ## Examples in the documentation
 	cargo test --workspace --doc --quiet
+
+simulate: ## 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE=out/trace plays one again
+	SEED=$(or $(SEED),0) SCHEDULES=$(or $(SCHEDULES),10000) $(if $(TRACE),TRACE=$(abspath $(TRACE))) \
+		cargo test --release --package gateway --test simulation harms
 
 failover: ## Kill gateways under 2,000 clients and 2,000 events a second; a report in out/failover
 	cargo build --release -p tailwater -p loadtest

@@ -142,10 +142,11 @@ impl History {
         (place.era + 1..self.eras.len()).find(|era| self.eras[*era].base < place.n)
     }
 
-    /// Whether what is at a place was numbered by another primary than the last entry.
-    pub(crate) fn is_of_another_primary(&self, place: Place) -> bool {
-        let primary = self.entry(place.era, place.n).map(|entry| entry.head.primary);
-        primary != self.head().map(|head| head.primary)
+    /// Whether another primary has numbered entries since the one at a place.
+    pub(crate) fn has_changed_hands_since(&self, place: Place) -> bool {
+        let primary = self.entry(place.era, place.n).map_or(0, |entry| entry.head.primary);
+        let mut entries = self.eras.iter().flat_map(|era| &era.entries);
+        entries.any(|entry| entry.head.primary > primary)
     }
 
     pub(crate) fn is_readable(&self, era: usize, n: u64) -> bool {

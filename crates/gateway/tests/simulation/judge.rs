@@ -261,7 +261,7 @@ impl Judge {
 
 /// A gap that says how many events were trimmed, if the store can still know.
 fn trimmed(history: &History, at: Place, missed: Option<u64>, to: Place) -> Result<Place, String> {
-    if missed.is_none() && history.is_of_another_primary(at) && to.n >= at.n {
+    if missed.is_none() && history.has_changed_hands_since(at) && to.n >= at.n {
         readable(history, history.shared(at, to.era), to)?;
         return Ok(to);
     }

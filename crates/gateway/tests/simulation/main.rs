@@ -5,8 +5,8 @@
 //! knows what was stored and what was lost listens in on every client. The same seed is the same
 //! schedule, byte for byte.
 //!
-//! `make simulate` plays more of them than CI does; `SEED=7 SCHEDULES=1 TRACE=FILE` in the environment
-//! plays one again and writes down every step.
+//! `make simulate` plays more of them than CI does; `make simulate SEED=7 SCHEDULES=1 TRACE=FILE` plays
+//! one again and writes down every step.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +29,7 @@ mod store;
 mod world;
 
 use bug::Bug;
-use schedule::{Played, play};
+use schedule::play;
 
 /// Schedules that CI plays, shared by the threads below.
 const SCHEDULES: u64 = 500;
@@ -52,22 +52,28 @@ fn no_schedule_harms_a_client() {
             .collect();
         threads.into_iter().filter_map(|thread| thread.join().unwrap()).min()
     });
-    if let Some((seed, violation, trace)) = harm {
-        let again = format!("SEED={seed} SCHEDULES=1 make simulate");
-        if let Some(file) = text("TRACE") {
-            std::fs::write(file, &trace).unwrap();
-        }
-        let lines: Vec<_> = trace.lines().collect();
-        let tail = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
-        panic!(
-            "{tail}\nseed {seed}: {violation}\nagain, with all of the trace: TRACE=FILE {again}"
-        );
-    }
+    let Some((seed, violation)) = harm else {
+        return write_trace(from);
+    };
+    write_trace(seed);
+    let trace = play(seed, None).trace;
+    let lines: Vec<_> = trace.lines().collect();
+    let tail = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
+    let again =
+        format!("again, every step in FILE: make simulate SEED={seed} SCHEDULES=1 TRACE=FILE");
+    panic!("{tail}\nseed {seed}: {violation}\n{again}");
 }
 
-fn harm(seed: u64) -> Option<(u64, String, String)> {
-    let Played { trace, violation } = play(seed, None);
-    Some((seed, violation?, trace))
+fn harm(seed: u64) -> Option<(u64, String)> {
+    play(seed, None).violation.map(|violation| (seed, violation))
+}
+
+fn write_trace(seed: u64) {
+    if let Some(file) = text("TRACE") {
+        let folder = std::path::Path::new(&file).parent().expect("a file is in a folder");
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(file, play(seed, None).trace).unwrap();
+    }
 }
 
 #[test]
@@ -88,6 +94,17 @@ fn every_planted_bug_is_found() {
         let found = (0..PATIENCE).find_map(|seed| Some((seed, play(seed, Some(bug)).violation?)));
         let (seed, violation) = found.unwrap_or_else(|| panic!("{bug:?} was not found"));
         println!("{bug:?} shows with seed {seed}: {violation}");
+    }
+}
+
+#[test]
+fn schedules_meet_everything_that_is_said_of_them() {
+    let traces: String = (0..PATIENCE).map(|seed| play(seed, None).trace).collect();
+    let faults =
+        "dies|drains|frozen|loses its feed|cut off|away|fails over|wiped|clock jumps|trimmed to";
+    let told = "live|exact|trimmed|rewound|reset|overload|unavailable|drain\\|max_age\\|cursor|end|has it all";
+    for what in faults.split('|').chain(told.split('|')) {
+        assert!(traces.contains(what), "{what:?} never happens");
     }
 }
 

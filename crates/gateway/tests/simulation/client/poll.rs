@@ -52,14 +52,17 @@ impl Client {
         let ended = json["ended"] == true;
         let mut judge = self.judge();
         if !judge.has_cursor() {
-            // It was put before the first of what it got: an event, or a gap unless an event led there.
+            // It was put before the first of what it got: a gap, unless an event led there.
             let mut begin = to.clone();
-            for event in events.iter().rev() {
-                begin[judge.index(event["topic"].as_str())?] = position(&event["id"])?.before();
-            }
-            let led = |gap: &&Value| events.iter().any(|event| event["id"] == gap["requested"]);
-            for gap in gaps.iter().rev().filter(|gap| !led(gap)) {
+            for gap in gaps.iter().rev() {
                 begin[judge.index(gap["topic"].as_str())?] = position(&gap["requested"])?;
+            }
+            for event in events.iter().rev() {
+                let gap = gaps.iter().find(|gap| gap["topic"] == event["topic"]);
+                if gap.is_none_or(|gap| events.iter().any(|led| led["id"] == gap["requested"])) {
+                    let topic = judge.index(event["topic"].as_str())?;
+                    begin[topic] = position(&event["id"])?.before();
+                }
             }
             judge.open(&begin)?;
         }
@@ -96,7 +99,7 @@ fn take_topic(
             let next = events.peek().map(|event| position(&event["id"])).transpose()?;
             let starts = gaps.peek().map(|gap| position(&gap["requested"])).transpose()?;
             // A second gap right behind the first begins where that one ends.
-            let chained = starts.filter(|start| next.is_none_or(|next| start.n < next.n));
+            let chained = starts.filter(|start| next.is_none_or(|next| *start < next));
             let to = chained.or(next.map(Position::before)).unwrap_or(end);
             judge.gap(topic, gap, to)?;
         } else if let Some(event) = events.next() {
