@@ -132,7 +132,7 @@ impl Lab {
             let topic = if index % 20 == 7 { BY_HAND } else { index % TOPICS };
             self.crowd.seat(Seat {
                 topic,
-                towards: Towards::Gateway((index / TOPICS + index) % self.gateways.len()),
+                towards: Towards::Gateway(index / TOPICS % self.gateways.len()),
                 travels: index % 10 == 3,
                 notices_silence: index % 2 == 0,
                 is_timed: topic != BY_HAND && index % 10 != 3,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use loadtest::scenario::{chaos, failover};
+use loadtest::scenario::{chaos, failover, storm};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
@@ -22,11 +22,17 @@ struct Arguments {
 enum Scenario {
     Chaos(chaos::Options),
     Failover(failover::Options),
+    Storm(storm::Options),
+    /// A part of the storm's subscribers, in a process of its own.
+    #[command(hide = true)]
+    StormCrowd(storm::crowd::Options),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let is_worker = matches!(arguments.scenario, Scenario::StormCrowd(_));
     match run(&arguments) {
+        Ok(_) if is_worker => ExitCode::SUCCESS,
         Ok(failures) if failures.is_empty() => {
             println!("PASSED");
             ExitCode::SUCCESS
@@ -49,6 +55,8 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
     rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit of open files")?;
     match &arguments.scenario {
         Scenario::Chaos(options) => Box::pin(chaos::run(options)).await,
+        Scenario::Storm(options) => Ok(Box::pin(storm::run(options)).await?.failures),
+        Scenario::StormCrowd(options) => Box::pin(storm::crowd::run(options)).await,
         Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
     }
 }

@@ -26,6 +26,7 @@ mod redis;
 mod resp;
 mod spawner;
 mod tailwater;
+mod worker;
 
 pub use haproxy::{Haproxy, ServerState};
 pub use network::Network;
@@ -34,3 +35,4 @@ pub use port::Port;
 pub use proxy::{Proxy, Way};
 pub use redis::{AppendFsync, Redis, RedisBuilder};
 pub use tailwater::{Tailwater, TailwaterBuilder};
+pub use worker::Worker;

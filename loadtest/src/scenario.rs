@@ -2,6 +2,7 @@
 
 pub mod chaos;
 pub mod failover;
+pub mod storm;
 
 use std::path::PathBuf;
 
