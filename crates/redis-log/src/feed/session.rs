@@ -25,6 +25,10 @@ use crate::watched::Verdict;
 
 /// Pings that may stay unanswered: one can be late, two are a dead peer.
 const PINGS_MISSED_MAX: u32 = 2;
+/// Pings that may stay unanswered while messages come, for an answer waits its turn behind those.
+/// There is an end to it: a connection on which only our own side is dead would bring messages for
+/// ever, the node's own probes among them, and carry no subscription any more (measured).
+const PINGS_LATE_MAX: u32 = 5;
 /// A connection that held this long was a good one: the next is tried at once.
 const GOOD: Duration = Duration::from_secs(10);
 /// Time after which a subscription that Redis ended or refused is asked for again, if the map says
@@ -73,7 +77,10 @@ struct Session<'a> {
     socket: Socket,
     channels: Channels,
     map: watch::Receiver<Arc<Map>>,
+    /// Pings since anything came.
     pings_missed: u32,
+    /// Pings since one was answered.
+    pings_unanswered: u32,
     /// Whether something that is wanted is not joined, and not about to be.
     missing: bool,
     announced: bool,
@@ -90,6 +97,7 @@ impl<'a> Session<'a> {
             channels: Channels::default(),
             map: node.topology.subscribe(),
             pings_missed: 0,
+            pings_unanswered: 0,
             missing: false,
             announced: false,
         }
@@ -148,10 +156,11 @@ impl<'a> Session<'a> {
     }
 
     async fn ping(&mut self) -> Result<(), Lost> {
-        if self.pings_missed >= PINGS_MISSED_MAX {
+        if self.pings_missed >= PINGS_MISSED_MAX || self.pings_unanswered >= PINGS_LATE_MAX {
             return Err(Lost::Silent);
         }
         self.pings_missed += 1;
+        self.pings_unanswered += 1;
         self.socket.ping().await
     }
 
@@ -218,7 +227,7 @@ impl<'a> Session<'a> {
                 self.look_again();
                 self.announce();
             }
-            Frame::Other => {}
+            Frame::Other => self.pings_unanswered = 0,
         }
     }
 
