@@ -24,6 +24,7 @@ pub use crowd::Crowd;
 pub use seat::{Seat, Towards};
 pub(crate) use setup::CLOCK_FILE;
 pub use setup::{Durability, Server, Setup, Topology};
+pub(crate) use topology::wait;
 
 use crate::http;
 use crate::load::{Load, Published};

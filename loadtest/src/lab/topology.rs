@@ -225,7 +225,7 @@ pub(super) async fn is_well(server: &Redis) -> Result<usize> {
 }
 
 /// Polls until it is so.
-pub(super) async fn wait(
+pub(crate) async fn wait(
     what: &str,
     deadline: Duration,
     is_so: impl AsyncFn() -> Result<bool>,

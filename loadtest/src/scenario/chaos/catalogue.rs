@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use anyhow::Result;
 
-use super::fault::{data, network, nodes, readers};
+use super::fault::{cluster, data, network, nodes, readers, sentinel};
 use crate::lab::{Durability, Lab, Server, Setup, Topology};
 use crate::process::AppendFsync;
 
@@ -18,7 +18,12 @@ type Fault = for<'a> fn(&'a mut Lab) -> Pin<Box<dyn Future<Output = Result<()>> 
 pub(super) enum Promise {
     /// Nothing is lost, and nobody is told that something is.
     Lossless,
-    /// The log loses something, and those who miss it are told.
+    /// Nothing acknowledged is lost. Who has seen something that nobody got a receipt for may be
+    /// told that it is gone.
+    Kept,
+    /// The log may lose something, and those who miss it are told.
+    Told,
+    /// The log loses something, and somebody is told.
     Announced,
 }
 
@@ -222,6 +227,116 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         history_events: 200,
         quick: true,
         fault: |lab| Box::pin(readers::trimmed(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "sentinel-kill",
+        about: "kill -9 of a primary with Sentinels",
+        topology: Topology::Sentinel,
+        promise: Promise::Told,
+        fault: |lab| Box::pin(sentinel::kill(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "sentinel-failover",
+        about: "SENTINEL FAILOVER",
+        topology: Topology::Sentinel,
+        promise: Promise::Told,
+        fault: |lab| Box::pin(sentinel::fail_over(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "sentinel-freeze",
+        about: "a primary is frozen past the fail-over and thawed",
+        topology: Topology::Sentinel,
+        promise: Promise::Told,
+        fault: |lab| Box::pin(sentinel::freeze(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "partition",
+        about: "a partition leaves the ingest with the old primary",
+        topology: Topology::Sentinel,
+        promise: Promise::Told,
+        can_part: true,
+        fault: |lab| Box::pin(sentinel::part(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "cluster-kill",
+        about: "kill -9 of a primary of a cluster",
+        topology: Topology::Cluster,
+        promise: Promise::Told,
+        fault: |lab| Box::pin(cluster::kill(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "sentinel-kill-replica1",
+        about: "kill -9 of a primary with Sentinels, with replica:1",
+        topology: Topology::Sentinel,
+        promise: Promise::Kept,
+        durability: Durability::Replica,
+        fault: |lab| Box::pin(sentinel::kill(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "sentinel-failover-replica1",
+        about: "SENTINEL FAILOVER, with replica:1",
+        topology: Topology::Sentinel,
+        promise: Promise::Kept,
+        durability: Durability::Replica,
+        fault: |lab| Box::pin(sentinel::fail_over(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "sentinel-freeze-replica1",
+        about: "a primary is frozen past the fail-over and thawed, with replica:1",
+        topology: Topology::Sentinel,
+        promise: Promise::Kept,
+        durability: Durability::Replica,
+        fault: |lab| Box::pin(sentinel::freeze(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "partition-replica1",
+        about: "a partition leaves the ingest with the old primary, with replica:1",
+        topology: Topology::Sentinel,
+        promise: Promise::Kept,
+        durability: Durability::Replica,
+        can_part: true,
+        fault: |lab| Box::pin(sentinel::part(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "cluster-kill-replica1",
+        about: "kill -9 of a primary of a cluster, with replica:1",
+        topology: Topology::Cluster,
+        promise: Promise::Kept,
+        durability: Durability::Replica,
+        fault: |lab| Box::pin(cluster::kill(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "cluster-failover",
+        about: "CLUSTER FAILOVER",
+        topology: Topology::Cluster,
+        promise: Promise::Told,
+        fault: |lab| Box::pin(cluster::fail_over(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "cluster-migrate",
+        about: "slots are moved key by key",
+        topology: Topology::Cluster,
+        fault: |lab| Box::pin(cluster::migrate(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "cluster-migrate-atomic",
+        about: "slots are moved as a whole",
+        topology: Topology::Cluster,
+        needs_valkey: true,
+        fault: |lab| Box::pin(cluster::migrate_at_once(lab)),
         ..USUAL
     },
 ];

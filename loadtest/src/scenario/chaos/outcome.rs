@@ -95,7 +95,11 @@ fn failures(trial: &Trial<'_>, lab: &Lab, judgement: &Judgement, books: &Books) 
     match trial.scenario.promise {
         Promise::Lossless => failures.extend(judgement.losses()),
         Promise::Announced if judgement.gaps == 0 => failures.push("nobody was told".to_owned()),
-        Promise::Announced => {}
+        Promise::Kept if judgement.unreadable > 0 => {
+            let unreadable = grouped(judgement.unreadable);
+            failures.push(format!("{unreadable} acknowledged events that the log has lost"));
+        }
+        Promise::Announced | Promise::Kept | Promise::Told => {}
     }
     let counts = [
         (books.dropped, "streams dropped"),
