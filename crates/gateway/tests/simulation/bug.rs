@@ -11,16 +11,19 @@ pub(crate) enum Bug {
     RewoundIsExact,
     /// The feed takes the next number for the next event, though it be of another past.
     ComparesNumbers,
+    /// A server that takes over goes on by its own clock, as if no other had been ahead of it.
+    NoFence,
     /// A gap counts the event that can be read again.
     CountsOneTooMany,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::TrustsTheFeed,
         Self::IdsAhead,
         Self::RewoundIsExact,
         Self::ComparesNumbers,
+        Self::NoFence,
         Self::CountsOneTooMany,
     ];
 }

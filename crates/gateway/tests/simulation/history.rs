@@ -64,6 +64,11 @@ impl History {
         era.base + era.entries.len() as u64
     }
 
+    /// The greatest position that was ever given out.
+    pub(crate) fn newest(&self) -> Option<Position> {
+        self.places.last_key_value().map(|(position, _)| *position)
+    }
+
     pub(crate) fn head(&self) -> Option<Head> {
         self.entry(self.current(), self.last()).map(|entry| entry.head)
     }

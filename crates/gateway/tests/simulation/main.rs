@@ -36,7 +36,7 @@ const SCHEDULES: u64 = 500;
 /// Threads that play them.
 const THREADS: u64 = 2;
 /// Schedules within which a planted bug must have shown.
-const PATIENCE: u64 = 200;
+const PATIENCE: u64 = 400;
 /// Lines of a trace that are shown when something is wrong.
 const SHOWN: usize = 60;
 

@@ -12,6 +12,7 @@ use event_log::{
 };
 use tokio::time::Instant;
 
+use super::bug::Bug;
 use super::history::{Entry, Head, History};
 
 #[derive(Debug)]
@@ -24,11 +25,12 @@ struct Inner {
     /// Which server it is: one that was promoted or restarted is another.
     primary: u64,
     clock_ms: i64,
-    /// How far its clock is from the true time.
+    /// How far this server's clock is from the true time.
     skew_ms: i64,
     began: Instant,
     away_until: Instant,
     keep: u64,
+    fence_ms: u64,
 }
 
 /// The newest of a topic.
@@ -43,7 +45,7 @@ const FENCE_MS: u64 = 10_000;
 
 impl Store {
     /// A store that keeps so many events of a topic.
-    pub(crate) fn new(keep: u64) -> Self {
+    pub(crate) fn new(keep: u64, bug: Option<Bug>) -> Self {
         let now = Instant::now();
         Self(Mutex::new(Inner {
             topics: BTreeMap::new(),
@@ -54,6 +56,7 @@ impl Store {
             began: now,
             away_until: now,
             keep,
+            fence_ms: if bug == Some(Bug::NoFence) { 0 } else { FENCE_MS },
         }))
     }
 
@@ -151,18 +154,27 @@ impl Store {
     }
 
     /// Another server takes over, which has nothing of the last `tail`, and a clock that is so far from
-    /// the true time. How many entries are lost.
+    /// the true time, or less far behind it: as far as its fence reaches beyond what is lost. How many
+    /// entries are lost.
     pub(crate) fn fail_over(&self, tail: Duration, skew_ms: i64) -> u64 {
         let mut inner = self.inner();
         let moment = Instant::now() - tail;
-        let lost = inner.topics.values_mut().map(|history| history.lose_since(moment)).sum();
+        let (mut lost, mut beyond_ms) = (0, 0);
+        for history in inner.topics.values_mut() {
+            lost += history.lose_since(moment);
+            // A topic of which nothing is left has no head to tell of another server, and no fence.
+            let fence_ms = if history.head().is_some() { FENCE_MS } else { 0 };
+            let newest_ms = history.newest().map_or(0, |position| position.ms + 1);
+            beyond_ms = beyond_ms.max(newest_ms.saturating_sub(fence_ms));
+        }
         let Inner { topics, keys, .. } = &mut *inner;
         keys.retain(|(topic, _), position| {
             let history = &topics[topic];
             history.place(*position).is_some_and(|place| history.lost_in(place).is_none())
         });
         inner.primary += 1;
-        inner.skew_ms = skew_ms;
+        inner.skew_ms = 0;
+        inner.skew_ms = skew_ms.max(beyond_ms.cast_signed() - inner.now_ms().cast_signed());
         lost
     }
 
@@ -193,7 +205,7 @@ impl Inner {
             Some(Head { numbers, primary }) if primary == self.primary => {
                 (now_ms.max(numbers.head.ms), Some(numbers.first))
             }
-            Some(Head { numbers, .. }) => ((now_ms + FENCE_MS).max(numbers.head.ms + 1), None),
+            Some(Head { numbers, .. }) => ((now_ms + self.fence_ms).max(numbers.head.ms + 1), None),
         };
         let position = Position::new(ms, history.last() + 1);
         let numbers = Generation { head: position, first: first.unwrap_or(position) };

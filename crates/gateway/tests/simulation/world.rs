@@ -65,7 +65,7 @@ impl World {
     pub(crate) fn new(keep: u64, weather: Weather, bug: Option<Bug>) -> Arc<Self> {
         Arc::new(Self {
             stage: Stage::default(),
-            store: Store::new(keep),
+            store: Store::new(keep, bug),
             bug,
             began: Instant::now(),
             weather: Mutex::new(weather),
