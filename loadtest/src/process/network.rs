@@ -4,6 +4,7 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
@@ -27,16 +28,18 @@ impl Network {
     /// # Errors
     /// When `ip` is missing or refuses, for want of root for instance.
     pub fn create() -> Result<Network> {
-        let process = std::process::id();
+        // The kernel takes a while to remove links: names are never used again.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let own = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let place = |side: &str, subnet: u8| Place {
-            namespace: Some(format!("tw-{process}-{side}")),
+            namespace: Some(format!("tw-{own}-{side}")),
             ip: Ipv4Addr::new(10, 203, subnet, 2),
             inner: Ipv4Addr::new(10, 203, 3, subnet),
         };
         let network = Network { near: place("near", 1), far: place("far", 2) };
         // From here on a failure removes what was made.
-        for (side, outer) in [(&network.near, "twn"), (&network.far, "twf")] {
-            let (name, outer) = (side.name(), format!("{outer}{process}"));
+        for (side, outer) in [(&network.near, "n"), (&network.far, "f")] {
+            let (name, outer) = (side.name(), format!("tw{outer}{own}"));
             ip(&format!("netns add {name}"))?;
             ip(&format!("link add {outer} type veth peer name driver netns {name}"))?;
             let [a, b, subnet, _] = side.ip.octets();

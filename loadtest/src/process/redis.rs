@@ -270,14 +270,6 @@ impl Redis {
         Ok(value.with_context(|| format!("INFO without {field}"))?.trim().to_owned())
     }
 
-    /// The CPU time that it has used, user and system.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn cpu_time(&self) -> Result<Duration> {
-        super::child::cpu_time(self.child.pid().context("it does not run")?)
-    }
-
     /// Where it keeps its files.
     pub fn directory(&self) -> &Path {
         self.child.directory()

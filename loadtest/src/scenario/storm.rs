@@ -85,6 +85,8 @@ struct Storm<'a> {
     gateways: Vec<Tailwater>,
     workers: Vec<Worker>,
     published: u32,
+    /// Streams that ended with the killed gateway.
+    dropped: u64,
 }
 
 /// The name of a topic.
@@ -113,7 +115,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     progress.say("everybody comes back");
     let (answers, cost) = storm.come_back().await?;
     let server = crate::lab::Server::find(&options.server)?;
-    let figures = Figures::new(options, server.version, &answers, cost);
+    let figures = Figures::new(options, server.version, &answers, cost, storm.dropped);
     let report = figures.report();
     report.write(&directory)?;
     progress.say(&report.table());
@@ -157,6 +159,7 @@ impl Storm<'_> {
             gateways,
             workers,
             published: 0,
+            dropped: 0,
         })
     }
 
@@ -250,6 +253,7 @@ impl Storm<'_> {
                 gateway.restart().await?;
             }
         }
+        self.dropped = self.ask("state 0").await?.iter().map(|answer| answer.dropped).sum();
         Ok(())
     }
 
@@ -258,19 +262,23 @@ impl Storm<'_> {
         // Nothing of what went before is to be counted.
         sleep(Duration::from_secs(1)).await;
         self.redis.query(&["CONFIG", "RESETSTAT"]).await?;
-        let before = self.cpu()?;
+        let before = self.cpu().await?;
         let begin = Instant::now();
         self.order_connect(self.options.within, 1).await?;
         let answers = self.await_current().await?;
-        let (took, after) = (begin.elapsed(), self.cpu()?);
+        let (took, after) = (begin.elapsed(), self.cpu().await?);
         let stats = self.redis.query(&["INFO", "commandstats"]).await?.concat();
         Ok((answers, Cost::new(&stats, before, after, took)))
     }
 
-    /// CPU time of Redis, and of the gateways that live.
-    fn cpu(&self) -> Result<(Duration, Duration)> {
+    /// CPU time of Redis by its own account, and of the gateways that live.
+    async fn cpu(&self) -> Result<(Duration, Duration)> {
+        let mut redis = Duration::ZERO;
+        for field in ["used_cpu_user", "used_cpu_sys"] {
+            redis += Duration::from_secs_f64(self.redis.info(field).await?.parse()?);
+        }
         let gateways = self.gateways[1..].iter().map(Tailwater::cpu_time);
         let gateways = gateways.sum::<Result<Duration>>().context("a gateway is gone")?;
-        Ok((self.redis.cpu_time()?, gateways))
+        Ok((redis, gateways))
     }
 }

@@ -53,6 +53,7 @@ impl<'a> Figures<'a> {
         server: String,
         answers: &[Answer],
         cost: Cost,
+        dropped_before: u64,
     ) -> Self {
         let mut all = Answer::default();
         for answer in answers {
@@ -71,6 +72,7 @@ impl<'a> Figures<'a> {
                 *total = one.max(*total);
             }
         }
+        all.dropped -= dropped_before;
         Figures { options, server, all, cost }
     }
 
