@@ -70,12 +70,12 @@ pub(crate) async fn run(node: Arc<Node>) {
         let primaries = map.borrow_and_update().primaries();
         end_others(&node, &mut running, &primaries).await;
         for primary in primaries {
-            if !running.contains_key(&primary) {
+            running.entry(primary).or_insert_with_key(|primary| {
                 let (hints, receiver) = mpsc::channel(HINTS);
                 node.feeds.hints().insert(primary.clone(), hints);
                 let feed = session::keep(Arc::clone(&node), primary.clone(), receiver);
-                running.insert(primary, Running::start(&node, feed));
-            }
+                Running::start(&node, feed)
+            });
         }
         node.note_feeds();
         if map.changed().await.is_err() {

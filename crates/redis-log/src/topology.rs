@@ -152,7 +152,7 @@ pub(crate) async fn run(topology: Arc<Topology>, config: Config) {
         Kind::Sentinel { master, login } => Oracle::Sentinels(Sentinels::new(
             master.clone(),
             &config.url.seeds,
-            config.access_as(login.clone()),
+            &config.access_as(login.clone()),
             config.access(),
         )),
         Kind::Cluster => Oracle::Nodes(Nodes::new(config.url.seeds.clone(), config.access())),

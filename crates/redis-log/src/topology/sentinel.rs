@@ -38,7 +38,7 @@ impl Sentinels {
     pub(super) fn new(
         master: String,
         seeds: &[Address],
-        sentinels: Access,
+        sentinels: &Access,
         servers: Access,
     ) -> Self {
         let sentinel = |address: &Address| Sentinel {

@@ -69,16 +69,12 @@ async fn a_retry_on_a_fresh_connection_waits_for_the_replicas_of_the_first_try()
     let t = topic("t");
     append(&*open(with(&server, "replica:1")).await, &t, "1").await;
     // The replica hears nothing more, and is not known to be gone.
-    let pid: String = replica.words("INFO server").await;
-    let pid = pid.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().to_owned();
-    let signal = |name: &str| {
-        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
-    };
-    signal("-STOP");
+    let pid = replica.pid().await;
+    pid.signal("-STOP");
     reason(try_append(&open_with(&server, "replica:1"), keyed(&t, "2", "k")).await);
     let fresh = open_with(&server, "replica:1");
     reason(try_append(&fresh, keyed(&t, "2", "k")).await);
-    signal("-CONT");
+    pid.signal("-CONT");
     assert!(try_append(&fresh, keyed(&t, "2", "k")).await.unwrap().duplicate);
 }
 
