@@ -132,11 +132,15 @@ impl SheetRow {
         let item = |text: &String| format!("<li>{}</li>", escaped(text));
         let failures: String = self.failures.iter().map(item).collect();
         let notes: String = self.notes.iter().map(item).collect();
-        let plots = plots(&self.plots, &self.marks);
+        let telling: Vec<Plot> =
+            self.plots.iter().filter(|plot| plot.is_telling()).cloned().collect();
+        let plots = plots(&telling, &self.marks);
+        let open = if self.failures.is_empty() { "" } else { " open" };
         format!(
-            "<section class=\"card trial\" id=\"trial-{index}\">\
-             <h2>{name} <span class=\"pill {class}\">{word}</span></h2><p class=\"summary\">{about}</p>\
-             <ul class=\"failures\">{failures}</ul><ul class=\"notes\">{notes}</ul>{plots}</section>"
+            "<details class=\"card trial\" id=\"trial-{index}\"{open}><summary>\
+             <h2>{name} <span class=\"pill {class}\">{word}</span></h2>\
+             <p class=\"summary\">{about}</p></summary>\
+             <ul class=\"failures\">{failures}</ul><ul class=\"notes\">{notes}</ul>{plots}</details>"
         )
     }
 }
