@@ -77,7 +77,9 @@ impl Sentinels {
         let primary = self.primary().await;
         let linked = |info: &String| info.contains("master_link_status:up");
         until(&self.servers[1 - primary], "INFO replication", linked).await;
-        until(&self.servers[primary], "WAIT 1 100", |replicas: &u32| *replicas == 1).await;
+        // Only its first word sets the stream of commands going, up to a second after the link.
+        let speaks = |info: &String| info.contains("state=online") && !info.contains("offset=0,");
+        until(&self.servers[primary], "INFO replication", speaks).await;
     }
 
     /// Waits until all sentinels name another primary.
