@@ -110,7 +110,8 @@ pub struct Setup {
     pub durability: Durability,
     /// One server has a replica that may take its place.
     pub has_replica: bool,
-    /// The primary, one Sentinel and the ingest are on one side of a link that can be cut.
+    /// The primary, one Sentinel and the ingest are on one side of a link that can be cut, the
+    /// gateways on the other.
     pub can_part: bool,
     /// Whether its clock can be moved, by libfaketime.
     pub has_own_clock: bool,
@@ -141,13 +142,14 @@ pub(crate) const CLOCK_FILE: &str = "clock";
 
 impl Setup {
     pub(super) async fn start(&self, directory: &Path) -> Result<Parts> {
-        if self.topology == Topology::Standalone {
+        if self.topology == Topology::Standalone && !self.can_part {
             return self.standalone(directory).await;
         }
         let network = if self.can_part { Some(Network::create()?) } else { None };
         let Servers { servers, sentinels, url, buses } = match self.topology {
+            Topology::Standalone => topology::alone(self, directory, network.as_ref()).await?,
+            Topology::Sentinel => topology::sentinel(self, directory, network.as_ref()).await?,
             Topology::Cluster => topology::cluster(self, directory).await?,
-            _ => topology::sentinel(self, directory, network.as_ref()).await?,
         };
         let place =
             |of: fn(&Network) -> &Place| network.as_ref().map(of).cloned().unwrap_or_default();

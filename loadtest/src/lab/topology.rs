@@ -39,6 +39,19 @@ pub(super) struct Servers {
     pub(super) buses: Vec<Port>,
 }
 
+/// One server, on the near side.
+pub(super) async fn alone(
+    setup: &Setup,
+    directory: &Path,
+    network: Option<&Network>,
+) -> Result<Servers> {
+    let near = network.map_or_else(Place::default, |network| network.near.clone());
+    let builder = setup.redis(directory, 1)?.append_fsync(setup.append_fsync).place(&near);
+    let server = builder.start().await?;
+    let url = format!("redis://{}", server.inner_addr());
+    Ok(Servers { servers: vec![server], sentinels: Vec::new(), url, buses: Vec::new() })
+}
+
 /// A primary, a replica, and Sentinels: in one place, or with the primary and one Sentinel near and
 /// everything else far.
 pub(super) async fn sentinel(

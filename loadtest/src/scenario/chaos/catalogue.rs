@@ -94,7 +94,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         about: "a replica takes over that lacks what clients have seen already",
         promise: Promise::Announced,
         has_replica: true,
-        quick: true,
         fault: |lab| Box::pin(nodes::promote_behind(lab)),
         ..USUAL
     },
@@ -143,6 +142,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| {
             Box::pin(network::half_open(lab, &[crate::process::Way::Up, crate::process::Way::Down]))
         },
+        ..USUAL
+    },
+    Scenario {
+        name: "link-down",
+        about: "the link between the gateways and Redis is down for 10 s",
+        can_part: true,
+        fault: |lab| Box::pin(network::link_down(lab)),
         ..USUAL
     },
     Scenario {

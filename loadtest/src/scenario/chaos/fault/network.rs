@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep};
 
 use crate::lab::{BY_HAND, Lab};
@@ -88,6 +88,17 @@ pub(in super::super) async fn half_open(lab: &mut Lab, ways: &[Way]) -> Result<(
         ways.iter().for_each(|way| wire.strand(*way));
     }
     lab.run_for(10.0, 12.0).await;
+    Ok(())
+}
+
+/// Takes the link to Redis away: packets are lost and nothing is closed.
+pub(in super::super) async fn link_down(lab: &mut Lab) -> Result<()> {
+    lab.network.as_ref().context("no network to part")?.part(true)?;
+    lab.fault("link down");
+    sleep(Duration::from_secs(10)).await;
+    lab.network.as_ref().context("no network to part")?.part(false)?;
+    lab.mend("link up");
+    lab.run_for(3.0, 4.0).await;
     Ok(())
 }
 
