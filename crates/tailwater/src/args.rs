@@ -56,7 +56,7 @@ pub(crate) struct ServeArgs {
         env = "TAILWATER_REDIS",
         hide_env_values = true,
         value_name = "URL",
-        help = "Keep events in this Redis: redis://[user:password@]host[:port][/db]"
+        help = "Keep events in this Redis: redis://[user:password@]host[:port], redis+sentinel://host[:port],host/master, redis+cluster://host[:port],host; with rediss instead of redis by TLS"
     )]
     pub(crate) redis: Option<String>,
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub(crate) struct GatewayArgs {
         env = "TAILWATER_REDIS",
         hide_env_values = true,
         value_name = "URL",
-        help = "Where the events are: redis://[user:password@]host[:port][/db]"
+        help = "Where the events are: redis://[user:password@]host[:port], redis+sentinel://host[:port],host/master, redis+cluster://host[:port],host; with rediss instead of redis by TLS"
     )]
     pub(crate) redis: String,
     #[command(flatten)]
@@ -108,7 +108,7 @@ pub(crate) struct IngestArgs {
         env = "TAILWATER_REDIS",
         hide_env_values = true,
         value_name = "URL",
-        help = "Where the events go: redis://[user:password@]host[:port][/db]"
+        help = "Where the events go: redis://[user:password@]host[:port], redis+sentinel://host[:port],host/master, redis+cluster://host[:port],host; with rediss instead of redis by TLS"
     )]
     pub(crate) redis: String,
     #[command(flatten)]
@@ -239,7 +239,7 @@ pub(crate) struct PublisherArgs {
         env = "TAILWATER_DURABILITY",
         default_value = "memory",
         value_name = "LEVEL",
-        help = "What must hold an event before it is acknowledged: memory (the primary's), replica:K (also K replicas), disk (needs appendfsync always)"
+        help = "What must hold an event before it is acknowledged: memory (the primary's), replica:K (that and K replicas), disk (the primary's, with appendfsync always)"
     )]
     pub(crate) durability: Durability,
 }
