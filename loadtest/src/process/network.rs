@@ -4,11 +4,11 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
 use super::place::Place;
+use super::port::Port;
 
 /// The link between the two, as it is called in each.
 const LINK: &str = "between";
@@ -20,6 +20,8 @@ pub struct Network {
     pub near: Place,
     /// The other side.
     pub far: Place,
+    /// Reserves the names and addresses.
+    _port: Port,
 }
 
 impl Network {
@@ -28,15 +30,18 @@ impl Network {
     /// # Errors
     /// When `ip` is missing or refuses, for want of root for instance.
     pub fn create() -> Result<Network> {
-        // The kernel takes a while to remove links: names are never used again.
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let own = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // Its number makes names and addresses differ from those of other networks on this machine,
+        // and of earlier ones, which the kernel takes a while to remove.
+        let port = Port::reserve()?;
+        let own = port.number();
+        let [high, low] = (own % (128 * 64)).to_be_bytes();
+        let second = 100 + high * 4 + low / 64;
         let place = |side: &str, subnet: u8| Place {
             namespace: Some(format!("tw-{own}-{side}")),
-            ip: Ipv4Addr::new(10, 203, subnet, 2),
-            inner: Ipv4Addr::new(10, 203, 3, subnet),
+            ip: Ipv4Addr::new(10, second, low % 64 * 4 + subnet, 2),
+            inner: Ipv4Addr::new(10, second, low % 64 * 4 + 3, subnet),
         };
-        let network = Network { near: place("near", 1), far: place("far", 2) };
+        let network = Network { near: place("near", 1), far: place("far", 2), _port: port };
         // From here on a failure removes what was made.
         for (side, outer) in [(&network.near, "n"), (&network.far, "f")] {
             let (name, outer) = (side.name(), format!("tw{outer}{own}"));
