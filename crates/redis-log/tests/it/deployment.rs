@@ -26,6 +26,13 @@ pub(crate) async fn until<T: redis::FromRedisValue>(
     }
 }
 
+/// Waits until a primary has heard its replica: only its first word sets the stream of commands
+/// going, up to a second after the link is there.
+pub(crate) async fn until_replica_speaks(primary: &Server) {
+    let speaks = |info: &String| info.contains("state=online") && !info.contains("offset=0,");
+    until(primary, "INFO replication", speaks).await;
+}
+
 /// A primary and its replica under three sentinels.
 pub(crate) struct Sentinels {
     pub(crate) servers: Vec<Server>,
@@ -77,9 +84,7 @@ impl Sentinels {
         let primary = self.primary().await;
         let linked = |info: &String| info.contains("master_link_status:up");
         until(&self.servers[1 - primary], "INFO replication", linked).await;
-        // Only its first word sets the stream of commands going, up to a second after the link.
-        let speaks = |info: &String| info.contains("state=online") && !info.contains("offset=0,");
-        until(&self.servers[primary], "INFO replication", speaks).await;
+        until_replica_speaks(&self.servers[primary]).await;
     }
 
     /// Waits until all sentinels name another primary.

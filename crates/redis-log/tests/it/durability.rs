@@ -5,6 +5,7 @@ use std::time::Duration;
 use event_log::{AppendError, Log};
 use redis_log::{Config, ConnectError, RedisLog};
 
+use crate::deployment::{until, until_replica_speaks};
 use crate::server::Server;
 use crate::support::{append, config, event, keyed, open, topic, try_append};
 
@@ -27,9 +28,9 @@ fn reason<T: std::fmt::Debug>(result: Result<T, AppendError>) -> String {
 /// Makes a server the replica of another, and waits until it follows.
 async fn follow(replica: &Server, primary: &Server) {
     replica.words::<()>(&format!("REPLICAOF {}", primary.host_port())).await;
-    while !replica.words::<String>("INFO replication").await.contains("master_link_status:up") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(replica, "INFO replication", |info: &String| info.contains("master_link_status:up"))
+        .await;
+    until_replica_speaks(primary).await;
 }
 
 #[tokio::test]
