@@ -39,11 +39,13 @@ failover: ## Kill gateways under 2,000 clients and 2,000 events a second; a repo
 	target/release/loadtest failover --out $(OUT)/failover
 
 chaos: ## Every fault of the lab, on Redis and on Valkey 9; a report in out/chaos
+	scripts/setup chaos
 	scripts/setup-valkey
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest chaos --server redis,valkey --out $(OUT)/chaos
 
 chaos-quick: ## The quick faults, on Redis; a report in out/chaos-quick
+	scripts/setup chaos
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest chaos --quick --out $(OUT)/chaos-quick
 

@@ -30,9 +30,13 @@ enum Scenario {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let is_worker = matches!(arguments.scenario, Scenario::StormCrowd(_));
+    let has_verdict = match &arguments.scenario {
+        Scenario::Chaos(options) => !options.is_list(),
+        Scenario::Failover(_) | Scenario::Storm(_) => true,
+        Scenario::StormCrowd(_) => false,
+    };
     match run(&arguments) {
-        Ok(_) if is_worker => ExitCode::SUCCESS,
+        Ok(_) if !has_verdict => ExitCode::SUCCESS,
         Ok(failures) if failures.is_empty() => {
             println!("PASSED");
             ExitCode::SUCCESS

@@ -55,6 +55,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether scenarios are only to be listed.
+    pub fn is_list(&self) -> bool {
+        self.list
+    }
+
     fn scenarios(&self) -> Result<Vec<&'static Scenario>> {
         if self.scenario.is_empty() {
             return Ok(SCENARIOS.iter().filter(|scenario| scenario.quick || !self.quick).collect());
@@ -73,7 +78,7 @@ impl Options {
 /// When there is no such scenario or server.
 pub async fn run(options: &Options) -> Result<Vec<String>> {
     if options.list {
-        print!("{}", catalogue::list());
+        Progress::new().say(catalogue::list().trim_end());
         return Ok(Vec::new());
     }
     let scenarios = options.scenarios()?;
