@@ -67,8 +67,7 @@ impl Nodes {
             match view {
                 Ok((view, connection)) => {
                     self.connections.insert(address.clone(), connection);
-                    let rank = |view: &View| (view.well, view.epoch);
-                    if latest.as_ref().is_none_or(|latest| rank(&view) > rank(latest)) {
+                    if latest.as_ref().is_none_or(|latest| view.rank() > latest.rank()) {
                         latest = Some(view);
                     }
                 }
@@ -119,6 +118,11 @@ async fn view(
 }
 
 impl View {
+    /// What makes it worth more than another's.
+    fn rank(&self) -> (bool, u64) {
+        (self.well, self.epoch)
+    }
+
     fn map(&self) -> Map {
         let mut map = Map::none("the cluster has no primary for this partition's slot");
         for partition in 0..PARTITIONS {
@@ -162,6 +166,13 @@ mod tests {
 
     fn text(text: &str) -> Value {
         Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_node_that_was_cut_off_is_believed_less_than_one_that_is_well() {
+        let view = |well, epoch| View { well, epoch, ranges: Vec::new() };
+        assert!(view(true, 3).rank() > view(false, 9).rank());
+        assert!(view(true, 4).rank() > view(true, 3).rank());
     }
 
     #[test]

@@ -52,18 +52,7 @@ impl Sentinels {
     pub(super) async fn ask(&mut self, known: &Map) -> Result<Map, String> {
         let master = &self.master;
         let words = join_all(self.sentinels.iter_mut().map(|sentinel| sentinel.ask(master))).await;
-        let mut reasons = Vec::new();
-        let mut latest: Option<Word> = None;
-        for word in words {
-            match word {
-                Ok(word) if latest.as_ref().is_none_or(|latest| word.epoch > latest.epoch) => {
-                    latest = Some(word);
-                }
-                Ok(_) => {}
-                Err(reason) => reasons.push(reason),
-            }
-        }
-        let Some(Word { primary, .. }) = latest else { return Err(reasons.join("; ")) };
+        let primary = believe(words)?;
         if known.owner(0) == Some(&primary) {
             return Ok(known.clone());
         }
@@ -87,6 +76,22 @@ impl Sentinels {
             false => Err("it is not a primary yet".to_owned()),
         }
     }
+}
+
+/// The word of the latest epoch; without any, why there is none.
+fn believe(words: Vec<Result<Word, String>>) -> Result<Address, String> {
+    let mut reasons = Vec::new();
+    let mut latest: Option<Word> = None;
+    for word in words {
+        match word {
+            Ok(word) if latest.as_ref().is_none_or(|latest| word.epoch > latest.epoch) => {
+                latest = Some(word);
+            }
+            Ok(_) => {}
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    latest.map(|word| word.primary).ok_or_else(|| reasons.join("; "))
 }
 
 impl Sentinel {
@@ -132,5 +137,20 @@ pub(super) async fn within<T>(
     match timeout(limit, Box::pin(asked)).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {limit:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentinel_that_was_cut_off_is_not_believed_however_many_agree_with_it() {
+        let word = |epoch, host: &str| Ok(Word { epoch, primary: Address::new(host, 1) });
+        let away = || Err("away".to_owned());
+        let believed = |words| believe(words).map(|primary| primary.host().to_owned());
+        let words = vec![word(3, "old"), word(3, "old"), away(), word(4, "new"), word(3, "old")];
+        assert_eq!(believed(words), Ok("new".to_owned()));
+        assert_eq!(believed(vec![away(), away()]), Err("away; away".to_owned()));
     }
 }
