@@ -15,6 +15,7 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::error::{ConnectError, Failure};
 use crate::flight::Flights;
+use crate::keys;
 use crate::node::{Node, every};
 use crate::repair::repair;
 use crate::stats::{Op, Stats};
@@ -228,7 +229,12 @@ impl Log for RedisLog {
                 }
             }
         });
-        self.counted(Op::Tail, opened.await.unwrap_or(Err(Failure::Late(limit))))
+        let opened = opened.await.unwrap_or_else(|_| {
+            // Without a primary there was nobody to wait for, which says more.
+            let owner = self.node.topology.owner(keys::partition(topic));
+            Err(owner.err().unwrap_or(Failure::Late(limit)))
+        });
+        self.counted(Op::Tail, opened)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use event_log::Log;
 use redis_log::{Config, RedisLog};
 use tokio::time::sleep;
 
@@ -89,6 +90,8 @@ async fn a_master_that_no_sentinel_knows_is_named() {
     let error = RedisLog::connect(config_at(&url)).await.unwrap_err().to_string();
     assert!(error.contains("knows no master \"other\""), "{error}");
     let said = try_append(&RedisLog::new(config_at(&url)), event(&topic("t"), "1")).await;
+    assert!(said.unwrap_err().to_string().contains("there is no primary"));
+    let said = RedisLog::new(config_at(&url)).tail(&topic("t")).await;
     assert!(said.unwrap_err().to_string().contains("there is no primary"));
 }
 
