@@ -3,10 +3,10 @@
 OUT ?= out
 PORT ?= 8080
 
-.PHONY: help run demo test setup lint unit doc failover deny clean
+.PHONY: help run demo test setup lint unit doc simulate failover chaos chaos-quick storm deny clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Serve on the embedded log, at http://localhost:8080/
 	cargo run --release -- serve --listen 127.0.0.1:$(PORT)
@@ -30,9 +30,28 @@ unit: ## Unit, property, conformance, HTTP, process and browser tests
 doc: ## Examples in the documentation
 	cargo test --workspace --doc --quiet
 
+simulate: ## 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE=out/trace plays one again
+	SEED=$(or $(SEED),0) SCHEDULES=$(or $(SCHEDULES),10000) $(if $(TRACE),TRACE=$(abspath $(TRACE))) \
+		cargo test --release --package gateway --test simulation harms
+
 failover: ## Kill gateways under 2,000 clients and 2,000 events a second; a report in out/failover
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest failover --out $(OUT)/failover
+
+chaos: ## Every fault of the lab, on Redis and on Valkey 9; a report in out/chaos
+	scripts/setup chaos
+	scripts/setup-valkey
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest chaos --server redis,valkey --out $(OUT)/chaos
+
+chaos-quick: ## The quick faults, on Redis; a report in out/chaos-quick
+	scripts/setup chaos
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest chaos --quick --out $(OUT)/chaos-quick
+
+storm: ## 20,000 subscribers come back within 2 s, 100 events behind; a report in out/storm
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest storm --out $(OUT)/storm
 
 deny: ## Licences, sources and the direction of dependencies (needs cargo-deny)
 	cargo deny check bans licenses sources

@@ -5,7 +5,8 @@
 //!
 //! For proofs under load: [`cluster`] is a whole deployment, [`load`] publishes steadily,
 //! [`audience`] subscribes by the thousand, [`checker`] knows what was acknowledged and what
-//! arrived, [`report`] tells it; [`scenario`] puts them together.
+//! arrived, [`report`] tells it; [`scenario`] puts them together. Where Redis itself is broken,
+//! [`lab`] is the deployment and [`history`] the checker.
 //!
 //! Of the workspace it uses the parser of event streams and nothing else: it sees what a client
 //! sees.
@@ -15,7 +16,9 @@ pub mod checker;
 pub mod cluster;
 pub mod control;
 pub mod histogram;
+pub mod history;
 pub mod http;
+pub mod lab;
 pub mod load;
 pub mod payload;
 pub mod position;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::payload::Payload;
 use crate::publisher::{PublishError, Publisher, Receipt};
@@ -31,6 +32,8 @@ pub struct Load {
     pub deadline: Duration,
     /// Makes the keys of this run differ from those of other runs.
     pub run: String,
+    /// Ends the load early, after the events that are on their way.
+    pub stop: CancellationToken,
 }
 
 /// One event and what became of it.
@@ -75,7 +78,7 @@ impl Load {
             for topic in (first..self.topics.len()).step_by(PUBLISHERS) {
                 let turn = u64::from(seq - 1) * self.topics.len() as u64 + topic as u64;
                 let due = Duration::from_secs_f64(turn as f64 / f64::from(self.rate));
-                if due >= self.duration {
+                if due >= self.duration || self.stop.is_cancelled() {
                     return;
                 }
                 sleep_until(begin + due).await;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use loadtest::scenario::failover;
+use loadtest::scenario::{chaos, failover, storm};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
@@ -20,12 +20,23 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Scenario {
+    Chaos(chaos::Options),
     Failover(failover::Options),
+    Storm(storm::Options),
+    /// A part of the storm's subscribers, in a process of its own.
+    #[command(hide = true)]
+    StormCrowd(storm::crowd::Options),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let has_verdict = match &arguments.scenario {
+        Scenario::Chaos(options) => !options.is_list(),
+        Scenario::Failover(_) | Scenario::Storm(_) => true,
+        Scenario::StormCrowd(_) => false,
+    };
     match run(&arguments) {
+        Ok(_) if !has_verdict => ExitCode::SUCCESS,
         Ok(failures) if failures.is_empty() => {
             println!("PASSED");
             ExitCode::SUCCESS
@@ -46,8 +57,10 @@ fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<Vec<String>> {
     // Every subscriber is a socket here and two in the load balancer, which inherits the limit.
     rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit of open files")?;
-    let report = match &arguments.scenario {
-        Scenario::Failover(options) => failover::run(options).await?,
-    };
-    Ok(report.failures)
+    match &arguments.scenario {
+        Scenario::Chaos(options) => Box::pin(chaos::run(options)).await,
+        Scenario::Storm(options) => Ok(Box::pin(storm::run(options)).await?.failures),
+        Scenario::StormCrowd(options) => Box::pin(storm::crowd::run(options)).await,
+        Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
+    }
 }

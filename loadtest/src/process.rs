@@ -18,12 +18,21 @@
 
 mod child;
 mod haproxy;
+mod network;
+mod place;
 mod port;
+mod proxy;
 mod redis;
+mod resp;
 mod spawner;
 mod tailwater;
+mod worker;
 
 pub use haproxy::{Haproxy, ServerState};
+pub use network::Network;
+pub use place::Place;
 pub use port::Port;
+pub use proxy::{Proxy, Way};
 pub use redis::{AppendFsync, Redis, RedisBuilder};
 pub use tailwater::{Tailwater, TailwaterBuilder};
+pub use worker::Worker;

@@ -2,12 +2,14 @@
 
 mod page;
 mod plot;
+mod sheet;
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 pub use plot::{Plot, Tone};
 use serde::Serialize;
+pub use sheet::{Sheet, SheetRow};
 
 use crate::timeline::Mark;
 

@@ -1,6 +1,8 @@
 //! The scenarios, a file each. Each takes its options and returns the report of its run.
 
+pub mod chaos;
 pub mod failover;
+pub mod storm;
 
 use std::path::PathBuf;
 

@@ -181,6 +181,7 @@ async fn load_acknowledges_every_event_once_and_keeps_the_order_of_each_topic() 
         event_bytes: 200,
         deadline: Duration::from_secs(5),
         run: "test".to_owned(),
+        stop: tokio_util::sync::CancellationToken::new(),
     };
     let seen: Arc<Mutex<Seen>> = Arc::default();
     let book = Arc::clone(&seen);

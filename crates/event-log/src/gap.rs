@@ -72,16 +72,24 @@ pub fn classify(
     if after.ms < first.ms && after.n >= first.n {
         // Numbers that began again at 1 are another log under the old name.
         let reason = if first.n == 1 { Reason::Reset } else { Reason::Rewound };
-        let resume = oldest.map_or(head, |o| o.max(first).before());
-        return gap(reason, None, resume);
+        // Whatever sorts after the position was stored after it was lost, maybe in a generation that
+        // has passed as well.
+        return gap(reason, None, next.map_or(head, Position::before));
     }
+    // Of generations before this one the events alone bear witness: once they are trimmed, a position
+    // from back then may have been lost as well, and its number may count another past.
+    let vouched = after.n == 0
+        || after.ms >= first.ms
+        || oldest.is_some_and(|oldest| oldest.n <= after.n)
+        || next.is_some_and(|next| next.ms == after.ms);
+    let count = |n: u64| vouched.then(|| n - after.n);
     match next {
         None if after == head => None,
         None if head < after || head.n <= after.n => gap(Reason::Rewound, None, head),
-        None => gap(Reason::Trimmed, Some(head.n - after.n), head),
+        None => gap(Reason::Trimmed, count(head.n), head),
         Some(next) if next.n <= after.n => gap(Reason::Rewound, None, next.before()),
-        Some(next) if next.n == after.n + 1 => None,
-        Some(next) => gap(Reason::Trimmed, Some(next.n - after.n - 1), next.before()),
+        Some(next) if next.n == after.n + 1 && vouched => None,
+        Some(next) => gap(Reason::Trimmed, count(next.n - 1), next.before()),
     }
 }
 
@@ -149,6 +157,41 @@ mod tests {
         assert_eq!(
             outcome(at(100, 6), at(90, 3), at(1, 1), Some(at(1, 1)), None),
             Some((Reason::Rewound, None, at(90, 3)))
+        );
+    }
+
+    #[test]
+    fn what_a_passed_generation_stored_instead_of_what_was_lost_is_not_skipped() {
+        // The reader saw n = 8; the next primary went on from 4, and another one from 6.
+        let (head, first, next) = (at(20_200, 9), at(20_100, 6), at(10_100, 4));
+        assert_eq!(
+            outcome(at(100, 8), head, first, Some(at(1, 1)), Some(next)),
+            Some((Reason::Rewound, None, at(10_100, 3)))
+        );
+    }
+
+    #[test]
+    fn a_position_from_before_two_lost_tails_whose_witnesses_are_trimmed_is_not_counted_with() {
+        let (head, first) = (at(20_300, 14), at(20_100, 11));
+        let seen = |n, oldest| outcome(at(100, n), head, first, Some(oldest), Some(oldest));
+        // The reader saw n = 6 and 8; the next primary went on from 4, the one after it from 11.
+        assert_eq!(seen(6, at(10_120, 9)), Some((Reason::Trimmed, None, at(10_120, 8))));
+        assert_eq!(seen(8, at(10_120, 9)), Some((Reason::Trimmed, None, at(10_120, 8))));
+        assert_eq!(
+            outcome(at(100, 8), head, first, None, None),
+            Some((Reason::Trimmed, None, head))
+        );
+        // Any witness settles it.
+        assert_eq!(seen(8, at(10_100, 4)), Some((Reason::Rewound, None, at(10_100, 3))));
+        // Where such a reader was put it is at home.
+        assert_eq!(
+            outcome(at(10_120, 8), head, first, Some(at(10_120, 9)), Some(at(10_120, 9))),
+            None
+        );
+        // Whoever has seen nothing has seen nothing that was lost.
+        assert_eq!(
+            outcome(Position::START, head, first, Some(at(10_120, 9)), Some(at(10_120, 9))),
+            Some((Reason::Trimmed, Some(8), at(10_120, 8)))
         );
     }
 

@@ -37,7 +37,10 @@ impl Lifetime {
     /// Waits until it is over. Cancel-safe: what it learns it keeps.
     pub(crate) async fn over(&mut self) -> Close {
         loop {
+            // The end that was set first: a drain that begins in the same moment comes too late. Both
+            // arms may be dropped: they only wait.
             tokio::select! {
+                biased;
                 () = sleep_until(self.ends) => return self.reason,
                 Ok(phase) = self.phase.wait_for(|p| matches!(p, Phase::HandingAway { .. })),
                     if self.reason != Close::Drain =>

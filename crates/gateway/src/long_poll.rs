@@ -88,8 +88,10 @@ pub(crate) async fn answer(
 /// The next step; `None` if this gateway is about to stop, so that its waiting clients ask another.
 async fn wait_for(gateway: &Shared, cursor: &mut Cursor, page: Limit) -> Option<Step> {
     let mut phase = gateway.phase.subscribe();
-    // Both may be dropped at any await: one has found nothing then, the other changes nothing.
+    // What there is comes first. Both may be dropped at any await: one has found nothing then, the
+    // other changes nothing.
     tokio::select! {
+        biased;
         step = cursor.next(page) => Some(step),
         _ = phase.wait_for(|phase| matches!(phase, Phase::HandingAway { .. })) => None,
     }

@@ -1,15 +1,17 @@
 //! Comparing tails with their heads: the loss of a topic's last message shows in nothing else.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::error::Failure;
-use crate::head::Head;
+use crate::address::Address;
+use crate::keys;
 use crate::node::{Backoff, Node, every, jitter};
 use crate::repair::repair;
 use crate::stats::Op;
+use crate::store::Found;
 use crate::watched::{Compared, Verdict, Watched};
 
 /// How long a message may be on its way before its absence is a loss.
@@ -24,28 +26,32 @@ pub(crate) async fn run(node: Arc<Node>) {
     loop {
         // Both arms are cancel-safe: a tick and a notification stay until they are taken. A storm of
         // suspects must not put the audit off, so its arm stands first.
-        let failed = tokio::select! {
+        tokio::select! {
             biased;
             _ = tick.tick() => all(&node).await,
-            () = node.topics.suspected() => suspects(&node).await,
-        };
-        if let Err(failure) = failed {
-            node.stats.failed(Op::Audit);
-            tracing::warn!(%failure, "audit failed");
+            () = node.topics.suspected() => {
+                sleep(jitter(SPREAD)).await;
+                for (_, suspects) in by_owner(&node, node.topics.take_suspects()) {
+                    // Each on its own: a primary that is away must not hold back another's.
+                    node.spawn(compare(Arc::clone(&node), suspects));
+                }
+            }
         }
     }
 }
 
 /// Compares every tail with its log's head, while the feed goes on.
-async fn all(node: &Arc<Node>) -> Result<(), Failure> {
+async fn all(node: &Arc<Node>) {
     let topics = node.topics.all();
     let earlier: Vec<_> = topics.iter().map(|watched| watched.head()).collect();
     let (mut behind, mut lost) = (Vec::new(), 0);
-    for ((watched, head), earlier) in heads(node, topics).await?.into_iter().zip(earlier) {
-        match watched.compare(earlier, head) {
-            Compared::Same => {}
-            Compared::Behind => behind.push((watched, earlier, head)),
-            Compared::Apart => lost += found(node, watched),
+    let mut failed = None;
+    for ((watched, head), earlier) in heads(node, topics).await.into_iter().zip(earlier) {
+        match head.map(|head| (watched.compare(earlier, head), head)) {
+            Ok((Compared::Same, _)) => {}
+            Ok((Compared::Behind, head)) => behind.push((watched, earlier, head)),
+            Ok((Compared::Apart, _)) => lost += found(node, watched),
+            Err(failure) => failed = Some(failure),
         }
     }
     if !behind.is_empty() {
@@ -59,7 +65,10 @@ async fn all(node: &Arc<Node>) -> Result<(), Failure> {
     if lost > 0 {
         tracing::info!(topics = lost, "the audit found tails apart from their logs");
     }
-    Ok(())
+    if let Some(failure) = failed {
+        node.stats.failed(Op::Audit);
+        tracing::warn!(%failure, "audit failed");
+    }
 }
 
 /// A tail that is to be repaired; counts 1 unless that goes on already.
@@ -73,46 +82,51 @@ fn found(node: &Arc<Node>, watched: Arc<Watched>) -> u64 {
 }
 
 /// Compares those tails whose subscription was broken, holding back what the feed brings meanwhile.
-async fn suspects(node: &Arc<Node>) -> Result<(), Failure> {
-    sleep(jitter(SPREAD)).await;
+async fn compare(node: Arc<Node>, mut suspects: Vec<Arc<Watched>>) {
     let mut backoff = Backoff::new();
     let (mut topics, mut repairs) = (0, 0);
-    let mut suspects = node.topics.take_suspects();
     while !suspects.is_empty() {
         for watched in &suspects {
             watched.begin();
         }
-        match heads(node, suspects.clone()).await {
-            Ok(heads) => {
-                topics += heads.len();
-                for (watched, head) in heads {
+        let mut failed = None;
+        for (watched, head) in heads(&node, std::mem::take(&mut suspects)).await {
+            match head {
+                Ok(head) => {
+                    topics += 1;
                     if watched.compared(head) == Verdict::Read {
                         repairs += 1;
-                        node.spawn(repair(Arc::clone(node), watched));
+                        node.spawn(repair(Arc::clone(&node), watched));
                     }
                 }
-                suspects.clear();
-            }
-            Err(failure) => {
-                for watched in &suspects {
+                Err(failure) => {
                     watched.failed();
+                    suspects.push(watched);
+                    failed = Some(failure);
                 }
-                node.stats.failed(Op::Audit);
-                tracing::debug!(%failure, "comparing heads failed");
-                sleep(backoff.next()).await;
             }
         }
-        suspects.extend(node.topics.take_suspects());
+        if let Some(failure) = failed {
+            node.stats.failed(Op::Audit);
+            tracing::debug!(%failure, "comparing heads failed");
+            sleep(backoff.next()).await;
+        }
     }
     tracing::info!(topics, repairs, "compared the heads of joined topics");
-    Ok(())
 }
 
-async fn heads(
-    node: &Node,
-    watched: Vec<Arc<Watched>>,
-) -> Result<Vec<(Arc<Watched>, Option<Head>)>, Failure> {
+fn by_owner(node: &Node, all: Vec<Arc<Watched>>) -> HashMap<Option<Address>, Vec<Arc<Watched>>> {
+    let map = node.topology.map();
+    let mut groups: HashMap<_, Vec<_>> = HashMap::new();
+    for watched in all {
+        let owner = map.owner(keys::partition(&watched.topic)).cloned();
+        groups.entry(owner).or_default().push(watched);
+    }
+    groups
+}
+
+async fn heads(node: &Node, watched: Vec<Arc<Watched>>) -> Vec<(Arc<Watched>, Found)> {
     let topics: Vec<_> = watched.iter().map(|watched| &watched.topic).collect();
-    let heads = node.store.heads(&topics).await?;
-    Ok(watched.into_iter().zip(heads).collect())
+    let heads = node.store.heads(&topics).await;
+    watched.into_iter().zip(heads).collect()
 }

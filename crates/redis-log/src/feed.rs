@@ -1,191 +1,162 @@
-//! The live feed: one connection of its own, which only ever subscribes.
+//! The live feed: on each primary a connection of its own, which only ever subscribes.
 //!
 //! Sharded subscriptions of redis-rs lose channels after a fail-over, and mixed with commands they
 //! give them each other's answers (both measured); so this speaks to the socket itself, and knows
-//! three commands: SSUBSCRIBE, SUNSUBSCRIBE and PING. What is to be subscribed is what the registry
-//! holds; see `channels`. What was missed while it was down is not its business but the audit's.
+//! three commands: SSUBSCRIBE, SUNSUBSCRIBE and PING. What is to be subscribed where is what the
+//! registry holds and the map says; see `session`. What was missed while a channel was not joined is
+//! not the feed's business but the audit's.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_log::Topic;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
-use crate::entry::Live;
+use crate::address::Address;
 use crate::keys;
-use crate::node::{Backoff, HINTS, Node, every};
-use crate::repair::repair;
-use crate::stats::Op;
-use crate::watched::Verdict;
+use crate::node::{HINTS, Node};
 
 mod channels;
+mod session;
 mod socket;
 
-use channels::{Channels, Orders};
-use socket::{Frame, Lost, Socket};
+/// The feeds there are, and which of them are up.
+#[derive(Debug)]
+pub(crate) struct Feeds {
+    /// Topics whose place in the registry has changed, for the feed of their primary to look at.
+    hints: Mutex<HashMap<Address, mpsc::Sender<Topic>>>,
+    /// Those that are connected and have joined all channels that they began with.
+    up: watch::Sender<HashSet<Address>>,
+}
 
-/// Pings that may stay unanswered: one can be late, two are a dead peer.
-const PINGS_MISSED_MAX: u32 = 2;
-/// A connection that held this long was a good one: the next is tried at once.
-const GOOD: std::time::Duration = std::time::Duration::from_secs(10);
+impl Default for Feeds {
+    fn default() -> Self {
+        Self { hints: Mutex::default(), up: watch::channel(HashSet::new()).0 }
+    }
+}
 
-/// Keeps the feed up until the log closes.
-pub(crate) async fn run(node: Arc<Node>, mut hints: mpsc::Receiver<Topic>) {
-    let mut backoff = Backoff::new();
-    let mut connections = 0_u64;
+impl Feeds {
+    /// Makes a feed look at a topic. One that is not there yet will look at all of them.
+    pub(crate) async fn hint(&self, primary: &Address, topic: Topic) {
+        let hints = self.hints().get(primary).cloned();
+        if let Some(hints) = hints {
+            // It may have ended meanwhile, and then another will look at all of them.
+            let _taken = hints.send(topic).await.is_ok();
+        }
+    }
+
+    pub(crate) fn up(&self) -> watch::Receiver<HashSet<Address>> {
+        self.up.subscribe()
+    }
+
+    fn set_up(&self, primary: &Address, up: bool) {
+        self.up.send_if_modified(|all| match up {
+            true => all.insert(primary.clone()),
+            false => all.remove(primary),
+        });
+    }
+
+    fn hints(&self) -> MutexGuard<'_, HashMap<Address, mpsc::Sender<Topic>>> {
+        self.hints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a feed from each primary until the log closes.
+pub(crate) async fn run(node: Arc<Node>) {
+    let mut map = node.topology.subscribe();
+    let mut running: HashMap<Address, Running> = HashMap::new();
     loop {
-        let start = Instant::now();
-        let lost = match Socket::connect(&node.config).await {
-            Ok(socket) => {
-                if connections > 0 {
-                    node.stats.reconnected();
-                }
-                connections += 1;
-                let lost = Session::new(&node, socket).run(&mut hints).await;
-                node.set_connected(false);
-                if start.elapsed() > GOOD {
-                    backoff = Backoff::new();
-                }
-                lost
-            }
-            Err(lost) => lost,
-        };
-        node.stats.failed(Op::Feed);
-        let pause = backoff.next();
-        tracing::warn!(url = %node.config.url, %lost, ?pause, "no feed from redis");
-        // The registry says what to subscribe, so hints mean nothing while there is no connection;
-        // taken away, they stop nobody who gives one.
-        let drain = async { while hints.recv().await.is_some() {} };
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = drain => return,
+        let primaries = map.borrow_and_update().primaries();
+        end_others(&node, &mut running, &primaries).await;
+        for primary in primaries {
+            running.entry(primary).or_insert_with_key(|primary| {
+                let (hints, receiver) = mpsc::channel(HINTS);
+                node.feeds.hints().insert(primary.clone(), hints);
+                let feed = session::keep(Arc::clone(&node), primary.clone(), receiver);
+                Running::start(&node, feed)
+            });
+        }
+        node.note_feeds();
+        if map.changed().await.is_err() {
+            return;
         }
     }
 }
 
-/// One connection, from its first subscription to its loss.
-struct Session<'a> {
-    node: &'a Arc<Node>,
-    socket: Socket,
-    channels: Channels,
-    pings_missed: u32,
+/// Ends the feeds of those that are no primaries any more, before any new one begins: what an old
+/// primary says must not be taken for news once the new one has been read.
+async fn end_others(
+    node: &Node,
+    running: &mut HashMap<Address, Running>,
+    primaries: &BTreeSet<Address>,
+) {
+    let gone: Vec<_> = running.keys().filter(|&p| !primaries.contains(p)).cloned().collect();
+    for primary in gone {
+        node.feeds.hints().remove(&primary);
+        if let Some(feed) = running.remove(&primary) {
+            feed.end().await;
+        }
+        node.feeds.set_up(&primary, false);
+    }
 }
 
-impl<'a> Session<'a> {
-    fn new(node: &'a Arc<Node>, socket: Socket) -> Self {
-        Self { node, socket, channels: Channels::default(), pings_missed: 0 }
+/// A feed's task.
+struct Running {
+    abort: AbortHandle,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    fn start(node: &Arc<Node>, feed: impl Future<Output = ()> + Send + 'static) -> Self {
+        let ended = node.spawn(feed);
+        Self { abort: ended.abort_handle(), ended }
     }
 
-    async fn run(mut self, hints: &mut mpsc::Receiver<Topic>) -> Lost {
-        match self.follow(hints).await {
-            Ok(never) => match never {},
-            Err(lost) => lost,
+    async fn end(self) {
+        self.abort.abort();
+        // Cancelled, which is what was asked for.
+        let _cancelled = self.ended.await.is_err();
+    }
+}
+
+impl Node {
+    /// Makes the feed of a topic's primary look at it.
+    pub(crate) async fn hint(&self, topic: &Topic) {
+        if let Ok(owner) = self.topology.owner(keys::partition(topic)) {
+            self.feeds.hint(&owner, topic.clone()).await;
         }
     }
 
-    async fn follow(&mut self, hints: &mut mpsc::Receiver<Topic>) -> Result<Never, Lost> {
-        let mut orders = Orders::default();
-        for watched in self.node.topics.all() {
-            self.channels.start(&watched.topic, &mut orders);
-        }
-        tracing::info!(url = %self.node.config.url, topics = self.channels.len(), "feed connected");
-        self.carry_out(&mut orders).await?;
-        self.announce();
-        let mut ping = every(self.node.config.ping);
-        let mut hinted = Vec::new();
+    /// Waits until the feed of a topic's primary is up. False if the log closes.
+    pub(crate) async fn feed_is_up(&self, topic: &Topic) -> bool {
+        let (mut up, mut map) = (self.feeds.up(), self.topology.subscribe());
         loop {
-            // Each arm is cancel-safe: a tick stays until it is taken, `recv_many` takes hints only
-            // when it returns, and a part of a frame stays in the socket's buffer. Frames come last,
-            // for they may always be ready.
-            tokio::select! {
-                biased;
-                _ = ping.tick() => self.ping().await?,
-                count = hints.recv_many(&mut hinted, HINTS) => {
-                    if count == 0 {
-                        return Err(Lost::Closed);
-                    }
-                    for topic in hinted.drain(..) {
-                        self.hint(&topic, &mut orders);
-                    }
-                }
-                frame = self.socket.frame() => {
-                    self.pings_missed = 0;
-                    self.frame(frame?, &mut orders);
-                }
+            let owner = map.borrow_and_update().owner(keys::partition(topic)).cloned();
+            if owner.is_some_and(|owner| up.borrow_and_update().contains(&owner)) {
+                return true;
             }
-            self.carry_out(&mut orders).await?;
-        }
-    }
-
-    async fn ping(&mut self) -> Result<(), Lost> {
-        if self.pings_missed >= PINGS_MISSED_MAX {
-            return Err(Lost::Silent);
-        }
-        self.pings_missed += 1;
-        self.socket.ping().await
-    }
-
-    /// A topic came into the registry or left it.
-    fn hint(&mut self, topic: &Topic, orders: &mut Orders) {
-        let watched = self.node.topics.get(topic.as_str());
-        let joined = self.channels.compare(topic, watched.is_some(), orders);
-        if let Some(watched) = watched
-            && joined
-        {
-            watched.confirm();
-        }
-    }
-
-    fn frame(&mut self, frame: Frame, orders: &mut Orders) {
-        match frame {
-            Frame::Message { channel, payload } => {
-                let Some(watched) = keys::topic_of(&channel).and_then(|n| self.node.topics.get(n))
-                else {
-                    return;
-                };
-                let Some(live) = Live::decode(&watched.topic, &payload) else {
-                    tracing::debug!(topic = %watched.topic, "a message that is no event");
-                    return;
-                };
-                if watched.take(live) == Verdict::Read {
-                    self.node.spawn(repair(Arc::clone(self.node), watched));
-                }
+            // Both arms are cancel-safe: a change stays until it is seen.
+            let changed = tokio::select! {
+                changed = up.changed() => changed,
+                changed = map.changed() => changed,
+            };
+            if changed.is_err() {
+                return false;
             }
-            Frame::Joined(channel) => {
-                let Some(name) = keys::topic_of(&channel) else { return };
-                let watched = self.node.topics.get(name);
-                self.channels.joined(name, watched.is_some(), orders);
-                if let Some(watched) = watched
-                    && watched.joined() == Verdict::Read
-                {
-                    self.node.topics.suspect(watched);
-                }
-                self.announce();
-            }
-            Frame::Left(channel) => {
-                let Some(name) = keys::topic_of(&channel) else { return };
-                let watched = self.node.topics.get(name);
-                if self.channels.left(name, watched.is_some(), orders) {
-                    tracing::info!(topic = name, "redis has ended a subscription");
-                }
-            }
-            Frame::Other => {}
         }
     }
 
-    /// Says that the feed is up, once all channels that it began with are joined.
-    fn announce(&mut self) {
-        if self.channels.complete() && !self.node.stats.connected() {
-            self.node.set_connected(true);
-        }
+    /// Notes whether all feeds that there should be are up.
+    fn note_feeds(&self) {
+        let primaries = self.topology.map().primaries();
+        let up = self.feeds.up.borrow();
+        let all = !primaries.is_empty() && primaries.iter().all(|primary| up.contains(primary));
+        self.stats.set_connected(all);
     }
 
-    async fn carry_out(&mut self, orders: &mut Orders) -> Result<(), Lost> {
-        match orders.take() {
-            Some(commands) => self.socket.send(&commands).await,
-            None => Ok(()),
-        }
+    fn feed_up(&self, primary: &Address, up: bool) {
+        self.feeds.set_up(primary, up);
+        self.note_feeds();
     }
 }
-
-enum Never {}

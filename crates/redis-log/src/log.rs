@@ -1,5 +1,6 @@
 //! The log itself: what the rest of Tailwater calls.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,16 +11,18 @@ use event_log::{
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 
+use crate::address::Address;
 use crate::config::Config;
 use crate::error::{ConnectError, Failure};
 use crate::flight::Flights;
+use crate::keys;
 use crate::node::{Node, every};
 use crate::repair::repair;
 use crate::stats::{Op, Stats};
 use crate::store::PAGE;
 use crate::topics::Lookup;
 use crate::watched::{Verdict, Watched};
-use crate::{audit, feed};
+use crate::{audit, feed, topology};
 
 /// A [`Log`] on Redis. Dropped, it ends its tasks.
 #[derive(Debug)]
@@ -36,35 +39,78 @@ impl RedisLog {
     /// Opens the log on a server that is there and is of use.
     ///
     /// # Errors
-    /// The server cannot be reached, refuses us, or lacks what is needed.
+    /// The server cannot be reached, refuses us, lacks what is needed, or cannot give the durability
+    /// that is asked for now.
     pub async fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
         let url = config.url.clone();
         let log = Self::new(config);
-        let server = log.node.store.server().await.map_err(|failure| {
-            ConnectError::Unreachable { url: url.clone(), reason: failure.to_string() }
+        let primaries = log.primaries().await.map_err(|failure| ConnectError::Unreachable {
+            url: url.clone(),
+            reason: failure.to_string(),
+        })?;
+        for primary in &primaries {
+            log.check(primary).await?;
+        }
+        tracing::info!(%url, ?primaries, "log opened");
+        Ok(log)
+    }
+
+    /// The primaries, as soon as they are known.
+    async fn primaries(&self) -> Result<BTreeSet<Address>, Failure> {
+        let Config { connect_timeout, timeout: answer, .. } = self.node.config;
+        let mut map = self.node.topology.subscribe();
+        let known = map.wait_for(|map| !map.primaries().is_empty());
+        match timeout(connect_timeout + answer, known).await {
+            Ok(known) => Ok(known.map_err(|_| Failure::Closed)?.primaries()),
+            Err(_) => Err(match self.node.topology.owner(0) {
+                Err(failure) => failure,
+                Ok(_) => Failure::Late(connect_timeout + answer),
+            }),
+        }
+    }
+
+    /// Looks whether a primary is what the log needs.
+    async fn check(&self, primary: &Address) -> Result<(), ConnectError> {
+        let Node { store, config, topology, .. } = &*self.node;
+        let (url, durability) = (config.url.clone(), config.durability);
+        let server = store.server(primary).await.map_err(|failure| ConnectError::Unreachable {
+            url: url.clone(),
+            reason: failure.to_string(),
         })?;
         if !server.is_new_enough() {
             return Err(ConnectError::TooOld { url, version: server.version });
         }
-        if !server.is_standalone() {
+        if server.mode != topology.kind().mode() {
             return Err(ConnectError::Mode { url, mode: server.mode });
         }
-        match log.node.store.eviction().await {
+        store.prove(primary).await.map_err(|failure| ConnectError::Durability {
+            url: url.clone(),
+            durability,
+            reason: match failure {
+                Failure::Replicas { got, .. } => format!("{primary} has {got} replicas in step"),
+                other => format!("{primary}: {other}"),
+            },
+        })?;
+        match store.eviction(primary).await {
             Some(policy) if policy != "noeviction" => {
-                tracing::warn!(%url, policy, "redis may evict events: set maxmemory-policy noeviction");
+                tracing::warn!(%primary, policy, "redis may evict events: set maxmemory-policy noeviction");
             }
             _ => {}
         }
-        tracing::info!(%url, version = server.version, "log opened");
-        Ok(log)
+        Ok(())
     }
 
     /// Opens the log whether or not the server is there; it is sought until it is. To be called
     /// within a tokio runtime.
     #[must_use]
     pub fn new(config: Config) -> Arc<Self> {
-        let (node, hints) = Node::new(config);
-        node.spawn(feed::run(Arc::clone(&node), hints));
+        let node = Node::new(config);
+        node.spawn(topology::run(Arc::clone(&node.topology), node.config.clone()));
+        node.spawn({
+            let node = Arc::clone(&node);
+            async move { node.store.follow_topology().await }
+        });
+        node.spawn(feed::run(Arc::clone(&node)));
         node.spawn(audit::run(Arc::clone(&node)));
         node.spawn(sweep(Arc::clone(&node)));
         let close = node.closing.clone().drop_guard();
@@ -98,11 +144,14 @@ impl RedisLog {
             return Ok(());
         }
         // The registry holds the topic already; the hint only makes the feed look.
-        let hinted = self.node.hints.send(watched.topic.clone()).await;
-        hinted.map_err(|_| Failure::Closed)?;
+        if self.node.closing.is_cancelled() {
+            return Err(Failure::Closed);
+        }
+        self.node.hint(&watched.topic).await;
         watched.confirmed().await;
         watched.begin();
-        let window = self.node.store.read(self.node.store.window(&watched.topic)).await?;
+        let store = &self.node.store;
+        let window = store.read(&watched.topic, store.window(&watched.topic)).await?;
         if watched.opened(window) == Verdict::Read {
             self.node.spawn(repair(Arc::clone(&self.node), Arc::clone(watched)));
         }
@@ -144,7 +193,8 @@ impl Log for RedisLog {
             let (first, flight) = self.flights.join((topic.clone(), after, count), || {
                 let (node, topic) = (Arc::clone(&self.node), topic.clone());
                 async move {
-                    let behind = node.store.read(node.store.behind(&topic, after, count)).await?;
+                    let read = node.store.behind(&topic, after, count);
+                    let behind = node.store.read(&topic, read).await?;
                     node.stats.read(behind.page.events.len());
                     Ok(behind.page)
                 }
@@ -160,11 +210,13 @@ impl Log for RedisLog {
     }
 
     async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        self.counted(Op::Seek, self.node.store.read(self.node.store.seek(topic, seek)).await)
+        let store = &self.node.store;
+        self.counted(Op::Seek, store.read(topic, store.seek(topic, seek)).await)
     }
 
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
-        self.counted(Op::Bounds, self.node.store.read(self.node.store.bounds(topic)).await)
+        let store = &self.node.store;
+        self.counted(Op::Bounds, store.read(topic, store.bounds(topic)).await)
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
@@ -177,7 +229,12 @@ impl Log for RedisLog {
                 }
             }
         });
-        self.counted(Op::Tail, opened.await.unwrap_or(Err(Failure::Late(limit))))
+        let opened = opened.await.unwrap_or_else(|_| {
+            // Without a primary there was nobody to wait for, which says more.
+            let owner = self.node.topology.owner(keys::partition(topic));
+            Err(owner.err().unwrap_or(Failure::Late(limit)))
+        });
+        self.counted(Op::Tail, opened)
     }
 }
 
@@ -187,9 +244,7 @@ async fn sweep(node: Arc<Node>) {
     loop {
         tick.tick().await;
         for topic in node.topics.sweep(node.config.idle) {
-            if node.hints.send(topic).await.is_err() {
-                return;
-            }
+            node.hint(&topic).await;
         }
         node.stats.watches(node.topics.len());
     }

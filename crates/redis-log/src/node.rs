@@ -4,18 +4,21 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::Topic;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Access;
 use crate::config::Config;
+use crate::feed::Feeds;
 use crate::stats::Stats;
 use crate::store::Store;
 use crate::topics::Topics;
+use crate::topology::Topology;
 
-/// Hints to the feed that wait. Who has one more waits for the feed, which takes them in bulk.
+/// Hints to a feed that wait. Who has one more waits for the feed, which takes them in bulk.
 pub(crate) const HINTS: usize = 1024;
 /// Repairs that read at a time, beside the readers: an outage leaves one due for each busy topic.
 const REPAIRS: usize = 4;
@@ -24,46 +27,43 @@ const REPAIRS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) config: Config,
+    pub(crate) access: Access,
+    pub(crate) topology: Arc<Topology>,
     pub(crate) store: Store,
     pub(crate) topics: Topics,
+    pub(crate) feeds: Feeds,
     pub(crate) stats: Arc<Stats>,
-    /// Topics whose place in the registry has changed, for the feed to look at.
-    pub(crate) hints: mpsc::Sender<Topic>,
-    /// Whether the feed is connected and has joined all channels.
-    pub(crate) connected: watch::Sender<bool>,
     pub(crate) repairs: Semaphore,
     pub(crate) closing: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
 
 impl Node {
-    pub(crate) fn new(config: Config) -> (Arc<Self>, mpsc::Receiver<Topic>) {
-        let (hints, receiver) = mpsc::channel(HINTS);
-        let node = Self {
-            store: Store::new(&config),
+    pub(crate) fn new(config: Config) -> Arc<Self> {
+        let (topology, stats) = (Topology::new(&config), Arc::<Stats>::default());
+        Arc::new(Self {
+            access: config.access(),
+            store: Store::new(&config, &topology, Arc::clone(&stats)),
             config,
+            topology,
             topics: Topics::default(),
-            stats: Arc::default(),
-            hints,
-            connected: watch::channel(false).0,
+            feeds: Feeds::default(),
+            stats,
             repairs: Semaphore::new(REPAIRS),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
-        };
-        (Arc::new(node), receiver)
-    }
-
-    pub(crate) fn set_connected(&self, connected: bool) {
-        self.stats.set_connected(connected);
-        self.connected.send_replace(connected);
+        })
     }
 
     /// Starts a task that ends with the log, at whichever of its awaits it is then.
-    pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             closing.run_until_cancelled_owned(task).await;
-        });
+        })
     }
 }
 

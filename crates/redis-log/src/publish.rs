@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use deadpool_redis::Connection;
-use event_log::{Append, AppendError, Mark, Receipt, Retention};
+use event_log::{Append, AppendError, Mark, Position, Receipt};
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
 
+use crate::config::Config;
+use crate::durability::Proof;
 use crate::entry;
 use crate::error::Failure;
 use crate::keys;
@@ -30,13 +32,15 @@ pub(crate) struct Publisher {
     stream_life: u64,
     head_life: u64,
     key_life: u64,
+    proof: Proof,
 }
 
 impl Publisher {
     /// What a server must have loaded before it can append.
     pub(crate) const SCRIPT: &'static str = include_str!("publish.lua");
 
-    pub(crate) fn new(retention: &Retention) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
+        let retention = &config.retention;
         // The script renews a stream's life only after an eighth of it: 8/7 leaves at least the age.
         let stream_life = retention.age.min(FOREVER) * 8 / 7;
         // A head outlives its stream, so that the numbering goes on and a gap is counted exactly.
@@ -48,22 +52,28 @@ impl Publisher {
             stream_life: millis(stream_life),
             head_life: millis(head_life),
             key_life: millis(retention.key),
+            proof: Proof { level: config.durability, patience: config.replica_timeout },
         }
     }
 
-    /// Appends a batch in its order; one result for each.
+    /// Appends a batch in its order; one answer for each. `asking` is for the node that a slot is on
+    /// its way to.
     pub(crate) async fn append(
         &self,
         connection: &mut Connection,
-        batch: &[Append],
-    ) -> Vec<Result<Receipt, AppendError>> {
-        let mut results = Vec::with_capacity(batch.len());
+        batch: &[&Append],
+        asking: bool,
+    ) -> Vec<Result<Answer, Failure>> {
+        let mut answers = Vec::with_capacity(batch.len());
         for batch in batch.chunks(PIPELINE_MAX) {
-            let replies = self.run(connection, batch).await;
-            let receipts = batch.iter().zip(replies).map(|(append, reply)| receipt(append, reply));
-            results.extend(receipts);
+            answers.extend(self.run(connection, batch, asking).await);
         }
-        results
+        answers
+    }
+
+    /// What the level of durability is proved by, asked before anything is stored.
+    pub(crate) async fn prove(&self, connection: &mut Connection) -> Result<(), Failure> {
+        self.pipeline(connection, &[], false).await.1
     }
 
     /// One pipeline. Connections are made with the script loaded, so it is missing only if somebody
@@ -71,40 +81,73 @@ impl Publisher {
     async fn run(
         &self,
         connection: &mut Connection,
-        batch: &[Append],
-    ) -> Vec<Result<Value, Failure>> {
-        let mut replies = self.pipeline(connection, batch.iter()).await;
-        let missed: Vec<usize> = (0..replies.len()).filter(|i| is_missing(&replies[*i])).collect();
+        batch: &[&Append],
+        asking: bool,
+    ) -> Vec<Result<Answer, Failure>> {
+        let mut answers = self.proved(connection, batch, asking).await;
+        let missed: Vec<usize> = (0..answers.len()).filter(|i| is_missing(&answers[*i])).collect();
         if missed.is_empty() {
-            return replies;
+            return answers;
         }
         tracing::info!(appends = missed.len(), "redis has forgotten the script: loading it again");
         if let Err(error) = load(connection).await {
-            missed.iter().for_each(|i| replies[*i] = Err(error.clone().into()));
-            return replies;
+            missed.iter().for_each(|i| answers[*i] = Err(error.clone().into()));
+            return answers;
         }
-        let again = self.pipeline(connection, missed.iter().map(|i| &batch[*i])).await;
-        for (i, reply) in missed.into_iter().zip(again) {
-            replies[i] = reply;
+        let again: Vec<_> = missed.iter().map(|i| batch[*i]).collect();
+        let again = self.proved(connection, &again, asking).await;
+        for (i, answer) in missed.into_iter().zip(again) {
+            answers[i] = answer;
         }
-        replies
+        answers
     }
 
-    async fn pipeline<'a>(
+    /// One pipeline, in which nothing counts as stored that is not proved to be.
+    async fn proved(
         &self,
         connection: &mut Connection,
-        batch: impl Iterator<Item = &'a Append>,
-    ) -> Vec<Result<Value, Failure>> {
+        batch: &[&Append],
+        asking: bool,
+    ) -> Vec<Result<Answer, Failure>> {
+        let (mut answers, proof) = self.pipeline(connection, batch, asking).await;
+        if let Err(unmet) = proof {
+            for answer in &mut answers {
+                if matches!(answer, Ok(Answer { outcome: Outcome::Stored { .. }, .. })) {
+                    *answer = Err(unmet.clone());
+                }
+            }
+        }
+        answers
+    }
+
+    async fn pipeline(
+        &self,
+        connection: &mut Connection,
+        batch: &[&Append],
+        asking: bool,
+    ) -> (Vec<Result<Answer, Failure>>, Result<(), Failure>) {
         let mut pipeline = redis::pipe();
         pipeline.ignore_errors();
         for append in batch {
+            if asking {
+                pipeline.cmd("ASKING").ignore();
+            }
             pipeline.add_command(self.command(append));
+        }
+        for command in self.proof.commands() {
+            pipeline.add_command(command);
+        }
+        if pipeline.is_empty() {
+            return (Vec::new(), Ok(()));
         }
         let replies: Result<Vec<Result<Value, RedisError>>, _> =
             pipeline.query_async(connection).await;
         match replies {
-            Ok(replies) => replies.into_iter().map(|reply| reply.map_err(Failure::Redis)).collect(),
-            Err(error) => vec![Err(Failure::Redis(error)); pipeline.len()],
+            Ok(mut replies) => {
+                let proof = replies.split_off(batch.len().min(replies.len()));
+                (replies.into_iter().map(answer).collect(), self.proof.judge(proof))
+            }
+            Err(error) => (vec![Err(error.clone().into()); batch.len()], Err(error.into())),
         }
     }
 
@@ -144,21 +187,52 @@ pub(crate) async fn load(
     redis::cmd("SCRIPT").arg("LOAD").arg(Publisher::SCRIPT).exec_async(connection).await
 }
 
-fn is_missing(reply: &Result<Value, Failure>) -> bool {
-    matches!(reply, Err(Failure::Redis(error))
-        if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+/// What the script said of an append.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer {
+    position: Position,
+    outcome: Outcome,
 }
 
-fn receipt(append: &Append, reply: Result<Value, Failure>) -> Result<Receipt, AppendError> {
-    let (position, outcome): (String, u8) = redis::from_redis_value(reply?)
-        .map_err(|_| Failure::Answer("the script's reply is no position"))?;
-    let position =
-        position.parse().map_err(|_| Failure::Answer("the script's reply is no position"))?;
-    match outcome {
-        0 => Ok(Receipt { position, duplicate: false }),
-        1 => Ok(Receipt { position, duplicate: true }),
-        _ => Err(AppendError::Ended { topic: append.topic.clone(), last: position }),
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    Stored { duplicate: bool },
+    Ended,
+}
+
+impl Answer {
+    #[cfg(test)]
+    pub(crate) fn stored(n: u64) -> Self {
+        let outcome = Outcome::Stored { duplicate: false };
+        Self { position: Position::new(n, n), outcome }
     }
+
+    /// What the publisher is told.
+    pub(crate) fn receipt(self, append: &Append) -> Result<Receipt, AppendError> {
+        let Self { position, outcome } = self;
+        match outcome {
+            Outcome::Stored { duplicate } => Ok(Receipt { position, duplicate }),
+            Outcome::Ended => {
+                Err(AppendError::Ended { topic: append.topic.clone(), last: position })
+            }
+        }
+    }
+}
+
+fn answer(reply: Result<Value, RedisError>) -> Result<Answer, Failure> {
+    const BAD: Failure = Failure::Answer("the script's reply is no position");
+    let (position, outcome): (String, u8) = redis::from_redis_value(reply?).map_err(|_| BAD)?;
+    let outcome = match outcome {
+        0 => Outcome::Stored { duplicate: false },
+        1 => Outcome::Stored { duplicate: true },
+        _ => Outcome::Ended,
+    };
+    Ok(Answer { position: position.parse().map_err(|_| BAD)?, outcome })
+}
+
+fn is_missing(answer: &Result<Answer, Failure>) -> bool {
+    matches!(answer, Err(Failure::Redis(error))
+        if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
 }
 
 /// Milliseconds, of which Redis wants at least one.

@@ -16,9 +16,8 @@ use crate::watched::{Found, Verdict, Watched};
 pub(crate) async fn repair(node: Arc<Node>, watched: Arc<Watched>) {
     let mut backoff = Backoff::new();
     loop {
-        let mut connected = node.connected.subscribe();
         // Without the feed a repair is in vain: its reconnection suspects every topic anew.
-        if connected.wait_for(|connected| *connected).await.is_err() {
+        if !node.feed_is_up(&watched.topic).await {
             return;
         }
         let Ok(turn) = node.repairs.acquire().await else { return };

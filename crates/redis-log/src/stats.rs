@@ -57,6 +57,8 @@ impl Op {
 pub struct Stats {
     errors: [AtomicU64; Op::ALL.len()],
     reconnects: AtomicU64,
+    retries: AtomicU64,
+    topology_changes: AtomicU64,
     repairs: AtomicU64,
     audit_finds: AtomicU64,
     reads: AtomicU64,
@@ -76,6 +78,18 @@ impl Stats {
     #[must_use]
     pub fn reconnects(&self) -> u64 {
         self.reconnects.load(Ordering::Relaxed)
+    }
+
+    /// How many appends were sent again, to the same primary or another.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+
+    /// How often the primaries were found to be others.
+    #[must_use]
+    pub fn topology_changes(&self) -> u64 {
+        self.topology_changes.load(Ordering::Relaxed)
     }
 
     /// How often a topic was read because the feed had not brought what follows.
@@ -120,6 +134,14 @@ impl Stats {
 
     pub(crate) fn reconnected(&self) {
         self.reconnects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn retried(&self, appends: usize) {
+        self.retries.fetch_add(appends as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn topology_changed(&self) {
+        self.topology_changes.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn repaired(&self) {

@@ -1,25 +1,31 @@
-//! Commands: what is asked of Redis, over a pool of connections, with an end to every wait.
+//! Commands: what is asked of Redis, over pools of connections, with an end to every wait.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::{Connection, Hook, HookError, Manager, Pool, Runtime};
-use event_log::{
-    Append, AppendError, Bounds, Event, Gap, Generation, Page, Position, Receipt, Seek, Sought,
-    Topic, classify,
-};
-use redis::AsyncConnectionConfig;
-use tokio::sync::Semaphore;
+use event_log::{Bounds, Event, Gap, Generation, Page, Position, Seek, Sought, Topic, classify};
 use tokio::time::timeout;
 
+use crate::address::Address;
 use crate::config::Config;
-use crate::error::Failure;
+use crate::durability::Durability;
+use crate::error::{Failure, Meaning};
 use crate::head::Head;
-use crate::publish::{self, Publisher};
+use crate::keys;
+use crate::publish::Publisher;
+use crate::stats::Stats;
+use crate::topology::Topology;
 
+mod append;
+mod ask;
 mod heads;
+mod patience;
+mod peer;
 mod server;
 mod view;
 
+pub(crate) use heads::Found;
+use peer::Peers;
 pub(crate) use server::Server;
 use view::Range;
 
@@ -30,15 +36,16 @@ const PROBE: usize = 32;
 /// Bytes of events that a window is filled with.
 pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 
-/// The server's commands as the log needs them.
+/// The deployment's commands as the log needs them.
 #[derive(Debug)]
 pub(crate) struct Store {
-    pool: Pool,
+    topology: Arc<Topology>,
+    peers: Peers,
     publisher: Publisher,
+    stats: Arc<Stats>,
+    durability: Durability,
     timeout: Duration,
-    /// Reads for readers that run at a time. A read may hold a page of the largest events; and half
-    /// of the pool stays free for appends and repairs, however many readers are behind.
-    reads: Semaphore,
+    retry: Duration,
 }
 
 /// What there is behind a position, and the head it was compared with.
@@ -65,53 +72,61 @@ impl Window {
 }
 
 impl Store {
-    pub(crate) fn new(config: &Config) -> Self {
-        let connections = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.connect_timeout))
-            .set_response_timeout(Some(config.timeout));
-        let manager = Manager::new_with_config(config.url.info(), connections)
-            .expect("the URL was parsed before");
-        let pool = Pool::builder(manager)
-            .max_size(config.pool_size.max(2))
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(config.timeout))
-            .create_timeout(Some(config.connect_timeout + config.timeout))
-            .recycle_timeout(Some(config.timeout))
-            // A restarted server has lost the script, and all connections with it: loaded here, no
-            // pipeline finds it missing half-way, which would upset the order of its appends.
-            .post_create(Hook::async_fn(|connection, _| {
-                Box::pin(async { publish::load(connection).await.map_err(HookError::Backend) })
-            }))
-            .build()
-            .expect("a runtime is set");
-        let reads = Semaphore::new((config.pool_size / 2).max(1));
-        let publisher = Publisher::new(&config.retention);
-        Self { pool, publisher, timeout: config.timeout, reads }
+    pub(crate) fn new(config: &Config, topology: &Arc<Topology>, stats: Arc<Stats>) -> Self {
+        Self {
+            topology: Arc::clone(topology),
+            peers: Peers::new(config, Arc::clone(topology)),
+            publisher: Publisher::new(config),
+            stats,
+            durability: config.durability,
+            timeout: config.timeout,
+            retry: config.retry,
+        }
     }
 
-    async fn connection(&self) -> Result<Connection, Failure> {
-        // Boxed: a pool's future has room for a whole handshake, and thousands of readers may wait
-        // for their turn with what would be inside of theirs.
-        Box::pin(self.pool.get()).await.map_err(|error| Failure::of_pool(error, self.timeout))
+    /// Lets go of those that are no primaries any more, until the log closes.
+    pub(crate) async fn follow_topology(&self) {
+        let mut map = self.topology.subscribe();
+        while map.changed().await.is_ok() {
+            let primaries = map.borrow_and_update().primaries();
+            self.peers.retain(&primaries);
+            self.stats.topology_changed();
+        }
     }
 
-    /// Waits for its turn among the readers and does `work`, all within the time-out.
+    /// Waits for its turn among the readers of a topic's primary and does `work`, all within the
+    /// time-out.
     pub(crate) async fn read<T>(
         &self,
+        topic: &Topic,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         timeout(self.timeout, async {
-            let _turn = self.reads.acquire().await.map_err(|_| Failure::Closed)?;
+            // Without an owner the work itself finds out what there is to wait for.
+            let owner = self.topology.owner(keys::partition(topic));
+            let peer = owner.ok().and_then(|owner| self.peers.get(&owner, false).ok());
+            let _turn = match &peer {
+                Some(peer) => Some(peer.read_turn().await?),
+                None => None,
+            };
             work.await
         })
         .await
         .unwrap_or(Err(Failure::Late(self.timeout)))
     }
 
-    pub(crate) async fn append(&self, batch: &[Append]) -> Vec<Result<Receipt, AppendError>> {
-        match self.connection().await {
-            Ok(mut connection) => self.publisher.append(&mut connection, batch).await,
-            Err(failure) => vec![Err(failure.into()); batch.len()],
+    /// Tells who should know what an answer of a server means.
+    fn take_evidence(&self, asked: &Address, meaning: &Meaning) {
+        match meaning {
+            Meaning::Moved { slot, to } => self.topology.moved(*slot, to),
+            Meaning::Elsewhere => {
+                if let Some(peer) = self.peers.find(asked) {
+                    peer.distrust();
+                }
+                self.topology.suspect();
+            }
+            Meaning::NotYet | Meaning::Unsure => self.topology.suspect(),
+            Meaning::Ask { .. } | Meaning::Final => {}
         }
     }
 

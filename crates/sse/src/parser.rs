@@ -40,6 +40,9 @@ pub struct Parser {
     data: String,
     named: String,
     own_id: bool,
+    /// The last `id` line, which counts only once its event is dispatched: the stream may break off
+    /// between the two.
+    id: String,
     last_event_id: String,
     retry: Option<Duration>,
     comments: u64,
@@ -48,10 +51,12 @@ pub struct Parser {
 impl Parser {
     /// A parser that continues after `last_event_id`, as browsers do on a reconnect.
     pub fn resuming(last_event_id: &str) -> Self {
-        Parser { last_event_id: last_event_id.to_owned(), ..Parser::default() }
+        let id = last_event_id.to_owned();
+        Parser { last_event_id: id.clone(), id, ..Parser::default() }
     }
 
-    /// The id that a reconnect would send; empty when there is none.
+    /// The id that a reconnect would send, which is that of the last event dispatched; empty when
+    /// there is none.
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
@@ -118,8 +123,8 @@ impl Parser {
             }
             b"event" => self.named = String::from_utf8_lossy(value).into_owned(),
             b"id" if !value.contains(&0) => {
-                self.last_event_id.clear();
-                self.last_event_id.push_str(&String::from_utf8_lossy(value));
+                self.id.clear();
+                self.id.push_str(&String::from_utf8_lossy(value));
                 self.own_id = true;
             }
             b"retry" if value.iter().all(u8::is_ascii_digit) => {
@@ -133,6 +138,9 @@ impl Parser {
     fn dispatch(&mut self, dispatch: &mut impl FnMut(Event)) {
         let named = std::mem::take(&mut self.named);
         let own_id = std::mem::take(&mut self.own_id);
+        if own_id {
+            self.last_event_id.clone_from(&self.id);
+        }
         let mut data = std::mem::take(&mut self.data);
         if data.pop().is_none() {
             return;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use redis_log::Durability;
 pub(crate) use size::Size;
 
 /// Resumable Server-Sent Events from any node.
@@ -56,7 +57,7 @@ pub(crate) struct ServeArgs {
         env = "TAILWATER_REDIS",
         hide_env_values = true,
         value_name = "URL",
-        help = "Keep events in this Redis: redis://[user:password@]host[:port][/db]"
+        help = "Keep events in this Redis: redis://[user:password@]host[:port], redis+sentinel://host[:port],host/master, redis+cluster://host[:port],host; with rediss instead of redis by TLS"
     )]
     pub(crate) redis: Option<String>,
     #[command(flatten)]
@@ -83,7 +84,7 @@ pub(crate) struct GatewayArgs {
         env = "TAILWATER_REDIS",
         hide_env_values = true,
         value_name = "URL",
-        help = "Where the events are: redis://[user:password@]host[:port][/db]"
+        help = "Where the events are: redis://[user:password@]host[:port], redis+sentinel://host[:port],host/master, redis+cluster://host[:port],host; with rediss instead of redis by TLS"
     )]
     pub(crate) redis: String,
     #[command(flatten)]
@@ -108,7 +109,7 @@ pub(crate) struct IngestArgs {
         env = "TAILWATER_REDIS",
         hide_env_values = true,
         value_name = "URL",
-        help = "Where the events go: redis://[user:password@]host[:port][/db]"
+        help = "Where the events go: redis://[user:password@]host[:port], redis+sentinel://host[:port],host/master, redis+cluster://host[:port],host; with rediss instead of redis by TLS"
     )]
     pub(crate) redis: String,
     #[command(flatten)]
@@ -234,6 +235,14 @@ pub(crate) struct PublisherArgs {
         help = "Most bytes of an event's data"
     )]
     pub(crate) event_bytes_max: Size,
+    #[arg(
+        long,
+        env = "TAILWATER_DURABILITY",
+        default_value = "memory",
+        value_name = "LEVEL",
+        help = "What must hold an event before it is acknowledged: memory (the primary's), replica:K (that and K replicas), disk (the primary's, with appendfsync always)"
+    )]
+    pub(crate) durability: Durability,
 }
 
 #[derive(Debug, Clone, ClapArgs)]

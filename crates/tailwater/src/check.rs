@@ -65,6 +65,7 @@ async fn look_over(config: NodeConfig) -> Result<()> {
         Store::Redis(redis) => {
             report("log", &redis.url.to_string());
             report("history", &history(&redis.retention));
+            report("durability", &redis.durability.to_string());
             let log = RedisLog::connect(*redis).await?;
             report("redis", "answers, and is new enough");
             log.shutdown().await;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use axum::http::HeaderValue;
 use event_log::Retention;
 use metrics::TelemetryConfig;
+use redis_log::Durability;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
@@ -63,7 +64,12 @@ impl TryFrom<ServeArgs> for NodeConfig {
             ingest: Some(ingest_config(&args.publishers, &drain)?),
             gateway: Some(gateway),
             drain,
-            ..Self::of("serve", args.listen, args.redis.as_deref(), &args.log, &args.node)?
+            ..Self::of(
+                "serve",
+                args.listen,
+                store(args.redis.as_deref(), &args.log, args.publishers.durability)?,
+                &args.node,
+            )?
         })
     }
 }
@@ -75,7 +81,12 @@ impl TryFrom<GatewayArgs> for NodeConfig {
         Ok(Self {
             gateway: Some(gateway_config(&args.subscribers, &args.node, false)?),
             drain: drain(&args.node, Some(&args.subscribers)),
-            ..Self::of("gateway", args.listen, Some(&args.redis), &args.log, &args.node)?
+            ..Self::of(
+                "gateway",
+                args.listen,
+                store(Some(&args.redis), &args.log, Durability::Memory)?,
+                &args.node,
+            )?
         })
     }
 }
@@ -88,19 +99,18 @@ impl TryFrom<IngestArgs> for NodeConfig {
         Ok(Self {
             ingest: Some(ingest_config(&args.publishers, &drain)?),
             drain,
-            ..Self::of("ingest", args.listen, Some(&args.redis), &args.log, &args.node)?
+            ..Self::of(
+                "ingest",
+                args.listen,
+                store(Some(&args.redis), &args.log, args.publishers.durability)?,
+                &args.node,
+            )?
         })
     }
 }
 
 impl NodeConfig {
-    fn of(
-        role: &'static str,
-        listen: SocketAddr,
-        redis: Option<&str>,
-        log: &LogArgs,
-        node: &NodeArgs,
-    ) -> Result<Self> {
+    fn of(role: &'static str, listen: SocketAddr, store: Store, node: &NodeArgs) -> Result<Self> {
         let (admin, port) = (node.admin_listen, listen.port());
         let same_host = listen.ip() == admin.ip()
             || listen.ip().is_unspecified()
@@ -110,17 +120,6 @@ impl NodeConfig {
             "--listen {listen} and --admin-listen {admin} are the same port"
         );
         within("--drain-delay", node.drain_delay, Duration::ZERO, Duration::from_hours(1))?;
-        let retention = retention(log)?;
-        let store = match redis {
-            None => Store::Memory(retention),
-            Some(url) => {
-                let url = url.parse().with_context(|| "--redis".to_owned())?;
-                Store::Redis(Box::new(redis_log::Config {
-                    retention,
-                    ..redis_log::Config::new(url)
-                }))
-            }
-        };
         Ok(Self {
             role,
             listen,
@@ -142,6 +141,20 @@ impl NodeConfig {
             },
         })
     }
+}
+
+fn store(redis: Option<&str>, log: &LogArgs, durability: Durability) -> Result<Store> {
+    let retention = retention(log)?;
+    let Some(url) = redis else {
+        ensure!(
+            durability == Durability::Memory,
+            "--durability {durability} needs --redis: the embedded log is only in memory"
+        );
+        return Ok(Store::Memory(retention));
+    };
+    let url = url.parse().with_context(|| "--redis".to_owned())?;
+    let config = redis_log::Config { retention, durability, ..redis_log::Config::new(url) };
+    Ok(Store::Redis(Box::new(config)))
 }
 
 fn gateway_config(

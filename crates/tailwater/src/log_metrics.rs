@@ -18,6 +18,12 @@ pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
         registry.counter_fn(name, help, None, move || read(&stats));
     };
     counter("log_reconnects_total", "Times the feed was connected again.", Stats::reconnects);
+    counter("log_retries_total", "Appends that were sent to Redis again.", Stats::retries);
+    counter(
+        "log_topology_changes_total",
+        "Times that others were found to be primaries.",
+        Stats::topology_changes,
+    );
     counter(
         "log_repairs_total",
         "Holes in the feed that were filled from the log.",

@@ -52,6 +52,8 @@ impl WorkDir {
 /// How to start a program, again and again.
 #[derive(Debug)]
 pub(super) struct Recipe {
+    /// What starts the program, `ip netns exec NAME` for instance; it must become it by exec.
+    pub(super) wrapper: Vec<String>,
     pub(super) program: PathBuf,
     pub(super) args: Vec<String>,
     pub(super) envs: Vec<(String, String)>,
@@ -84,7 +86,14 @@ impl Child {
             .append(true)
             .open(self.log_path())
             .with_context(|| format!("cannot write {}", self.log_path().display()))?;
-        let mut command = spawner::command(&self.recipe.program);
+        let mut command = match self.recipe.wrapper.split_first() {
+            None => spawner::command(&self.recipe.program),
+            Some((wrapper, args)) => {
+                let mut command = spawner::command(Path::new(wrapper));
+                command.args(args).arg(&self.recipe.program);
+                command
+            }
+        };
         command
             .args(&self.recipe.args)
             .envs(self.recipe.envs.iter().map(|(n, v)| (n, v)))
@@ -217,6 +226,15 @@ impl Drop for Child {
     }
 }
 
+/// The CPU time of a process, user and system, in the kernel's ticks of 10 ms.
+pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no name in /proc/PID/stat")?;
+    let ticks: Vec<u64> =
+        fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -225,6 +243,7 @@ mod tests {
 
     fn shell(script: &str) -> Child {
         let recipe = Recipe {
+            wrapper: Vec::new(),
             program: "/bin/sh".into(),
             args: vec!["-c".to_owned(), script.to_owned()],
             envs: Vec::new(),

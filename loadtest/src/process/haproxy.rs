@@ -105,6 +105,7 @@ impl Haproxy {
         let config = config(&port, gateways);
         std::fs::write(directory.path().join("haproxy.cfg"), config)?;
         let recipe = Recipe {
+            wrapper: Vec::new(),
             program: program(),
             args: ["-db", "-f", "haproxy.cfg"].map(str::to_owned).to_vec(),
             envs: Vec::new(),

@@ -17,6 +17,7 @@ const COUNT: u16 = 20_000;
 /// Other test processes are kept off by a lock file.
 #[derive(Debug)]
 pub struct Port {
+    ip: Ipv4Addr,
     number: u16,
     _lock: File,
 }
@@ -40,10 +41,17 @@ impl Port {
             let lock = File::create(directory.join(number.to_string()))?;
             let is_free = || TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok();
             if lock.try_lock().is_ok() && is_free() {
-                return Ok(Port { number, _lock: lock });
+                return Ok(Port { ip: Ipv4Addr::LOCALHOST, number, _lock: lock });
             }
         }
         bail!("no free port between {FIRST} and {}", FIRST + COUNT);
+    }
+
+    /// The same number at another address, one of a network namespace.
+    #[must_use]
+    pub fn on(mut self, ip: Ipv4Addr) -> Port {
+        self.ip = ip;
+        self
     }
 
     /// The number.
@@ -51,9 +59,9 @@ impl Port {
         self.number
     }
 
-    /// The address on the loopback interface.
+    /// The address: on the loopback interface, unless [`Port::on`] said otherwise.
     pub fn addr(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.number).into()
+        (self.ip, self.number).into()
     }
 }
 

@@ -1,21 +1,25 @@
 //! A redis-server of our own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::child::{Child, Recipe, WorkDir};
+use super::place::Place;
 use super::port::Port;
+use super::resp;
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
+/// What a Sentinel's file is called.
+const SENTINEL_CONFIG: &str = "sentinel.conf";
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// When Redis makes its append-only file durable.
@@ -37,7 +41,10 @@ pub enum AppendFsync {
 pub struct RedisBuilder {
     append_fsync: AppendFsync,
     args: Vec<String>,
+    envs: Vec<(String, String)>,
     program: Option<PathBuf>,
+    place: Place,
+    sentinel: Option<String>,
     directory: Option<PathBuf>,
 }
 
@@ -63,6 +70,27 @@ impl RedisBuilder {
         self
     }
 
+    /// A variable of the environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.envs.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Another place to run at than this machine's loopback interface.
+    #[must_use]
+    pub fn place(mut self, place: &Place) -> Self {
+        self.place = place.clone();
+        self
+    }
+
+    /// A Sentinel, which keeps this configuration as a file and writes to it.
+    #[must_use]
+    pub fn sentinel(mut self, config: impl Into<String>) -> Self {
+        self.sentinel = Some(config.into());
+        self
+    }
+
     /// A directory for data and log that is kept; temporary unless said.
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -75,30 +103,48 @@ impl RedisBuilder {
     /// # Errors
     /// When it does not start; the message shows its log.
     pub async fn start(self) -> Result<Redis> {
-        let port = Port::reserve()?;
+        let port = Port::reserve()?.on(self.place.ip);
+        let number = port.number().to_string();
+        let ip = self.place.any_ip().to_string();
+        let directory = WorkDir::new(self.directory.clone())?;
+        let mut args = Vec::new();
+        if let Some(config) = &self.sentinel {
+            std::fs::write(directory.path().join(SENTINEL_CONFIG), config)?;
+            args.extend([SENTINEL_CONFIG, "--sentinel"].map(str::to_owned));
+        }
+        args.extend(["--port", &number, "--bind", &ip].map(str::to_owned));
+        args.extend(["--protected-mode", "no"].map(str::to_owned));
+        if self.sentinel.is_none() {
+            args.extend(self.storage());
+        }
+        args.extend(self.args);
+        let recipe = Recipe {
+            wrapper: self.place.wrapper(),
+            program: self.program.unwrap_or_else(|| "redis-server".into()),
+            args,
+            envs: self.envs,
+        };
+        let child = Child::start("redis", recipe, directory)?;
+        let inner = SocketAddr::from((self.place.inner, port.number()));
+        let mut redis = Redis { child, port, inner };
+        redis.wait_ready().await?;
+        Ok(redis)
+    }
+
+    /// What it does with its data.
+    fn storage(&self) -> Vec<String> {
         let fsync = match self.append_fsync {
             AppendFsync::Off => None,
             AppendFsync::No => Some("no"),
             AppendFsync::Everysec => Some("everysec"),
             AppendFsync::Always => Some("always"),
         };
-        let number = port.number().to_string();
         let mut args =
-            ["--port", &number, "--bind", "127.0.0.1", "--save", ""].map(str::to_owned).to_vec();
-        args.extend(["--maxmemory-policy", "noeviction"].map(str::to_owned));
+            ["--save", "", "--maxmemory-policy", "noeviction"].map(str::to_owned).to_vec();
         if let Some(fsync) = fsync {
             args.extend(["--appendonly", "yes", "--appendfsync", fsync].map(str::to_owned));
         }
-        args.extend(self.args);
-        let recipe = Recipe {
-            program: self.program.unwrap_or_else(|| "redis-server".into()),
-            args,
-            envs: Vec::new(),
-        };
-        let child = Child::start("redis", recipe, WorkDir::new(self.directory)?)?;
-        let mut redis = Redis { child, port };
-        redis.wait_ready().await?;
-        Ok(redis)
+        args
     }
 }
 
@@ -107,6 +153,7 @@ impl RedisBuilder {
 pub struct Redis {
     child: Child,
     port: Port,
+    inner: SocketAddr,
 }
 
 impl Redis {
@@ -126,6 +173,11 @@ impl Redis {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
+    }
+
+    /// Where other programs of its place reach it.
+    pub fn inner_addr(&self) -> SocketAddr {
+        self.inner
     }
 
     /// `redis://127.0.0.1:PORT`.
@@ -182,7 +234,7 @@ impl Redis {
     /// When it does not in time; the message shows its log.
     pub async fn wait_ready(&mut self) -> Result<()> {
         let addr = self.addr();
-        let ping = async || Ok(command(addr, &["PING"]).await? == "+PONG");
+        let ping = async || Ok(answer(addr, &["PING"]).await? == b"+PONG\r\n");
         self.child.wait_until(READY_DEADLINE, "ready", ping).await
     }
 
@@ -191,7 +243,36 @@ impl Redis {
     /// # Errors
     /// When the server does not answer.
     pub async fn command(&self, words: &[&str]) -> Result<String> {
-        command(self.addr(), words).await
+        let answer = answer(self.addr(), words).await?;
+        let text = String::from_utf8_lossy(&answer);
+        Ok(text.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// Sends one command and returns the texts of its answer, however they are nested.
+    ///
+    /// # Errors
+    /// When the server does not answer, or answers an error.
+    pub async fn query(&self, words: &[&str]) -> Result<Vec<String>> {
+        let answer = answer(self.addr(), words).await?;
+        let texts = resp::texts(&answer);
+        ensure!(!answer.starts_with(b"-"), "{words:?} was answered {texts:?}");
+        Ok(texts)
+    }
+
+    /// A field of INFO.
+    ///
+    /// # Errors
+    /// When the server does not answer, or does not have it.
+    pub async fn info(&self, field: &str) -> Result<String> {
+        let info = self.query(&["INFO", "everything"]).await?.concat();
+        let prefix = format!("{field}:");
+        let value = info.lines().find_map(|line| line.strip_prefix(&prefix));
+        Ok(value.with_context(|| format!("INFO without {field}"))?.trim().to_owned())
+    }
+
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &Path {
+        self.child.directory()
     }
 
     /// The last lines of its log.
@@ -200,7 +281,8 @@ impl Redis {
     }
 }
 
-async fn command(addr: SocketAddr, words: &[&str]) -> Result<String> {
+/// One command over a connection of its own, and its whole answer as it came.
+async fn answer(addr: SocketAddr, words: &[&str]) -> Result<Vec<u8>> {
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
@@ -209,9 +291,8 @@ async fn command(addr: SocketAddr, words: &[&str]) -> Result<String> {
         let mut stream = TcpStream::connect(addr).await?;
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
-        while !answer.contains(&b'\n') && stream.read_buf(&mut answer).await? > 0 {}
-        let text = String::from_utf8_lossy(&answer);
-        Ok(text.lines().next().unwrap_or_default().to_owned())
+        while resp::frame_length(&answer).is_none() && stream.read_buf(&mut answer).await? > 0 {}
+        Ok(answer)
     };
     timeout(PING_TIMEOUT, exchange).await?
 }

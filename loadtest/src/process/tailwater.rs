@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::child::{Child, Recipe, WorkDir};
+use super::place::Place;
 use super::port::Port;
 use super::redis::Redis;
 use crate::http;
@@ -28,6 +29,7 @@ pub struct TailwaterBuilder {
     name: Option<String>,
     args: Vec<String>,
     envs: Vec<(String, String)>,
+    place: Place,
     directory: Option<PathBuf>,
 }
 
@@ -40,6 +42,7 @@ impl TailwaterBuilder {
             args: Vec::new(),
             // A backtrace would push the message of a panic out of the tail that failures show.
             envs: vec![("RUST_BACKTRACE".to_owned(), "0".to_owned())],
+            place: Place::default(),
             directory: None,
         }
     }
@@ -85,18 +88,27 @@ impl TailwaterBuilder {
         self
     }
 
+    /// Another place to run at than this machine's loopback interface.
+    #[must_use]
+    pub fn place(mut self, place: &Place) -> Self {
+        self.place = place.clone();
+        self
+    }
+
     /// Starts the program without waiting for anything.
     ///
     /// # Errors
     /// When there is no such program or no free port.
     pub fn spawn(self) -> Result<Tailwater> {
         let program = std::path::absolute(&self.program)?;
-        let (listen, admin) = (Port::reserve()?, Port::reserve()?);
+        let listen = Port::reserve()?.on(self.place.ip);
+        let admin = Port::reserve()?.on(self.place.ip);
         let name = self.name.unwrap_or_else(|| self.subcommand.to_owned());
         let (listens, admins) = (listen.addr().to_string(), admin.addr().to_string());
         let own =
             [self.subcommand, "--listen", &listens, "--admin-listen", &admins, "--node", &name];
         let recipe = Recipe {
+            wrapper: self.place.wrapper(),
             program,
             args: own.map(str::to_owned).into_iter().chain(self.args).collect(),
             envs: self.envs,
@@ -240,6 +252,38 @@ impl Tailwater {
     /// When it does not run.
     pub fn thaw(&self) -> Result<()> {
         self.child.signal(Signal::SIGCONT)
+    }
+
+    /// Lowers or raises the number of files that it may have open from here on.
+    ///
+    /// # Errors
+    /// When it does not run, or `prlimit` of util-linux is missing.
+    pub fn limit_files(&self, files: u64) -> Result<()> {
+        let pid = self.child.pid().context("it does not run")?;
+        let limit = format!("--nofile={files}:");
+        let status = std::process::Command::new("prlimit")
+            .args(["--pid", &pid.to_string(), &limit])
+            .status()
+            .context("no prlimit")?;
+        anyhow::ensure!(status.success(), "prlimit left with {status}");
+        Ok(())
+    }
+
+    /// How many files it has open.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn open_files(&self) -> Result<u64> {
+        let pid = self.child.pid().context("it does not run")?;
+        Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64)
+    }
+
+    /// The CPU time that it has used, user and system.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        super::child::cpu_time(self.child.pid().context("it does not run")?)
     }
 
     /// The memory that it holds, in bytes (`VmRSS`).

@@ -1,10 +1,10 @@
 //! The report as one HTML file that needs nothing from anywhere.
 
 use super::plot::Place;
-use super::{Figure, Report};
+use super::{Figure, Plot, Report};
 use crate::timeline::{Mark, MarkKind};
 
-const STYLE: &str = include_str!("page.css");
+pub(super) const STYLE: &str = include_str!("page.css");
 
 pub(super) fn render(report: &Report) -> String {
     let (class, word) = if report.passed() { ("pass", "Passed") } else { ("fail", "Failed") };
@@ -18,7 +18,7 @@ pub(super) fn render(report: &Report) -> String {
         format!("<ul class=\"failures\">{failures}</ul>")
     };
     let tiles: String = report.verdict.iter().map(tile).collect();
-    let plots = plots(report);
+    let plots = plots(&report.plots, &report.marks);
     let groups: String =
         report.groups.iter().map(|(title, figures)| group(title, figures)).collect();
     let marks = timeline(&report.marks);
@@ -47,16 +47,17 @@ fn tile(figure: &Figure) -> String {
     format!("<div class=\"tile {class}\"><b>{value}</b><span>{name}</span></div>")
 }
 
-fn plots(report: &Report) -> String {
-    let seconds = report.plots.iter().flat_map(|plot| &plot.points).map(|point| point.0);
+/// Plots with one time axis and these marks.
+pub(super) fn plots(plots: &[Plot], marks: &[Mark]) -> String {
+    let seconds = plots.iter().flat_map(|plot| &plot.points).map(|point| point.0);
     let end = seconds.fold(1.0, f64::max);
-    let last = report.plots.len().saturating_sub(1);
-    let figure = |(index, plot): (usize, &super::Plot)| {
+    let last = plots.len().saturating_sub(1);
+    let figure = |(index, plot): (usize, &Plot)| {
         let place = Place { is_first: index == 0, is_last: index == last, end };
-        let (title, svg) = (escaped(&plot.title), plot.svg(place, &report.marks));
+        let (title, svg) = (escaped(&plot.title), plot.svg(place, marks));
         format!("<figure><figcaption>{title}</figcaption>{svg}</figure>")
     };
-    report.plots.iter().enumerate().map(figure).collect()
+    plots.iter().enumerate().map(figure).collect()
 }
 
 fn group(title: &str, figures: &[Figure]) -> String {

@@ -51,6 +51,11 @@ pub(super) struct Place {
 }
 
 impl Plot {
+    /// Whether it shows anything but zeros.
+    pub(super) fn is_telling(&self) -> bool {
+        self.points.iter().any(|point| point.1 > 0.0)
+    }
+
     pub(super) fn svg(&self, place: Place, marks: &[Mark]) -> String {
         let labels = if place.is_first { LABEL_ROWS as f64 * LABEL_ROW } else { 0.0 };
         let top = TOP + labels;

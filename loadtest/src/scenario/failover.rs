@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::Common;
 use crate::audience::{Audience, Sabotage};
@@ -203,6 +204,7 @@ impl Run<'_> {
             event_bytes: self.options.event_bytes,
             deadline: PUBLISH_DEADLINE,
             run: format!("run-{}", std::process::id()),
+            stop: CancellationToken::new(),
         };
         let publishing = load.run(epoch, self.audience.bookkeeper());
         let breaking = self.break_things(cluster);

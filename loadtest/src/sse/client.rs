@@ -154,6 +154,11 @@ impl Client {
         id.clone_into(&mut self.last_event_id);
     }
 
+    /// Makes the next connection go to another address, as a load balancer would.
+    pub fn set_addr(&mut self, addr: SocketAddr) {
+        self.addr = addr;
+    }
+
     /// How long the client waits before a reconnect: what the last stream asked for.
     pub fn retry(&self) -> Duration {
         self.retry

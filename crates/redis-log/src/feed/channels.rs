@@ -16,8 +16,7 @@ const COMMAND_MAX: usize = 512;
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     states: HashMap<Box<str>, Channel>,
-    /// Channels of the beginning that are not joined yet. Redis answers in order, so the first
-    /// answers are theirs.
+    /// Channels of the beginning that are not joined yet.
     initial: usize,
 }
 
@@ -25,6 +24,7 @@ pub(super) struct Channels {
 struct Channel {
     topic: Topic,
     state: State,
+    initial: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +42,9 @@ pub(super) struct Orders {
 }
 
 impl Channels {
-    /// A topic that is in the registry when the connection begins.
+    /// A topic that is wanted when the connection begins.
     pub(super) fn start(&mut self, topic: &Topic, orders: &mut Orders) {
-        self.join(topic, orders);
+        self.join(topic, true, orders);
         self.initial = self.states.len();
     }
 
@@ -52,15 +52,23 @@ impl Channels {
         self.states.len()
     }
 
-    /// Whether all channels of the beginning were joined.
+    pub(super) fn topics(&self) -> Vec<Topic> {
+        self.states.values().map(|channel| channel.topic.clone()).collect()
+    }
+
+    /// Whether all channels of the beginning were joined, or are not to be.
     pub(super) fn complete(&self) -> bool {
         self.initial == 0
+    }
+
+    pub(super) fn is_joined(&self, name: &str) -> bool {
+        self.states.get(name).is_some_and(|channel| channel.state == State::Joined)
     }
 
     /// Compares a channel with what is wanted of it. Returns whether it is joined and wanted.
     pub(super) fn compare(&mut self, topic: &Topic, wanted: bool, orders: &mut Orders) -> bool {
         match (self.states.get_mut(topic.as_str()), wanted) {
-            (None, true) => self.join(topic, orders),
+            (None, true) => self.join(topic, false, orders),
             (Some(channel), false) if channel.state == State::Joined => channel.leave(orders),
             (Some(channel), true) => return channel.state == State::Joined,
             (Some(_) | None, false) => {}
@@ -70,10 +78,12 @@ impl Channels {
 
     /// Redis has confirmed a subscription.
     pub(super) fn joined(&mut self, name: &str, wanted: bool, orders: &mut Orders) {
-        self.initial = self.initial.saturating_sub(1);
         if let Some(channel) = self.states.get_mut(name)
             && channel.state == State::Joining
         {
+            if std::mem::take(&mut channel.initial) {
+                self.initial -= 1;
+            }
             match wanted {
                 true => channel.state = State::Joined,
                 false => channel.leave(orders),
@@ -82,27 +92,39 @@ impl Channels {
     }
 
     /// Redis has ended a subscription: because it was told to, or by itself, as it does when the
-    /// channel's slot moves. Returns whether it was by itself.
+    /// channel's slot moves. Returns whether it was by itself; then the channel is not joined again
+    /// before it is compared.
     pub(super) fn left(&mut self, name: &str, wanted: bool, orders: &mut Orders) -> bool {
         let Some(channel) = self.states.get_mut(name) else { return false };
         match channel.state {
             // An answer from before the command that is on its way.
             State::Joining => false,
+            State::Leaving if wanted => {
+                channel.state = State::Joining;
+                orders.join(&channel.topic);
+                false
+            }
             state @ (State::Joined | State::Leaving) => {
-                if wanted {
-                    channel.state = State::Joining;
-                    orders.join(&channel.topic);
-                } else {
-                    self.states.remove(name);
-                }
+                self.states.remove(name);
                 state == State::Joined
             }
         }
     }
 
-    fn join(&mut self, topic: &Topic, orders: &mut Orders) {
+    /// Redis has none of these, whatever was said about them.
+    pub(super) fn forget(&mut self, of: impl Fn(&Topic) -> bool) {
+        self.states.retain(|_, channel| {
+            let forget = of(&channel.topic);
+            if forget && channel.initial {
+                self.initial -= 1;
+            }
+            !forget
+        });
+    }
+
+    fn join(&mut self, topic: &Topic, initial: bool, orders: &mut Orders) {
         orders.join(topic);
-        let channel = Channel { topic: topic.clone(), state: State::Joining };
+        let channel = Channel { topic: topic.clone(), state: State::Joining, initial };
         self.states.insert(topic.as_str().into(), channel);
     }
 }
@@ -189,20 +211,38 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_that_redis_ends_is_made_again() {
+    fn a_subscription_that_redis_ends_is_made_again_when_it_is_still_wanted_here() {
         let (mut channels, mut orders) = (Channels::default(), Orders::default());
         channels.start(&topic(), &mut orders);
         assert!(!channels.complete());
         sent(&mut orders);
         channels.joined("a", true, &mut orders);
-        assert!(channels.complete());
+        assert!(channels.complete() && channels.is_joined("a"));
         assert!(channels.left("a", true, &mut orders));
+        assert!(!channels.is_joined("a"));
+        assert_eq!(sent(&mut orders), "");
+        assert!(!channels.compare(&topic(), true, &mut orders));
         assert_eq!(sent(&mut orders), "SSUBSCRIBE");
         // Both said so: the slot moved while it was being left.
         channels.joined("a", false, &mut orders);
         assert_eq!(sent(&mut orders), "SUNSUBSCRIBE");
         channels.left("a", true, &mut orders);
         assert!(!channels.left("a", true, &mut orders));
+    }
+
+    #[test]
+    fn subscriptions_that_are_refused_are_forgotten() {
+        let (mut channels, mut orders) = (Channels::default(), Orders::default());
+        let other = Topic::new("b").unwrap();
+        channels.start(&topic(), &mut orders);
+        channels.start(&other, &mut orders);
+        sent(&mut orders);
+        channels.forget(|topic| topic.as_str() == "a");
+        assert!(!channels.complete());
+        channels.joined("b", true, &mut orders);
+        assert!(channels.complete());
+        assert!(!channels.compare(&topic(), true, &mut orders));
+        assert_eq!(sent(&mut orders), "SSUBSCRIBE");
     }
 
     #[test]

@@ -4,18 +4,20 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use redis::{Cmd, PushKind, RedisError, Value, ValueCodec};
+use redis::{Cmd, ErrorKind, PushKind, RedisError, ServerErrorKind, Value, ValueCodec};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::codec::Framed;
 
-use crate::config::Config;
+use crate::access::Stream;
+use crate::address::Address;
+use crate::node::Node;
 use crate::store::Server;
+use crate::topology::Topology;
 
 /// A connection to Redis in RESP3.
 pub(super) struct Socket {
-    framed: Framed<TcpStream, ValueCodec>,
+    framed: Framed<Box<dyn Stream>, ValueCodec>,
     timeout: Duration,
 }
 
@@ -28,6 +30,10 @@ pub(super) enum Frame {
     },
     Joined(String),
     Left(String),
+    /// Channels of this slot are not to be had from this server.
+    Refused {
+        slot: u16,
+    },
     /// The answer to a ping, and whatever else there may be: signs of life.
     Other,
 }
@@ -47,30 +53,27 @@ pub(super) enum Lost {
     Silent,
     #[error("version {0} is too old; needed is Redis 7.0 or Valkey 7.2, or later")]
     TooOld(String),
-    #[error("the server runs in mode {0}; only a standalone server is supported")]
+    #[error("the server runs in mode {0}, which a URL of another kind is for")]
     Mode(String),
+    #[error("the server is no primary")]
+    Replica,
 }
 
 impl Socket {
-    pub(super) async fn connect(config: &Config) -> Result<Self, Lost> {
-        let limit = config.connect_timeout;
-        let stream = timeout(limit, TcpStream::connect(config.url.address()))
-            .await
-            .map_err(|_| Lost::Late(limit))??;
-        stream.set_nodelay(true)?;
-        let framed = Framed::new(stream, ValueCodec::default());
-        let mut socket = Self { framed, timeout: config.timeout };
+    pub(super) async fn connect(node: &Node, primary: &Address) -> Result<Self, Lost> {
+        let (access, limit) = (&node.access, node.config.timeout);
+        let framed = Framed::new(access.stream(primary).await?, ValueCodec::default());
+        let mut socket = Self { framed, timeout: limit };
         let mut hello = redis::cmd("HELLO");
         hello.arg(3);
-        if let Some((user, password)) = config.url.credentials() {
+        if let Some(password) = &access.login.password {
+            let user = access.login.user.as_deref().unwrap_or("default");
             hello.arg("AUTH").arg(user).arg(password);
         }
         hello.arg("SETNAME").arg("tailwater-feed");
         socket.command(&hello).await?;
-        let answer = timeout(config.timeout, socket.value())
-            .await
-            .map_err(|_| Lost::Late(config.timeout))??;
-        check(answer)?;
+        let answer = timeout(limit, socket.value()).await.map_err(|_| Lost::Late(limit))??;
+        check(answer.extract_error()?, &node.topology)?;
         Ok(socket)
     }
 
@@ -79,15 +82,21 @@ impl Socket {
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Lost> {
-        timeout(self.timeout, self.framed.get_mut().write_all(bytes))
-            .await
-            .map_err(|_| Lost::Late(self.timeout))??;
-        Ok(())
+        let stream = self.framed.get_mut();
+        let sent = timeout(self.timeout, async {
+            stream.write_all(bytes).await?;
+            // An encrypted stream may hold some back.
+            stream.flush().await
+        });
+        Ok(sent.await.map_err(|_| Lost::Late(self.timeout))??)
     }
 
     /// The next frame. Cancel-safe.
     pub(super) async fn frame(&mut self) -> Result<Frame, Lost> {
-        let Value::Push { kind, data } = self.value().await? else { return Ok(Frame::Other) };
+        let (kind, data) = match self.value().await? {
+            Value::Push { kind, data } => (kind, data),
+            value => return other(value),
+        };
         let mut data = data.into_iter();
         let channel = match data.next() {
             Some(Value::BulkString(bytes)) => String::from_utf8(bytes).ok(),
@@ -107,15 +116,26 @@ impl Socket {
         self.send(&command.get_packed_command()).await
     }
 
-    /// The next value. An error that Redis answers is the end: none of our commands can fail on a
-    /// server that is of use.
     async fn value(&mut self) -> Result<Value, Lost> {
-        let value = self.framed.next().await.ok_or(Lost::Closed)??;
-        Ok(value.extract_error()?)
+        Ok(self.framed.next().await.ok_or(Lost::Closed)??)
     }
 }
 
-fn check(hello: Value) -> Result<(), Lost> {
+/// What is no push. An error but MOVED is the end: none of our commands can fail on a server that is
+/// of use.
+fn other(value: Value) -> Result<Frame, Lost> {
+    match value.extract_error() {
+        Ok(_) => Ok(Frame::Other),
+        Err(error) => match (error.kind(), error.redirect_node()) {
+            (ErrorKind::Server(ServerErrorKind::Moved), Some((_, slot))) => {
+                Ok(Frame::Refused { slot })
+            }
+            _ => Err(error.into()),
+        },
+    }
+}
+
+fn check(hello: Value, topology: &Topology) -> Result<(), Lost> {
     let fields: std::collections::HashMap<String, Value> =
         redis::from_redis_value(hello).map_err(RedisError::from)?;
     let field = |name| match fields.get(name) {
@@ -127,8 +147,11 @@ fn check(hello: Value) -> Result<(), Lost> {
     if !server.is_new_enough() {
         return Err(Lost::TooOld(server.version));
     }
-    if !server.is_standalone() {
+    if server.mode != topology.kind().mode() {
         return Err(Lost::Mode(server.mode));
+    }
+    if !topology.is_fixed() && field("role") != "master" {
+        return Err(Lost::Replica);
     }
     Ok(())
 }

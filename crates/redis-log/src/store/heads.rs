@@ -1,10 +1,14 @@
 //! The heads of many topics at once.
 
+use std::collections::BTreeMap;
+
 use event_log::Topic;
-use redis::Value;
+use futures_util::future::join_all;
+use redis::{Cmd, RedisError, Value};
 
 use super::{Store, view};
-use crate::error::Failure;
+use crate::address::Address;
+use crate::error::{Failure, Meaning};
 use crate::head::Head;
 use crate::keys;
 
@@ -13,26 +17,97 @@ const MGET_MAX: usize = 512;
 /// MGETs that one pipeline carries.
 const PIPELINE_MAX: usize = 64;
 
+/// What was found of a topic's head.
+pub(crate) type Found = Result<Option<Head>, Failure>;
+
 impl Store {
-    /// The head of each topic, in the order given.
-    pub(crate) async fn heads(&self, topics: &[&Topic]) -> Result<Vec<Option<Head>>, Failure> {
-        let mut heads = vec![None; topics.len()];
-        for group in groups(topics).chunks(PIPELINE_MAX) {
-            let mut pipeline = redis::pipe();
-            for indices in group {
-                let names: Vec<_> = indices.iter().map(|i| keys::head(topics[*i])).collect();
-                pipeline.cmd("MGET").arg(names);
-            }
-            let mut connection = self.connection().await?;
-            let replies: Vec<Vec<Value>> = pipeline.query_async(&mut connection).await?;
-            drop(connection);
-            for (indices, replies) in group.iter().zip(replies) {
-                for (i, reply) in indices.iter().zip(replies) {
-                    heads[*i] = view::head(reply)?;
+    /// The head of each topic, in the order given. Not tried again: who asks will ask again.
+    pub(crate) async fn heads(&self, topics: &[&Topic]) -> Vec<Found> {
+        let mut heads = vec![Err(Failure::Closed); topics.len()];
+        let mut by_owner: BTreeMap<Address, Vec<Vec<usize>>> = BTreeMap::new();
+        for group in groups(topics) {
+            match self.topology.owner(keys::partition(topics[group[0]])) {
+                Ok(owner) => by_owner.entry(owner).or_default().push(group),
+                Err(failure) => {
+                    self.topology.suspect();
+                    group.iter().for_each(|i| heads[*i] = Err(failure.clone()));
                 }
             }
         }
-        Ok(heads)
+        let asked = by_owner.iter().map(|(owner, groups)| self.heads_at(owner, topics, groups));
+        for (groups, found) in by_owner.values().zip(join_all(asked).await) {
+            for (i, found) in groups.iter().flatten().zip(found.into_iter().flatten()) {
+                heads[*i] = found;
+            }
+        }
+        heads
+    }
+
+    /// Those on one primary, by group.
+    async fn heads_at(
+        &self,
+        owner: &Address,
+        topics: &[&Topic],
+        groups: &[Vec<usize>],
+    ) -> Vec<Vec<Found>> {
+        let mut found = Vec::with_capacity(groups.len());
+        for some in groups.chunks(PIPELINE_MAX) {
+            let replies = self.mget(owner, topics, some).await;
+            for (group, reply) in some.iter().zip(replies) {
+                found.push(self.group(owner, topics, group, reply).await);
+            }
+        }
+        found
+    }
+
+    async fn mget(
+        &self,
+        owner: &Address,
+        topics: &[&Topic],
+        groups: &[Vec<usize>],
+    ) -> Vec<Result<Vec<Value>, Failure>> {
+        let mut pipeline = redis::pipe();
+        pipeline.ignore_errors();
+        for group in groups {
+            let names: Vec<_> = group.iter().map(|i| keys::head(topics[*i])).collect();
+            pipeline.cmd("MGET").arg(names);
+        }
+        let asked = async {
+            let mut connection = self.peers.get(owner, false)?.connection().await?;
+            let replies: Vec<Result<Vec<Value>, RedisError>> =
+                pipeline.query_async(&mut connection).await?;
+            Ok(replies.into_iter().map(|reply| reply.map_err(Failure::Redis)).collect())
+        };
+        asked.await.unwrap_or_else(|failure| vec![Err(failure); groups.len()])
+    }
+
+    async fn group(
+        &self,
+        owner: &Address,
+        topics: &[&Topic],
+        group: &[usize],
+        reply: Result<Vec<Value>, Failure>,
+    ) -> Vec<Found> {
+        let heads = match reply {
+            Ok(values) => Ok(values),
+            Err(failure) => match failure.meaning(owner) {
+                // The slot is on its way, with some of the keys here and some there.
+                Meaning::Ask { .. } | Meaning::NotYet => {
+                    let get =
+                        |i: &usize| -> Cmd { redis::cmd("GET").arg(keys::head(topics[*i])).take() };
+                    let gets: Vec<_> = group.iter().map(get).collect();
+                    self.ask(keys::partition(topics[group[0]]), &gets).await
+                }
+                meaning => {
+                    self.take_evidence(owner, &meaning);
+                    Err(failure)
+                }
+            },
+        };
+        match heads {
+            Ok(values) => values.into_iter().map(view::head).collect(),
+            Err(failure) => vec![Err(failure); group.len()],
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Store;
+use crate::address::Address;
 use crate::error::Failure;
 
 /// The first version with sharded channels. Valkey counts on from it.
@@ -24,10 +25,6 @@ impl Server {
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= VERSION_MIN
     }
 
-    pub(crate) fn is_standalone(&self) -> bool {
-        self.mode == "standalone"
-    }
-
     fn parse(info: &str) -> Self {
         let fields: HashMap<_, _> = info.lines().filter_map(|line| line.split_once(':')).collect();
         let field = |name| fields.get(name).copied().unwrap_or_default().trim().to_owned();
@@ -38,16 +35,22 @@ impl Server {
 }
 
 impl Store {
-    /// Asks the server what it is.
-    pub(crate) async fn server(&self) -> Result<Server, Failure> {
-        let mut connection = self.connection().await?;
+    /// Asks a primary what it is.
+    pub(crate) async fn server(&self, address: &Address) -> Result<Server, Failure> {
+        let mut connection = self.peers.get(address, false)?.connection().await?;
         let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
         Ok(Server::parse(&info))
     }
 
-    /// What the server does when its memory is full; `None` if it does not say.
-    pub(crate) async fn eviction(&self) -> Option<String> {
-        let mut connection = self.connection().await.ok()?;
+    /// Whether a primary can prove now what an append would ask it to prove.
+    pub(crate) async fn prove(&self, address: &Address) -> Result<(), Failure> {
+        let mut connection = self.peers.get(address, false)?.connection().await?;
+        self.publisher.prove(&mut connection).await
+    }
+
+    /// What a primary does when its memory is full; `None` if it does not say.
+    pub(crate) async fn eviction(&self, address: &Address) -> Option<String> {
+        let mut connection = self.peers.get(address, false).ok()?.connection().await.ok()?;
         let answer: Vec<String> = redis::cmd("CONFIG")
             .arg("GET")
             .arg("maxmemory-policy")
@@ -74,6 +77,5 @@ mod tests {
         for version in ["6.2.14", "5.0.3", "", "x"] {
             assert!(!server(version).is_new_enough(), "{version}");
         }
-        assert!(server("7.0.0").is_standalone());
     }
 }

@@ -60,14 +60,9 @@ impl Store {
         ranges: [Range; N],
     ) -> Result<(Option<Head>, [Vec<Event>; N]), Failure> {
         let stream = keys::stream(topic);
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("GET").arg(keys::head(topic));
-        for range in ranges {
-            pipeline.add_command(range.command(&stream));
-        }
-        let mut connection = self.connection().await?;
-        let replies: Vec<Value> = pipeline.query_async(&mut connection).await?;
-        drop(connection);
+        let mut commands = vec![redis::cmd("GET").arg(keys::head(topic)).take()];
+        commands.extend(ranges.map(|range| range.command(&stream)));
+        let replies = self.ask(keys::partition(topic), &commands).await?;
         let mut replies = replies.into_iter();
         let head = head(replies.next().unwrap_or_default())?;
         let mut lists = [const { Vec::new() }; N];

@@ -2,27 +2,51 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use event_log::conformance::{Lab, RETENTION};
+use event_log::conformance::{Lab, RETENTION, check};
 use event_log::{Log, Topic};
 use redis_log::{Config, RedisLog};
 use tokio::time::sleep;
 
+use crate::deployment::{Cluster, Sentinels};
 use crate::server::Server;
-use crate::support::{audited, open};
+use crate::support::{audited_at, open};
+
+enum Deployment {
+    Single(Server),
+    Sentinels(Sentinels),
+    Cluster(Cluster),
+}
+
+impl Deployment {
+    fn config(&self) -> Config {
+        let url = match self {
+            Self::Single(server) => server.url(),
+            Self::Sentinels(sentinels) => sentinels.url(),
+            Self::Cluster(cluster) => cluster.url(),
+        };
+        Config { retention: RETENTION, ..audited_at(&url) }
+    }
+
+    /// Those that may hold a topic, as long as nothing fails over.
+    fn primaries(&self) -> &[Server] {
+        match self {
+            Self::Single(server) => std::slice::from_ref(server),
+            Self::Sentinels(sentinels) => &sentinels.servers[..1],
+            Self::Cluster(cluster) => &cluster.nodes[..3],
+        }
+    }
+}
 
 struct RedisLab {
-    server: Server,
+    deployment: Deployment,
     log: Arc<RedisLog>,
 }
 
-fn config(server: &Server) -> Config {
-    Config { retention: RETENTION, ..audited(server) }
-}
-
-async fn lab() -> RedisLab {
-    let server = Server::start().await;
-    let log = open(config(&server)).await;
-    RedisLab { server, log }
+impl RedisLab {
+    async fn new(deployment: Deployment) -> Self {
+        let log = open(deployment.config()).await;
+        Self { deployment, log }
+    }
 }
 
 #[async_trait]
@@ -32,27 +56,65 @@ impl Lab for RedisLab {
     }
 
     async fn second(&self) -> Arc<dyn Log> {
-        open(config(&self.server)).await
+        open(self.deployment.config()).await
     }
 
     async fn flush(&self) {
-        let now = self.server.now().await;
-        self.server.words::<()>("FLUSHALL").await;
-        while self.server.now().await <= now {
-            sleep(Duration::from_millis(1)).await;
+        for server in self.deployment.primaries() {
+            let now = server.now().await;
+            server.words::<()>("FLUSHALL").await;
+            while server.now().await <= now {
+                sleep(Duration::from_millis(1)).await;
+            }
         }
     }
 
     async fn trim(&self, topic: &Topic, keep: usize) {
-        let stream = stream(&self.server, topic).await;
-        self.server.words::<()>(&format!("XTRIM {stream} MAXLEN {keep}")).await;
+        for server in self.deployment.primaries() {
+            let keys: Vec<String> = server.words(&format!("KEYS e:*:{topic}")).await;
+            if let [stream] = &keys[..] {
+                server.words::<()>(&format!("XTRIM {stream} MAXLEN {keep}")).await;
+                return;
+            }
+        }
+        panic!("the topic has a stream");
     }
 }
 
-/// The name of a topic's stream.
-async fn stream(server: &Server, topic: &Topic) -> String {
-    let keys: Vec<String> = server.words(&format!("KEYS e:*:{topic}")).await;
-    keys.into_iter().next().expect("the topic has a stream")
+async fn lab() -> RedisLab {
+    RedisLab::new(Deployment::Single(Server::start().await)).await
 }
 
+// On one server each check has a server of its own, and is a test of its own.
 event_log::conformance!(lab);
+
+macro_rules! names {
+    ({ } $($module:ident { $($check:ident)* })*) => {
+        /// The names of all checks.
+        const CHECKS: &[&str] = &[$($(stringify!($check),)*)*];
+    };
+}
+
+event_log::conformance_checks! { names {} }
+
+/// All checks, one after the other on a deployment that takes long to start: none of them depends on
+/// what another has left there.
+async fn conforms(deployment: Deployment) {
+    let mut lab = RedisLab::new(deployment).await;
+    for name in CHECKS {
+        // Each begins with a node that has not seen anything.
+        lab.log = open(lab.deployment.config()).await;
+        eprintln!("{name}");
+        check(name, &lab).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_sentinels() {
+    conforms(Deployment::Sentinels(Sentinels::start().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_cluster() {
+    conforms(Deployment::Cluster(Cluster::start().await)).await;
+}

@@ -35,10 +35,14 @@ async fn a_password_opens_the_pool_and_the_feed() {
 }
 
 #[tokio::test]
-async fn a_cluster_is_refused_until_it_is_supported() {
-    let server = Server::with(&["--cluster-enabled", "yes"]).await;
-    let error = RedisLog::connect(config(&server)).await.unwrap_err();
+async fn a_server_of_another_kind_than_the_url_says_is_refused() {
+    let cluster = Server::with(&["--cluster-enabled", "yes"]).await;
+    let error = RedisLog::connect(config(&cluster)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Mode { .. }), "{error}");
+    let single = Server::start().await;
+    let url = single.url().replace("redis://", "redis+cluster://");
+    let error = RedisLog::connect(Config::new(url.parse().unwrap())).await.unwrap_err();
+    assert!(error.to_string().contains("cluster support disabled"), "{error}");
 }
 
 #[tokio::test]

@@ -141,20 +141,15 @@ async fn a_silent_connection_is_given_up() {
     let t = topic("t");
     let mut reader = Reader::latest(&log, &t).await;
     // The server is stopped, as if the network were cut: the socket stays open, nothing comes.
-    let pid: String = server.words::<String>("INFO server").await;
-    let pid = pid.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().to_owned();
-    let signal = |name: &str| {
-        let status = std::process::Command::new("kill").args([name, &pid]).status().unwrap();
-        assert!(status.success());
-    };
-    signal("-STOP");
+    let pid = server.pid().await;
+    pid.signal("-STOP");
     eventually("the silence is noticed", || !stats.connected()).await;
     let start = Instant::now();
     let refused = try_append(&log, event(&t, "lost")).await;
     assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{refused:?}");
     assert!(log.bounds(&t).await.is_err());
     assert!(start.elapsed() < DEADLINE, "every wait has an end");
-    signal("-CONT");
+    pid.signal("-CONT");
     eventually("the feed is back", || stats.connected()).await;
     append(&log, &t, "told").await;
     // The refused one may have been stored; if so it comes first.

@@ -2,11 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to panic")]
 
+mod access;
 mod appends;
 mod conformance;
 mod connecting;
+mod deployment;
+mod durability;
+mod failover;
 mod faults;
 mod gaps;
 mod live;
+mod migration;
 mod server;
 mod support;
+mod traffic;

@@ -1,10 +1,10 @@
-//! A Redis server that cannot outlive its test.
+//! A Redis server that cannot outlive its test. `REDIS_SERVER` names another binary than Debian's.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, RedisResult};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -27,12 +27,54 @@ impl Server {
 
     /// A server with more arguments, `--name value`.
     pub(crate) async fn with(args: &[&str]) -> Self {
-        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let common = ["--save", "", "--enable-debug-command", "yes"];
+        // A replica's copy begins at once.
+        let common = [&common[..], &["--repl-diskless-sync-delay", "0"]].concat();
+        let args: Vec<_> = common.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
+        Self::of(args, |_| {}).await
+    }
+
+    /// A sentinel that watches the primary at a port as `main`, with more lines of configuration.
+    pub(crate) async fn sentinel(primary: u16, lines: &str) -> Self {
+        let config = format!(
+            "sentinel monitor main 127.0.0.1 {primary} 2\n\
+             sentinel down-after-milliseconds main 500\n\
+             sentinel failover-timeout main 2000\n{lines}\n"
+        );
+        let args = ["sentinel.conf", "--sentinel"].map(str::to_owned);
+        Self::of(args.into(), |dir| {
+            std::fs::write(dir.path().join("sentinel.conf"), &config).unwrap()
+        })
+        .await
+    }
+
+    /// A server with a port for TLS beside its own; none if it was built without.
+    pub(crate) async fn encrypted(certificate: &str, key: &str, ca: &str) -> Option<Self> {
+        let files =
+            ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", ca];
+        let port = free_port().to_string();
+        let args = [&["--tls-port", &port, "--tls-auth-clients", "no"][..], &files].concat();
+        // One that was built without says so and ends.
+        let script = "\"${REDIS_SERVER:-redis-server}\" \"$@\" > /dev/null & sleep 0.3; kill -9 $!";
+        let try_out = ["-c", script, "sh", "--port", "0"];
+        if !Command::new("sh").args(try_out).args(&args).status().unwrap().success() {
+            return None;
+        }
+        Some(Self::with(&args).await)
+    }
+
+    pub(crate) fn tls_port(&self) -> u16 {
+        let port = self.args.iter().position(|arg| arg == "--tls-port").map(|i| &self.args[i + 1]);
+        port.unwrap().parse().unwrap()
+    }
+
+    async fn of(args: Vec<String>, prepare: impl Fn(&TempDir)) -> Self {
         for _ in 0..PORTS_TRIED {
             let dir = TempDir::new().unwrap();
-            let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            let child = spawn(&dir, free.port(), &args);
-            let mut server = Self { dir, port: free.port(), args: args.clone(), child };
+            prepare(&dir);
+            let port = free_port();
+            let child = spawn(&dir, port, &args);
+            let mut server = Self { dir, port, args: args.clone(), child };
             if server.answers().await {
                 return server;
             }
@@ -42,6 +84,15 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The words of `REPLICAOF` that make another server its replica.
+    pub(crate) fn host_port(&self) -> String {
+        format!("127.0.0.1 {}", self.port)
     }
 
     /// kill -9: the shell that watches over the server does it when its input ends.
@@ -57,18 +108,28 @@ impl Server {
         assert!(self.answers().await, "redis-server does not come up again");
     }
 
+    pub(crate) async fn pid(&self) -> Pid {
+        let info: String = self.words("INFO server").await;
+        let pid = info.lines().find_map(|line| line.strip_prefix("process_id:"));
+        Pid(pid.unwrap().to_owned())
+    }
+
     pub(crate) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> T {
         self.try_run(command).await.unwrap()
     }
 
     /// Runs a command given as words.
     pub(crate) async fn words<T: FromRedisValue>(&self, words: &str) -> T {
+        self.try_words(words).await.unwrap()
+    }
+
+    pub(crate) async fn try_words<T: FromRedisValue>(&self, words: &str) -> RedisResult<T> {
         let mut words = words.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
         words.for_each(|word| {
             command.arg(word);
         });
-        self.run(&command).await
+        self.try_run(&command).await
     }
 
     /// The server's clock, in milliseconds.
@@ -79,7 +140,8 @@ impl Server {
 
     async fn try_run<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         let client = redis::Client::open(self.url())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let limits = AsyncConnectionConfig::new().set_response_timeout(Some(START_MAX));
+        let mut connection = client.get_multiplexed_async_connection_with_config(&limits).await?;
         command.query_async(&mut connection).await
     }
 
@@ -101,14 +163,27 @@ impl Drop for Server {
     }
 }
 
+/// The server's own process, for signals.
+pub(crate) struct Pid(String);
+
+impl Pid {
+    pub(crate) fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.0]).status().unwrap().success());
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 fn spawn(dir: &TempDir, port: u16, args: &[String]) -> Child {
     // Input that ends means that the test has ended, however it did.
-    let script =
-        "redis-server \"$@\" > log 2>&1 & read -r _; kill -9 $!; wait $! 2> log.sh; exit 0";
+    let script = "\"${REDIS_SERVER:-redis-server}\" \"$@\" > log 2>&1 & \
+                  read -r _; kill -9 $!; wait $! 2> log.sh; exit 0";
     Command::new("sh")
-        .args(["-c", script, "sh", "--save", "", "--bind", "127.0.0.1"])
-        .args(["--port", &port.to_string(), "--enable-debug-command", "yes"])
+        .args(["-c", script, "sh"])
         .args(args)
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
         .current_dir(dir.path())
         .stdin(Stdio::piped())
         .spawn()

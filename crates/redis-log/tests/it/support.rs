@@ -18,16 +18,26 @@ pub(crate) const PAGE: Limit = Limit { events: 256, bytes: 1024 * 1024 };
 
 /// A configuration in which only the feed can bring anything soon.
 pub(crate) fn config(server: &Server) -> Config {
+    config_at(&server.url())
+}
+
+pub(crate) fn config_at(url: &str) -> Config {
     Config {
         audit: Duration::from_secs(3600),
         ping: Duration::from_millis(200),
-        ..Config::new(server.url().parse().unwrap())
+        retry: Duration::from_millis(500),
+        poll: Duration::from_millis(300),
+        ..Config::new(url.parse().unwrap())
     }
 }
 
 /// One that audits ten times a second.
 pub(crate) fn audited(server: &Server) -> Config {
-    Config { audit: Duration::from_millis(100), ..config(server) }
+    audited_at(&server.url())
+}
+
+pub(crate) fn audited_at(url: &str) -> Config {
+    Config { audit: Duration::from_millis(100), ..config_at(url) }
 }
 
 pub(crate) async fn open(config: Config) -> Arc<RedisLog> {

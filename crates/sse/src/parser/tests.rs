@@ -109,3 +109,13 @@ fn own_id_tells_an_inherited_id_apart() {
     let (events, _) = parse(b"id: 1\ndata: a\n\ndata: b\n\n");
     assert_eq!(events.iter().map(|e| e.own_id).collect::<Vec<_>>(), [true, false]);
 }
+
+#[test]
+fn an_id_whose_event_was_cut_off_is_not_resumed_from() {
+    let wire = b"data: a\nid: 1\n\ndata: b\nid: 2\n\n";
+    for cut in 15..wire.len() {
+        let (events, parser) = parse(&wire[..cut]);
+        assert_eq!((events.len(), parser.last_event_id()), (1, "1"), "cut at {cut}");
+    }
+    assert_eq!(parse(wire).1.last_event_id(), "2");
+}

@@ -74,6 +74,9 @@ async fn flags_that_contradict_each_other_are_refused_with_both_names() {
         (&["--event-bytes-max", "1GiB"], &["--event-bytes-max", "1GiB", "64MiB"]),
         (&["--redis", "http://127.0.0.1"], &["--redis"]),
         (&["--redis", "redis://127.0.0.1/3"], &["--redis", "database 3"]),
+        (&["--redis", "redis+sentinel://127.0.0.1"], &["--redis", "names no master"]),
+        (&["--redis", "rediss://127.0.0.1?ca=/nowhere.pem"], &["--redis", "/nowhere.pem"]),
+        (&["--durability", "disk"], &["--durability disk", "--redis"]),
         (&["--cors-origin", "*,https://a.example"], &["--cors-origin", "*"]),
         (&["--cors-origin", "a.example"], &["--cors-origin", "a.example"]),
         (&["--log-level", "gateway=loud"], &["log levels", "loud"]),
@@ -81,6 +84,17 @@ async fn flags_that_contradict_each_other_are_refused_with_both_names() {
         let outcome = check(args).await.failure(words);
         assert!(!outcome.stdout.contains("fine"), "{args:?}: {outcome:?}");
     }
+}
+
+#[tokio::test]
+async fn a_durability_that_does_not_exist_or_is_not_given_is_refused() {
+    let outcome = check(&["--durability", "replica:0"]).await;
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert!(outcome.stderr.contains("replica:0") && outcome.stderr.contains("replica:K"));
+    let redis = Redis::start().await.unwrap();
+    let args = ["--redis", &redis.url(), "--durability"];
+    check(&[&args[..], &["replica:1"]].concat()).await.failure(&["replica:1", "0 replicas"]);
+    check(&[&args[..], &["disk"]].concat()).await.failure(&["durability disk", "append"]);
 }
 
 #[tokio::test]

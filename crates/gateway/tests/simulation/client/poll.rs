@@ -1,0 +1,132 @@
+//! A client that asks again and again.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use event_log::Position;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::super::cluster::{Connection, Sent};
+use super::super::cursor;
+use super::super::dice::millis;
+use super::super::judge::{Judge, Verdict};
+use super::{Client, Close};
+
+impl Client {
+    /// One request, and the pause after it.
+    pub(super) async fn poll(&mut self) -> Result<Close, String> {
+        let cursor = &self.last_event_id;
+        let wait = fastrand::u32(0..30);
+        let uri = format!("/v1/events?{}&wait={wait}&last_event_id={cursor}", self.query);
+        let request = Request::get(uri).header(header::ACCEPT, "application/json");
+        let answer = match self.connect(request.body(Body::empty()).expect("a request")) {
+            Some(connection) => receive(connection).await?,
+            None => None,
+        };
+        match answer {
+            Some((StatusCode::OK, body)) if !self.line_breaks() => {
+                let json = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+                self.note(&format!("gets {json}"));
+                let stop = self.take(&json)?;
+                if stop {
+                    return Ok(Close::Stop);
+                }
+            }
+            Some((
+                StatusCode::OK | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE,
+                _,
+            )) => sleep(self.retry).await,
+            Some((status, _)) => return Err(format!("it was answered {status}")),
+            None => sleep(self.retry).await,
+        }
+        sleep(millis(0..1000)).await;
+        Ok(Close::Again)
+    }
+
+    /// Whether that was all.
+    fn take(&mut self, json: &Value) -> Result<bool, String> {
+        let text = json["cursor"].as_str().ok_or("an answer without a cursor")?;
+        let to = cursor::decode(text, self.topics.len())?;
+        let events = json["events"].as_array().ok_or("an answer without events")?;
+        let gaps = json["gaps"].as_array().ok_or("an answer without gaps")?;
+        let ended = json["ended"] == true;
+        let mut judge = self.judge();
+        if !judge.has_cursor() {
+            // It was put before the first of what it got: a gap, unless an event led there.
+            let mut begin = to.clone();
+            for gap in gaps.iter().rev() {
+                begin[judge.index(gap["topic"].as_str())?] = position(&gap["requested"])?;
+            }
+            for event in events.iter().rev() {
+                let gap = gaps.iter().find(|gap| gap["topic"] == event["topic"]);
+                if gap.is_none_or(|gap| events.iter().any(|led| led["id"] == gap["requested"])) {
+                    let topic = judge.index(event["topic"].as_str())?;
+                    begin[topic] = position(&event["id"])?.before();
+                }
+            }
+            judge.open(&begin)?;
+        }
+        for (topic, end) in to.iter().enumerate() {
+            let name = self.topics[topic].as_str();
+            let of = |list: &[Value]| -> Vec<Value> {
+                list.iter().filter(|item| item["topic"] == name).cloned().collect()
+            };
+            take_topic(&mut judge, topic, &of(events), &of(gaps), *end)?;
+        }
+        judge.drift(&to, None)?;
+        if ended {
+            judge.finish()?;
+        }
+        drop(judge);
+        text.clone_into(&mut self.last_event_id);
+        Ok(ended)
+    }
+}
+
+/// The events and gaps of a topic, which come in two lists: a gap is where the events break off.
+fn take_topic(
+    judge: &mut Judge,
+    topic: usize,
+    events: &[Value],
+    gaps: &[Value],
+    end: Position,
+) -> Verdict {
+    let mut gaps = gaps.iter().peekable();
+    let mut events = events.iter().peekable();
+    loop {
+        let here = judge.position(topic).to_string();
+        if let Some(gap) = gaps.next_if(|gap| gap["requested"] == here) {
+            let next = events.peek().map(|event| position(&event["id"])).transpose()?;
+            let starts = gaps.peek().map(|gap| position(&gap["requested"])).transpose()?;
+            // A second gap right behind the first begins where that one ends.
+            let chained = starts.filter(|start| next.is_none_or(|next| *start < next));
+            let to = chained.or(next.map(Position::before)).unwrap_or(end);
+            judge.gap(topic, gap, to)?;
+        } else if let Some(event) = events.next() {
+            let kind = event["type"].as_str().unwrap_or("message");
+            let data = event["data"].as_str().unwrap_or_default();
+            judge.deliver(topic, position(&event["id"])?, kind, data)?;
+        } else {
+            return gaps.next().map_or(Ok(()), |gap| Err(format!("a gap elsewhere: {gap}")));
+        }
+    }
+}
+
+fn position(value: &Value) -> Result<Position, String> {
+    let text = value.as_str().unwrap_or_default();
+    text.parse().map_err(|_| format!("{value} is no position"))
+}
+
+/// The whole answer; `None` if the connection broke.
+async fn receive(mut connection: Connection) -> Result<Option<(StatusCode, Vec<u8>)>, String> {
+    let Some(Sent::Head(status)) = connection.from.recv().await else { return Ok(None) };
+    let mut body = Vec::new();
+    loop {
+        match connection.from.recv().await {
+            Some(Sent::Bytes(bytes)) => body.extend_from_slice(&bytes),
+            Some(Sent::End) => return Ok(Some((status, body))),
+            Some(other) => return Err(format!("{other:?} in a body")),
+            None => return Ok(None),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The gateways: the real ones, each on its own node of the store, behind sockets that are channels.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use bytes::Bytes;
+use event_log::Log;
+use gateway::{Config, Gateway};
+use http_body_util::BodyExt as _;
+use metrics::Registry;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tower::ServiceExt as _;
+
+use super::bug::Bug;
+use super::ensemble::{Group, OUTSIDE};
+use super::node::Node;
+use super::world::World;
+
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    world: Arc<World>,
+    config: Mutex<Config>,
+    window: usize,
+    page: usize,
+    groups: AtomicU64,
+    slots: Mutex<Vec<Option<Up>>>,
+}
+
+/// A gateway that runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Up {
+    pub(crate) node: Arc<Node>,
+    gateway: Gateway,
+    router: Router,
+    alive: Arc<AtomicBool>,
+}
+
+/// A client's end of a connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) from: mpsc::Receiver<Sent>,
+    alive: Arc<AtomicBool>,
+}
+
+/// What a gateway sends.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    Head(StatusCode),
+    Bytes(Bytes),
+    /// The body is complete.
+    End,
+}
+
+/// Writes that fit the buffers between the two ends.
+const BUFFER: usize = 2;
+
+impl Connection {
+    /// Whether the gateway is still there: what it has sent may be lost if not.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Relaxed)
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(
+        world: &Arc<World>,
+        config: Config,
+        count: usize,
+        window: usize,
+        page: usize,
+    ) -> Arc<Self> {
+        let cluster = Arc::new(Self {
+            world: Arc::clone(world),
+            config: Mutex::new(config),
+            window,
+            page,
+            groups: AtomicU64::new(1),
+            slots: Mutex::new(vec![None; count]),
+        });
+        (0..count).for_each(|slot| cluster.start(slot));
+        cluster
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots().len()
+    }
+
+    pub(crate) fn up(&self, slot: usize) -> Option<Up> {
+        self.slots()[slot].clone()
+    }
+
+    /// Starts a gateway, unless it runs.
+    pub(crate) fn start(&self, slot: usize) {
+        if self.up(slot).is_some() {
+            return;
+        }
+        let group = Group(self.groups.fetch_add(1, Relaxed));
+        self.world.note(format_args!("gateway {slot} starts"));
+        let node = Node::start(&self.world, group, self.window, self.page);
+        let config = Config { node: format!("g{slot}"), ..self.config.lock().unwrap().clone() };
+        let gateway = Gateway::new(config, Arc::clone(&node) as Arc<dyn Log>, &Registry::new());
+        let router = gateway.router();
+        let alive = Arc::new(AtomicBool::new(true));
+        self.slots()[slot] = Some(Up { node, gateway, router, alive });
+    }
+
+    /// Ends a gateway at once, unless it has been replaced.
+    pub(crate) fn kill(&self, slot: usize, group: Group) {
+        let up = self.slots()[slot].take_if(|up| up.node.group == group);
+        let Some(up) = up else { return };
+        self.world.note(format_args!("gateway {slot} dies"));
+        up.alive.store(false, Relaxed);
+        self.world.leave(&up.node);
+        self.world.stage.kill(group);
+    }
+
+    /// Starts a gateway after a while.
+    pub(crate) fn start_later(self: &Arc<Self>, slot: usize, time: Duration) {
+        let cluster = Arc::clone(self);
+        self.world.stage.spawn(OUTSIDE, async move {
+            sleep(time).await;
+            cluster.start(slot);
+        });
+    }
+
+    /// Gives a gateway's connections away; it ends then, and another starts after a while.
+    pub(crate) fn drain(self: &Arc<Self>, slot: usize, [delay, window, away]: [Duration; 3]) {
+        let Some(Up { node, gateway, .. }) = self.up(slot) else { return };
+        let (cluster, group) = (Arc::clone(self), node.group);
+        self.world.stage.spawn(group, async move {
+            gateway.drain(delay, window, Duration::from_secs(2)).await;
+            cluster.kill(slot, group);
+            cluster.start_later(slot, away);
+        });
+    }
+
+    /// All gateways run, with room for everybody.
+    pub(crate) fn settle(&self) {
+        let room = Config::default().max_connections;
+        let full = std::mem::replace(&mut self.config.lock().unwrap().max_connections, room) < room;
+        for slot in 0..self.len() {
+            if let Some(up) = self.up(slot) {
+                self.world.stage.thaw(up.node.group);
+                if full {
+                    self.kill(slot, up.node.group);
+                }
+            }
+            self.start(slot);
+        }
+    }
+
+    /// Sends a request; `None` if nobody listens there.
+    pub(crate) fn connect(&self, slot: usize, request: Request<Body>) -> Option<Connection> {
+        let Up { node, router, alive, .. } = self.up(slot)?;
+        let (to, from) = mpsc::channel(BUFFER);
+        let ahead = self.world.bug == Some(Bug::IdsAhead);
+        self.world.stage.spawn(node.group, async move {
+            // Whichever comes first: serving goes on only for as long as there is a client.
+            tokio::select! {
+                biased;
+                () = to.closed() => {}
+                _sent = serve(router, request, &to, ahead) => {}
+            }
+        });
+        Some(Connection { from, alive })
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Vec<Option<Up>>> {
+        self.slots.lock().unwrap()
+    }
+}
+
+async fn serve(
+    router: Router,
+    request: Request<Body>,
+    to: &mpsc::Sender<Sent>,
+    ids_ahead: bool,
+) -> Result<(), mpsc::error::SendError<Sent>> {
+    let Ok(response) = router.oneshot(request).await;
+    to.send(Sent::Head(response.status())).await?;
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        let bytes = frame.expect("a body does not fail").into_data().expect("no trailers");
+        to.send(Sent::Bytes(if ids_ahead { put_ids_ahead(&bytes) } else { bytes })).await?;
+    }
+    to.send(Sent::End).await
+}
+
+/// The planted bug: every frame of a write has the id of the last.
+fn put_ids_ahead(bytes: &Bytes) -> Bytes {
+    let text = std::str::from_utf8(bytes).expect("text");
+    let Some(last) = text.lines().rfind(|line| line.starts_with("id: ")) else {
+        return bytes.clone();
+    };
+    let lines = text.split_inclusive('\n');
+    let ahead = lines
+        .map(|line| if line.starts_with("id: ") { format!("{last}\n") } else { line.to_owned() });
+    ahead.collect::<String>().into()
+}

@@ -1,0 +1,30 @@
+//! The positions in a cursor, read as `docs/protocol.md` has it: the gateway's own decoder is on trial.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use event_log::Position;
+
+/// The positions of a cursor of `count` topics.
+pub(crate) fn decode(text: &str, count: usize) -> Result<Vec<Position>, String> {
+    let bad = || format!("{text:?} is no cursor");
+    if count == 1 {
+        return text.parse().map(|position| vec![position]).map_err(|_| bad());
+    }
+    let bytes = text.strip_prefix("v1.").and_then(|rest| BASE64.decode(rest).ok());
+    let bytes = bytes.ok_or_else(bad)?;
+    let mut numbers = bytes.get(4..).ok_or_else(bad)?.iter().copied().peekable();
+    let mut varint = || {
+        let (mut value, mut shift) = (0_u64, 0);
+        loop {
+            let byte = numbers.next()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+    };
+    let newest = varint().ok_or_else(bad)?;
+    let mut position = || Some(Position::new(newest - varint()?, varint()?));
+    (0..count).map(|_| position().ok_or_else(bad)).collect()
+}

@@ -1,0 +1,172 @@
+//! What truly happened to a topic: every entry that was ever stored, and what became of it.
+//!
+//! An era begins when the store loses entries: it shares those before its base with the era before.
+
+use std::collections::BTreeMap;
+
+use event_log::{Event, Generation, Mark, Position};
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(crate) struct History {
+    eras: Vec<Era>,
+    places: BTreeMap<Position, Place>,
+}
+
+/// Behind entry `n`, as it was in an era.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) era: usize,
+    pub(crate) n: u64,
+}
+
+#[derive(Debug, Default)]
+struct Era {
+    /// The last number that it shares with the era before.
+    base: u64,
+    entries: Vec<Entry>,
+    /// The last number that was trimmed.
+    gone: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) event: Event,
+    pub(crate) at: Instant,
+    /// What the head key said when this was the last entry.
+    pub(crate) head: Head,
+}
+
+/// A head key: where the topic stands, and which primary has numbered it since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) numbers: Generation,
+    pub(crate) primary: u64,
+}
+
+impl History {
+    pub(crate) fn new() -> Self {
+        Self { eras: vec![Era::default()], places: BTreeMap::new() }
+    }
+
+    pub(crate) fn push(&mut self, entry: Entry) {
+        let place = Place { era: self.current(), n: self.last() + 1 };
+        let position = entry.event.position();
+        assert_eq!(position.n, place.n, "the store numbers without holes");
+        let twin = self.places.insert(position, place);
+        assert!(twin.is_none(), "{position} was given twice: {twin:?} and {place:?}");
+        self.eras[place.era].entries.push(entry);
+    }
+
+    /// The number of the last entry.
+    pub(crate) fn last(&self) -> u64 {
+        let era = &self.eras[self.current()];
+        era.base + era.entries.len() as u64
+    }
+
+    /// The greatest position that was ever given out.
+    pub(crate) fn newest(&self) -> Option<Position> {
+        self.places.last_key_value().map(|(position, _)| *position)
+    }
+
+    pub(crate) fn head(&self) -> Option<Head> {
+        self.entry(self.current(), self.last()).map(|entry| entry.head)
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        let last = self.entry(self.current(), self.last());
+        last.is_some_and(|entry| entry.event.mark() != Mark::Open)
+    }
+
+    /// Trims all but the last `keep`.
+    pub(crate) fn trim(&mut self, keep: u64) {
+        let (current, last) = (self.current(), self.last());
+        let era = &mut self.eras[current];
+        era.gone = era.gone.max(last.saturating_sub(keep));
+    }
+
+    /// Loses what was stored after `moment`; how many that are.
+    pub(crate) fn lose_since(&mut self, moment: Instant) -> u64 {
+        let (current, last) = (self.current(), self.last());
+        let kept =
+            (1..=last).rev().find(|n| self.entry(current, *n).is_some_and(|e| e.at < moment));
+        self.lose_after(kept.unwrap_or(0));
+        last - kept.unwrap_or(0)
+    }
+
+    pub(crate) fn lose_after(&mut self, n: u64) {
+        if n < self.last() {
+            let gone = self.eras[self.current()].gone.min(n);
+            self.eras.push(Era { base: n, entries: Vec::new(), gone });
+        }
+    }
+
+    /// What can be read now, oldest first.
+    pub(crate) fn readable(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        let current = self.current();
+        let first = self.eras[current].gone + 1;
+        (first..=self.last()).filter_map(move |n| Some(&self.entry(current, n)?.event))
+    }
+
+    pub(crate) fn entry(&self, mut era: usize, n: u64) -> Option<&Entry> {
+        while n <= self.eras[era].base {
+            era = era.checked_sub(1)?;
+        }
+        let index = usize::try_from(n - self.eras[era].base - 1).ok()?;
+        self.eras[era].entries.get(index)
+    }
+
+    /// Where a position stands: at an entry, or just before one.
+    pub(crate) fn place(&self, position: Position) -> Option<Place> {
+        if position == Position::START {
+            return Some(Place { era: 0, n: 0 });
+        }
+        let next = Position::new(position.ms, position.n + 1);
+        let exact = self.places.get(&position).copied();
+        exact.or_else(|| Some(Place { n: position.n, ..*self.places.get(&next)? }))
+    }
+
+    /// The place of an entry.
+    pub(crate) fn find(&self, position: Position) -> Option<Place> {
+        self.places.get(&position).copied()
+    }
+
+    /// Whether what is at a place is part of a later era's log too.
+    pub(crate) fn leads_to(&self, place: Place, era: usize) -> bool {
+        self.shared(place, era) == place.n
+    }
+
+    /// The last number up to a place's that a later era's log shares with it.
+    pub(crate) fn shared(&self, place: Place, era: usize) -> u64 {
+        let later = self.eras.get(place.era + 1..=era).unwrap_or_default();
+        later.iter().map(|era| era.base).fold(place.n, u64::min)
+    }
+
+    /// The first era without what is at a place.
+    pub(crate) fn lost_in(&self, place: Place) -> Option<usize> {
+        (place.era + 1..self.eras.len()).find(|era| self.eras[*era].base < place.n)
+    }
+
+    /// Whether another primary has numbered entries since the one at a place.
+    pub(crate) fn has_changed_hands_since(&self, place: Place) -> bool {
+        let primary = self.entry(place.era, place.n).map_or(0, |entry| entry.head.primary);
+        let mut entries = self.eras.iter().flat_map(|era| &era.entries);
+        entries.any(|entry| entry.head.primary > primary)
+    }
+
+    pub(crate) fn is_readable(&self, era: usize, n: u64) -> bool {
+        let current = self.current();
+        self.leads_to(Place { era, n }, current) && n > self.eras[current].gone && n <= self.last()
+    }
+
+    /// Whether one position is the other's predecessor in truth.
+    pub(crate) fn are_neighbours(&self, one: Position, next: Position) -> bool {
+        let (Some(one), Some(next)) = (self.place(one), self.find(next)) else { return false };
+        let now = one.n > 0 || self.leads_to(next, self.current());
+        next.n == one.n + 1 && next.era >= one.era && self.leads_to(one, next.era) && now
+    }
+
+    fn current(&self) -> usize {
+        self.eras.len() - 1
+    }
+}

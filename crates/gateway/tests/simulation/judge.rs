@@ -1,0 +1,298 @@
+//! Whether a client was told the truth. Its cursor may move for four reasons only: an event that it is
+//! given, a gap that it is told, the end of a topic, and events that it has filtered out.
+
+use std::sync::Arc;
+
+use event_log::{Mark, Position, Topic};
+use serde_json::Value;
+
+use super::cursor;
+use super::history::{History, Place};
+use super::world::World;
+
+/// What one client was told so far.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    world: Arc<World>,
+    /// Sorted.
+    topics: Vec<Topic>,
+    types: Option<&'static [&'static str]>,
+    from_earliest: bool,
+    /// One for each topic, once it has a cursor.
+    at: Option<Vec<At>>,
+    /// It was told that there will be no more.
+    pub(crate) finished: bool,
+}
+
+/// Where a client stands in a topic.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    position: Position,
+    place: Place,
+}
+
+pub(crate) type Verdict = Result<(), String>;
+
+impl Judge {
+    pub(crate) fn new(
+        world: &Arc<World>,
+        topics: Vec<Topic>,
+        types: Option<&'static [&'static str]>,
+        from_earliest: bool,
+    ) -> Self {
+        let world = Arc::clone(world);
+        Self { world, topics, types, from_earliest, at: None, finished: false }
+    }
+
+    /// Whether it has all there is.
+    pub(crate) fn is_current(&self) -> bool {
+        let mut places = self.topics.iter().zip(self.at.iter().flatten());
+        self.at.is_some() && places.all(|(t, at)| self.world.store.head(t) == at.position)
+    }
+
+    /// Where it stands, for a report.
+    pub(crate) fn stands(&self) -> String {
+        let at = self.at.iter().flatten().map(|at| at.position.to_string());
+        let heads = self.topics.iter().map(|topic| self.world.store.head(topic).to_string());
+        format!("at {:?} of {:?}", at.collect::<Vec<_>>(), heads.collect::<Vec<_>>())
+    }
+
+    /// It comes again with its cursor. At the very start that may be before any era.
+    pub(crate) fn reconnect(&mut self) {
+        for at in self.at.iter_mut().flatten().filter(|at| at.position == Position::START) {
+            at.place.era = 0;
+        }
+    }
+
+    /// An event of a stream.
+    pub(crate) fn event(&mut self, event: &sse::Event) -> Verdict {
+        let word = event.event_type().strip_prefix("tailwater.");
+        if self.at.is_none() && word == Some("reconnect") && event.id.is_empty() {
+            return Ok(());
+        }
+        if !event.own_id {
+            return Err(format!("{event:?} has no id"));
+        }
+        let to = cursor::decode(&event.id, self.topics.len())?;
+        let verdict = match word {
+            Some(word) => self.control(word, &event.data, &to),
+            None => self.data(event, &to),
+        };
+        verdict.map_err(|why| format!("{why}: {event:?}"))
+    }
+
+    fn control(&mut self, word: &str, data: &str, to: &[Position]) -> Verdict {
+        let json: Value = serde_json::from_str(data).map_err(|error| error.to_string())?;
+        match word {
+            "ready" if json["outcome"] == "invalid" => Err("a true cursor is invalid".to_owned()),
+            "ready" if self.at.is_none() => self.open(to),
+            "gap" => {
+                let topic = self.index(json["topic"].as_str())?;
+                self.drift(to, Some(topic))?;
+                self.gap(topic, &json, to[topic])
+            }
+            "end" => {
+                let topic = self.index(json["topic"].as_str())?;
+                self.drift(to, None)?;
+                self.ended(topic)
+            }
+            "ready" | "cursor" | "reconnect" => self.drift(to, None),
+            _ => Err("nobody knows such an event".to_owned()),
+        }
+    }
+
+    fn data(&mut self, event: &sse::Event, to: &[Position]) -> Verdict {
+        let topic = self.index(event.data.split(' ').next())?;
+        self.drift(to, Some(topic))?;
+        self.deliver(topic, to[topic], event.event_type(), &event.data)
+    }
+
+    /// It is put somewhere.
+    pub(crate) fn open(&mut self, to: &[Position]) -> Verdict {
+        let mut all = Vec::new();
+        for (topic, position) in self.topics.iter().zip(to) {
+            let place = self.world.store.of(topic, |history| {
+                let place = history.place(*position)?;
+                let late = (1..=place.n).any(|n| history.is_readable(place.era, n));
+                (!self.from_earliest || !late).then_some(place)
+            });
+            let place = place.ok_or_else(|| format!("it was put at {position} of {topic}"))?;
+            all.push(At { position: *position, place });
+        }
+        self.at = Some(all);
+        Ok(())
+    }
+
+    pub(crate) fn has_cursor(&self) -> bool {
+        self.at.is_some()
+    }
+
+    pub(crate) fn position(&self, topic: usize) -> Position {
+        self.at.as_ref().map_or(Position::START, |at| at[topic].position)
+    }
+
+    pub(crate) fn index(&self, name: Option<&str>) -> Result<usize, String> {
+        let index = self.topics.iter().position(|topic| Some(topic.as_str()) == name);
+        index.ok_or_else(|| format!("{name:?} is none of its topics"))
+    }
+
+    /// The topics but one: only what nobody wanted can have moved the cursor there.
+    pub(crate) fn drift(&mut self, to: &[Position], but: Option<usize>) -> Verdict {
+        let others = to.iter().enumerate().filter(|(topic, _)| Some(*topic) != but);
+        others.into_iter().try_for_each(|(topic, position)| self.drift_in(topic, *position))
+    }
+
+    fn drift_in(&mut self, topic: usize, position: Position) -> Verdict {
+        if self.at()?[topic].position == position {
+            return Ok(());
+        }
+        let place = self.with(topic, |history, at| {
+            let place = history.place(position).ok_or("the cursor stands nowhere")?;
+            self.passes(history, at, place.era, place.n)?;
+            if place.n < at.place.n { Err("the cursor went back".to_owned()) } else { Ok(place) }
+        })?;
+        self.set(topic, position, place);
+        Ok(())
+    }
+
+    /// It was given an event.
+    pub(crate) fn deliver(
+        &mut self,
+        topic: usize,
+        position: Position,
+        kind: &str,
+        data: &str,
+    ) -> Verdict {
+        let place = self.with(topic, |history, at| {
+            let place = history.find(position).ok_or("nobody published it")?;
+            if place.n <= at.place.n {
+                return Err(format!("told twice, or out of order: it is at {}", at.position));
+            }
+            self.passes(history, at, place.era, place.n - 1)?;
+            let stored = &history.entry(place.era, place.n).ok_or("nobody published it")?.event;
+            let stored_kind = stored.kind().map_or("message", |kind| kind.as_str());
+            if stored.data() != data || stored_kind != kind {
+                return Err(format!("published was {:?}", stored.data()));
+            }
+            if !self.wants(kind) || stored.mark() == Mark::End {
+                return Err("it is not wanted".to_owned());
+            }
+            Ok(place)
+        })?;
+        self.set(topic, position, place);
+        Ok(())
+    }
+
+    /// It was told of a gap.
+    pub(crate) fn gap(&mut self, topic: usize, json: &Value, to: Position) -> Verdict {
+        let requested = json["requested"].as_str().and_then(|text| text.parse().ok());
+        self.drift_in(topic, requested.ok_or("a gap from nowhere")?)?;
+        let place = self.with(topic, |history, at| {
+            let missed = json["missed"].as_u64();
+            let place = history.place(to).ok_or("a gap to nowhere")?;
+            let place = match json["reason"].as_str() {
+                Some("trimmed") => trimmed(history, at.place, missed, place)?,
+                Some("rewound" | "reset") if missed.is_none() => lost(history, at, to, place)?,
+                _ => return Err("a gap of no known kind".to_owned()),
+            };
+            Ok(place)
+        });
+        let place = place.map_err(|why| format!("{why}: {json}"))?;
+        self.set(topic, to, place);
+        Ok(())
+    }
+
+    /// It was told that the topic is over.
+    pub(crate) fn ended(&self, topic: usize) -> Verdict {
+        self.with(topic, |history, at| {
+            let entry = history.entry(at.place.era, at.place.n);
+            match entry.is_some_and(|entry| entry.event.mark() != Mark::Open) {
+                true => Ok(()),
+                false => Err("it was told of an end that is none".to_owned()),
+            }
+        })
+    }
+
+    /// It was told that all is over.
+    pub(crate) fn finish(&mut self) -> Verdict {
+        (0..self.topics.len()).try_for_each(|topic| self.ended(topic))?;
+        self.finished = true;
+        Ok(())
+    }
+
+    /// Whether nothing that it wants is between where it is and number `n` of an era.
+    fn passes(&self, history: &History, at: At, era: usize, n: u64) -> Verdict {
+        if era < at.place.era || !history.leads_to(at.place, era) {
+            return Err(format!("{} is of another past, and no gap was told", at.position));
+        }
+        for n in at.place.n + 1..=n {
+            let event = &history.entry(era, n).ok_or("a number that nobody gave out")?.event;
+            let kind = event.kind().map_or("message", |kind| kind.as_str());
+            if self.wants(kind) && event.mark() != Mark::End {
+                return Err(format!("{event:?} {:?} was lost in silence", event.data()));
+            }
+        }
+        Ok(())
+    }
+
+    fn wants(&self, kind: &str) -> bool {
+        self.types.is_none_or(|types| types.contains(&kind))
+    }
+
+    fn at(&self) -> Result<&[At], String> {
+        self.at.as_deref().ok_or_else(|| "it has no cursor yet".to_owned())
+    }
+
+    fn set(&mut self, topic: usize, position: Position, place: Place) {
+        if let Some(at) = &mut self.at {
+            at[topic] = At { position, place };
+        }
+    }
+
+    fn with<T>(
+        &self,
+        topic: usize,
+        judge: impl FnOnce(&History, At) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let at = self.at()?[topic];
+        self.world.store.of(&self.topics[topic], |history| judge(history, at))
+    }
+}
+
+/// A gap that says how many events were trimmed, if the store can still know.
+fn trimmed(history: &History, at: Place, missed: Option<u64>, to: Place) -> Result<Place, String> {
+    if missed.is_none() && history.has_changed_hands_since(at) && to.n >= at.n {
+        readable(history, history.shared(at, to.era), to)?;
+        return Ok(to);
+    }
+    if to.era < at.era || !history.leads_to(at, to.era) {
+        return Err("trimmed, but what it had is lost".to_owned());
+    }
+    if missed != Some(to.n.wrapping_sub(at.n)) || to.n <= at.n {
+        return Err(format!("{} are missing", to.n.wrapping_sub(at.n)));
+    }
+    readable(history, at.n, to)?;
+    Ok(to)
+}
+
+/// A gap because the store has lost what the client had.
+fn lost(history: &History, at: At, position: Position, to: Place) -> Result<Place, String> {
+    let At { place, .. } = at;
+    // A client that was put before an entry has a position that stands and falls with that entry.
+    let witness = if history.find(at.position).is_some() { place.n } else { place.n + 1 };
+    let lost_in = history.lost_in(Place { n: witness, ..place });
+    let lost_in = lost_in.ok_or("lost, but what it had is still there")?;
+    if position == Position::START {
+        // A node may not have heard yet, and have that event for whoever has not.
+        return Ok(Place { era: if place.n == 0 { place.era } else { lost_in }, n: 0 });
+    }
+    readable(history, history.shared(place, to.era).min(place.n), to)?;
+    Ok(to)
+}
+
+fn readable(history: &History, from: u64, to: Place) -> Verdict {
+    match (from + 1..=to.n).find(|n| history.is_readable(to.era, *n)) {
+        Some(n) => Err(format!("the gap skips {n}, which can be read")),
+        None => Ok(()),
+    }
+}

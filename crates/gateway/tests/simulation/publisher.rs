@@ -1,0 +1,61 @@
+//! A publisher, which tries each event with one key until it is acknowledged.
+
+use std::sync::Arc;
+
+use event_log::{Append, EventType, Key, Mark, NewEvent, Topic};
+use tokio::time::{Instant, sleep};
+
+use super::dice::{chance, millis, pick};
+use super::world::World;
+
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    pub(crate) name: String,
+    pub(crate) world: Arc<World>,
+    pub(crate) topics: Vec<Topic>,
+}
+
+impl Publisher {
+    /// Publishes at times of its own until a moment.
+    pub(crate) async fn run(self, until: Instant) {
+        let mut number = 0;
+        while Instant::now() < until {
+            sleep(if chance(40) { millis(0..20) } else { millis(0..4000) }).await;
+            number += 1;
+            let kind = *pick(&[None, Some("a"), Some("b")]);
+            self.publish(pick(&self.topics), number, kind, Mark::Open).await;
+        }
+    }
+
+    /// Publishes one event, which says what it is.
+    pub(crate) async fn publish(&self, topic: &Topic, number: u32, kind: Option<&str>, mark: Mark) {
+        let Self { name, world, .. } = self;
+        let data: Box<str> = match mark {
+            Mark::End => "".into(),
+            Mark::Open | Mark::Last => format!("{topic} {name}/{number}").into(),
+        };
+        let kind = kind.map(|kind| EventType::new(kind).expect("a type"));
+        let event = NewEvent { kind, data: data.clone(), mark, trace: None };
+        let key = Key::new(&format!("{name}/{number}")).expect("a key");
+        loop {
+            let (topic, event, key) = (topic.clone(), event.clone(), Some(key.clone()));
+            match world.publish(Append { topic: topic.clone(), event, key }).await {
+                Ok(receipt) => {
+                    world.note(format_args!("{name} published {data:?} at {}", receipt.position));
+                    let stored = world.store.of(&topic, |history| {
+                        let place = history.find(receipt.position)?;
+                        Some(history.entry(place.era, place.n)?.event.data() == &*data)
+                    });
+                    if stored != Some(true) {
+                        world.violated(format!("{data:?} is acknowledged and not stored"));
+                    }
+                    return;
+                }
+                Err(error) => {
+                    world.note(format_args!("{name} is refused {data:?}: {error}"));
+                    sleep(millis(100..1000)).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One schedule: everything is drawn from a seed, and played on a paused clock.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use event_log::{Mark, Topic};
+use gateway::Config;
+use tokio::runtime::Builder;
+use tokio::time::{Instant, sleep};
+
+use super::bug::Bug;
+use super::client::Client;
+use super::cluster::Cluster;
+use super::dice::{chance, pick};
+use super::ensemble::OUTSIDE;
+use super::faults::{self, Regime};
+use super::judge::Judge;
+use super::publisher::Publisher;
+use super::world::{Weather, World};
+
+/// How a schedule came out.
+#[derive(Debug)]
+pub(crate) struct Played {
+    /// Every step, a line each.
+    pub(crate) trace: String,
+    /// What went wrong, if anything did.
+    pub(crate) violation: Option<String>,
+}
+
+/// How long faults go on.
+const STORM: Duration = Duration::from_secs(40);
+/// What clients filter by; all want the last events.
+const FILTERS: [&[&str]; 2] = [&["a"], &["a", "b"]];
+/// How long clients may take to have everything, once all works again: several times the longest
+/// pause, time-out and audit.
+const CALM: Duration = Duration::from_mins(3);
+
+/// Plays the schedule of a seed.
+pub(crate) fn play(seed: u64, bug: Option<Bug>) -> Played {
+    fastrand::seed(seed);
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+    let _entered = runtime.enter();
+    let keep = *pick(&[3, 10, 1000]);
+    let world = World::new(keep, Weather::draw(), bug);
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(world.stage.play(storm_and_calm(Arc::clone(&world))));
+    }));
+    if let Err(panic) = played {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        world.violated(format!("panic: {text}"));
+    }
+    Played { trace: world.trace(), violation: world.violation() }
+}
+
+async fn storm_and_calm(world: Arc<World>) {
+    let topics = ["t0", "t1", "t2"].map(|name| Topic::new(name).expect("a name"));
+    let topics = topics[..fastrand::usize(1..=3)].to_vec();
+    let config = Config {
+        max_connections: *pick(&[2, 10_000, 10_000]),
+        max_age: *pick(&[Duration::from_secs(20), Duration::from_mins(30)]),
+        ..Config::default()
+    };
+    let (nodes, window, page) = (fastrand::usize(1..=4), *pick(&[1, 4, 16]), *pick(&[1, 3, 50]));
+    let regime = *pick(&Regime::ALL);
+    world.note(format_args!(
+        "{regime:?} {:?} {config:?} topics {topics:?} nodes {nodes} window {window} page {page}",
+        world.weather(),
+    ));
+    let cluster = Cluster::new(&world, config, nodes, window, page);
+    let until = Instant::now() + STORM;
+    let judges: Vec<_> = (0..fastrand::usize(3..=8))
+        .map(|number| cast_client(&world, &cluster, &topics, number))
+        .collect();
+    let publishing = publish(&world, &topics, until);
+    world.stage.spawn(
+        OUTSIDE,
+        faults::run(Arc::clone(&world), Arc::clone(&cluster), topics.clone(), regime, until),
+    );
+    while Instant::now() < until && world.violation().is_none() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    world.note(format_args!("calm"));
+    world.clears_up();
+    cluster.settle();
+    while publishing.load(Relaxed) > 0 && world.violation().is_none() {
+        sleep(Duration::from_millis(100)).await;
+    }
+    end(&world, &topics).await;
+    converge(&world, &judges).await;
+}
+
+/// Puts publishers to work; how many are at it.
+fn publish(world: &Arc<World>, topics: &[Topic], until: Instant) -> Arc<AtomicUsize> {
+    let count = fastrand::usize(1..=3);
+    let publishing = Arc::new(AtomicUsize::new(count));
+    for number in 0..count {
+        let (world, topics) = (Arc::clone(world), topics.to_vec());
+        let publisher = Publisher { name: format!("p{number}"), world: Arc::clone(&world), topics };
+        let publishing = Arc::clone(&publishing);
+        world.stage.spawn(OUTSIDE, async move {
+            publisher.run(until).await;
+            publishing.fetch_sub(1, Relaxed);
+        });
+    }
+    publishing
+}
+
+fn cast_client(
+    world: &Arc<World>,
+    cluster: &Arc<Cluster>,
+    all: &[Topic],
+    number: usize,
+) -> Arc<Mutex<Judge>> {
+    let mut topics: Vec<_> = all.iter().filter(|_| chance(60)).cloned().collect();
+    if topics.is_empty() {
+        topics.push(pick(all).clone());
+    }
+    let mut query: Vec<_> = topics.iter().map(|topic| format!("topic={topic}")).collect();
+    let polls = chance(25);
+    let types: Option<&[&str]> = match chance(70) || polls {
+        true => None,
+        false => Some(*pick(&FILTERS)),
+    };
+    query.extend(types.map(|types| format!("types={}", types.join(","))));
+    let from = *pick(&["latest", "earliest", "-3"]);
+    query.push(format!("from={from}"));
+    let judge = Judge::new(world, topics.clone(), types, from == "earliest");
+    let judge = Arc::new(Mutex::new(judge));
+    let client = Client {
+        name: format!("c{number}"),
+        world: Arc::clone(world),
+        cluster: Arc::clone(cluster),
+        judge: Arc::clone(&judge),
+        query: query.join("&"),
+        topics,
+        slow: chance(30),
+        bad_line: chance(50),
+        polls,
+        last_event_id: String::new(),
+        retry: Duration::from_secs(3),
+    };
+    world.note(format_args!("{} asks for {} polls {polls}", client.name, client.query));
+    world.stage.spawn(OUTSIDE, client.run());
+    judge
+}
+
+/// The last of each topic, of a type that everybody wants; some topics end with it.
+async fn end(world: &Arc<World>, topics: &[Topic]) {
+    let publisher =
+        Publisher { name: "last".to_owned(), world: Arc::clone(world), topics: topics.to_vec() };
+    for (number, topic) in (0..).zip(topics) {
+        let mark = *pick(&[Mark::Open, Mark::Last, Mark::End]);
+        if mark == Mark::End {
+            publisher.publish(topic, 100 + number, Some("a"), Mark::Open).await;
+        }
+        publisher.publish(topic, number, Some("a"), mark).await;
+    }
+}
+
+/// Waits until every client has everything.
+async fn converge(world: &Arc<World>, judges: &[Arc<Mutex<Judge>>]) {
+    let deadline = Instant::now() + CALM;
+    while world.violation().is_none() {
+        let late = judges.iter().position(|judge| {
+            let judge = judge.lock().unwrap();
+            !judge.is_current() && !judge.finished
+        });
+        let Some(late) = late else { return };
+        if Instant::now() >= deadline {
+            let stands = judges[late].lock().unwrap().stands();
+            return world.violated(format!("c{late} is stuck {stands}"));
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}

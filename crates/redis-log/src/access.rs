@@ -1,0 +1,97 @@
+//! How a connection to any server of a deployment is opened.
+
+use std::io;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError,
+};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::address::Address;
+use crate::tls::Tls;
+use crate::url::Login;
+
+/// A dead peer shows after this long a silence, 2 s and 2 probes of 1 s: a half-open connection of
+/// the pool answers nothing and would be handed out again and again.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(2);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(1);
+const USER_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Who we are, whom we trust, and how long we wait.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub(crate) login: Login,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) timeout: Duration,
+}
+
+/// Bytes to and from a server, encrypted or not.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Access {
+    /// What the pool's library connects by.
+    pub(crate) fn info(&self, address: &Address) -> Result<ConnectionInfo, RedisError> {
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_AFTER)
+            .with_interval(KEEPALIVE_EVERY)
+            .with_retries(2);
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(keepalive)
+            .set_user_timeout(USER_TIMEOUT);
+        let mut login = RedisConnectionInfo::default();
+        if let Some(user) = &self.login.user {
+            login = login.set_username(user);
+        }
+        if let Some(password) = &self.login.password {
+            login = login.set_password(password);
+        }
+        let (host, port) = (address.host().to_owned(), address.port());
+        let set_up = |addr: ConnectionAddr| -> Result<ConnectionInfo, RedisError> {
+            Ok(addr.into_connection_info()?.set_tcp_settings(tcp).set_redis_settings(login))
+        };
+        let Some(tls) = &self.tls else { return set_up(ConnectionAddr::Tcp(host, port)) };
+        let addr = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
+        let client = Client::build_with_tls(set_up(addr)?, tls.certificates())?;
+        Ok(client.get_connection_info().clone())
+    }
+
+    /// The time-outs of a connection for commands.
+    pub(crate) fn limits(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(self.timeout))
+    }
+
+    /// A connection for a few questions.
+    pub(crate) async fn connection(
+        &self,
+        address: &Address,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let client = Client::open(self.info(address)?)?;
+        // Boxed: it has room for a whole handshake.
+        Box::pin(client.get_multiplexed_async_connection_with_config(&self.limits())).await
+    }
+
+    /// A connection that is ours alone, before anything was said.
+    pub(crate) async fn stream(&self, address: &Address) -> io::Result<Box<dyn Stream>> {
+        let connected = timeout(self.connect_timeout, async {
+            let stream = TcpStream::connect((address.host(), address.port())).await?;
+            stream.set_nodelay(true)?;
+            let Some(tls) = &self.tls else { return Ok(Box::new(stream) as Box<dyn Stream>) };
+            let name = ServerName::try_from(address.host().to_owned()).map_err(io::Error::other)?;
+            Ok(Box::new(tls.connector().connect(name, stream).await?))
+        });
+        connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}

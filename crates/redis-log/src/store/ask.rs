@@ -1,0 +1,92 @@
+//! Reading commands on their way to the primary of a partition, again if it is another.
+
+use deadpool_redis::Connection;
+use redis::{Cmd, RedisError, Value};
+
+use super::Store;
+use super::patience::Patience;
+use crate::address::Address;
+use crate::error::{Failure, Meaning};
+
+impl Store {
+    /// Runs commands of one key each, all of one partition, in their order.
+    pub(super) async fn ask(
+        &self,
+        partition: u32,
+        commands: &[Cmd],
+    ) -> Result<Vec<Value>, Failure> {
+        // Half the time of a reader, who is to learn the reason and not only that it took too long.
+        let mut patience = Patience::new(self.timeout / 2, &self.topology);
+        loop {
+            let (failure, meaning) = match self.topology.owner(partition) {
+                Ok(owner) => match self.ask_at(&owner, commands).await {
+                    Ok(values) => return Ok(values),
+                    Err(failure) => {
+                        let meaning = failure.meaning(&owner);
+                        self.take_evidence(&owner, &meaning);
+                        (failure, meaning)
+                    }
+                },
+                Err(failure) => {
+                    self.topology.suspect();
+                    (failure, Meaning::Elsewhere)
+                }
+            };
+            let again = match meaning {
+                Meaning::Moved { .. } | Meaning::NotYet | Meaning::Ask { .. } => true,
+                // Where nobody else can come into its place, the reader is told at once.
+                Meaning::Elsewhere | Meaning::Unsure => !self.topology.is_fixed(),
+                Meaning::Final => false,
+            };
+            if !again || !patience.pause().await {
+                return Err(failure);
+            }
+        }
+    }
+
+    async fn ask_at(&self, owner: &Address, commands: &[Cmd]) -> Result<Vec<Value>, Failure> {
+        let peer = self.peers.get(owner, false)?;
+        let mut connection = peer.connection().await?;
+        let mut pipeline = redis::pipe();
+        pipeline.ignore_errors();
+        for command in commands {
+            pipeline.add_command(command.clone());
+        }
+        let replies: Vec<Result<Value, RedisError>> = pipeline.query_async(&mut connection).await?;
+        let asked = |reply: &Result<Value, RedisError>| {
+            let Err(error) = reply else { return false };
+            matches!(Failure::Redis(error.clone()).meaning(owner), Meaning::Ask { .. })
+        };
+        if replies.iter().any(asked) {
+            return self.one_by_one(owner, connection, commands).await;
+        }
+        Ok(replies.into_iter().collect::<Result<_, _>>()?)
+    }
+
+    /// The same while the slot is on its way to another node, when some keys are here and some there:
+    /// one after the other, so that what is seen last is not older than what is seen first.
+    async fn one_by_one(
+        &self,
+        owner: &Address,
+        mut connection: Connection,
+        commands: &[Cmd],
+    ) -> Result<Vec<Value>, Failure> {
+        let mut values = Vec::with_capacity(commands.len());
+        for command in commands {
+            let failure = match command.query_async(&mut connection).await {
+                Ok(value) => {
+                    values.push(value);
+                    continue;
+                }
+                Err(error) => Failure::Redis(error),
+            };
+            let Meaning::Ask { to } = failure.meaning(owner) else { return Err(failure) };
+            let mut there = self.peers.get(&to, true)?.connection().await?;
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("ASKING").ignore().add_command(command.clone());
+            let (value,): (Value,) = pipeline.query_async(&mut there).await?;
+            values.push(value);
+        }
+        Ok(values)
+    }
+}

@@ -1,0 +1,226 @@
+//! Which primary serves which partition, and how we learn that it has changed.
+//!
+//! There is one [`Map`] at a time, made by one task: it asks those who know (the sentinels, or the
+//! nodes of the cluster) from time to time, and at once when somebody brings evidence that the map is
+//! wrong: a refused connection, a time-out, READONLY, a subscription that was ended. Many who bring
+//! some cost one refresh. Only MOVED is taken at its word, since it names the new place.
+//!
+//! Knows no pool, no feed and no key: they follow the map.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use crate::address::Address;
+use crate::config::Config;
+use crate::error::Failure;
+use crate::keys::PARTITIONS;
+use crate::node::{every, jitter};
+use crate::slot;
+use crate::url::Kind;
+
+mod cluster;
+mod sentinel;
+
+use cluster::Nodes;
+use sentinel::Sentinels;
+
+/// Least time between two refreshes, up to twice as long by chance: what evidence can cost.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Who serves what, as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Map {
+    owners: Vec<Option<Address>>,
+    /// Why a partition has no owner here.
+    trouble: Arc<str>,
+}
+
+impl Map {
+    /// One primary has it all.
+    pub(crate) fn one(address: Address) -> Self {
+        Self { owners: vec![Some(address); PARTITIONS as usize], trouble: "".into() }
+    }
+
+    /// Nobody serves anything.
+    pub(crate) fn none(trouble: impl Into<Arc<str>>) -> Self {
+        Self { owners: vec![None; PARTITIONS as usize], trouble: trouble.into() }
+    }
+
+    pub(crate) fn owner(&self, partition: u32) -> Option<&Address> {
+        self.owners[partition as usize].as_ref()
+    }
+
+    pub(crate) fn serves(&self, address: &Address) -> bool {
+        self.owners.iter().flatten().any(|owner| owner == address)
+    }
+
+    /// All that serve something.
+    pub(crate) fn primaries(&self) -> BTreeSet<Address> {
+        self.owners.iter().flatten().cloned().collect()
+    }
+}
+
+/// The map, and the bell that its maker listens to.
+#[derive(Debug)]
+pub(crate) struct Topology {
+    kind: Kind,
+    map: watch::Sender<Arc<Map>>,
+    evidence: Notify,
+}
+
+impl Topology {
+    pub(crate) fn new(config: &Config) -> Arc<Self> {
+        let map = match config.url.kind {
+            Kind::Standalone => Map::one(config.url.seeds[0].clone()),
+            Kind::Sentinel { .. } => Map::none("no sentinel was asked yet"),
+            Kind::Cluster => Map::none("no node of the cluster was asked yet"),
+        };
+        let (map, _) = watch::channel(Arc::new(map));
+        Arc::new(Self { kind: config.url.kind.clone(), map, evidence: Notify::new() })
+    }
+
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Whether the map can ever be another.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.kind == Kind::Standalone
+    }
+
+    pub(crate) fn map(&self) -> Arc<Map> {
+        Arc::clone(&self.map.borrow())
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Map>> {
+        self.map.subscribe()
+    }
+
+    pub(crate) fn owner(&self, partition: u32) -> Result<Address, Failure> {
+        let map = self.map.borrow();
+        map.owner(partition).cloned().ok_or_else(|| Failure::NoPrimary(Arc::clone(&map.trouble)))
+    }
+
+    /// Something shows that the map may be wrong.
+    pub(crate) fn suspect(&self) {
+        self.evidence.notify_one();
+    }
+
+    /// A node of the cluster says where a slot is.
+    pub(crate) fn moved(&self, slot: u16, to: &Address) {
+        if self.kind != Kind::Cluster {
+            return;
+        }
+        self.map.send_if_modified(|map| {
+            let mut changed = false;
+            for partition in slot::partitions(slot) {
+                if map.owner(partition) != Some(to) {
+                    Arc::make_mut(map).owners[partition as usize] = Some(to.clone());
+                    changed = true;
+                }
+            }
+            changed
+        });
+        self.suspect();
+    }
+
+    fn learn(&self, map: Map) -> bool {
+        self.map.send_if_modified(|known| {
+            let changed = **known != map;
+            if changed {
+                *known = Arc::new(map);
+            }
+            changed
+        })
+    }
+}
+
+/// Those who know.
+enum Oracle {
+    Sentinels(Sentinels),
+    Nodes(Nodes),
+}
+
+/// Keeps the map true until the log closes.
+pub(crate) async fn run(topology: Arc<Topology>, config: Config) {
+    let mut oracle = match topology.kind() {
+        Kind::Standalone => return,
+        Kind::Sentinel { master, login } => Oracle::Sentinels(Sentinels::new(
+            master.clone(),
+            &config.url.seeds,
+            &config.access_as(login.clone()),
+            config.access(),
+        )),
+        Kind::Cluster => Oracle::Nodes(Nodes::new(config.url.seeds.clone(), config.access())),
+    };
+    let mut poll = every(config.poll);
+    let mut trouble = String::new();
+    loop {
+        // Both arms are cancel-safe: a tick and a notification stay until they are taken.
+        tokio::select! {
+            _ = poll.tick() => {}
+            () = topology.evidence.notified() => {}
+        }
+        let known = topology.map();
+        let learnt = match &mut oracle {
+            Oracle::Sentinels(sentinels) => sentinels.ask(&known).await,
+            Oracle::Nodes(nodes) => nodes.ask(&known).await,
+        };
+        let failed = match learnt {
+            Ok(map) => {
+                let failed = map.trouble.to_string();
+                let primaries = map.primaries();
+                if topology.learn(map) {
+                    tracing::info!(url = %config.url, ?primaries, "who is primary has changed");
+                }
+                failed
+            }
+            // Nobody knows better: what was known stays, or the reason why nothing is.
+            Err(failed) => {
+                if known.primaries().is_empty() {
+                    topology.learn(Map::none(failed.as_str()));
+                }
+                failed
+            }
+        };
+        if failed != trouble && !failed.is_empty() {
+            tracing::warn!(url = %config.url, reason = failed, "cannot tell who is primary");
+        }
+        trouble = failed;
+        sleep(PAUSE + jitter(PAUSE)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster() -> Arc<Topology> {
+        Topology::new(&Config::new("redis+cluster://a".parse().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn moved_is_taken_at_its_word_and_wakes_those_who_wait() {
+        let topology = cluster();
+        let (a, b) = (Address::new("a", 1), Address::new("b", 2));
+        topology.learn(Map::one(a.clone()));
+        let mut waiting = topology.subscribe();
+        topology.moved(slot::of(7), &a);
+        assert!(!waiting.has_changed().unwrap(), "no news");
+        topology.moved(slot::of(7), &b);
+        waiting.changed().await.unwrap();
+        assert_eq!(topology.owner(7).unwrap(), b);
+        assert_eq!(topology.owner(8).unwrap(), a);
+        assert_eq!(topology.map().primaries(), BTreeSet::from([a, b]));
+    }
+
+    #[test]
+    fn who_asks_before_anything_is_known_is_told_so() {
+        let said = cluster().owner(0).unwrap_err().to_string();
+        assert!(said.contains("no node of the cluster was asked yet"), "{said}");
+    }
+}

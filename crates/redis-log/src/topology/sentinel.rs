@@ -1,0 +1,156 @@
+//! The primary by the word of its sentinels.
+//!
+//! All are asked, and the one whose knowledge is of the latest epoch is believed: a sentinel that is
+//! cut off with an old primary goes on naming it. What they name must call itself a primary before
+//! anything is sent there; once they name another, the old one is nobody's, even if it still answers.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, Value};
+use tokio::time::timeout;
+
+use super::Map;
+use crate::access::Access;
+use crate::address::Address;
+
+/// The sentinels of one primary.
+pub(super) struct Sentinels {
+    master: String,
+    sentinels: Vec<Sentinel>,
+    servers: Access,
+}
+
+struct Sentinel {
+    address: Address,
+    access: Access,
+    connection: Option<MultiplexedConnection>,
+}
+
+/// What one sentinel believes.
+struct Word {
+    epoch: u64,
+    primary: Address,
+}
+
+impl Sentinels {
+    pub(super) fn new(
+        master: String,
+        seeds: &[Address],
+        sentinels: &Access,
+        servers: Access,
+    ) -> Self {
+        let sentinel = |address: &Address| Sentinel {
+            address: address.clone(),
+            access: sentinels.clone(),
+            connection: None,
+        };
+        Self { master, sentinels: seeds.iter().map(sentinel).collect(), servers }
+    }
+
+    pub(super) async fn ask(&mut self, known: &Map) -> Result<Map, String> {
+        let master = &self.master;
+        let words = join_all(self.sentinels.iter_mut().map(|sentinel| sentinel.ask(master))).await;
+        let primary = believe(words)?;
+        if known.owner(0) == Some(&primary) {
+            return Ok(known.clone());
+        }
+        Ok(match self.verify(&primary).await {
+            Ok(()) => Map::one(primary),
+            Err(reason) => {
+                Map::none(format!("the sentinels name {primary}, which is no use: {reason}"))
+            }
+        })
+    }
+
+    /// Whether a server calls itself a primary.
+    async fn verify(&self, address: &Address) -> Result<(), String> {
+        let asked = async {
+            let mut connection = self.servers.connection(address).await?;
+            redis::cmd("INFO").arg("replication").query_async(&mut connection).await
+        };
+        let info: String = within(self.servers.timeout, asked).await?;
+        match info.lines().any(|line| line.trim() == "role:master") {
+            true => Ok(()),
+            false => Err("it is not a primary yet".to_owned()),
+        }
+    }
+}
+
+/// The word of the latest epoch; without any, why there is none.
+fn believe(words: Vec<Result<Word, String>>) -> Result<Address, String> {
+    let mut reasons = Vec::new();
+    let mut latest: Option<Word> = None;
+    for word in words {
+        match word {
+            Ok(word) if latest.as_ref().is_none_or(|latest| word.epoch > latest.epoch) => {
+                latest = Some(word);
+            }
+            Ok(_) => {}
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    latest.map(|word| word.primary).ok_or_else(|| reasons.join("; "))
+}
+
+impl Sentinel {
+    async fn ask(&mut self, master: &str) -> Result<Word, String> {
+        let limit = self.access.connect_timeout;
+        let word = within(limit, self.word(master)).await;
+        if word.is_err() {
+            self.connection = None;
+        }
+        word.and_then(|word| word.ok_or_else(|| format!("it knows no master {master:?}")))
+            .map_err(|reason| format!("sentinel {}: {reason}", self.address))
+    }
+
+    /// The address and the epoch together: both change in the same moment.
+    async fn word(&mut self, master: &str) -> Result<Option<Word>, RedisError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.access.connection(&self.address).await?),
+        };
+        let sentinel = |name| redis::cmd("SENTINEL").arg(name).arg(master).take();
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(sentinel("GET-MASTER-ADDR-BY-NAME"));
+        pipeline.add_command(sentinel("MASTER"));
+        pipeline.ignore_errors();
+        let replies: Vec<Result<Value, RedisError>> = pipeline.query_async(connection).await?;
+        let mut replies = replies.into_iter();
+        let mut next = || replies.next().unwrap_or(Ok(Value::Nil));
+        let address: Option<(String, u16)> = redis::from_redis_value(next()?)?;
+        let Some((host, port)) = address else { return Ok(None) };
+        let about: Vec<(String, String)> = redis::from_redis_value(next()?)?;
+        let epoch = about.iter().find(|(name, _)| name == "config-epoch");
+        let epoch = epoch.and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0);
+        Ok(Some(Word { epoch, primary: self.address.told(&host, port) }))
+    }
+}
+
+/// Asks within a time; an error in words.
+pub(super) async fn within<T>(
+    limit: Duration,
+    asked: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, String> {
+    // Boxed: it may hold a whole handshake.
+    match timeout(limit, Box::pin(asked)).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {limit:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentinel_that_was_cut_off_is_not_believed_however_many_agree_with_it() {
+        let word = |epoch, host: &str| Ok(Word { epoch, primary: Address::new(host, 1) });
+        let away = || Err("away".to_owned());
+        let believed = |words| believe(words).map(|primary| primary.host().to_owned());
+        let words = vec![word(3, "old"), word(3, "old"), away(), word(4, "new"), word(3, "old")];
+        assert_eq!(believed(words), Ok("new".to_owned()));
+        assert_eq!(believed(vec![away(), away()]), Err("away; away".to_owned()));
+    }
+}

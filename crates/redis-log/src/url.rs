@@ -1,0 +1,283 @@
+//! The URL that says where Redis is, and which of its three shapes it has.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+
+use crate::address::Address;
+use crate::tls::Tls;
+
+/// Where Redis is; shown without passwords.
+///
+/// - `redis://[user[:password]@]host[:port]`: one server;
+/// - `redis+sentinel://[user[:password]@]host[:port],host…/master`: the primary that sentinels name,
+///   `?sentinel_user=&sentinel_password=` for the sentinels themselves;
+/// - `redis+cluster://[user[:password]@]host[:port],host…`: a cluster, found by any of its nodes.
+///
+/// With `rediss` everything is encrypted; `?ca=FILE` names the authority to trust instead of the host's.
+#[derive(Clone)]
+pub struct RedisUrl {
+    pub(crate) kind: Kind,
+    pub(crate) seeds: Vec<Address>,
+    pub(crate) login: Login,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// The shape of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Standalone,
+    Sentinel { master: String, login: Login },
+    Cluster,
+}
+
+impl Kind {
+    /// What a server of such a deployment says of itself.
+    pub(crate) fn mode(&self) -> &'static str {
+        match self {
+            Self::Standalone | Self::Sentinel { .. } => "standalone",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    fn scheme(&self) -> &'static str {
+        match self {
+            Self::Standalone => "",
+            Self::Sentinel { .. } => "+sentinel",
+            Self::Cluster => "+cluster",
+        }
+    }
+}
+
+/// Whom to log in as.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Login {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// Why a text is no URL of Redis. Never quotes it: it may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadUrl {
+    /// It does not have the form of any.
+    #[error(
+        "a Redis URL is written redis://[user[:password]@]host[:port], \
+         redis+sentinel://host[:port],host/master or redis+cluster://host[:port],host \
+         (rediss for TLS): {0}"
+    )]
+    Malformed(&'static str),
+    /// It asks for a Unix socket.
+    #[error("only TCP is supported")]
+    Transport,
+    /// It names a database.
+    #[error("database {0} cannot be used, only 0: what is published reaches all databases")]
+    Database(i64),
+    /// It has a parameter that means nothing here.
+    #[error("the URL's parameter {0:?} is not known, or not for this kind of URL")]
+    Parameter(String),
+    /// There is nobody to trust.
+    #[error("no authority to trust for TLS from {file}: {reason}")]
+    Authority {
+        /// The file it was sought in, or the host.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// What the parameters of a URL say.
+#[derive(Default)]
+struct Parameters {
+    ca: Option<PathBuf>,
+    sentinel: Login,
+}
+
+impl FromStr for RedisUrl {
+    type Err = BadUrl;
+
+    fn from_str(text: &str) -> Result<Self, BadUrl> {
+        let (scheme, rest) = text.split_once("://").ok_or(BadUrl::Malformed("it has no scheme"))?;
+        let (transport, shape) = scheme.split_once('+').unwrap_or((scheme, ""));
+        let encrypted = match transport {
+            "redis" => false,
+            "rediss" => true,
+            "unix" => return Err(BadUrl::Transport),
+            _ => return Err(BadUrl::Malformed("its scheme is another")),
+        };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let parameters = parameters(query, encrypted, shape == "sentinel")?;
+        let (kind, port) = match shape {
+            "" | "cluster" => {
+                database(path)?;
+                (if shape.is_empty() { Kind::Standalone } else { Kind::Cluster }, 6379)
+            }
+            "sentinel" => {
+                let master = decoded(path)?.into_owned();
+                if master.is_empty() {
+                    return Err(BadUrl::Malformed("it names no master behind the sentinels"));
+                }
+                (Kind::Sentinel { master, login: parameters.sentinel }, 26379)
+            }
+            "unix" => return Err(BadUrl::Transport),
+            _ => return Err(BadUrl::Malformed("its scheme is another")),
+        };
+        let seeds: Option<Vec<_>> =
+            hosts.split(',').map(|host| Address::parse(host, port)).collect();
+        let seeds = seeds.ok_or(BadUrl::Malformed("a host or a port in it is none"))?;
+        if kind == Kind::Standalone && seeds.len() > 1 {
+            return Err(BadUrl::Malformed("it names several hosts, and no kind that has several"));
+        }
+        let tls = encrypted.then(|| Tls::new(parameters.ca.as_deref())).transpose();
+        let tls = tls.map_err(|reason| BadUrl::Authority {
+            file: parameters.ca.map_or("this host".into(), |file| file.display().to_string()),
+            reason,
+        })?;
+        Ok(Self { kind, seeds, login: Login::parse(login)?, tls })
+    }
+}
+
+impl Login {
+    fn parse(text: &str) -> Result<Self, BadUrl> {
+        let (user, password) = match text.split_once(':') {
+            Some((user, password)) => (user, Some(decoded(password)?.into_owned())),
+            None => (text, None),
+        };
+        let user = Some(decoded(user)?.into_owned()).filter(|user| !user.is_empty());
+        Ok(Self { user, password: password.filter(|password| !password.is_empty()) })
+    }
+}
+
+fn parameters(query: &str, encrypted: bool, sentinel: bool) -> Result<Parameters, BadUrl> {
+    let mut parameters = Parameters::default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let value = value.into_owned();
+        match &*name {
+            "ca" if encrypted => parameters.ca = Some(value.into()),
+            "sentinel_user" if sentinel => parameters.sentinel.user = Some(value),
+            "sentinel_password" if sentinel => parameters.sentinel.password = Some(value),
+            _ => return Err(BadUrl::Parameter(name.into_owned())),
+        }
+    }
+    Ok(parameters)
+}
+
+fn database(path: &str) -> Result<(), BadUrl> {
+    match path {
+        "" | "0" => Ok(()),
+        _ => Err(match path.parse() {
+            Ok(database) => BadUrl::Database(database),
+            Err(_) => BadUrl::Malformed("its path is no database"),
+        }),
+    }
+}
+
+fn decoded(text: &str) -> Result<Cow<'_, str>, BadUrl> {
+    percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| BadUrl::Malformed("what is percent-encoded in it is no UTF-8"))
+}
+
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secure = if self.tls.is_some() { "s" } else { "" };
+        write!(f, "redis{secure}{}://", self.kind.scheme())?;
+        let user = self.login.user.as_deref().unwrap_or_default();
+        match &self.login.password {
+            Some(_) => write!(f, "{user}:***@")?,
+            None if user.is_empty() => {}
+            None => write!(f, "{user}@")?,
+        }
+        for (i, seed) in self.seeds.iter().enumerate() {
+            write!(f, "{}{seed}", if i > 0 { "," } else { "" })?;
+        }
+        match &self.kind {
+            Kind::Sentinel { master, .. } => write!(f, "/{master}"),
+            Kind::Standalone | Kind::Cluster => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Result<String, BadUrl> {
+        text.parse::<RedisUrl>().map(|url| url.to_string())
+    }
+
+    #[test]
+    fn passwords_are_never_shown() {
+        for (text, expected) in [
+            ("redis://me:s3cret@cache:7000/0", "redis://me:***@cache:7000"),
+            ("redis://:s3cret@cache", "redis://:***@cache:6379"),
+            ("redis://127.0.0.1", "redis://127.0.0.1:6379"),
+            ("redis://me@[::1]", "redis://me@[::1]:6379"),
+            ("redis+cluster://me:s3cret@a,b:7001", "redis+cluster://me:***@a:6379,b:7001"),
+            (
+                "redis+sentinel://me:s3cret@a,b:7/main?sentinel_user=x&sentinel_password=s3cret",
+                "redis+sentinel://me:***@a:26379,b:7/main",
+            ),
+        ] {
+            assert_eq!(shown(text), Ok(expected.to_owned()));
+            let debug = format!("{:?}", crate::Config::new(text.parse().unwrap()));
+            assert!(!debug.contains("s3cret"), "{debug}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let url: RedisUrl =
+            "redis+sentinel://m%40e:p%2Fw%3A@a/ma%20in?sentinel_password=a%26b".parse().unwrap();
+        let login = |user: Option<&str>, password: &str| Login {
+            user: user.map(str::to_owned),
+            password: Some(password.to_owned()),
+        };
+        assert_eq!(url.login, login(Some("m@e"), "p/w:"));
+        let kind = Kind::Sentinel { master: "ma in".to_owned(), login: login(None, "a&b") };
+        assert_eq!(url.kind, kind);
+    }
+
+    #[test]
+    fn what_would_not_work_is_refused() {
+        assert_eq!(shown("redis://cache/2"), Err(BadUrl::Database(2)));
+        assert_eq!(shown("redis+cluster://cache/2"), Err(BadUrl::Database(2)));
+        assert_eq!(shown("unix:///run/redis.sock"), Err(BadUrl::Transport));
+        assert_eq!(shown("redis://cache?ca=x"), Err(BadUrl::Parameter("ca".into())));
+        let file = "rediss://cache?ca=/nowhere/ca.pem".parse::<RedisUrl>().unwrap_err();
+        assert!(matches!(file, BadUrl::Authority { .. }), "{file}");
+        for text in [
+            "",
+            "cache:6379",
+            "http://cache",
+            "redis+ring://u:s3cret@cache",
+            "redis://",
+            "redis://u:s3cret@",
+            "redis://u:s3cret@a,b",
+            "redis://u:s3cret@a b",
+            "redis+sentinel://u:s3cret@a",
+            "redis+sentinel://u:s3cret@a/",
+            "redis+cluster://u:s3cret@a,,b",
+            "redis+cluster://u:s3cret@a/x",
+        ] {
+            let error = shown(text).unwrap_err().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+}

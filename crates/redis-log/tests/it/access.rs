@@ -1,0 +1,119 @@
+//! Who may come in, and how it is kept from others: users with few rights, and TLS.
+
+use std::path::Path;
+use std::process::Command;
+
+use redis_log::{Config, RedisLog};
+use tempfile::TempDir;
+
+use crate::deployment::{Cluster, Sentinels};
+use crate::server::Server;
+use crate::support::{Reader, append, config_at, open, topic};
+
+/// What the log needs and no more, as docs/operations.md has it.
+const RIGHTS: &str = "resetkeys resetchannels ~e:* ~h:* ~i:* &e:* -@all \
+    +hello +auth +client|setname +ping +unwatch +info +wait +config|get \
+    +script|load +evalsha +time +get +mget +set +pexpire +xadd +xtrim +xrange +xrevrange \
+    +spublish +ssubscribe +sunsubscribe";
+const CLUSTER_RIGHTS: &str = "+cluster|info +cluster|slots +asking";
+
+/// Lets in a user with these rights only.
+async fn restrict(server: &Server, rights: &str) {
+    server.words::<()>(&format!("ACL SETUSER tailwater on >s3cret {rights}")).await;
+}
+
+/// Publishes and reads on some topics, which is all there is.
+async fn works(config: Config) {
+    let log = open(config.clone()).await;
+    let other = open(config).await;
+    for i in 0..10 {
+        let t = topic(&format!("t{i}"));
+        let mut reader = Reader::latest(&other, &t).await;
+        for n in 1..=130 {
+            append(&log, &t, "x").await;
+            assert_eq!(reader.until(n).await, [n]);
+        }
+        let mut reader = Reader::resume(&log, &t, "0-0").await;
+        assert!(reader.until(130).await.into_iter().eq(1..=130));
+    }
+}
+
+fn with_login(url: &str) -> String {
+    url.replace("://", "://tailwater:s3cret@")
+}
+
+#[tokio::test]
+async fn a_user_with_the_rights_that_are_documented_is_enough() {
+    let server = Server::start().await;
+    restrict(&server, RIGHTS).await;
+    server.words::<()>("ACL SETUSER default nopass -@all +acl").await;
+    let refused = RedisLog::connect(config_at(&server.url())).await.unwrap_err().to_string();
+    assert!(refused.contains("no permissions"), "{refused}");
+    let mut config = config_at(&with_login(&server.url()));
+    config.durability = "disk".parse().unwrap();
+    let refused = RedisLog::connect(config.clone()).await.unwrap_err().to_string();
+    assert!(refused.contains("appendonly is no"), "{refused}");
+    config.durability = "memory".parse().unwrap();
+    works(config).await;
+}
+
+#[tokio::test]
+async fn sentinels_have_users_of_their_own() {
+    let deployment = Sentinels::start().await;
+    for server in &deployment.servers {
+        restrict(server, RIGHTS).await;
+    }
+    let rights = "-@all +auth +hello +sentinel|master \
+                  +sentinel|get-master-addr-by-name";
+    for sentinel in &deployment.sentinels {
+        sentinel.words::<()>(&format!("ACL SETUSER watcher on >w0rd {rights}")).await;
+        sentinel.words::<()>("ACL SETUSER default -@all +acl").await;
+    }
+    let url = with_login(&deployment.url());
+    let refused = RedisLog::connect(config_at(&url)).await.unwrap_err().to_string();
+    assert!(refused.contains("no permissions") && !refused.contains("s3cret"), "{refused}");
+    let url = format!("{url}?sentinel_user=watcher&sentinel_password=w0rd");
+    works(config_at(&url)).await;
+}
+
+#[tokio::test]
+async fn a_cluster_knows_its_users_on_all_nodes() {
+    let deployment = Cluster::start().await;
+    for node in &deployment.nodes {
+        restrict(node, &format!("{RIGHTS} {CLUSTER_RIGHTS}")).await;
+    }
+    works(config_at(&with_login(&deployment.url()))).await;
+}
+
+/// An authority, and a server's certificate that it has signed.
+fn certificates(dir: &Path) {
+    let script = "\
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ours -keyout ca.key -out ca.crt\n\
+        openssl req -newkey rsa:2048 -nodes -subj /CN=redis -keyout redis.key -out redis.csr\n\
+        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost' > names\n\
+        openssl x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+            -extfile names -out redis.crt\n";
+    let made = Command::new("sh").args(["-ec", script]).current_dir(dir).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[tokio::test]
+async fn tls_trusts_the_authority_that_is_named_and_no_other() {
+    let dir = TempDir::new().unwrap();
+    certificates(dir.path());
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let Some(server) =
+        Server::encrypted(&file("redis.crt"), &file("redis.key"), &file("ca.crt")).await
+    else {
+        eprintln!("this server was built without TLS");
+        return;
+    };
+    let url = format!("rediss://127.0.0.1:{}?ca={}", server.tls_port(), file("ca.crt"));
+    works(config_at(&url)).await;
+    open(config_at(&url.replace("127.0.0.1", "localhost"))).await;
+    let others = TempDir::new().unwrap();
+    certificates(others.path());
+    let url = url.replace(&file("ca.crt"), &others.path().join("ca.crt").display().to_string());
+    let refused = RedisLog::connect(config_at(&url)).await.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+}

@@ -1,0 +1,167 @@
+//! Several servers that make one log: under sentinels, or as a cluster.
+
+use std::time::Duration;
+
+use redis::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::server::{Server, free_port};
+use crate::support::DEADLINE;
+
+/// Waits until a command's answer is as it should be.
+pub(crate) async fn until<T: redis::FromRedisValue>(
+    server: &Server,
+    command: &str,
+    holds: impl Fn(&T) -> bool,
+) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Ok(answer) = server.try_words(command).await
+            && holds(&answer)
+        {
+            return;
+        }
+        assert!(Instant::now() < deadline, "in vain: {command}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until a primary has heard its replica: only its first word sets the stream of commands
+/// going, up to a second after the link is there.
+pub(crate) async fn until_replica_speaks(primary: &Server) {
+    let speaks = |info: &String| info.contains("state=online") && !info.contains("offset=0,");
+    until(primary, "INFO replication", speaks).await;
+}
+
+/// A primary and its replica under three sentinels.
+pub(crate) struct Sentinels {
+    pub(crate) servers: Vec<Server>,
+    pub(crate) sentinels: Vec<Server>,
+}
+
+const HASTE: &str =
+    "SENTINEL DEBUG INFO-PERIOD 200 PUBLISH-PERIOD 200 ASK-PERIOD 100 PING-PERIOD 100";
+
+impl Sentinels {
+    pub(crate) async fn start() -> Self {
+        let primary = Server::start().await;
+        let port = primary.port().to_string();
+        let replica = Server::with(&["--replicaof", &format!("127.0.0.1 {port}")]).await;
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            let sentinel = Server::sentinel(primary.port(), "").await;
+            // They talk every few seconds, and a test has not so long.
+            sentinel.words::<()>(HASTE).await;
+            sentinels.push(sentinel);
+        }
+        let this = Self { servers: vec![primary, replica], sentinels };
+        this.settled().await;
+        this
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let hosts: Vec<_> =
+            self.sentinels.iter().map(|s| format!("127.0.0.1:{}", s.port())).collect();
+        format!("redis+sentinel://{}/main", hosts.join(","))
+    }
+
+    /// The index of the server that the sentinels name.
+    pub(crate) async fn primary(&self) -> usize {
+        let (_, port): (String, u16) =
+            self.sentinels[0].words("SENTINEL GET-MASTER-ADDR-BY-NAME main").await;
+        self.servers.iter().position(|server| server.port() == port).unwrap()
+    }
+
+    /// Waits until the sentinels know each other and the replica, which follows.
+    pub(crate) async fn settled(&self) {
+        for sentinel in &self.sentinels {
+            until(sentinel, "SENTINEL CKQUORUM main", |_: &String| true).await;
+            until(sentinel, "SENTINEL SENTINELS main", |others: &Vec<Value>| others.len() == 2)
+                .await;
+            until(sentinel, "SENTINEL REPLICAS main", |replicas: &Vec<Value>| replicas.len() == 1)
+                .await;
+        }
+        let primary = self.primary().await;
+        let linked = |info: &String| info.contains("master_link_status:up");
+        until(&self.servers[1 - primary], "INFO replication", linked).await;
+        until_replica_speaks(&self.servers[primary]).await;
+    }
+
+    /// Waits until all sentinels name another primary.
+    pub(crate) async fn other_primary(&self, than: usize) {
+        let old = self.servers[than].port();
+        for sentinel in &self.sentinels {
+            let command = "SENTINEL GET-MASTER-ADDR-BY-NAME main";
+            until(sentinel, command, |(_, port): &(String, u16)| *port != old).await;
+        }
+    }
+}
+
+/// Three primaries, each with a replica.
+pub(crate) struct Cluster {
+    /// The primaries as they are in the beginning, and then their replicas in the same order.
+    pub(crate) nodes: Vec<Server>,
+}
+
+const PRIMARIES: usize = 3;
+const SLOTS: usize = 16_384;
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        let mut nodes = Vec::new();
+        let mut buses = Vec::new();
+        for _ in 0..2 * PRIMARIES {
+            let bus = free_port().to_string();
+            let args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+            let args = [&args[..], &["--cluster-port", &bus]];
+            nodes.push(Server::with(&args.concat()).await);
+            buses.push(bus);
+        }
+        for (i, node) in nodes.iter().enumerate() {
+            node.words::<()>(&format!("CLUSTER SET-CONFIG-EPOCH {}", i + 1)).await;
+            if i < PRIMARIES {
+                let (first, last) = (i * SLOTS / PRIMARIES, (i + 1) * SLOTS / PRIMARIES - 1);
+                node.words::<()>(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")).await;
+            }
+            if i > 0 {
+                let met = format!("CLUSTER MEET {} {}", nodes[0].host_port(), buses[0]);
+                node.words::<()>(&met).await;
+            }
+        }
+        let known = format!("cluster_known_nodes:{}", 2 * PRIMARIES);
+        for node in &nodes {
+            until(node, "CLUSTER INFO", |info: &String| info.contains(&known)).await;
+        }
+        for i in 0..PRIMARIES {
+            let id: String = nodes[i].words("CLUSTER MYID").await;
+            let replica = &nodes[PRIMARIES + i];
+            until(replica, &format!("CLUSTER REPLICATE {id}"), |_: &String| true).await;
+        }
+        let this = Self { nodes };
+        this.settled().await;
+        this
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let hosts: Vec<_> =
+            self.nodes.iter().take(2).map(|n| format!("127.0.0.1:{}", n.port())).collect();
+        format!("redis+cluster://{}", hosts.join(","))
+    }
+
+    /// Waits until every node finds the cluster well and every primary has its replica.
+    pub(crate) async fn settled(&self) {
+        for node in &self.nodes {
+            let well = |info: &String| {
+                info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384")
+            };
+            until(node, "CLUSTER INFO", well).await;
+            until(node, "INFO replication", |info: &String| {
+                info.contains("state=online") || info.contains("master_link_status:up")
+            })
+            .await;
+            if node.words::<String>("INFO replication").await.contains("role:master") {
+                until(node, "WAIT 1 100", |replicas: &u32| *replicas == 1).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Another server becomes primary, while publishers and subscribers go on.
+
+use std::time::Duration;
+
+use event_log::Log;
+use redis_log::{Config, RedisLog};
+use tokio::time::sleep;
+
+use crate::deployment::{Cluster, Sentinels, until};
+use crate::support::{Reader, append, config_at, event, eventually, open, topic, try_append};
+use crate::traffic::{Traffic, lasting};
+
+/// Acknowledges only what a replica has as well.
+fn replicated(url: &str) -> Config {
+    let replica_timeout = Duration::from_millis(300);
+    Config { durability: "replica:1".parse().unwrap(), replica_timeout, ..lasting(config_at(url)) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_that_switch_over_lose_and_double_nothing() {
+    let deployment = Sentinels::start().await;
+    let traffic = Traffic::start(replicated(&deployment.url()), 3).await;
+    let old = deployment.primary().await;
+    until(&deployment.sentinels[0], "SENTINEL FAILOVER main", |_: &String| true).await;
+    deployment.other_primary(old).await;
+    until(&deployment.servers[old], "INFO replication", |info: &String| {
+        info.contains("master_link_status:up")
+    })
+    .await;
+    traffic.goes_on().await;
+    traffic.judge().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_primary_under_sentinels_loses_and_doubles_nothing_acknowledged() {
+    let mut deployment = Sentinels::start().await;
+    let traffic = Traffic::start(replicated(&deployment.url()), 3).await;
+    let old = deployment.primary().await;
+    deployment.servers[old].kill();
+    deployment.other_primary(old).await;
+    // Without its memory, and of the opinion that it is the primary, until it is told.
+    deployment.servers[old].restart().await;
+    until(&deployment.servers[old], "INFO replication", |info: &String| {
+        info.contains("master_link_status:up")
+    })
+    .await;
+    traffic.goes_on().await;
+    traffic.judge().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_frozen_past_its_succession_is_not_believed_when_it_thaws() {
+    let deployment = Sentinels::start().await;
+    let config = Config { timeout: Duration::from_millis(500), ..replicated(&deployment.url()) };
+    let traffic = Traffic::start(config, 3).await;
+    let old = deployment.primary().await;
+    let pid = deployment.servers[old].pid().await;
+    pid.signal("-STOP");
+    deployment.other_primary(old).await;
+    pid.signal("-CONT");
+    until(&deployment.servers[old], "INFO replication", |info: &String| {
+        info.contains("master_link_status:up")
+    })
+    .await;
+    traffic.goes_on().await;
+    traffic.judge().await;
+}
+
+#[tokio::test]
+async fn sentinels_away_stop_nobody() {
+    let mut deployment = Sentinels::start().await;
+    let log = open(config_at(&deployment.url())).await;
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    for sentinel in &mut deployment.sentinels {
+        sentinel.kill();
+    }
+    sleep(Duration::from_millis(700)).await;
+    append(&log, &t, "1").await;
+    assert_eq!(reader.until(1).await, [1]);
+    // But nobody who comes now can be told where to go.
+    let error = RedisLog::connect(config_at(&deployment.url())).await.unwrap_err();
+    assert!(error.to_string().contains("sentinel 127.0.0.1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_master_that_no_sentinel_knows_is_named() {
+    let deployment = Sentinels::start().await;
+    let url = deployment.url().replace("/main", "/other");
+    let error = RedisLog::connect(config_at(&url)).await.unwrap_err().to_string();
+    assert!(error.contains("knows no master \"other\""), "{error}");
+    let said = try_append(&RedisLog::new(config_at(&url)), event(&topic("t"), "1")).await;
+    assert!(said.unwrap_err().to_string().contains("there is no primary"));
+    let said = RedisLog::new(config_at(&url)).tail(&topic("t")).await;
+    assert!(said.unwrap_err().to_string().contains("there is no primary"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_switches_over_loses_and_doubles_nothing() {
+    let deployment = Cluster::start().await;
+    let traffic = Traffic::start(replicated(&deployment.url()), 12).await;
+    for replica in 3..6 {
+        deployment.nodes[replica].words::<()>("CLUSTER FAILOVER").await;
+        until(&deployment.nodes[replica], "INFO replication", |info: &String| {
+            info.contains("role:master") && info.contains("state=online")
+        })
+        .await;
+        traffic.goes_on().await;
+    }
+    let outcome = traffic.judge().await;
+    assert!(outcome.gaps.is_empty(), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_primary_of_a_cluster_loses_and_doubles_nothing_acknowledged() {
+    let mut deployment = Cluster::start().await;
+    let traffic = Traffic::start(replicated(&deployment.url()), 12).await;
+    deployment.nodes[0].kill();
+    until(&deployment.nodes[3], "INFO replication", |info: &String| info.contains("role:master"))
+        .await;
+    // Its topics wait for a replica.
+    deployment.nodes[0].restart().await;
+    deployment.settled().await;
+    traffic.goes_on().await;
+    traffic.judge().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_is_away_stops_only_its_own_topics() {
+    let mut deployment = Cluster::start().await;
+    let log = open(config_at(&deployment.url())).await;
+    let mut readers = Vec::new();
+    for i in 0..20 {
+        let t = topic(&format!("t{i}"));
+        let reader = Reader::latest(&log, &t).await;
+        append(&log, &t, "1").await;
+        readers.push((t, reader));
+    }
+    // Both, so that nobody takes its place. The rest goes on if it is told to.
+    for node in &deployment.nodes {
+        node.words::<()>("CONFIG SET cluster-require-full-coverage no").await;
+    }
+    deployment.nodes[3].kill();
+    deployment.nodes[0].kill();
+    let stats = log.stats();
+    eventually("the loss is noticed", || !stats.connected()).await;
+    let mut served = 0;
+    for (t, reader) in &mut readers {
+        if let Ok(receipt) = try_append(&log, event(t, "2")).await {
+            assert_eq!(reader.until(receipt.position.n).await.last(), Some(&receipt.position.n));
+            served += 1;
+        }
+    }
+    assert!((5..20).contains(&served), "{served} of 20");
+}

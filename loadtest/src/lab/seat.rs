@@ -1,0 +1,197 @@
+//! One subscriber: where it sits, and how it listens.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::crowd::Shared;
+use crate::control::Control;
+use crate::history::Entry;
+use crate::payload::Payload;
+use crate::position::Position;
+use crate::sse::{Client, Event, OnRefusal, Signal};
+
+/// A stream without a byte for this long is dead: two heartbeats of 3 s and some.
+const SILENCE_MAX: Duration = Duration::from_secs(8);
+
+/// Where a subscriber connects first.
+#[derive(Clone, Copy, Debug)]
+pub enum Towards {
+    /// To this gateway; after a loss to the next one, as through a load balancer.
+    Gateway(usize),
+    /// Always to this address, behind which this gateway is.
+    Wire(SocketAddr, usize),
+}
+
+/// What kind of subscriber it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Seat {
+    /// Index of its topic.
+    pub topic: usize,
+    /// Where it connects.
+    pub towards: Towards,
+    /// Leaves before the fault and comes back after it.
+    pub travels: bool,
+    /// Gives up a stream on which not even heartbeats come.
+    pub notices_silence: bool,
+    /// The time between its events counts for the longest interruption.
+    pub is_timed: bool,
+}
+
+/// A subscriber at work.
+pub(super) struct Listener {
+    shared: Arc<Shared>,
+    client: usize,
+    seat: Seat,
+    gateway: usize,
+    has_started: bool,
+    /// When the present stream opened, since the epoch.
+    opened: Duration,
+    /// The gateway has said good-bye on it.
+    was_sent_away: bool,
+    last_event: Option<Instant>,
+}
+
+impl Listener {
+    pub(super) fn new(shared: Arc<Shared>, client: usize, seat: Seat) -> Self {
+        let (Towards::Gateway(gateway) | Towards::Wire(_, gateway)) = seat.towards;
+        Listener {
+            shared,
+            client,
+            seat,
+            gateway,
+            has_started: false,
+            opened: Duration::ZERO,
+            was_sent_away: false,
+            last_event: None,
+        }
+    }
+
+    /// Listens until the task is aborted.
+    pub(super) async fn listen(mut self) {
+        let topic = &self.shared.topics[self.seat.topic];
+        let path = format!("/v1/events?topic={topic}&heartbeat=3");
+        let mut client = Client::new(self.addr(), path).on_refusal(OnRefusal::Retry);
+        if self.seat.notices_silence {
+            client = client.silence_max(SILENCE_MAX);
+        }
+        let mut away = self.shared.away.subscribe();
+        loop {
+            if self.seat.travels && *away.borrow_and_update() {
+                client.drop_connection();
+                self.last_event = None;
+                // The sender lives as long as the crowd.
+                away.wait_for(|away| !away).await.ok();
+            }
+            tokio::select! {
+                signal = client.next() => self.signal(signal, &mut client),
+                _changed = away.changed(), if self.seat.travels => {}
+            }
+        }
+    }
+
+    fn addr(&self) -> SocketAddr {
+        match self.seat.towards {
+            Towards::Gateway(_) => self.shared.gateways[self.gateway],
+            Towards::Wire(addr, _) => addr,
+        }
+    }
+
+    fn signal(&mut self, signal: Signal, client: &mut Client) {
+        match signal {
+            Signal::Event(event) => self.event(&event),
+            Signal::Open { without } => {
+                self.opened = self.shared.epoch.elapsed();
+                self.was_sent_away = false;
+                if let Some(without) = without {
+                    self.shared.tally().reconnects.fetch_add(1, Relaxed);
+                    self.shared.books().outage.record(without);
+                }
+            }
+            Signal::Lost => {
+                self.shared.tally().lost.fetch_add(1, Relaxed);
+                self.lost();
+                self.go_elsewhere(client);
+            }
+            Signal::Failed => {
+                self.shared.books().failed += 1;
+                self.go_elsewhere(client);
+            }
+            Signal::Refused { status, content_type } => {
+                let mut books = self.shared.books();
+                books.refused += 1;
+                books.odd(|| format!("subscribe: refused with {status} ({content_type})"));
+            }
+            Signal::Stopped => self.shared.books().odd(|| "told to stop".to_owned()),
+        }
+    }
+
+    fn lost(&self) {
+        let mut books = self.shared.books();
+        if self.was_sent_away {
+            // Counted by its reason.
+        } else if self.shared.was_harmed_since(self.gateway, self.opened) {
+            books.broken_by_fault += 1;
+        } else {
+            books.dropped += 1;
+        }
+    }
+
+    fn go_elsewhere(&mut self, client: &mut Client) {
+        if let Towards::Gateway(_) = self.seat.towards {
+            self.gateway = (self.gateway + 1) % self.shared.gateways.len();
+            client.set_addr(self.addr());
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        if event.is_control() {
+            return self.control(event);
+        }
+        let topic = self.shared.topics[self.seat.topic].as_str();
+        let payload = Payload::decode(&event.data).filter(|payload| payload.topic == topic);
+        let before = self.last_event.replace(Instant::now());
+        self.shared.tally().delivered.fetch_add(1, Relaxed);
+        let mut books = self.shared.books();
+        let Ok(at) = event.id.parse::<Position>() else {
+            return books.odd(|| format!("event with the id {:?}", event.id));
+        };
+        books.history.saw(self.client, Entry::Event { at, seq: payload.map(|p| p.seq) });
+        if let Some(before) = before.filter(|_| self.seat.is_timed) {
+            books.longest_silence = books.longest_silence.max(before.elapsed());
+        }
+    }
+
+    fn control(&mut self, event: &Event) {
+        let control = Control::read(event);
+        if let Ok(Some(Control::Reconnect(_))) = &control {
+            self.was_sent_away = true;
+        }
+        let mut books = self.shared.books();
+        match control {
+            Ok(Some(Control::Ready(ready))) => {
+                *books.outcomes.entry(ready.outcome).or_default() += 1;
+                if !std::mem::replace(&mut self.has_started, true) {
+                    self.shared.started.fetch_add(1, Relaxed);
+                }
+            }
+            Ok(Some(Control::Gap(gap))) => {
+                let Ok(resume) = event.id.parse() else {
+                    return books.odd(|| format!("gap without a cursor: {event:?}"));
+                };
+                let is_rewind = matches!(gap.reason.as_str(), "rewound" | "reset");
+                let entry = Entry::Gap { missed: gap.missed, is_rewind, resume };
+                books.history.saw(self.client, entry);
+                *books.gaps.entry(gap.reason).or_default() += 1;
+            }
+            Ok(Some(Control::Reconnect(reconnect))) => {
+                *books.sent_away.entry(reconnect.reason).or_default() += 1;
+            }
+            Ok(Some(Control::End(_)) | None) => books.odd(|| format!("unexpected {event:?}")),
+            Err(error) => books.odd(|| format!("{error:#}")),
+        }
+    }
+}

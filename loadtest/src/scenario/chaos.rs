@@ -1,0 +1,124 @@
+//! The fault lab: everything that can go wrong with Redis and around it, caused on purpose.
+
+mod catalogue;
+mod fault;
+mod outcome;
+mod trial;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use self::catalogue::{SCENARIOS, Scenario};
+use super::Common;
+use crate::cluster::find_tailwater;
+use crate::history::Tampering;
+use crate::lab::Server;
+use crate::progress::Progress;
+use crate::report::Sheet;
+
+const NAME: &str = "chaos";
+
+/// Causes faults, one a scenario, and proves that no acknowledged event is lost in silence.
+///
+/// Each scenario starts its own Redis (or Valkey), three gateways and an ingest, with a wire of ours
+/// between each of them and Redis. Publishers send 500 events a second to 20 topics and repeat each
+/// under the same Idempotency-Key until it is acknowledged; 200 subscribers listen at the gateways,
+/// some of them away while it happens. Then one thing is broken, at a moment and with a victim that
+/// the seed chooses, and mended. In the end everything that was acknowledged has to have reached
+/// every subscriber once and in order, or lie in a gap that it was told of; what it was told to miss
+/// must be gone; no stream may have ended but by the fault itself.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    #[command(flatten)]
+    common: Common,
+
+    /// Scenarios to run, by name [default: all].
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+    scenario: Vec<String>,
+
+    /// Only the quick ones.
+    #[arg(long, conflicts_with = "scenario")]
+    quick: bool,
+
+    /// `redis` (the redis-server of the PATH), `valkey` (by scripts/setup-valkey), or a program.
+    #[arg(long, value_name = "NAME|PATH", num_args = 1.., value_delimiter = ',', default_value = "redis")]
+    server: Vec<String>,
+
+    /// Lists the scenarios and stops.
+    #[arg(long)]
+    list: bool,
+
+    /// Lies about what the subscribers saw, to prove that it is noticed: the run must fail.
+    #[arg(long, value_enum, default_value_t)]
+    sabotage: Tampering,
+}
+
+impl Options {
+    /// Whether scenarios are only to be listed.
+    pub fn is_list(&self) -> bool {
+        self.list
+    }
+
+    fn scenarios(&self) -> Result<Vec<&'static Scenario>> {
+        if self.scenario.is_empty() {
+            return Ok(SCENARIOS.iter().filter(|scenario| scenario.quick || !self.quick).collect());
+        }
+        let find = |name: &String| match SCENARIOS.iter().find(|s| s.name == name) {
+            Some(scenario) => Ok(scenario),
+            None => bail!("there is no scenario {name}; --list shows them"),
+        };
+        self.scenario.iter().map(find).collect()
+    }
+}
+
+/// Runs the scenarios, writes the report and prints the table. Returns what went wrong.
+///
+/// # Errors
+/// When there is no such scenario or server.
+pub async fn run(options: &Options) -> Result<Vec<String>> {
+    if options.list {
+        Progress::new().say(catalogue::list().trim_end());
+        return Ok(Vec::new());
+    }
+    let scenarios = options.scenarios()?;
+    let servers: Vec<Server> =
+        options.server.iter().map(|name| Server::find(name)).collect::<Result<_>>()?;
+    let tailwater = find_tailwater(options.common.tailwater.as_deref())?;
+    let directory: PathBuf = std::path::absolute(options.common.directory(NAME))?;
+    let progress = Progress::new();
+    let mut sheet = Sheet {
+        title: NAME.to_owned(),
+        summary: format!("Faults caused on purpose, one a scenario; seed {}.", options.common.seed),
+        columns: outcome::COLUMNS.map(str::to_owned).to_vec(),
+        rows: Vec::new(),
+    };
+    for server in &servers {
+        for scenario in &scenarios {
+            if !scenario.runs_on(server) {
+                continue;
+            }
+            let trial = trial::Trial {
+                scenario,
+                server,
+                tailwater: &tailwater,
+                directory: directory.join(server.version.replace(' ', "-")).join(scenario.name),
+                seed: options.common.seed,
+                sabotage: options.sabotage,
+            };
+            let row = trial.run().await;
+            let sign = if row.failures.is_empty() { "ok    " } else { "FAILED" };
+            let failures = row.failures.join("; ");
+            progress
+                .say(&format!("{sign} {:<14} {:<24} {failures}", server.version, scenario.name));
+            for note in &row.notes {
+                progress.say(&format!("       {note}"));
+            }
+            sheet.rows.push(row);
+            sheet.write(&directory)?;
+        }
+    }
+    progress.say(&sheet.table());
+    progress.say(&format!("report: {}", directory.join("report.html").display()));
+    Ok(sheet.failures())
+}

@@ -1,0 +1,8 @@
+//! The faults. Each takes a running lab, breaks something, waits, and mends it.
+
+pub(super) mod cluster;
+pub(super) mod data;
+pub(super) mod network;
+pub(super) mod nodes;
+pub(super) mod readers;
+pub(super) mod sentinel;
