@@ -74,7 +74,10 @@ async fn a_resume_within_the_window_costs_no_read() {
     let log = open(config(&server)).await;
     let t = topic("t");
     fill(&log, &t, 1..=300).await;
-    let cursor = log.seek(&t, Seek::Last(100)).await.unwrap().position.to_string();
+    // The position of an event, as a client has it: that before an event may be of no event.
+    let before = log.seek(&t, Seek::Last(101)).await.unwrap().position;
+    let page = log.read(&t, before, event_log::Limit::ONE).await.unwrap();
+    let cursor = page.events[0].position().to_string();
     log.tail(&t).await.unwrap();
     let reads = log.stats().reads();
     for _ in 0..50 {
