@@ -4,9 +4,13 @@ mod stall;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
+use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -44,8 +48,9 @@ pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// How a server is told to end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ending {
-    /// From now on no connection is kept for another request: whoever comes back comes by a new one,
-    /// which a load balancer sends elsewhere. HTTP/2 clients are sent GOAWAY. New ones are accepted.
+    /// From now on HTTP/2 clients are sent GOAWAY, so that whoever is told to come back comes by a
+    /// new connection, which a load balancer sends elsewhere. (On HTTP/1.1 the answers see to that.)
+    /// New connections are accepted and served.
     pub(crate) last_requests: CancellationToken,
     /// No connection is accepted any more.
     pub(crate) stop: CancellationToken,
@@ -65,7 +70,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, ending: Ending,
     while let Some(accepted) = ending.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
-                tasks.spawn(connection(stream, router.clone(), ending.last_requests.clone()));
+                tasks.spawn(connection(stream, router.clone(), ending.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -80,7 +85,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, ending: Ending,
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, last_requests: CancellationToken) {
+async fn connection(stream: TcpStream, router: Router, ending: Ending) {
     // Events are small and must leave at once; a peer that vanished must not be kept for ever.
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
     let socket = SockRef::from(&stream);
@@ -99,13 +104,26 @@ async fn connection(stream: TcpStream, router: Router, last_requests: Cancellati
         .max_send_buf_size(BUFFER_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(KEEPALIVE);
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let is_http2 = AtomicBool::new(false);
+    let service = service_fn(|request: Request<Incoming>| {
+        is_http2.store(request.version() == Version::HTTP_2, Relaxed);
+        router.call(request)
+    });
     let connection =
         builder.serve_connection(TokioIo::new(Impatient::new(stream, STALL_MAX)), service);
     tokio::pin!(connection);
+    // An HTTP/1.1 connection without a request would be closed at once, maybe under the very request
+    // that is on its way: it is left alone until the end.
+    let no_more_requests = async {
+        ending.last_requests.cancelled().await;
+        if !is_http2.load(Relaxed) {
+            ending.stop.cancelled().await;
+        }
+    };
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = last_requests.cancelled() => {
+        () = no_more_requests => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

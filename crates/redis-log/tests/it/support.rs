@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::server::Server;
 
 /// How long a test waits for what must come.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const PAGE: Limit = Limit { events: 256, bytes: 1024 * 1024 };
 
 /// A configuration in which only the feed can bring anything soon.
