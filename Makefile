@@ -3,7 +3,7 @@
 OUT ?= out
 PORT ?= 8080
 
-.PHONY: help run demo test setup lint unit doc failover deny clean
+.PHONY: help run demo test setup lint unit doc failover bench deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ doc: ## Examples in the documentation
 failover: ## Kill gateways under 2,000 clients and 2,000 events a second; a report in out/failover
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest failover --out $(OUT)/failover
+
+bench: ## What a delivery costs, beside the floor and a naive gateway; a report in out/bench
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest bench --out $(OUT)/bench
 
 deny: ## Licences, sources and the direction of dependencies (needs cargo-deny)
 	cargo deny check bans licenses sources

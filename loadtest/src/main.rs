@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use loadtest::scenario::failover;
+use loadtest::scenario::{bench, failover};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
@@ -21,6 +21,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Scenario {
     Failover(failover::Options),
+    Bench(bench::Options),
+    #[command(hide = true)]
+    Reference(bench::Reference),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,8 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
     rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit of open files")?;
     let report = match &arguments.scenario {
         Scenario::Failover(options) => failover::run(options).await?,
+        Scenario::Bench(options) => bench::run(options).await?,
+        Scenario::Reference(reference) => return reference.serve().await,
     };
     Ok(report.failures)
 }

@@ -18,12 +18,14 @@
 
 mod child;
 mod haproxy;
+mod pinned;
 mod port;
 mod redis;
 mod spawner;
 mod tailwater;
 
 pub use haproxy::{Haproxy, ServerState};
+pub use pinned::Pinned;
 pub use port::Port;
 pub use redis::{AppendFsync, Redis, RedisBuilder};
 pub use tailwater::{Tailwater, TailwaterBuilder};
