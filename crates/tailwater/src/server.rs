@@ -117,7 +117,15 @@ async fn connection(
         return general(Rewind::new(stream, Bytes::new()), site.router, last_requests).await;
     };
     let patience = Patience { head: HEAD_MAX, stall: STALL_MAX };
-    match gateway.accept(stream, patience, last_requests.cancelled()).await {
+    // Who comes during the end has one request to make; who came before and is silent has none.
+    let is_late = last_requests.is_cancelled();
+    let hurry = async {
+        match is_late {
+            true => std::future::pending().await,
+            false => last_requests.cancelled().await,
+        }
+    };
+    match gateway.accept(stream, patience, hurry).await {
         Accepted::Stream(stream) => drop(tasks.spawn(stream.run())),
         Accepted::Other(stream) => Box::pin(general(stream, site.router, last_requests)).await,
         Accepted::Closed => {}
@@ -143,6 +151,8 @@ async fn general(stream: Rewind<TcpStream>, router: Router, last_requests: Cance
         builder.serve_connection(TokioIo::new(Impatient::new(stream, STALL_MAX)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
+        // First, so that a request that was read already is heard before the end is.
+        biased;
         ended = &mut connection => ended,
         () = last_requests.cancelled() => {
             connection.as_mut().graceful_shutdown();
