@@ -3,7 +3,7 @@
 OUT ?= out
 PORT ?= 8080
 
-.PHONY: help run demo test setup lint unit doc simulate failover chaos chaos-quick storm deny clean
+.PHONY: help run demo test setup lint unit doc simulate failover chaos chaos-quick storm bench deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ chaos-quick: ## The quick faults, on Redis; a report in out/chaos-quick
 storm: ## 20,000 subscribers come back within 2 s, 100 events behind; a report in out/storm
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest storm --out $(OUT)/storm
+
+bench: ## What a delivery costs, beside the floor and a naive gateway; a report in out/bench
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest bench --out $(OUT)/bench
 
 deny: ## Licences, sources and the direction of dependencies (needs cargo-deny)
 	cargo deny check bans licenses sources

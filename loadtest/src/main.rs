@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use loadtest::scenario::{chaos, failover, storm};
+use loadtest::scenario::{bench, chaos, failover, storm};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
@@ -26,14 +26,17 @@ enum Scenario {
     /// A part of the storm's subscribers, in a process of its own.
     #[command(hide = true)]
     StormCrowd(storm::crowd::Options),
+    Bench(bench::Options),
+    #[command(hide = true)]
+    Reference(bench::Reference),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let has_verdict = match &arguments.scenario {
         Scenario::Chaos(options) => !options.is_list(),
-        Scenario::Failover(_) | Scenario::Storm(_) => true,
-        Scenario::StormCrowd(_) => false,
+        Scenario::Bench(_) | Scenario::Failover(_) | Scenario::Storm(_) => true,
+        Scenario::Reference(_) | Scenario::StormCrowd(_) => false,
     };
     match run(&arguments) {
         Ok(_) if !has_verdict => ExitCode::SUCCESS,
@@ -58,9 +61,11 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
     // Every subscriber is a socket here and two in the load balancer, which inherits the limit.
     rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit of open files")?;
     match &arguments.scenario {
+        Scenario::Bench(options) => Ok(Box::pin(bench::run(options)).await?.failures),
         Scenario::Chaos(options) => Box::pin(chaos::run(options)).await,
         Scenario::Storm(options) => Ok(Box::pin(storm::run(options)).await?.failures),
         Scenario::StormCrowd(options) => Box::pin(storm::crowd::run(options)).await,
         Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
+        Scenario::Reference(reference) => reference.serve().await,
     }
 }

@@ -19,6 +19,7 @@
 mod child;
 mod haproxy;
 mod network;
+mod pinned;
 mod place;
 mod port;
 mod proxy;
@@ -30,6 +31,7 @@ mod worker;
 
 pub use haproxy::{Haproxy, ServerState};
 pub use network::Network;
+pub use pinned::Pinned;
 pub use place::Place;
 pub use port::Port;
 pub use proxy::{Proxy, Way};

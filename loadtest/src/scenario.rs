@@ -1,5 +1,6 @@
 //! The scenarios, a file each. Each takes its options and returns the report of its run.
 
+pub mod bench;
 pub mod chaos;
 pub mod failover;
 pub mod storm;

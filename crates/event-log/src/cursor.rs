@@ -46,8 +46,8 @@ struct Place {
     position: Position,
     tail: Arc<Tail>,
     wake: Wake,
-    /// A gap found at the opening, to be told first.
-    gap: Option<Gap>,
+    /// A gap found at the opening, to be told first. Rare, hence apart.
+    gap: Option<Box<Gap>>,
     ended: Ended,
     /// At [`Position::START`] after a reset: the position before it. A tail that has not heard of the
     /// reset begins at the start as well, and would tell again what is up to here.
@@ -142,7 +142,7 @@ impl Cursor {
         let mut places = Vec::with_capacity(topics.len());
         for (topic, start) in topics.into_iter().zip(starts) {
             let place = Place::open(&*log, topic, start).await?;
-            if let Some(gap) = place.gap {
+            if let Some(gap) = &place.gap {
                 outcome = outcome.max(Outcome::of(gap.reason));
             }
             places.push(place);
@@ -180,6 +180,12 @@ impl Cursor {
         self.places.iter().map(|place| place.tail.head().n.saturating_sub(place.position.n)).sum()
     }
 
+    /// How many events of its topics it has passed, by their numbers.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.places.iter().map(|place| place.position.n).fold(0, u64::saturating_add)
+    }
+
     /// The cursor as text, safe as the value of a header.
     #[must_use]
     pub fn wire(&self) -> String {
@@ -210,13 +216,18 @@ impl Cursor {
     pub async fn next(&mut self, limit: Limit) -> Step {
         let mut pause = RETRY_MIN;
         loop {
-            match self.try_next(limit).await {
+            // Taken apart before the wait, and what is rare boxed: a reader that waits keeps no room
+            // for a step.
+            let failed = match self.try_next(limit).await {
                 Ok(Some(step)) => return step,
-                Ok(None) => self.moved().await,
-                Err(ReadError::Unavailable(_)) => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_MAX);
-                }
+                Ok(None) => false,
+                Err(ReadError::Unavailable(_)) => true,
+            };
+            if failed {
+                Box::pin(sleep(pause)).await;
+                pause = (pause * 2).min(RETRY_MAX);
+            } else {
+                self.moved().await;
             }
         }
     }
@@ -294,6 +305,7 @@ impl Place {
             false => Ended::No,
         };
         let wake = tail.wake();
+        let gap = gap.map(Box::new);
         Ok(Self { topic, position, tail, wake, gap, ended, floor: Position::START })
     }
 
@@ -315,7 +327,7 @@ impl Place {
             Ended::Told => {}
         }
         if let Some(gap) = self.gap.take() {
-            return Ok(Some(self.skip(topic, gap)));
+            return Ok(Some(self.skip(topic, *gap)));
         }
         // Seen before the read: what moves the tail after this line ends the next wait at once.
         self.wake.mark_unchanged();

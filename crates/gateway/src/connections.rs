@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use event_log::{Log, ReadError, Tail, Topic};
+use futures_util::task::AtomicWaker;
 use metrics::IntGauge;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -30,6 +31,8 @@ pub(crate) struct Connection {
     tails: OnceLock<Box<[Arc<Tail>]>>,
     /// How many events of its topics its cursor has passed, since their first.
     passed: AtomicU64,
+    /// Its task, to be woken when it is to be handed away.
+    pub(crate) task: AtomicWaker,
     /// Events delivered.
     pub(crate) events: AtomicU64,
     /// Bytes delivered.
@@ -81,6 +84,7 @@ impl Connections {
             opened: Instant::now(),
             tails: OnceLock::new(),
             passed: AtomicU64::new(0),
+            task: AtomicWaker::new(),
             events: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         });
@@ -111,6 +115,11 @@ impl Connections {
         self.open().len()
     }
 
+    /// Wakes all, so that they look at what this gateway is doing.
+    pub(crate) fn wake(&self) {
+        self.open().values().for_each(|connection| connection.task.wake());
+    }
+
     /// Waits until none is open.
     pub(crate) async fn all_closed(&self) {
         // The sender is `self`, so waiting cannot fail.
@@ -133,9 +142,9 @@ impl Connection {
         self.opened.elapsed()
     }
 
-    /// Notes that its cursor is `lag` events behind.
-    pub(crate) fn stands(&self, lag: u64) {
-        self.passed.store(self.heads().saturating_sub(lag), Relaxed);
+    /// Notes how many events its cursor has passed.
+    pub(crate) fn stands(&self, passed: u64) {
+        self.passed.store(passed, Relaxed);
     }
 
     /// How many events its topics have that its cursor has not passed.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::metrics::Close;
 
@@ -22,36 +22,34 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Lifetime {
     phase: watch::Receiver<Phase>,
-    ends: Instant,
-    reason: Close,
+    /// When it is over, as far as is known.
+    pub(crate) ends: Instant,
+    /// Why it will be.
+    pub(crate) reason: Close,
 }
 
 impl Lifetime {
     /// A lifetime of `max_age`, give or take a fifth, so that connections that came together do not
     /// leave together.
-    pub(crate) fn new(phase: watch::Receiver<Phase>, max_age: Duration) -> Self {
+    pub(crate) fn new(mut phase: watch::Receiver<Phase>, max_age: Duration) -> Self {
+        // What it is now is yet to be heard.
+        phase.mark_changed();
         let jitter = 0.8 + 0.4 * fastrand::f64();
         Self { phase, ends: Instant::now() + max_age.mul_f64(jitter), reason: Close::MaxAge }
     }
 
-    /// Waits until it is over. Cancel-safe: what it learns it keeps.
-    pub(crate) async fn over(&mut self) -> Close {
-        loop {
-            // The end that was set first: a drain that begins in the same moment comes too late. Both
-            // arms may be dropped: they only wait.
-            tokio::select! {
-                biased;
-                () = sleep_until(self.ends) => return self.reason,
-                Ok(phase) = self.phase.wait_for(|p| matches!(p, Phase::HandingAway { .. })),
-                    if self.reason != Close::Drain =>
-                {
-                    if let Phase::HandingAway { window } = *phase {
-                        self.ends = self.ends.min(Instant::now() + window.mul_f64(fastrand::f64()));
-                    }
-                    self.reason = Close::Drain;
-                }
-            }
+    /// Learns whether connections are being handed away; true if that has changed its end. Costs a
+    /// load while nothing has changed. Whoever changes it wakes the connections.
+    pub(crate) fn hear(&mut self) -> bool {
+        if self.reason == Close::Drain || !self.phase.has_changed().unwrap_or(false) {
+            return false;
         }
+        let Phase::HandingAway { window } = *self.phase.borrow_and_update() else {
+            return false;
+        };
+        self.ends = self.ends.min(Instant::now() + window.mul_f64(fastrand::f64()));
+        self.reason = Close::Drain;
+        true
     }
 }
 
@@ -67,9 +65,9 @@ mod tests {
         for _ in 0..300 {
             let mut life = Lifetime::new(receiver.clone(), Duration::from_mins(30));
             phase.send_replace(Phase::HandingAway { window });
-            let start = Instant::now();
-            assert_eq!(life.over().await, Close::Drain);
-            ends.push(start.elapsed());
+            assert!(life.hear() && !life.hear());
+            assert_eq!(life.reason, Close::Drain);
+            ends.push(life.ends - Instant::now());
         }
         assert!(ends.iter().all(|end| *end <= window + Duration::from_millis(1)));
         for third in 0..3 {
@@ -83,8 +81,8 @@ mod tests {
     async fn age_ends_a_connection_within_a_fifth() {
         let (_phase, receiver) = watch::channel(Phase::Serving);
         let start = Instant::now();
-        let mut life = Lifetime::new(receiver, Duration::from_secs(100));
-        assert_eq!(life.over().await, Close::MaxAge);
-        assert!((80..=120).contains(&start.elapsed().as_secs()));
+        let life = Lifetime::new(receiver, Duration::from_secs(100));
+        assert_eq!(life.reason, Close::MaxAge);
+        assert!((80..=120).contains(&(life.ends - start).as_secs()));
     }
 }

@@ -8,7 +8,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use event_log::{Event, Position};
 
-use crate::envelope;
+use crate::{chunk, envelope};
 
 /// A comment without a blank line after it: one with would be an empty message to some clients.
 pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
@@ -22,6 +22,15 @@ pub(crate) enum Shape {
     Envelope,
 }
 
+/// Whether what is written is a body already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Somebody else makes an HTTP body of it.
+    None,
+    /// It is in chunks, as they stand in the body of an HTTP/1.1 message.
+    Chunks,
+}
+
 impl Shape {
     const fn slot(self) -> usize {
         match self {
@@ -30,9 +39,16 @@ impl Shape {
         }
     }
 
+    /// The event's frame with its own position as the id, as one chunk of HTTP/1.1: what nearly
+    /// every reader is sent, as it stands.
+    pub(crate) fn chunk(self, event: &Event) -> &Bytes {
+        event.encoding(self.slot(), |event| chunk::of(&self.encode(event)))
+    }
+
     /// The event's frame with its own position as the id: a subscription to one topic.
-    pub(crate) fn frame(self, event: &Event) -> &Bytes {
-        event.encoding(self.slot(), |event| self.encode(event))
+    pub(crate) fn frame(self, event: &Event) -> &[u8] {
+        let chunk = self.chunk(event);
+        &chunk[chunk::body(chunk)]
     }
 
     /// Writes the event's frame with another id: a subscription to several topics.
@@ -42,7 +58,7 @@ impl Shape {
         put_id(out, id);
     }
 
-    fn encode(self, event: &Event) -> Bytes {
+    fn encode(self, event: &Event) -> BytesMut {
         let id = event.position().to_string();
         let mut out = BytesMut::with_capacity(event.data().len() + 64 + id.len());
         match self {
@@ -55,7 +71,34 @@ impl Shape {
             Self::Envelope => put_line(&mut out, b"data: ", envelope::of(event)),
         }
         put_id(&mut out, &id);
-        out.freeze()
+        out
+    }
+}
+
+impl Framing {
+    /// One event.
+    pub(crate) fn one(self, shape: Shape, event: &Event) -> Bytes {
+        let chunk = shape.chunk(event);
+        match self {
+            Self::Chunks => chunk.clone(),
+            Self::None => chunk.slice(chunk::body(chunk)),
+        }
+    }
+
+    /// Writes one of several events.
+    pub(crate) fn put(self, out: &mut BytesMut, shape: Shape, event: &Event) {
+        out.put_slice(match self {
+            Self::Chunks => shape.chunk(event),
+            Self::None => shape.frame(event),
+        });
+    }
+
+    /// Any other part of the stream.
+    pub(crate) fn wrap(self, part: Bytes) -> Bytes {
+        match self {
+            Self::Chunks => chunk::of(&part),
+            Self::None => part,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{console, handler};
 
 /// Serves subscribers from a log. Cheap to clone; clones are one gateway.
 #[derive(Debug, Clone)]
-pub struct Gateway(Arc<Shared>);
+pub struct Gateway(pub(crate) Arc<Shared>);
 
 /// What all connections of a gateway share.
 #[derive(Debug)]
@@ -93,6 +93,7 @@ impl Gateway {
         tracing::info!(connections = self.0.connections.len(), "leaving the load balancer");
         sleep(delay).await;
         self.0.phase.send_replace(Phase::HandingAway { window });
+        self.0.connections.wake();
         tracing::info!(connections = self.0.connections.len(), "handing connections away");
         let deadline = Instant::now() + window + grace;
         let left = match timeout_at(deadline, self.0.connections.all_closed()).await {

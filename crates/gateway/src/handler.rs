@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::control;
 use crate::drain::Phase;
 use crate::error::{BadRequest, Refusal};
-use crate::frame::HEARTBEAT;
+use crate::frame::{Framing, HEARTBEAT};
 use crate::gateway::Shared;
 use crate::long_poll;
 use crate::metrics::{Reject, Resumed};
@@ -28,8 +28,28 @@ use crate::subscriber::Subscriber;
 /// The longest that a client waits for the log before it is told to come back.
 const OPEN_MAX: Duration = Duration::from_secs(5);
 
+/// The headers of an event stream.
+pub(crate) const STREAM_HEADERS: [(&str, &str); 3] = [
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache, no-transform"),
+    // nginx buffers whole streams without it.
+    ("x-accel-buffering", "no"),
+];
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Events, for as long as they come.
+    Stream(Subscriber),
+    /// Something that is complete.
+    Whole(Response),
+}
+
+/// The resource that is subscribed to.
+pub(crate) const PATH: &str = "/v1/events";
+
 pub(crate) fn router(gateway: Arc<Shared>) -> Router {
-    Router::new().route("/v1/events", get(subscribe).head(describe)).with_state(gateway)
+    Router::new().route(PATH, get(subscribe).head(describe)).with_state(gateway)
 }
 
 async fn subscribe(
@@ -42,10 +62,16 @@ async fn subscribe(
         Ok(request) => request,
         Err(bad) => return bad.into_response(),
     };
-    let (transport, brought) = (request.transport, request.cursor().map(ToOwned::to_owned));
-    let mut response = match open(&gateway, request, brought.clone()).await {
-        Ok(response) => response,
-        Err(refusal) => refuse(&gateway, refusal, transport, brought.as_deref()),
+    let transport = request.transport;
+    let mut response = match answer(&gateway, request, Framing::None).await {
+        Answer::Whole(response) => response,
+        Answer::Stream(subscriber) => {
+            let frames = stream::unfold(subscriber, async |mut subscriber| {
+                let bytes = subscriber.next().await?;
+                Some((Ok::<Bytes, Infallible>(bytes), subscriber))
+            });
+            event_stream(Body::from_stream(frames))
+        }
     };
     // The client is to come back over a connection of its own, which may lead elsewhere: one that is
     // kept alive would bring it to this gateway again, most of all when this one is to stop.
@@ -78,11 +104,21 @@ fn parse(
         .inspect_err(|_| gateway.metrics.rejected.of(Reject::BadRequest).inc())
 }
 
+/// Answers a request that makes sense, over whichever connection it came.
+pub(crate) async fn answer(gateway: &Arc<Shared>, request: Request, framing: Framing) -> Answer {
+    let (transport, brought) = (request.transport, request.cursor().map(ToOwned::to_owned));
+    match open(gateway, request, brought.clone(), framing).await {
+        Ok(answer) => answer,
+        Err(refusal) => Answer::Whole(refuse(gateway, refusal, transport, brought.as_deref())),
+    }
+}
+
 async fn open(
     gateway: &Arc<Shared>,
     request: Request,
     brought: Option<String>,
-) -> Result<Response, Refusal> {
+    framing: Framing,
+) -> Result<Answer, Refusal> {
     if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
         return Err(Refusal::Drain);
     }
@@ -101,12 +137,13 @@ async fn open(
     }
     let heartbeat = match transport {
         Transport::LongPoll { wait, limit } => {
-            return Ok(long_poll::answer(gateway, cursor, brought, style, wait, limit).await);
+            let answer = long_poll::answer(gateway, cursor, brought, style, wait, limit).await;
+            return Ok(Answer::Whole(answer));
         }
         // The client has it all: the one status that makes an EventSource stop.
         Transport::Sse { .. } if cursor.is_finished() => {
             let headers = [(header::CACHE_CONTROL, "no-store")];
-            return Ok((StatusCode::NO_CONTENT, headers).into_response());
+            return Ok(Answer::Whole((StatusCode::NO_CONTENT, headers).into_response()));
         }
         Transport::Sse { heartbeat } => heartbeat.unwrap_or(gateway.config.heartbeat),
     };
@@ -116,14 +153,10 @@ async fn open(
         admission,
         (cursor, outcome),
         brought,
-        style,
+        (style, framing),
         heartbeat,
     );
-    let frames = stream::unfold(subscriber, async |mut subscriber| {
-        let bytes = subscriber.next().await?;
-        Some((Ok::<Bytes, Infallible>(bytes), subscriber))
-    });
-    Ok(event_stream(Body::from_stream(frames)))
+    Ok(Answer::Stream(subscriber))
 }
 
 /// Refuses in the client's own language: an error to those who speak JSON; to an `EventSource`,
@@ -152,12 +185,8 @@ fn refuse(
 }
 
 fn event_stream(body: Body) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
-        // nginx buffers whole streams without it.
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
+    let headers = STREAM_HEADERS
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
     (headers, body).into_response()
 }
 

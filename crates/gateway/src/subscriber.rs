@@ -3,18 +3,20 @@
 //! Its memory is constant: it holds a cursor and the bytes of at most one page, and makes the next
 //! only when it is asked, which is when the client has taken the last.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Event, Limit, Outcome, Step, Topic};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
+use crate::alarm::{Alarm, Ring};
 use crate::connections::Admission;
 use crate::control;
 use crate::drain::Lifetime;
-use crate::frame::{HEARTBEAT, Shape};
+use crate::frame::{Framing, HEARTBEAT, Shape};
 use crate::gateway::Shared;
 use crate::metrics::Close;
 use crate::request::Style;
@@ -26,12 +28,14 @@ pub(crate) struct Subscriber {
     admission: Admission,
     cursor: Cursor,
     outcome: Outcome,
-    /// The client's cursor as it came, to be shown in a gap if it was not understood.
-    brought: Option<String>,
+    /// Whether the client brought a cursor.
+    resumed: bool,
+    /// The client's cursor as it came, if it was not understood, to be shown in a gap.
+    brought: Option<Box<str>>,
     style: Style,
-    lifetime: Lifetime,
+    framing: Framing,
     heartbeat: Duration,
-    next_heartbeat: Instant,
+    alarm: Alarm,
     stage: Stage,
     /// Whether the cursor has moved since an id was last sent.
     id_is_behind: bool,
@@ -56,7 +60,7 @@ impl Subscriber {
         admission: Admission,
         (cursor, outcome): (Cursor, Outcome),
         brought: Option<String>,
-        style: Style,
+        (style, framing): (Style, Framing),
         heartbeat: Duration,
     ) -> Self {
         let lifetime = Lifetime::new(gateway.phase.subscribe(), gateway.config.max_age);
@@ -65,11 +69,12 @@ impl Subscriber {
             admission,
             cursor,
             outcome,
-            brought,
+            resumed: brought.is_some(),
+            brought: brought.filter(|_| outcome == Outcome::Invalid).map(Into::into),
             style,
-            lifetime,
+            framing,
             heartbeat,
-            next_heartbeat: Instant::now() + heartbeat,
+            alarm: Alarm::new(lifetime, Instant::now() + heartbeat),
             stage: Stage::Opening,
             id_is_behind: false,
             caught_up: false,
@@ -81,36 +86,48 @@ impl Subscriber {
     /// Cancel-safe: what moves the cursor is returned in the same moment.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
         let bytes = match self.stage {
-            Stage::Opening => self.open(),
+            Stage::Opening => self.begin(),
             Stage::Open => self.go_on().await?,
             Stage::Closed(_) => return None,
         };
         // Spread, so that clients who were written to together are not so for ever.
         let silence = self.heartbeat.mul_f64(0.8 + 0.2 * fastrand::f64());
-        self.next_heartbeat = Instant::now() + silence;
+        self.alarm.heartbeat_at(Instant::now() + silence);
         self.admission.connection.bytes.fetch_add(bytes.len() as u64, Relaxed);
         Some(bytes)
     }
 
-    fn open(&mut self) -> Bytes {
+    /// Whether something waits for it already.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.cursor.lag() > 0
+    }
+
+    fn begin(&mut self) -> Bytes {
         self.stage = Stage::Open;
         self.progress();
         let config = &self.gateway.config;
         let mut out = BytesMut::from(&HEARTBEAT[..]);
         let retry_ms = control::jittered(config.retry);
         control::put_ready(&mut out, self.outcome, &config.node, retry_ms, &self.cursor.wire());
-        out.freeze()
+        self.framing.wrap(out.freeze())
     }
 
     async fn go_on(&mut self) -> Option<Bytes> {
         loop {
             // In this order, so that neither a reader for whom there is always something nor one
             // that wants none of it makes its end or its heartbeat wait. Each arm may be dropped at
-            // any await: see `over` and `Cursor::next`.
+            // any await: the alarm keeps what it learns, and see `Cursor::next`.
+            let (alarm, connection) = (&mut self.alarm, &self.admission.connection);
+            let rung = poll_fn(|cx| {
+                alarm.woken_by(&connection.task, cx.waker());
+                alarm.poll(cx)
+            });
             tokio::select! {
                 biased;
-                reason = self.lifetime.over() => return Some(self.hand_away(reason)),
-                () = sleep_until(self.next_heartbeat) => return Some(self.beat()),
+                ring = rung => return Some(match ring {
+                    Ring::Over(reason) => self.hand_away(reason),
+                    Ring::Heartbeat => self.beat(),
+                }),
                 step = self.cursor.next(PAGE) => match step {
                     Step::Finished => {
                         self.stage = Stage::Closed(Close::End);
@@ -135,7 +152,7 @@ impl Subscriber {
     fn beat(&mut self) -> Bytes {
         match self.id_is_behind {
             true => self.control(control::put_cursor),
-            false => HEARTBEAT,
+            false => self.framing.wrap(HEARTBEAT),
         }
     }
 
@@ -166,7 +183,7 @@ impl Subscriber {
         let shape = if self.style.envelope { Shape::Envelope } else { Shape::Plain };
         match &events[..] {
             [] => None,
-            [only] if !self.cursor.is_several() => Some(shape.frame(only).clone()),
+            [only] if !self.cursor.is_several() => Some(self.framing.one(shape, only)),
             events => Some(self.join(topic, events, shape)),
         }
     }
@@ -174,17 +191,16 @@ impl Subscriber {
     /// The frames of several events, or of one that needs an id of its own, as one piece.
     fn join(&self, topic: usize, events: &[Event], shape: Shape) -> Bytes {
         let id_len = if self.cursor.is_several() { self.cursor.wire().len() } else { 0 };
-        let size = events.iter().map(|event| shape.frame(event).len() + id_len).sum();
+        let size = events.iter().map(|event| shape.chunk(event).len() + id_len).sum();
         let mut out = BytesMut::with_capacity(size);
-        for event in events {
-            if self.cursor.is_several() {
-                let id = self.cursor.wire_at(topic, event.position());
-                shape.put_frame(&mut out, event, &id);
-            } else {
-                out.extend_from_slice(shape.frame(event));
-            }
+        if !self.cursor.is_several() {
+            events.iter().for_each(|event| self.framing.put(&mut out, shape, event));
+            return out.freeze();
         }
-        out.freeze()
+        for event in events {
+            shape.put_frame(&mut out, event, &self.cursor.wire_at(topic, event.position()));
+        }
+        self.framing.wrap(out.freeze())
     }
 
     /// A control event, whose id is the cursor.
@@ -192,7 +208,7 @@ impl Subscriber {
         self.id_is_behind = false;
         let mut out = BytesMut::new();
         put(&mut out, &self.cursor.wire());
-        out.freeze()
+        self.framing.wrap(out.freeze())
     }
 
     fn topic(&self, index: usize) -> &Topic {
@@ -216,11 +232,10 @@ impl Subscriber {
     /// Notes how far the cursor is now.
     fn progress(&mut self) {
         let connection = &self.admission.connection;
-        let lag = self.cursor.lag();
-        connection.stands(lag);
-        if lag == 0 && !self.caught_up {
+        connection.stands(self.cursor.passed());
+        if !self.caught_up && self.cursor.lag() == 0 {
             self.caught_up = true;
-            if self.brought.is_some() {
+            if self.resumed {
                 self.gateway.metrics.replay_seconds.observe(connection.age().as_secs_f64());
             }
         }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::admin::Admin;
 use crate::config::{Drain, NodeConfig, Store};
 use crate::log_metrics;
-use crate::server::{self, Ending};
+use crate::server::{self, Ending, Site};
 
 /// Runs a node until it is told to stop.
 pub(crate) fn node(config: NodeConfig) -> Result<()> {
@@ -44,9 +44,12 @@ async fn serve(config: NodeConfig) -> Result<()> {
     if let Some(config) = ingest {
         router = router.merge(ingest::router(config, Arc::clone(&log), &registry));
     }
+    // What is layered over the router holds for event streams as well, so they stay there.
+    let streams = gateway.clone().filter(|_| cors.is_none());
     if let Some(cors) = cors {
         router = router.layer(cors);
     }
+    let site = Site { router, streams };
     let leaving = drain.leaving.clone();
     let admin = Admin { registry, log, gateway: gateway.clone(), leaving };
 
@@ -59,10 +62,10 @@ async fn serve(config: NodeConfig) -> Result<()> {
     announce(role, listen);
 
     let (ending, admin_ending) = (Ending::default(), Ending::default());
-    let served = tokio::spawn(server::serve(listener, router, ending.clone(), drain.grace));
+    let served = tokio::spawn(server::serve(listener, site, ending.clone(), drain.grace));
     let administered = tokio::spawn(server::serve(
         admin_listener,
-        admin.router(),
+        Site { router: admin.router(), streams: None },
         admin_ending.clone(),
         drain.grace,
     ));

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
+use bytes::Bytes;
+use gateway::{Accepted, Gateway, Patience, Rewind};
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper::{Request, Version};
@@ -64,13 +66,24 @@ impl Ending {
     }
 }
 
+/// What is served.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    /// Everything.
+    pub(crate) router: Router,
+    /// Whose event streams are taken off the router, if they may be: it serves them the same but for
+    /// what is layered over the router.
+    pub(crate) streams: Option<Gateway>,
+}
+
 /// Serves until it is told to stop, then lets open requests finish for at most `grace`.
-pub(crate) async fn serve(listener: TcpListener, router: Router, ending: Ending, grace: Duration) {
+pub(crate) async fn serve(listener: TcpListener, site: Site, ending: Ending, grace: Duration) {
     let tasks = TaskTracker::new();
+    prepare(&listener);
     while let Some(accepted) = ending.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
-                tasks.spawn(connection(stream, router.clone(), ending.clone()));
+                tasks.spawn(connection(stream, site.clone(), ending.clone(), tasks.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -85,13 +98,35 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, ending: Ending,
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, ending: Ending) {
-    // Events are small and must leave at once; a peer that vanished must not be kept for ever.
+/// Sets what the connections of a listener inherit from it: events are small and must leave at once,
+/// and a peer that vanished must not be kept for ever.
+fn prepare(listener: &TcpListener) {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
-    let socket = SockRef::from(&stream);
-    if socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive)).is_err() {
-        return;
+    let socket = SockRef::from(listener);
+    let set = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
+    if let Err(error) = set {
+        tracing::warn!(%error, "the listening socket takes no options");
     }
+}
+
+/// Serves one connection. Short for an event stream, which goes on as a task of its own: this one has
+/// room for everything that a connection may be.
+async fn connection(stream: TcpStream, site: Site, ending: Ending, tasks: TaskTracker) {
+    let Some(gateway) = &site.streams else {
+        return general(Rewind::new(stream, Bytes::new()), site.router, ending).await;
+    };
+    let patience = Patience { head: HEAD_MAX, stall: STALL_MAX };
+    // Who is silent until the end has no request to make.
+    let stop = ending.stop.clone();
+    match gateway.accept(stream, patience, stop.cancelled()).await {
+        Accepted::Stream(stream) => drop(tasks.spawn(stream.run())),
+        Accepted::Other(stream) => Box::pin(general(stream, site.router, ending)).await,
+        Accepted::Closed => {}
+    }
+}
+
+/// Serves whatever HTTP there is.
+async fn general(stream: Rewind<TcpStream>, router: Router, ending: Ending) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -122,6 +157,8 @@ async fn connection(stream: TcpStream, router: Router, ending: Ending) {
         }
     };
     let ended = tokio::select! {
+        // First, so that a request that was read already is heard before the end is.
+        biased;
         ended = &mut connection => ended,
         () = no_more_requests => {
             connection.as_mut().graceful_shutdown();

@@ -10,6 +10,7 @@ mod console;
 mod drain;
 mod end;
 mod gaps;
+mod head;
 mod http2;
 mod log;
 mod long_poll;

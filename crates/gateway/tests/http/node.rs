@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use ::metrics::Registry;
 use event_log::{Log, MemoryLog, Retention};
-use gateway::{Config, Gateway};
+use gateway::{Accepted, Config, Gateway, Patience};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -16,12 +19,19 @@ use crate::client::{ACCEPT_JSON, PATIENCE, Response};
 /// Bytes that the kernel keeps for a connection on either side, so that a stalled reader is felt soon.
 pub(crate) const SOCKET_BYTES: u32 = 32 * 1024;
 
+/// These tests are built twice, as `http` and, over a link, as `bare`: with event streams that the
+/// router serves, and with such as leave it for the bare socket.
+pub(crate) const BARE: bool = env!("CARGO_CRATE_NAME").len() == "bare".len()
+    && env!("CARGO_CRATE_NAME").as_bytes()[0] == b'b';
+/// How long a client may take for a head.
+pub(crate) const HEAD_MAX: Duration = Duration::from_secs(1);
+
 pub(crate) struct Node {
     pub(crate) gateway: Gateway,
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) address: SocketAddr,
     registry: Registry,
-    serving: JoinHandle<std::io::Result<()>>,
+    serving: JoinHandle<()>,
 }
 
 impl Node {
@@ -49,8 +59,7 @@ impl Node {
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
         let listener: TcpListener = socket.listen(1024).unwrap();
         let address = listener.local_addr().unwrap();
-        let router = gateway.router();
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+        let serving = tokio::spawn(serve(listener, gateway.clone()));
         Self { gateway, log: memory, address, registry, serving }
     }
 
@@ -102,6 +111,36 @@ impl Node {
         if timeout(PATIENCE, reached).await.is_err() {
             panic!("{name} is {} and not {value}", self.metric(name));
         }
+    }
+}
+
+async fn serve(listener: TcpListener, gateway: Gateway) {
+    if !BARE {
+        return axum::serve(listener, gateway.router()).await.unwrap();
+    }
+    while let Ok((socket, _)) = listener.accept().await {
+        let gateway = gateway.clone();
+        tokio::spawn(async move {
+            let patience = Patience { head: HEAD_MAX, stall: PATIENCE };
+            match gateway.accept(socket, patience, std::future::pending()).await {
+                Accepted::Stream(stream) => {
+                    let run = stream.run();
+                    assert!(
+                        size_of_val(&run) <= 1024,
+                        "{}: it is what an idle one costs",
+                        size_of_val(&run)
+                    );
+                    run.await;
+                }
+                Accepted::Other(stream) => {
+                    let service = TowerToHyperService::new(gateway.router());
+                    let builder = Builder::new(TokioExecutor::new());
+                    // It may end in any way that a client likes.
+                    builder.serve_connection(TokioIo::new(stream), service).await.ok();
+                }
+                Accepted::Closed => {}
+            }
+        });
     }
 }
 

@@ -1,0 +1,88 @@
+//! The one timer of a reader, for its heartbeat and for its end.
+//!
+//! A delivery puts the heartbeat off, and touches no timer for it: the timer rings when it was once
+//! set for, finds nothing due, and is set anew. So a busy reader costs a timer once in a heartbeat,
+//! not twice a delivery.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use futures_util::task::AtomicWaker;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::drain::Lifetime;
+use crate::metrics::Close;
+
+/// Rings when a reader's heartbeat or its end is due.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    lifetime: Lifetime,
+    heartbeat: Instant,
+    timer: Pin<Box<Sleep>>,
+    /// Until when the timer is known to wake this task, so that nobody need look at it.
+    quiet_until: Option<Instant>,
+    /// The task that was last named to those who hand connections away.
+    task: Option<Waker>,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ring {
+    /// The connection is over.
+    Over(Close),
+    /// There was silence for as long as there may be.
+    Heartbeat,
+}
+
+impl Alarm {
+    pub(crate) fn new(lifetime: Lifetime, heartbeat: Instant) -> Self {
+        let timer = Box::pin(sleep_until(heartbeat.min(lifetime.ends)));
+        Self { lifetime, heartbeat, timer, quiet_until: None, task: None }
+    }
+
+    /// Puts the heartbeat off.
+    pub(crate) fn heartbeat_at(&mut self, heartbeat: Instant) {
+        self.heartbeat = heartbeat;
+    }
+
+    /// Names the task that polls this to those who hand connections away. Call it before
+    /// [`poll`](Self::poll): they say that they do and then wake it, so it hears of it.
+    pub(crate) fn woken_by(&mut self, place: &AtomicWaker, task: &Waker) {
+        // It is the same task all its life, and the place is far from what a delivery touches.
+        if self.task.as_ref().is_none_or(|last| !last.will_wake(task)) {
+            place.register(task);
+            self.task = Some(task.clone());
+            self.quiet_until = None;
+        }
+    }
+
+    /// Waits for what is due. A drain is heard of whenever this is polled.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ring> {
+        if self.lifetime.hear() {
+            self.set();
+        }
+        // The clock is at hand where the timer is far: in a cache that thousands of readers share.
+        if self.quiet_until.is_some_and(|until| Instant::now() < until) {
+            return Poll::Pending;
+        }
+        loop {
+            if self.timer.as_mut().poll(cx).is_pending() {
+                self.quiet_until = Some(self.timer.deadline());
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            if now >= self.lifetime.ends {
+                return Poll::Ready(Ring::Over(self.lifetime.reason));
+            }
+            if now >= self.heartbeat {
+                return Poll::Ready(Ring::Heartbeat);
+            }
+            self.set();
+        }
+    }
+
+    fn set(&mut self) {
+        self.quiet_until = None;
+        self.timer.as_mut().reset(self.heartbeat.min(self.lifetime.ends));
+    }
+}

@@ -1,0 +1,120 @@
+//! Any program on one core, with what it costs.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::child::{Child, Recipe, WorkDir};
+use super::port::Port;
+
+const START_DEADLINE: Duration = Duration::from_secs(20);
+const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A program that runs on one core only (through `taskset`) and listens on a port of its own.
+#[derive(Debug)]
+pub struct Pinned {
+    child: Child,
+    port: Port,
+}
+
+/// The memory of a program and of the processes that it started, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Memory {
+    /// Resident, shared pages counted in each process.
+    pub rss: u64,
+    /// Resident, shared pages divided among those who share them.
+    pub pss: u64,
+}
+
+impl Pinned {
+    /// Starts `program` on `core` with the arguments that `arguments` makes of its address, and
+    /// waits until it accepts connections.
+    ///
+    /// # Errors
+    /// When it does not start; the message shows its log.
+    pub async fn start(
+        name: &str,
+        core: usize,
+        program: &Path,
+        directory: &Path,
+        arguments: impl FnOnce(SocketAddr) -> Result<Vec<String>>,
+    ) -> Result<Pinned> {
+        let port = Port::reserve()?;
+        let pin = ["-c".to_owned(), core.to_string(), program.display().to_string()];
+        let args = pin.into_iter().chain(arguments(port.addr())?).collect();
+        let recipe = Recipe {
+            wrapper: Vec::new(),
+            program: PathBuf::from("taskset"),
+            args,
+            envs: Vec::new(),
+        };
+        let directory = WorkDir::new(Some(directory.to_owned()))?;
+        let mut child = Child::start(name, recipe, directory)?;
+        let address = port.addr();
+        let accepts = async || Ok(TcpStream::connect(address).is_ok());
+        child.wait_until(START_DEADLINE, "listening", accepts).await?;
+        Ok(Pinned { child, port })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    /// The processor time that it has used, with what it started.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn cpu(&self) -> Result<Duration> {
+        let mut nanos = 0;
+        for pid in self.pids()? {
+            for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+                let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+                let ran = text.split(' ').next().context("an empty schedstat")?;
+                nanos += ran.parse::<u64>()?;
+            }
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
+    /// The memory that it holds, with what it started.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn memory(&self) -> Result<Memory> {
+        let mut sum = Memory::default();
+        for pid in self.pids()? {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+            let bytes = |name: &str| -> Result<u64> {
+                let line = text.lines().find_map(|line| line.strip_prefix(name));
+                let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+                Ok(kib.with_context(|| format!("no {name} in smaps_rollup"))?.parse::<u64>()?
+                    * 1024)
+            };
+            sum.rss += bytes("Rss:")?;
+            sum.pss += bytes("Pss:")?;
+        }
+        Ok(sum)
+    }
+
+    /// Stops it, and what it started.
+    ///
+    /// # Errors
+    /// When it does not stop in time; it is killed then.
+    pub async fn stop(mut self) -> Result<()> {
+        self.child.terminate(STOP_DEADLINE).await.map(drop)
+    }
+
+    fn pids(&self) -> Result<Vec<u32>> {
+        let mut pids = vec![self.child.pid().context("it does not run")?];
+        let mut next = 0;
+        while let Some(pid) = pids.get(next) {
+            let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+            pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+            next += 1;
+        }
+        Ok(pids)
+    }
+}
