@@ -189,8 +189,8 @@ async fn a_quiet_topic_that_grew_elsewhere_is_raised_after_a_reconnect() {
     append(&fresh, &lost.t, "4").await;
     let mut live = lost.resume(lost.third).await;
     assert_eq!(live.until(4).await, [4]);
-    // It has no reader there: what it was told of is compared when the log may have lost something.
-    lost.server.words::<()>("CLIENT KILL TYPE pubsub").await;
+    // That node has no reader: its feed, which has no channel, is cut off and comes back.
+    lost.server.words::<()>("CLIENT KILL TYPE normal").await;
     assert_eq!(told(live.gap().await), (Reason::Trimmed, Some(3)));
     append(&fresh, &lost.t, "8").await;
     assert_eq!(live.until(8).await, [8]);
