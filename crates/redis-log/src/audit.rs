@@ -127,6 +127,7 @@ fn by_owner(node: &Node, all: Vec<Arc<Watched>>) -> HashMap<Option<Address>, Vec
 
 async fn heads(node: &Node, watched: Vec<Arc<Watched>>) -> Vec<(Arc<Watched>, Found)> {
     let topics: Vec<_> = watched.iter().map(|watched| &watched.topic).collect();
-    let heads = node.store.heads(&topics).await;
+    // Raised first: then a tail that has what the log has lost is where it belongs.
+    let heads = node.store.raised_heads(&topics).await;
     watched.into_iter().zip(heads).collect()
 }

@@ -7,6 +7,8 @@ use event_log::{Event, Generation, Mark, Position};
 pub(crate) struct Head {
     pub(crate) generation: Generation,
     pub(crate) ended: bool,
+    /// The number up to which lost ones were skipped in this generation; 0 if none were.
+    pub(crate) accounted: u64,
 }
 
 impl Head {
@@ -18,7 +20,8 @@ impl Head {
         let first = words.next()?.parse().ok()?;
         let _generation = words.next()?;
         let ended = words.next()? == "e";
-        Some(Self { generation: Generation { head, first }, ended })
+        let accounted = words.next().map_or(Some(0), |word| word.parse().ok())?;
+        Some(Self { generation: Generation { head, first }, ended, accounted })
     }
 
     /// A topic's head by its key and its newest event, whichever says more. Without the key, where the
@@ -27,12 +30,21 @@ impl Head {
         let Some(newest) = newest else { return key };
         let first = key.map_or(Position::START, |head| head.generation.first);
         let generation = Generation { head: newest.position(), first };
-        let read = Self { generation, ended: newest.mark() != Mark::Open };
+        let accounted = key.map_or(0, |head| head.accounted);
+        let read = Self { generation, ended: newest.mark() != Mark::Open, accounted };
         key.filter(|head| head.position() >= newest.position()).or(Some(read))
     }
 
     pub(crate) fn position(&self) -> Position {
         self.generation.head
+    }
+
+    /// Whether the log may have lost what this witness saw acknowledged. `publish.lua` knows for sure.
+    pub(crate) fn may_lack(&self, witness: Position) -> bool {
+        let Generation { head, first } = self.generation;
+        let lost = witness > head && witness.n > head.n;
+        let replaced = first.n > 1 && witness.ms < first.ms;
+        !self.ended && (lost || replaced && witness.n >= first.n && witness.n > self.accounted)
     }
 }
 
@@ -49,6 +61,7 @@ mod tests {
         assert_eq!(head.generation.first, Position::new(12, 4));
         assert!(head.ended);
         assert!(!Head::parse("20-7 5 12-4 0123abcd o").unwrap().ended);
+        assert_eq!(Head::parse("20-7 5 12-4 0123abcd o 6").unwrap().accounted, 6);
     }
 
     #[test]
@@ -65,6 +78,18 @@ mod tests {
         let only = Head::of(None, Some(&event(21, 8))).unwrap();
         assert_eq!((only.position().n, only.generation.first), (8, Position::START));
         assert_eq!(Head::of(None, None), None);
+    }
+
+    #[test]
+    fn a_witness_shows_what_is_lost() {
+        let lacks = |text, ms, n| Head::parse(text).unwrap().may_lack(Position::new(ms, n));
+        assert!(lacks("20-7 5 12-4 0123abcd o", 21, 8));
+        assert!(!lacks("20-7 5 12-4 0123abcd e", 21, 8));
+        assert!(!lacks("20-7 5 12-4 0123abcd o", 20, 7));
+        assert!(lacks("20-7 5 12-4 0123abcd o", 11, 5));
+        assert!(!lacks("20-7 5 12-4 0123abcd o 5", 11, 5));
+        assert!(!lacks("20-7 5 12-4 0123abcd o", 11, 3));
+        assert!(!lacks("20-7 5 12-1 0123abcd o", 11, 5), "numbers that began anew are a reset");
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod topics;
 mod topology;
 mod url;
 mod watched;
+mod witness;
 
 pub use config::Config;
 pub use durability::{BadDurability, Durability};

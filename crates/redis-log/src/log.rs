@@ -22,7 +22,7 @@ use crate::stats::{Op, Stats};
 use crate::store::PAGE;
 use crate::topics::Lookup;
 use crate::watched::{Verdict, Watched};
-use crate::{audit, feed, topology};
+use crate::{audit, feed, topology, witness};
 
 /// A [`Log`] on Redis. Dropped, it ends its tasks.
 #[derive(Debug)]
@@ -112,6 +112,7 @@ impl RedisLog {
         });
         node.spawn(feed::run(Arc::clone(&node)));
         node.spawn(audit::run(Arc::clone(&node)));
+        node.spawn(witness::run(Arc::clone(&node)));
         node.spawn(sweep(Arc::clone(&node)));
         let close = node.closing.clone().drop_guard();
         Arc::new(Self { node, flights: Flights::default(), _close: close })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deadpool_redis::Connection;
-use event_log::{Append, AppendError, Mark, Position, Receipt};
+use event_log::{Append, AppendError, Key, Mark, Position, Receipt, Topic};
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
 
 use crate::config::Config;
@@ -11,6 +11,7 @@ use crate::durability::Proof;
 use crate::entry;
 use crate::error::Failure;
 use crate::keys;
+use crate::witness::Witnesses;
 
 /// How far positions jump when a server takes over, restarted or promoted. It must exceed what the
 /// clocks of two servers can differ by.
@@ -33,6 +34,7 @@ pub(crate) struct Publisher {
     head_life: u64,
     key_life: u64,
     proof: Proof,
+    pub(crate) witnesses: Witnesses,
 }
 
 impl Publisher {
@@ -53,6 +55,7 @@ impl Publisher {
             head_life: millis(head_life),
             key_life: millis(retention.key),
             proof: Proof { level: config.durability, patience: config.replica_timeout },
+            witnesses: Witnesses::default(),
         }
     }
 
@@ -152,6 +155,28 @@ impl Publisher {
     }
 
     fn command(&self, Append { topic, event, key }: &Append) -> Cmd {
+        let mark = match event.mark {
+            Mark::Open => "o",
+            Mark::Last => "l",
+            Mark::End => "e",
+        };
+        let witness = self.witnesses.of(topic);
+        self.evaluation(topic, key.as_ref(), mark, &entry::encode(event), witness)
+    }
+
+    /// Raises a topic's head to a witness, if it is behind.
+    pub(crate) fn raise(&self, topic: &Topic, witness: Position) -> Cmd {
+        self.evaluation(topic, None, "w", "", Some(witness))
+    }
+
+    fn evaluation(
+        &self,
+        topic: &Topic,
+        key: Option<&Key>,
+        mark: &str,
+        entry: &str,
+        witness: Option<Position>,
+    ) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
         command
             .arg(self.script.get_hash())
@@ -161,13 +186,8 @@ impl Publisher {
         if let Some(key) = key {
             command.arg(keys::idempotency(topic, key));
         }
-        let mark = match event.mark {
-            Mark::Open => "o",
-            Mark::Last => "l",
-            Mark::End => "e",
-        };
         command
-            .arg(entry::encode(event))
+            .arg(entry)
             .arg(mark)
             .arg(self.keep_events)
             .arg(self.keep_age)
@@ -175,7 +195,8 @@ impl Publisher {
             .arg(self.head_life)
             .arg(self.key_life)
             .arg(millis(FENCE))
-            .arg(INLINE_MAX);
+            .arg(INLINE_MAX)
+            .arg(witness.map_or_else(String::new, |witness| witness.to_string()));
         command
     }
 }
@@ -207,6 +228,11 @@ impl Answer {
         Self { position: Position::new(n, n), outcome }
     }
 
+    /// Where the event is, if it is stored.
+    pub(crate) fn position(self) -> Option<Position> {
+        matches!(self.outcome, Outcome::Stored { .. }).then_some(self.position)
+    }
+
     /// What the publisher is told.
     pub(crate) fn receipt(self, append: &Append) -> Result<Receipt, AppendError> {
         let Self { position, outcome } = self;
@@ -231,7 +257,12 @@ fn answer(reply: Result<Value, RedisError>) -> Result<Answer, Failure> {
 }
 
 fn is_missing(answer: &Result<Answer, Failure>) -> bool {
-    matches!(answer, Err(Failure::Redis(error))
+    answer.as_ref().is_err_and(forgot)
+}
+
+/// Whether a server has forgotten the script.
+pub(crate) fn forgot(failure: &Failure) -> bool {
+    matches!(failure, Failure::Redis(error)
         if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
 }
 

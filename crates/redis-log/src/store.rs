@@ -23,6 +23,7 @@ mod patience;
 mod peer;
 mod server;
 mod view;
+mod witness;
 
 pub(crate) use heads::Found;
 use peer::Peers;
@@ -91,6 +92,7 @@ impl Store {
             let primaries = map.borrow_and_update().primaries();
             self.peers.retain(&primaries);
             self.stats.topology_changed();
+            self.publisher.witnesses.doubt();
         }
     }
 
@@ -117,6 +119,9 @@ impl Store {
 
     /// Tells who should know what an answer of a server means.
     fn take_evidence(&self, asked: &Address, meaning: &Meaning) {
+        if matches!(meaning, Meaning::Elsewhere | Meaning::Unsure) {
+            self.publisher.witnesses.doubt();
+        }
         match meaning {
             Meaning::Moved { slot, to } => self.topology.moved(*slot, to),
             Meaning::Elsewhere => {
@@ -241,7 +246,7 @@ impl Store {
     pub(crate) async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, Failure> {
         let (head, [oldest, newest]) = self.view(topic, [Range::Oldest, Range::Newest(1)]).await?;
         let Some(head) = Head::of(head, newest.first()) else { return Ok(None) };
-        let Head { generation: Generation { head, .. }, ended } = head;
+        let Head { generation: Generation { head, .. }, ended, .. } = head;
         let oldest = first(&oldest);
         let length = oldest.map_or(0, |oldest| (head.n + 1).saturating_sub(oldest.n));
         Ok(Some(Bounds { head, oldest, length, ended }))

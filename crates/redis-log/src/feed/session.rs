@@ -47,6 +47,7 @@ pub(super) async fn keep(node: Arc<Node>, primary: Address, mut hints: mpsc::Rec
                     node.stats.reconnected();
                 }
                 connections += 1;
+                node.store.witnesses().doubt();
                 let lost = Session::new(&node, &primary, socket).run(&mut hints).await;
                 node.feed_up(&primary, false);
                 if start.elapsed() > GOOD {

@@ -66,6 +66,10 @@ impl Store {
             }
             self.stats.retried(batch.open.len());
         }
+        let stored = appends.iter().zip(&batch.answers).filter_map(|(append, answer)| {
+            Some((&append.topic, answer.as_ref().ok()?.position()?))
+        });
+        self.publisher.witnesses.saw(stored);
         let answers = appends.iter().zip(batch.answers);
         answers.map(|(append, answer)| answer.map_err(|m| m.failure)?.receipt(append)).collect()
     }

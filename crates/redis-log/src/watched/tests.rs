@@ -14,7 +14,11 @@ fn live(n: u64) -> Live {
 }
 
 fn head(position: Position) -> Option<Head> {
-    Some(Head { generation: Generation { head: position, first: at(1) }, ended: false })
+    Some(Head {
+        generation: Generation { head: position, first: at(1) },
+        ended: false,
+        accounted: 0,
+    })
 }
 
 /// A topic whose tail follows the feed at `n`.

@@ -6,7 +6,7 @@ use crate::server::Server;
 use crate::support::{Reader, append, audited, config, eventually, fill, open, topic};
 
 /// The only key of a kind, `e`, `h` or `i`.
-async fn key(server: &Server, kind: char) -> String {
+pub(crate) async fn key(server: &Server, kind: char) -> String {
     let keys: Vec<String> = server.words(&format!("KEYS {kind}:*")).await;
     assert_eq!(keys.len(), 1, "{keys:?}");
     keys.into_iter().next().unwrap()
@@ -14,12 +14,12 @@ async fn key(server: &Server, kind: char) -> String {
 
 /// What a promoted replica has that had not got everything: the stream and the head as they were, on
 /// a server with another replication id.
-struct Replica {
+pub(crate) struct Replica {
     keys: Vec<(String, Vec<u8>)>,
 }
 
 impl Replica {
-    async fn of(server: &Server) -> Self {
+    pub(crate) async fn of(server: &Server) -> Self {
         let mut keys = Vec::new();
         for kind in ['e', 'h'] {
             let key = key(server, kind).await;
@@ -29,7 +29,7 @@ impl Replica {
         Self { keys }
     }
 
-    async fn promote(self, server: &Server) {
+    pub(crate) async fn promote(self, server: &Server) {
         for (key, dump) in self.keys {
             let mut restore = redis::cmd("RESTORE");
             restore.arg(key).arg(0).arg(dump).arg("REPLACE");
@@ -145,7 +145,9 @@ async fn a_reader_who_saw_what_a_failover_lost_is_rewound() {
     ahead.until(6).await;
     let seen = ahead.wire();
     replica.promote(&server).await;
-    let fourth = append(&log, &t, "another 4").await.position;
+    // Nobody is left to whom it was acknowledged.
+    let fresh = open(config(&server)).await;
+    let fourth = append(&fresh, &t, "another 4").await.position;
     assert_eq!(fourth.n, 4);
     assert!(fourth.to_string() > seen, "{fourth} sorts after {seen}");
 
@@ -156,7 +158,7 @@ async fn a_reader_who_saw_what_a_failover_lost_is_rewound() {
     let other = open(config(&server)).await;
     for head in [4, 7] {
         if head == 7 {
-            fill(&log, &t, 5..=7).await;
+            fill(&fresh, &t, 5..=7).await;
         }
         let mut back = Reader::resume(&other, &t, &seen).await;
         assert_eq!(back.outcome, Outcome::Rewound);
@@ -172,9 +174,12 @@ async fn a_reader_ahead_of_a_failed_over_log_is_told_before_anything_is_publishe
     let server = Server::start().await;
     let log = open(audited(&server)).await;
     let t = topic("t");
-    fill(&log, &t, 1..=3).await;
+    // To another node, which is no more when it matters.
+    let publisher = open(config(&server)).await;
+    fill(&publisher, &t, 1..=3).await;
     let replica = Replica::of(&server).await;
-    fill(&log, &t, 4..=6).await;
+    fill(&publisher, &t, 4..=6).await;
+    publisher.shutdown().await;
     let mut reader = Reader::resume(&log, &t, "0-0").await;
     reader.until(6).await;
     replica.promote(&server).await;

@@ -16,3 +16,4 @@ mod migration;
 mod server;
 mod support;
 mod traffic;
+mod witness;

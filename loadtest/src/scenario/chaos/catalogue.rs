@@ -91,7 +91,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "lost-tail",
-        about: "a replica takes over that lacks what clients have seen already",
+        about: "a replica takes over that lacks what clients have seen already; a gateway is killed",
         promise: Promise::Announced,
         has_replica: true,
         fault: |lab| Box::pin(nodes::promote_behind(lab)),

@@ -18,7 +18,8 @@ pub(in super::super) async fn kill_primary(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Lets a replica fall behind and puts it in its primary's place.
+/// Lets a replica fall behind and puts it in its primary's place. A gateway is killed as well: the
+/// others have the lost events in their windows, and whoever comes back to them misses nothing.
 pub(in super::super) async fn promote_behind(lab: &mut Lab) -> Result<()> {
     lab.fault("replication stops");
     lab.servers[1].query(&["REPLICAOF", "NO", "ONE"]).await?;
@@ -27,6 +28,10 @@ pub(in super::super) async fn promote_behind(lab: &mut Lab) -> Result<()> {
     lab.servers[0].kill_nine()?;
     let new = lab.servers[1].addr();
     lab.gateway_wires.iter().chain(&lab.ingest_wire).for_each(|wire| wire.lead_to(new));
+    let victim = lab.choose(lab.gateways.len());
+    lab.crowd.harm(victim);
+    lab.gateways[victim].kill_nine()?;
+    lab.gateways[victim].restart().await?;
     lab.run_for(2.0, 3.0).await;
     Ok(())
 }
