@@ -170,22 +170,35 @@ async fn reset_on_an_open_connection_when_the_log_is_wiped() {
     assert_eq!(reader.streams(), 1, "the connection stayed open");
 }
 
-#[tokio::test]
-async fn rewound_when_redis_comes_back_without_what_was_seen() {
+/// A Redis that comes back with the first 5 of 10 events, all of which an open reader has seen; the
+/// reader, the ids of the 5 that are there, and those of the lost.
+async fn half_lost(witness: bool) -> (Cluster, Tailwater, Reader, [Vec<String>; 2]) {
     let forgetful = Redis::builder().append_fsync(AppendFsync::Off).start().await.unwrap();
     let mut cluster = Cluster::on(forgetful, "1000").await;
     let gateway = cluster.gateway("gateway").await;
     let mut open = Reader::open(gateway.addr(), TOPIC).await;
-    let seen = cluster.publish(1..=5).await;
+    let kept = cluster.publish(1..=5).await;
     assert_eq!(cluster.redis.command(&["SAVE"]).await.unwrap(), "+OK");
     let lost = cluster.publish(6..=10).await;
     open.numbers(1, 10).await;
+    if !witness {
+        // Who was given the acknowledgements remembers them no more.
+        cluster.ingest.kill_nine().unwrap();
+    }
     cluster.redis.kill_nine().unwrap();
     cluster.redis.restart().await.unwrap();
+    if !witness {
+        cluster.ingest.restart().await.unwrap();
+    }
     until("ingest is ready again", async || cluster.ingest.is_ready().await).await;
-
-    // They have the numbers 6 to 8 again, which the readers must not take for what they have seen.
     cluster.publish(101..=103).await;
+    (cluster, gateway, open, [kept, lost])
+}
+
+#[tokio::test]
+async fn rewound_when_redis_comes_back_without_what_was_seen() {
+    let (_cluster, gateway, mut open, [kept, lost]) = half_lost(false).await;
+    // They have the numbers 6 to 8 again, which the readers must not take for what they have seen.
     assert_eq!(open.gap().await.reason, "rewound");
     open.numbers(101, 103).await;
     assert_eq!(open.streams(), 1, "the connection stayed open");
@@ -196,9 +209,22 @@ async fn rewound_when_redis_comes_back_without_what_was_seen() {
         resumed.numbers(101, 103).await;
     }
     // Whoever was at what is left has missed nothing that there is.
-    let mut lucky = Reader::resume(gateway.addr(), TOPIC, &seen[3]).await;
+    let mut lucky = Reader::resume(gateway.addr(), TOPIC, &kept[3]).await;
     assert_eq!(lucky.ready().outcome, "exact");
     assert_eq!(lucky.data(4).await, ["5", "101", "102", "103"]);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_and_lost_is_told_by_its_exact_number() {
+    let (cluster, _gateway, mut open, [kept, _]) = half_lost(true).await;
+    // Who has seen them goes on; who comes to a gateway whose window has them not is told.
+    assert_eq!(open.data(3).await, ["101", "102", "103"]);
+    let fresh = cluster.gateway("fresh").await;
+    let mut behind = Reader::resume(fresh.addr(), TOPIC, &kept[3]).await;
+    assert_eq!(behind.data(1).await, ["5"]);
+    let gap = behind.gap().await;
+    assert_eq!((gap.reason.as_str(), gap.missed), ("trimmed", Some(5)));
+    assert_eq!(behind.data(3).await, ["101", "102", "103"]);
 }
 
 #[tokio::test]
