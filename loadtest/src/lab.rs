@@ -149,7 +149,7 @@ impl Lab {
         let until = Instant::now() + OPEN_DEADLINE;
         while self.crowd.started() < self.crowd.seats() {
             if Instant::now() > until {
-                let oddities = self.crowd.books().oddities_in_words().join("; ");
+                let oddities = self.crowd.books().oddities.in_words().join("; ");
                 bail!(
                     "only {} of {} subscribers have a stream: {oddities}",
                     self.crowd.started(),

@@ -20,6 +20,7 @@ pub mod history;
 pub mod http;
 pub mod lab;
 pub mod load;
+pub mod oddities;
 pub mod payload;
 pub mod position;
 pub mod process;

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::checker::Checker;
 use crate::histogram::Histogram;
-
-/// How many different messages about oddities are kept; the rest is only counted.
-const ODDITIES_KEPT: usize = 10;
+use crate::oddities::Oddities;
 
 /// Everything that is known about a run, behind one lock that is held for some 100 ns.
 #[derive(Debug, Default)]
@@ -36,21 +34,11 @@ pub struct Ledger {
     /// Events that were never acknowledged.
     pub unacknowledged: u64,
     /// Things that must not happen and have no counter: unknown control events and the like.
-    pub oddities: BTreeMap<String, u64>,
+    pub oddities: Oddities,
 }
 
 impl Ledger {
     pub(super) fn odd(&mut self, what: impl FnOnce() -> String) {
-        let mut what = what();
-        if self.oddities.len() >= ODDITIES_KEPT && !self.oddities.contains_key(&what) {
-            "others".clone_into(&mut what);
-        }
-        *self.oddities.entry(what).or_default() += 1;
-    }
-
-    /// The oddities in words, the same ones together.
-    pub fn oddities_in_words(&self) -> Vec<String> {
-        let words = |(what, count): (&String, &u64)| format!("{count} x {what}");
-        self.oddities.iter().map(words).collect()
+        self.oddities.note(what());
     }
 }

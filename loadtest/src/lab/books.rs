@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use crate::histogram::Histogram;
 use crate::history::History;
-
-/// How many different messages about oddities are kept; the rest is only counted.
-const ODDITIES_KEPT: usize = 10;
+use crate::oddities::Oddities;
 
 /// Everything that is known about a trial, behind one lock.
 #[derive(Debug, Default)]
@@ -39,21 +37,11 @@ pub struct Books {
     /// Events that never got a receipt.
     pub unacknowledged: u64,
     /// Things that must not happen and have no counter.
-    pub oddities: BTreeMap<String, u64>,
+    pub oddities: Oddities,
 }
 
 impl Books {
     pub(super) fn odd(&mut self, what: impl FnOnce() -> String) {
-        let mut what = what();
-        if self.oddities.len() >= ODDITIES_KEPT && !self.oddities.contains_key(&what) {
-            "others".clone_into(&mut what);
-        }
-        *self.oddities.entry(what).or_default() += 1;
-    }
-
-    /// The oddities in words, the same ones together.
-    pub fn oddities_in_words(&self) -> Vec<String> {
-        let words = |(what, count): (&String, &u64)| format!("{count} x {what}");
-        self.oddities.iter().map(words).collect()
+        self.oddities.note(what());
     }
 }

@@ -172,7 +172,7 @@ async fn open_all(options: &Options, audience: &mut Audience, progress: &Progres
         }
         if Instant::now() > until {
             let ledger = audience.ledger();
-            let examples = ledger.oddities_in_words().join("; ");
+            let examples = ledger.oddities.in_words().join("; ");
             anyhow::bail!(
                 "only {open} of {} clients opened a stream ({} attempts failed, {} were refused): {examples}",
                 options.clients,

@@ -108,7 +108,7 @@ fn failures(trial: &Trial<'_>, lab: &Lab, judgement: &Judgement, books: &Books) 
     ];
     let counted = counts.iter().filter(|(count, _)| *count > 0);
     failures.extend(counted.map(|(count, what)| format!("{} {what}", grouped(*count))));
-    failures.extend(books.oddities_in_words());
+    failures.extend(books.oddities.in_words());
     failures.extend(lab.broken.iter().cloned());
     failures
 }

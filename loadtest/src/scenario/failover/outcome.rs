@@ -22,7 +22,7 @@ pub(super) fn report(
     if ledger.unacknowledged > 0 {
         failures.push(format!("{} events never acknowledged", ledger.unacknowledged));
     }
-    failures.extend(ledger.oddities_in_words());
+    failures.extend(ledger.oddities.in_words());
     let raw = json!({
         "verdict": verdict,
         "delivery_latency": ledger.latency.quantiles(),
@@ -91,7 +91,7 @@ fn groups(ledger: &Ledger, verdict: &Verdict) -> Vec<(String, Vec<Figure>)> {
         Figure::zero("events still to come at the end", verdict.behind),
         Figure::plain("missed by announced gaps", grouped(verdict.missed_announced)),
         Figure::plain("truly missed at them", grouped(verdict.missed_truly)),
-        Figure::zero("oddities", ledger.oddities.values().sum()),
+        Figure::zero("oddities", ledger.oddities.count()),
     ];
     let mut latency = quantiles("while connected", ledger.live_latency.quantiles());
     latency.extend(quantiles("all, outages included", ledger.latency.quantiles()));
