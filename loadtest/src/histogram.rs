@@ -26,6 +26,8 @@ pub struct Quantiles {
     pub p50_ms: f64,
     /// 99 of 100 are at most this.
     pub p99_ms: f64,
+    /// 999 of 1000 are at most this.
+    pub p999_ms: f64,
     /// The longest.
     pub max_ms: f64,
 }
@@ -65,6 +67,7 @@ impl Histogram {
             count: self.count,
             p50_ms: ms(self.quantile(0.50)),
             p99_ms: ms(self.quantile(0.99)),
+            p999_ms: ms(self.quantile(0.999)),
             max_ms: ms(self.max),
         }
     }

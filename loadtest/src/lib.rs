@@ -8,13 +8,18 @@
 //! arrived, [`report`] tells it; [`scenario`] puts them together. Where Redis itself is broken,
 //! [`lab`] is the deployment and [`history`] the checker.
 //!
+//! For costs: [`contender`] starts a server on a core of its own, [`driver`] drives it from another,
+//! [`reference`] is what it is compared with.
+//!
 //! Of the workspace it uses the parser of event streams and nothing else: it sees what a client
 //! sees.
 
 pub mod audience;
 pub mod checker;
 pub mod cluster;
+pub mod contender;
 pub mod control;
+pub mod driver;
 pub mod histogram;
 pub mod history;
 pub mod http;
@@ -27,6 +32,7 @@ pub mod process;
 pub mod progress;
 pub mod publisher;
 pub mod random;
+pub mod reference;
 pub mod report;
 pub mod scenario;
 pub mod sse;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use loadtest::reference::Reference;
 use loadtest::scenario::{bench, chaos, failover, storm};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
@@ -28,7 +29,7 @@ enum Scenario {
     StormCrowd(storm::crowd::Options),
     Bench(bench::Options),
     #[command(hide = true)]
-    Reference(bench::Reference),
+    Reference(Reference),
 }
 
 fn main() -> ExitCode {

@@ -1,5 +1,6 @@
 //! Any program on one core, with what it costs.
 
+use std::iter::Sum;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +27,15 @@ pub struct Memory {
     pub rss: u64,
     /// Resident, shared pages divided among those who share them.
     pub pss: u64,
+}
+
+impl Sum for Memory {
+    fn sum<I: Iterator<Item = Memory>>(all: I) -> Memory {
+        all.fold(Memory::default(), |sum, one| Memory {
+            rss: sum.rss + one.rss,
+            pss: sum.pss + one.pss,
+        })
+    }
 }
 
 impl Pinned {

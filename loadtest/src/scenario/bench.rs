@@ -3,17 +3,10 @@
 //! Each round starts every server in turn, alone on one core, and drives it from another. Machines
 //! drift, so only ratios inside one run mean anything, and only CPU time: never the clock's.
 
-mod contender;
-mod driver;
-mod floor;
-mod naive;
 mod outcome;
-mod payload;
-mod reader;
 mod round;
-mod tally;
+mod topics;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,14 +16,12 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use tokio::time::Instant;
 
-use self::contender::Programs;
 use self::round::Measured;
 use super::Common;
 use crate::cluster::find_tailwater;
+use crate::contender::{Contender, Programs};
 use crate::progress::Progress;
 use crate::report::Report;
-
-pub use self::contender::Contender;
 
 const NAME: &str = "bench";
 
@@ -50,7 +41,7 @@ pub struct Options {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Contender::Floor, Contender::Tailwater, Contender::Naive])]
     servers: Vec<Contender>,
 
-    /// Another build of tailwater, to run as `before` beside the one under test.
+    /// Another build of tailwater, to run as `before` or `before-redis` beside the one under test.
     #[arg(long, value_name = "PATH")]
     before: Option<PathBuf>,
 
@@ -66,7 +57,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
 
-    /// Events in flight in the phase `pressure`.
+    /// Events in flight in the phases `pressure` and `topics`.
     #[arg(long, default_value_t = 64)]
     in_flight: u64,
 
@@ -74,11 +65,23 @@ pub struct Options {
     #[arg(long, default_value_t = 100)]
     missed: u64,
 
+    /// Topics in the phase `topics`, with a reader each.
+    #[arg(long, default_value_t = 5000)]
+    topics: usize,
+
+    /// Connections that publish in the phase `topics`, by a request an event.
+    #[arg(long, default_value_t = 64)]
+    publishers: usize,
+
+    /// Connections that publish in the phase `topics` by lines, where the server takes lines.
+    #[arg(long, default_value_t = 4)]
+    streams: usize,
+
     /// The size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How long the phases `fanout` and `pressure` publish.
+    /// How long a phase publishes.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     duration: Duration,
 
@@ -106,41 +109,17 @@ pub enum Phase {
     Pressure,
     /// Clients that come back and have missed some.
     Resume,
-}
-
-/// A server of the bench's own, run by it as a process.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Reference {
-    #[arg(value_enum)]
-    server: ReferenceServer,
-
-    #[arg(long)]
-    listen: SocketAddr,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ReferenceServer {
-    Floor,
-    Naive,
-}
-
-impl Reference {
-    /// Serves until it is killed.
-    ///
-    /// # Errors
-    /// When it cannot listen.
-    pub async fn serve(&self) -> Result<Vec<String>> {
-        match self.server {
-            ReferenceServer::Floor => floor::run(self.listen)?,
-            ReferenceServer::Naive => naive::serve(self.listen).await?,
-        }
-        Ok(Vec::new())
-    }
+    /// Many topics with one reader each, from the publisher to the reader.
+    Topics,
 }
 
 impl Options {
     fn runs(&self, phase: Phase) -> bool {
         self.phases.contains(&phase)
+    }
+
+    fn runs_any(&self, phases: &[Phase]) -> bool {
+        phases.iter().any(|phase| self.runs(*phase))
     }
 }
 

@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use super::Options;
-use super::contender::Contender;
 use super::round::Measured;
+use crate::contender::Contender;
 use crate::report::{Figure, Report, grouped};
 
 type Read = fn(&Measured) -> Option<f64>;
 
 /// What is measured: its name, its unit's digits, and where it stands.
-const QUANTITIES: [(&str, usize, Read); 11] = [
+const QUANTITIES: [(&str, usize, Read); 23] = [
     ("fan-out, CPU us a delivery", 2, |m| m.fixed_us),
     ("fan-out, latency p50 ms", 1, |m| m.fixed_latency.map(|l| l.p50_ms)),
     ("fan-out, latency p99 ms", 1, |m| m.fixed_latency.map(|l| l.p99_ms)),
@@ -22,6 +22,18 @@ const QUANTITIES: [(&str, usize, Read); 11] = [
     ("idle, PSS bytes a connection", 0, |m| m.pss_bytes),
     ("connect, CPU us", 1, |m| m.connect_us),
     ("resume, CPU us an event", 3, |m| m.resume_us),
+    ("topics, CPU us an event", 1, |m| m.topics.map(|t| t.full_us)),
+    ("topics, of that Redis, us", 1, |m| m.topics.map(|t| t.full_redis_us)),
+    ("topics, events a second", 0, |m| m.topics.map(|t| t.full_rate)),
+    ("topics at 30 %, CPU us an event", 1, |m| m.topics.map(|t| t.part_us)),
+    ("topics at 30 %, latency p50 ms", 2, |m| m.topics.map(|t| t.part_latency.p50_ms)),
+    ("topics at 30 %, latency p99 ms", 2, |m| m.topics.map(|t| t.part_latency.p99_ms)),
+    ("topics by lines, CPU us an event", 1, |m| m.lines.map(|t| t.full_us)),
+    ("topics by lines, of that Redis, us", 1, |m| m.lines.map(|t| t.full_redis_us)),
+    ("topics by lines, events a second", 0, |m| m.lines.map(|t| t.full_rate)),
+    ("topics by lines at 30 %, CPU us an event", 1, |m| m.lines.map(|t| t.part_us)),
+    ("topics by lines at 30 %, latency p50 ms", 2, |m| m.lines.map(|t| t.part_latency.p50_ms)),
+    ("topics by lines at 30 %, latency p99 ms", 2, |m| m.lines.map(|t| t.part_latency.p99_ms)),
 ];
 
 /// Puts the report together from all rounds of all servers.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail, ensure};
 use mio::net::TcpStream;
 
-use super::payload;
+use super::stamp;
 use super::tally::Tally;
 
 /// A connection on its way through a request and its stream.
@@ -63,8 +63,7 @@ impl Reader {
             match self.stream.read(buffer) {
                 Ok(0) => bail!("the server closed the stream"),
                 Ok(count) => {
-                    tally.reads += 1;
-                    tally.bytes += count as u64;
+                    tally.read(count);
                     self.take(&buffer[..count], tally)?;
                     if count < buffer.len() {
                         return Ok(());
@@ -101,14 +100,14 @@ impl Reader {
             self.stage = Stage::Open;
             used = end + 4;
         }
-        while let Some(found) = payload::find(&bytes[used..]) {
-            let Some((stamp, len)) = payload::parse(&bytes[used + found..])? else {
+        while let Some(found) = stamp::find(&bytes[used..]) {
+            let Some((stamp, len)) = stamp::parse(&bytes[used + found..])? else {
                 return Ok(used + found);
             };
             used += found + len;
             self.next = tally.delivered(self.next, stamp);
         }
         // A beginning of the next payload may be at the very end.
-        Ok(used.max(bytes.len().saturating_sub(payload::MARK.len() - 1)))
+        Ok(used.max(bytes.len().saturating_sub(stamp::MARK.len() - 1)))
     }
 }

@@ -4,21 +4,26 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::payload::Stamp;
+use super::stamp::Stamp;
 use crate::histogram::Histogram;
 
 /// Counters of one phase.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub struct Tally {
     epoch: Instant,
     now_micros: u64,
-    pub(super) delivered: u64,
-    pub(super) lost: u64,
-    /// Delivered again, or after a later one.
-    pub(super) repeated: u64,
-    pub(super) reads: u64,
-    pub(super) bytes: u64,
-    pub(super) latency: Histogram,
+    /// Events that came, each reader's counted.
+    pub delivered: u64,
+    /// Events that never came.
+    pub lost: u64,
+    /// Events that came again, or after a later one.
+    pub repeated: u64,
+    /// Reads that brought something.
+    pub reads: u64,
+    /// What they brought.
+    pub bytes: u64,
+    /// From before an event was published until it was read.
+    pub latency: Histogram,
 }
 
 impl Tally {
@@ -39,9 +44,11 @@ impl Tally {
         self.epoch
     }
 
-    /// Reads the clock, for all that is delivered until the next time.
-    pub(super) fn tick(&mut self) {
+    /// Counts a read, whose time is that of all it brings.
+    pub(super) fn read(&mut self, bytes: usize) {
         self.now_micros = self.micros();
+        self.reads += 1;
+        self.bytes += bytes as u64;
     }
 
     /// Microseconds since the driver began.

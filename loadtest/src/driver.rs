@@ -1,0 +1,352 @@
+//! The driver: one thread, one epoll, thousands of readers and some publishers.
+//!
+//! It numbers the events of each topic and checks the numbers on every connection. It costs little,
+//! so that one core drives a server on another to its end; it knows only its own payloads.
+
+mod endpoint;
+mod publisher;
+mod reader;
+mod stamp;
+mod tally;
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use tokio::time::Instant;
+
+pub use self::endpoint::{Dialect, Endpoint};
+use self::publisher::Publisher;
+pub use self::publisher::Wire;
+use self::reader::Reader;
+use self::stamp::Stamp;
+pub use self::tally::Tally;
+
+/// The tokens of publishers; those of readers are below.
+const PUBLISHERS: usize = 1 << 32;
+/// Connections that are being made at a time: less than any server's backlog.
+const CONNECTING_MAX: usize = 100;
+const READ_BYTES: usize = 256 * 1024;
+/// How long everything that was asked for may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How fast events are published.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// So many a second, whatever becomes of them.
+    Rate(f64),
+    /// So many at a time that have not reached everybody, and one a connection without receipt.
+    Window(u64),
+}
+
+/// Drives one server.
+#[derive(Debug)]
+pub struct Driver {
+    endpoint: Endpoint,
+    poll: Poll,
+    events: Events,
+    readers: Vec<Reader>,
+    publishers: Vec<Publisher>,
+    topics: Vec<Topic>,
+    buffer: Vec<u8>,
+    event_bytes: usize,
+    tally: Tally,
+}
+
+/// A topic and the number of its last event.
+#[derive(Debug)]
+struct Topic {
+    name: String,
+    published: u64,
+}
+
+impl Driver {
+    /// A driver with one topic and one publisher.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub fn new(endpoint: Endpoint, event_bytes: usize, epoch: Instant) -> Result<Self> {
+        let mut driver = Self {
+            endpoint,
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            readers: Vec::new(),
+            publishers: Vec::new(),
+            topics: vec![Topic { name: "bench".to_owned(), published: 0 }],
+            buffer: vec![0; READ_BYTES],
+            event_bytes,
+            tally: Tally::new(epoch),
+        };
+        driver.publish_over(1, Wire::Posts)?;
+        Ok(driver)
+    }
+
+    /// Publishes over so many connections from now on.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub fn publish_over(&mut self, connections: usize, wire: Wire) -> Result<()> {
+        for mut publisher in self.publishers.drain(..) {
+            self.poll.registry().deregister(publisher.stream())?;
+        }
+        for index in 0..connections {
+            let mut stream = connect(self.endpoint.publish)?;
+            stream.set_nodelay(true)?;
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut stream, Token(PUBLISHERS + index), interest)?;
+            self.publishers.push(Publisher::new(stream, wire, self.endpoint));
+        }
+        Ok(())
+    }
+
+    /// Publishes to so many new topics from now on.
+    pub fn use_topics(&mut self, count: usize) {
+        let topic = |index| Topic { name: format!("bench-{index:05}"), published: 0 };
+        self.topics = (0..count).map(topic).collect();
+    }
+
+    /// Begins a new phase; what the last one counted.
+    pub fn reset(&mut self) -> Tally {
+        let fresh = Tally::new(self.tally.epoch());
+        std::mem::replace(&mut self.tally, fresh)
+    }
+
+    /// The number of the first topic's last event.
+    pub fn published(&self) -> u64 {
+        self.topics[0].published
+    }
+
+    /// The request for a stream of the first topic.
+    pub fn stream_request(&self) -> String {
+        self.endpoint.stream_request(&self.topics[0].name, None)
+    }
+
+    /// Opens `count` streams of the first topic, which expect event `next` first. With a cursor,
+    /// they resume there.
+    ///
+    /// # Errors
+    /// When the server refuses one.
+    pub fn open(&mut self, count: usize, cursor: Option<&str>, next: u64) -> Result<()> {
+        let request = self.endpoint.stream_request(&self.topics[0].name, cursor);
+        let request: Arc<[u8]> = request.into_bytes().into();
+        self.open_all(count, |_| (Arc::clone(&request), next))
+    }
+
+    /// Opens a stream for each topic.
+    ///
+    /// # Errors
+    /// When the server refuses one.
+    pub fn open_topics(&mut self) -> Result<()> {
+        let requests = self.topics.iter().map(|topic| {
+            let request = self.endpoint.stream_request(&topic.name, None);
+            (request.into_bytes().into(), topic.published + 1)
+        });
+        let requests: Vec<(Arc<[u8]>, u64)> = requests.collect();
+        self.open_all(requests.len(), |index| requests[index].clone())
+    }
+
+    fn open_all(
+        &mut self,
+        count: usize,
+        request: impl Fn(usize) -> (Arc<[u8]>, u64),
+    ) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        let first = self.readers.len();
+        let mut open = 0;
+        while open < count {
+            while self.readers.len() < first + count
+                && self.readers.len() - first - open < CONNECTING_MAX
+            {
+                let mut stream = connect(self.endpoint.subscribe)?;
+                let token = Token(self.readers.len());
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut stream, token, interest)?;
+                let (request, next) = request(self.readers.len() - first);
+                self.readers.push(Reader::new(stream, request, next));
+            }
+            self.turn(Duration::from_millis(100))?;
+            open = self.readers[first..].iter().filter(|reader| reader.is_open()).count();
+            ensure!(Instant::now() < until, "only {open} of {count} streams opened");
+        }
+        Ok(())
+    }
+
+    /// Closes all streams.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn close(&mut self) -> Result<()> {
+        for mut reader in self.readers.drain(..) {
+            self.poll.registry().deregister(reader.stream())?;
+        }
+        Ok(())
+    }
+
+    /// Publishes to the first topic for a time, then waits until everybody has everything.
+    ///
+    /// # Errors
+    /// When an event is refused, or a stream ends.
+    pub fn publish_for(&mut self, pace: Pace, time: Duration) -> Result<u64> {
+        let events = match pace {
+            Pace::Rate(rate) => self.publish_at(rate, time)?,
+            Pace::Window(window) => {
+                let (mut events, until) = (0, Instant::now() + time);
+                while Instant::now() < until {
+                    let room = (self.through() + window).saturating_sub(events);
+                    self.publish(room)?;
+                    events += room;
+                    self.turn(Duration::from_millis(10))?;
+                }
+                events
+            }
+        };
+        self.settle(events * self.readers.len() as u64)?;
+        Ok(events)
+    }
+
+    /// Publishes at a fixed rate to all topics in turn, and waits for nothing at the end.
+    ///
+    /// # Errors
+    /// When an event is refused, or a stream ends.
+    pub fn publish_at(&mut self, rate: f64, time: Duration) -> Result<u64> {
+        let start = Instant::now();
+        let events = (rate * time.as_secs_f64()).round() as u64;
+        for event in 0..events {
+            self.run_until(start + Duration::from_secs_f64(event as f64 / rate))?;
+            let topic = usize::try_from(event).unwrap_or(usize::MAX) % self.topics.len();
+            let publisher = topic % self.publishers.len();
+            self.put(topic);
+            self.publishers[publisher].ready(&mut self.buffer)?;
+        }
+        Ok(events)
+    }
+
+    /// Publishes to the topics in turn, each of which has one reader, for a time; then waits until
+    /// they have everything. A topic belongs to one connection, which keeps its events in order.
+    ///
+    /// # Errors
+    /// When an event is refused, or a stream ends.
+    pub fn publish_to_all_for(&mut self, pace: Pace, time: Duration) -> Result<u64> {
+        let events = match pace {
+            Pace::Rate(rate) => self.publish_at(rate, time)?,
+            Pace::Window(window) => self.publish_in_turn(window, time)?,
+        };
+        self.settle(events)?;
+        Ok(events)
+    }
+
+    fn publish_in_turn(&mut self, window: u64, time: Duration) -> Result<u64> {
+        let connections = self.publishers.len();
+        // Events that one connection may have under way.
+        let depth = (window / connections as u64).max(1);
+        let mut turns: Vec<usize> = (0..connections).collect();
+        let (mut events, until) = (0, Instant::now() + time);
+        while Instant::now() < until {
+            for (index, topic) in turns.iter_mut().enumerate() {
+                while self.publishers[index].in_flight() < depth
+                    && events < self.tally.delivered + self.tally.lost + window
+                {
+                    self.put(*topic);
+                    events += 1;
+                    let next = *topic + connections;
+                    *topic = if next < self.topics.len() { next } else { index };
+                }
+                self.publishers[index].ready(&mut self.buffer)?;
+            }
+            self.turn(Duration::from_millis(10))?;
+        }
+        Ok(events)
+    }
+
+    /// How many events of this phase everybody has got, or lost.
+    fn through(&self) -> u64 {
+        (self.tally.delivered + self.tally.lost) / (self.readers.len() as u64).max(1)
+    }
+
+    /// Waits until the readers have got as many deliveries in this phase, or lost them.
+    ///
+    /// # Errors
+    /// When a stream ends.
+    pub fn settle(&mut self, deliveries: u64) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while self.tally.delivered + self.tally.lost < deliveries && Instant::now() < until {
+            self.turn(Duration::from_millis(100))?;
+        }
+        let got = self.tally.delivered + self.tally.lost;
+        // What never came and left no hole behind it is lost as well.
+        self.tally.lost += deliveries.saturating_sub(got);
+        Ok(())
+    }
+
+    /// Lets things happen for a time.
+    ///
+    /// # Errors
+    /// When a stream ends.
+    pub fn idle(&mut self, time: Duration) -> Result<()> {
+        self.run_until(Instant::now() + time)
+    }
+
+    /// Publishes `count` events to the first topic at once.
+    ///
+    /// # Errors
+    /// When one is refused.
+    pub fn publish(&mut self, count: u64) -> Result<()> {
+        for _ in 0..count {
+            self.put(0);
+        }
+        self.publishers[0].ready(&mut self.buffer)
+    }
+
+    /// Gives the topic's next event to the topic's publisher.
+    fn put(&mut self, topic: usize) {
+        let publisher = topic % self.publishers.len();
+        let topic = &mut self.topics[topic];
+        topic.published += 1;
+        let stamp = Stamp { number: topic.published, micros: self.tally.micros() };
+        let payload = stamp::encode(stamp, self.event_bytes);
+        self.publishers[publisher].put(&topic.name, &payload);
+    }
+
+    fn run_until(&mut self, due: Instant) -> Result<()> {
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.turn(left)?;
+        }
+    }
+
+    /// Waits for something to happen and does it.
+    fn turn(&mut self, timeout: Duration) -> Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        for event in &self.events {
+            let Token(index) = event.token();
+            if let Some(index) = index.checked_sub(PUBLISHERS) {
+                if let Some(publisher) = self.publishers.get_mut(index) {
+                    publisher.ready(&mut self.buffer)?;
+                }
+            } else if let Some(reader) = self.readers.get_mut(index) {
+                reader
+                    .ready(&mut self.buffer, &mut self.tally)
+                    .with_context(|| format!("reader {index}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))
+}
+
+fn is_not_yet(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::WouldBlock | ErrorKind::NotConnected)
+}
