@@ -3,6 +3,7 @@
 //! It numbers the events of each topic and checks the numbers on every connection. It costs little,
 //! so that one core drives a server on another to its end; it knows only its own payloads.
 
+mod crowd;
 mod endpoint;
 mod publisher;
 mod reader;
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 pub use self::endpoint::{Dialect, Endpoint};
 use self::publisher::Publisher;
 pub use self::publisher::Wire;
-use self::reader::Reader;
+use self::reader::{Ending, Reader};
 use self::stamp::Stamp;
 pub use self::tally::Tally;
 
@@ -54,6 +55,8 @@ pub struct Driver {
     topics: Vec<Topic>,
     buffer: Vec<u8>,
     event_bytes: usize,
+    /// Whether readers remember the ids of events, and come back with them.
+    keeps_ids: bool,
     tally: Tally,
 }
 
@@ -79,6 +82,7 @@ impl Driver {
             topics: vec![Topic { name: "bench".to_owned(), published: 0 }],
             buffer: vec![0; READ_BYTES],
             event_bytes,
+            keeps_ids: false,
             tally: Tally::new(epoch),
         };
         driver.publish_over(1, Wire::Posts)?;
@@ -120,6 +124,11 @@ impl Driver {
         self.topics[0].published
     }
 
+    /// How many streams there are.
+    pub fn readers(&self) -> usize {
+        self.readers.len()
+    }
+
     /// The request for a stream of the first topic.
     pub fn stream_request(&self) -> String {
         self.endpoint.stream_request(&self.topics[0].name, None)
@@ -133,40 +142,34 @@ impl Driver {
     pub fn open(&mut self, count: usize, cursor: Option<&str>, next: u64) -> Result<()> {
         let request = self.endpoint.stream_request(&self.topics[0].name, cursor);
         let request: Arc<[u8]> = request.into_bytes().into();
-        self.open_all(count, |_| (Arc::clone(&request), next))
+        self.open_all((0..count).map(|_| (0, next, Arc::clone(&request))))
     }
 
-    /// Opens a stream for each topic.
+    /// Opens a stream for each topic from the one with this number.
     ///
     /// # Errors
     /// When the server refuses one.
-    pub fn open_topics(&mut self) -> Result<()> {
-        let requests = self.topics.iter().map(|topic| {
+    pub fn open_topics(&mut self, first: usize) -> Result<()> {
+        let requests = self.topics.iter().enumerate().skip(first).map(|(index, topic)| {
             let request = self.endpoint.stream_request(&topic.name, None);
-            (request.into_bytes().into(), topic.published + 1)
+            (index, topic.published + 1, request.into_bytes().into())
         });
-        let requests: Vec<(Arc<[u8]>, u64)> = requests.collect();
-        self.open_all(requests.len(), |index| requests[index].clone())
+        let requests: Vec<(usize, u64, Arc<[u8]>)> = requests.collect();
+        self.open_all(requests.into_iter())
     }
 
     fn open_all(
         &mut self,
-        count: usize,
-        request: impl Fn(usize) -> (Arc<[u8]>, u64),
+        mut wanted: impl ExactSizeIterator<Item = (usize, u64, Arc<[u8]>)>,
     ) -> Result<()> {
         let until = Instant::now() + PATIENCE;
-        let first = self.readers.len();
+        let (first, count) = (self.readers.len(), wanted.len());
         let mut open = 0;
         while open < count {
-            while self.readers.len() < first + count
-                && self.readers.len() - first - open < CONNECTING_MAX
-            {
-                let mut stream = connect(self.endpoint.subscribe)?;
-                let token = Token(self.readers.len());
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                self.poll.registry().register(&mut stream, token, interest)?;
-                let (request, next) = request(self.readers.len() - first);
-                self.readers.push(Reader::new(stream, request, next));
+            while self.readers.len() - first - open < CONNECTING_MAX {
+                let Some((topic, next, request)) = wanted.next() else { break };
+                self.readers.push(Reader::new(topic, next, self.keeps_ids));
+                self.connect(self.readers.len() - 1, request)?;
             }
             self.turn(Duration::from_millis(100))?;
             open = self.readers[first..].iter().filter(|reader| reader.is_open()).count();
@@ -175,15 +178,18 @@ impl Driver {
         Ok(())
     }
 
-    /// Closes all streams.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn close(&mut self) -> Result<()> {
-        for mut reader in self.readers.drain(..) {
-            self.poll.registry().deregister(reader.stream())?;
-        }
+    /// Gives a reader a new connection.
+    fn connect(&mut self, index: usize, request: Arc<[u8]>) -> Result<()> {
+        let mut stream = connect(self.endpoint.subscribe)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(index), interest)?;
+        self.readers[index].connect(stream, request);
         Ok(())
+    }
+
+    /// Closes all streams.
+    pub fn close(&mut self) {
+        self.readers.clear();
     }
 
     /// Publishes to the first topic for a time, then waits until everybody has everything.
@@ -267,15 +273,24 @@ impl Driver {
         (self.tally.delivered + self.tally.lost) / (self.readers.len() as u64).max(1)
     }
 
+    /// Waits until the readers have got as many deliveries in this phase, or the time is up.
+    ///
+    /// # Errors
+    /// When a stream ends.
+    pub fn wait_for(&mut self, deliveries: u64, patience: Duration) -> Result<()> {
+        let until = Instant::now() + patience;
+        while self.tally.delivered + self.tally.lost < deliveries && Instant::now() < until {
+            self.turn(Duration::from_millis(100))?;
+        }
+        Ok(())
+    }
+
     /// Waits until the readers have got as many deliveries in this phase, or lost them.
     ///
     /// # Errors
     /// When a stream ends.
     pub fn settle(&mut self, deliveries: u64) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
-        while self.tally.delivered + self.tally.lost < deliveries && Instant::now() < until {
-            self.turn(Duration::from_millis(100))?;
-        }
+        self.wait_for(deliveries, PATIENCE)?;
         let got = self.tally.delivered + self.tally.lost;
         // What never came and left no hole behind it is lost as well.
         self.tally.lost += deliveries.saturating_sub(got);
@@ -327,6 +342,7 @@ impl Driver {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
+        let mut closed = Vec::new();
         for event in &self.events {
             let Token(index) = event.token();
             if let Some(index) = index.checked_sub(PUBLISHERS) {
@@ -334,12 +350,21 @@ impl Driver {
                     publisher.ready(&mut self.buffer)?;
                 }
             } else if let Some(reader) = self.readers.get_mut(index) {
-                reader
-                    .ready(&mut self.buffer, &mut self.tally)
-                    .with_context(|| format!("reader {index}"))?;
+                let ending =
+                    reader.ready(event.is_read_closed(), &mut self.buffer, &mut self.tally);
+                if ending.with_context(|| format!("reader {index}"))? == Ending::Closed {
+                    closed.push(index);
+                }
             }
         }
-        Ok(())
+        closed.into_iter().try_for_each(|index| self.closed(index))
+    }
+
+    /// As a browser, whoever has a cursor comes back with it.
+    fn closed(&mut self, index: usize) -> Result<()> {
+        ensure!(self.keeps_ids, "the server closed the stream of reader {index}");
+        self.tally.closed += 1;
+        self.come_back(index)
     }
 }
 

@@ -47,6 +47,15 @@ impl Histogram {
         self.max = self.max.max(duration);
     }
 
+    /// Counts all that another one has counted.
+    pub fn add(&mut self, other: &Histogram) {
+        for (own, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *own += more;
+        }
+        self.count += other.count;
+        self.max = self.max.max(other.max);
+    }
+
     /// The duration that `share` (0 to 1) of all are at most; zero when there are none.
     pub fn quantile(&self, share: f64) -> Duration {
         let rank = (self.count as f64 * share).ceil() as u64;

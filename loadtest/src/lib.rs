@@ -25,6 +25,7 @@ pub mod history;
 pub mod http;
 pub mod lab;
 pub mod load;
+pub mod mix;
 pub mod oddities;
 pub mod payload;
 pub mod position;

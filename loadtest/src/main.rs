@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::reference::Reference;
-use loadtest::scenario::{bench, chaos, failover, storm};
+use loadtest::scenario::{bench, chaos, failover, mixed, soak, storm};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
@@ -28,6 +28,8 @@ enum Scenario {
     #[command(hide = true)]
     StormCrowd(storm::crowd::Options),
     Bench(bench::Options),
+    Mixed(mixed::Options),
+    Soak(soak::Options),
     #[command(hide = true)]
     Reference(Reference),
 }
@@ -36,8 +38,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let has_verdict = match &arguments.scenario {
         Scenario::Chaos(options) => !options.is_list(),
-        Scenario::Bench(_) | Scenario::Failover(_) | Scenario::Storm(_) => true,
         Scenario::Reference(_) | Scenario::StormCrowd(_) => false,
+        _ => true,
     };
     match run(&arguments) {
         Ok(_) if !has_verdict => ExitCode::SUCCESS,
@@ -67,6 +69,8 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::Storm(options) => Ok(Box::pin(storm::run(options)).await?.failures),
         Scenario::StormCrowd(options) => Box::pin(storm::crowd::run(options)).await,
         Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
+        Scenario::Mixed(options) => Ok(Box::pin(mixed::run(options)).await?.failures),
+        Scenario::Soak(options) => Ok(Box::pin(soak::run(options)).await?.failures),
         Scenario::Reference(reference) => reference.serve().await,
     }
 }

@@ -31,7 +31,7 @@ mod worker;
 
 pub use haproxy::{Haproxy, ServerState};
 pub use network::Network;
-pub use pinned::{Memory, Pinned};
+pub use pinned::{Memory, Pinned, pin};
 pub use place::Place;
 pub use port::Port;
 pub use proxy::{Proxy, Way};

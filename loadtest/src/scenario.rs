@@ -3,6 +3,8 @@
 pub mod bench;
 pub mod chaos;
 pub mod failover;
+pub mod mixed;
+pub mod soak;
 pub mod storm;
 
 use std::path::PathBuf;

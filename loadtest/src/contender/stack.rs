@@ -4,6 +4,7 @@ use std::ops::Sub;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde::Serialize;
 
 use crate::driver::Endpoint;
 use crate::process::{Memory, Pinned};
@@ -24,6 +25,19 @@ pub struct Cpu {
     pub all: Duration,
     /// Of Redis alone.
     pub redis: Duration,
+}
+
+/// What a process holds at a moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Holding {
+    /// The process.
+    pub name: String,
+    /// Its memory, in bytes.
+    pub memory: Memory,
+    /// Its open files.
+    pub files: u64,
+    /// The processor time that it has used.
+    pub cpu: Duration,
 }
 
 impl Stack {
@@ -48,6 +62,18 @@ impl Stack {
     /// When a process is gone.
     pub fn memory(&self) -> Result<Memory> {
         self.processes.iter().map(Pinned::memory).sum()
+    }
+
+    /// What each process holds, Redis last.
+    ///
+    /// # Errors
+    /// When one is gone.
+    pub fn holdings(&self) -> Result<Vec<Holding>> {
+        let holding = |process: &Pinned| {
+            let (memory, files) = (process.memory()?, process.open_files()?);
+            Ok(Holding { name: process.name().to_owned(), memory, files, cpu: process.cpu()? })
+        };
+        self.processes.iter().chain(&self.redis).map(holding).collect()
     }
 
     /// Stops it.

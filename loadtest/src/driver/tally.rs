@@ -18,30 +18,48 @@ pub struct Tally {
     pub lost: u64,
     /// Events that came again, or after a later one.
     pub repeated: u64,
+    /// Streams that the server closed.
+    pub closed: u64,
     /// Reads that brought something.
     pub reads: u64,
     /// What they brought.
     pub bytes: u64,
-    /// From before an event was published until it was read.
+    /// The bytes of the readers' requests.
+    pub asked: u64,
+    /// From before an event was published until it was read, of readers who were there to read it.
     pub latency: Histogram,
 }
 
 impl Tally {
-    pub(super) fn new(epoch: Instant) -> Self {
+    pub(crate) fn new(epoch: Instant) -> Self {
         Self {
             epoch,
             now_micros: 0,
             delivered: 0,
             lost: 0,
             repeated: 0,
+            closed: 0,
             reads: 0,
             bytes: 0,
+            asked: 0,
             latency: Histogram::default(),
         }
     }
 
     pub(super) const fn epoch(&self) -> Instant {
         self.epoch
+    }
+
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: &Tally) {
+        self.delivered += other.delivered;
+        self.lost += other.lost;
+        self.repeated += other.repeated;
+        self.closed += other.closed;
+        self.reads += other.reads;
+        self.bytes += other.bytes;
+        self.asked += other.asked;
+        self.latency.add(&other.latency);
     }
 
     /// Counts a read, whose time is that of all it brings.
@@ -56,16 +74,21 @@ impl Tally {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Counts an event that came where `expected` should; returns the number to expect then.
-    pub(super) fn delivered(&mut self, expected: u64, stamp: Stamp) -> u64 {
+    /// Counts an event that came where `expected` should, or any if that is 0; returns the number to
+    /// expect then.
+    pub(super) fn delivered(&mut self, expected: u64, stamp: Stamp, is_prompt: bool) -> u64 {
         if stamp.number < expected {
             self.repeated += 1;
             return expected;
         }
-        self.lost += stamp.number - expected;
+        if expected > 0 {
+            self.lost += stamp.number - expected;
+        }
         self.delivered += 1;
-        let latency = self.now_micros.saturating_sub(stamp.micros);
-        self.latency.record(Duration::from_micros(latency));
+        if is_prompt {
+            let latency = self.now_micros.saturating_sub(stamp.micros);
+            self.latency.record(Duration::from_micros(latency));
+        }
         stamp.number + 1
     }
 }

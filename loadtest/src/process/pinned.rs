@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use serde::Serialize;
 
 use super::child::{Child, Recipe, WorkDir};
 use super::port::Port;
@@ -21,7 +24,7 @@ pub struct Pinned {
 }
 
 /// The memory of a program and of the processes that it started, in bytes.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Memory {
     /// Resident, shared pages counted in each process.
     pub rss: u64,
@@ -71,6 +74,23 @@ impl Pinned {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
+    }
+
+    /// What it was called at its start.
+    pub fn name(&self) -> &str {
+        self.child.name()
+    }
+
+    /// How many files it has open, with what it started.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn open_files(&self) -> Result<u64> {
+        let files = self
+            .pids()?
+            .into_iter()
+            .map(|pid| Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64));
+        files.sum()
     }
 
     /// The processor time that it has used, with what it started.
@@ -127,4 +147,14 @@ impl Pinned {
         }
         Ok(pids)
     }
+}
+
+/// Keeps this thread on one core.
+///
+/// # Errors
+/// When there is no such core.
+pub fn pin(core: usize) -> Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core).with_context(|| format!("there is no core {core}"))?;
+    sched_setaffinity(Pid::from_raw(0), &cores).with_context(|| format!("there is no core {core}"))
 }

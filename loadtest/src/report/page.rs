@@ -37,7 +37,7 @@ pub(super) fn render(report: &Report) -> String {
     )
 }
 
-fn tile(figure: &Figure) -> String {
+pub(super) fn tile(figure: &Figure) -> String {
     let class = match figure.is_good {
         Some(true) => "good",
         Some(false) => "bad",

@@ -2,42 +2,16 @@
 
 use serde_json::json;
 
-use super::Options;
 use super::round::Measured;
+use super::{Options, goals, quantity};
 use crate::contender::Contender;
-use crate::report::{Figure, Report, grouped};
+use crate::report::{Cell, Comparison, Figure, Line, grouped};
 
-type Read = fn(&Measured) -> Option<f64>;
-
-/// What is measured: its name, its unit's digits, and where it stands.
-const QUANTITIES: [(&str, usize, Read); 23] = [
-    ("fan-out, CPU us a delivery", 2, |m| m.fixed_us),
-    ("fan-out, latency p50 ms", 1, |m| m.fixed_latency.map(|l| l.p50_ms)),
-    ("fan-out, latency p99 ms", 1, |m| m.fixed_latency.map(|l| l.p99_ms)),
-    ("fan-out, latency max ms", 1, |m| m.fixed_latency.map(|l| l.max_ms)),
-    ("pressure, CPU us a delivery", 3, |m| m.pressure_us),
-    ("pressure, deliveries a second", 0, |m| m.pressure_rate),
-    ("pressure, events a read", 1, |m| m.pressure_batch),
-    ("idle, RSS bytes a connection", 0, |m| m.rss_bytes),
-    ("idle, PSS bytes a connection", 0, |m| m.pss_bytes),
-    ("connect, CPU us", 1, |m| m.connect_us),
-    ("resume, CPU us an event", 3, |m| m.resume_us),
-    ("topics, CPU us an event", 1, |m| m.topics.map(|t| t.full_us)),
-    ("topics, of that Redis, us", 1, |m| m.topics.map(|t| t.full_redis_us)),
-    ("topics, events a second", 0, |m| m.topics.map(|t| t.full_rate)),
-    ("topics at 30 %, CPU us an event", 1, |m| m.topics.map(|t| t.part_us)),
-    ("topics at 30 %, latency p50 ms", 2, |m| m.topics.map(|t| t.part_latency.p50_ms)),
-    ("topics at 30 %, latency p99 ms", 2, |m| m.topics.map(|t| t.part_latency.p99_ms)),
-    ("topics by lines, CPU us an event", 1, |m| m.lines.map(|t| t.full_us)),
-    ("topics by lines, of that Redis, us", 1, |m| m.lines.map(|t| t.full_redis_us)),
-    ("topics by lines, events a second", 0, |m| m.lines.map(|t| t.full_rate)),
-    ("topics by lines at 30 %, CPU us an event", 1, |m| m.lines.map(|t| t.part_us)),
-    ("topics by lines at 30 %, latency p50 ms", 2, |m| m.lines.map(|t| t.part_latency.p50_ms)),
-    ("topics by lines at 30 %, latency p99 ms", 2, |m| m.lines.map(|t| t.part_latency.p99_ms)),
-];
+/// What each server was measured to need, round by round.
+pub(super) type Rounds = [(Contender, Vec<Measured>)];
 
 /// Puts the report together from all rounds of all servers.
-pub(super) fn report(options: &Options, rounds: &[(Contender, Vec<Measured>)]) -> Report {
+pub(super) fn report(options: &Options, rounds: &Rounds) -> Comparison {
     let sum = |count: fn(&Measured) -> u64| {
         rounds.iter().filter(|(who, _)| who.is_ours()).flat_map(|(_, all)| all).map(count).sum()
     };
@@ -46,49 +20,69 @@ pub(super) fn report(options: &Options, rounds: &[(Contender, Vec<Measured>)]) -
     if lost + repeated > 0 {
         failures.push(format!("Tailwater: {lost} events lost, {repeated} repeated"));
     }
-    let floor = rounds.iter().find(|(who, _)| *who == Contender::Floor).map(|(_, all)| all);
-    let groups = QUANTITIES.iter().filter_map(|(name, digits, read)| {
-        let figures = rounds.iter().filter_map(|(who, all)| {
-            let value = median(all, *read)?;
-            let base = floor.and_then(|all| median(all, *read)).filter(|base| *base > 0.0);
-            let ratio = base.map_or_else(String::new, |base| format!("{:8.2} x", value / base));
-            let value = format!("{value:12.digits$} {ratio:>10}");
-            Some(Figure::plain(&format!("{name}: {}", who.name()), value))
-        });
-        let figures: Vec<_> = figures.collect();
-        (!figures.is_empty()).then(|| ((*name).to_owned(), figures))
-    });
-    let groups: Vec<_> = groups.collect();
+    let mut verdict = vec![
+        Figure::zero("lost by Tailwater", lost),
+        Figure::zero("repeated by Tailwater", repeated),
+    ];
+    verdict.extend(goals::figures(rounds));
     let raw: Vec<_> =
         rounds.iter().map(|(who, all)| json!({ "server": who, "rounds": all })).collect();
-    Report {
+    Comparison {
         scenario: "bench".to_owned(),
-        summary: format!(
-            "{} readers of one topic, {} bytes an event, {} events a second and then {} in flight; \
-             medians of {} interleaved rounds, and their ratio to the floor's. CPU time is the \
-             server's on core {}; the driver runs on core {}.",
-            grouped(options.readers as u64),
-            options.event_bytes,
-            options.rate,
-            options.in_flight,
-            options.rounds,
-            options.server_core,
-            options.driver_core,
-        ),
+        summary: summary(options, rounds),
         failures,
-        verdict: vec![
-            Figure::zero("lost by Tailwater", lost),
-            Figure::zero("repeated by Tailwater", repeated),
-        ],
-        groups,
-        marks: Vec::new(),
-        plots: Vec::new(),
+        verdict,
+        columns: rounds.iter().map(|(who, _)| who.name().to_owned()).collect(),
+        lines: quantity::ALL.iter().filter_map(|quantity| line(quantity, rounds)).collect(),
         raw: json!(raw),
     }
 }
 
-fn median(rounds: &[Measured], read: Read) -> Option<f64> {
-    let mut values: Vec<f64> = rounds.iter().filter_map(read).collect();
+fn summary(options: &Options, rounds: &Rounds) -> String {
+    let first = rounds.first().map_or("nobody", |(who, _)| who.name());
+    format!(
+        "{} readers of one topic, {} bytes an event, {} events/s and then {} in flight; {} topics \
+         with a reader each. Medians of {} interleaved rounds, in brackets the ratio to {first}. CPU \
+         is that of all the server's processes, on core {}; the driver runs on core {}.",
+        grouped(options.readers as u64),
+        options.event_bytes,
+        options.rate,
+        options.in_flight,
+        grouped(options.topics as u64),
+        options.rounds,
+        options.server_core,
+        options.driver_core,
+    )
+}
+
+fn line(quantity: &quantity::Quantity, rounds: &Rounds) -> Option<Line> {
+    let base = rounds.first().map(|(_, all)| all.as_slice()).unwrap_or_default();
+    let cell = |(_, all): &(Contender, Vec<Measured>)| {
+        let value = median(all, quantity.read)?;
+        Some(Cell { value, ratio: ratio(all, base, quantity.read) })
+    };
+    let cells: Vec<_> = rounds.iter().map(cell).collect();
+    let is_measured = cells.iter().any(Option::is_some);
+    is_measured.then(|| Line { name: quantity.name.to_owned(), digits: quantity.digits, cells })
+}
+
+type Read = fn(&Measured) -> Option<f64>;
+
+/// The median over the rounds.
+pub(super) fn median(rounds: &[Measured], read: Read) -> Option<f64> {
+    middle(rounds.iter().filter_map(read).collect())
+}
+
+/// The median of the ratios within each round.
+pub(super) fn ratio(rounds: &[Measured], base: &[Measured], read: Read) -> Option<f64> {
+    let ratio = |(own, base): (&Measured, &Measured)| {
+        let base = read(base).filter(|base| *base > 0.0)?;
+        Some(read(own)? / base)
+    };
+    middle(rounds.iter().zip(base).filter_map(ratio).collect())
+}
+
+fn middle(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied()
 }

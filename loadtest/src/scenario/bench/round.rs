@@ -8,14 +8,18 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::million::{self, Million};
+use super::scale::{self, Scale};
 use super::topics::{self, Topics};
 use super::{Options, Phase};
 use crate::contender::{Contender, Stack};
-use crate::driver::{Driver, Endpoint, Pace, Tally};
+use crate::driver::{Driver, Endpoint, Pace, Tally, Wire};
 use crate::histogram::Quantiles;
 
 /// Streams that are opened and closed before anything is measured, so that lazy parts are made.
 const WARM_UP: usize = 64;
+/// The load at which latencies are compared: 30 % of the server's core.
+pub(super) const SHARE: f64 = 0.3;
 /// After a change, before memory is read.
 const PAUSE: Duration = Duration::from_millis(300);
 const CAPTURE_PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +35,8 @@ pub(super) struct Measured {
     pub(super) connect_us: Option<f64>,
     /// CPU microseconds a delivery at the fixed rate.
     pub(super) fixed_us: Option<f64>,
-    pub(super) fixed_latency: Option<Quantiles>,
+    /// At 30 % of the server's core.
+    pub(super) part_latency: Option<Quantiles>,
     /// CPU microseconds a delivery under pressure.
     pub(super) pressure_us: Option<f64>,
     /// Deliveries a second under pressure.
@@ -40,6 +45,10 @@ pub(super) struct Measured {
     pub(super) pressure_batch: Option<f64>,
     /// CPU microseconds an event for clients that connect and resume.
     pub(super) resume_us: Option<f64>,
+    /// As many deliveries as are offered.
+    pub(super) million: Option<Million>,
+    /// Few readers, and many.
+    pub(super) scale: Option<Scale>,
     /// Many topics with one reader each, an event a request.
     pub(super) topics: Option<Topics>,
     /// The same, events as lines of one request.
@@ -54,40 +63,27 @@ pub(super) fn measure(
     server: &Stack,
     options: &Options,
     epoch: Instant,
+    begin: impl Fn(Phase),
 ) -> Result<Measured> {
     let mut round = Round {
+        contender,
         server,
         options,
         driver: Driver::new(server.endpoint(), options.event_bytes, epoch)?,
         measured: Measured::default(),
     };
     round.warm_up()?;
-    if options.runs_any(&[Phase::Idle, Phase::Fanout, Phase::Pressure]) {
-        round.idle()?;
-    }
-    if options.runs(Phase::Fanout) {
-        round.fanout()?;
-    }
-    if options.runs(Phase::Pressure) {
-        round.pressure()?;
-    }
-    round.close()?;
-    if options.runs(Phase::Resume) {
-        round.resume()?;
-    }
-    if options.runs(Phase::Topics) && contender.has_topics() {
-        let (posts, lines) = topics::measure(contender, server, &mut round.driver, options)?;
-        for measured in [Some(posts), lines].into_iter().flatten() {
-            round.measured.lost += measured.lost;
-            round.measured.repeated += measured.repeated;
+    for phase in Phase::ALL {
+        if options.runs(phase) && (phase != Phase::Topics || contender.has_topics()) {
+            begin(phase);
+            round.run(phase)?;
         }
-        round.measured.topics = Some(posts);
-        round.measured.lines = lines;
     }
     Ok(round.measured)
 }
 
 struct Round<'a> {
+    contender: Contender,
     server: &'a Stack,
     options: &'a Options,
     driver: Driver,
@@ -95,6 +91,19 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
+    fn run(&mut self, phase: Phase) -> Result<()> {
+        match phase {
+            Phase::Idle => self.idle(),
+            Phase::Fanout => self.fanout(),
+            Phase::Latency => self.latency(),
+            Phase::Pressure => self.pressure(),
+            Phase::Resume => self.resume(),
+            Phase::Scale => self.scale(),
+            Phase::Topics => self.topics(),
+            Phase::Million => self.million(),
+        }
+    }
+
     fn warm_up(&mut self) -> Result<()> {
         self.driver.publish(1)?;
         // Past the first event, wherever it is delivered through.
@@ -107,16 +116,26 @@ impl Round<'_> {
     }
 
     fn close(&mut self) -> Result<()> {
-        self.driver.close()?;
+        self.driver.close();
         self.driver.idle(PAUSE)
     }
 
-    /// Opens the readers of the phases that follow.
+    /// The readers of one topic, unless they are there.
+    fn open(&mut self) -> Result<()> {
+        let readers = self.options.readers;
+        if self.driver.readers() != readers {
+            self.close()?;
+            self.driver.open(readers, None, self.driver.published() + 1)?;
+            self.driver.idle(PAUSE)?;
+        }
+        Ok(())
+    }
+
     fn idle(&mut self) -> Result<()> {
+        self.close()?;
         let readers = self.options.readers as f64;
         let (cpu, memory) = (self.server.cpu()?, self.server.memory()?);
-        self.driver.open(self.options.readers, None, self.driver.published() + 1)?;
-        self.driver.idle(PAUSE)?;
+        self.open()?;
         let (connected, idle) = (self.server.cpu()? - cpu, self.server.memory()?);
         self.measured.connect_us = Some(micros(connected.all) / readers);
         self.measured.rss_bytes = Some((idle.rss as f64 - memory.rss as f64) / readers);
@@ -125,16 +144,26 @@ impl Round<'_> {
     }
 
     fn fanout(&mut self) -> Result<()> {
+        self.open()?;
         let before = self.server.cpu()?;
         self.driver.publish_for(Pace::Rate(self.options.rate), self.options.duration)?;
         let tally = self.count();
         let cpu = self.server.cpu()? - before;
         self.measured.fixed_us = Some(micros(cpu.all) / tally.delivered as f64);
-        self.measured.fixed_latency = Some(tally.latency.quantiles());
+        Ok(())
+    }
+
+    fn latency(&mut self) -> Result<()> {
+        let cost = self.measured.fixed_us.context("the phase latency needs the phase fanout")?;
+        self.open()?;
+        let rate = SHARE * 1e6 / (cost * self.options.readers as f64);
+        self.driver.publish_for(Pace::Rate(rate), self.options.duration)?;
+        self.measured.part_latency = Some(self.count().latency.quantiles());
         Ok(())
     }
 
     fn pressure(&mut self) -> Result<()> {
+        self.open()?;
         let (before, start) = (self.server.cpu()?, Instant::now());
         self.driver.publish_for(Pace::Window(self.options.in_flight), self.options.duration)?;
         let seconds = start.elapsed().as_secs_f64();
@@ -147,6 +176,7 @@ impl Round<'_> {
     }
 
     fn resume(&mut self) -> Result<()> {
+        self.close()?;
         let cursor = capture(&self.server.endpoint(), &mut self.driver)?;
         let first = self.driver.published() + 1;
         self.driver.publish(self.options.missed)?;
@@ -158,14 +188,57 @@ impl Round<'_> {
         let tally = self.count();
         let cpu = self.server.cpu()? - before;
         self.measured.resume_us = Some(micros(cpu.all) / tally.delivered as f64);
-        self.close()
+        Ok(())
+    }
+
+    fn scale(&mut self) -> Result<()> {
+        self.close()?;
+        let (scale, tallies) = scale::measure(self.server, &mut self.driver, self.options)?;
+        self.measured.scale = Some(scale);
+        tallies.iter().for_each(|tally| self.add(tally));
+        Ok(())
+    }
+
+    fn topics(&mut self) -> Result<()> {
+        self.close()?;
+        let ways: &[Wire] =
+            if self.contender.is_ours() { &[Wire::Posts, Wire::Lines] } else { &[Wire::Posts] };
+        self.driver.use_topics(self.options.topics);
+        self.driver.open_topics(0)?;
+        for wire in ways {
+            let (topics, tallies) =
+                topics::measure(self.server, &mut self.driver, self.options, *wire)?;
+            tallies.iter().for_each(|tally| self.add(tally));
+            match wire {
+                Wire::Posts => self.measured.topics = Some(topics),
+                Wire::Lines => self.measured.lines = Some(topics),
+            }
+        }
+        self.close()?;
+        self.driver.use_topics(1);
+        self.driver.publish_over(1, Wire::Posts)
+    }
+
+    fn million(&mut self) -> Result<()> {
+        self.open()?;
+        let (readers, offered) = (self.options.readers, self.options.offered);
+        let time = self.options.duration;
+        let (million, tally) =
+            million::measure(self.server, &mut self.driver, offered, readers, time)?;
+        self.measured.million = Some(million);
+        self.add(&tally);
+        Ok(())
+    }
+
+    fn add(&mut self, tally: &Tally) {
+        self.measured.lost += tally.lost;
+        self.measured.repeated += tally.repeated;
     }
 
     /// What the phase counted, which ends here.
     fn count(&mut self) -> Tally {
         let tally = self.driver.reset();
-        self.measured.lost += tally.lost;
-        self.measured.repeated += tally.repeated;
+        self.add(&tally);
         tally
     }
 }

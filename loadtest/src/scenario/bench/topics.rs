@@ -1,6 +1,6 @@
 //! Many topics with one reader each: what an event costs from its publisher to its reader.
 //!
-//! Closed loop first, which is what the server can do; then at a third of that.
+//! Closed loop first, which is what the server can do; then at 30 % of its core.
 
 use std::time::Duration;
 
@@ -9,13 +9,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Options;
-use super::round::micros;
-use crate::contender::{Contender, Stack};
-use crate::driver::{Driver, Pace, Wire};
+use super::round::{SHARE, micros};
+use crate::contender::Stack;
+use crate::driver::{Driver, Pace, Tally, Wire};
 use crate::histogram::Quantiles;
 
-/// The load at which latencies are compared: 30 % of the server's core.
-const SHARE: f64 = 0.3;
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What events to many topics cost.
@@ -31,59 +29,42 @@ pub(super) struct Topics {
     pub(super) part_us: f64,
     pub(super) part_redis_us: f64,
     pub(super) part_latency: Quantiles,
-    #[serde(skip)]
-    pub(super) lost: u64,
-    #[serde(skip)]
-    pub(super) repeated: u64,
 }
 
-/// Measures both ways of publishing, where there are two.
+/// Measures one way of publishing, with a stream of every topic open.
 pub(super) fn measure(
-    contender: Contender,
     server: &Stack,
     driver: &mut Driver,
     options: &Options,
-) -> Result<(Topics, Option<Topics>)> {
-    driver.use_topics(options.topics);
-    driver.open_topics()?;
-    driver.publish_over(options.publishers, Wire::Posts)?;
-    let posts = once(server, driver, options)?;
-    let lines = if contender.is_ours() {
-        driver.publish_over(options.streams, Wire::Lines)?;
-        Some(once(server, driver, options)?)
-    } else {
-        None
+    wire: Wire,
+) -> Result<(Topics, [Tally; 2])> {
+    let connections = match wire {
+        Wire::Posts => options.publishers,
+        Wire::Lines => options.streams,
     };
-    driver.close()?;
-    Ok((posts, lines))
-}
-
-fn once(server: &Stack, driver: &mut Driver, options: &Options) -> Result<Topics> {
+    driver.publish_over(connections, wire)?;
     let window = Pace::Window(options.in_flight);
-    // Every topic's first event makes something.
     driver.publish_to_all_for(window, WARM_UP)?;
     driver.reset();
-    let mut topics = Topics::default();
 
     let (before, start) = (server.cpu()?, Instant::now());
     driver.publish_to_all_for(window, options.duration)?;
     let seconds = start.elapsed().as_secs_f64();
-    let (tally, cpu) = (driver.reset(), server.cpu()? - before);
-    let events = tally.delivered as f64;
-    topics.full_us = micros(cpu.all) / events;
-    topics.full_redis_us = micros(cpu.redis) / events;
-    topics.full_rate = events / seconds;
-    topics.lost += tally.lost;
-    topics.repeated += tally.repeated;
+    let (full, cpu) = (driver.reset(), server.cpu()? - before);
+    let events = full.delivered as f64;
+    let mut topics = Topics {
+        full_us: micros(cpu.all) / events,
+        full_redis_us: micros(cpu.redis) / events,
+        full_rate: events / seconds,
+        ..Topics::default()
+    };
 
     let before = server.cpu()?;
     driver.publish_to_all_for(Pace::Rate(SHARE * 1e6 / topics.full_us), options.duration)?;
-    let (tally, cpu) = (driver.reset(), server.cpu()? - before);
-    let events = tally.delivered as f64;
+    let (part, cpu) = (driver.reset(), server.cpu()? - before);
+    let events = part.delivered as f64;
     topics.part_us = micros(cpu.all) / events;
     topics.part_redis_us = micros(cpu.redis) / events;
-    topics.part_latency = tally.latency.quantiles();
-    topics.lost += tally.lost;
-    topics.repeated += tally.repeated;
-    Ok(topics)
+    topics.part_latency = part.latency.quantiles();
+    Ok((topics, [full, part]))
 }
