@@ -27,6 +27,9 @@ pub enum Contender {
     BeforeRedis,
     /// axum's Sse with tokio's broadcast.
     Naive,
+    /// A task a connection and WebSocket frames, for `styles` alone.
+    #[value(skip)]
+    Websocket,
     /// nginx with nchan (Debian: nginx, libnginx-mod-nchan).
     Nchan,
     /// nginx with nchan, and its Redis (storage mode `backup`).
@@ -56,6 +59,7 @@ impl Contender {
             Self::Before => "before",
             Self::BeforeRedis => "before-redis",
             Self::Naive => "naive",
+            Self::Websocket => "websocket",
             Self::Nchan => "nchan",
             Self::NchanRedis => "nchan-redis",
         }
@@ -68,6 +72,6 @@ impl Contender {
 
     /// Whether it knows more than one topic.
     pub const fn has_topics(self) -> bool {
-        !matches!(self, Self::Floor | Self::Naive)
+        !matches!(self, Self::Floor | Self::Naive | Self::Websocket)
     }
 }

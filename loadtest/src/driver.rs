@@ -5,6 +5,7 @@
 
 mod crowd;
 mod endpoint;
+mod poller;
 mod publisher;
 mod reader;
 mod stamp;
@@ -21,14 +22,17 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::time::Instant;
 
 pub use self::endpoint::{Dialect, Endpoint};
+use self::poller::Pollers;
+pub use self::poller::Polling;
 use self::publisher::Publisher;
 pub use self::publisher::Wire;
 use self::reader::{Ending, Reader};
 use self::stamp::Stamp;
 pub use self::tally::Tally;
 
-/// The tokens of publishers; those of readers are below.
-const PUBLISHERS: usize = 1 << 32;
+/// The tokens of publishers, and of users who poll; those of readers are below.
+const PUBLISHERS: usize = 2 << 32;
+const POLLERS: usize = 1 << 32;
 /// Connections that are being made at a time: less than any server's backlog.
 const CONNECTING_MAX: usize = 100;
 const READ_BYTES: usize = 256 * 1024;
@@ -52,6 +56,7 @@ pub struct Driver {
     events: Events,
     readers: Vec<Reader>,
     publishers: Vec<Publisher>,
+    pollers: Pollers,
     topics: Vec<Topic>,
     buffer: Vec<u8>,
     event_bytes: usize,
@@ -73,20 +78,29 @@ impl Driver {
     /// # Errors
     /// When the server cannot be reached.
     pub fn new(endpoint: Endpoint, event_bytes: usize, epoch: Instant) -> Result<Self> {
-        let mut driver = Self {
+        let mut driver = Self::reading(endpoint, event_bytes, epoch)?;
+        driver.publish_over(1, Wire::Posts)?;
+        Ok(driver)
+    }
+
+    /// A driver that publishes nothing.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn reading(endpoint: Endpoint, event_bytes: usize, epoch: Instant) -> Result<Self> {
+        Ok(Self {
             endpoint,
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             readers: Vec::new(),
             publishers: Vec::new(),
+            pollers: Pollers::default(),
             topics: vec![Topic { name: "bench".to_owned(), published: 0 }],
             buffer: vec![0; READ_BYTES],
             event_bytes,
             keeps_ids: false,
             tally: Tally::new(epoch),
-        };
-        driver.publish_over(1, Wire::Posts)?;
-        Ok(driver)
+        })
     }
 
     /// Publishes over so many connections from now on.
@@ -117,6 +131,11 @@ impl Driver {
     pub fn reset(&mut self) -> Tally {
         let fresh = Tally::new(self.tally.epoch());
         std::mem::replace(&mut self.tally, fresh)
+    }
+
+    /// The bytes that came to this phase's readers, and those that they asked with.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.tally.bytes, self.tally.asked)
     }
 
     /// The number of the first topic's last event.
@@ -338,17 +357,20 @@ impl Driver {
 
     /// Waits for something to happen and does it.
     fn turn(&mut self, timeout: Duration) -> Result<()> {
+        let timeout = self.ask_due(timeout)?;
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
-        let mut closed = Vec::new();
+        let (mut closed, mut answered) = (Vec::new(), Vec::new());
         for event in &self.events {
             let Token(index) = event.token();
             if let Some(index) = index.checked_sub(PUBLISHERS) {
                 if let Some(publisher) = self.publishers.get_mut(index) {
                     publisher.ready(&mut self.buffer)?;
                 }
+            } else if let Some(index) = index.checked_sub(POLLERS) {
+                answered.push(index);
             } else if let Some(reader) = self.readers.get_mut(index) {
                 let ending =
                     reader.ready(event.is_read_closed(), &mut self.buffer, &mut self.tally);
@@ -357,6 +379,7 @@ impl Driver {
                 }
             }
         }
+        answered.into_iter().try_for_each(|index| self.answered(index))?;
         closed.into_iter().try_for_each(|index| self.closed(index))
     }
 

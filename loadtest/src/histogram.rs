@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Buckets for each doubling.
 const PARTS: u64 = 32;
@@ -18,7 +18,7 @@ pub struct Histogram {
 }
 
 /// What a report says about a distribution, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// How many durations there were.
     pub count: u64,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::reference::Reference;
-use loadtest::scenario::{bench, chaos, failover, mixed, soak, storm};
+use loadtest::scenario::{bench, chaos, failover, hold, mixed, soak, storm, styles};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
@@ -30,6 +30,11 @@ enum Scenario {
     Bench(bench::Options),
     Mixed(mixed::Options),
     Soak(soak::Options),
+    Styles(styles::Options),
+    Hold(hold::Options),
+    /// The readers of one gateway, in a process of their own.
+    #[command(hide = true)]
+    HoldCrowd(hold::crowd::Options),
     #[command(hide = true)]
     Reference(Reference),
 }
@@ -38,7 +43,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let has_verdict = match &arguments.scenario {
         Scenario::Chaos(options) => !options.is_list(),
-        Scenario::Reference(_) | Scenario::StormCrowd(_) => false,
+        Scenario::HoldCrowd(_) | Scenario::Reference(_) | Scenario::StormCrowd(_) => false,
         _ => true,
     };
     match run(&arguments) {
@@ -70,6 +75,9 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::StormCrowd(options) => Box::pin(storm::crowd::run(options)).await,
         Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
         Scenario::Mixed(options) => Ok(Box::pin(mixed::run(options)).await?.failures),
+        Scenario::Styles(options) => Ok(Box::pin(styles::run(options)).await?.failures),
+        Scenario::Hold(options) => Box::pin(hold::run(options)).await,
+        Scenario::HoldCrowd(options) => hold::crowd::run(options),
         Scenario::Soak(options) => Ok(Box::pin(soak::run(options)).await?.failures),
         Scenario::Reference(reference) => reference.serve().await,
     }

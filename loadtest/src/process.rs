@@ -18,6 +18,7 @@
 
 mod child;
 mod haproxy;
+mod namespace;
 mod network;
 mod pinned;
 mod place;
@@ -30,6 +31,7 @@ mod tailwater;
 mod worker;
 
 pub use haproxy::{Haproxy, ServerState};
+pub use namespace::Namespace;
 pub use network::Network;
 pub use pinned::{Memory, Pinned, pin};
 pub use place::Place;

@@ -2,6 +2,7 @@
 
 mod floor;
 mod naive;
+mod websocket;
 
 use std::net::SocketAddr;
 
@@ -22,6 +23,7 @@ pub struct Reference {
 enum Server {
     Floor,
     Naive,
+    Websocket,
 }
 
 impl Reference {
@@ -33,6 +35,7 @@ impl Reference {
         match self.server {
             Server::Floor => floor::run(self.listen)?,
             Server::Naive => naive::serve(self.listen).await?,
+            Server::Websocket => websocket::serve(self.listen).await?,
         }
         Ok(Vec::new())
     }

@@ -3,9 +3,11 @@
 pub mod bench;
 pub mod chaos;
 pub mod failover;
+pub mod hold;
 pub mod mixed;
 pub mod soak;
 pub mod storm;
+pub mod styles;
 
 use std::path::PathBuf;
 

@@ -13,6 +13,8 @@ use crate::http;
 use crate::process::{Pinned, Port};
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// What gateways are called.
+pub(super) const GATEWAY: &str = "gateway";
 const POLL: Duration = Duration::from_millis(20);
 /// As many as Docker and many systems let a process open, less its own files.
 const SUBSCRIBERS: [&str; 4] = ["--max-connections", "19900", "--drain-window", "0s"];
@@ -31,20 +33,24 @@ impl Contender {
             _ => Ok(programs.tailwater.as_path()),
         };
         match self {
-            Self::Floor | Self::Naive => {
+            Self::Floor | Self::Naive | Self::Websocket => {
                 let arguments = |at: SocketAddr| {
                     let words = ["reference", self.name(), "--listen", &at.to_string()];
                     Ok(words.map(str::to_owned).into())
                 };
                 let program = std::env::current_exe()?;
                 let server = site.run(self.name(), &program, arguments).await?;
-                Ok(Stack::one(server, Dialect::Tailwater))
+                let dialect = match self {
+                    Self::Websocket => Dialect::WebSocket,
+                    _ => Dialect::Tailwater,
+                };
+                Ok(Stack::one(server, dialect))
             }
             Self::Tailwater | Self::Before => Ok(Stack::one(
                 site.tailwater(build()?, "serve", &SUBSCRIBERS).await?,
                 Dialect::Tailwater,
             )),
-            Self::TailwaterRedis | Self::BeforeRedis => site.tailwater_and_redis(build()?).await,
+            Self::TailwaterRedis | Self::BeforeRedis => site.cluster(build()?, 1).await,
             Self::Nchan => Ok(Stack::one(site.nginx(None).await?, Dialect::Nchan)),
             Self::NchanRedis => {
                 let redis = site.redis().await?;
@@ -53,6 +59,17 @@ impl Contender {
                 Ok(Stack { redis: Some(redis), ..Stack::one(nginx, Dialect::Nchan) })
             }
         }
+    }
+}
+
+impl Programs {
+    /// Starts several gateways with one ingest and one Redis.
+    ///
+    /// # Errors
+    /// When a process does not start; the message shows its log.
+    pub async fn start_gateways(&self, gateways: usize) -> Result<Stack> {
+        let site = Site { core: self.core, directory: self.directory.join("cluster") };
+        site.cluster(&self.tailwater, gateways).await
     }
 }
 
@@ -109,18 +126,19 @@ impl Site {
         Ok(server)
     }
 
-    async fn tailwater_and_redis(&self, program: &Path) -> Result<Stack> {
+    async fn cluster(&self, program: &Path, gateways: usize) -> Result<Stack> {
         let redis = self.redis().await?;
         let url = format!("redis://{}", redis.addr());
         let ingest = self.tailwater(program, "ingest", &["--redis", &url]).await?;
+        let publish = ingest.addr();
+        let mut processes = vec![ingest];
         let flags = [&["--redis", &url], &SUBSCRIBERS[..]].concat();
-        let gateway = self.tailwater(program, "gateway", &flags).await?;
-        let endpoint = Endpoint {
-            publish: ingest.addr(),
-            subscribe: gateway.addr(),
-            dialect: Dialect::Tailwater,
-        };
-        Ok(Stack { endpoint, processes: vec![ingest, gateway], redis: Some(redis) })
+        for _ in 0..gateways {
+            processes.push(self.tailwater(program, GATEWAY, &flags).await?);
+        }
+        let subscribe = processes.last().context("there is no gateway")?.addr();
+        let endpoint = Endpoint { publish, subscribe, dialect: Dialect::Tailwater };
+        Ok(Stack { endpoint, processes, redis: Some(redis) })
     }
 }
 

@@ -1,11 +1,13 @@
 //! A server under measurement: one process or several, all on one core.
 
+use std::net::SocketAddr;
 use std::ops::Sub;
 use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 
+use super::launch::GATEWAY;
 use crate::driver::Endpoint;
 use crate::process::{Memory, Pinned};
 
@@ -44,6 +46,12 @@ impl Stack {
     /// Where it takes and gives events.
     pub const fn endpoint(&self) -> Endpoint {
         self.endpoint
+    }
+
+    /// Where its gateways listen.
+    pub fn gateways(&self) -> Vec<SocketAddr> {
+        let gateways = self.processes.iter().filter(|process| process.name() == GATEWAY);
+        gateways.map(Pinned::addr).collect()
     }
 
     /// The processor time that it has used.

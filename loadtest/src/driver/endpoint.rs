@@ -20,6 +20,8 @@ pub enum Dialect {
     Tailwater,
     /// `/pub` and `/sub`.
     Nchan,
+    /// One resource, read over WebSocket.
+    WebSocket,
 }
 
 impl Endpoint {
@@ -30,22 +32,28 @@ impl Endpoint {
 
     pub(super) fn publish_path(&self, topic: &str) -> String {
         match self.dialect {
-            Dialect::Tailwater => format!("/v1/events?topic={topic}"),
             Dialect::Nchan => format!("/pub?topic={topic}"),
+            _ => format!("/v1/events?topic={topic}"),
         }
     }
 
     pub(super) fn subscribe_path(&self, topic: &str) -> String {
         match self.dialect {
-            Dialect::Tailwater => format!("/v1/events?topic={topic}"),
             Dialect::Nchan => format!("/sub?topic={topic}"),
+            _ => format!("/v1/events?topic={topic}"),
         }
     }
 
     /// The request that opens a stream. With a cursor, it resumes there.
     pub(super) fn stream_request(&self, topic: &str, cursor: Option<&str>) -> String {
-        let cursor = cursor.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
         let path = self.subscribe_path(topic);
+        if self.dialect == Dialect::WebSocket {
+            return format!(
+                "GET {path} HTTP/1.1\r\nhost: bench\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                 sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            );
+        }
+        let cursor = cursor.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
         format!("GET {path} HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n{cursor}\r\n")
     }
 }

@@ -200,12 +200,13 @@ impl Reader {
             self.since_micros = tally.micros();
             used = end + 4;
         }
-        while let Some(found) = stamp::find(&bytes[used..]) {
+        while let Some(found) = memmem::find(&bytes[used..], stamp::MARK) {
             let begin = used + found;
-            let Some((stamp, len)) = stamp::parse(&bytes[begin..])? else {
+            let behind = begin + stamp::MARK.len();
+            let Some((stamp, len)) = stamp::parse(&bytes[behind..])? else {
                 return Ok(begin);
             };
-            used = begin + len;
+            used = behind + len;
             if let Some(id) = &mut self.id {
                 let Some((end, text)) = id_line(&bytes[used..]) else {
                     return Ok(begin);

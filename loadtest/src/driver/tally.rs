@@ -1,6 +1,6 @@
 //! What all readers together got.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -11,6 +11,8 @@ use crate::histogram::Histogram;
 #[derive(Debug)]
 pub struct Tally {
     epoch: Instant,
+    /// What other processes call that moment.
+    epoch_micros: u64,
     now_micros: u64,
     /// Events that came, each reader's counted.
     pub delivered: u64,
@@ -32,8 +34,10 @@ pub struct Tally {
 
 impl Tally {
     pub(crate) fn new(epoch: Instant) -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             epoch,
+            epoch_micros: micros(unix).saturating_sub(micros(epoch.elapsed())),
             now_micros: 0,
             delivered: 0,
             lost: 0,
@@ -69,9 +73,9 @@ impl Tally {
         self.bytes += bytes as u64;
     }
 
-    /// Microseconds since the driver began.
+    /// The time in microseconds, the same for all processes and without steps.
     pub(super) fn micros(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+        self.epoch_micros + micros(self.epoch.elapsed())
     }
 
     /// Counts an event that came where `expected` should, or any if that is 0; returns the number to
@@ -91,4 +95,8 @@ impl Tally {
         }
         stamp.number + 1
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -164,6 +164,39 @@ impl Line {
     }
 }
 
+/// A quantity of each column's rounds: medians, and ratios to the first column's. `None` if nobody
+/// measured it.
+pub fn line<M>(
+    name: &str,
+    digits: usize,
+    columns: &[&[M]],
+    read: impl Fn(&M) -> Option<f64>,
+) -> Option<Line> {
+    let base = columns.first().copied().unwrap_or_default();
+    let cell = |rounds: &&[M]| {
+        let value = median(rounds.iter().filter_map(&read).collect())?;
+        Some(Cell { value, ratio: ratio(rounds, base, &read) })
+    };
+    let cells: Vec<_> = columns.iter().map(cell).collect();
+    let is_measured = cells.iter().any(Option::is_some);
+    is_measured.then(|| Line { name: name.to_owned(), digits, cells })
+}
+
+/// The median of the ratios within each round.
+pub fn ratio<M>(rounds: &[M], base: &[M], read: impl Fn(&M) -> Option<f64>) -> Option<f64> {
+    let ratio = |(own, base): (&M, &M)| {
+        let base = read(base).filter(|base| *base > 0.0)?;
+        Some(read(own)? / base)
+    };
+    median(rounds.iter().zip(base).filter_map(ratio).collect())
+}
+
+/// The middle one, the lower of two.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied()
+}
+
 fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments).expect("a String takes everything");
 }

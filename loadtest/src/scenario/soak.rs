@@ -38,7 +38,7 @@ pub struct Options {
     readers: usize,
 
     /// Its events a second.
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 10.0)]
     rate: f64,
 
     /// The share of the readers that is replaced each second: half of them by new ones, half of them

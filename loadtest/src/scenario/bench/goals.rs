@@ -1,12 +1,12 @@
 //! What Tailwater is to reach, where the run has measured what it takes to say so.
 
-use super::outcome::{Rounds, median, ratio};
+use super::outcome::Rounds;
 use super::quantity::{
     CONNECT, FANOUT, IDLE_RSS, MILLION_P99, MILLION_SHARE, PRESSURE, Quantity, RESUME, SCALE,
     TOPICS,
 };
 use crate::contender::Contender::{self, Floor, NchanRedis, Tailwater, TailwaterRedis};
-use crate::report::Figure;
+use crate::report::{Figure, median, ratio};
 
 /// A quantity of `who`, or its ratio to that of `beside`, and what it may be at most.
 struct Goal {
@@ -46,7 +46,7 @@ pub(super) fn figures(rounds: &Rounds) -> Vec<Figure> {
         let own = of(goal.who)?;
         let value = match goal.beside {
             Some(beside) => ratio(own, of(beside)?, goal.quantity.read)?,
-            None => median(own, goal.quantity.read)?,
+            None => median(own.iter().filter_map(goal.quantity.read).collect())?,
         };
         let digits = if goal.most >= 100.0 { 0 } else { 2 };
         Some(Figure {
@@ -56,7 +56,9 @@ pub(super) fn figures(rounds: &Rounds) -> Vec<Figure> {
         })
     };
     let mut figures: Vec<Figure> = GOALS.iter().filter_map(figure).collect();
-    if let Some(share) = of(Tailwater).and_then(|own| median(own, MILLION_SHARE.read)) {
+    if let Some(share) =
+        of(Tailwater).and_then(|own| median(own.iter().filter_map(MILLION_SHARE.read).collect()))
+    {
         figures.push(Figure {
             name: "million, delivered in time".to_owned(),
             value: format!("{share:.1} %"),

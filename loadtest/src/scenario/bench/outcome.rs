@@ -5,7 +5,7 @@ use serde_json::json;
 use super::round::Measured;
 use super::{Options, goals, quantity};
 use crate::contender::Contender;
-use crate::report::{Cell, Comparison, Figure, Line, grouped};
+use crate::report::{Comparison, Figure, grouped, line};
 
 /// What each server was measured to need, round by round.
 pub(super) type Rounds = [(Contender, Vec<Measured>)];
@@ -25,6 +25,8 @@ pub(super) fn report(options: &Options, rounds: &Rounds) -> Comparison {
         Figure::zero("repeated by Tailwater", repeated),
     ];
     verdict.extend(goals::figures(rounds));
+    let columns: Vec<&[Measured]> = rounds.iter().map(|(_, all)| all.as_slice()).collect();
+    let lines = quantity::ALL.iter().filter_map(|q| line(q.name, q.digits, &columns, q.read));
     let raw: Vec<_> =
         rounds.iter().map(|(who, all)| json!({ "server": who, "rounds": all })).collect();
     Comparison {
@@ -33,7 +35,7 @@ pub(super) fn report(options: &Options, rounds: &Rounds) -> Comparison {
         failures,
         verdict,
         columns: rounds.iter().map(|(who, _)| who.name().to_owned()).collect(),
-        lines: quantity::ALL.iter().filter_map(|quantity| line(quantity, rounds)).collect(),
+        lines: lines.collect(),
         raw: json!(raw),
     }
 }
@@ -53,36 +55,4 @@ fn summary(options: &Options, rounds: &Rounds) -> String {
         options.server_core,
         options.driver_core,
     )
-}
-
-fn line(quantity: &quantity::Quantity, rounds: &Rounds) -> Option<Line> {
-    let base = rounds.first().map(|(_, all)| all.as_slice()).unwrap_or_default();
-    let cell = |(_, all): &(Contender, Vec<Measured>)| {
-        let value = median(all, quantity.read)?;
-        Some(Cell { value, ratio: ratio(all, base, quantity.read) })
-    };
-    let cells: Vec<_> = rounds.iter().map(cell).collect();
-    let is_measured = cells.iter().any(Option::is_some);
-    is_measured.then(|| Line { name: quantity.name.to_owned(), digits: quantity.digits, cells })
-}
-
-type Read = fn(&Measured) -> Option<f64>;
-
-/// The median over the rounds.
-pub(super) fn median(rounds: &[Measured], read: Read) -> Option<f64> {
-    middle(rounds.iter().filter_map(read).collect())
-}
-
-/// The median of the ratios within each round.
-pub(super) fn ratio(rounds: &[Measured], base: &[Measured], read: Read) -> Option<f64> {
-    let ratio = |(own, base): (&Measured, &Measured)| {
-        let base = read(base).filter(|base| *base > 0.0)?;
-        Some(read(own)? / base)
-    };
-    middle(rounds.iter().zip(base).filter_map(ratio).collect())
-}
-
-fn middle(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied()
 }
