@@ -13,7 +13,7 @@ use crate::http;
 use crate::process::{Pinned, Port};
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
-/// What gateways are called.
+/// What the names of gateways begin with.
 pub(super) const GATEWAY: &str = "gateway";
 const POLL: Duration = Duration::from_millis(20);
 /// As many as Docker and many systems let a process open, less its own files.
@@ -47,7 +47,7 @@ impl Contender {
                 Ok(Stack::one(server, dialect))
             }
             Self::Tailwater | Self::Before => Ok(Stack::one(
-                site.tailwater(build()?, "serve", &SUBSCRIBERS).await?,
+                site.tailwater(build()?, "serve", "serve", &SUBSCRIBERS).await?,
                 Dialect::Tailwater,
             )),
             Self::TailwaterRedis | Self::BeforeRedis => site.cluster(build()?, 1).await,
@@ -111,30 +111,38 @@ impl Site {
         self.run("redis", Path::new("redis-server"), arguments).await
     }
 
-    async fn tailwater(&self, program: &Path, role: &str, more: &[&str]) -> Result<Pinned> {
+    /// Each node by a name of its own.
+    async fn tailwater(
+        &self,
+        program: &Path,
+        role: &str,
+        node: &str,
+        more: &[&str],
+    ) -> Result<Pinned> {
         // Only a number: the lock ends here, and the program listens at once.
         let admin = Port::reserve()?.addr();
         let arguments = |at: SocketAddr| {
             let (at, admin) = (at.to_string(), admin.to_string());
-            let own = [role, "--listen", &at, "--admin-listen", &admin, "--node", role];
+            let own = [role, "--listen", &at, "--admin-listen", &admin, "--node", node];
             // At the end there is nobody to wait for.
             let end = ["--drain-delay", "0s"];
             Ok(own.iter().chain(&end).chain(more).map(|word| (*word).to_owned()).collect())
         };
-        let server = self.run(role, program, arguments).await?;
-        wait_for(role, async || is_ready(admin).await).await?;
+        let server = self.run(node, program, arguments).await?;
+        wait_for(node, async || is_ready(admin).await).await?;
         Ok(server)
     }
 
     async fn cluster(&self, program: &Path, gateways: usize) -> Result<Stack> {
         let redis = self.redis().await?;
         let url = format!("redis://{}", redis.addr());
-        let ingest = self.tailwater(program, "ingest", &["--redis", &url]).await?;
+        let ingest = self.tailwater(program, "ingest", "ingest", &["--redis", &url]).await?;
         let publish = ingest.addr();
         let mut processes = vec![ingest];
         let flags = [&["--redis", &url], &SUBSCRIBERS[..]].concat();
-        for _ in 0..gateways {
-            processes.push(self.tailwater(program, GATEWAY, &flags).await?);
+        for number in 1..=gateways {
+            let node = format!("{GATEWAY}-{number}");
+            processes.push(self.tailwater(program, GATEWAY, &node, &flags).await?);
         }
         let subscribe = processes.last().context("there is no gateway")?.addr();
         let endpoint = Endpoint { publish, subscribe, dialect: Dialect::Tailwater };

@@ -50,7 +50,7 @@ impl Stack {
 
     /// Where its gateways listen.
     pub fn gateways(&self) -> Vec<SocketAddr> {
-        let gateways = self.processes.iter().filter(|process| process.name() == GATEWAY);
+        let gateways = self.processes.iter().filter(|process| process.name().starts_with(GATEWAY));
         gateways.map(Pinned::addr).collect()
     }
 

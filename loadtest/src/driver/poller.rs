@@ -19,6 +19,8 @@ const DATA: &[u8] = b"\"data\":\"#";
 const CURSOR: &[u8] = b"\"cursor\":\"";
 /// How long a long-poll waits, in seconds.
 const WAIT: u64 = 30;
+/// The time in which a connection is made, or an answer comes.
+const CONNECTED: Duration = Duration::from_millis(500);
 
 /// When to ask again.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +57,7 @@ impl Driver {
     /// # Errors
     /// When the server cannot be reached.
     pub fn poll_with(&mut self, count: usize, polling: Polling) -> Result<()> {
-        let (next, begin) = (self.published() + 1, Instant::now());
+        let (next, begin) = (self.published() + 1, Instant::now() + CONNECTED);
         let spread = match polling {
             Polling::Every(every) => every,
             Polling::Long => Duration::from_secs(1),
@@ -73,11 +75,14 @@ impl Driver {
             self.idle(Duration::from_micros(100))?;
         }
         // Everybody has a cursor then.
-        self.idle(spread + Duration::from_millis(500))
+        self.idle(CONNECTED + spread + CONNECTED)
     }
 
     /// Those whose time has come ask; how long until the next.
     pub(super) fn ask_due(&mut self, timeout: Duration) -> Result<Duration> {
+        if self.pollers.due.is_empty() {
+            return Ok(timeout);
+        }
         let now = Instant::now();
         let path = self.endpoint.subscribe_path(&self.topics[0].name);
         while let Some((_, index)) = self.pollers.due.pop_front_if(|(due, _)| *due <= now) {
