@@ -167,3 +167,41 @@ impl Poller {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+
+    use super::super::stamp::{Stamp, encode};
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_when_it_is_complete() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut server = listener.accept().unwrap().0;
+        let data = |number| encode(Stamp { number, micros: 1 }, 40);
+        let body = format!(
+            "{{\"events\":[{{\"id\":\"1-4\",\"data\":\"{}\"}},{{\"data\":\"{}\"}}],\"cursor\":\"1-6\"}}",
+            data(4),
+            data(6)
+        );
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let polling = Polling::Long;
+        let cursor = String::new();
+        let mut poller = Poller { stream, polling, cursor, next: 4, pending: Vec::new() };
+        let mut tally = Tally::new(Instant::now());
+        let mut read = |poller: &mut Poller| loop {
+            // What was written to a loopback socket is there at once, or nearly.
+            if poller.ready(&mut [0; 4096], &mut tally).unwrap() {
+                return (tally.delivered, tally.lost, poller.cursor.clone());
+            }
+        };
+        let (first, second) = answer.as_bytes().split_at(60);
+        server.write_all(first).unwrap();
+        assert!(!poller.ready(&mut [0; 4096], &mut Tally::new(Instant::now())).unwrap());
+        server.write_all(second).unwrap();
+        assert_eq!(read(&mut poller), (2, 1, "1-6".to_owned()));
+    }
+}

@@ -230,3 +230,55 @@ fn id_line(bytes: &[u8]) -> Option<(usize, Result<&str>)> {
     let end = begin + memchr::memchr(b'\n', &bytes[begin..])?;
     Some((end, str::from_utf8(&bytes[begin..end]).context("an id that is no text")))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::super::stamp::{Stamp, encode};
+    use super::{Reader, Tally};
+
+    fn stream(numbers: &[u64]) -> Vec<u8> {
+        let event = |number: &u64| {
+            let data = encode(Stamp { number: *number, micros: 1 }, 40);
+            format!("4f\r\ndata: {data}\nid: 17-{number}\n\n\r\n")
+        };
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n2\r\n:\n\r\n";
+        let events: String = numbers.iter().map(event).collect();
+        format!("{head}{events}").into_bytes()
+    }
+
+    fn read(reader: &mut Reader, pieces: &[&[u8]]) -> Tally {
+        let mut tally = Tally::new(Instant::now());
+        reader.stage = super::Stage::Head;
+        for piece in pieces {
+            reader.take(piece, &mut tally).unwrap();
+        }
+        tally
+    }
+
+    #[test]
+    fn every_event_counts_once_wherever_reads_are_cut() {
+        let bytes = stream(&[1, 2, 3]);
+        for cut in 0..bytes.len() {
+            let mut reader = Reader::new(0, 1, true);
+            let tally = read(&mut reader, &[&bytes[..cut], &bytes[cut..]]);
+            assert_eq!((tally.delivered, tally.lost, tally.repeated), (3, 0, 0), "{cut}");
+            assert_eq!((reader.id(), reader.behind(3)), (Some("17-3"), 0), "{cut}");
+        }
+    }
+
+    #[test]
+    fn holes_and_repetitions_are_counted() {
+        let tally = read(&mut Reader::new(0, 1, false), &[&stream(&[1, 4, 2, 4, 5])]);
+        assert_eq!((tally.delivered, tally.lost, tally.repeated), (3, 2, 2));
+    }
+
+    #[test]
+    fn whoever_has_no_cursor_begins_anywhere() {
+        let mut reader = Reader::new(0, 0, false);
+        assert_eq!(reader.behind(9), 9);
+        let tally = read(&mut reader, &[&stream(&[8, 9])]);
+        assert_eq!((tally.delivered, tally.lost, reader.behind(9)), (2, 0, 0));
+    }
+}

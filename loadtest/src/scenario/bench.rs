@@ -160,6 +160,7 @@ impl Options {
 /// When a server does not start or refuses the driver.
 pub async fn run(options: &Options) -> Result<Comparison> {
     ensure!(options.readers > 0 && options.rounds > 0 && options.rate > 0.0);
+    ensure!(options.topics > 0 && options.publishers > 0 && options.streams > 0);
     let progress = Progress::new();
     let directory = std::path::absolute(options.common.directory(NAME))?;
     let programs = Programs {
