@@ -9,8 +9,8 @@ use loadtest::scenario::{bench, chaos, failover, hold, mixed, soak, storm, style
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
-/// Each scenario starts its own Redis, Tailwater and HAProxy on free ports, writes report.html and
-/// report.json, prints a table, and exits with 0 when nothing went wrong, 1 when something did,
+/// Each scenario starts its own servers on free ports, writes report.html and report.json, prints a
+/// table, and exits with 0 when nothing went wrong, 1 when something did,
 /// and 2 when it could not run.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]

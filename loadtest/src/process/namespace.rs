@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use nix::unistd::geteuid;
 
 use super::network::ip;
 use super::port::Port;
@@ -21,15 +22,16 @@ impl Namespace {
     /// Makes it.
     ///
     /// # Errors
-    /// When `ip` is missing or refuses, for want of root for instance.
+    /// Without root, or when `ip` is missing or refuses.
     pub fn create() -> Result<Namespace> {
+        ensure!(geteuid().is_root(), "a network namespace needs root");
         let port = Port::reserve()?;
         let namespace = Namespace { name: format!("tw-{}", port.number()), _port: port };
         let make = || {
             ip(&format!("netns add {}", namespace.name))?;
             ip(&format!("-n {} link set lo up", namespace.name))
         };
-        make().context("a network namespace needs root and iproute2")?;
+        make().context("cannot make a network namespace")?;
         Ok(namespace)
     }
 
