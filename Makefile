@@ -19,6 +19,7 @@ test: setup lint unit doc ## Everything that CI checks; installs what it needs
 
 setup: ## Install the servers and the browser that the tests run against (Debian, Ubuntu)
 	scripts/setup
+	scripts/setup-promtool
 
 lint: ## Formatting and lints; rules, dashboards, metrics and runbook agree
 	cargo fmt --all --check
