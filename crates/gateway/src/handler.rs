@@ -11,19 +11,20 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::{Bytes, BytesMut};
-use event_log::Cursor;
+use event_log::{Cursor, Origin, Outcome, Topic};
 use futures_util::stream;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
-use crate::control;
+use crate::connections::Admission;
 use crate::drain::Phase;
 use crate::error::{BadRequest, Refusal};
 use crate::frame::{Framing, HEARTBEAT};
 use crate::gateway::Shared;
-use crate::long_poll;
 use crate::metrics::{Reject, Resumed};
 use crate::request::{Request, Transport};
 use crate::subscriber::Subscriber;
+use crate::{control, long_poll, trace};
 
 /// The longest that a client waits for the log before it is told to come back.
 const OPEN_MAX: Duration = Duration::from_secs(5);
@@ -106,31 +107,17 @@ fn parse(
 
 /// Answers a request that makes sense, over whichever connection it came.
 pub(crate) async fn answer(gateway: &Arc<Shared>, request: Request, framing: Framing) -> Answer {
-    let (transport, brought) = (request.transport, request.cursor().map(ToOwned::to_owned));
-    match open(gateway, request, brought.clone(), framing).await {
-        Ok(answer) => answer,
-        Err(refusal) => Answer::Whole(refuse(gateway, refusal, transport, brought.as_deref())),
-    }
-}
-
-async fn open(
-    gateway: &Arc<Shared>,
-    request: Request,
-    brought: Option<String>,
-    framing: Framing,
-) -> Result<Answer, Refusal> {
-    if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
-        return Err(Refusal::Drain);
-    }
-    let admission = gateway.connections.admit(&request.topics).ok_or(Refusal::Overload)?;
-    let Request { topics, origin, resume, style, transport } = request;
-    let opening = async {
-        admission.watch(&*gateway.log).await?;
-        Cursor::open(Arc::clone(&gateway.log), topics, origin).await
-    };
-    let (cursor, outcome) = match timeout(OPEN_MAX, opening).await {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(_)) | Err(_) => return Err(Refusal::Unavailable),
+    let span = trace::connect(&request);
+    let brought = request.cursor().map(ToOwned::to_owned);
+    let Request { topics, origin, resume, style, transport, .. } = request;
+    let opened = open(gateway, topics, origin).instrument(span.clone()).await;
+    trace::connected(&span, opened.as_ref().map(|opened| opened.outcome).map_err(|why| *why));
+    drop(span);
+    let Opened { admission, cursor, outcome } = match opened {
+        Ok(opened) => opened,
+        Err(refusal) => {
+            return Answer::Whole(refuse(gateway, refusal, transport, brought.as_deref()));
+        }
     };
     if let Some(resumed) = Resumed::of(outcome).filter(|_| brought.is_some()) {
         gateway.metrics.resumes.of(resumed).inc();
@@ -141,26 +128,52 @@ async fn open(
     }
     let heartbeat = match transport {
         Transport::LongPoll { wait, limit } => {
-            let answer = long_poll::answer(gateway, cursor, brought, style, wait, limit).await;
-            return Ok(Answer::Whole(answer));
+            return Answer::Whole(
+                long_poll::answer(gateway, cursor, brought, style, wait, limit).await,
+            );
         }
         // The client has it all: the one status that makes an EventSource stop.
         Transport::Sse { .. } if cursor.is_finished() => {
             let headers = [(header::CACHE_CONTROL, "no-store")];
-            return Ok(Answer::Whole((StatusCode::NO_CONTENT, headers).into_response()));
+            return Answer::Whole((StatusCode::NO_CONTENT, headers).into_response());
         }
         Transport::Sse { heartbeat } => heartbeat.unwrap_or(gateway.config.heartbeat),
     };
     gateway.metrics.opened.of(resume).inc();
-    let subscriber = Subscriber::new(
+    Answer::Stream(Subscriber::new(
         Arc::clone(gateway),
         admission,
         (cursor, outcome),
         brought,
         (style, framing),
         heartbeat,
-    );
-    Ok(Answer::Stream(subscriber))
+    ))
+}
+
+/// A subscription that has found its place.
+struct Opened {
+    admission: Admission,
+    cursor: Cursor,
+    outcome: Outcome,
+}
+
+async fn open(
+    gateway: &Arc<Shared>,
+    topics: Vec<Topic>,
+    origin: Origin,
+) -> Result<Opened, Refusal> {
+    if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
+        return Err(Refusal::Drain);
+    }
+    let admission = gateway.connections.admit(&topics).ok_or(Refusal::Overload)?;
+    let opening = async {
+        admission.watch(&*gateway.log).await?;
+        Cursor::open(Arc::clone(&gateway.log), topics, origin).await
+    };
+    match timeout(OPEN_MAX, opening).await {
+        Ok(Ok((cursor, outcome))) => Ok(Opened { admission, cursor, outcome }),
+        Ok(Err(_)) | Err(_) => Err(Refusal::Unavailable),
+    }
 }
 
 /// Refuses in the client's own language: an error to those who speak JSON; to an `EventSource`,
@@ -171,11 +184,7 @@ fn refuse(
     transport: Transport,
     brought: Option<&str>,
 ) -> Response {
-    let reason = match refusal {
-        Refusal::Overload => Reject::Overload,
-        Refusal::Drain => Reject::Drain,
-        Refusal::Unavailable => Reject::Unavailable,
-    };
+    let reason = Reject::from(refusal);
     gateway.metrics.rejected.of(reason).inc();
     if matches!(transport, Transport::LongPoll { .. }) {
         return refusal.into_response();

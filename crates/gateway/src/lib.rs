@@ -26,6 +26,7 @@ mod metrics;
 mod probe;
 mod request;
 mod subscriber;
+mod trace;
 
 pub use config::Config;
 pub use connections::ConnectionReport;

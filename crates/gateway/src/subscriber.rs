@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Event, Limit, Outcome, Step, Topic};
@@ -18,7 +18,7 @@ use crate::control;
 use crate::drain::Lifetime;
 use crate::frame::{Framing, HEARTBEAT, Shape};
 use crate::gateway::Shared;
-use crate::metrics::Close;
+use crate::metrics::{Close, age};
 use crate::request::Style;
 
 /// A subscriber's event stream.
@@ -223,11 +223,11 @@ impl Subscriber {
         match delivered {
             [] => {}
             [.., last] if self.caught_up => {
-                metrics.delivery_latency_seconds.observe(age_seconds(last));
+                metrics.delivery_latency_seconds.observe(age(last).as_secs_f64());
             }
             [first, ..] => {
                 if before == 0 && self.outcome.is_continued() {
-                    metrics.replay_age_seconds.observe(age_seconds(first));
+                    metrics.replay_age_seconds.observe(age(first).as_secs_f64());
                 }
                 metrics.replayed.inc_by(count);
             }
@@ -265,11 +265,4 @@ impl Drop for Subscriber {
             "connection closed"
         );
     }
-}
-
-/// Seconds from an event's append until now, by two clocks: the log's and this node's.
-fn age_seconds(event: &Event) -> f64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-    now_ms.saturating_sub(event.position().ms) as f64 / 1000.0
 }

@@ -7,6 +7,7 @@ mod registry;
 mod telemetry;
 
 pub mod buckets;
+pub mod trace;
 
 pub use prometheus::{Histogram, IntCounter, IntGauge};
 pub use registry::{Counters, Label, Registry};

@@ -8,9 +8,11 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::trace;
 
 /// How logs are written to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,9 @@ pub struct TelemetryConfig {
     pub levels: String,
     /// The base URL of an OTLP/HTTP receiver, such as `http://collector:4318`; without it, no traces.
     pub otlp_endpoint: Option<String>,
+    /// The share of the traces that begin here which are kept, 0 to 1. Who comes with a trace has
+    /// decided.
+    pub otlp_ratio: f64,
     /// `service.name` of the traces.
     pub service: &'static str,
     /// `service.instance.id` of the traces.
@@ -101,7 +106,17 @@ impl Telemetry {
         let provider = config.otlp_endpoint.as_deref().map(|e| provider(e, config)).transpose()?;
         let traces = provider.as_ref().map(|provider| {
             let tracer = provider.tracer(config.service);
-            tracing_opentelemetry::layer().with_tracer(tracer).with_filter(LevelFilter::INFO)
+            let spans = Targets::new()
+                .with_default(LevelFilter::INFO)
+                .with_target(trace::TARGET, LevelFilter::DEBUG);
+            // What the spans say is enough: where they are in the code, and on which threads, is not
+            // for those who read them.
+            tracing_opentelemetry::layer()
+                .with_tracer(tracer)
+                .with_location(false)
+                .with_threads(false)
+                .with_tracked_inactivity(false)
+                .with_filter(spans)
         });
         tracing_subscriber::registry().with(traces).with(lines.with_filter(levels)).try_init()?;
         Ok(Self(provider))
@@ -128,9 +143,10 @@ fn provider(endpoint: &str, config: &TelemetryConfig) -> Result<SdkTracerProvide
         .with_service_name(config.service)
         .with_attribute(KeyValue::new("service.instance.id", config.node.clone()))
         .build();
+    let ratio = Sampler::TraceIdRatioBased(config.otlp_ratio);
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter(endpoint)?)
         .with_resource(resource)
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+        .with_sampler(Sampler::ParentBased(Box::new(ratio)))
         .build())
 }

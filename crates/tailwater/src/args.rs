@@ -163,6 +163,14 @@ pub(crate) struct NodeArgs {
     pub(crate) otlp_endpoint: Option<String>,
     #[arg(
         long,
+        env = "TAILWATER_OTLP_RATIO",
+        default_value_t = 1.0,
+        value_name = "RATIO",
+        help = "Share of the traces that begin here to send, 0 to 1; who comes with a traceparent has decided"
+    )]
+    pub(crate) otlp_ratio: f64,
+    #[arg(
+        long,
         env = "TAILWATER_CORS_ORIGIN",
         value_name = "ORIGIN",
         value_delimiter = ',',
