@@ -1,21 +1,24 @@
 //! `GET /v1/events`: from a request to a stream or an answer.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{ConnectInfo, Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Origin, Outcome, Topic};
 use futures_util::stream;
+use metrics::Label as _;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
+use crate::client::Client;
 use crate::connections::Admission;
 use crate::drain::Phase;
 use crate::error::{BadRequest, Refusal};
@@ -23,7 +26,7 @@ use crate::frame::{Framing, HEARTBEAT};
 use crate::gateway::Shared;
 use crate::metrics::{Reject, Resumed};
 use crate::request::{Request, Transport};
-use crate::subscriber::Subscriber;
+use crate::subscriber::{CONNECTION, Subscriber};
 use crate::{control, long_poll, trace};
 
 /// The longest that a client waits for the log before it is told to come back.
@@ -57,6 +60,7 @@ async fn subscribe(
     State(gateway): State<Arc<Shared>>,
     RawQuery(query): RawQuery,
     version: Version,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     headers: HeaderMap,
 ) -> Response {
     let request = match parse(&gateway, query, &headers) {
@@ -64,7 +68,8 @@ async fn subscribe(
         Err(bad) => return bad.into_response(),
     };
     let transport = request.transport;
-    let mut response = match answer(&gateway, request, Framing::None).await {
+    let client = Client::new(peer.map(|Extension(ConnectInfo(peer))| peer), &headers);
+    let mut response = match answer(&gateway, request, client, Framing::None).await {
         Answer::Whole(response) => response,
         Answer::Stream(subscriber) => {
             let frames = stream::unfold(subscriber, async |mut subscriber| {
@@ -106,11 +111,16 @@ fn parse(
 }
 
 /// Answers a request that makes sense, over whichever connection it came.
-pub(crate) async fn answer(gateway: &Arc<Shared>, request: Request, framing: Framing) -> Answer {
+pub(crate) async fn answer(
+    gateway: &Arc<Shared>,
+    request: Request,
+    client: Client,
+    framing: Framing,
+) -> Answer {
     let span = trace::connect(&request);
     let brought = request.cursor().map(ToOwned::to_owned);
     let Request { topics, origin, resume, style, transport, .. } = request;
-    let opened = open(gateway, topics, origin).instrument(span.clone()).await;
+    let opened = open(gateway, topics, origin, client).instrument(span.clone()).await;
     trace::connected(&span, opened.as_ref().map(|opened| opened.outcome).map_err(|why| *why));
     drop(span);
     let Opened { admission, cursor, outcome } = match opened {
@@ -161,11 +171,12 @@ async fn open(
     gateway: &Arc<Shared>,
     topics: Vec<Topic>,
     origin: Origin,
+    client: Client,
 ) -> Result<Opened, Refusal> {
     if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
         return Err(Refusal::Drain);
     }
-    let admission = gateway.connections.admit(&topics).ok_or(Refusal::Overload)?;
+    let admission = gateway.connections.admit(&topics, client).ok_or(Refusal::Overload)?;
     let opening = async {
         admission.watch(&*gateway.log).await?;
         Cursor::open(Arc::clone(&gateway.log), topics, origin).await
@@ -186,6 +197,7 @@ fn refuse(
 ) -> Response {
     let reason = Reject::from(refusal);
     gateway.metrics.rejected.of(reason).inc();
+    tracing::debug!(target: CONNECTION, reason = reason.as_str(), "connection refused");
     if matches!(transport, Transport::LongPoll { .. }) {
         return refusal.into_response();
     }

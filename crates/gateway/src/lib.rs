@@ -10,6 +10,7 @@
 
 mod alarm;
 mod chunk;
+mod client;
 mod config;
 mod connections;
 mod console;

@@ -26,7 +26,7 @@ pub(super) struct Subscribe {
 /// As many as the general server takes.
 const HEADERS_MAX: usize = 100;
 /// The headers that a subscription looks at.
-const HEADERS: [&str; 3] = ["accept", "last-event-id", "traceparent"];
+const HEADERS: [&str; 4] = ["accept", "last-event-id", "traceparent", "x-forwarded-for"];
 const METHOD: &[u8] = b"GET ";
 
 /// Looks at what has come of a head.
@@ -113,11 +113,15 @@ mod tests {
 
     #[test]
     fn headers_are_found_in_any_case() {
-        let head = "GET /v1/events?topic=t HTTP/1.1\r\nLAST-event-ID: 5-1\r\naCCEPT: a\r\n\r\n";
+        let head = "GET /v1/events?topic=t HTTP/1.1\r\nLAST-event-ID: 5-1\r\naCCEPT: a\r\n\
+                    Traceparent: b\r\nX-Forwarded-FOR: c\r\nCookie: d\r\n\r\n";
         let Head::Subscribe(subscribe) = parse(head.as_bytes()) else { panic!("not ours") };
         assert_eq!(subscribe.query, "topic=t");
         assert_eq!(subscribe.headers["last-event-id"], "5-1");
         assert_eq!(subscribe.headers["accept"], "a");
+        assert_eq!(subscribe.headers["traceparent"], "b");
+        assert_eq!(subscribe.headers["x-forwarded-for"], "c");
+        assert_eq!(subscribe.headers.len(), 4);
     }
 
     proptest! {
