@@ -69,7 +69,8 @@ impl Levels {
 /// others: somebody's typing error, so it is refused.
 pub(crate) fn parse(text: &str) -> Result<EnvFilter, BadLevels> {
     let levels = text.to_owned();
-    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    // Nothing at all would parse, as error.
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let is_plain = |word: &str| !word.contains(['=', '[']);
     match text.split(',').find(|word| is_plain(word) && !is_level(word.trim())) {
         Some(word) => Err(BadLevels::Word { levels, word: word.to_owned() }),
