@@ -238,18 +238,23 @@ impl Subscriber {
         let metrics = &self.gateway.metrics;
         let count = delivered.len() as u64;
         metrics.delivered.inc_by(count);
-        let before = self.admission.connection.events.fetch_add(count, Relaxed);
-        match delivered {
-            [] => {}
-            [.., last] if self.caught_up => {
+        self.admission.connection.events.fetch_add(count, Relaxed);
+        match delivered.last() {
+            Some(last) if self.caught_up => {
                 metrics.delivery_latency_seconds.observe(age(last).as_secs_f64());
             }
-            [first, ..] => {
-                if before == 0 && self.outcome.is_continued() {
-                    metrics.replay_age_seconds.observe(age(first).as_secs_f64());
-                }
+            _ => {
                 metrics.replayed.inc_by(count);
+                self.count_missed(delivered);
             }
+        }
+    }
+
+    /// Counts how old what the client had missed is, by the first that it gets.
+    fn count_missed(&self, delivered: &[Event]) {
+        let Some(first) = delivered.first().filter(|_| self.outcome.is_continued()) else { return };
+        if self.admission.connection.events.load(Relaxed) == delivered.len() as u64 {
+            self.gateway.metrics.replay_age_seconds.observe(age(first).as_secs_f64());
         }
     }
 
