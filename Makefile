@@ -15,7 +15,7 @@ run: ## Serve on the embedded log, at http://localhost:8080/
 demo: ## Publish this machine's own statistics to it, once a second
 	examples/machine.sh | cargo run --release --quiet -- publish --input ndjson --url http://127.0.0.1:$(PORT)
 
-test: setup lint unit doc ## Everything that CI checks; installs what it needs
+test: setup lint unit doc chaos-quick ## Everything that CI checks; installs what it needs
 
 setup: ## Install the servers and the browser that the tests run against (Debian, Ubuntu)
 	scripts/setup
@@ -54,9 +54,8 @@ chaos: ## Every fault of the lab, on Redis and on Valkey 9; a report in out/chao
 	target/release/loadtest chaos --server redis,valkey --out $(OUT)/chaos
 
 chaos-quick: ## The quick faults, on Redis; a report in out/chaos-quick
-	scripts/setup chaos
-	cargo build --release -p tailwater -p loadtest
-	target/release/loadtest chaos --quick --out $(OUT)/chaos-quick
+	cargo build --workspace --bins
+	target/debug/loadtest chaos --quick --out $(OUT)/chaos-quick
 
 compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; a report in out/compose-chaos
 	cargo build --release -p loadtest

@@ -119,6 +119,11 @@ impl NodeConfig {
             port == 0 || port != admin.port() || !same_host,
             "--listen {listen} and --admin-listen {admin} are the same port"
         );
+        ensure!(
+            (0.0..=1.0).contains(&node.otlp_ratio),
+            "--otlp-ratio is {}; it must be 0 to 1",
+            node.otlp_ratio
+        );
         within("--drain-delay", node.drain_delay, Duration::ZERO, Duration::from_hours(1))?;
         Ok(Self {
             role,
@@ -136,6 +141,7 @@ impl NodeConfig {
                 },
                 levels: node.log_level.clone(),
                 otlp_endpoint: node.otlp_endpoint.clone(),
+                otlp_ratio: node.otlp_ratio,
                 service: "tailwater",
                 node: name(node),
             },

@@ -24,18 +24,19 @@ pub(crate) fn node(config: NodeConfig) -> Result<()> {
         .enable_all()
         .build()
         .context("the runtime did not start")?;
-    let outcome = runtime.block_on(serve(config));
+    let outcome = runtime.block_on(serve(config, &telemetry));
     drop(runtime);
     telemetry.shutdown();
     outcome
 }
 
-async fn serve(config: NodeConfig) -> Result<()> {
+async fn serve(config: NodeConfig, telemetry: &Telemetry) -> Result<()> {
     let NodeConfig { role, listen, admin_listen, store, gateway, ingest, drain, cors, .. } = config;
     // Before anything else, so that a signal during the start is not lost.
     let mut told_to_stop = StopSignal::new()?;
     let registry = Registry::new();
     registry.info("build_info", "What runs.", ("version", env!("CARGO_PKG_VERSION")));
+    telemetry.register(&registry);
     let log = open(store, &registry);
     let gateway = gateway.map(|config| Gateway::new(config, Arc::clone(&log), &registry));
     let mut router = Router::new();
@@ -52,7 +53,8 @@ async fn serve(config: NodeConfig) -> Result<()> {
     }
     let site = Site { router, streams };
     let leaving = drain.leaving.clone();
-    let admin = Admin { registry, log, gateway: gateway.clone(), leaving };
+    let levels = telemetry.levels();
+    let admin = Admin { registry, log, gateway: gateway.clone(), levels, leaving };
 
     let listener = server::listen(listen).await.with_context(|| format!("--listen {listen}"))?;
     let admin_listener = server::listen(admin_listen)

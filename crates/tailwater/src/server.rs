@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use gateway::{Accepted, Gateway, Patience, Rewind};
 use hyper::body::Incoming;
@@ -82,8 +83,9 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, ending: Ending, gra
     prepare(&listener);
     while let Some(accepted) = ending.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, _)) => {
-                tasks.spawn(connection(stream, site.clone(), ending.clone(), tasks.clone()));
+            Ok((stream, peer)) => {
+                let (site, ending) = (site.clone(), ending.clone());
+                tasks.spawn(connection(stream, peer, site, ending, tasks.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -111,22 +113,28 @@ fn prepare(listener: &TcpListener) {
 
 /// Serves one connection. Short for an event stream, which goes on as a task of its own: this one has
 /// room for everything that a connection may be.
-async fn connection(stream: TcpStream, site: Site, ending: Ending, tasks: TaskTracker) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    site: Site,
+    ending: Ending,
+    tasks: TaskTracker,
+) {
     let Some(gateway) = &site.streams else {
-        return general(Rewind::new(stream, Bytes::new()), site.router, ending).await;
+        return general(Rewind::new(stream, Bytes::new()), peer, site.router, ending).await;
     };
     let patience = Patience { head: HEAD_MAX, stall: STALL_MAX };
     // Who is silent until the end has no request to make.
     let stop = ending.stop.clone();
     match gateway.accept(stream, patience, stop.cancelled()).await {
         Accepted::Stream(stream) => drop(tasks.spawn(stream.run())),
-        Accepted::Other(stream) => Box::pin(general(stream, site.router, ending)).await,
+        Accepted::Other(stream) => Box::pin(general(stream, peer, site.router, ending)).await,
         Accepted::Closed => {}
     }
 }
 
 /// Serves whatever HTTP there is.
-async fn general(stream: Rewind<TcpStream>, router: Router, ending: Ending) {
+async fn general(stream: Rewind<TcpStream>, peer: SocketAddr, router: Router, ending: Ending) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -141,7 +149,8 @@ async fn general(stream: Rewind<TcpStream>, router: Router, ending: Ending) {
         .keep_alive_interval(KEEPALIVE);
     let router = TowerToHyperService::new(router);
     let is_http2 = AtomicBool::new(false);
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
         is_http2.store(request.version() == Version::HTTP_2, Relaxed);
         router.call(request)
     });
