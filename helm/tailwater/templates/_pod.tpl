@@ -99,10 +99,13 @@ spec:
   nodeSelector:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $values.tolerations }}
   tolerations:
+    # What a lost node had is made elsewhere after 30 s, not after five minutes: it has no state.
+    - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
+    - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
+    {{- with $values.tolerations }}
     {{- toYaml . | nindent 4 }}
-  {{- end }}
+    {{- end }}
   {{- with $values.affinity }}
   affinity:
     {{- toYaml . | nindent 4 }}
