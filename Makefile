@@ -2,8 +2,9 @@
 
 OUT ?= out
 PORT ?= 8080
+PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bin/promtool)
 
-.PHONY: help run demo test setup lint unit doc simulate failover chaos chaos-quick storm bench deny clean
+.PHONY: help run demo test setup lint unit doc dashboards simulate failover chaos chaos-quick compose-chaos storm bench deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,14 +19,22 @@ test: setup lint unit doc ## Everything that CI checks; installs what it needs
 
 setup: ## Install the servers and the browser that the tests run against (Debian, Ubuntu)
 	scripts/setup
+	scripts/setup-promtool
 
-lint: ## Formatting and lints
+lint: ## Formatting and lints; rules, dashboards, metrics and runbook agree
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	cd deploy/prometheus && $(PROMTOOL) check rules tailwater.rules.yml
+	cd deploy/prometheus && $(PROMTOOL) test rules tailwater.rules.test.yml
+	scripts/dashboards --check
+	scripts/check-dashboards
 
 unit: ## Unit, property, conformance, HTTP, process and browser tests
 	cargo build --workspace --bins
 	scripts/tests
+
+dashboards: ## Write the Grafana dashboards from deploy/grafana/src
+	scripts/dashboards
 
 doc: ## Examples in the documentation
 	cargo test --workspace --doc --quiet
@@ -48,6 +57,11 @@ chaos-quick: ## The quick faults, on Redis; a report in out/chaos-quick
 	scripts/setup chaos
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest chaos --quick --out $(OUT)/chaos-quick
+
+compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; a report in out/compose-chaos
+	cargo build --release -p loadtest
+	docker compose up --build --wait
+	OUT=$(OUT)/compose-chaos scripts/compose-chaos
 
 storm: ## 20,000 subscribers come back within 2 s, 100 events behind; a report in out/storm
 	cargo build --release -p tailwater -p loadtest

@@ -122,6 +122,9 @@ impl Gateway {
             let shared = Arc::clone(&self.0);
             registry.gauge_fn(name, help, move || read(&shared));
         };
+        gauge("connections_max", "Subscriptions that there may be at a time.", |g| {
+            g.config.max_connections as f64
+        });
         gauge("topics", "Topics that have a subscription here.", |g| g.connections.topics() as f64);
         gauge("slow_readers", "Subscriptions 100 events or more behind.", |g| {
             g.connections.slow() as f64

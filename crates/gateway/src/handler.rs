@@ -134,6 +134,10 @@ async fn open(
     };
     if let Some(resumed) = Resumed::of(outcome).filter(|_| brought.is_some()) {
         gateway.metrics.resumes.of(resumed).inc();
+        let missed = cursor.lag_most();
+        if missed > 0 && outcome.is_continued() {
+            gateway.metrics.resume_missed_events.observe(missed as f64);
+        }
     }
     let heartbeat = match transport {
         Transport::LongPoll { wait, limit } => {

@@ -82,8 +82,10 @@ pub(crate) struct Metrics {
     pub(crate) rejected: Counters<Reject>,
     pub(crate) age_seconds: Histogram,
     pub(crate) resumes: Counters<Resumed>,
+    pub(crate) resume_missed_events: Histogram,
     pub(crate) replayed: IntCounter,
     pub(crate) replay_seconds: Histogram,
+    pub(crate) replay_age_seconds: Histogram,
     pub(crate) delivered: IntCounter,
     pub(crate) delivery_latency_seconds: Histogram,
     pub(crate) gaps: Counters<GapKind>,
@@ -107,6 +109,11 @@ impl Metrics {
                 buckets::AGE,
             ),
             resumes: registry.counters("resumes_total", "Cursors brought by clients, by outcome."),
+            resume_missed_events: registry.histogram(
+                "resume_missed_events",
+                "Events of one topic that a client had missed when it resumed, if any.",
+                buckets::HISTORY_EVENTS,
+            ),
             replayed: registry.counter(
                 "replayed_events_total",
                 "Events delivered to readers that had not been at the tail yet.",
@@ -115,6 +122,11 @@ impl Metrics {
                 "replay_seconds",
                 "Time from a resume until its reader was at the tail.",
                 buckets::LATENCY,
+            ),
+            replay_age_seconds: registry.histogram(
+                "replay_age_seconds",
+                "Age of the first event of a replay.",
+                buckets::HISTORY_AGE,
             ),
             delivered: registry.counter("events_delivered_total", "Events written to subscribers."),
             delivery_latency_seconds: registry.histogram(

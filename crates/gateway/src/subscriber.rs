@@ -219,13 +219,18 @@ impl Subscriber {
         let metrics = &self.gateway.metrics;
         let count = delivered.len() as u64;
         metrics.delivered.inc_by(count);
-        self.admission.connection.events.fetch_add(count, Relaxed);
-        match delivered.last() {
-            Some(last) if self.caught_up => {
-                let age_ms = now_ms().saturating_sub(last.position().ms);
-                metrics.delivery_latency_seconds.observe(age_ms as f64 / 1000.0);
+        let before = self.admission.connection.events.fetch_add(count, Relaxed);
+        match delivered {
+            [] => {}
+            [.., last] if self.caught_up => {
+                metrics.delivery_latency_seconds.observe(age_seconds(last));
             }
-            _ => metrics.replayed.inc_by(count),
+            [first, ..] => {
+                if before == 0 && self.outcome.is_continued() {
+                    metrics.replay_age_seconds.observe(age_seconds(first));
+                }
+                metrics.replayed.inc_by(count);
+            }
         }
     }
 
@@ -262,8 +267,9 @@ impl Drop for Subscriber {
     }
 }
 
-/// Milliseconds since 1970, to compare with the log's.
-fn now_ms() -> u64 {
+/// Seconds from an event's append until now, by two clocks: the log's and this node's.
+fn age_seconds(event: &Event) -> f64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+    let now_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+    now_ms.saturating_sub(event.position().ms) as f64 / 1000.0
 }

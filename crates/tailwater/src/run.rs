@@ -35,6 +35,7 @@ async fn serve(config: NodeConfig) -> Result<()> {
     // Before anything else, so that a signal during the start is not lost.
     let mut told_to_stop = StopSignal::new()?;
     let registry = Registry::new();
+    registry.info("build_info", "What runs.", ("version", env!("CARGO_PKG_VERSION")));
     let log = open(store, &registry);
     let gateway = gateway.map(|config| Gateway::new(config, Arc::clone(&log), &registry));
     let mut router = Router::new();
@@ -100,8 +101,12 @@ async fn serve(config: NodeConfig) -> Result<()> {
 /// Opens the log. A Redis that is away now is waited for by those who need it, not by the start.
 fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
     match store {
-        Store::Memory(retention) => Arc::new(MemoryLog::new(retention)),
+        Store::Memory(retention) => {
+            log_metrics::register_retention(registry, &retention);
+            Arc::new(MemoryLog::new(retention))
+        }
         Store::Redis(config) => {
+            log_metrics::register_retention(registry, &config.retention);
             let log = RedisLog::new(*config);
             log_metrics::register(registry, &log.stats());
             log

@@ -12,6 +12,7 @@ mod cli;
 mod drain;
 mod help;
 mod ingest;
+mod metrics;
 mod publish;
 mod reader;
 mod redis_faults;
