@@ -44,3 +44,10 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- define "tailwater.publisher" -}}
 {{- .Values.ingest.enabled | ternary "ingest" "gateway" -}}
 {{- end -}}
+
+{{- /* The job that Prometheus knows a component by; rules and dashboards look for `tailwater` in it.
+     (list $ component) */ -}}
+{{- define "tailwater.job" -}}
+{{- $fullname := include "tailwater.fullname" (first .) -}}
+{{- contains "tailwater" $fullname | ternary "" "tailwater-" }}{{ $fullname }}-{{ last . }}
+{{- end -}}

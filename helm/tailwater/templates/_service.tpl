@@ -45,7 +45,7 @@ metadata:
   name: {{ include "tailwater.fullname" $root }}-{{ $component }}-admin
   labels:
     {{- include "tailwater.labels" . | nindent 4 }}
-    tailwater/port: admin
+    tailwater/job: {{ include "tailwater.job" . }}
 spec:
   clusterIP: None
   # Whoever drains, or is not ready, is watched all the more.
