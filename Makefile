@@ -4,10 +4,10 @@ OUT ?= out
 PORT ?= 8080
 PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bin/promtool)
 
-.PHONY: help run demo test setup lint unit doc dashboards simulate failover chaos chaos-quick compose-chaos storm bench deny clean
+.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover chaos chaos-quick compose-chaos k8s-chaos storm bench deny clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Serve on the embedded log, at http://localhost:8080/
 	cargo run --release -- serve --listen 127.0.0.1:$(PORT)
@@ -15,7 +15,7 @@ run: ## Serve on the embedded log, at http://localhost:8080/
 demo: ## Publish this machine's own statistics to it, once a second
 	examples/machine.sh | cargo run --release --quiet -- publish --input ndjson --url http://127.0.0.1:$(PORT)
 
-test: setup lint unit doc chaos-quick ## Everything that CI checks; installs what it needs
+test: setup lint unit doc chart chaos-quick ## Everything that CI checks; installs what it needs
 
 setup: ## Install the servers and the browser that the tests run against (Debian, Ubuntu)
 	scripts/setup
@@ -33,11 +33,16 @@ unit: ## Unit, property, conformance, HTTP, process and browser tests
 	cargo build --workspace --bins
 	scripts/tests
 
-dashboards: ## Write the Grafana dashboards from deploy/grafana/src
+dashboards: ## Write the Grafana dashboards from deploy/grafana/src, and what the chart has of deploy
 	scripts/dashboards
+	cp deploy/grafana/dashboards/*.json helm/tailwater/files/dashboards/
+	cp deploy/prometheus/tailwater.rules.yml helm/tailwater/files/
 
 doc: ## Examples in the documentation
 	cargo test --workspace --doc --quiet
+
+chart: ## What the Helm chart renders and refuses (skipped without helm); HELM=... names it
+	scripts/test-chart
 
 simulate: ## 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE=out/trace plays one again
 	SEED=$(or $(SEED),0) SCHEDULES=$(or $(SCHEDULES),10000) $(if $(TRACE),TRACE=$(abspath $(TRACE))) \
@@ -61,6 +66,10 @@ compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; a
 	cargo build --release -p loadtest
 	docker compose up --build --wait
 	OUT=$(OUT)/compose-chaos scripts/compose-chaos
+
+k8s-chaos: ## Break a release on Kubernetes under 1,000 clients; URL=, INGEST_URL=, a report in out/k8s-chaos
+	cargo build --release -p loadtest
+	scripts/k8s-chaos --url $(URL) --ingest-url $(INGEST_URL) --out $(OUT)/k8s-chaos
 
 storm: ## 20,000 subscribers come back within 2 s, 100 events behind; a report in out/storm
 	cargo build --release -p tailwater -p loadtest
