@@ -3,7 +3,10 @@
 pub mod bench;
 pub mod chaos;
 pub mod failover;
+mod outcome;
+mod stage;
 pub mod storm;
+pub mod watch;
 
 use std::path::PathBuf;
 

@@ -1,29 +1,72 @@
 //! What the run came to.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use super::{NAME, Options};
 use crate::audience::Ledger;
 use crate::checker::Verdict;
 use crate::histogram::Quantiles;
 use crate::report::{Figure, Plot, Report, Tone, grouped, millis};
-use crate::timeline::{Sample, Timeline};
+use crate::timeline::{SAMPLE_EVERY, Sample, Timeline};
 
-/// Joins what the checker, the processes and the publishers have to say.
-pub(super) fn report(
-    options: &Options,
-    ledger: &Ledger,
-    timeline: Timeline,
-    broken: Vec<String>,
-) -> Report {
-    let verdict = ledger.checker.verdict();
-    let mut failures = verdict.failures();
-    failures.extend(broken);
-    if ledger.unacknowledged > 0 {
-        failures.push(format!("{} events never acknowledged", ledger.unacknowledged));
+/// Samples that cover one second.
+const SAMPLES_A_SECOND: usize = (1000 / SAMPLE_EVERY.as_millis()) as usize;
+
+/// What a run is called, and what beside the books decides it.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) scenario: &'static str,
+    /// What was done, in one sentence.
+    pub(super) summary: String,
+    /// What went wrong beside the books.
+    pub(super) broken: Vec<String>,
+    /// Announced gaps are told and do not fail the run.
+    pub(super) allows_gaps: bool,
+    /// How long a client may be without a connection beyond its retry time.
+    pub(super) interruption_max: Option<Duration>,
+}
+
+impl Outcome {
+    /// A run that fails at any gap, and at no interruption.
+    pub(super) fn strict(scenario: &'static str, summary: String) -> Self {
+        let broken = Vec::new();
+        Outcome { scenario, summary, broken, allows_gaps: false, interruption_max: None }
     }
-    failures.extend(ledger.oddities.in_words());
-    let raw = json!({
+
+    /// Joins what the checker, the processes and the publishers have to say.
+    pub(super) fn report(self, ledger: &Ledger, timeline: Timeline) -> Report {
+        let Outcome { scenario, summary, broken, allows_gaps, interruption_max } = self;
+        let verdict = ledger.checker.verdict();
+        let judged = Verdict { gaps: if allows_gaps { 0 } else { verdict.gaps }, ..verdict };
+        let mut failures = judged.failures();
+        failures.extend(broken);
+        let longest = ledger.overrun.quantiles().max_ms;
+        if let Some(max) = interruption_max.filter(|max| longest > max.as_secs_f64() * 1000.0) {
+            let (longest, max) = (millis(longest), humantime::format_duration(max));
+            failures.push(format!(
+                "a client without a connection {longest} beyond its retry time, {max} are allowed"
+            ));
+        }
+        if ledger.unacknowledged > 0 {
+            failures.push(format!("{} events never acknowledged", ledger.unacknowledged));
+        }
+        failures.extend(ledger.oddities.in_words());
+        Report {
+            scenario: scenario.to_owned(),
+            summary,
+            failures,
+            verdict: decisive(&verdict, allows_gaps),
+            groups: groups(ledger, &verdict, &timeline),
+            plots: plots(&timeline.samples),
+            raw: raw(ledger, &verdict, &timeline),
+            marks: timeline.marks,
+        }
+    }
+}
+
+fn raw(ledger: &Ledger, verdict: &Verdict, timeline: &Timeline) -> serde_json::Value {
+    json!({
         "verdict": verdict,
         "delivery_latency": ledger.latency.quantiles(),
         "delivery_latency_while_connected": ledger.live_latency.quantiles(),
@@ -31,6 +74,8 @@ pub(super) fn report(
         "time_beyond_retry": ledger.overrun.quantiles(),
         "ready_outcomes": ledger.outcomes,
         "reconnect_reasons": ledger.reasons,
+        "streams_silent": ledger.silent,
+        "largest_share_of_reconnects_in_a_second": largest_share(&timeline.samples),
         "attempts_failed": ledger.failed,
         "answers_refused": ledger.refused,
         "publishes_retried": ledger.retried,
@@ -38,33 +83,28 @@ pub(super) fn report(
         "unacknowledged": ledger.unacknowledged,
         "oddities": ledger.oddities,
         "samples": timeline.samples,
-    });
-    Report {
-        scenario: NAME.to_owned(),
-        summary: options.summary(),
-        failures,
-        verdict: decisive(&verdict),
-        groups: groups(ledger, &verdict),
-        plots: plots(&timeline.samples),
-        marks: timeline.marks,
-        raw,
-    }
+    })
 }
 
-fn decisive(verdict: &Verdict) -> Vec<Figure> {
+fn decisive(verdict: &Verdict, allows_gaps: bool) -> Vec<Figure> {
+    let gaps = "gaps announced";
     vec![
         Figure::plain("acknowledged", grouped(verdict.acknowledged)),
         Figure::plain("deliveries expected", grouped(verdict.expected)),
         Figure::plain("deliveries made", grouped(verdict.delivered)),
-        Figure::zero("lost", verdict.lost),
+        Figure::zero("lost in silence", verdict.lost),
         Figure::zero("duplicated", verdict.duplicated),
         Figure::zero("out of order", verdict.out_of_order),
-        Figure::zero("gaps announced", verdict.gaps),
+        if allows_gaps {
+            Figure::plain(gaps, grouped(verdict.gaps))
+        } else {
+            Figure::zero(gaps, verdict.gaps)
+        },
         Figure::zero("unfinished", verdict.unfinished),
     ]
 }
 
-fn groups(ledger: &Ledger, verdict: &Verdict) -> Vec<(String, Vec<Figure>)> {
+fn groups(ledger: &Ledger, verdict: &Verdict, timeline: &Timeline) -> Vec<(String, Vec<Figure>)> {
     let counts = |prefix: &str, counts: &std::collections::BTreeMap<String, u64>| {
         let figure = |(word, count): (&String, &u64)| {
             Figure::plain(&format!("{prefix} {word}"), grouped(*count))
@@ -78,6 +118,9 @@ fn groups(ledger: &Ledger, verdict: &Verdict) -> Vec<(String, Vec<Figure>)> {
     connections.extend(quantiles("of that beyond the retry time", overrun));
     connections.extend(counts("streams opened:", &ledger.outcomes));
     connections.extend(counts("told to reconnect:", &ledger.reasons));
+    let share = 100.0 * largest_share(&timeline.samples);
+    connections.push(Figure::plain("largest share of them in one second", format!("{share:.0} %")));
+    connections.push(Figure::plain("streams that fell silent", grouped(ledger.silent)));
     connections.push(Figure::plain("attempts without an answer", grouped(ledger.failed)));
     connections.push(Figure::plain("answers fatal to a browser", grouped(ledger.refused)));
     let publishing = vec![
@@ -121,6 +164,20 @@ fn plots(samples: &[Sample]) -> Vec<Plot> {
         plot("Deliveries a second", Tone::Flow, |s| s.deliveries),
         plot("Events acknowledged a second", Tone::Flow, |s| s.published),
         plot("Reconnects a second", Tone::Pain, |s| s.reconnects),
-        plot("Clients without a connection", Tone::Pain, |s| s.without as f64),
+        plot("Connected clients", Tone::Flow, |s| s.connected as f64),
+        plot("Longest interruption, in seconds", Tone::Pain, |s| s.interruption),
     ]
+}
+
+/// The largest part of all reconnects that came within one second.
+fn largest_share(samples: &[Sample]) -> f64 {
+    let mut counts = Vec::with_capacity(samples.len());
+    let mut before = 0.0;
+    for sample in samples {
+        counts.push(sample.reconnects * (sample.at - before));
+        before = sample.at;
+    }
+    let all: f64 = counts.iter().sum();
+    let in_a_second = counts.windows(SAMPLES_A_SECOND).map(|window| window.iter().sum::<f64>());
+    if all > 0.0 { in_a_second.fold(0.0, f64::max) / all } else { 0.0 }
 }
