@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use loadtest::scenario::{bench, chaos, failover, storm, watch};
+use loadtest::scenario::{bench, chaos, drain, failover, storm, watch};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
@@ -21,6 +21,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Scenario {
     Chaos(chaos::Options),
+    Drain(drain::Options),
     Failover(failover::Options),
     Watch(watch::Options),
     Storm(storm::Options),
@@ -36,9 +37,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let has_verdict = match &arguments.scenario {
         Scenario::Chaos(options) => !options.is_list(),
-        Scenario::Bench(_) | Scenario::Failover(_) | Scenario::Storm(_) | Scenario::Watch(_) => {
-            true
-        }
+        Scenario::Bench(_)
+        | Scenario::Drain(_)
+        | Scenario::Failover(_)
+        | Scenario::Storm(_)
+        | Scenario::Watch(_) => true,
         Scenario::Reference(_) | Scenario::StormCrowd(_) => false,
     };
     match run(&arguments) {
@@ -68,6 +71,7 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::Chaos(options) => Box::pin(chaos::run(options)).await,
         Scenario::Storm(options) => Ok(Box::pin(storm::run(options)).await?.failures),
         Scenario::StormCrowd(options) => Box::pin(storm::crowd::run(options)).await,
+        Scenario::Drain(options) => Ok(Box::pin(drain::run(options)).await?.failures),
         Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
         Scenario::Watch(options) => Ok(Box::pin(watch::run(options)).await?.failures),
         Scenario::Reference(reference) => reference.serve().await,

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod chaos;
+pub mod drain;
 pub mod failover;
 mod outcome;
 mod stage;

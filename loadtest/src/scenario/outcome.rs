@@ -21,6 +21,8 @@ pub(super) struct Outcome {
     pub(super) summary: String,
     /// What went wrong beside the books.
     pub(super) broken: Vec<String>,
+    /// Figures of its own, with their title.
+    pub(super) figures: Option<(&'static str, Vec<Figure>)>,
     /// Announced gaps are told and do not fail the run.
     pub(super) allows_gaps: bool,
     /// How long a client may be without a connection beyond its retry time.
@@ -30,13 +32,19 @@ pub(super) struct Outcome {
 impl Outcome {
     /// A run that fails at any gap, and at no interruption.
     pub(super) fn strict(scenario: &'static str, summary: String) -> Self {
-        let broken = Vec::new();
-        Outcome { scenario, summary, broken, allows_gaps: false, interruption_max: None }
+        Outcome {
+            scenario,
+            summary,
+            broken: Vec::new(),
+            figures: None,
+            allows_gaps: false,
+            interruption_max: None,
+        }
     }
 
     /// Joins what the checker, the processes and the publishers have to say.
     pub(super) fn report(self, ledger: &Ledger, timeline: Timeline) -> Report {
-        let Outcome { scenario, summary, broken, allows_gaps, interruption_max } = self;
+        let Outcome { scenario, summary, broken, figures, allows_gaps, interruption_max } = self;
         let verdict = ledger.checker.verdict();
         let judged = Verdict { gaps: if allows_gaps { 0 } else { verdict.gaps }, ..verdict };
         let mut failures = judged.failures();
@@ -52,12 +60,13 @@ impl Outcome {
             failures.push(format!("{} events never acknowledged", ledger.unacknowledged));
         }
         failures.extend(ledger.oddities.in_words());
+        let own = figures.into_iter().map(|(title, figures)| (title.to_owned(), figures));
         Report {
             scenario: scenario.to_owned(),
             summary,
             failures,
             verdict: decisive(&verdict, allows_gaps),
-            groups: groups(ledger, &verdict, &timeline),
+            groups: own.chain(groups(ledger, &verdict, &timeline)).collect(),
             plots: plots(&timeline.samples),
             raw: raw(ledger, &verdict, &timeline),
             marks: timeline.marks,

@@ -105,6 +105,10 @@ pub struct Options {
     #[arg(long, value_name = "DIR", default_value = "out/watch")]
     out: PathBuf,
 
+    /// Lets the clients misbehave, to prove that the checker notices: a run with reconnects must fail.
+    #[arg(long, value_enum, default_value_t)]
+    sabotage: Sabotage,
+
     /// Repeats the random choice of which client reads which topic.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -167,7 +171,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let audience = Audience::with_manners(
         options.url.clone(),
         topics,
-        Sabotage::None,
+        options.sabotage,
         Instant::now(),
         options.manners(),
     );
