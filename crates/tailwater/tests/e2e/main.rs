@@ -22,4 +22,5 @@ mod serve;
 mod slow_reader;
 mod support;
 mod tail;
+mod tls;
 mod traces;
