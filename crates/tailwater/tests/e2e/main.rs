@@ -24,3 +24,4 @@ mod support;
 mod tail;
 mod tls;
 mod traces;
+mod watch;
