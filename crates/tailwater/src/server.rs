@@ -116,8 +116,8 @@ fn prepare(listener: &TcpListener) {
     }
 }
 
-/// Serves one connection. Short for an event stream, which goes on as a task of its own: this one has
-/// room for everything that a connection may be.
+/// Serves one connection. Short for an event stream and by TLS, which go on as tasks of their own: this
+/// one has room for everything that a connection may be.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
@@ -128,7 +128,7 @@ async fn connection(
     if let Some(tls) = &site.tls {
         let encrypted = ending.stop.run_until_cancelled(tls.accept(stream)).await;
         if let Some(Some(stream)) = encrypted {
-            Box::pin(general(stream, peer, site.router, ending)).await;
+            drop(tasks.spawn(general(stream, peer, site.router, ending)));
         }
         return;
     }

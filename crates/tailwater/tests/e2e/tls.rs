@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use futures_util::StreamExt as _;
-use loadtest::process::{Redis, Tailwater};
+use loadtest::process::{Redis, Tailwater, TailwaterBuilder};
 use reqwest::{Certificate, Client, Version};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
@@ -18,10 +18,10 @@ use crate::support::{TAILWATER, metric, serve, until};
 
 /// A directory with an authority of its own (`ca.crt`), a certificate for `localhost`
 /// (`tls.crt`) and its key (`tls.key`).
-struct Issued(TempDir);
+pub(crate) struct Issued(TempDir);
 
 impl Issued {
-    fn new() -> Issued {
+    pub(crate) fn new() -> Issued {
         let dir = TempDir::new().unwrap();
         let script = "\
             ec='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'\n\
@@ -57,9 +57,13 @@ impl Issued {
         builder.build().unwrap()
     }
 
+    /// A node that serves by TLS.
+    pub(crate) fn encrypt(&self, node: TailwaterBuilder) -> TailwaterBuilder {
+        node.flag("--tls-cert", self.file("tls.crt")).flag("--tls-key", self.file("tls.key"))
+    }
+
     async fn serve(&self) -> Tailwater {
-        let node = serve().flag("--tls-cert", self.file("tls.crt"));
-        node.flag("--tls-key", self.file("tls.key")).start().await.unwrap()
+        self.encrypt(serve()).start().await.unwrap()
     }
 }
 
