@@ -4,7 +4,7 @@ OUT ?= out
 PORT ?= 8080
 PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bin/promtool)
 
-.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover chaos chaos-quick compose-chaos k8s-chaos storm bench deny clean
+.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm bench deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ simulate: ## 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE
 failover: ## Kill gateways under 2,000 clients and 2,000 events a second; a report in out/failover
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest failover --out $(OUT)/failover
+
+drain: ## Stop a gateway with 5,000 clients on it; a report in out/drain
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest drain --out $(OUT)/drain
 
 chaos: ## Every fault of the lab, on Redis and on Valkey 9; a report in out/chaos
 	scripts/setup chaos

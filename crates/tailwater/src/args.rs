@@ -133,6 +133,20 @@ pub(crate) struct NodeArgs {
     pub(crate) admin_listen: SocketAddr,
     #[arg(
         long,
+        env = "TAILWATER_TLS_CERT",
+        value_name = "FILE",
+        help = "Serve --listen by TLS with this certificate and its chain, as PEM. Taken up within 10s when it changes"
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+    #[arg(
+        long,
+        env = "TAILWATER_TLS_KEY",
+        value_name = "FILE",
+        help = "The private key of --tls-cert, as PEM"
+    )]
+    pub(crate) tls_key: Option<PathBuf>,
+    #[arg(
+        long,
         env = "TAILWATER_NODE",
         value_name = "NAME",
         help = "This node's name, which clients see [default: the host name]"

@@ -1,9 +1,10 @@
-//! Accepts connections and serves a router on them: HTTP/1.1, and HTTP/2 in clear (h2c).
+//! Accepts connections and serves a router on them: HTTP/1.1 and HTTP/2, in clear or by TLS.
 
 mod stall;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -18,11 +19,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::tls::Tls;
 use stall::Impatient;
 
 /// The time in which a client must have sent the head of its request.
@@ -75,6 +78,8 @@ pub(crate) struct Site {
     /// Whose event streams are taken off the router, if they may be: it serves them the same but for
     /// what is layered over the router.
     pub(crate) streams: Option<Gateway>,
+    /// How connections are encrypted, if they are. Their event streams stay on the router.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// Serves until it is told to stop, then lets open requests finish for at most `grace`.
@@ -111,8 +116,8 @@ fn prepare(listener: &TcpListener) {
     }
 }
 
-/// Serves one connection. Short for an event stream, which goes on as a task of its own: this one has
-/// room for everything that a connection may be.
+/// Serves one connection. Short for an event stream and by TLS, which go on as tasks of their own: this
+/// one has room for everything that a connection may be.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
@@ -120,6 +125,13 @@ async fn connection(
     ending: Ending,
     tasks: TaskTracker,
 ) {
+    if let Some(tls) = &site.tls {
+        let encrypted = ending.stop.run_until_cancelled(tls.accept(stream)).await;
+        if let Some(Some(stream)) = encrypted {
+            drop(tasks.spawn(general(stream, peer, site.router, ending)));
+        }
+        return;
+    }
     let Some(gateway) = &site.streams else {
         return general(Rewind::new(stream, Bytes::new()), peer, site.router, ending).await;
     };
@@ -134,7 +146,10 @@ async fn connection(
 }
 
 /// Serves whatever HTTP there is.
-async fn general(stream: Rewind<TcpStream>, peer: SocketAddr, router: Router, ending: Ending) {
+async fn general<S>(stream: S, peer: SocketAddr, router: Router, ending: Ending)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()

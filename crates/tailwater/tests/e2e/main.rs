@@ -22,4 +22,6 @@ mod serve;
 mod slow_reader;
 mod support;
 mod tail;
+mod tls;
 mod traces;
+mod watch;
