@@ -2,11 +2,12 @@
 
 OUT ?= out
 PORT ?= 8080
+PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bin/promtool)
 
-.PHONY: help run demo test setup lint unit doc simulate failover chaos chaos-quick storm bench bench-100k styles mixed soak deny clean
+.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm bench bench-100k styles mixed soak deny clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Serve on the embedded log, at http://localhost:8080/
 	cargo run --release -- serve --listen 127.0.0.1:$(PORT)
@@ -14,21 +15,34 @@ run: ## Serve on the embedded log, at http://localhost:8080/
 demo: ## Publish this machine's own statistics to it, once a second
 	examples/machine.sh | cargo run --release --quiet -- publish --input ndjson --url http://127.0.0.1:$(PORT)
 
-test: setup lint unit doc chaos-quick ## Everything that CI checks; installs what it needs
+test: setup lint unit doc chart chaos-quick ## Everything that CI checks; installs what it needs
 
 setup: ## Install the servers and the browser that the tests run against (Debian, Ubuntu)
 	scripts/setup
+	scripts/setup-promtool
 
-lint: ## Formatting and lints
+lint: ## Formatting and lints; rules, dashboards, metrics and runbook agree
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	cd deploy/prometheus && $(PROMTOOL) check rules tailwater.rules.yml
+	cd deploy/prometheus && $(PROMTOOL) test rules tailwater.rules.test.yml
+	scripts/dashboards --check
+	scripts/check-dashboards
 
 unit: ## Unit, property, conformance, HTTP, process and browser tests
 	cargo build --workspace --bins
 	scripts/tests
 
+dashboards: ## Write the Grafana dashboards from deploy/grafana/src, and what the chart has of deploy
+	scripts/dashboards
+	cp deploy/grafana/dashboards/*.json helm/tailwater/files/dashboards/
+	cp deploy/prometheus/tailwater.rules.yml helm/tailwater/files/
+
 doc: ## Examples in the documentation
 	cargo test --workspace --doc --quiet
+
+chart: ## What the Helm chart renders and refuses (skipped without helm); HELM=... names it
+	scripts/test-chart
 
 simulate: ## 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE=out/trace plays one again
 	SEED=$(or $(SEED),0) SCHEDULES=$(or $(SCHEDULES),10000) $(if $(TRACE),TRACE=$(abspath $(TRACE))) \
@@ -37,6 +51,10 @@ simulate: ## 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE
 failover: ## Kill gateways under 2,000 clients and 2,000 events a second; a report in out/failover
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest failover --out $(OUT)/failover
+
+drain: ## Stop a gateway with 5,000 clients on it; a report in out/drain
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest drain --out $(OUT)/drain
 
 chaos: ## Every fault of the lab, on Redis and on Valkey 9; a report in out/chaos
 	scripts/setup chaos
@@ -47,6 +65,15 @@ chaos: ## Every fault of the lab, on Redis and on Valkey 9; a report in out/chao
 chaos-quick: ## The quick faults, on Redis; a report in out/chaos-quick
 	cargo build --workspace --bins
 	target/debug/loadtest chaos --quick --out $(OUT)/chaos-quick
+
+compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; a report in out/compose-chaos
+	cargo build --release -p loadtest
+	docker compose up --build --wait
+	OUT=$(OUT)/compose-chaos scripts/compose-chaos
+
+k8s-chaos: ## Break a release on Kubernetes under 1,000 clients; URL=, INGEST_URL=, a report in out/k8s-chaos
+	cargo build --release -p loadtest
+	scripts/k8s-chaos --url $(URL) --ingest-url $(INGEST_URL) --out $(OUT)/k8s-chaos
 
 storm: ## 20,000 subscribers come back within 2 s, 100 events behind; a report in out/storm
 	cargo build --release -p tailwater -p loadtest

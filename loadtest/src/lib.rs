@@ -20,6 +20,7 @@ pub mod cluster;
 pub mod contender;
 pub mod control;
 pub mod driver;
+pub mod endpoint;
 pub mod histogram;
 pub mod history;
 pub mod http;

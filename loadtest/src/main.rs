@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::reference::Reference;
-use loadtest::scenario::{bench, chaos, failover, hold, mixed, soak, storm, styles};
+use loadtest::scenario::{bench, chaos, drain, failover, hold, mixed, soak, storm, styles, watch};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
-/// Each scenario starts its own servers on free ports, writes report.html and report.json, prints a
-/// table, and exits with 0 when nothing went wrong, 1 when something did,
-/// and 2 when it could not run.
+/// Each scenario but `watch` starts its own servers on free ports. All write report.html and
+/// report.json, print a table, and exit with 0 when nothing went wrong, 1 when something did, and 2
+/// when they could not run.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
@@ -22,7 +22,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Scenario {
     Chaos(chaos::Options),
+    Drain(drain::Options),
     Failover(failover::Options),
+    Watch(watch::Options),
     Storm(storm::Options),
     /// A part of the storm's subscribers, in a process of its own.
     #[command(hide = true)]
@@ -73,12 +75,14 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::Chaos(options) => Box::pin(chaos::run(options)).await,
         Scenario::Storm(options) => Ok(Box::pin(storm::run(options)).await?.failures),
         Scenario::StormCrowd(options) => Box::pin(storm::crowd::run(options)).await,
+        Scenario::Drain(options) => Ok(Box::pin(drain::run(options)).await?.failures),
         Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
         Scenario::Mixed(options) => Ok(Box::pin(mixed::run(options)).await?.failures),
         Scenario::Styles(options) => Ok(Box::pin(styles::run(options)).await?.failures),
         Scenario::Hold(options) => Box::pin(hold::run(options)).await,
         Scenario::HoldCrowd(options) => hold::crowd::run(options),
         Scenario::Soak(options) => Ok(Box::pin(soak::run(options)).await?.failures),
+        Scenario::Watch(options) => Ok(Box::pin(watch::run(options)).await?.failures),
         Scenario::Reference(reference) => reference.serve().await,
     }
 }

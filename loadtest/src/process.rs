@@ -30,7 +30,7 @@ mod spawner;
 mod tailwater;
 mod worker;
 
-pub use haproxy::{Haproxy, ServerState};
+pub use haproxy::{Haproxy, ServerState, ServerView};
 pub use namespace::Namespace;
 pub use network::Network;
 pub use pinned::{Memory, Pinned, pin};

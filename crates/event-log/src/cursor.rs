@@ -177,7 +177,13 @@ impl Cursor {
     /// How many events the log had after this cursor when its node last heard of it.
     #[must_use]
     pub fn lag(&self) -> u64 {
-        self.places.iter().map(|place| place.tail.head().n.saturating_sub(place.position.n)).sum()
+        self.places.iter().map(Place::lag).sum()
+    }
+
+    /// The most of these events that are of one topic.
+    #[must_use]
+    pub fn lag_most(&self) -> u64 {
+        self.places.iter().map(Place::lag).max().unwrap_or_default()
     }
 
     /// How many events of its topics it has passed, by their numbers.
@@ -307,6 +313,10 @@ impl Place {
         let wake = tail.wake();
         let gap = gap.map(Box::new);
         Ok(Self { topic, position, tail, wake, gap, ended, floor: Position::START })
+    }
+
+    fn lag(&self) -> u64 {
+        self.tail.head().n.saturating_sub(self.position.n)
     }
 
     /// One turn of the loop for this topic.
@@ -442,6 +452,13 @@ impl Outcome {
             Self::Reset => "reset",
             Self::Invalid => "invalid",
         }
+    }
+
+    /// Whether the reader goes on in the past that it knew, so that what lies between is what it
+    /// missed.
+    #[must_use]
+    pub const fn is_continued(self) -> bool {
+        matches!(self, Self::Exact | Self::Gap)
     }
 
     const fn of(reason: Reason) -> Self {

@@ -1,7 +1,11 @@
 //! The gateway's metrics.
 
-use event_log::{Outcome, Reason};
+use std::time::{Duration, SystemTime};
+
+use event_log::{Event, Outcome, Reason};
 use metrics::{Counters, Histogram, IntCounter, IntGauge, Registry, buckets, label};
+
+use crate::error::Refusal;
 
 label! {
     /// How a client's cursor came.
@@ -82,8 +86,10 @@ pub(crate) struct Metrics {
     pub(crate) rejected: Counters<Reject>,
     pub(crate) age_seconds: Histogram,
     pub(crate) resumes: Counters<Resumed>,
+    pub(crate) resume_missed_events: Histogram,
     pub(crate) replayed: IntCounter,
     pub(crate) replay_seconds: Histogram,
+    pub(crate) replay_age_seconds: Histogram,
     pub(crate) delivered: IntCounter,
     pub(crate) delivery_latency_seconds: Histogram,
     pub(crate) gaps: Counters<GapKind>,
@@ -107,6 +113,11 @@ impl Metrics {
                 buckets::AGE,
             ),
             resumes: registry.counters("resumes_total", "Cursors brought by clients, by outcome."),
+            resume_missed_events: registry.histogram(
+                "resume_missed_events",
+                "Events of one topic that a client had missed when it resumed, if any.",
+                buckets::HISTORY_EVENTS,
+            ),
             replayed: registry.counter(
                 "replayed_events_total",
                 "Events delivered to readers that had not been at the tail yet.",
@@ -115,6 +126,11 @@ impl Metrics {
                 "replay_seconds",
                 "Time from a resume until its reader was at the tail.",
                 buckets::LATENCY,
+            ),
+            replay_age_seconds: registry.histogram(
+                "replay_age_seconds",
+                "Age of the first event of a replay.",
+                buckets::HISTORY_AGE,
             ),
             delivered: registry.counter("events_delivered_total", "Events written to subscribers."),
             delivery_latency_seconds: registry.histogram(
@@ -143,6 +159,16 @@ impl Resumed {
     }
 }
 
+impl From<Refusal> for Reject {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Overload => Self::Overload,
+            Refusal::Drain => Self::Drain,
+            Refusal::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
 impl From<Reason> for GapKind {
     fn from(reason: Reason) -> Self {
         match reason {
@@ -152,4 +178,10 @@ impl From<Reason> for GapKind {
             Reason::Invalid => Self::Invalid,
         }
     }
+}
+
+/// Time from an event's append until now, by two clocks: the log's and this node's.
+pub(crate) fn age(event: &Event) -> Duration {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since_epoch.saturating_sub(Duration::from_millis(event.position().ms))
 }

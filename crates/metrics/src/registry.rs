@@ -77,6 +77,12 @@ impl Registry {
         self.add(IntGauge::with_opts(opts(name, help)))
     }
 
+    /// A gauge that is always 1, and says something by its label.
+    pub fn info(&self, name: &str, help: &str, (label, value): (&str, &str)) {
+        let gauge = IntGauge::with_opts(opts(name, help).const_label(label, value));
+        self.add(gauge).set(1);
+    }
+
     /// A histogram.
     #[must_use]
     pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {

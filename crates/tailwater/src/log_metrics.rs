@@ -1,11 +1,20 @@
-//! The figures of the Redis log, as metrics: it counts them without knowing Prometheus.
+//! The figures of the log, as metrics: it counts them without knowing Prometheus.
 
 use std::sync::Arc;
 
+use event_log::Retention;
 use metrics::Registry;
 use redis_log::{Op, Stats};
 
-/// Exposes what the log counts.
+/// Exposes what the log keeps of a topic, so that alerts can compare it with what clients miss.
+pub(crate) fn register_retention(registry: &Registry, retention: &Retention) {
+    let age = i64::try_from(retention.age.as_secs()).unwrap_or(i64::MAX);
+    registry.gauge("history_age_seconds", "Age at which an event is dropped.").set(age);
+    let events = i64::try_from(retention.events).unwrap_or(i64::MAX);
+    registry.gauge("history_events", "Events kept of a topic.").set(events);
+}
+
+/// Exposes what the Redis log counts.
 pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
     for op in Op::ALL {
         let stats = Arc::clone(stats);

@@ -92,6 +92,41 @@ async fn a_replay_and_live_delivery_are_told_apart() {
 }
 
 #[tokio::test]
+async fn how_much_a_client_had_missed_is_known_once_a_resume() {
+    let node = Node::start().await;
+    let seen = node.log.publish("t", "0").await;
+    node.log.publish_numbers("t", 1..700).await;
+    let mut stream = node.resume("topic=t", seen.to_string()).await;
+    stream.ready().await;
+    stream.data(699).await;
+    node.log.publish("t", "live").await;
+    stream.data(1).await;
+    assert_eq!(node.metric("tailwater_resume_missed_events_sum"), 699.0);
+    assert_eq!(count(&node, "resume_missed_events_count"), 1);
+    assert_eq!(count(&node, "replay_age_seconds_count"), 1);
+    assert!(node.metric("tailwater_replay_age_seconds_sum") < 60.0);
+
+    // Who had missed nothing, brought no cursor, or had seen what is not there, says nothing of the
+    // history.
+    let last = node.log.publish("t", "last").await;
+    let ahead = format!("{}-{}", last.ms + 9, last.n + 9);
+    for cursor in [last.to_string(), ahead, "garbage".to_owned()] {
+        node.resume("topic=t", cursor).await.ready().await;
+    }
+    let mut stream = node.subscribe("topic=t&from=earliest").await;
+    stream.ready().await;
+    stream.data(702).await;
+    assert_eq!(count(&node, "resume_missed_events_count"), 1);
+    assert_eq!(count(&node, "replay_age_seconds_count"), 1);
+}
+
+#[tokio::test]
+async fn how_many_connections_there_may_be_is_told() {
+    let node = Node::with(Config { max_connections: 7, ..Config::default() }).await;
+    assert_eq!(count(&node, "connections_max"), 7);
+}
+
+#[tokio::test]
 async fn a_resume_with_nothing_to_replay_takes_no_time() {
     let node = Node::start().await;
     let last = node.log.publish("t", "0").await;

@@ -1,0 +1,38 @@
+# One static binary and the authorities that it trusts. Any architecture that Rust and Debian have:
+#   docker build -t tailwater:0.1.0 .
+#   docker buildx build --platform linux/amd64,linux/arm64 -t tailwater:0.1.0 .
+
+FROM rust:1-bookworm AS build
+ARG TARGETARCH
+WORKDIR /src
+# What cargo fetches and builds stays in cache mounts: a change in the code compiles the crates it
+# touches, and no layer holds the target folder. With a target named, crt-static leaves build scripts and
+# macros alone, which must be dynamic.
+RUN --mount=type=bind,target=. \
+    --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/target,id=tailwater-target-$TARGETARCH,sharing=locked \
+    host=$(rustc -vV | sed -n 's/^host: //p') \
+    && CARGO_TARGET_DIR=/target CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=debuginfo \
+       RUSTFLAGS='-C target-feature=+crt-static' \
+       cargo build --locked --release --package tailwater --target "$host" \
+    && install -D "/target/$host/release/tailwater" /image/tailwater \
+    && install -D -m 644 /etc/ssl/certs/ca-certificates.crt -t /image/etc/ssl/certs
+
+FROM scratch
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Tailwater" \
+      org.opencontainers.image.description="Server-Sent Events that resume on any node" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+COPY --from=build /image /
+# A number, so that Kubernetes can see that it is not root.
+USER 65532:65532
+EXPOSE 8080 8081 9090
+# The way out takes --drain-delay, --drain-window and --shutdown-grace: 40 s. Give it longer than that.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=4s --start-period=30s --start-interval=1s --retries=3 \
+    CMD ["/tailwater", "check", "--url", "http://127.0.0.1:9090"]
+ENTRYPOINT ["/tailwater"]
+CMD ["serve"]

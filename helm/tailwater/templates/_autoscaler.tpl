@@ -1,0 +1,16 @@
+{{- define "tailwater.autoscalingApi" -}}
+{{- .Capabilities.APIVersions.Has "autoscaling/v2" | ternary "autoscaling/v2" "autoscaling/v2beta2" -}}
+{{- end -}}
+
+{{- /* Up at once, since who waits is a subscriber; down one pod a drain. */ -}}
+{{- define "tailwater.gatewayScaling" -}}
+scaleUp:
+  stabilizationWindowSeconds: 0
+  policies:
+    - {type: Percent, value: 100, periodSeconds: 15}
+    - {type: Pods, value: 4, periodSeconds: 15}
+scaleDown:
+  stabilizationWindowSeconds: {{ int64 .Values.gateway.autoscaling.stabilizationSeconds }}
+  policies:
+    - {type: Pods, value: 1, periodSeconds: {{ min 1800 (max 1 (include "tailwater.stopSeconds" (list . "gateway") | int64)) }}}
+{{- end -}}

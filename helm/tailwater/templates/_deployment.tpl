@@ -1,0 +1,26 @@
+{{- /* (dict "root" $ "component" "gateway" "args" "…" "pause" N) */ -}}
+{{- define "tailwater.deployment" -}}
+{{- $values := index .root.Values .component -}}
+{{- $selector := list .root .component -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ include "tailwater.fullname" .root }}-{{ .component }}
+  labels:
+    {{- include "tailwater.labels" $selector | nindent 4 }}
+spec:
+  {{- if eq $values.autoscaling.type "none" }}
+  replicas: {{ int64 $values.replicas }}
+  {{- end }}
+  selector:
+    matchLabels:
+      {{- include "tailwater.selector" $selector | nindent 6 }}
+  # Nobody leaves before a successor is ready.
+  strategy:
+    type: RollingUpdate
+    rollingUpdate: {maxSurge: {{ $values.rollout.maxSurge }}, maxUnavailable: 0}
+  minReadySeconds: {{ .pause }}
+  progressDeadlineSeconds: {{ add .pause 600 }}
+  template:
+    {{- include "tailwater.pod" . | nindent 4 }}
+{{- end -}}

@@ -1,0 +1,53 @@
+{{- define "tailwater.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- (contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name)) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What tells this release's pods of a component from all others; never changes. (list $ component) */ -}}
+{{- define "tailwater.selector" -}}
+{{- $root := first . -}}
+app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+{{- with last . }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- /* (list $ component) */ -}}
+{{- define "tailwater.labels" -}}
+{{- $root := first . -}}
+{{ include "tailwater.selector" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "tailwater.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tailwater.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "tailwater.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The component that takes publishers. */ -}}
+{{- define "tailwater.publisher" -}}
+{{- .Values.ingest.enabled | ternary "ingest" "gateway" -}}
+{{- end -}}
+
+{{- /* The job that Prometheus knows a component by; rules and dashboards look for `tailwater` in it.
+     (list $ component) */ -}}
+{{- define "tailwater.job" -}}
+{{- $fullname := include "tailwater.fullname" (first .) -}}
+{{- contains "tailwater" $fullname | ternary "" "tailwater-" }}{{ $fullname }}-{{ last . }}
+{{- end -}}

@@ -1,0 +1,116 @@
+{{- /* The pod of a component. (dict "root" $ "component" "gateway" "args" "…") */ -}}
+{{- define "tailwater.pod" -}}
+{{- $root := .root -}}
+{{- $values := index $root.Values .component -}}
+{{- $selector := list $root .component -}}
+metadata:
+  labels:
+    {{- include "tailwater.selector" $selector | nindent 4 }}
+    {{- with $values.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  annotations:
+    kubectl.kubernetes.io/default-container: {{ .component }}
+    {{- if $root.Values.redis.url }}
+    checksum/redis: {{ sha256sum $root.Values.redis.url }}
+    {{- end }}
+    {{- with $values.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  serviceAccountName: {{ include "tailwater.serviceAccount" $root }}
+  automountServiceAccountToken: false
+  # Services named tailwater-… would be taken for flags.
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: {{ include "tailwater.graceSeconds" $selector }}
+  securityContext:
+    {{- toYaml $root.Values.podSecurityContext | nindent 4 }}
+  {{- with $root.Values.image.pullSecrets }}
+  imagePullSecrets:
+    {{- range . }}
+    - name: {{ . }}
+    {{- end }}
+  {{- end }}
+  containers:
+    - name: {{ .component }}
+      image: {{ include "tailwater.image" $root }}
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      args:
+        {{- .args | nindent 8 }}
+        {{- with $values.extraArgs }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      env:
+        {{- include "tailwater.redisEnv" $root | nindent 8 }}
+        {{- with $values.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      ports:
+        - {name: http, containerPort: {{ eq .component "gateway" | ternary 8080 8081 }}, protocol: TCP}
+        - {name: admin, containerPort: 9090, protocol: TCP}
+      # There is no preStop hook: on SIGTERM the process is unready at once, serves on, and drains.
+      startupProbe:
+        httpGet: {path: /livez, port: admin}
+        periodSeconds: 1
+        failureThreshold: 60
+      livenessProbe:
+        httpGet: {path: /livez, port: admin}
+        periodSeconds: 10
+        timeoutSeconds: 5
+        failureThreshold: 6
+      readinessProbe:
+        httpGet: {path: /readyz, port: admin}
+        periodSeconds: 2
+        timeoutSeconds: 3
+        failureThreshold: {{ int64 $values.readiness.failureThreshold }}
+      resources:
+        {{- toYaml $values.resources | nindent 8 }}
+      securityContext:
+        {{- toYaml $root.Values.securityContext | nindent 8 }}
+      {{- if $root.Values.redis.ca.secret }}
+      volumeMounts:
+        - {name: redis-ca, mountPath: /etc/tailwater/redis, readOnly: true}
+      {{- end }}
+  {{- with $root.Values.redis.ca }}
+  {{- if .secret }}
+  volumes:
+    - name: redis-ca
+      secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: ca.crt}]}
+  {{- end }}
+  {{- end }}
+  {{- if or $values.spread.zones $values.spread.nodes }}
+  topologySpreadConstraints:
+    {{- range $key, $rule := dict "topology.kubernetes.io/zone" $values.spread.zones "kubernetes.io/hostname" $values.spread.nodes }}
+    {{- if $rule }}
+    - topologyKey: {{ $key }}
+      maxSkew: 1
+      whenUnsatisfiable: {{ $rule }}
+      labelSelector:
+        matchLabels:
+          {{- include "tailwater.selector" $selector | nindent 10 }}
+      {{- if semverCompare ">=1.27-0" $root.Capabilities.KubeVersion.Version }}
+      # Pods that a rollout is about to replace do not count.
+      matchLabelKeys: [pod-template-hash]
+      {{- end }}
+    {{- end }}
+    {{- end }}
+  {{- end }}
+  {{- with $values.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  tolerations:
+    # What a lost node had is made elsewhere after 30 s, not after five minutes: it has no state.
+    - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
+    - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
+    {{- with $values.tolerations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with $values.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $values.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+{{- end -}}
