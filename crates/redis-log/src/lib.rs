@@ -33,6 +33,7 @@ mod topics;
 mod topology;
 mod url;
 mod watched;
+mod wire;
 mod witness;
 
 pub use config::Config;
