@@ -1,4 +1,5 @@
-//! Commands: what is asked of Redis, over pools of connections, with an end to every wait.
+//! Commands: what is asked of Redis, appends by a lane to each primary and reads over a pool, with an
+//! end to every wait.
 
 use std::sync::Arc;
 use std::time::Duration;
