@@ -14,14 +14,15 @@
 //! There is no hand-over from replay to live, hence none to get wrong, and no queue: what a slow
 //! reader has not taken is in the log. A cursor's memory is its positions.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::select_all;
 use tokio::time::sleep;
 
 use crate::{
-    Event, Gap, Limit, Log, Mark, Position, ReadError, Reason, Recent, Seek, Tail, Topic, Wake,
+    Events, Gap, Limit, Log, Mark, Position, ReadError, Reason, Recent, Seek, Tail, Topic, Wake,
 };
 
 pub(crate) mod wire;
@@ -101,7 +102,7 @@ pub enum Step {
         /// Which topic, as an index into [`Cursor::topics`].
         topic: usize,
         /// At least one, and at most the limit.
-        events: Vec<Event>,
+        events: Events,
     },
     /// Positions that cannot be read; the cursor stands behind them now.
     Gap {
@@ -264,13 +265,12 @@ impl Cursor {
 
     /// Waits until the tail of any topic has moved since it was last read.
     async fn moved(&mut self) {
-        match &mut self.places[..] {
-            [only] => only.moved().await,
-            several => {
-                // Those that have ended too: their names may be used again.
-                select_all(several.iter_mut().map(|place| Box::pin(place.moved()))).await;
-            }
-        }
+        // Those that have ended too: their names may be used again.
+        poll_fn(|cx| match self.places.iter_mut().any(|p| p.wake.poll_changed(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
     }
 }
 
@@ -298,7 +298,7 @@ impl Place {
                 (sought.position, sought.gap, false)
             }
             Start::After(position) => {
-                let gap = match tail.read(position, Limit::ONE, &mut Vec::new()) {
+                let gap = match tail.read(position, Limit::ONE, &mut Events::new()) {
                     Recent::Elsewhere => log.read(&topic, position, Limit::ONE).await?.gap,
                     Recent::Events | Recent::AtHead => None,
                 };
@@ -341,7 +341,7 @@ impl Place {
         }
         // Seen before the read: what moves the tail after this line ends the next wait at once.
         self.wake.mark_unchanged();
-        let mut events = Vec::new();
+        let mut events = Events::new();
         match self.recent(limit, &mut events) {
             Recent::Events => {}
             // It came with a cursor of the end before this node had heard of it.
@@ -355,8 +355,8 @@ impl Place {
                 if let Some(gap) = page.gap {
                     return Ok(Some(self.skip(topic, gap)));
                 }
-                events = page.events;
-                limit.truncate(&mut events);
+                events = page.events.into();
+                events.truncate(limit.fits(&events));
             }
         }
         Ok(self.advance(events).map(|events| match events.is_empty() {
@@ -369,7 +369,7 @@ impl Place {
     }
 
     /// What the tail has, unless it is of a past that the reader has left.
-    fn recent(&self, limit: Limit, events: &mut Vec<Event>) -> Recent {
+    fn recent(&self, limit: Limit, events: &mut Events) -> Recent {
         let recent = self.tail.read(self.position, limit, events);
         if self.position == Position::START
             && events.first().is_some_and(|first| first.position() <= self.floor)
@@ -380,7 +380,7 @@ impl Place {
     }
 
     /// Moves behind the events; `None` if there are none, an empty list if only the end is left.
-    fn advance(&mut self, mut events: Vec<Event>) -> Option<Vec<Event>> {
+    fn advance(&mut self, mut events: Events) -> Option<Events> {
         let first = events.first()?;
         assert_eq!(
             first.position().n,
@@ -410,11 +410,6 @@ impl Place {
             false => Ended::No,
         };
         Step::Gap { topic, gap }
-    }
-
-    async fn moved(&mut self) {
-        // The sender lives in `self.tail`, so the only way for this to end is a change.
-        let _changed = self.wake.changed().await;
     }
 }
 

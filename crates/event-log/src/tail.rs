@@ -6,21 +6,17 @@
 //! A position that the window does not contain is a matter for [`Log::read`](crate::Log::read).
 
 use std::collections::VecDeque;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tokio::sync::watch;
-
-use crate::{Event, Limit, Mark, Position};
+use crate::wake::Readers;
+use crate::{Event, Events, Limit, Mark, Position, Wake};
 
 /// Recent events of a topic, and its wake-up.
 #[derive(Debug)]
 pub struct Tail {
     window: RwLock<Window>,
-    wake: watch::Sender<()>,
+    readers: Arc<Readers>,
 }
-
-/// Wakes a reader when its tail has moved.
-pub type Wake = watch::Receiver<()>;
 
 #[derive(Debug)]
 struct Window {
@@ -49,7 +45,7 @@ impl Tail {
     #[must_use]
     pub fn new(head: Position, ended: bool, capacity: Limit) -> Self {
         let window = Window { before: head, events: VecDeque::new(), bytes: 0, capacity, ended };
-        Self { window: RwLock::new(window), wake: watch::channel(()).0 }
+        Self { window: RwLock::new(window), readers: Arc::default() }
     }
 
     /// The last position of which this node knows.
@@ -91,17 +87,17 @@ impl Tail {
     /// A wake-up for one reader. Take it, mark it seen, read, then wait: nothing is missed between.
     #[must_use]
     pub fn wake(&self) -> Wake {
-        self.wake.subscribe()
+        self.readers.join()
     }
 
     /// How many wake-ups are out, which is how many readers the topic has on this node.
     #[must_use]
     pub fn readers(&self) -> usize {
-        self.wake.receiver_count()
+        self.readers.count()
     }
 
     /// Copies what follows `after` into `events`, at most `limit`.
-    pub fn read(&self, after: Position, limit: Limit, events: &mut Vec<Event>) -> Recent {
+    pub fn read(&self, after: Position, limit: Limit, events: &mut Events) -> Recent {
         let window = self.window();
         if after == window.head() {
             return Recent::AtHead;
@@ -130,7 +126,7 @@ impl Tail {
             window.push(event);
         }
         drop(window);
-        self.wake.send_replace(());
+        self.readers.wake();
     }
 
     /// Forgets the window and goes on from `head`; for a log whose numbering was found broken.
@@ -142,7 +138,7 @@ impl Tail {
         window.before = head;
         window.ended = ended;
         drop(window);
-        self.wake.send_replace(());
+        self.readers.wake();
     }
 
     /// Drops events from the front while `stale` says so.
@@ -230,7 +226,7 @@ mod tests {
     }
 
     fn read(tail: &Tail, after: Position) -> (Recent, Vec<u64>) {
-        let mut events = Vec::new();
+        let mut events = Events::new();
         let recent = tail.read(after, ALL, &mut events);
         (recent, events.iter().map(|e| e.position().n).collect())
     }
@@ -256,7 +252,7 @@ mod tests {
         let tail = Tail::new(Position::START, false, Limit { events: 100, bytes: 1 });
         tail.extend((1..=3).map(event));
         assert_eq!(tail.len(), 1);
-        let mut events = Vec::new();
+        let mut events = Events::new();
         assert_eq!(
             tail.read(Position::new(1002, 2), Limit { events: 9, bytes: 0 }, &mut events),
             Recent::Events

@@ -6,6 +6,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -17,7 +18,13 @@ use crate::metrics::Close;
 #[derive(Debug)]
 pub(crate) struct Alarm {
     lifetime: Lifetime,
+    /// The longest silence that there may be.
+    patience: Duration,
+    /// That of this time, somewhat shorter.
+    silence: Duration,
     heartbeat: Instant,
+    /// When this was last polled.
+    now: Instant,
     timer: Pin<Box<Sleep>>,
     /// Until when the timer is known to wake this task, so that nobody need look at it.
     quiet_until: Option<Instant>,
@@ -35,14 +42,17 @@ pub(crate) enum Ring {
 }
 
 impl Alarm {
-    pub(crate) fn new(lifetime: Lifetime, heartbeat: Instant) -> Self {
+    /// Rings when there was no more than `patience` of silence.
+    pub(crate) fn new(lifetime: Lifetime, patience: Duration) -> Self {
+        let (now, silence) = (Instant::now(), spread(patience));
+        let heartbeat = now + silence;
         let timer = Box::pin(sleep_until(heartbeat.min(lifetime.ends)));
-        Self { lifetime, heartbeat, timer, quiet_until: None, task: None }
+        Self { lifetime, patience, silence, heartbeat, now, timer, quiet_until: None, task: None }
     }
 
-    /// Puts the heartbeat off.
-    pub(crate) fn heartbeat_at(&mut self, heartbeat: Instant) {
-        self.heartbeat = heartbeat;
+    /// Puts the heartbeat off: something is about to be written, and this was polled just now.
+    pub(crate) fn put_off(&mut self) {
+        self.heartbeat = self.now + self.silence;
     }
 
     /// Names the task that polls this to those who hand connections away. Call it before
@@ -61,8 +71,9 @@ impl Alarm {
         if self.lifetime.hear() {
             self.set();
         }
+        self.now = Instant::now();
         // The clock is at hand where the timer is far: in a cache that thousands of readers share.
-        if self.quiet_until.is_some_and(|until| Instant::now() < until) {
+        if self.quiet_until.is_some_and(|until| self.now < until) {
             return Poll::Pending;
         }
         loop {
@@ -70,11 +81,11 @@ impl Alarm {
                 self.quiet_until = Some(self.timer.deadline());
                 return Poll::Pending;
             }
-            let now = Instant::now();
-            if now >= self.lifetime.ends {
+            if self.now >= self.lifetime.ends {
                 return Poll::Ready(Ring::Over(self.lifetime.reason));
             }
-            if now >= self.heartbeat {
+            if self.now >= self.heartbeat {
+                self.silence = spread(self.patience);
                 return Poll::Ready(Ring::Heartbeat);
             }
             self.set();
@@ -85,4 +96,9 @@ impl Alarm {
         self.quiet_until = None;
         self.timer.as_mut().reset(self.heartbeat.min(self.lifetime.ends));
     }
+}
+
+/// Spreads the heartbeats of readers that were written to together.
+fn spread(patience: Duration) -> Duration {
+    patience.mul_f64(0.8 + 0.2 * fastrand::f64())
 }

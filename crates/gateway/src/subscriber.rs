@@ -5,13 +5,11 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use event_log::{Cursor, Event, Limit, Outcome, Step, Topic};
+use event_log::{Cursor, Event, Events, Limit, Outcome, Step, Topic};
 use metrics::Label as _;
-use tokio::time::Instant;
 
 use crate::alarm::{Alarm, Ring};
 use crate::connections::Admission;
@@ -33,7 +31,6 @@ pub(crate) struct Subscriber {
     brought: Option<Box<str>>,
     style: Style,
     framing: Framing,
-    heartbeat: Duration,
     alarm: Alarm,
     stage: Stage,
     /// Whether the cursor has moved since an id was last sent.
@@ -75,8 +72,7 @@ impl Subscriber {
             brought: brought.map(Into::into),
             style,
             framing,
-            heartbeat,
-            alarm: Alarm::new(lifetime, Instant::now() + heartbeat),
+            alarm: Alarm::new(lifetime, heartbeat),
             stage: Stage::Opening,
             id_is_behind: false,
             caught_up: false,
@@ -103,10 +99,8 @@ impl Subscriber {
             Stage::Open => self.go_on().await?,
             Stage::Closed(_) => return None,
         };
-        // Spread, so that clients who were written to together are not so for ever.
-        let silence = self.heartbeat.mul_f64(0.8 + 0.2 * fastrand::f64());
-        self.alarm.heartbeat_at(Instant::now() + silence);
-        self.admission.connection.bytes.fetch_add(bytes.len() as u64, Relaxed);
+        self.alarm.put_off();
+        self.admission.connection.bytes.add(bytes.len());
         Some(bytes)
     }
 
@@ -188,7 +182,7 @@ impl Subscriber {
         bytes
     }
 
-    fn deliver_events(&mut self, topic: usize, mut events: Vec<Event>) -> Option<Bytes> {
+    fn deliver_events(&mut self, topic: usize, mut events: Events) -> Option<Bytes> {
         let reached = events.last().map(Event::position);
         events.retain(|event| self.style.wants(event.kind()));
         self.id_is_behind = events.last().map(Event::position) != reached;
@@ -238,7 +232,7 @@ impl Subscriber {
         let metrics = &self.gateway.metrics;
         let count = delivered.len() as u64;
         metrics.delivered.inc_by(count);
-        self.admission.connection.events.fetch_add(count, Relaxed);
+        self.admission.connection.events.add(delivered.len());
         match delivered.last() {
             Some(last) if self.caught_up => {
                 metrics.delivery_latency_seconds.observe(age(last).as_secs_f64());
@@ -253,7 +247,7 @@ impl Subscriber {
     /// Counts how old what the client had missed is, by the first that it gets.
     fn count_missed(&self, delivered: &[Event]) {
         let Some(first) = delivered.first().filter(|_| self.outcome.is_continued()) else { return };
-        if self.admission.connection.events.load(Relaxed) == delivered.len() as u64 {
+        if self.admission.connection.events.get() == delivered.len() as u64 {
             self.gateway.metrics.replay_age_seconds.observe(age(first).as_secs_f64());
         }
     }
@@ -287,8 +281,8 @@ impl Drop for Subscriber {
             connection = connection.id,
             reason = reason.as_str(),
             age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-            events = connection.events.load(Relaxed),
-            bytes = connection.bytes.load(Relaxed),
+            events = connection.events.get(),
+            bytes = connection.bytes.get(),
             topics = self.cursor.topics().len(),
             outcome = self.outcome.as_str(),
             from = self.from(),

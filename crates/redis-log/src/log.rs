@@ -204,7 +204,7 @@ impl Log for RedisLog {
             // A read that began before this one was asked for may have been too early to see what
             // the caller was woken for; if it saw anything, the caller will be back for the rest.
             if first || page.gap.is_some() || !page.events.is_empty() {
-                limit.truncate(&mut page.events);
+                page.events.truncate(limit.fits(&page.events));
                 return Ok(page);
             }
         }

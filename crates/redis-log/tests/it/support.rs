@@ -118,7 +118,7 @@ impl Reader {
 
     pub(crate) async fn events(&mut self) -> Vec<Event> {
         match self.step().await {
-            Step::Events { events, .. } => events,
+            Step::Events { events, .. } => events.into_vec(),
             other => panic!("{other:?} instead of events"),
         }
     }
