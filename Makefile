@@ -4,7 +4,7 @@ OUT ?= out
 PORT ?= 8080
 PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bin/promtool)
 
-.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm bench bench-100k styles mixed soak deny clean
+.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm bench bench-micro bench-100k styles mixed soak deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ soak: ## Half an hour of churn, and what has grown; a report in out/soak
 bench-100k: ## 100,000 connections in a network namespace (root, iproute2); a report in out/hold
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest hold --out $(OUT)/hold
+
+bench-micro: ## Time and allocations of a cursor's step and of a delivery, without sockets
+	cargo bench -p event-log -p gateway --bench cursor --bench fanout
 
 deny: ## Licences, sources and the direction of dependencies (needs cargo-deny)
 	cargo deny check bans licenses sources

@@ -47,6 +47,8 @@ struct Place {
     position: Position,
     tail: Arc<Tail>,
     wake: Wake,
+    /// Whether it has read up to the head: until the wake-up has changed there is nothing to read.
+    current: bool,
     /// A gap found at the opening, to be told first. Rare, hence apart.
     gap: Option<Box<Gap>>,
     ended: Ended,
@@ -108,8 +110,8 @@ pub enum Step {
     Gap {
         /// Which topic, as an index into [`Cursor::topics`].
         topic: usize,
-        /// What is gone.
-        gap: Gap,
+        /// What is gone. Rare, hence apart.
+        gap: Box<Gap>,
     },
     /// The topic's publisher has ended it, and everything before was delivered.
     End {
@@ -300,7 +302,7 @@ impl Place {
             Start::After(position) => {
                 let gap = match tail.read(position, Limit::ONE, &mut Events::new()) {
                     Recent::Elsewhere => log.read(&topic, position, Limit::ONE).await?.gap,
-                    Recent::Events | Recent::AtHead => None,
+                    Recent::ToHead | Recent::ToLimit | Recent::AtHead => None,
                 };
                 (position, gap, gap.is_none())
             }
@@ -312,7 +314,7 @@ impl Place {
         };
         let wake = tail.wake();
         let gap = gap.map(Box::new);
-        Ok(Self { topic, position, tail, wake, gap, ended, floor: Position::START })
+        Ok(Self { topic, position, tail, wake, current: false, gap, ended, floor: Position::START })
     }
 
     fn lag(&self) -> u64 {
@@ -326,24 +328,27 @@ impl Place {
         topic: usize,
         limit: Limit,
     ) -> Result<Option<Step>, ReadError> {
-        match self.ended {
-            Ended::No => {}
-            Ended::Untold => {
-                self.ended = Ended::Told;
-                return Ok(Some(Step::End { topic }));
-            }
-            // The end is the head until the topic begins anew, which is a gap like any other.
-            Ended::Told if self.tail.head() == self.position => return Ok(None),
-            Ended::Told => {}
+        if self.ended == Ended::Untold {
+            self.ended = Ended::Told;
+            return Ok(Some(Step::End { topic }));
         }
         if let Some(gap) = self.gap.take() {
-            return Ok(Some(self.skip(topic, *gap)));
+            return Ok(Some(self.skip(topic, gap)));
+        }
+        if self.current && !self.wake.has_changed() {
+            return Ok(None);
         }
         // Seen before the read: what moves the tail after this line ends the next wait at once.
         self.wake.mark_unchanged();
+        // The end is the head until the topic begins anew, which is a gap like any other.
+        if self.ended == Ended::Told && self.tail.head() == self.position {
+            return Ok(None);
+        }
         let mut events = Events::new();
-        match self.recent(limit, &mut events) {
-            Recent::Events => {}
+        let recent = self.recent(limit, &mut events);
+        self.current = matches!(recent, Recent::AtHead | Recent::ToHead);
+        match recent {
+            Recent::ToHead | Recent::ToLimit => {}
             // It came with a cursor of the end before this node had heard of it.
             Recent::AtHead if self.tail.ended_at(self.position) => {
                 self.ended = Ended::Told;
@@ -353,7 +358,7 @@ impl Place {
             Recent::Elsewhere => {
                 let page = log.read(&self.topic, self.position, limit).await?;
                 if let Some(gap) = page.gap {
-                    return Ok(Some(self.skip(topic, gap)));
+                    return Ok(Some(self.skip(topic, Box::new(gap))));
                 }
                 events = page.events.into();
                 events.truncate(limit.fits(&events));
@@ -402,9 +407,10 @@ impl Place {
         Some(events)
     }
 
-    fn skip(&mut self, topic: usize, gap: Gap) -> Step {
+    fn skip(&mut self, topic: usize, gap: Box<Gap>) -> Step {
         self.floor = self.position;
         self.position = gap.resume;
+        self.current = false;
         self.ended = match self.tail.ended_at(self.position) {
             true => Ended::Untold,
             false => Ended::No,

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
-    Append, AppendError, Bounds, Event, Events, Gap, Generation, Key, Limit, Log, Mark, Page, Position,
-    ReadError, Reason, Receipt, Recent, Seek, Sought, Tail, Topic, classify,
+    Append, AppendError, Bounds, Event, Events, Gap, Generation, Key, Limit, Log, Mark, Page,
+    Position, ReadError, Reason, Receipt, Recent, Seek, Sought, Tail, Topic, classify,
 };
 
 /// How long a log keeps things.

@@ -32,8 +32,10 @@ struct Window {
 /// What a tail has for a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recent {
-    /// Events follow, and were copied.
-    Events,
+    /// Events follow, and were copied up to the head.
+    ToHead,
+    /// Events follow, and were copied as far as the limit goes.
+    ToLimit,
     /// Nothing follows yet.
     AtHead,
     /// The window does not contain the position: read the log.
@@ -106,14 +108,14 @@ impl Tail {
             return Recent::Elsewhere;
         };
         let mut bytes = 0;
-        for event in window.events.range(start..).take(limit.events.max(1)) {
+        for (count, event) in window.events.range(start..).enumerate() {
             bytes += event.weight();
-            if bytes > limit.bytes && !events.is_empty() {
-                break;
+            if count > 0 && (count >= limit.events || bytes > limit.bytes) {
+                return Recent::ToLimit;
             }
             events.push(event.clone());
         }
-        Recent::Events
+        Recent::ToHead
     }
 
     /// Appends events, each the successor of the one before, and wakes the readers once.
@@ -234,8 +236,8 @@ mod tests {
     #[test]
     fn every_position_in_the_window_is_served_from_it() {
         let tail = tail_of(6);
-        assert_eq!(read(&tail, Position::new(1002, 2)), (Recent::Events, vec![3, 4, 5, 6]));
-        assert_eq!(read(&tail, Position::new(1005, 5)), (Recent::Events, vec![6]));
+        assert_eq!(read(&tail, Position::new(1002, 2)), (Recent::ToHead, vec![3, 4, 5, 6]));
+        assert_eq!(read(&tail, Position::new(1005, 5)), (Recent::ToHead, vec![6]));
         assert_eq!(read(&tail, Position::new(1006, 6)), (Recent::AtHead, vec![]));
     }
 
@@ -248,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn a_read_says_whether_it_has_reached_the_head() {
+        let tail = tail_of(4);
+        for (most, recent) in [(0, Recent::ToLimit), (3, Recent::ToLimit), (4, Recent::ToHead)] {
+            let (limit, mut events) = (Limit { events: most, ..ALL }, Events::new());
+            assert_eq!(tail.read(Position::START, limit, &mut events), recent, "{most}");
+            assert_eq!(events.len(), most.max(1));
+        }
+    }
+
+    #[test]
     fn bytes_bound_the_window_and_a_read_but_one_event_always_fits() {
         let tail = Tail::new(Position::START, false, Limit { events: 100, bytes: 1 });
         tail.extend((1..=3).map(event));
@@ -255,7 +267,7 @@ mod tests {
         let mut events = Events::new();
         assert_eq!(
             tail.read(Position::new(1002, 2), Limit { events: 9, bytes: 0 }, &mut events),
-            Recent::Events
+            Recent::ToHead
         );
         assert_eq!(events.len(), 1);
     }

@@ -5,7 +5,6 @@
 //! numbers. With a list of those who wait right now, each reader would leave and join it for every
 //! event, and touch its neighbours as it does.
 
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -79,7 +78,7 @@ impl Readers {
 }
 
 impl Wake {
-    /// Whether the tail has moved since it was last marked or waited for.
+    /// Whether the tail has moved since this was last marked.
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.readers.moves() != self.seen
@@ -91,20 +90,15 @@ impl Wake {
         self.seen = self.readers.moves();
     }
 
-    /// Waits until the tail has moved. May be dropped at any time.
-    pub async fn changed(&mut self) {
-        poll_fn(|cx| self.poll_changed(cx)).await;
-    }
-
+    /// Waits until it has.
     pub(crate) fn poll_changed(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.task.as_ref().is_none_or(|task| !task.will_wake(cx.waker())) {
             self.leave(Some(cx.waker().clone()));
         }
         // Behind the waker, so that a move either is seen here or wakes it.
-        let moves = self.readers.moves();
-        match std::mem::replace(&mut self.seen, moves) == moves {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
+        match self.has_changed() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
     }
 
@@ -132,7 +126,6 @@ impl Drop for Wake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::FutureExt as _;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::task::Wake as Task;
 
@@ -160,20 +153,18 @@ mod tests {
             readers.wake();
             assert_eq!(task.0.load(Relaxed), moves * count);
             assert!(wakes.iter_mut().all(|wake| !wait(wake, &task)));
+            wakes.iter_mut().for_each(Wake::mark_unchanged);
         }
     }
 
     #[test]
     fn a_move_before_the_wait_ends_it_and_one_that_was_marked_does_not() {
         let readers = Arc::new(Readers::default());
-        let mut wake = readers.join();
+        let (mut wake, task) = (readers.join(), Arc::default());
         readers.wake();
-        assert!(wake.has_changed());
-        assert_eq!(wake.changed().now_or_never(), Some(()));
-        assert_eq!(wake.changed().now_or_never(), None);
-        readers.wake();
+        assert!(wake.has_changed() && !wait(&mut wake, &task));
         wake.mark_unchanged();
-        assert_eq!(wake.changed().now_or_never(), None);
+        assert!(!wake.has_changed() && wait(&mut wake, &task));
     }
 
     #[test]

@@ -22,9 +22,8 @@ pub(crate) struct Alarm {
     patience: Duration,
     /// That of this time, somewhat shorter.
     silence: Duration,
-    heartbeat: Instant,
-    /// When this was last polled.
-    now: Instant,
+    /// When it is due; `None` if it was put off since this was last polled.
+    heartbeat: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     /// Until when the timer is known to wake this task, so that nobody need look at it.
     quiet_until: Option<Instant>,
@@ -44,15 +43,14 @@ pub(crate) enum Ring {
 impl Alarm {
     /// Rings when there was no more than `patience` of silence.
     pub(crate) fn new(lifetime: Lifetime, patience: Duration) -> Self {
-        let (now, silence) = (Instant::now(), spread(patience));
-        let heartbeat = now + silence;
-        let timer = Box::pin(sleep_until(heartbeat.min(lifetime.ends)));
-        Self { lifetime, patience, silence, heartbeat, now, timer, quiet_until: None, task: None }
+        let silence = spread(patience);
+        let timer = Box::pin(sleep_until(lifetime.ends.min(Instant::now() + silence)));
+        Self { lifetime, patience, silence, heartbeat: None, timer, quiet_until: None, task: None }
     }
 
-    /// Puts the heartbeat off: something is about to be written, and this was polled just now.
+    /// Puts the heartbeat off: something is written, and then this is polled, which knows the time.
     pub(crate) fn put_off(&mut self) {
-        self.heartbeat = self.now + self.silence;
+        self.heartbeat = None;
     }
 
     /// Names the task that polls this to those who hand connections away. Call it before
@@ -68,12 +66,13 @@ impl Alarm {
 
     /// Waits for what is due. A drain is heard of whenever this is polled.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ring> {
+        let now = Instant::now();
+        let heartbeat = *self.heartbeat.get_or_insert(now + self.silence);
         if self.lifetime.hear() {
-            self.set();
+            self.set(heartbeat);
         }
-        self.now = Instant::now();
         // The clock is at hand where the timer is far: in a cache that thousands of readers share.
-        if self.quiet_until.is_some_and(|until| self.now < until) {
+        if self.quiet_until.is_some_and(|until| now < until) {
             return Poll::Pending;
         }
         loop {
@@ -81,20 +80,20 @@ impl Alarm {
                 self.quiet_until = Some(self.timer.deadline());
                 return Poll::Pending;
             }
-            if self.now >= self.lifetime.ends {
+            if now >= self.lifetime.ends {
                 return Poll::Ready(Ring::Over(self.lifetime.reason));
             }
-            if self.now >= self.heartbeat {
+            if now >= heartbeat {
                 self.silence = spread(self.patience);
                 return Poll::Ready(Ring::Heartbeat);
             }
-            self.set();
+            self.set(heartbeat);
         }
     }
 
-    fn set(&mut self) {
+    fn set(&mut self, heartbeat: Instant) {
         self.quiet_until = None;
-        self.timer.as_mut().reset(self.heartbeat.min(self.lifetime.ends));
+        self.timer.as_mut().reset(heartbeat.min(self.lifetime.ends));
     }
 }
 

@@ -3,8 +3,10 @@
 //! Its memory is constant: it holds a cursor and the bytes of at most one page, and makes the next
 //! only when it is asked, which is when the client has taken the last.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -37,6 +39,15 @@ pub(crate) struct Subscriber {
     id_is_behind: bool,
     /// Whether the reader has been at the tail: what it got before is a replay.
     caught_up: bool,
+    /// Whether it was waiting when it was last polled.
+    waited: bool,
+}
+
+/// What a subscriber waits for.
+#[derive(Debug)]
+enum Due {
+    Ring(Ring),
+    Step(Step),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +87,7 @@ impl Subscriber {
             stage: Stage::Opening,
             id_is_behind: false,
             caught_up: false,
+            waited: false,
         };
         tracing::debug!(
             target: CONNECTION,
@@ -121,33 +133,45 @@ impl Subscriber {
 
     async fn go_on(&mut self) -> Option<Bytes> {
         loop {
-            // In this order, so that neither a reader for whom there is always something nor one
-            // that wants none of it makes its end or its heartbeat wait. Each arm may be dropped at
-            // any await: the alarm keeps what it learns, and see `Cursor::next`.
-            let (alarm, connection) = (&mut self.alarm, &self.admission.connection);
-            let rung = poll_fn(|cx| {
-                alarm.woken_by(&connection.task, cx.waker());
-                alarm.poll(cx)
-            });
-            tokio::select! {
-                biased;
-                ring = rung => return Some(match ring {
-                    Ring::Over(reason) => self.hand_away(reason),
-                    Ring::Heartbeat => self.beat(),
-                }),
-                step = self.cursor.next(PAGE) => match step {
-                    Step::Finished => {
-                        self.stage = Stage::Closed(Close::End);
-                        return None;
+            match self.due().await {
+                Due::Ring(Ring::Over(reason)) => return Some(self.hand_away(reason)),
+                Due::Ring(Ring::Heartbeat) => return Some(self.beat()),
+                Due::Step(Step::Finished) => {
+                    self.stage = Stage::Closed(Close::End);
+                    return None;
+                }
+                Due::Step(step) => {
+                    if let Some(bytes) = self.deliver(step) {
+                        return Some(bytes);
                     }
-                    step => {
-                        if let Some(bytes) = self.deliver(step) {
-                            return Some(bytes);
-                        }
-                    }
-                },
+                }
             }
         }
+    }
+
+    /// Waits for the next step or the alarm. Cancel-safe: the alarm keeps what it learns, and see
+    /// [`Cursor::next`].
+    async fn due(&mut self) -> Due {
+        let Self { alarm, admission, cursor, waited, .. } = self;
+        let mut next = pin!(cursor.next(PAGE));
+        let mut rung = |cx: &mut Context<'_>| {
+            alarm.woken_by(&admission.connection.task, cx.waker());
+            alarm.poll(cx).map(Due::Ring)
+        };
+        poll_fn(|cx| {
+            // Who waited was mostly woken by an event, and looks at the clock when it is written. For
+            // whom there is always something the alarm comes first, else it would never come.
+            let had_waited = std::mem::replace(waited, true);
+            if !had_waited && let Poll::Ready(ring) = rung(cx) {
+                return Poll::Ready(ring);
+            }
+            if let Poll::Ready(step) = next.as_mut().poll(cx) {
+                *waited = false;
+                return Poll::Ready(Due::Step(step));
+            }
+            if had_waited { rung(cx) } else { Poll::Pending }
+        })
+        .await
     }
 
     fn hand_away(&mut self, reason: Close) -> Bytes {

@@ -208,7 +208,7 @@ impl Watched {
             return Compared::Apart;
         }
         match tail.read(head, Limit::ONE, &mut Events::new()) {
-            Recent::AtHead | Recent::Events => Compared::Same,
+            Recent::AtHead | Recent::ToHead | Recent::ToLimit => Compared::Same,
             Recent::Elsewhere if head.n > ours.n && head > ours => Compared::Behind,
             // So busy a topic that the window has passed the head since it was read.
             Recent::Elsewhere if tail.oldest().is_some_and(|oldest| head < oldest) => {
