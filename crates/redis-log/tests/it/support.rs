@@ -125,7 +125,7 @@ impl Reader {
 
     pub(crate) async fn gap(&mut self) -> Gap {
         match self.step().await {
-            Step::Gap { gap, .. } => gap,
+            Step::Gap { gap, .. } => *gap,
             other => panic!("{other:?} instead of a gap"),
         }
     }
