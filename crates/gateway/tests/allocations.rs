@@ -1,5 +1,10 @@
 //! What a delivery allocates, on the bare socket: nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in tests, but does not see that helpers are"
+)]
+
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::Arc;
