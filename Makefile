@@ -4,7 +4,7 @@ OUT ?= out
 PORT ?= 8080
 PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bin/promtool)
 
-.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover chaos chaos-quick compose-chaos k8s-chaos storm bench deny clean
+.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm bench deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ run: ## Serve on the embedded log, at http://localhost:8080/
 demo: ## Publish this machine's own statistics to it, once a second
 	examples/machine.sh | cargo run --release --quiet -- publish --input ndjson --url http://127.0.0.1:$(PORT)
 
-test: setup lint unit doc chart ## Everything that CI checks; installs what it needs
+test: setup lint unit doc chart chaos-quick ## Everything that CI checks; installs what it needs
 
 setup: ## Install the servers and the browser that the tests run against (Debian, Ubuntu)
 	scripts/setup
@@ -52,6 +52,10 @@ failover: ## Kill gateways under 2,000 clients and 2,000 events a second; a repo
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest failover --out $(OUT)/failover
 
+drain: ## Stop a gateway with 5,000 clients on it; a report in out/drain
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest drain --out $(OUT)/drain
+
 chaos: ## Every fault of the lab, on Redis and on Valkey 9; a report in out/chaos
 	scripts/setup chaos
 	scripts/setup-valkey
@@ -59,9 +63,8 @@ chaos: ## Every fault of the lab, on Redis and on Valkey 9; a report in out/chao
 	target/release/loadtest chaos --server redis,valkey --out $(OUT)/chaos
 
 chaos-quick: ## The quick faults, on Redis; a report in out/chaos-quick
-	scripts/setup chaos
-	cargo build --release -p tailwater -p loadtest
-	target/release/loadtest chaos --quick --out $(OUT)/chaos-quick
+	cargo build --workspace --bins
+	target/debug/loadtest chaos --quick --out $(OUT)/chaos-quick
 
 compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; a report in out/compose-chaos
 	cargo build --release -p loadtest

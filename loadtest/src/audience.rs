@@ -3,7 +3,6 @@
 mod ledger;
 mod member;
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tokio::time::{Instant, sleep};
 pub use self::ledger::Ledger;
 use self::member::Member;
 use crate::checker::TopicId;
+use crate::endpoint::Endpoint;
 use crate::load::Published;
 use crate::random::Random;
 use crate::timeline::Tally;
@@ -30,6 +30,25 @@ pub enum Sabotage {
     Replay,
 }
 
+/// How clients treat a server that says nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Manners {
+    /// The heartbeat that they ask for; `None` leaves it to the gateway.
+    pub heartbeat: Option<Duration>,
+    /// A stream without a byte for this long is dead.
+    pub silence_max: Duration,
+    /// An attempt to connect without an answer for this long has failed.
+    pub answer_timeout: Duration,
+}
+
+/// For gateways with a heartbeat of 15 s: two of them and some.
+impl Default for Manners {
+    fn default() -> Self {
+        let [silence_max, answer_timeout] = [40, 10].map(Duration::from_secs);
+        Manners { heartbeat: None, silence_max, answer_timeout }
+    }
+}
+
 /// The subscribers of a run.
 #[derive(Debug)]
 pub struct Audience {
@@ -39,7 +58,8 @@ pub struct Audience {
 
 #[derive(Debug)]
 struct Shared {
-    addr: SocketAddr,
+    server: Endpoint,
+    manners: Manners,
     topics: Arc<[String]>,
     topic_ids: Vec<TopicId>,
     sabotage: Sabotage,
@@ -77,15 +97,27 @@ impl Shared {
 impl Audience {
     /// An audience without anybody in it. Payload times count from `epoch`.
     pub fn new(
-        addr: SocketAddr,
+        server: impl Into<Endpoint>,
         topics: Arc<[String]>,
         sabotage: Sabotage,
         epoch: Instant,
     ) -> Self {
+        Audience::with_manners(server, topics, sabotage, epoch, Manners::default())
+    }
+
+    /// The same, with clients that treat a silent server so.
+    pub fn with_manners(
+        server: impl Into<Endpoint>,
+        topics: Arc<[String]>,
+        sabotage: Sabotage,
+        epoch: Instant,
+        manners: Manners,
+    ) -> Self {
         let mut ledger = Ledger::default();
         let topic_ids = topics.iter().map(|_| ledger.checker.add_topic()).collect();
         let shared = Shared {
-            addr,
+            server: server.into(),
+            manners,
             topics,
             topic_ids,
             sabotage,
@@ -117,6 +149,11 @@ impl Audience {
     /// The topics.
     pub fn topics(&self) -> Arc<[String]> {
         Arc::clone(&self.shared.topics)
+    }
+
+    /// The moment from which payload times count.
+    pub fn epoch(&self) -> Instant {
+        self.shared.epoch
     }
 
     /// The counters.

@@ -27,6 +27,13 @@ pub struct TopicId(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId(usize);
 
+impl ClientId {
+    /// The client's number; the first one is 0.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// What was acknowledged and what arrived.
 #[derive(Debug, Default)]
 pub struct Checker {
@@ -95,6 +102,14 @@ impl Checker {
             client.behind(self.topics[topic.0].head()).is_none_or(|n| n > 0)
         };
         self.clients.iter().filter(is_behind).count()
+    }
+
+    /// How many acknowledged events the clients together have not reached yet.
+    pub fn behind(&self) -> u64 {
+        let behind = |(topic, client): &(TopicId, Subscriber)| {
+            client.behind(self.topics[topic.0].head()).unwrap_or(0)
+        };
+        self.clients.iter().map(behind).sum()
     }
 
     /// What is wrong so far. Clients that are still on their way count as unfinished.

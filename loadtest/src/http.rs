@@ -2,7 +2,6 @@
 //!
 //! One keep-alive connection a client, requests one after the other. Absent: pools, redirects, TLS.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,9 +11,10 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{HeaderMap, Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::endpoint::Endpoint;
 
 /// How long an answer may take unless [`Client::timeout`] says otherwise.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
@@ -46,10 +46,10 @@ impl Response {
     }
 }
 
-/// A client of one address that keeps its connection.
+/// A client of one server that keeps its connection.
 #[derive(Debug)]
 pub struct Client {
-    addr: SocketAddr,
+    server: Endpoint,
     timeout: Duration,
     connection: Option<Open>,
 }
@@ -62,8 +62,8 @@ struct Open {
 
 impl Client {
     /// A client that connects at its first request.
-    pub fn new(addr: SocketAddr) -> Self {
-        Client { addr, timeout: TIMEOUT_DEFAULT, connection: None }
+    pub fn new(server: impl Into<Endpoint>) -> Self {
+        Client { server: server.into(), timeout: TIMEOUT_DEFAULT, connection: None }
     }
 
     /// Says how long an answer may take, the connection included.
@@ -107,15 +107,15 @@ impl Client {
         body: Bytes,
     ) -> Result<Response> {
         let mut request =
-            Request::builder().method(method).uri(path).header("host", self.addr.to_string());
+            Request::builder().method(method).uri(path).header("host", self.server.to_string());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).context("a bad request")?;
-        let exchange = exchange(self.addr, self.connection.take(), request);
+        let exchange = exchange(&self.server, self.connection.take(), request);
         let (open, response) = timeout(self.timeout, exchange)
             .await
-            .with_context(|| format!("{} was silent for {:?}", self.addr, self.timeout))??;
+            .with_context(|| format!("{} was silent for {:?}", self.server, self.timeout))??;
         self.connection = Some(open);
         Ok(response)
     }
@@ -125,18 +125,18 @@ impl Client {
 ///
 /// # Errors
 /// As [`Client::request`].
-pub async fn get(addr: SocketAddr, path: &str) -> Result<Response> {
-    Client::new(addr).get(path).await
+pub async fn get(server: impl Into<Endpoint>, path: &str) -> Result<Response> {
+    Client::new(server).get(path).await
 }
 
 async fn exchange(
-    addr: SocketAddr,
+    server: &Endpoint,
     open: Option<Open>,
     request: Request<Full<Bytes>>,
 ) -> Result<(Open, Response)> {
     let mut open = match open {
         Some(open) if !open.sender.is_closed() => open,
-        _ => connect(addr).await?,
+        _ => connect(server).await?,
     };
     open.sender.ready().await?;
     let (parts, body) = open.sender.send_request(request).await?.into_parts();
@@ -148,10 +148,8 @@ async fn exchange(
     Ok((open, response))
 }
 
-async fn connect(addr: SocketAddr) -> Result<Open> {
-    let stream =
-        TcpStream::connect(addr).await.with_context(|| format!("cannot connect to {addr}"))?;
-    stream.set_nodelay(true)?;
+async fn connect(server: &Endpoint) -> Result<Open> {
+    let stream = server.connect().await.with_context(|| format!("cannot connect to {server}"))?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(async move {
         // An error here reaches whoever waits for the answer as well.

@@ -165,7 +165,7 @@ impl Lab {
     pub fn publish(&mut self) {
         let stop = CancellationToken::new();
         let load = Load {
-            ingest: self.ingest.addr(),
+            ingest: self.ingest.addr().into(),
             topics: self.crowd.topics()[..TOPICS].into(),
             rate: RATE,
             duration: Duration::from_secs(3600),
@@ -178,8 +178,7 @@ impl Lab {
         self.load = Some((stop, tokio::spawn(load.run(epoch, bookkeeper))));
         let (crowd, timeline) = (self.crowd.handle(), Arc::clone(&self.timeline));
         let sampling = tokio::spawn(async move {
-            let take =
-                |taken| timeline.lock().expect("nobody panics with it in hand").samples.push(taken);
+            let take = |taken| timeline.lock().expect("nobody panics with it in hand").add(taken);
             sample(crowd.tally(), epoch, take).await;
         });
         self.sampling = Some(tokio_util::task::AbortOnDropHandle::new(sampling));

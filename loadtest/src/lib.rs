@@ -15,6 +15,7 @@ pub mod audience;
 pub mod checker;
 pub mod cluster;
 pub mod control;
+pub mod endpoint;
 pub mod histogram;
 pub mod history;
 pub mod http;

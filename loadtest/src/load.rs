@@ -1,6 +1,5 @@
 //! A steady stream of events over many topics.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::endpoint::Endpoint;
 use crate::payload::Payload;
 use crate::publisher::{PublishError, Publisher, Receipt};
 
@@ -19,12 +19,12 @@ const PUBLISHERS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Load {
     /// Where to.
-    pub ingest: SocketAddr,
+    pub ingest: Endpoint,
     /// The topics, served in turn.
     pub topics: Arc<[String]>,
     /// Events a second, over all topics.
     pub rate: u32,
-    /// For how long.
+    /// For how long; [`Duration::MAX`] until it is stopped.
     pub duration: Duration,
     /// The size of one event.
     pub event_bytes: usize,
@@ -73,15 +73,19 @@ impl Load {
         epoch: Instant,
         done: impl Fn(Published),
     ) {
-        let mut publisher = Publisher::new(self.ingest, self.deadline);
+        let mut publisher = Publisher::new(self.ingest.clone(), self.deadline);
         for seq in 1.. {
             for topic in (first..self.topics.len()).step_by(PUBLISHERS) {
                 let turn = u64::from(seq - 1) * self.topics.len() as u64 + topic as u64;
                 let due = Duration::from_secs_f64(turn as f64 / f64::from(self.rate));
-                if due >= self.duration || self.stop.is_cancelled() {
+                if due >= self.duration {
                     return;
                 }
-                sleep_until(begin + due).await;
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return,
+                    () = sleep_until(begin + due) => {}
+                }
                 let name = &self.topics[topic];
                 let payload = Payload { seq, sent: epoch.elapsed(), topic: name };
                 let key = format!("{}-{topic}-{seq}", self.run);

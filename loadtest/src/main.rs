@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use loadtest::scenario::{bench, chaos, failover, storm};
+use loadtest::scenario::{bench, chaos, drain, failover, storm, watch};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
-/// Each scenario starts its own Redis, Tailwater and HAProxy on free ports, writes report.html and
-/// report.json, prints a table, and exits with 0 when nothing went wrong, 1 when something did,
-/// and 2 when it could not run.
+/// Each scenario but `watch` starts its own Redis, Tailwater and HAProxy on free ports. All write
+/// report.html and report.json, print a table, and exit with 0 when nothing went wrong, 1 when
+/// something did, and 2 when they could not run.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
@@ -21,7 +21,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Scenario {
     Chaos(chaos::Options),
+    Drain(drain::Options),
     Failover(failover::Options),
+    Watch(watch::Options),
     Storm(storm::Options),
     /// A part of the storm's subscribers, in a process of its own.
     #[command(hide = true)]
@@ -35,7 +37,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let has_verdict = match &arguments.scenario {
         Scenario::Chaos(options) => !options.is_list(),
-        Scenario::Bench(_) | Scenario::Failover(_) | Scenario::Storm(_) => true,
+        Scenario::Bench(_)
+        | Scenario::Drain(_)
+        | Scenario::Failover(_)
+        | Scenario::Storm(_)
+        | Scenario::Watch(_) => true,
         Scenario::Reference(_) | Scenario::StormCrowd(_) => false,
     };
     match run(&arguments) {
@@ -65,7 +71,9 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::Chaos(options) => Box::pin(chaos::run(options)).await,
         Scenario::Storm(options) => Ok(Box::pin(storm::run(options)).await?.failures),
         Scenario::StormCrowd(options) => Box::pin(storm::crowd::run(options)).await,
+        Scenario::Drain(options) => Ok(Box::pin(drain::run(options)).await?.failures),
         Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
+        Scenario::Watch(options) => Ok(Box::pin(watch::run(options)).await?.failures),
         Scenario::Reference(reference) => reference.serve().await,
     }
 }

@@ -29,7 +29,7 @@ mod spawner;
 mod tailwater;
 mod worker;
 
-pub use haproxy::{Haproxy, ServerState};
+pub use haproxy::{Haproxy, ServerState, ServerView};
 pub use network::Network;
 pub use pinned::Pinned;
 pub use place::Place;

@@ -1,4 +1,4 @@
-//! A status line while a run runs: overwritten on a terminal, repeated every 5 s elsewhere.
+//! A status line while a run runs: overwritten on a terminal, repeated now and then elsewhere.
 
 use std::io::{IsTerminal, Write as _};
 use std::sync::Mutex;
@@ -6,16 +6,28 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often a line is printed where it cannot be overwritten.
+/// How often a line is printed on stdout where it cannot be overwritten.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// The same on stderr, which is there to be followed. A little less than a second, so that a
+/// caller that comes once a second is never skipped.
+const FOLLOWED_EVERY: Duration = Duration::from_millis(900);
 
 const ERASE: &str = "\r\x1b[2K";
 
-/// Prints what is going on to stdout.
+/// Prints what is going on.
 #[derive(Debug)]
 pub struct Progress {
+    out: Out,
     is_terminal: bool,
+    plain_every: Duration,
     last_plain: Mutex<Option<Instant>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Out {
+    Stdout,
+    Stderr,
 }
 
 impl Default for Progress {
@@ -25,33 +37,57 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// Looks at what stdout is.
+    /// On stdout; every 5 s where it is no terminal.
     pub fn new() -> Self {
-        Progress { is_terminal: std::io::stdout().is_terminal(), last_plain: Mutex::new(None) }
+        let is_terminal = std::io::stdout().is_terminal();
+        let (out, plain_every) = (Out::Stdout, PLAIN_EVERY);
+        Progress { out, is_terminal, plain_every, last_plain: Mutex::new(None) }
+    }
+
+    /// On stderr; every second where it is no terminal.
+    pub fn on_stderr() -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        let (out, plain_every) = (Out::Stderr, FOLLOWED_EVERY);
+        Progress { out, is_terminal, plain_every, last_plain: Mutex::new(None) }
     }
 
     /// A line that stays.
     pub fn say(&self, text: &str) {
         let erase = if self.is_terminal { ERASE } else { "" };
-        print(&format!("{erase}{text}\n"));
+        self.print(&format!("{erase}{text}\n"));
+    }
+
+    /// What the run came to; on stdout, wherever the rest goes.
+    pub fn result(&self, text: &str) {
+        if self.is_terminal {
+            self.print(ERASE);
+        }
+        print(Out::Stdout, &format!("{text}\n"));
     }
 
     /// The state at this moment; replaced by the next one. Skipped if it comes too soon.
     pub fn status(&self, text: &str) {
         if self.is_terminal {
-            return print(&format!("{ERASE}{text}"));
+            return self.print(&format!("{ERASE}{text}"));
         }
         let mut last = self.last_plain.lock().expect("nobody panics while printing");
-        if last.is_none_or(|at| at.elapsed() >= PLAIN_EVERY) {
+        if last.is_none_or(|at| at.elapsed() >= self.plain_every) {
             *last = Some(Instant::now());
-            print(&format!("{text}\n"));
+            self.print(&format!("{text}\n"));
         }
+    }
+
+    fn print(&self, text: &str) {
+        print(self.out, text);
     }
 }
 
 /// Whoever reads our output may be gone; that is no reason to stop.
-fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
+fn print(out: Out, text: &str) {
+    let mut out: Box<dyn std::io::Write> = match out {
+        Out::Stdout => Box::new(std::io::stdout().lock()),
+        Out::Stderr => Box::new(std::io::stderr().lock()),
+    };
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
 }
 

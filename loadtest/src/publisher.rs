@@ -1,6 +1,5 @@
 //! A publisher that does not give up: the same key again until the event is acknowledged.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -8,6 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
+use crate::endpoint::Endpoint;
 use crate::http;
 use crate::position::Position;
 
@@ -71,7 +71,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher to this ingest that gives an event up after `deadline`.
-    pub fn new(ingest: SocketAddr, deadline: Duration) -> Self {
+    pub fn new(ingest: impl Into<Endpoint>, deadline: Duration) -> Self {
         Publisher { http: http::Client::new(ingest).timeout(ATTEMPT_TIMEOUT), deadline }
     }
 
@@ -121,7 +121,10 @@ impl Publisher {
         };
         match response.status {
             200 => Ok(response.json()),
-            429 | 500.. => Ok(Err(anyhow::anyhow!("{}: {}", response.status, response.text()))),
+            // 408 is what a load balancer says on a connection that it had given up.
+            408 | 429 | 500.. => {
+                Ok(Err(anyhow::anyhow!("{}: {}", response.status, response.text())))
+            }
             status => Err(PublishError::Refused { status, body: response.text() }),
         }
     }

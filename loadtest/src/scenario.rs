@@ -2,8 +2,12 @@
 
 pub mod bench;
 pub mod chaos;
+pub mod drain;
 pub mod failover;
+mod outcome;
+mod stage;
 pub mod storm;
+pub mod watch;
 
 use std::path::PathBuf;
 

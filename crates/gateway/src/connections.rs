@@ -11,6 +11,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::client::Client;
+
 /// All open subscriptions.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -23,7 +25,8 @@ pub(crate) struct Connections {
 /// What is known of one subscription.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    id: u64,
+    pub(crate) id: u64,
+    pub(crate) client: Client,
     topics: Box<[Topic]>,
     opened: Instant,
     /// The ends of its topics' logs. A reader that has stalled is not there to say how far behind it
@@ -72,7 +75,7 @@ impl Connections {
     }
 
     /// Takes a subscription in; `None` if there are as many as there may be.
-    pub(crate) fn admit(self: &Arc<Self>, topics: &[Topic]) -> Option<Admission> {
+    pub(crate) fn admit(self: &Arc<Self>, topics: &[Topic], client: Client) -> Option<Admission> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut open = self.open();
         if open.len() >= self.max {
@@ -80,6 +83,7 @@ impl Connections {
         }
         let connection = Arc::new(Connection {
             id: NEXT.fetch_add(1, Relaxed),
+            client,
             topics: topics.into(),
             opened: Instant::now(),
             tails: OnceLock::new(),

@@ -1,8 +1,10 @@
 //! An event as JSON: the elements of a long-poll's answer and the data of `envelope=json`.
 
-use event_log::{Event, EventType};
+use event_log::{Event, EventType, TraceParent};
 use jiff::Timestamp;
 use serde::Serialize;
+
+use crate::trace;
 
 const SLOT: usize = 2;
 
@@ -13,11 +15,14 @@ struct Envelope<'a> {
     r#type: Option<&'a str>,
     data: &'a str,
     time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
 }
 
 /// The envelope, encoded once a node.
 pub(crate) fn of(event: &Event) -> &[u8] {
     event.encoding(SLOT, |event| {
+        trace::deliver(event);
         let position = event.position();
         let envelope = Envelope {
             id: position.to_string(),
@@ -25,6 +30,7 @@ pub(crate) fn of(event: &Event) -> &[u8] {
             r#type: event.kind().map(EventType::as_str),
             data: event.data(),
             time: rfc3339(position.ms),
+            traceparent: event.trace().map(TraceParent::as_str),
         };
         serde_json::to_vec(&envelope).expect("strings always serialise").into()
     })

@@ -8,7 +8,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use event_log::{Event, Position};
 
-use crate::{chunk, envelope};
+use crate::{chunk, envelope, trace};
 
 /// A comment without a blank line after it: one with would be an empty message to some clients.
 pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
@@ -63,6 +63,7 @@ impl Shape {
         let mut out = BytesMut::with_capacity(event.data().len() + 64 + id.len());
         match self {
             Self::Plain => {
+                trace::deliver(event);
                 if let Some(kind) = event.kind() {
                     put_line(&mut out, b"event: ", kind.as_str().as_bytes());
                 }

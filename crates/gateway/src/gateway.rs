@@ -31,6 +31,9 @@ pub(crate) struct Shared {
     probe: Probe,
 }
 
+/// Between two lines of the log on how far a drain is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
 /// Why a gateway should not be given new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
@@ -90,18 +93,29 @@ impl Gateway {
     pub async fn drain(&self, delay: Duration, window: Duration, grace: Duration) -> usize {
         self.0.metrics.draining.set(1);
         self.0.phase.send_replace(Phase::Leaving);
-        tracing::info!(connections = self.0.connections.len(), "leaving the load balancer");
+        tracing::info!(left = self.0.connections.len(), "leaving the load balancer");
         sleep(delay).await;
         self.0.phase.send_replace(Phase::HandingAway { window });
         self.0.connections.wake();
-        tracing::info!(connections = self.0.connections.len(), "handing connections away");
-        let deadline = Instant::now() + window + grace;
-        let left = match timeout_at(deadline, self.0.connections.all_closed()).await {
-            Ok(()) => 0,
-            Err(_) => self.0.connections.len(),
-        };
+        tracing::info!(left = self.0.connections.len(), "handing connections away");
+        let left = self.handed_away_by(Instant::now() + window + grace).await;
         tracing::info!(left, "handed connections away");
         left
+    }
+
+    /// Waits until no connection is left, at the latest until then, and says now and then how many are.
+    async fn handed_away_by(&self, deadline: Instant) -> usize {
+        loop {
+            let until = deadline.min(Instant::now() + PROGRESS_EVERY);
+            if timeout_at(until, self.0.connections.all_closed()).await.is_ok() {
+                return 0;
+            }
+            let left = self.0.connections.len();
+            if until == deadline {
+                return left;
+            }
+            tracing::info!(left, "handing connections away");
+        }
     }
 
     /// Waits until a drain begins to hand connections away.

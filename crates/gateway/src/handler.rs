@@ -1,29 +1,33 @@
 //! `GET /v1/events`: from a request to a stream or an answer.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{ConnectInfo, Extension, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::{Bytes, BytesMut};
-use event_log::Cursor;
+use event_log::{Cursor, Origin, Outcome, Topic};
 use futures_util::stream;
+use metrics::Label as _;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
-use crate::control;
+use crate::client::Client;
+use crate::connections::Admission;
 use crate::drain::Phase;
 use crate::error::{BadRequest, Refusal};
 use crate::frame::{Framing, HEARTBEAT};
 use crate::gateway::Shared;
-use crate::long_poll;
 use crate::metrics::{Reject, Resumed};
 use crate::request::{Request, Transport};
-use crate::subscriber::Subscriber;
+use crate::subscriber::{CONNECTION, Subscriber};
+use crate::{control, long_poll, trace};
 
 /// The longest that a client waits for the log before it is told to come back.
 const OPEN_MAX: Duration = Duration::from_secs(5);
@@ -56,6 +60,7 @@ async fn subscribe(
     State(gateway): State<Arc<Shared>>,
     RawQuery(query): RawQuery,
     version: Version,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     headers: HeaderMap,
 ) -> Response {
     let request = match parse(&gateway, query, &headers) {
@@ -63,7 +68,8 @@ async fn subscribe(
         Err(bad) => return bad.into_response(),
     };
     let transport = request.transport;
-    let mut response = match answer(&gateway, request, Framing::None).await {
+    let client = Client::new(peer.map(|Extension(ConnectInfo(peer))| peer), &headers);
+    let mut response = match answer(&gateway, request, client, Framing::None).await {
         Answer::Whole(response) => response,
         Answer::Stream(subscriber) => {
             let frames = stream::unfold(subscriber, async |mut subscriber| {
@@ -105,32 +111,23 @@ fn parse(
 }
 
 /// Answers a request that makes sense, over whichever connection it came.
-pub(crate) async fn answer(gateway: &Arc<Shared>, request: Request, framing: Framing) -> Answer {
-    let (transport, brought) = (request.transport, request.cursor().map(ToOwned::to_owned));
-    match open(gateway, request, brought.clone(), framing).await {
-        Ok(answer) => answer,
-        Err(refusal) => Answer::Whole(refuse(gateway, refusal, transport, brought.as_deref())),
-    }
-}
-
-async fn open(
+pub(crate) async fn answer(
     gateway: &Arc<Shared>,
     request: Request,
-    brought: Option<String>,
+    client: Client,
     framing: Framing,
-) -> Result<Answer, Refusal> {
-    if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
-        return Err(Refusal::Drain);
-    }
-    let admission = gateway.connections.admit(&request.topics).ok_or(Refusal::Overload)?;
-    let Request { topics, origin, resume, style, transport } = request;
-    let opening = async {
-        admission.watch(&*gateway.log).await?;
-        Cursor::open(Arc::clone(&gateway.log), topics, origin).await
-    };
-    let (cursor, outcome) = match timeout(OPEN_MAX, opening).await {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(_)) | Err(_) => return Err(Refusal::Unavailable),
+) -> Answer {
+    let span = trace::connect(&request);
+    let brought = request.cursor().map(ToOwned::to_owned);
+    let Request { topics, origin, resume, style, transport, .. } = request;
+    let opened = open(gateway, topics, origin, client).instrument(span.clone()).await;
+    trace::connected(&span, opened.as_ref().map(|opened| opened.outcome).map_err(|why| *why));
+    drop(span);
+    let Opened { admission, cursor, outcome } = match opened {
+        Ok(opened) => opened,
+        Err(refusal) => {
+            return Answer::Whole(refuse(gateway, refusal, transport, brought.as_deref()));
+        }
     };
     if let Some(resumed) = Resumed::of(outcome).filter(|_| brought.is_some()) {
         gateway.metrics.resumes.of(resumed).inc();
@@ -141,26 +138,53 @@ async fn open(
     }
     let heartbeat = match transport {
         Transport::LongPoll { wait, limit } => {
-            let answer = long_poll::answer(gateway, cursor, brought, style, wait, limit).await;
-            return Ok(Answer::Whole(answer));
+            return Answer::Whole(
+                long_poll::answer(gateway, cursor, brought, style, wait, limit).await,
+            );
         }
         // The client has it all: the one status that makes an EventSource stop.
         Transport::Sse { .. } if cursor.is_finished() => {
             let headers = [(header::CACHE_CONTROL, "no-store")];
-            return Ok(Answer::Whole((StatusCode::NO_CONTENT, headers).into_response()));
+            return Answer::Whole((StatusCode::NO_CONTENT, headers).into_response());
         }
         Transport::Sse { heartbeat } => heartbeat.unwrap_or(gateway.config.heartbeat),
     };
     gateway.metrics.opened.of(resume).inc();
-    let subscriber = Subscriber::new(
+    Answer::Stream(Subscriber::new(
         Arc::clone(gateway),
         admission,
         (cursor, outcome),
         brought,
         (style, framing),
         heartbeat,
-    );
-    Ok(Answer::Stream(subscriber))
+    ))
+}
+
+/// A subscription that has found its place.
+struct Opened {
+    admission: Admission,
+    cursor: Cursor,
+    outcome: Outcome,
+}
+
+async fn open(
+    gateway: &Arc<Shared>,
+    topics: Vec<Topic>,
+    origin: Origin,
+    client: Client,
+) -> Result<Opened, Refusal> {
+    if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
+        return Err(Refusal::Drain);
+    }
+    let admission = gateway.connections.admit(&topics, client).ok_or(Refusal::Overload)?;
+    let opening = async {
+        admission.watch(&*gateway.log).await?;
+        Cursor::open(Arc::clone(&gateway.log), topics, origin).await
+    };
+    match timeout(OPEN_MAX, opening).await {
+        Ok(Ok((cursor, outcome))) => Ok(Opened { admission, cursor, outcome }),
+        Ok(Err(_)) | Err(_) => Err(Refusal::Unavailable),
+    }
 }
 
 /// Refuses in the client's own language: an error to those who speak JSON; to an `EventSource`,
@@ -171,12 +195,9 @@ fn refuse(
     transport: Transport,
     brought: Option<&str>,
 ) -> Response {
-    let reason = match refusal {
-        Refusal::Overload => Reject::Overload,
-        Refusal::Drain => Reject::Drain,
-        Refusal::Unavailable => Reject::Unavailable,
-    };
+    let reason = Reject::from(refusal);
     gateway.metrics.rejected.of(reason).inc();
+    tracing::debug!(target: CONNECTION, reason = reason.as_str(), "connection refused");
     if matches!(transport, Transport::LongPoll { .. }) {
         return refusal.into_response();
     }

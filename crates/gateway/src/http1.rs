@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::Gateway;
+use crate::client::Client;
 use crate::frame::Framing;
 use crate::handler::{self, Answer};
 use crate::request::{Request, Transport};
@@ -73,13 +74,14 @@ impl Gateway {
             let max_topics = self.0.config.max_topics;
             // What is refused is counted and answered where all requests are.
             let request = Request::parse(&head.query, &head.headers, max_topics).ok()?;
-            matches!(request.transport, Transport::Sse { .. }).then_some(request)
+            let client = Client::new(socket.peer_addr().ok(), &head.headers);
+            matches!(request.transport, Transport::Sse { .. }).then_some((request, client))
         });
-        let Some(request) = request else {
+        let Some((request, client)) = request else {
             return Accepted::Other(Rewind::new(socket, read.into()));
         };
         drop(read);
-        match handler::answer(&self.0, request, Framing::Chunks).await {
+        match handler::answer(&self.0, request, client, Framing::Chunks).await {
             Answer::Stream(subscriber) => {
                 Accepted::Stream(EventStream::new(socket, subscriber, patience.stall))
             }

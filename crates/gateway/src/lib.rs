@@ -10,6 +10,7 @@
 
 mod alarm;
 mod chunk;
+mod client;
 mod config;
 mod connections;
 mod console;
@@ -26,6 +27,7 @@ mod metrics;
 mod probe;
 mod request;
 mod subscriber;
+mod trace;
 
 pub use config::Config;
 pub use connections::ConnectionReport;

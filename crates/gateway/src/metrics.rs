@@ -1,7 +1,11 @@
 //! The gateway's metrics.
 
-use event_log::{Outcome, Reason};
+use std::time::{Duration, SystemTime};
+
+use event_log::{Event, Outcome, Reason};
 use metrics::{Counters, Histogram, IntCounter, IntGauge, Registry, buckets, label};
+
+use crate::error::Refusal;
 
 label! {
     /// How a client's cursor came.
@@ -155,6 +159,16 @@ impl Resumed {
     }
 }
 
+impl From<Refusal> for Reject {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Overload => Self::Overload,
+            Refusal::Drain => Self::Drain,
+            Refusal::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
 impl From<Reason> for GapKind {
     fn from(reason: Reason) -> Self {
         match reason {
@@ -164,4 +178,10 @@ impl From<Reason> for GapKind {
             Reason::Invalid => Self::Invalid,
         }
     }
+}
+
+/// Time from an event's append until now, by two clocks: the log's and this node's.
+pub(crate) fn age(event: &Event) -> Duration {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since_epoch.saturating_sub(Duration::from_millis(event.position().ms))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
-use event_log::{EventType, Origin, Seek, Topic};
+use event_log::{EventType, Origin, Seek, Topic, TraceParent};
 use jiff::Timestamp;
 
 use crate::error::BadRequest;
@@ -22,6 +22,8 @@ pub(crate) struct Request {
     pub(crate) style: Style,
     /// SSE or long-poll.
     pub(crate) transport: Transport,
+    /// The trace that it is part of, if its client has one.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 /// Which events a subscriber gets, and in which form.
@@ -110,7 +112,7 @@ impl Request {
             true => Transport::LongPoll { wait, limit },
             false => Transport::Sse { heartbeat },
         };
-        Ok(Self { topics, origin, resume, style, transport })
+        Ok(Self { topics, origin, resume, style, transport, trace: trace(headers) })
     }
 
     /// The cursor that the client brought: text from outside.
@@ -118,6 +120,16 @@ impl Request {
         match &self.origin {
             Origin::Resume(cursor) => Some(cursor),
             Origin::Latest | Origin::Seek(_) => None,
+        }
+    }
+}
+
+impl Transport {
+    /// The word for a log or a trace.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sse { .. } => "sse",
+            Self::LongPoll { .. } => "long_poll",
         }
     }
 }
@@ -151,6 +163,11 @@ fn wants_json(headers: &HeaderMap) -> bool {
 fn last_event_id(headers: &HeaderMap) -> Option<String> {
     let value = headers.get("last-event-id")?.as_bytes();
     (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned())
+}
+
+/// A malformed `traceparent` is as none: so W3C Trace Context wants it.
+fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
 fn parse_from(value: &str) -> Result<Origin, BadRequest> {

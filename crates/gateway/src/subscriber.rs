@@ -6,10 +6,11 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Event, Limit, Outcome, Step, Topic};
+use metrics::Label as _;
 use tokio::time::Instant;
 
 use crate::alarm::{Alarm, Ring};
@@ -18,7 +19,7 @@ use crate::control;
 use crate::drain::Lifetime;
 use crate::frame::{Framing, HEARTBEAT, Shape};
 use crate::gateway::Shared;
-use crate::metrics::Close;
+use crate::metrics::{Close, age};
 use crate::request::Style;
 
 /// A subscriber's event stream.
@@ -28,9 +29,7 @@ pub(crate) struct Subscriber {
     admission: Admission,
     cursor: Cursor,
     outcome: Outcome,
-    /// Whether the client brought a cursor.
-    resumed: bool,
-    /// The client's cursor as it came, if it was not understood, to be shown in a gap.
+    /// The client's cursor as it came.
     brought: Option<Box<str>>,
     style: Style,
     framing: Framing,
@@ -50,6 +49,10 @@ enum Stage {
     Closed(Close),
 }
 
+/// The target of the lines that tell a connection's life, so that they can be had, or not, apart from
+/// all else: one at info when it closes, one at debug when it opens.
+pub(crate) const CONNECTION: &str = "tailwater::connection";
+
 /// The most that is written at once: enough that a reader that is behind costs a system call for
 /// hundreds of events, little enough that one that stalls pins only this.
 const PAGE: Limit = Limit { events: 512, bytes: 64 * 1024 };
@@ -64,13 +67,12 @@ impl Subscriber {
         heartbeat: Duration,
     ) -> Self {
         let lifetime = Lifetime::new(gateway.phase.subscribe(), gateway.config.max_age);
-        Self {
+        let subscriber = Self {
             gateway,
             admission,
             cursor,
             outcome,
-            resumed: brought.is_some(),
-            brought: brought.filter(|_| outcome == Outcome::Invalid).map(Into::into),
+            brought: brought.map(Into::into),
             style,
             framing,
             heartbeat,
@@ -78,7 +80,18 @@ impl Subscriber {
             stage: Stage::Opening,
             id_is_behind: false,
             caught_up: false,
-        }
+        };
+        tracing::debug!(
+            target: CONNECTION,
+            connection = subscriber.admission.connection.id,
+            client = subscriber.admission.connection.client.peer.map(display),
+            forwarded_for = subscriber.admission.connection.client.forwarded_for.as_deref(),
+            topics = subscriber.cursor.topics().len(),
+            outcome = outcome.as_str(),
+            from = subscriber.from(),
+            "connection opened"
+        );
+        subscriber
     }
 
     /// What is to be written next; `None` when the stream is over. Waits for it.
@@ -211,6 +224,12 @@ impl Subscriber {
         self.framing.wrap(out.freeze())
     }
 
+    /// The client's cursor, for the logs: only one that was understood, since any other may be
+    /// anything, a secret too.
+    fn from(&self) -> Option<&str> {
+        self.brought.as_deref().filter(|_| self.outcome != Outcome::Invalid)
+    }
+
     fn topic(&self, index: usize) -> &Topic {
         self.cursor.topics().nth(index).expect("a step is of a topic")
     }
@@ -219,18 +238,23 @@ impl Subscriber {
         let metrics = &self.gateway.metrics;
         let count = delivered.len() as u64;
         metrics.delivered.inc_by(count);
-        let before = self.admission.connection.events.fetch_add(count, Relaxed);
-        match delivered {
-            [] => {}
-            [.., last] if self.caught_up => {
-                metrics.delivery_latency_seconds.observe(age_seconds(last));
+        self.admission.connection.events.fetch_add(count, Relaxed);
+        match delivered.last() {
+            Some(last) if self.caught_up => {
+                metrics.delivery_latency_seconds.observe(age(last).as_secs_f64());
             }
-            [first, ..] => {
-                if before == 0 && self.outcome.is_continued() {
-                    metrics.replay_age_seconds.observe(age_seconds(first));
-                }
+            _ => {
                 metrics.replayed.inc_by(count);
+                self.count_missed(delivered);
             }
+        }
+    }
+
+    /// Counts how old what the client had missed is, by the first that it gets.
+    fn count_missed(&self, delivered: &[Event]) {
+        let Some(first) = delivered.first().filter(|_| self.outcome.is_continued()) else { return };
+        if self.admission.connection.events.load(Relaxed) == delivered.len() as u64 {
+            self.gateway.metrics.replay_age_seconds.observe(age(first).as_secs_f64());
         }
     }
 
@@ -240,7 +264,7 @@ impl Subscriber {
         connection.stands(self.cursor.passed());
         if !self.caught_up && self.cursor.lag() == 0 {
             self.caught_up = true;
-            if self.resumed {
+            if self.brought.is_some() {
                 self.gateway.metrics.replay_seconds.observe(connection.age().as_secs_f64());
             }
         }
@@ -255,21 +279,23 @@ impl Drop for Subscriber {
             Stage::Opening | Stage::Open => Close::Client,
         };
         let connection = &self.admission.connection;
+        let age = connection.age();
         self.gateway.metrics.closed.of(reason).inc();
-        self.gateway.metrics.age_seconds.observe(connection.age().as_secs_f64());
-        tracing::debug!(
-            reason = metrics::Label::as_str(reason),
-            age_seconds = connection.age().as_secs(),
+        self.gateway.metrics.age_seconds.observe(age.as_secs_f64());
+        tracing::info!(
+            target: CONNECTION,
+            connection = connection.id,
+            reason = reason.as_str(),
+            age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
             events = connection.events.load(Relaxed),
             bytes = connection.bytes.load(Relaxed),
+            topics = self.cursor.topics().len(),
+            outcome = self.outcome.as_str(),
+            from = self.from(),
+            to = self.cursor.wire(),
+            client = connection.client.peer.map(display),
+            forwarded_for = connection.client.forwarded_for.as_deref(),
             "connection closed"
         );
     }
-}
-
-/// Seconds from an event's append until now, by two clocks: the log's and this node's.
-fn age_seconds(event: &Event) -> f64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-    now_ms.saturating_sub(event.position().ms) as f64 / 1000.0
 }

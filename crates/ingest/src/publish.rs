@@ -105,8 +105,8 @@ impl Ingest {
 pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut upload = Upload::new(&parts.headers, body);
-    let head = Head::parse(&parts);
-    let span = trace::span(&head);
+    let mut head = Head::parse(&parts);
+    let span = trace::span(&mut head);
     let answer = async {
         let head = head.inspect_err(|error| ingest.appender.refused(error))?;
         ingest.answer(head, &mut upload).await

@@ -21,7 +21,6 @@ use metrics::IntGauge;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, Span};
 
 use crate::appender::{Answer, Appender, transient};
 use crate::body::{BrokenOff, Upload};
@@ -140,10 +139,9 @@ impl Stream {
     pub(crate) async fn respond(mut self) -> Response {
         let first = self.receipts().await;
         let failure = first.as_ref().and_then(|receipts| receipts.failure.clone());
-        let span = Span::current();
-        let rest = stream::unfold(self, move |mut stream| {
-            let span = span.clone();
-            async move { Some((stream.receipts().await?, stream)) }.instrument(span)
+        let rest = stream::unfold(self, async |mut stream| {
+            let receipts = stream.receipts().await?;
+            Some((receipts, stream))
         });
         let receipts = stream::iter(first).chain(rest);
         let lines = receipts.map(|receipts| Ok::<_, Infallible>(Bytes::from(receipts.lines)));

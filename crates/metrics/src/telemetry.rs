@@ -8,9 +8,13 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::levels::{self, BadLevels, Levels};
+use crate::lines::Lines;
+use crate::{Registry, trace};
 
 /// How logs are written to standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,9 @@ pub struct TelemetryConfig {
     pub levels: String,
     /// The base URL of an OTLP/HTTP receiver, such as `http://collector:4318`; without it, no traces.
     pub otlp_endpoint: Option<String>,
+    /// The share of the traces that begin here which are kept, 0 to 1. Who comes with a trace has
+    /// decided.
+    pub otlp_ratio: f64,
     /// `service.name` of the traces.
     pub service: &'static str,
     /// `service.instance.id` of the traces.
@@ -40,13 +47,8 @@ pub struct TelemetryConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The levels do not parse.
-    #[error("log levels {levels:?}")]
-    Levels {
-        /// What was given.
-        levels: String,
-        /// What is wrong with it.
-        source: tracing_subscriber::filter::ParseError,
-    },
+    #[error(transparent)]
+    Levels(#[from] BadLevels),
     /// The exporter refuses its configuration.
     #[error("OTLP endpoint {endpoint:?}")]
     Otlp {
@@ -55,6 +57,9 @@ pub enum TelemetryError {
         /// What is wrong with it.
         source: opentelemetry_otlp::ExporterBuildError,
     },
+    /// There is no thread to write logs.
+    #[error("no thread for the logs")]
+    Thread(#[from] std::io::Error),
     /// Telemetry was set up before in this process.
     #[error("telemetry is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
@@ -66,22 +71,23 @@ impl TelemetryConfig {
     /// # Errors
     /// Bad levels or a bad endpoint.
     pub fn check(&self) -> Result<(), TelemetryError> {
-        self.filter()?;
+        levels::parse(&self.levels)?;
         self.otlp_endpoint.as_deref().map_or(Ok(()), |endpoint| exporter(endpoint).map(drop))
-    }
-
-    fn filter(&self) -> Result<EnvFilter, TelemetryError> {
-        EnvFilter::try_new(&self.levels)
-            .map_err(|source| TelemetryError::Levels { levels: self.levels.clone(), source })
     }
 }
 
-/// Flushes traces when it is shut down.
+/// Logs and traces while they are written; flushes them when it is shut down.
 #[derive(Debug)]
-pub struct Telemetry(Option<SdkTracerProvider>);
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+    lines: Lines,
+    levels: Levels,
+}
 
 /// The longest that a shutdown waits for the receiver of traces.
-const FLUSH_MAX: Duration = Duration::from_secs(3);
+const TRACES_FLUSH_MAX: Duration = Duration::from_secs(3);
+/// The longest that it waits for the reader of the logs.
+const LINES_FLUSH_MAX: Duration = Duration::from_secs(1);
 
 impl Telemetry {
     /// Sets up the logs, and the traces if there is an endpoint, for the whole process. To be called
@@ -90,28 +96,54 @@ impl Telemetry {
     /// # Errors
     /// Bad levels, a bad endpoint, or a second call.
     pub fn init(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
-        let levels = config.filter()?;
-        let lines = tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
+        let (levels, filter) = Levels::new(&config.levels)?;
+        let lines = Lines::to(std::io::stderr())?;
+        let log = tracing_subscriber::fmt::layer()
+            .with_writer(lines.clone())
             .with_ansi(std::io::stderr().is_terminal());
-        let lines = match config.format {
-            LogFormat::Text => lines.boxed(),
-            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        let log = match config.format {
+            LogFormat::Text => log.boxed(),
+            LogFormat::Json => log.json().flatten_event(true).boxed(),
         };
         let provider = config.otlp_endpoint.as_deref().map(|e| provider(e, config)).transpose()?;
         let traces = provider.as_ref().map(|provider| {
             let tracer = provider.tracer(config.service);
-            tracing_opentelemetry::layer().with_tracer(tracer).with_filter(LevelFilter::INFO)
+            let spans = Targets::new()
+                .with_default(LevelFilter::INFO)
+                .with_target(trace::TARGET, LevelFilter::DEBUG);
+            // What the spans say is enough: where they are in the code, and on which threads, is not
+            // for those who read them.
+            tracing_opentelemetry::layer()
+                .with_tracer(tracer)
+                .with_location(false)
+                .with_threads(false)
+                .with_tracked_inactivity(false)
+                .with_filter(spans)
         });
-        tracing_subscriber::registry().with(traces).with(lines.with_filter(levels)).try_init()?;
-        Ok(Self(provider))
+        tracing_subscriber::registry().with(log.with_filter(filter)).with(traces).try_init()?;
+        Ok(Self { traces: provider, lines, levels })
     }
 
-    /// Sends what traces are left, for at most 3 seconds.
+    /// Changes what is logged.
+    #[must_use]
+    pub fn levels(&self) -> Levels {
+        self.levels.clone()
+    }
+
+    /// Counts in `registry` what is not logged for want of a reader.
+    pub fn register(&self, registry: &Registry) {
+        let lines = self.lines.clone();
+        let help = "Lines of the logs that were dropped because nobody took them.";
+        registry.counter_fn("stderr_lines_dropped_total", help, None, move || lines.dropped());
+    }
+
+    /// Sends what traces are left, for at most 3 seconds, and writes what lines are, for one.
     pub fn shutdown(self) {
-        if let Some(Err(error)) = self.0.map(|provider| provider.shutdown_with_timeout(FLUSH_MAX)) {
+        let flushed = self.traces.map(|traces| traces.shutdown_with_timeout(TRACES_FLUSH_MAX));
+        if let Some(Err(error)) = flushed {
             tracing::warn!(%error, "traces were not flushed");
         }
+        self.lines.flush(LINES_FLUSH_MAX);
     }
 }
 
@@ -128,9 +160,10 @@ fn provider(endpoint: &str, config: &TelemetryConfig) -> Result<SdkTracerProvide
         .with_service_name(config.service)
         .with_attribute(KeyValue::new("service.instance.id", config.node.clone()))
         .build();
+    let ratio = Sampler::TraceIdRatioBased(config.otlp_ratio);
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter(endpoint)?)
         .with_resource(resource)
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+        .with_sampler(Sampler::ParentBased(Box::new(ratio)))
         .build())
 }

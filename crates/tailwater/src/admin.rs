@@ -1,4 +1,5 @@
-//! The operators' port: metrics, liveness, readiness, and the connections that fare worst.
+//! The operators' port: metrics, liveness, readiness, the connections that fare worst, and what is
+//! logged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use event_log::{Log, Topic};
 use gateway::Gateway;
-use metrics::Registry;
+use metrics::{Levels, Registry};
 use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ pub(crate) struct Admin {
     pub(crate) log: Arc<dyn Log>,
     /// On a node that serves subscribers.
     pub(crate) gateway: Option<Gateway>,
+    pub(crate) levels: Levels,
     /// Cancelled when the node is about to stop.
     pub(crate) leaving: CancellationToken,
 }
@@ -49,6 +51,7 @@ impl Admin {
             .route("/livez", get("ok\n"))
             .route("/readyz", get(ready))
             .route("/debug/connections", get(connections))
+            .route("/debug/log", get(levels).put(set_levels))
             .with_state(self)
     }
 }
@@ -84,5 +87,17 @@ async fn connections(State(admin): State<Admin>, Query(listed): Query<Listed>) -
     match &admin.gateway {
         Some(gateway) => axum::Json(gateway.laggards(listed.limit.min(LISTED_MAX))).into_response(),
         None => (StatusCode::NOT_FOUND, "this node serves no subscribers\n").into_response(),
+    }
+}
+
+async fn levels(State(admin): State<Admin>) -> String {
+    admin.levels.get() + "\n"
+}
+
+/// Changes what is logged. It lasts until the next change or the end of the process.
+async fn set_levels(State(admin): State<Admin>, levels: String) -> Response {
+    match admin.levels.set(levels.trim()) {
+        Ok(()) => (admin.levels.get() + "\n").into_response(),
+        Err(bad) => (StatusCode::BAD_REQUEST, format!("{bad}\n")).into_response(),
     }
 }

@@ -128,9 +128,23 @@ pub(crate) struct NodeArgs {
         long,
         env = "TAILWATER_ADMIN_LISTEN",
         default_value = "0.0.0.0:9090",
-        help = "Address for /metrics, /livez, /readyz and /debug/connections"
+        help = "Address for /metrics, /livez, /readyz, /debug/connections and /debug/log"
     )]
     pub(crate) admin_listen: SocketAddr,
+    #[arg(
+        long,
+        env = "TAILWATER_TLS_CERT",
+        value_name = "FILE",
+        help = "Serve --listen by TLS with this certificate and its chain, as PEM. Taken up within 10s when it changes"
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+    #[arg(
+        long,
+        env = "TAILWATER_TLS_KEY",
+        value_name = "FILE",
+        help = "The private key of --tls-cert, as PEM"
+    )]
+    pub(crate) tls_key: Option<PathBuf>,
     #[arg(
         long,
         env = "TAILWATER_NODE",
@@ -150,7 +164,7 @@ pub(crate) struct NodeArgs {
         env = "TAILWATER_LOG_LEVEL",
         default_value = "info",
         value_name = "LEVELS",
-        help = "Levels of the logs: debug, or gateway=debug,info"
+        help = "Levels of the logs: debug, or gateway=debug,info. tailwater::connection=off,info leaves out the line of each connection"
     )]
     pub(crate) log_level: String,
     #[arg(
@@ -161,6 +175,14 @@ pub(crate) struct NodeArgs {
         help = "Send traces to this OTLP/HTTP receiver, as http://collector:4318"
     )]
     pub(crate) otlp_endpoint: Option<String>,
+    #[arg(
+        long,
+        env = "TAILWATER_OTLP_RATIO",
+        default_value_t = 1.0,
+        value_name = "RATIO",
+        help = "Share of the traces that begin here to send, 0 to 1; who comes with a traceparent has decided"
+    )]
+    pub(crate) otlp_ratio: f64,
     #[arg(
         long,
         env = "TAILWATER_CORS_ORIGIN",

@@ -15,6 +15,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use crate::args::{
     GatewayArgs, IngestArgs, LogArgs, LogFormat, NodeArgs, PublisherArgs, ServeArgs, SubscriberArgs,
 };
+use crate::tls;
 
 /// Everything that a node needs to run.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub(crate) struct NodeConfig {
     pub(crate) ingest: Option<ingest::Config>,
     pub(crate) drain: Drain,
     pub(crate) cors: Option<CorsLayer>,
+    pub(crate) tls: Option<tls::Files>,
     pub(crate) telemetry: TelemetryConfig,
 }
 
@@ -119,6 +121,11 @@ impl NodeConfig {
             port == 0 || port != admin.port() || !same_host,
             "--listen {listen} and --admin-listen {admin} are the same port"
         );
+        ensure!(
+            (0.0..=1.0).contains(&node.otlp_ratio),
+            "--otlp-ratio is {}; it must be 0 to 1",
+            node.otlp_ratio
+        );
         within("--drain-delay", node.drain_delay, Duration::ZERO, Duration::from_hours(1))?;
         Ok(Self {
             role,
@@ -129,6 +136,7 @@ impl NodeConfig {
             ingest: None,
             drain: drain(node, None),
             cors: cors(&node.cors_origin)?,
+            tls: tls_files(node)?,
             telemetry: TelemetryConfig {
                 format: match node.log_format {
                     LogFormat::Text => metrics::LogFormat::Text,
@@ -136,6 +144,7 @@ impl NodeConfig {
                 },
                 levels: node.log_level.clone(),
                 otlp_endpoint: node.otlp_endpoint.clone(),
+                otlp_ratio: node.otlp_ratio,
                 service: "tailwater",
                 node: name(node),
             },
@@ -280,6 +289,15 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>> {
     };
     let layer = CorsLayer::new().allow_origin(allowed).allow_methods(Any).allow_headers(Any);
     Ok(Some(layer.expose_headers(Any)))
+}
+
+fn tls_files(node: &NodeArgs) -> Result<Option<tls::Files>> {
+    match (node.tls_cert.clone(), node.tls_key.clone()) {
+        (Some(certificate), Some(key)) => Ok(Some(tls::Files { certificate, key })),
+        (Some(file), None) => bail!("--tls-cert {} needs --tls-key", file.display()),
+        (None, Some(file)) => bail!("--tls-key {} needs --tls-cert", file.display()),
+        (None, None) => Ok(None),
+    }
 }
 
 /// The node's name: as given, else the host's.

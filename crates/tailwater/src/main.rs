@@ -11,6 +11,7 @@ mod config;
 mod log_metrics;
 mod run;
 mod server;
+mod tls;
 
 use std::process::ExitCode;
 

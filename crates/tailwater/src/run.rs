@@ -16,6 +16,7 @@ use crate::admin::Admin;
 use crate::config::{Drain, NodeConfig, Store};
 use crate::log_metrics;
 use crate::server::{self, Ending, Site};
+use crate::tls::Tls;
 
 /// Runs a node until it is told to stop.
 pub(crate) fn node(config: NodeConfig) -> Result<()> {
@@ -24,18 +25,21 @@ pub(crate) fn node(config: NodeConfig) -> Result<()> {
         .enable_all()
         .build()
         .context("the runtime did not start")?;
-    let outcome = runtime.block_on(serve(config));
+    let outcome = runtime.block_on(serve(config, &telemetry));
     drop(runtime);
     telemetry.shutdown();
     outcome
 }
 
-async fn serve(config: NodeConfig) -> Result<()> {
-    let NodeConfig { role, listen, admin_listen, store, gateway, ingest, drain, cors, .. } = config;
+async fn serve(config: NodeConfig, telemetry: &Telemetry) -> Result<()> {
+    let NodeConfig { role, listen, admin_listen, store, gateway, ingest, drain, cors, tls, .. } =
+        config;
     // Before anything else, so that a signal during the start is not lost.
     let mut told_to_stop = StopSignal::new()?;
     let registry = Registry::new();
     registry.info("build_info", "What runs.", ("version", env!("CARGO_PKG_VERSION")));
+    telemetry.register(&registry);
+    let tls = tls.map(|files| Tls::open(files, &registry)).transpose()?.map(Arc::new);
     let log = open(store, &registry);
     let gateway = gateway.map(|config| Gateway::new(config, Arc::clone(&log), &registry));
     let mut router = Router::new();
@@ -50,9 +54,10 @@ async fn serve(config: NodeConfig) -> Result<()> {
     if let Some(cors) = cors {
         router = router.layer(cors);
     }
-    let site = Site { router, streams };
+    let site = Site { router, streams, tls: tls.clone() };
     let leaving = drain.leaving.clone();
-    let admin = Admin { registry, log, gateway: gateway.clone(), leaving };
+    let levels = telemetry.levels();
+    let admin = Admin { registry, log, gateway: gateway.clone(), levels, leaving };
 
     let listener = server::listen(listen).await.with_context(|| format!("--listen {listen}"))?;
     let admin_listener = server::listen(admin_listen)
@@ -60,13 +65,13 @@ async fn serve(config: NodeConfig) -> Result<()> {
         .with_context(|| format!("--admin-listen {admin_listen}"))?;
     let listen = listener.local_addr().context("the listening socket has no address")?;
     tracing::info!(role, %listen, admin = %admin_listener.local_addr().unwrap_or(admin_listen), "serving");
-    announce(role, listen);
+    announce(role, listen, tls.is_some());
 
     let (ending, admin_ending) = (Ending::default(), Ending::default());
     let served = tokio::spawn(server::serve(listener, site, ending.clone(), drain.grace));
     let administered = tokio::spawn(server::serve(
         admin_listener,
-        Site { router: admin.router(), streams: None },
+        Site { router: admin.router(), streams: None, tls: None },
         admin_ending.clone(),
         drain.grace,
     ));
@@ -76,9 +81,16 @@ async fn serve(config: NodeConfig) -> Result<()> {
             None => pending().await,
         }
     };
+    let kept_fresh = async {
+        match &tls {
+            Some(tls) => tls.keep_fresh().await,
+            None => pending().await,
+        }
+    };
     tokio::select! {
         signal = told_to_stop.received() => tracing::info!(signal, "stopping"),
         () = probed => {}
+        () = kept_fresh => {}
     }
 
     let orderly = async {
@@ -132,7 +144,7 @@ async fn leave(gateway: Option<&Gateway>, drain: &Drain, ending: &Ending) {
 }
 
 /// Tells a person at a terminal where to look.
-fn announce(role: &str, listen: std::net::SocketAddr) {
+fn announce(role: &str, listen: std::net::SocketAddr, is_encrypted: bool) {
     use std::io::IsTerminal as _;
     if role != "ingest" && std::io::stderr().is_terminal() {
         let host = if listen.ip().is_unspecified() {
@@ -140,7 +152,8 @@ fn announce(role: &str, listen: std::net::SocketAddr) {
         } else {
             listen.ip().to_string()
         };
-        eprintln!("\n  Console:  http://{host}:{}/\n", listen.port());
+        let scheme = if is_encrypted { "https" } else { "http" };
+        eprintln!("\n  Console:  {scheme}://{host}:{}/\n", listen.port());
     }
 }
 

@@ -1,13 +1,15 @@
-//! Accepts connections and serves a router on them: HTTP/1.1, and HTTP/2 in clear (h2c).
+//! Accepts connections and serves a router on them: HTTP/1.1 and HTTP/2, in clear or by TLS.
 
 mod stall;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use gateway::{Accepted, Gateway, Patience, Rewind};
 use hyper::body::Incoming;
@@ -17,11 +19,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::tls::Tls;
 use stall::Impatient;
 
 /// The time in which a client must have sent the head of its request.
@@ -74,6 +78,8 @@ pub(crate) struct Site {
     /// Whose event streams are taken off the router, if they may be: it serves them the same but for
     /// what is layered over the router.
     pub(crate) streams: Option<Gateway>,
+    /// How connections are encrypted, if they are. Their event streams stay on the router.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// Serves until it is told to stop, then lets open requests finish for at most `grace`.
@@ -82,8 +88,9 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, ending: Ending, gra
     prepare(&listener);
     while let Some(accepted) = ending.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, _)) => {
-                tasks.spawn(connection(stream, site.clone(), ending.clone(), tasks.clone()));
+            Ok((stream, peer)) => {
+                let (site, ending) = (site.clone(), ending.clone());
+                tasks.spawn(connection(stream, peer, site, ending, tasks.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -109,24 +116,40 @@ fn prepare(listener: &TcpListener) {
     }
 }
 
-/// Serves one connection. Short for an event stream, which goes on as a task of its own: this one has
-/// room for everything that a connection may be.
-async fn connection(stream: TcpStream, site: Site, ending: Ending, tasks: TaskTracker) {
+/// Serves one connection. Short for an event stream and by TLS, which go on as tasks of their own: this
+/// one has room for everything that a connection may be.
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    site: Site,
+    ending: Ending,
+    tasks: TaskTracker,
+) {
+    if let Some(tls) = &site.tls {
+        let encrypted = ending.stop.run_until_cancelled(tls.accept(stream)).await;
+        if let Some(Some(stream)) = encrypted {
+            drop(tasks.spawn(general(stream, peer, site.router, ending)));
+        }
+        return;
+    }
     let Some(gateway) = &site.streams else {
-        return general(Rewind::new(stream, Bytes::new()), site.router, ending).await;
+        return general(Rewind::new(stream, Bytes::new()), peer, site.router, ending).await;
     };
     let patience = Patience { head: HEAD_MAX, stall: STALL_MAX };
     // Who is silent until the end has no request to make.
     let stop = ending.stop.clone();
     match gateway.accept(stream, patience, stop.cancelled()).await {
         Accepted::Stream(stream) => drop(tasks.spawn(stream.run())),
-        Accepted::Other(stream) => Box::pin(general(stream, site.router, ending)).await,
+        Accepted::Other(stream) => Box::pin(general(stream, peer, site.router, ending)).await,
         Accepted::Closed => {}
     }
 }
 
 /// Serves whatever HTTP there is.
-async fn general(stream: Rewind<TcpStream>, router: Router, ending: Ending) {
+async fn general<S>(stream: S, peer: SocketAddr, router: Router, ending: Ending)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -141,7 +164,8 @@ async fn general(stream: Rewind<TcpStream>, router: Router, ending: Ending) {
         .keep_alive_interval(KEEPALIVE);
     let router = TowerToHyperService::new(router);
     let is_http2 = AtomicBool::new(false);
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
         is_http2.store(request.version() == Version::HTTP_2, Relaxed);
         router.call(request)
     });

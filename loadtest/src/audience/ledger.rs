@@ -23,6 +23,8 @@ pub struct Ledger {
     pub outcomes: BTreeMap<String, u64>,
     /// `tailwater.reconnect` by reason.
     pub reasons: BTreeMap<String, u64>,
+    /// Streams that were given up because nothing came, not even a heartbeat.
+    pub silent: u64,
     /// Attempts to connect that got no answer.
     pub failed: u64,
     /// Answers that would have killed a browser's `EventSource`.

@@ -12,9 +12,6 @@ use crate::payload::Payload;
 use crate::position::Position;
 use crate::sse::{Client, Event, OnRefusal, Signal};
 
-/// A stream without a byte for this long is dead: two heartbeats of 15 s and some.
-const SILENCE_MAX: Duration = Duration::from_secs(40);
-
 /// How far back the cursor of a replaying client lies, in events.
 const REPLAYED_EVENTS: usize = 5;
 
@@ -27,32 +24,44 @@ pub(super) struct Member {
     older: VecDeque<String>,
     /// When the present stream opened, since the epoch.
     opened: Duration,
+    /// How many of its streams fell silent.
+    silent: u64,
 }
 
 impl Member {
     pub(super) fn new(shared: Arc<Shared>, client: ClientId, topic: usize) -> Self {
-        Member { shared, client, topic, older: VecDeque::new(), opened: Duration::ZERO }
+        let (older, opened) = (VecDeque::new(), Duration::ZERO);
+        Member { shared, client, topic, older, opened, silent: 0 }
     }
 
     /// Listens until the task is aborted.
     pub(super) async fn listen(mut self) {
-        let path = format!("/v1/events?topic={}", self.shared.topics[self.topic]);
-        let mut client = Client::new(self.shared.addr, path)
+        let manners = self.shared.manners;
+        let mut path = format!("/v1/events?topic={}", self.shared.topics[self.topic]);
+        if let Some(heartbeat) = manners.heartbeat {
+            path.push_str(&format!("&heartbeat={}", heartbeat.as_secs()));
+        }
+        let mut client = Client::new(self.shared.server.clone(), path)
             .on_refusal(OnRefusal::Retry)
-            .silence_max(SILENCE_MAX);
+            .answer_timeout(manners.answer_timeout)
+            .silence_max(manners.silence_max);
         loop {
             match client.next().await {
                 Signal::Event(event) => self.event(&event),
-                Signal::Open { without: None } => self.opened = self.shared.epoch.elapsed(),
-                Signal::Open { without: Some(without) } => {
+                Signal::Open { without } => {
                     self.opened = self.shared.epoch.elapsed();
-                    self.shared.tally.reconnects.fetch_add(1, Relaxed);
-                    let mut ledger = self.shared.ledger();
-                    ledger.outage.record(without);
-                    ledger.overrun.record(without.saturating_sub(client.retry()));
+                    self.shared.tally.opened(self.client.index(), without);
+                    if let Some(without) = without {
+                        let mut ledger = self.shared.ledger();
+                        ledger.outage.record(without);
+                        ledger.overrun.record(without.saturating_sub(client.retry()));
+                    }
                 }
                 Signal::Lost => {
-                    self.shared.tally.lost.fetch_add(1, Relaxed);
+                    self.shared.tally.lost(self.client.index());
+                    let silent = client.stats().silent;
+                    self.shared.ledger().silent += silent - self.silent;
+                    self.silent = silent;
                     self.tamper(&mut client);
                 }
                 Signal::Failed => self.shared.ledger().failed += 1,

@@ -106,13 +106,13 @@ impl Listener {
             Signal::Open { without } => {
                 self.opened = self.shared.epoch.elapsed();
                 self.was_sent_away = false;
+                self.shared.tally().opened(self.client, without);
                 if let Some(without) = without {
-                    self.shared.tally().reconnects.fetch_add(1, Relaxed);
                     self.shared.books().outage.record(without);
                 }
             }
             Signal::Lost => {
-                self.shared.tally().lost.fetch_add(1, Relaxed);
+                self.shared.tally().lost(self.client);
                 self.lost();
                 self.go_elsewhere(client);
             }

@@ -38,6 +38,8 @@ pub enum Durability {
     Memory,
     /// A replica has it too.
     Replica,
+    /// The primary has it on its disk.
+    Disk,
 }
 
 impl Durability {
@@ -46,6 +48,7 @@ impl Durability {
         match self {
             Durability::Memory => "memory",
             Durability::Replica => "replica:1",
+            Durability::Disk => "disk",
         }
     }
 }
@@ -149,7 +152,7 @@ impl Setup {
         let Servers { servers, sentinels, url, buses } = match self.topology {
             Topology::Standalone => topology::alone(self, directory, network.as_ref()).await?,
             Topology::Sentinel => topology::sentinel(self, directory, network.as_ref()).await?,
-            Topology::Cluster => topology::cluster(self, directory).await?,
+            Topology::Cluster => topology::cluster(self, directory, network.as_ref()).await?,
         };
         let place =
             |of: fn(&Network) -> &Place| network.as_ref().map(of).cloned().unwrap_or_default();

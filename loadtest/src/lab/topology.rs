@@ -170,14 +170,24 @@ pub(super) async fn fail_over(sentinel: &Redis) -> Result<()> {
     Ok(())
 }
 
-/// Three primaries that share the slots, with a replica each: `servers[n + 3]` follows `servers[n]`.
-pub(super) async fn cluster(setup: &Setup, directory: &Path) -> Result<Servers> {
+/// Three primaries that share the slots, with a replica each: `servers[n + 3]` follows `servers[n]`;
+/// in one place, or with the first primary near and everything else far.
+pub(super) async fn cluster(
+    setup: &Setup,
+    directory: &Path,
+    network: Option<&Network>,
+) -> Result<Servers> {
+    let near = network.map_or_else(Place::default, |network| network.near.clone());
+    let far = network.map_or_else(Place::default, |network| network.far.clone());
     let (mut servers, mut buses) = (Vec::new(), Vec::new());
     for number in 1..=2 * PRIMARIES {
         let bus = Port::reserve()?;
-        let mut builder = setup.redis(directory, number)?.append_fsync(setup.append_fsync);
-        let bus_number = bus.number().to_string();
+        let place = if number == 1 { &near } else { &far };
+        let builder = setup.redis(directory, number)?.append_fsync(setup.append_fsync);
+        let mut builder = builder.place(place);
+        let (bus_number, ip) = (bus.number().to_string(), place.inner.to_string());
         let args = [
+            ["--cluster-announce-ip", &ip],
             ["--cluster-enabled", "yes"],
             ["--cluster-port", &bus_number],
             ["--cluster-node-timeout", DOWN_AFTER],
@@ -198,7 +208,7 @@ pub(super) async fn cluster(setup: &Setup, directory: &Path) -> Result<Servers> 
         server.query(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]).await?;
     }
     for (server, bus) in servers.iter().zip(&buses).skip(1) {
-        let (addr, bus) = (server.addr(), bus.number().to_string());
+        let (addr, bus) = (server.inner_addr(), bus.number().to_string());
         let (ip, port) = (addr.ip().to_string(), addr.port().to_string());
         servers[0].query(&["CLUSTER", "MEET", &ip, &port, &bus]).await?;
     }
@@ -221,7 +231,7 @@ pub(super) async fn cluster(setup: &Setup, directory: &Path) -> Result<Servers> 
     for replica in &servers[PRIMARIES..] {
         wait_linked(replica).await?;
     }
-    let hosts: Vec<String> = servers.iter().map(|server| server.addr().to_string()).collect();
+    let hosts: Vec<String> = servers.iter().map(|server| server.inner_addr().to_string()).collect();
     // Half of them: the others are to be found.
     let url = format!("redis+cluster://{}", hosts[..PRIMARIES].join(","));
     Ok(Servers { servers, sentinels: Vec::new(), url, buses })

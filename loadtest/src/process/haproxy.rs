@@ -79,6 +79,17 @@ impl ServerState {
     }
 }
 
+/// What the load balancer has seen of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerView {
+    /// It gets new connections.
+    pub is_up: bool,
+    /// Connections to it that failed.
+    pub failed_connections: u64,
+    /// Requests that were sent once more, to it or to another one.
+    pub repeated: u64,
+}
+
 /// A running HAProxy, killed when dropped.
 #[derive(Debug)]
 pub struct Haproxy {
@@ -146,6 +157,15 @@ impl Haproxy {
         Ok(())
     }
 
+    /// What it has seen of a gateway, by its node name.
+    ///
+    /// # Errors
+    /// When it knows none of that name or does not answer.
+    pub async fn server(&self, node: &str) -> Result<ServerView> {
+        let stats = runtime(&self.socket(), "show stat -1 4 -1").await?;
+        view(&stats, node).with_context(|| format!("haproxy knows no {node}: {stats}"))
+    }
+
     /// The last lines of its log.
     pub fn log_tail(&self) -> String {
         self.child.log_tail()
@@ -172,6 +192,20 @@ fn config(port: &Port, gateways: &[&Tailwater]) -> String {
     config
 }
 
+/// Reads a server's line of the statistics, whose first line names the columns.
+fn view(stats: &str, node: &str) -> Option<ServerView> {
+    let names = stats.lines().next()?.trim_start_matches("# ").split(',');
+    let is_node = |line: &&str| line.split(',').nth(1) == Some(node);
+    let values = stats.lines().skip(1).find(is_node)?.split(',');
+    let row: std::collections::HashMap<&str, &str> = names.zip(values).collect();
+    let count = |name: &str| row.get(name)?.parse::<u64>().ok();
+    Some(ServerView {
+        is_up: row.get("status")?.starts_with("UP"),
+        failed_connections: count("econ")?,
+        repeated: count("wretr")? + count("wredis")?,
+    })
+}
+
 /// One command to the runtime socket, and its answer.
 async fn runtime(socket: &std::path::Path, command: &str) -> Result<String> {
     let mut stream = UnixStream::connect(socket).await.context("no runtime socket")?;
@@ -179,4 +213,20 @@ async fn runtime(socket: &std::path::Path, command: &str) -> Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ServerView, view};
+
+    #[test]
+    fn columns_are_found_by_name() {
+        let stats = "# pxname,svname,econ,wretr,wredis,status,\n\
+                     gateways,gw-1,0,0,0,UP,\ngateways,gw-2,1,2,3,UP 1/2,\n\
+                     gateways,gw-3,0,0,0,DOWN,\n";
+        let is_up = |node| view(stats, node).map(|view| view.is_up);
+        assert_eq!([is_up("gw-1"), is_up("gw-3"), is_up("gw-4")], [Some(true), Some(false), None]);
+        let second = ServerView { is_up: true, failed_connections: 1, repeated: 5 };
+        assert_eq!(view(stats, "gw-2"), Some(second));
+    }
 }

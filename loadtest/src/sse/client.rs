@@ -1,18 +1,18 @@
 //! A client that behaves as a browser's `EventSource`, and counts what happens to it.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::Event;
 use super::connection::Connection;
+use crate::endpoint::Endpoint;
 
 /// Reconnection time until the server names another one; Chromium's and WebKit's.
 const RETRY_DEFAULT: Duration = Duration::from_secs(3);
 
-/// An answer that takes longer than this is given up and tried again. Browsers would wait for
-/// minutes, a load test cannot.
+/// An answer that takes longer than this is given up and tried again, unless
+/// [`Client::answer_timeout`] says otherwise. Browsers would wait for minutes, a load test cannot.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a client does at a status other than 200 and 204.
@@ -61,6 +61,8 @@ pub struct Stats {
     pub failed: u64,
     /// Answers that would have killed a browser's `EventSource`.
     pub refused: u64,
+    /// Streams that were given up because nothing came.
+    pub silent: u64,
     /// Comment lines on streams that have ended.
     pub comments: u64,
 }
@@ -86,10 +88,11 @@ enum State {
 /// ```
 #[derive(Debug)]
 pub struct Client {
-    addr: SocketAddr,
+    server: Endpoint,
     path: String,
     headers: Vec<(String, String)>,
     on_refusal: OnRefusal,
+    answer_timeout: Duration,
     silence_max: Option<Duration>,
     last_event_id: String,
     retry: Duration,
@@ -101,12 +104,13 @@ pub struct Client {
 
 impl Client {
     /// A client that has not connected yet: the first [`Client::next`] does.
-    pub fn new(addr: SocketAddr, path: impl Into<String>) -> Self {
+    pub fn new(server: impl Into<Endpoint>, path: impl Into<String>) -> Self {
         Client {
-            addr,
+            server: server.into(),
             path: path.into(),
             headers: Vec::new(),
             on_refusal: OnRefusal::default(),
+            answer_timeout: ANSWER_TIMEOUT,
             silence_max: None,
             last_event_id: String::new(),
             retry: RETRY_DEFAULT,
@@ -128,6 +132,13 @@ impl Client {
     #[must_use]
     pub fn on_refusal(mut self, on_refusal: OnRefusal) -> Self {
         self.on_refusal = on_refusal;
+        self
+    }
+
+    /// Gives an attempt up that has no answer after this long.
+    #[must_use]
+    pub fn answer_timeout(mut self, timeout: Duration) -> Self {
+        self.answer_timeout = timeout;
         self
     }
 
@@ -155,8 +166,8 @@ impl Client {
     }
 
     /// Makes the next connection go to another address, as a load balancer would.
-    pub fn set_addr(&mut self, addr: SocketAddr) {
-        self.addr = addr;
+    pub fn set_addr(&mut self, server: impl Into<Endpoint>) {
+        self.server = server.into();
     }
 
     /// How long the client waits before a reconnect: what the last stream asked for.
@@ -195,7 +206,10 @@ impl Client {
                 };
                 match event {
                     Some(event) => Signal::Event(event),
-                    None => self.lost(),
+                    None => {
+                        self.stats.silent += u64::from(connection.end().is_none());
+                        self.lost()
+                    }
                 }
             }
         }
@@ -225,8 +239,8 @@ impl Client {
         if !self.last_event_id.is_empty() {
             headers.push(("Last-Event-ID", &self.last_event_id));
         }
-        let open = Connection::open(self.addr, &self.path, &headers);
-        match timeout(ANSWER_TIMEOUT, open).await {
+        let open = Connection::open(self.server.clone(), &self.path, &headers);
+        match timeout(self.answer_timeout, open).await {
             Ok(Ok(connection)) => match connection.status() {
                 200 => self.opened(connection),
                 204 => self.stop(),
@@ -280,14 +294,14 @@ impl Client {
     }
 }
 
-/// The next event, or `None` at the end or after `silence` (at most twice that) without a byte.
+/// The next event, or `None` at the end or after `silence` without a byte.
 async fn next_within(connection: &mut Connection, silence: Duration) -> Option<Event> {
     loop {
-        let received = connection.bytes_received();
-        if let Ok(event) = timeout(silence, connection.next_event()).await {
+        let until = connection.heard() + silence;
+        if let Ok(event) = timeout_at(until, connection.next_event()).await {
             return event;
         }
-        if connection.bytes_received() == received {
+        if connection.heard() + silence <= Instant::now() {
             return None;
         }
     }

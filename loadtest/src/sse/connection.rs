@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::chunked::Decoder;
 use super::head::{HEAD_BYTES_MAX, Head, invalid};
 use super::{Event, Parser};
+use crate::endpoint::Endpoint;
 
 /// What one read takes at most; on the stack, so an idle connection pays nothing for it.
 const READ_BYTES: usize = 16 * 1024;
@@ -44,6 +45,7 @@ pub struct Connection {
     events: VecDeque<Event>,
     end: Option<End>,
     bytes_received: u64,
+    heard: Instant,
 }
 
 impl Connection {
@@ -54,13 +56,13 @@ impl Connection {
     /// When the connection is refused or breaks before the head is complete, or the head is no
     /// HTTP/1.1. No deadline: wrap it in a timeout where one is wanted.
     pub async fn open(
-        addr: SocketAddr,
+        server: impl Into<Endpoint>,
         path: &str,
         headers: &[(&str, &str)],
     ) -> io::Result<Connection> {
-        let mut stream = TcpStream::connect(addr).await?;
-        stream.set_nodelay(true)?;
-        stream.write_all(request(addr, path, headers).as_bytes()).await?;
+        let server = server.into();
+        let mut stream = server.connect().await?;
+        stream.write_all(request(&server, path, headers).as_bytes()).await?;
         let (head, rest) = read_head(&stream).await?;
         let last_event_id = headers
             .iter()
@@ -74,6 +76,7 @@ impl Connection {
             events: VecDeque::new(),
             end: None,
             bytes_received: 0,
+            heard: Instant::now(),
         };
         connection.take(&rest);
         Ok(connection)
@@ -133,6 +136,11 @@ impl Connection {
         self.bytes_received
     }
 
+    /// When the last byte came.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
     async fn read(&mut self) {
         if self.stream.readable().await.is_err() {
             self.end = Some(End::Broken);
@@ -155,6 +163,7 @@ impl Connection {
 
     fn take(&mut self, bytes: &[u8]) {
         self.bytes_received += bytes.len() as u64;
+        self.heard = Instant::now();
         let Connection { parser, events, .. } = self;
         let mut body = |bytes: &[u8]| parser.feed(bytes, &mut |event| events.push_back(event));
         match &mut self.framing {
@@ -199,9 +208,9 @@ impl Framing {
     }
 }
 
-fn request(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> String {
+fn request(server: &Endpoint, path: &str, headers: &[(&str, &str)]) -> String {
     let mut request = format!("GET {path} HTTP/1.1\r\n");
-    let host = addr.to_string();
+    let host = server.to_string();
     let defaults = [("Host", host.as_str()), ("Accept", "text/event-stream")];
     let absent = |name: &str| !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
     let defaults = defaults.iter().filter(|(name, _)| absent(name));

@@ -1,6 +1,6 @@
 //! The head of a request, if it is one that is served on the bare socket.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue};
 
 use crate::handler::PATH;
 
@@ -25,6 +25,8 @@ pub(super) struct Subscribe {
 
 /// As many as the general server takes.
 const HEADERS_MAX: usize = 100;
+/// The headers that a subscription looks at.
+const HEADERS: [&str; 4] = ["accept", "last-event-id", "traceparent", "x-forwarded-for"];
 const METHOD: &[u8] = b"GET ";
 
 /// Looks at what has come of a head.
@@ -62,10 +64,8 @@ fn subscribe(request: &httparse::Request<'_, '_>) -> Option<Subscribe> {
         if ["content-length", "transfer-encoding", "expect", "upgrade"].into_iter().any(is) {
             return None;
         }
-        if is("accept") {
-            headers.append(header::ACCEPT, HeaderValue::from_bytes(header.value).ok()?);
-        } else if is("last-event-id") {
-            headers.append("last-event-id", HeaderValue::from_bytes(header.value).ok()?);
+        if let Some(name) = HEADERS.iter().find(|name| is(name)) {
+            headers.append(*name, HeaderValue::from_bytes(header.value).ok()?);
         }
     }
     Some(Subscribe { query: query.to_owned(), headers })
@@ -113,11 +113,15 @@ mod tests {
 
     #[test]
     fn headers_are_found_in_any_case() {
-        let head = "GET /v1/events?topic=t HTTP/1.1\r\nLAST-event-ID: 5-1\r\naCCEPT: a\r\n\r\n";
+        let head = "GET /v1/events?topic=t HTTP/1.1\r\nLAST-event-ID: 5-1\r\naCCEPT: a\r\n\
+                    Traceparent: b\r\nX-Forwarded-FOR: c\r\nCookie: d\r\n\r\n";
         let Head::Subscribe(subscribe) = parse(head.as_bytes()) else { panic!("not ours") };
         assert_eq!(subscribe.query, "topic=t");
         assert_eq!(subscribe.headers["last-event-id"], "5-1");
         assert_eq!(subscribe.headers["accept"], "a");
+        assert_eq!(subscribe.headers["traceparent"], "b");
+        assert_eq!(subscribe.headers["x-forwarded-for"], "c");
+        assert_eq!(subscribe.headers.len(), 4);
     }
 
     proptest! {

@@ -80,7 +80,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        // By TLS there is a last word to be taken.
+        let shutdown = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.judge(cx, shutdown)
     }
 }
 

@@ -9,6 +9,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use loadtest::process::{Haproxy, Redis, Tailwater};
 use loadtest::publisher::Publisher;
+use loadtest::scenario::{Common, drain};
 use loadtest::sse::Connection;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -16,7 +17,8 @@ use tokio::time::sleep;
 
 use crate::reader::Reader;
 use crate::support::{
-    PATIENCE, gateway, ingest, metric, patient_serve, publish_numbers, serve, status, until,
+    PATIENCE, TAILWATER, gateway, ingest, metric, patient_serve, publish_numbers, serve, status,
+    until,
 };
 
 const LAST: u32 = 300;
@@ -114,6 +116,27 @@ async fn a_gateway_told_to_stop_hands_all_its_clients_over_and_exits_with_0() {
         );
         assert_eq!(reader.stats().failed, 0);
     }
+}
+
+/// `make drain` in small.
+#[tokio::test]
+async fn a_gateway_full_of_clients_refuses_none_and_cuts_none_off() {
+    let out = tempfile::tempdir().unwrap();
+    let common =
+        Common { tailwater: Some(TAILWATER.into()), out: Some(out.path().join("drain")), seed: 1 };
+    let options = drain::Options {
+        common,
+        clients: 500,
+        topics: 20,
+        rate: 100,
+        event_bytes: 200,
+        // HAProxy needs one to notice.
+        drain_delay: Duration::from_secs(2),
+        drain_window: Duration::from_secs(4),
+        shutdown_grace: Duration::from_secs(5),
+    };
+    let report = Box::pin(drain::run(&options)).await.unwrap();
+    assert_eq!(report.failures, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use loadtest::process::Redis;
 
 use crate::support::{metric, serve};
+use crate::tls::Issued;
 
 const DOCS: &str = include_str!("../../../../docs/metrics.md");
 
 #[tokio::test]
 async fn every_family_is_documented_and_every_documented_family_is_there() {
     let redis = Redis::start().await.unwrap();
-    let node = serve().redis(&redis).start().await.unwrap();
+    let node = Issued::new().encrypt(serve().redis(&redis)).start().await.unwrap();
     let text = node.metrics().await.unwrap();
     let exposed: BTreeSet<_> = text
         .lines()

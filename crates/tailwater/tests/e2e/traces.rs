@@ -1,80 +1,187 @@
-//! Traces, as a receiver of OTLP over HTTP gets them.
+//! Traces, as a receiver of OTLP gets them.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::Duration;
+pub(crate) mod receiver;
+
+use std::collections::BTreeSet;
 
 use loadtest::http;
+use loadtest::process::{Redis, Tailwater};
+use loadtest::sse::Connection;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use serde_json::Value;
+use tokio::process::Command;
 
-use crate::support::{PATIENCE, serve};
+use crate::cli::Cli;
+use crate::support::{gateway, ingest, serve, until};
+use receiver::{Receiver, Span};
 
-const TRACE_ID: [u8; 16] = *b"tailwater traces";
+/// The publisher's trace, and the span of its request.
+const PUBLISHER: &str = "7075626c697368657227732074726163-00f067aa0ba902b7";
+/// A subscriber's.
+const SUBSCRIBER: &str = "73756273637269626572277320747261-00f067aa0ba902b8";
+
+fn traceparent(id: &str, flags: &str) -> String {
+    format!("00-{id}-{flags}")
+}
+
+async fn publish(node: &Tailwater, topic: &str, traceparent: &str) -> Value {
+    let headers = [("traceparent", traceparent)];
+    let path = format!("/v1/events?topic={topic}");
+    let response = http::Client::new(node.addr()).post(&path, &headers, "x").await.unwrap();
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.json().unwrap()
+}
+
+async fn subscribe(node: &Tailwater, query: &str, headers: &[(&str, &str)]) -> Connection {
+    let path = format!("/v1/events?{query}");
+    let mut stream = Connection::open(node.addr(), &path, headers).await.unwrap();
+    assert_eq!(stream.next_event().await.unwrap().event_type(), "tailwater.ready");
+    stream
+}
+
+fn attributes<'a>(span: &'a Span, names: &[&str]) -> Vec<&'a str> {
+    names.iter().map(|name| span.attributes.get(*name).map_or("", |value| value)).collect()
+}
 
 #[tokio::test]
-async fn a_publish_is_a_span_of_the_publishers_trace() {
-    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", receiver.local_addr().unwrap());
-    let requests = receive(receiver);
-    let mut node = serve().flag("--otlp-endpoint", endpoint).start().await.unwrap();
-
-    let hex: String = TRACE_ID.iter().map(|byte| format!("{byte:02x}")).collect();
-    let parent = format!("00-{hex}-00f067aa0ba902b7-01");
-    let headers = [("traceparent", parent.as_str())];
-    let mut http = http::Client::new(node.addr());
-    let response = http.post("/v1/events?topic=t", &headers, "x").await.unwrap();
-    assert_eq!(response.status, 200, "{}", response.text());
+async fn a_trace_begins_at_the_publisher_and_is_linked_where_a_node_delivers() {
+    let (receiver, redis) = (Receiver::start().await, Redis::start().await.unwrap());
+    let traced = |node| gateway(&redis, node).flag("--otlp-endpoint", receiver.endpoint());
+    let mut ingest = ingest(&redis)
+        .node("ingest")
+        .flag("--otlp-endpoint", receiver.endpoint())
+        .start()
+        .await
+        .unwrap();
+    let mut gateways =
+        [traced("gw-1").start().await.unwrap(), traced("gw-2").start().await.unwrap()];
+    let own = traceparent(SUBSCRIBER, "01");
+    let mut readers = vec![
+        subscribe(&gateways[0], "topic=t", &[]).await,
+        subscribe(&gateways[0], "topic=t", &[]).await,
+        subscribe(&gateways[0], "topic=t&envelope=json", &[]).await,
+        subscribe(&gateways[1], "topic=t&topic=u", &[("traceparent", &own)]).await,
+    ];
+    let receipt = publish(&ingest, "t", &traceparent(PUBLISHER, "01")).await;
+    let mut delivered = Vec::new();
+    for reader in &mut readers {
+        delivered.push(reader.next_event().await.unwrap().data);
+    }
+    drop(readers);
     // What has not been sent by then is sent at the end.
-    assert!(node.terminate().await.unwrap().success());
+    assert!(ingest.terminate().await.unwrap().success());
+    for gateway in &mut gateways {
+        assert!(gateway.terminate().await.unwrap().success());
+    }
 
-    let request = loop {
-        let request = requests.recv_timeout(PATIENCE).expect("the span arrives");
-        if holds(&request, &TRACE_ID) {
-            break request;
-        }
+    let [publish] = &receiver.spans("publish")[..] else { panic!("one publish, one span") };
+    assert_eq!((publish.service.as_str(), publish.node.as_str()), ("tailwater", "ingest"));
+    assert_eq!((publish.parent.as_str(), publish.kind), (PUBLISHER, SpanKind::Server));
+    assert_eq!(attributes(publish, &["topic", "status"]), ["t", "200"]);
+
+    // One for each node, whatever the number of its readers and the forms they read.
+    let delivers = receiver.spans("deliver");
+    let nodes: BTreeSet<_> = delivers.iter().map(|span| span.node.as_str()).collect();
+    assert_eq!((delivers.len(), nodes), (2, BTreeSet::from(["gw-1", "gw-2"])));
+    for deliver in &delivers {
+        assert_eq!((&deliver.parent, deliver.kind), (&publish.id, SpanKind::Consumer));
+        assert_eq!(deliver.links, [publish.id.as_str()]);
+        let id = receipt["id"].as_str().unwrap();
+        assert_eq!(attributes(deliver, &["topic", "id"]), ["t", id]);
+    }
+    // A client that understands envelopes can go on from there.
+    let envelope: Value = serde_json::from_str(&delivered[2]).unwrap();
+    assert_eq!(envelope["traceparent"], traceparent(&publish.id, "01"));
+
+    let connects = receiver.spans("connect");
+    assert_eq!(connects.len(), 4);
+    let [of_subscriber] = &connects.iter().filter(|c| c.node == "gw-2").collect::<Vec<_>>()[..]
+    else {
+        panic!("one subscriber on gw-2")
     };
-    assert!(request.starts_with(b"POST /v1/traces "), "{}", String::from_utf8_lossy(&request));
-    for part in [&b"publish"[..], b"tailwater", b"service.instance.id"] {
-        assert!(holds(&request, part), "{:?}", String::from_utf8_lossy(part));
+    assert_eq!((of_subscriber.parent.as_str(), of_subscriber.kind), (SUBSCRIBER, SpanKind::Server));
+    let described = attributes(of_subscriber, &["topics", "form", "resume", "outcome"]);
+    assert_eq!(described, ["2", "sse", "none", "live"]);
+}
+
+#[tokio::test]
+async fn a_connect_says_what_became_of_the_cursor() {
+    let receiver = Receiver::start().await;
+    let node = serve().flag("--otlp-endpoint", receiver.endpoint()).flag("--max-connections", "1");
+    let mut node = node.start().await.unwrap();
+    let id = crate::support::publish(node.addr(), "t", "x").await;
+    let json = ("accept", "application/json");
+    let mut poll = http::Client::new(node.addr());
+    let mut poll = async |query: &str| {
+        let path = format!("/v1/events?topic=t{query}");
+        poll.request("GET".parse().unwrap(), &path, &[json], Default::default()).await.unwrap()
+    };
+    poll(&format!("&last_event_id={id}")).await;
+    let stream = subscribe(&node, "topic=t", &[("last-event-id", "garbage")]).await;
+    assert_eq!(poll("").await.status, 429);
+    drop(stream);
+    assert!(node.terminate().await.unwrap().success());
+    let described: Vec<_> = receiver
+        .spans("connect")
+        .iter()
+        .map(|span| attributes(span, &["form", "resume", "outcome"]).join(" "))
+        .collect();
+    assert_eq!(
+        described,
+        ["long_poll query exact", "sse header invalid", "long_poll none overload"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_sampled_makes_no_spans_but_is_carried() {
+    let receiver = Receiver::start().await;
+    let node = serve().flag("--otlp-endpoint", receiver.endpoint()).flag("--otlp-ratio", "0");
+    let mut node = node.start().await.unwrap();
+    let unsampled = traceparent(PUBLISHER, "00");
+    let mut stream = subscribe(&node, "topic=t&envelope=json", &[]).await;
+    publish(&node, "t", &unsampled).await;
+    crate::support::publish(node.addr(), "t", "without a trace").await;
+    let mut carried = Vec::new();
+    for _ in 0..2 {
+        let data = stream.next_event().await.unwrap().data;
+        carried.push(serde_json::from_str::<Value>(&data).unwrap()["traceparent"].take());
     }
+    assert_eq!(carried, [Value::from(unsampled), Value::Null]);
+    // The last is kept, so that it is known when all that may come has come.
+    publish(&node, "t", &traceparent(PUBLISHER, "01")).await;
+    stream.next_event().await.unwrap();
+    drop(stream);
+    assert!(node.terminate().await.unwrap().success());
+    assert_eq!((receiver.spans("publish").len(), receiver.spans("deliver").len()), (1, 1));
+    assert!(receiver.spans("connect").is_empty());
 }
 
-/// Answers every request with 200 and passes on its bytes.
-fn receive(listener: TcpListener) -> Receiver<Vec<u8>> {
-    let (sender, requests) = channel();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            if sender.send(answer(stream)).is_err() {
-                return;
-            }
-        }
-    });
-    requests
-}
-
-fn answer(mut stream: TcpStream) -> Vec<u8> {
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mut request = Vec::new();
-    let mut chunk = [0; 4096];
-    while !is_whole(&request) {
-        match stream.read(&mut chunk) {
-            Ok(0) | Err(_) => break,
-            Ok(count) => request.extend_from_slice(&chunk[..count]),
-        }
+#[tokio::test]
+async fn a_body_that_streams_is_one_span_which_does_not_wait_for_its_end() {
+    let receiver = Receiver::start().await;
+    let node = serve()
+        .flag("--otlp-endpoint", receiver.endpoint())
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .start()
+        .await
+        .unwrap();
+    let mut reader = subscribe(&node, "topic=t", &[]).await;
+    let mut command = Command::new("curl");
+    let url = format!("http://{}/v1/events?topic=t", node.addr());
+    command.args(["-q", "-sS", "-N", "--noproxy", "*", "-T", "."]);
+    command.args(["-H", "content-type: text/event-stream"]);
+    command.args(["-H", &format!("traceparent: {}", traceparent(PUBLISHER, "01")), &url]);
+    let mut upload = Cli::start_command(command);
+    for data in ["first", "second"] {
+        upload.write(format!("data: {data}\n\n")).await;
+        upload.line().await;
+        assert_eq!(reader.next_event().await.unwrap().data, data);
     }
-    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    stream.write_all(head).unwrap();
-    request
-}
-
-fn is_whole(request: &[u8]) -> bool {
-    let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
-    let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-    request.len() >= end + 4 + length.unwrap_or(0)
-}
-
-fn holds(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+    // The body has not ended, and who looks at the trace has its spans.
+    until("the spans are there", async || receiver.spans("deliver").len() == 2).await;
+    let [publish] = &receiver.spans("publish")[..] else { panic!("one request, one span") };
+    assert_eq!(publish.parent, PUBLISHER);
+    for deliver in receiver.spans("deliver") {
+        assert_eq!(deliver.parent, publish.id);
+    }
 }

@@ -90,6 +90,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..USUAL
     },
     Scenario {
+        name: "kill-disk",
+        about: "kill -9 of a primary, with disk",
+        promise: Promise::Kept,
+        append_fsync: AppendFsync::Always,
+        durability: Durability::Disk,
+        quick: true,
+        fault: |lab| Box::pin(nodes::kill_primary(lab)),
+        ..USUAL
+    },
+    Scenario {
         name: "lost-tail",
         about: "a replica takes over that lacks what clients have seen already; a gateway is killed",
         promise: Promise::Announced,
@@ -277,6 +287,23 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..USUAL
     },
     Scenario {
+        name: "cluster-freeze",
+        about: "a primary of a cluster is frozen past the fail-over and thawed",
+        topology: Topology::Cluster,
+        promise: Promise::Told,
+        fault: |lab| Box::pin(cluster::freeze(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "cluster-partition",
+        about: "a partition leaves the ingest with one primary of a cluster",
+        topology: Topology::Cluster,
+        promise: Promise::Told,
+        can_part: true,
+        fault: |lab| Box::pin(cluster::part(lab)),
+        ..USUAL
+    },
+    Scenario {
         name: "sentinel-kill-replica1",
         about: "kill -9 of a primary with Sentinels, with replica:1",
         topology: Topology::Sentinel,
@@ -320,6 +347,25 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         promise: Promise::Kept,
         durability: Durability::Replica,
         fault: |lab| Box::pin(cluster::kill(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "cluster-freeze-replica1",
+        about: "a primary of a cluster is frozen past the fail-over and thawed, with replica:1",
+        topology: Topology::Cluster,
+        promise: Promise::Kept,
+        durability: Durability::Replica,
+        fault: |lab| Box::pin(cluster::freeze(lab)),
+        ..USUAL
+    },
+    Scenario {
+        name: "cluster-partition-replica1",
+        about: "a partition leaves the ingest with one primary of a cluster, with replica:1",
+        topology: Topology::Cluster,
+        promise: Promise::Kept,
+        durability: Durability::Replica,
+        can_part: true,
+        fault: |lab| Box::pin(cluster::part(lab)),
         ..USUAL
     },
     Scenario {
@@ -376,7 +422,7 @@ pub(super) fn list() -> String {
     let mut text = String::new();
     for Scenario { name, about, quick, .. } in SCENARIOS {
         let sign = if *quick { "*" } else { " " };
-        writeln!(text, "{sign} {name:24} {about}").expect("a String takes everything");
+        writeln!(text, "{sign} {name:26} {about}").expect("a String takes everything");
     }
     text.push_str("* quick\n");
     text

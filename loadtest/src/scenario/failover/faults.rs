@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::sleep_until;
 
-use super::Run;
+use super::{Options, Stage};
 use crate::cluster::Cluster;
 use crate::process::ServerState;
 use crate::timeline::MarkKind;
@@ -38,57 +38,59 @@ fn schedule(duration: Duration, gateways: usize) -> Vec<(Duration, Fault)> {
     schedule
 }
 
-impl Run<'_> {
+impl Options {
     /// Plays the schedule. Returns what the processes did wrong.
-    pub(super) async fn break_things(&self, cluster: &mut Cluster) -> Result<Vec<String>> {
+    pub(super) async fn break_things(
+        &self,
+        stage: &Stage,
+        cluster: &mut Cluster,
+    ) -> Result<Vec<String>> {
         let mut broken = Vec::new();
-        let begin = self.began();
-        for (at, fault) in schedule(self.options.duration, self.options.gateways) {
+        let begin = stage.began();
+        for (at, fault) in schedule(self.duration, self.gateways) {
             sleep_until(begin + at).await;
             match fault {
-                Fault::KillGateway(index) => self.kill_gateway(cluster, index).await?,
+                Fault::KillGateway(index) => kill_gateway(stage, cluster, index).await?,
                 Fault::KillIngest => {
-                    self.mark(MarkKind::Fault, "kill -9 ingest");
+                    stage.mark(MarkKind::Fault, "kill -9 ingest");
                     cluster.ingest.kill_nine()?;
                     cluster.ingest.restart().await?;
                 }
                 Fault::StopGateway(index) => {
-                    broken.extend(self.stop_gateway(cluster, index).await?);
+                    broken.extend(stop_gateway(stage, cluster, index).await?);
                 }
             }
         }
         Ok(broken)
     }
+}
 
-    async fn kill_gateway(&self, cluster: &mut Cluster, index: usize) -> Result<()> {
-        let gateway = &mut cluster.gateways[index];
-        self.mark(MarkKind::Fault, &format!("kill -9 {}", gateway.node()));
-        gateway.kill_nine()?;
-        gateway.restart().await
-    }
+async fn kill_gateway(stage: &Stage, cluster: &mut Cluster, index: usize) -> Result<()> {
+    let gateway = &mut cluster.gateways[index];
+    stage.mark(MarkKind::Fault, &format!("kill -9 {}", gateway.node()));
+    gateway.kill_nine()?;
+    gateway.restart().await
+}
 
-    /// Stops a gateway as an operator would, and brings it back.
-    async fn stop_gateway(&self, cluster: &mut Cluster, index: usize) -> Result<Option<String>> {
-        let gateway = &mut cluster.gateways[index];
-        let node = gateway.node().to_owned();
-        self.mark(MarkKind::Operation, &format!("stop {node}"));
-        cluster.haproxy.set_server(&node, ServerState::Drain).await?;
-        let broken = match gateway.terminate().await {
-            Ok(status) if status.success() => None,
-            Ok(status) => Some(format!("{node} was stopped and left with {status}")),
-            Err(error) => Some(format!("{error:#}")),
-        };
-        gateway.restart().await?;
-        cluster.haproxy.set_server(&node, ServerState::Ready).await?;
-        self.mark(MarkKind::Operation, &format!("{node} back"));
-        Ok(broken)
-    }
-
-    fn mark(&self, kind: MarkKind, label: &str) {
-        let mut timeline = self.timeline();
-        timeline.mark(kind, label);
-        self.progress.say(&format!("{:>7.1} s  {label}", timeline.seconds()));
-    }
+/// Stops a gateway as an operator would, and brings it back.
+async fn stop_gateway(
+    stage: &Stage,
+    cluster: &mut Cluster,
+    index: usize,
+) -> Result<Option<String>> {
+    let gateway = &mut cluster.gateways[index];
+    let node = gateway.node().to_owned();
+    stage.mark(MarkKind::Operation, &format!("stop {node}"));
+    cluster.haproxy.set_server(&node, ServerState::Drain).await?;
+    let broken = match gateway.terminate().await {
+        Ok(status) if status.success() => None,
+        Ok(status) => Some(format!("{node} was stopped and left with {status}")),
+        Err(error) => Some(format!("{error:#}")),
+    };
+    gateway.restart().await?;
+    cluster.haproxy.set_server(&node, ServerState::Ready).await?;
+    stage.mark(MarkKind::Operation, &format!("{node} back"));
+    Ok(broken)
 }
 
 #[cfg(test)]

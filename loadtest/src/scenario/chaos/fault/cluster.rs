@@ -47,6 +47,37 @@ pub(in super::super) async fn kill(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// Freezes one of the primaries past the fail-over.
+pub(in super::super) async fn freeze(lab: &mut Lab) -> Result<()> {
+    lab.fault("freeze a primary");
+    lab.servers[0].freeze()?;
+    replica_is_primary(lab).await?;
+    lab.mend("promotion");
+    lab.run_for(1.0, 2.0).await;
+    lab.servers[0].thaw()?;
+    lab.mend("thaw it");
+    old_is_replica(lab).await?;
+    lab.mend("it is a replica");
+    lab.wait_cluster_well().await?;
+    Ok(())
+}
+
+/// Parts one of the primaries and the ingest from everybody else.
+pub(in super::super) async fn part(lab: &mut Lab) -> Result<()> {
+    lab.network.as_ref().context("no network to part")?.part(true)?;
+    lab.fault("the network parts");
+    replica_is_primary(lab).await?;
+    lab.mend("promotion");
+    lab.run_for(2.0, 3.0).await;
+    lab.network.as_ref().context("no network to part")?.part(false)?;
+    lab.mend("the network is whole");
+    old_is_replica(lab).await?;
+    lab.mend("the old primary is a replica");
+    lab.wait_cluster_well().await?;
+    lab.run_for(1.0, 2.0).await;
+    Ok(())
+}
+
 /// A fail-over as an operator does it.
 pub(in super::super) async fn fail_over(lab: &mut Lab) -> Result<()> {
     lab.fault("CLUSTER FAILOVER");

@@ -1,8 +1,11 @@
 //! What an operator or another program may do to the data in Redis.
 
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, wait};
 
 /// The keys that match a pattern.
 async fn keys(lab: &mut Lab, pattern: &str) -> Result<Vec<String>> {
@@ -27,9 +30,18 @@ pub(in super::super) async fn flush_all(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// Events that travellers lack before streams are deleted: more than gateways keep themselves, 128 of
+/// a topic.
+const LACKING: u64 = 3_000;
+/// Until they are published, on a machine that is slow.
+const LACKING_DEADLINE: Duration = Duration::from_secs(120);
+
 /// Deletes every other topic's stream, when the travellers lack more than gateways keep themselves.
 pub(in super::super) async fn delete_streams(lab: &mut Lab) -> Result<()> {
-    lab.run_for(6.0, 7.0).await;
+    let crowd = lab.crowd.handle();
+    let published = || crowd.tally().published.load(Relaxed);
+    let enough = published() + LACKING;
+    wait("events were published", LACKING_DEADLINE, async || Ok(published() >= enough)).await?;
     let streams: Vec<String> = keys(lab, "e:*:t-*").await?.into_iter().step_by(2).collect();
     lab.fault("DEL of streams");
     delete(lab, &streams).await

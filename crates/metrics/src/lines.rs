@@ -1,0 +1,171 @@
+//! Log lines, written by a thread of their own.
+//!
+//! Whoever reads standard error may stop for a while, and a pipe holds 64 KiB. Nobody who serves may
+//! wait for that: what does not fit in the queue is dropped, and counted.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that wait to be written: a second of a storm of reconnects, a few megabytes.
+const WAITING_MAX: usize = 16 * 1024;
+/// Bytes written at once.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Takes lines. Clones take them for the same thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Lines {
+    queue: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Line(Vec<u8>),
+    /// To be answered when all before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// One line on its way.
+#[derive(Debug)]
+pub(crate) struct Line<'a>(&'a Lines);
+
+impl Lines {
+    /// Begins the thread that writes to `to`.
+    pub(crate) fn to(to: impl Write + Send + 'static) -> io::Result<Self> {
+        let (queue, lines) = sync_channel(WAITING_MAX);
+        thread::Builder::new().name("log-lines".to_owned()).spawn(move || write(&lines, to))?;
+        Ok(Self { queue, dropped: Arc::default() })
+    }
+
+    /// How many lines were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// Waits until everything so far is written, or for so long.
+    pub(crate) fn flush(&self, patience: Duration) {
+        const TRIES: u32 = 100;
+        let (done, written) = sync_channel(1);
+        for _ in 0..TRIES {
+            match self.queue.try_send(Message::Flush(done.clone())) {
+                Ok(()) => {
+                    // Nobody can be told if it fails.
+                    let _either = written.recv_timeout(patience);
+                    return;
+                }
+                Err(TrySendError::Full(_)) => thread::sleep(patience / TRIES),
+                Err(TrySendError::Disconnected(_)) => return,
+            }
+        }
+    }
+}
+
+impl Write for Line<'_> {
+    /// Takes a whole line: whoever formats it hands it over as one.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.0.queue.try_send(Message::Line(line.to_vec())) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.0.dropped.fetch_add(1, Relaxed);
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(self)
+    }
+}
+
+/// Writes what waits, as much at once as there is, until nobody can log any more.
+fn write(lines: &Receiver<Message>, mut to: impl Write) {
+    let mut batch = Vec::new();
+    while let Ok(first) = lines.recv() {
+        let mut next = Some(first);
+        let mut flushed = None;
+        while let Some(message) = next {
+            match message {
+                Message::Line(line) => batch.extend_from_slice(&line),
+                Message::Flush(done) => flushed = Some(done),
+            }
+            let more = batch.len() < BATCH_BYTES && flushed.is_none();
+            next = if more { lines.try_recv().ok() } else { None };
+        }
+        // There is nowhere to complain.
+        let _written = to.write_all(&batch).and_then(|()| to.flush());
+        batch.clear();
+        if let Some(done) = flushed {
+            let _heard = done.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Mutex, mpsc};
+
+    /// Takes nothing until it is told to.
+    struct Stalled {
+        released: Receiver<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Stalled {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.released.recv().map_err(io::Error::other)?;
+            self.written.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_stalls_costs_lines_and_nobodys_time() {
+        let (release, released) = mpsc::channel();
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let lines = Lines::to(Stalled { released, written: Arc::clone(&written) }).unwrap();
+        // More than the queue and the thread's hands hold.
+        let count = 3 * WAITING_MAX + BATCH_BYTES;
+        for _ in 0..count {
+            lines.make_writer().write_all(b"x\n").unwrap();
+        }
+        let dropped = lines.dropped();
+        assert!(dropped >= WAITING_MAX as u64, "{dropped}");
+        for _ in 0..count {
+            release.send(()).unwrap();
+        }
+        lines.flush(Duration::from_secs(60));
+        assert_eq!(written.lock().unwrap().len() as u64, 2 * (count as u64 - dropped));
+    }
+
+    #[test]
+    fn a_flush_waits_for_what_was_logged() {
+        let (release, released) = mpsc::channel();
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let lines = Lines::to(Stalled { released, written: Arc::clone(&written) }).unwrap();
+        lines.make_writer().write_all(b"last words\n").unwrap();
+        for _ in 0..9 {
+            release.send(()).unwrap();
+        }
+        lines.flush(Duration::from_secs(60));
+        assert_eq!(*written.lock().unwrap(), b"last words\n");
+    }
+}
