@@ -4,7 +4,7 @@ OUT ?= out
 PORT ?= 8080
 PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bin/promtool)
 
-.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm bench deny clean
+.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm bench bench-micro bench-100k styles mixed soak deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,9 +79,29 @@ storm: ## 20,000 subscribers come back within 2 s, 100 events behind; a report i
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest storm --out $(OUT)/storm
 
-bench: ## What a delivery costs, beside the floor and a naive gateway; a report in out/bench
+bench: ## What everything costs, beside a floor, nginx with nchan and a naive gateway; a report in out/bench
+	scripts/setup bench
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest bench --out $(OUT)/bench
+
+styles: ## Polling, long-polling, SSE and WebSocket side by side; a report in out/styles
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest styles --out $(OUT)/styles
+
+mixed: ## Fan-out, topics, resumes, slow readers and churn together; a report in out/mixed
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest mixed --out $(OUT)/mixed
+
+soak: ## Half an hour of churn, and what has grown; a report in out/soak
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest soak --out $(OUT)/soak
+
+bench-100k: ## 100,000 connections in a network namespace (root, iproute2); a report in out/hold
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest hold --out $(OUT)/hold
+
+bench-micro: ## Time and allocations of a cursor's step and of a delivery, without sockets
+	cargo bench -p event-log -p gateway --bench cursor --bench fanout
 
 deny: ## Licences, sources and the direction of dependencies (needs cargo-deny)
 	cargo deny check bans licenses sources

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Buckets for each doubling.
 const PARTS: u64 = 32;
@@ -18,7 +18,7 @@ pub struct Histogram {
 }
 
 /// What a report says about a distribution, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// How many durations there were.
     pub count: u64,
@@ -26,6 +26,8 @@ pub struct Quantiles {
     pub p50_ms: f64,
     /// 99 of 100 are at most this.
     pub p99_ms: f64,
+    /// 999 of 1000 are at most this.
+    pub p999_ms: f64,
     /// The longest.
     pub max_ms: f64,
 }
@@ -43,6 +45,15 @@ impl Histogram {
         self.buckets[bucket(micros)] += 1;
         self.count += 1;
         self.max = self.max.max(duration);
+    }
+
+    /// Counts all that another one has counted.
+    pub fn add(&mut self, other: &Histogram) {
+        for (own, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *own += more;
+        }
+        self.count += other.count;
+        self.max = self.max.max(other.max);
     }
 
     /// The duration that `share` (0 to 1) of all are at most; zero when there are none.
@@ -65,6 +76,7 @@ impl Histogram {
             count: self.count,
             p50_ms: ms(self.quantile(0.50)),
             p99_ms: ms(self.quantile(0.99)),
+            p999_ms: ms(self.quantile(0.999)),
             max_ms: ms(self.max),
         }
     }

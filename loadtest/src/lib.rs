@@ -8,19 +8,25 @@
 //! arrived, [`report`] tells it; [`scenario`] puts them together. Where Redis itself is broken,
 //! [`lab`] is the deployment and [`history`] the checker.
 //!
+//! For costs: [`contender`] starts a server on a core of its own, [`driver`] drives it from another,
+//! [`reference`] is what it is compared with.
+//!
 //! Of the workspace it uses the parser of event streams and nothing else: it sees what a client
 //! sees.
 
 pub mod audience;
 pub mod checker;
 pub mod cluster;
+pub mod contender;
 pub mod control;
+pub mod driver;
 pub mod endpoint;
 pub mod histogram;
 pub mod history;
 pub mod http;
 pub mod lab;
 pub mod load;
+pub mod mix;
 pub mod oddities;
 pub mod payload;
 pub mod position;
@@ -28,6 +34,7 @@ pub mod process;
 pub mod progress;
 pub mod publisher;
 pub mod random;
+pub mod reference;
 pub mod report;
 pub mod scenario;
 pub mod sse;

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use loadtest::scenario::{bench, chaos, drain, failover, storm, watch};
+use loadtest::reference::Reference;
+use loadtest::scenario::{bench, chaos, drain, failover, hold, mixed, soak, storm, styles, watch};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
-/// Each scenario but `watch` starts its own Redis, Tailwater and HAProxy on free ports. All write
-/// report.html and report.json, print a table, and exit with 0 when nothing went wrong, 1 when
-/// something did, and 2 when they could not run.
+/// Each scenario but `watch` starts its own servers on free ports. All write report.html and
+/// report.json, print a table, and exit with 0 when nothing went wrong, 1 when something did, and 2
+/// when they could not run.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
@@ -29,20 +30,23 @@ enum Scenario {
     #[command(hide = true)]
     StormCrowd(storm::crowd::Options),
     Bench(bench::Options),
+    Mixed(mixed::Options),
+    Soak(soak::Options),
+    Styles(styles::Options),
+    Hold(hold::Options),
+    /// The readers of one gateway, in a process of their own.
     #[command(hide = true)]
-    Reference(bench::Reference),
+    HoldCrowd(hold::crowd::Options),
+    #[command(hide = true)]
+    Reference(Reference),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let has_verdict = match &arguments.scenario {
         Scenario::Chaos(options) => !options.is_list(),
-        Scenario::Bench(_)
-        | Scenario::Drain(_)
-        | Scenario::Failover(_)
-        | Scenario::Storm(_)
-        | Scenario::Watch(_) => true,
-        Scenario::Reference(_) | Scenario::StormCrowd(_) => false,
+        Scenario::HoldCrowd(_) | Scenario::Reference(_) | Scenario::StormCrowd(_) => false,
+        _ => true,
     };
     match run(&arguments) {
         Ok(_) if !has_verdict => ExitCode::SUCCESS,
@@ -73,6 +77,11 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::StormCrowd(options) => Box::pin(storm::crowd::run(options)).await,
         Scenario::Drain(options) => Ok(Box::pin(drain::run(options)).await?.failures),
         Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
+        Scenario::Mixed(options) => Ok(Box::pin(mixed::run(options)).await?.failures),
+        Scenario::Styles(options) => Ok(Box::pin(styles::run(options)).await?.failures),
+        Scenario::Hold(options) => Box::pin(hold::run(options)).await,
+        Scenario::HoldCrowd(options) => hold::crowd::run(options),
+        Scenario::Soak(options) => Ok(Box::pin(soak::run(options)).await?.failures),
         Scenario::Watch(options) => Ok(Box::pin(watch::run(options)).await?.failures),
         Scenario::Reference(reference) => reference.serve().await,
     }

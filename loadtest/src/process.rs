@@ -18,6 +18,7 @@
 
 mod child;
 mod haproxy;
+mod namespace;
 mod network;
 mod pinned;
 mod place;
@@ -30,8 +31,9 @@ mod tailwater;
 mod worker;
 
 pub use haproxy::{Haproxy, ServerState, ServerView};
+pub use namespace::Namespace;
 pub use network::Network;
-pub use pinned::Pinned;
+pub use pinned::{Memory, Pinned, pin};
 pub use place::Place;
 pub use port::Port;
 pub use proxy::{Proxy, Way};

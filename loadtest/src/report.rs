@@ -1,5 +1,6 @@
 //! What a run came to: a page with plots, a JSON file and a table on the terminal.
 
+mod comparison;
 mod page;
 mod plot;
 mod sheet;
@@ -7,6 +8,7 @@ mod sheet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+pub use comparison::{Cell, Comparison, Line, line, median, ratio};
 pub use plot::{Plot, Tone};
 use serde::Serialize;
 pub use sheet::{Sheet, SheetRow};
@@ -68,13 +70,8 @@ impl Report {
     /// # Errors
     /// When a file cannot be written.
     pub fn write(&self, directory: &Path) -> Result<()> {
-        let write = |name: &str, text: String| {
-            let path = directory.join(name);
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-        };
-        std::fs::create_dir_all(directory)?;
-        write("report.json", serde_json::to_string_pretty(self)?)?;
-        write("report.html", page::render(self))
+        let json = serde_json::to_string_pretty(self)?;
+        write_all(directory, [("report.json", json), ("report.html", page::render(self))])
     }
 
     /// The figures as lines for a terminal.
@@ -98,6 +95,15 @@ impl Report {
         }
         table
     }
+}
+
+fn write_all<const N: usize>(directory: &Path, files: [(&str, String); N]) -> Result<()> {
+    std::fs::create_dir_all(directory)?;
+    for (name, text) in files {
+        let path = directory.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// `1234567` as `1,234,567`.

@@ -4,9 +4,13 @@ pub mod bench;
 pub mod chaos;
 pub mod drain;
 pub mod failover;
+pub mod hold;
+pub mod mixed;
 mod outcome;
+pub mod soak;
 mod stage;
 pub mod storm;
+pub mod styles;
 pub mod watch;
 
 use std::path::PathBuf;

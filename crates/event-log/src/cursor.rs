@@ -14,14 +14,15 @@
 //! There is no hand-over from replay to live, hence none to get wrong, and no queue: what a slow
 //! reader has not taken is in the log. A cursor's memory is its positions.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::select_all;
 use tokio::time::sleep;
 
 use crate::{
-    Event, Gap, Limit, Log, Mark, Position, ReadError, Reason, Recent, Seek, Tail, Topic, Wake,
+    Events, Gap, Limit, Log, Mark, Position, ReadError, Reason, Recent, Seek, Tail, Topic, Wake,
 };
 
 pub(crate) mod wire;
@@ -46,6 +47,8 @@ struct Place {
     position: Position,
     tail: Arc<Tail>,
     wake: Wake,
+    /// Whether it has read up to the head: until the wake-up has changed there is nothing to read.
+    current: bool,
     /// A gap found at the opening, to be told first. Rare, hence apart.
     gap: Option<Box<Gap>>,
     ended: Ended,
@@ -101,14 +104,14 @@ pub enum Step {
         /// Which topic, as an index into [`Cursor::topics`].
         topic: usize,
         /// At least one, and at most the limit.
-        events: Vec<Event>,
+        events: Events,
     },
     /// Positions that cannot be read; the cursor stands behind them now.
     Gap {
         /// Which topic, as an index into [`Cursor::topics`].
         topic: usize,
-        /// What is gone.
-        gap: Gap,
+        /// What is gone. Rare, hence apart.
+        gap: Box<Gap>,
     },
     /// The topic's publisher has ended it, and everything before was delivered.
     End {
@@ -264,13 +267,12 @@ impl Cursor {
 
     /// Waits until the tail of any topic has moved since it was last read.
     async fn moved(&mut self) {
-        match &mut self.places[..] {
-            [only] => only.moved().await,
-            several => {
-                // Those that have ended too: their names may be used again.
-                select_all(several.iter_mut().map(|place| Box::pin(place.moved()))).await;
-            }
-        }
+        // Those that have ended too: their names may be used again.
+        poll_fn(|cx| match self.places.iter_mut().any(|p| p.wake.poll_changed(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
     }
 }
 
@@ -298,9 +300,9 @@ impl Place {
                 (sought.position, sought.gap, false)
             }
             Start::After(position) => {
-                let gap = match tail.read(position, Limit::ONE, &mut Vec::new()) {
+                let gap = match tail.read(position, Limit::ONE, &mut Events::new()) {
                     Recent::Elsewhere => log.read(&topic, position, Limit::ONE).await?.gap,
-                    Recent::Events | Recent::AtHead => None,
+                    Recent::ToHead | Recent::ToLimit | Recent::AtHead => None,
                 };
                 (position, gap, gap.is_none())
             }
@@ -312,7 +314,7 @@ impl Place {
         };
         let wake = tail.wake();
         let gap = gap.map(Box::new);
-        Ok(Self { topic, position, tail, wake, gap, ended, floor: Position::START })
+        Ok(Self { topic, position, tail, wake, current: false, gap, ended, floor: Position::START })
     }
 
     fn lag(&self) -> u64 {
@@ -326,24 +328,27 @@ impl Place {
         topic: usize,
         limit: Limit,
     ) -> Result<Option<Step>, ReadError> {
-        match self.ended {
-            Ended::No => {}
-            Ended::Untold => {
-                self.ended = Ended::Told;
-                return Ok(Some(Step::End { topic }));
-            }
-            // The end is the head until the topic begins anew, which is a gap like any other.
-            Ended::Told if self.tail.head() == self.position => return Ok(None),
-            Ended::Told => {}
+        if self.ended == Ended::Untold {
+            self.ended = Ended::Told;
+            return Ok(Some(Step::End { topic }));
         }
         if let Some(gap) = self.gap.take() {
-            return Ok(Some(self.skip(topic, *gap)));
+            return Ok(Some(self.skip(topic, gap)));
+        }
+        if self.current && !self.wake.has_changed() {
+            return Ok(None);
         }
         // Seen before the read: what moves the tail after this line ends the next wait at once.
         self.wake.mark_unchanged();
-        let mut events = Vec::new();
-        match self.recent(limit, &mut events) {
-            Recent::Events => {}
+        // The end is the head until the topic begins anew, which is a gap like any other.
+        if self.ended == Ended::Told && self.tail.head() == self.position {
+            return Ok(None);
+        }
+        let mut events = Events::new();
+        let recent = self.recent(limit, &mut events);
+        self.current = matches!(recent, Recent::AtHead | Recent::ToHead);
+        match recent {
+            Recent::ToHead | Recent::ToLimit => {}
             // It came with a cursor of the end before this node had heard of it.
             Recent::AtHead if self.tail.ended_at(self.position) => {
                 self.ended = Ended::Told;
@@ -353,10 +358,10 @@ impl Place {
             Recent::Elsewhere => {
                 let page = log.read(&self.topic, self.position, limit).await?;
                 if let Some(gap) = page.gap {
-                    return Ok(Some(self.skip(topic, gap)));
+                    return Ok(Some(self.skip(topic, Box::new(gap))));
                 }
-                events = page.events;
-                limit.truncate(&mut events);
+                events = page.events.into();
+                events.truncate(limit.fits(&events));
             }
         }
         Ok(self.advance(events).map(|events| match events.is_empty() {
@@ -369,7 +374,7 @@ impl Place {
     }
 
     /// What the tail has, unless it is of a past that the reader has left.
-    fn recent(&self, limit: Limit, events: &mut Vec<Event>) -> Recent {
+    fn recent(&self, limit: Limit, events: &mut Events) -> Recent {
         let recent = self.tail.read(self.position, limit, events);
         if self.position == Position::START
             && events.first().is_some_and(|first| first.position() <= self.floor)
@@ -380,7 +385,7 @@ impl Place {
     }
 
     /// Moves behind the events; `None` if there are none, an empty list if only the end is left.
-    fn advance(&mut self, mut events: Vec<Event>) -> Option<Vec<Event>> {
+    fn advance(&mut self, mut events: Events) -> Option<Events> {
         let first = events.first()?;
         assert_eq!(
             first.position().n,
@@ -402,19 +407,15 @@ impl Place {
         Some(events)
     }
 
-    fn skip(&mut self, topic: usize, gap: Gap) -> Step {
+    fn skip(&mut self, topic: usize, gap: Box<Gap>) -> Step {
         self.floor = self.position;
         self.position = gap.resume;
+        self.current = false;
         self.ended = match self.tail.ended_at(self.position) {
             true => Ended::Untold,
             false => Ended::No,
         };
         Step::Gap { topic, gap }
-    }
-
-    async fn moved(&mut self) {
-        // The sender lives in `self.tail`, so the only way for this to end is a change.
-        let _changed = self.wake.changed().await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::{Position, Topic};
 
@@ -123,6 +124,9 @@ pub struct NewEvent {
 /// An event in its topic's log, cheap to clone.
 #[derive(Clone)]
 pub struct Event(Arc<Inner>);
+
+/// Events in order. Nearly always one is delivered: that, and a second, takes no allocation.
+pub type Events = SmallVec<[Event; 2]>;
 
 struct Inner {
     topic: Topic,

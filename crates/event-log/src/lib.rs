@@ -16,18 +16,20 @@ mod memory;
 mod position;
 mod tail;
 mod topic;
+mod wake;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
 pub use cursor::wire::InvalidCursor;
 pub use cursor::{Cursor, Ended, Origin, Outcome, Step};
-pub use event::{BadEventType, Event, EventType, Mark, NewEvent, TraceParent};
+pub use event::{BadEventType, Event, EventType, Events, Mark, NewEvent, TraceParent};
 pub use gap::{Gap, Generation, Reason, classify};
 pub use log::{
     Append, AppendError, BadKey, Bounds, Key, Limit, Log, Page, ReadError, Receipt, Seek, Sought,
 };
 pub use memory::{MemoryLog, Retention};
 pub use position::{BadPosition, Position};
-pub use tail::{Recent, Tail, Wake};
+pub use tail::{Recent, Tail};
 pub use topic::{BadTopic, Topic};
+pub use wake::Wake;

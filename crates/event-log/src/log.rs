@@ -134,10 +134,11 @@ impl Limit {
     /// A single event.
     pub const ONE: Self = Self { events: 1, bytes: 0 };
 
-    /// Cuts a list of events to the limit.
-    pub fn truncate(self, events: &mut Vec<Event>) {
+    /// How many of the events are within it.
+    #[must_use]
+    pub fn fits(self, events: &[Event]) -> usize {
         let mut bytes = 0;
-        let fits = events
+        events
             .iter()
             .take(self.events.max(1))
             .take_while(|event| {
@@ -145,8 +146,7 @@ impl Limit {
                 bytes += event.weight();
                 first || bytes <= self.bytes
             })
-            .count();
-        events.truncate(fits);
+            .count()
     }
 }
 

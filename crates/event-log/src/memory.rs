@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
-    Append, AppendError, Bounds, Event, Gap, Generation, Key, Limit, Log, Mark, Page, Position,
-    ReadError, Reason, Receipt, Recent, Seek, Sought, Tail, Topic, classify,
+    Append, AppendError, Bounds, Event, Events, Gap, Generation, Key, Limit, Log, Mark, Page,
+    Position, ReadError, Reason, Receipt, Recent, Seek, Sought, Tail, Topic, classify,
 };
 
 /// How long a log keeps things.
@@ -179,21 +179,22 @@ impl Log for MemoryLog {
 
 /// What follows `after` in a tail that is the whole log.
 fn page(generation: Generation, tail: &Tail, after: Position, limit: Limit) -> Page {
-    let mut events = Vec::new();
-    if tail.read(after, limit, &mut events) != Recent::Elsewhere {
-        return Page { gap: None, events };
+    let mut recent = Events::new();
+    if tail.read(after, limit, &mut recent) != Recent::Elsewhere {
+        return Page { gap: None, events: recent.into_vec() };
     }
     let (oldest, next) = tail.inspect(|events| {
         let mut positions = events.map(Event::position).peekable();
         (positions.peek().copied(), positions.find(|p| *p > after))
     });
     let gap = classify(after, Some(generation), oldest, next);
+    let mut events = Vec::new();
     if gap.is_none() {
         let most = limit.events.max(1);
         tail.inspect(|all| {
             events.extend(all.skip_while(|e| e.position() <= after).take(most).cloned());
         });
-        limit.truncate(&mut events);
+        events.truncate(limit.fits(&events));
     }
     Page { gap, events }
 }

@@ -6,21 +6,17 @@
 //! A position that the window does not contain is a matter for [`Log::read`](crate::Log::read).
 
 use std::collections::VecDeque;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tokio::sync::watch;
-
-use crate::{Event, Limit, Mark, Position};
+use crate::wake::Readers;
+use crate::{Event, Events, Limit, Mark, Position, Wake};
 
 /// Recent events of a topic, and its wake-up.
 #[derive(Debug)]
 pub struct Tail {
     window: RwLock<Window>,
-    wake: watch::Sender<()>,
+    readers: Arc<Readers>,
 }
-
-/// Wakes a reader when its tail has moved.
-pub type Wake = watch::Receiver<()>;
 
 #[derive(Debug)]
 struct Window {
@@ -36,8 +32,10 @@ struct Window {
 /// What a tail has for a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recent {
-    /// Events follow, and were copied.
-    Events,
+    /// Events follow, and were copied up to the head.
+    ToHead,
+    /// Events follow, and were copied as far as the limit goes.
+    ToLimit,
     /// Nothing follows yet.
     AtHead,
     /// The window does not contain the position: read the log.
@@ -49,7 +47,7 @@ impl Tail {
     #[must_use]
     pub fn new(head: Position, ended: bool, capacity: Limit) -> Self {
         let window = Window { before: head, events: VecDeque::new(), bytes: 0, capacity, ended };
-        Self { window: RwLock::new(window), wake: watch::channel(()).0 }
+        Self { window: RwLock::new(window), readers: Arc::default() }
     }
 
     /// The last position of which this node knows.
@@ -91,17 +89,17 @@ impl Tail {
     /// A wake-up for one reader. Take it, mark it seen, read, then wait: nothing is missed between.
     #[must_use]
     pub fn wake(&self) -> Wake {
-        self.wake.subscribe()
+        self.readers.join()
     }
 
     /// How many wake-ups are out, which is how many readers the topic has on this node.
     #[must_use]
     pub fn readers(&self) -> usize {
-        self.wake.receiver_count()
+        self.readers.count()
     }
 
     /// Copies what follows `after` into `events`, at most `limit`.
-    pub fn read(&self, after: Position, limit: Limit, events: &mut Vec<Event>) -> Recent {
+    pub fn read(&self, after: Position, limit: Limit, events: &mut Events) -> Recent {
         let window = self.window();
         if after == window.head() {
             return Recent::AtHead;
@@ -110,14 +108,14 @@ impl Tail {
             return Recent::Elsewhere;
         };
         let mut bytes = 0;
-        for event in window.events.range(start..).take(limit.events.max(1)) {
+        for (count, event) in window.events.range(start..).enumerate() {
             bytes += event.weight();
-            if bytes > limit.bytes && !events.is_empty() {
-                break;
+            if count > 0 && (count >= limit.events || bytes > limit.bytes) {
+                return Recent::ToLimit;
             }
             events.push(event.clone());
         }
-        Recent::Events
+        Recent::ToHead
     }
 
     /// Appends events, each the successor of the one before, and wakes the readers once.
@@ -130,7 +128,7 @@ impl Tail {
             window.push(event);
         }
         drop(window);
-        self.wake.send_replace(());
+        self.readers.wake();
     }
 
     /// Forgets the window and goes on from `head`; for a log whose numbering was found broken.
@@ -142,7 +140,7 @@ impl Tail {
         window.before = head;
         window.ended = ended;
         drop(window);
-        self.wake.send_replace(());
+        self.readers.wake();
     }
 
     /// Drops events from the front while `stale` says so.
@@ -230,7 +228,7 @@ mod tests {
     }
 
     fn read(tail: &Tail, after: Position) -> (Recent, Vec<u64>) {
-        let mut events = Vec::new();
+        let mut events = Events::new();
         let recent = tail.read(after, ALL, &mut events);
         (recent, events.iter().map(|e| e.position().n).collect())
     }
@@ -238,8 +236,8 @@ mod tests {
     #[test]
     fn every_position_in_the_window_is_served_from_it() {
         let tail = tail_of(6);
-        assert_eq!(read(&tail, Position::new(1002, 2)), (Recent::Events, vec![3, 4, 5, 6]));
-        assert_eq!(read(&tail, Position::new(1005, 5)), (Recent::Events, vec![6]));
+        assert_eq!(read(&tail, Position::new(1002, 2)), (Recent::ToHead, vec![3, 4, 5, 6]));
+        assert_eq!(read(&tail, Position::new(1005, 5)), (Recent::ToHead, vec![6]));
         assert_eq!(read(&tail, Position::new(1006, 6)), (Recent::AtHead, vec![]));
     }
 
@@ -252,14 +250,24 @@ mod tests {
     }
 
     #[test]
+    fn a_read_says_whether_it_has_reached_the_head() {
+        let tail = tail_of(4);
+        for (most, recent) in [(0, Recent::ToLimit), (3, Recent::ToLimit), (4, Recent::ToHead)] {
+            let (limit, mut events) = (Limit { events: most, ..ALL }, Events::new());
+            assert_eq!(tail.read(Position::START, limit, &mut events), recent, "{most}");
+            assert_eq!(events.len(), most.max(1));
+        }
+    }
+
+    #[test]
     fn bytes_bound_the_window_and_a_read_but_one_event_always_fits() {
         let tail = Tail::new(Position::START, false, Limit { events: 100, bytes: 1 });
         tail.extend((1..=3).map(event));
         assert_eq!(tail.len(), 1);
-        let mut events = Vec::new();
+        let mut events = Events::new();
         assert_eq!(
             tail.read(Position::new(1002, 2), Limit { events: 9, bytes: 0 }, &mut events),
-            Recent::Events
+            Recent::ToHead
         );
         assert_eq!(events.len(), 1);
     }

@@ -6,6 +6,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -17,7 +18,12 @@ use crate::metrics::Close;
 #[derive(Debug)]
 pub(crate) struct Alarm {
     lifetime: Lifetime,
-    heartbeat: Instant,
+    /// The longest silence that there may be.
+    patience: Duration,
+    /// That of this time, somewhat shorter.
+    silence: Duration,
+    /// When it is due; `None` if it was put off since this was last polled.
+    heartbeat: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     /// Until when the timer is known to wake this task, so that nobody need look at it.
     quiet_until: Option<Instant>,
@@ -35,14 +41,16 @@ pub(crate) enum Ring {
 }
 
 impl Alarm {
-    pub(crate) fn new(lifetime: Lifetime, heartbeat: Instant) -> Self {
-        let timer = Box::pin(sleep_until(heartbeat.min(lifetime.ends)));
-        Self { lifetime, heartbeat, timer, quiet_until: None, task: None }
+    /// Rings when there was no more than `patience` of silence.
+    pub(crate) fn new(lifetime: Lifetime, patience: Duration) -> Self {
+        let silence = spread(patience);
+        let timer = Box::pin(sleep_until(lifetime.ends.min(Instant::now() + silence)));
+        Self { lifetime, patience, silence, heartbeat: None, timer, quiet_until: None, task: None }
     }
 
-    /// Puts the heartbeat off.
-    pub(crate) fn heartbeat_at(&mut self, heartbeat: Instant) {
-        self.heartbeat = heartbeat;
+    /// Puts the heartbeat off: something is written, and then this is polled, which knows the time.
+    pub(crate) fn put_off(&mut self) {
+        self.heartbeat = None;
     }
 
     /// Names the task that polls this to those who hand connections away. Call it before
@@ -58,11 +66,13 @@ impl Alarm {
 
     /// Waits for what is due. A drain is heard of whenever this is polled.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ring> {
+        let now = Instant::now();
+        let heartbeat = *self.heartbeat.get_or_insert(now + self.silence);
         if self.lifetime.hear() {
-            self.set();
+            self.set(heartbeat);
         }
         // The clock is at hand where the timer is far: in a cache that thousands of readers share.
-        if self.quiet_until.is_some_and(|until| Instant::now() < until) {
+        if self.quiet_until.is_some_and(|until| now < until) {
             return Poll::Pending;
         }
         loop {
@@ -70,19 +80,24 @@ impl Alarm {
                 self.quiet_until = Some(self.timer.deadline());
                 return Poll::Pending;
             }
-            let now = Instant::now();
             if now >= self.lifetime.ends {
                 return Poll::Ready(Ring::Over(self.lifetime.reason));
             }
-            if now >= self.heartbeat {
+            if now >= heartbeat {
+                self.silence = spread(self.patience);
                 return Poll::Ready(Ring::Heartbeat);
             }
-            self.set();
+            self.set(heartbeat);
         }
     }
 
-    fn set(&mut self) {
+    fn set(&mut self, heartbeat: Instant) {
         self.quiet_until = None;
-        self.timer.as_mut().reset(self.heartbeat.min(self.lifetime.ends));
+        self.timer.as_mut().reset(heartbeat.min(self.lifetime.ends));
     }
+}
+
+/// Spreads the heartbeats of readers that were written to together.
+fn spread(patience: Duration) -> Duration {
+    patience.mul_f64(0.8 + 0.2 * fastrand::f64())
 }

@@ -69,7 +69,7 @@ pub(crate) async fn answer(
             Some(Step::Events { mut events, .. }) => {
                 events.retain(|event| style.wants(event.kind()));
                 answer.weight += events.iter().map(Event::weight).sum::<usize>();
-                answer.events.append(&mut events);
+                answer.events.extend(events);
             }
             Some(Step::Gap { topic, gap }) => {
                 gateway.metrics.gaps.of(gap.reason.into()).inc();

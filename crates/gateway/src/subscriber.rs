@@ -3,15 +3,15 @@
 //! Its memory is constant: it holds a cursor and the bytes of at most one page, and makes the next
 //! only when it is asked, which is when the client has taken the last.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use event_log::{Cursor, Event, Limit, Outcome, Step, Topic};
+use event_log::{Cursor, Event, Events, Limit, Outcome, Step, Topic};
 use metrics::Label as _;
-use tokio::time::Instant;
 
 use crate::alarm::{Alarm, Ring};
 use crate::connections::Admission;
@@ -33,13 +33,21 @@ pub(crate) struct Subscriber {
     brought: Option<Box<str>>,
     style: Style,
     framing: Framing,
-    heartbeat: Duration,
     alarm: Alarm,
     stage: Stage,
     /// Whether the cursor has moved since an id was last sent.
     id_is_behind: bool,
     /// Whether the reader has been at the tail: what it got before is a replay.
     caught_up: bool,
+    /// Whether it was waiting when it was last polled.
+    waited: bool,
+}
+
+/// What a subscriber waits for.
+#[derive(Debug)]
+enum Due {
+    Ring(Ring),
+    Step(Step),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +83,11 @@ impl Subscriber {
             brought: brought.map(Into::into),
             style,
             framing,
-            heartbeat,
-            alarm: Alarm::new(lifetime, Instant::now() + heartbeat),
+            alarm: Alarm::new(lifetime, heartbeat),
             stage: Stage::Opening,
             id_is_behind: false,
             caught_up: false,
+            waited: false,
         };
         tracing::debug!(
             target: CONNECTION,
@@ -103,10 +111,8 @@ impl Subscriber {
             Stage::Open => self.go_on().await?,
             Stage::Closed(_) => return None,
         };
-        // Spread, so that clients who were written to together are not so for ever.
-        let silence = self.heartbeat.mul_f64(0.8 + 0.2 * fastrand::f64());
-        self.alarm.heartbeat_at(Instant::now() + silence);
-        self.admission.connection.bytes.fetch_add(bytes.len() as u64, Relaxed);
+        self.alarm.put_off();
+        self.admission.connection.bytes.add(bytes.len());
         Some(bytes)
     }
 
@@ -127,33 +133,45 @@ impl Subscriber {
 
     async fn go_on(&mut self) -> Option<Bytes> {
         loop {
-            // In this order, so that neither a reader for whom there is always something nor one
-            // that wants none of it makes its end or its heartbeat wait. Each arm may be dropped at
-            // any await: the alarm keeps what it learns, and see `Cursor::next`.
-            let (alarm, connection) = (&mut self.alarm, &self.admission.connection);
-            let rung = poll_fn(|cx| {
-                alarm.woken_by(&connection.task, cx.waker());
-                alarm.poll(cx)
-            });
-            tokio::select! {
-                biased;
-                ring = rung => return Some(match ring {
-                    Ring::Over(reason) => self.hand_away(reason),
-                    Ring::Heartbeat => self.beat(),
-                }),
-                step = self.cursor.next(PAGE) => match step {
-                    Step::Finished => {
-                        self.stage = Stage::Closed(Close::End);
-                        return None;
+            match self.due().await {
+                Due::Ring(Ring::Over(reason)) => return Some(self.hand_away(reason)),
+                Due::Ring(Ring::Heartbeat) => return Some(self.beat()),
+                Due::Step(Step::Finished) => {
+                    self.stage = Stage::Closed(Close::End);
+                    return None;
+                }
+                Due::Step(step) => {
+                    if let Some(bytes) = self.deliver(step) {
+                        return Some(bytes);
                     }
-                    step => {
-                        if let Some(bytes) = self.deliver(step) {
-                            return Some(bytes);
-                        }
-                    }
-                },
+                }
             }
         }
+    }
+
+    /// Waits for the next step or the alarm. Cancel-safe: the alarm keeps what it learns, and see
+    /// [`Cursor::next`].
+    async fn due(&mut self) -> Due {
+        let Self { alarm, admission, cursor, waited, .. } = self;
+        let mut next = pin!(cursor.next(PAGE));
+        let mut rung = |cx: &mut Context<'_>| {
+            alarm.woken_by(&admission.connection.task, cx.waker());
+            alarm.poll(cx).map(Due::Ring)
+        };
+        poll_fn(|cx| {
+            // Who waited was mostly woken by an event, and looks at the clock when it is written. For
+            // whom there is always something the alarm comes first, else it would never come.
+            let had_waited = std::mem::replace(waited, true);
+            if !had_waited && let Poll::Ready(ring) = rung(cx) {
+                return Poll::Ready(ring);
+            }
+            if let Poll::Ready(step) = next.as_mut().poll(cx) {
+                *waited = false;
+                return Poll::Ready(Due::Step(step));
+            }
+            if had_waited { rung(cx) } else { Poll::Pending }
+        })
+        .await
     }
 
     fn hand_away(&mut self, reason: Close) -> Bytes {
@@ -188,7 +206,7 @@ impl Subscriber {
         bytes
     }
 
-    fn deliver_events(&mut self, topic: usize, mut events: Vec<Event>) -> Option<Bytes> {
+    fn deliver_events(&mut self, topic: usize, mut events: Events) -> Option<Bytes> {
         let reached = events.last().map(Event::position);
         events.retain(|event| self.style.wants(event.kind()));
         self.id_is_behind = events.last().map(Event::position) != reached;
@@ -238,7 +256,7 @@ impl Subscriber {
         let metrics = &self.gateway.metrics;
         let count = delivered.len() as u64;
         metrics.delivered.inc_by(count);
-        self.admission.connection.events.fetch_add(count, Relaxed);
+        self.admission.connection.events.add(delivered.len());
         match delivered.last() {
             Some(last) if self.caught_up => {
                 metrics.delivery_latency_seconds.observe(age(last).as_secs_f64());
@@ -253,7 +271,7 @@ impl Subscriber {
     /// Counts how old what the client had missed is, by the first that it gets.
     fn count_missed(&self, delivered: &[Event]) {
         let Some(first) = delivered.first().filter(|_| self.outcome.is_continued()) else { return };
-        if self.admission.connection.events.load(Relaxed) == delivered.len() as u64 {
+        if self.admission.connection.events.get() == delivered.len() as u64 {
             self.gateway.metrics.replay_age_seconds.observe(age(first).as_secs_f64());
         }
     }
@@ -287,8 +305,8 @@ impl Drop for Subscriber {
             connection = connection.id,
             reason = reason.as_str(),
             age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-            events = connection.events.load(Relaxed),
-            bytes = connection.bytes.load(Relaxed),
+            events = connection.events.get(),
+            bytes = connection.bytes.get(),
             topics = self.cursor.topics().len(),
             outcome = self.outcome.as_str(),
             from = self.from(),

@@ -69,12 +69,18 @@ impl Appender {
     /// An answer is an acknowledgement only if the log said so. A log that takes too long may yet
     /// store the events, as one that is unavailable.
     pub(crate) async fn publish(&self, events: Vec<Result<Append, Error>>) -> Vec<Answer> {
-        let batch: Vec<_> = events.iter().flatten().cloned().collect();
+        let mut batch = Vec::with_capacity(events.len());
+        let mut take = |append: Append| {
+            let topic = append.topic.clone();
+            batch.push(append);
+            topic
+        };
+        let topics: Vec<_> = events.into_iter().map(|event| event.map(&mut take)).collect();
         let mut results = self.append(batch).await.into_iter();
-        let answers: Vec<_> = events
+        let answers: Vec<_> = topics
             .into_iter()
-            .map(|event| {
-                let topic = event?.topic;
+            .map(|topic| {
+                let topic = topic?;
                 let result = results.next().expect("append answers for every event");
                 Ok(Ack::new(&topic, result?))
             })

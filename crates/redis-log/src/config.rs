@@ -19,7 +19,7 @@ pub struct Config {
     pub durability: Durability,
     /// Longest wait for replicas to have an event. Less than `timeout`.
     pub replica_timeout: Duration,
-    /// Connections for commands to each primary. The feed has one more.
+    /// Connections for reads to each primary. Appends and the feed have one more each.
     pub pool_size: usize,
     /// Longest wait for a connection to be made.
     pub connect_timeout: Duration,

@@ -61,6 +61,8 @@ pub(crate) enum Failure {
     Unreached(RedisError),
     #[error("no free connection within {0:?}")]
     Busy(Duration),
+    #[error("too many appends wait already, and none was sent within {0:?}")]
+    Crowded(Duration),
     #[error("no answer within {0:?}")]
     Late(Duration),
     #[error("the log is closed")]
@@ -121,9 +123,11 @@ impl Failure {
                 _ => Meaning::Elsewhere,
             },
             Self::Late(_) | Self::Closed | Self::NoPrimary(_) => Meaning::Elsewhere,
-            Self::Busy(_) | Self::Answer(_) | Self::Replicas { .. } | Self::Disk(_) => {
-                Meaning::Final
-            }
+            Self::Busy(_)
+            | Self::Crowded(_)
+            | Self::Answer(_)
+            | Self::Replicas { .. }
+            | Self::Disk(_) => Meaning::Final,
         }
     }
 

@@ -19,17 +19,22 @@ pub(crate) fn partition(topic: &Topic) -> u32 {
 
 /// The stream, whose name is also that of the channel that announces its events.
 pub(crate) fn stream(topic: &Topic) -> String {
-    format!("e:{{{}}}:{topic}", partition(topic))
+    parts("e", &partition(topic).to_string(), topic).concat()
 }
 
 /// The head.
 pub(crate) fn head(topic: &Topic) -> String {
-    format!("h:{{{}}}:{topic}", partition(topic))
+    parts("h", &partition(topic).to_string(), topic).concat()
 }
 
-/// An idempotency key. No topic holds a `|`, so no two pairs of topic and key share a name.
-pub(crate) fn idempotency(topic: &Topic, key: &Key) -> String {
-    format!("i:{{{}}}:{topic}|{}", partition(topic), key.as_str())
+/// The name of a topic's stream (`e`) or head (`h`), in parts; the tag is its partition's number.
+pub(crate) fn parts<'a>(kind: &'a str, tag: &'a str, topic: &'a Topic) -> [&'a str; 5] {
+    [kind, ":{", tag, "}:", topic.as_str()]
+}
+
+/// The name of an idempotency key. No topic holds a `|`, so no two pairs of topic and key share one.
+pub(crate) fn key_parts<'a>(tag: &'a str, topic: &'a Topic, key: &'a Key) -> [&'a str; 6] {
+    ["i:{", tag, "}:", topic.as_str(), "|", key.as_str()]
 }
 
 /// The name of the topic that a channel belongs to.
@@ -51,7 +56,7 @@ mod tests {
         assert_eq!(stream(&topic("orders/42")), "e:{145}:orders/42");
         assert_eq!(head(&topic("a")), "h:{9}:a");
         let key = Key::new("k:1").unwrap();
-        assert_eq!(idempotency(&topic("a"), &key), "i:{9}:a|k:1");
+        assert_eq!(key_parts("9", &topic("a"), &key).concat(), "i:{9}:a|k:1");
     }
 
     #[test]

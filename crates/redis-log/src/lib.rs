@@ -2,10 +2,10 @@
 //!
 //! A topic is a stream, a head key and a channel, written by one script (`publish.lua`) on the primary
 //! that serves its partition (`topology`: one server, the one that sentinels name, or the nodes of a
-//! cluster). Commands go through a pool to each primary (`store`); what is new comes by one subscriber
-//! connection from each (`feed`) into the tails of the watched topics (`watched`), whose gaps are
-//! filled from the stream (`repair`) and whose heads are compared with the log's from time to time
-//! (`audit`).
+//! cluster). Appends are gathered on one connection to each primary, reads go through a pool
+//! (`store`); what is new comes by one subscriber connection from each (`feed`) into the tails of the
+//! watched topics (`watched`), whose gaps are filled from the stream (`repair`) and whose heads are
+//! compared with the log's from time to time (`audit`).
 //!
 //! The only crate that knows Redis. Knows no HTTP and no metrics. Absent on purpose: consumer groups,
 //! blocking reads (they cost the server by the topic), and any state of a client.
@@ -33,6 +33,7 @@ mod topics;
 mod topology;
 mod url;
 mod watched;
+mod wire;
 mod witness;
 
 pub use config::Config;

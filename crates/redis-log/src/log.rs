@@ -114,7 +114,7 @@ impl RedisLog {
         node.spawn(audit::run(Arc::clone(&node)));
         node.spawn(witness::run(Arc::clone(&node)));
         node.spawn(sweep(Arc::clone(&node)));
-        let close = node.closing.clone().drop_guard();
+        let close = node.life.closing.clone().drop_guard();
         Arc::new(Self { node, flights: Flights::default(), _close: close })
     }
 
@@ -126,9 +126,9 @@ impl RedisLog {
 
     /// Ends all tasks of the log and waits for their end. Tails stay as they are.
     pub async fn shutdown(&self) {
-        self.node.closing.cancel();
-        self.node.tasks.close();
-        self.node.tasks.wait().await;
+        self.node.life.closing.cancel();
+        self.node.life.tasks.close();
+        self.node.life.tasks.wait().await;
     }
 
     fn counted<T>(&self, op: Op, result: Result<T, Failure>) -> Result<T, ReadError> {
@@ -145,7 +145,7 @@ impl RedisLog {
             return Ok(());
         }
         // The registry holds the topic already; the hint only makes the feed look.
-        if self.node.closing.is_cancelled() {
+        if self.node.life.closing.is_cancelled() {
             return Err(Failure::Closed);
         }
         self.node.hint(&watched.topic).await;
@@ -179,7 +179,7 @@ impl RedisLog {
 #[async_trait]
 impl Log for RedisLog {
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
-        let results = self.node.store.append(&batch).await;
+        let results = self.node.store.append(&batch.into()).await;
         for result in &results {
             if let Err(AppendError::Full(_) | AppendError::Unavailable(_)) = result {
                 self.node.stats.failed(Op::Append);
@@ -204,7 +204,7 @@ impl Log for RedisLog {
             // A read that began before this one was asked for may have been too early to see what
             // the caller was woken for; if it saw anything, the caller will be back for the rest.
             if first || page.gap.is_some() || !page.events.is_empty() {
-                limit.truncate(&mut page.events);
+                page.events.truncate(limit.fits(&page.events));
                 return Ok(page);
             }
         }

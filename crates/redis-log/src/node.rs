@@ -34,6 +34,12 @@ pub(crate) struct Node {
     pub(crate) feeds: Feeds,
     pub(crate) stats: Arc<Stats>,
     pub(crate) repairs: Semaphore,
+    pub(crate) life: Life,
+}
+
+/// The end of the log, and the tasks that it waits for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Life {
     pub(crate) closing: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -41,17 +47,17 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(config: Config) -> Arc<Self> {
         let (topology, stats) = (Topology::new(&config), Arc::<Stats>::default());
+        let life = Life::default();
         Arc::new(Self {
             access: config.access(),
-            store: Store::new(&config, &topology, Arc::clone(&stats)),
+            store: Store::new(&config, &topology, Arc::clone(&stats), life.clone()),
             config,
             topology,
             topics: Topics::default(),
             feeds: Feeds::default(),
             stats,
             repairs: Semaphore::new(REPAIRS),
-            closing: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            life,
         })
     }
 
@@ -60,8 +66,8 @@ impl Node {
         self: &Arc<Self>,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> JoinHandle<()> {
-        let closing = self.closing.clone();
-        self.tasks.spawn(async move {
+        let closing = self.life.closing.clone();
+        self.life.tasks.spawn(async move {
             closing.run_until_cancelled_owned(task).await;
         })
     }

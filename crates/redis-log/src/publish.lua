@@ -1,114 +1,155 @@
--- Appends one event to a topic and tells the gateways that watch it.
+-- Appends events to their topics, in their order, and tells the gateways that watch these topics.
 --
--- KEYS  1 the topic's stream, and its channel   2 its head   3 the idempotency key, if there is one
--- ARGV  1 the entry   2 what it does to the topic: o(pen) l(ast) e(nd)   3 events to keep
---       then milliseconds: 4 age to keep   5 life of the stream   6 life of the head
---       7 life of the idempotency key   8 the fence
---       9 the largest entry, in bytes, that travels inside its message
---       10 the caller's witness: the last position that was acknowledged to it, or nothing
--- With w in the place of 2, and an empty entry, no event is appended, and only the head raised.
+-- KEYS  for each event: the topic's stream, and its channel; its head; the idempotency key, if it has one
+-- ARGV  1 events to keep
+--       then milliseconds: 2 age to keep   3 life of a stream   4 life of a head
+--       5 life of an idempotency key   6 the fence
+--       7 the largest entry, in bytes, that travels inside its message
+--       then for each event two: the entry, and "<mark><k, if it has a key><witness>"
+-- Mark  what the event does to its topic: o(pen) l(ast) e(nd); with w, and an empty entry, no event is
+--       appended, and only the head raised
+-- Witness  the last position that was acknowledged to the caller, or nothing
 -- Head  "<last position> <ms of the last PEXPIRE> <first position of this generation> <generation> <o|e>",
 --       and then the number up to which lost ones were skipped, if any were after this generation began
--- Reply {position, 0 appended | 1 there already | 2 refused, the topic has ended}
-local call = redis.call
+-- Reply a line for each event: "0 <position>" appended, "1 <position>" there already, "2 <position>"
+--       refused, the topic has ended, or "- <error>"
+local call, match, format, max = redis.call, string.match, string.format, math.max
+local keep, age, stream_life, head_life, key_life, fence, inline_max =
+  ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4], ARGV[5], ARGV[6] + 0, ARGV[7] + 0
 
 -- A server that was restarted or promoted has another replication id: a new generation.
-local generation = string.match(call('INFO', 'replication'), 'master_replid:(%x%x%x%x%x%x%x%x)')
+local generation = match(call('INFO', 'replication'), 'master_replid:(%x%x%x%x%x%x%x%x)')
 local time = call('TIME')
-local ms = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+local now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+local now_text = format('%.0f', now)
+-- How nearly all heads end, so that the rest of one is rarely looked at.
+local usual = generation .. ' o'
 
-local last_ms, last_n, expired, first, last_generation, state, accounted = string.match(
-  call('GET', KEYS[2]) or '', '^(%d+)%-(%d+) (%d+) (%d+%-%d+) (%S+) ([oe]) ?(%d*)$')
-accounted = tonumber(accounted) or 0
-if not last_ms then
-  -- No head. If the stream is there its last entry says where to go on, in a generation of its own.
-  last_ms, last_n, expired, last_generation, state = '0', '0', 0, generation, 'o'
-  local newest = call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-  if newest then
-    last_ms, last_n = string.match(newest[1], '^(%d+)%-(%d+)$')
-    last_generation = ''
-    local header = ' ' .. string.match(newest[2][2], '^[^\n]*') .. ' '
-    if string.find(header, ' m=last ', 1, true) or string.find(header, ' m=end ', 1, true) then
-      state = 'e'
+local function append(stream, head, key, entry, mark, witness)
+  local last, last_ms, last_n, expired, first, rest = match(
+    call('GET', head) or '', '^((%d+)%-(%d+)) (%d+) (%d+%-%d+) (.+)$')
+  local last_generation, state, accounted = generation, 'o', 0
+  if rest ~= usual then
+    last_generation, state, accounted = match(rest or '', '^(%S+) ([oe]) ?(%d*)$')
+    accounted = tonumber(accounted) or 0
+  end
+  if not state then
+    -- No head. If the stream is there its last entry says where to go on, in a generation of its own.
+    last_ms, last_n, expired, first, last_generation, state = '0', '0', 0, nil, generation, 'o'
+    local newest = call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+    if newest then
+      last_ms, last_n = match(newest[1], '^(%d+)%-(%d+)$')
+      last_generation = ''
+      local header = ' ' .. match(newest[2][2], '^[^\n]*') .. ' '
+      if string.find(header, ' m=last ', 1, true) or string.find(header, ' m=end ', 1, true) then
+        state = 'e'
+      end
+    end
+    last = last_ms .. '-' .. last_n
+  end
+  last_ms, last_n = last_ms + 0, last_n + 0
+
+  -- Whatever answers for an earlier append writes something, so that WAIT covers that append too.
+  local earlier = key and call('GET', key)
+  if earlier then
+    call('PEXPIRE', key, key_life)
+    return '1 ' .. earlier
+  end
+  if state == 'e' then
+    if mark == 'w' then return '1 ' .. last end
+    if mark ~= 'e' then return '2 ' .. last end
+    call('PEXPIRE', head, head_life)
+    return '1 ' .. last
+  end
+
+  -- What was acknowledged keeps its number, even if the log has lost it. A topic that the log does not
+  -- know, or that began anew at 1, was wiped, and that is told as a reset.
+  local raised = false
+  if witness ~= '' and witness ~= last then
+    local witness_ms, witness_n = match(witness, '^(%d+)%-(%d+)$')
+    witness_ms, witness_n = tonumber(witness_ms) or 0, tonumber(witness_n) or 0
+    if last_n > 0 and witness_n > last_n and (witness_ms > last_ms
+        or witness_ms == last_ms and last_generation ~= generation) then
+      -- The tail is lost, and nothing was stored in its place yet: go on behind it, in a new generation.
+      last_ms, last_n, last_generation, raised = witness_ms, witness_n, '-', true
+    elseif first then
+      -- Numbers of lost events were given out again, from the first of this generation on, before this
+      -- witness came: as many are skipped now. All witnesses of older generations count the same lost
+      -- numbers, from `first` up to theirs, so each adds only what is beyond the greatest before it.
+      -- One of a generation older still lies below `first`: that generation's own numbers were made
+      -- good before this one began. The mark stands in the head with the skip, so a fail-over loses
+      -- both or neither.
+      local first_ms, first_n = match(first, '^(%d+)%-(%d+)$')
+      first_ms, first_n = first_ms + 0, first_n + 0
+      local lost = witness_n - max(first_n - 1, accounted)
+      if first_n > 1 and witness_ms < first_ms and lost > 0 then
+        last_n, accounted, raised = last_n + lost, witness_n, true
+        last_ms = max(now, last_ms)
+      end
     end
   end
-end
-local last = last_ms .. '-' .. last_n
-last_ms, last_n = last_ms + 0, last_n + 0
 
--- Whatever answers for an earlier append writes something, so that WAIT covers that append too.
-local earlier = KEYS[3] and call('GET', KEYS[3])
-if earlier then
-  call('PEXPIRE', KEYS[3], ARGV[7])
-  return {earlier, 1}
-end
-if state == 'e' then
-  if ARGV[2] == 'w' then return {last, 1} end
-  if ARGV[2] ~= 'e' then return {last, 2} end
-  call('PEXPIRE', KEYS[2], ARGV[6])
-  return {last, 1}
-end
-
--- What was acknowledged keeps its number, even if the log has lost it. A topic that the log does not
--- know, or that began anew at 1, was wiped, and that is told as a reset.
-local raised = false
-local witness_ms, witness_n = string.match(ARGV[10], '^(%d+)%-(%d+)$')
-witness_ms, witness_n = tonumber(witness_ms) or 0, tonumber(witness_n) or 0
-if last_n > 0 and witness_n > last_n and (witness_ms > last_ms
-    or witness_ms == last_ms and last_generation ~= generation) then
-  -- The tail is lost, and nothing was stored in its place yet: go on behind it, in a new generation.
-  last_ms, last_n, last_generation, raised = witness_ms, witness_n, '-', true
-elseif first then
-  -- Numbers of lost events were given out again, from the first of this generation on, before this
-  -- witness came: as many are skipped now. All witnesses of older generations count the same lost
-  -- numbers, from `first` up to theirs, so each adds only what is beyond the greatest before it. One of
-  -- a generation older still lies below `first`: that generation's own numbers were made good before
-  -- this one began. The mark stands in the head with the skip, so a fail-over loses both or neither.
-  local first_ms, first_n = string.match(first, '^(%d+)%-(%d+)$')
-  first_ms, first_n = first_ms + 0, first_n + 0
-  local lost = witness_n - math.max(first_n - 1, accounted)
-  if first_n > 1 and witness_ms < first_ms and lost > 0 then
-    last_n, accounted, raised = last_n + lost, witness_n, true
-    last_ms = math.max(ms, last_ms)
+  if mark == 'w' then
+    if not raised or not first then return '1 ' .. last end
+    local position = format('%.0f-%.0f', last_ms, last_n)
+    call('SET', head, format('%s %s %s %s %s %.0f',
+      position, expired, first, last_generation, state, accounted), 'KEEPTTL')
+    call('SPUBLISH', stream, position)
+    return '0 ' .. position
   end
+
+  local ms, ms_text = now, now_text
+  if last_generation ~= generation then
+    -- The fence: positions given out from here sort after any that the old server gave out unseen.
+    ms = max(now + fence, last_ms + 1)
+    first, accounted = nil, 0
+  elseif now < last_ms then
+    ms = last_ms
+  end
+  if ms ~= now then ms_text = format('%.0f', ms) end
+  local n = last_n + 1
+  local position = ms_text .. format('-%.0f', n)
+
+  local added = redis.pcall('XADD', stream, 'MAXLEN', '~', keep, position, 'd', entry)
+  if type(added) == 'table' and added.err then error(added) end
+  if key then call('SET', key, position, 'PX', key_life) end
+  if n % 64 == 0 then
+    call('XTRIM', stream, 'MINID', '~', format('%.0f', max(0, ms - age)))
+  end
+  -- A life is renewed after an eighth of the stream's, and if the clock went back.
+  local unrenewed = now - expired
+  local renew = unrenewed > stream_life / 8 or unrenewed < 0
+  if renew then
+    call('PEXPIRE', stream, stream_life)
+    expired = now_text
+  end
+  if mark ~= 'o' then state = 'e' end
+  local value = position .. ' ' .. expired .. ' ' .. (first or position) .. ' ' .. generation .. ' ' .. state
+  if accounted > 0 then value = value .. format(' %.0f', accounted) end
+  if renew then
+    call('SET', head, value, 'PX', head_life)
+  else
+    call('SET', head, value, 'KEEPTTL')
+  end
+  if #entry <= inline_max then
+    call('SPUBLISH', stream, position .. '\n' .. entry)
+  else
+    call('SPUBLISH', stream, position)
+  end
+  return '0 ' .. position
 end
 
-if ARGV[2] == 'w' then
-  if not raised or not first then return {last, 1} end
-  local position = string.format('%.0f-%.0f', last_ms, last_n)
-  call('SET', KEYS[2], string.format('%s %.0f %s %s %s %.0f',
-    position, expired, first, last_generation, state, accounted), 'KEEPTTL')
-  call('SPUBLISH', KEYS[1], position)
-  return {position, 0}
+local answers, k = {}, 1
+for a = 8, #ARGV, 2 do
+  local mark, keyed, witness = match(ARGV[a + 1], '^(%l)(k?)(.*)$')
+  local key = keyed == 'k' and KEYS[k + 2]
+  -- What fails one of them does not concern the others.
+  local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, ARGV[a], mark, witness)
+  if not done then
+    answer = tostring(type(answer) == 'table' and answer.err or answer)
+    answer = '- ' .. match(answer, '^%-?([^\r\n]*)')
+  end
+  answers[#answers + 1] = answer
+  k = k + (key and 3 or 2)
 end
-
-if last_generation ~= generation then
-  -- The fence: positions given out from here sort after any that the old server gave out unseen.
-  ms = math.max(ms + ARGV[8], last_ms + 1)
-  first, accounted = nil, 0
-elseif ms < last_ms then
-  ms = last_ms
-end
-local n = last_n + 1
-local position = string.format('%.0f-%.0f', ms, n)
-
-local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], position, 'd', ARGV[1])
-if type(added) == 'table' and added.err then return added end
-if KEYS[3] then call('SET', KEYS[3], position, 'PX', ARGV[7]) end
-if n % 64 == 0 then
-  call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', math.max(0, ms - ARGV[4])))
-end
-if ms - expired > ARGV[5] / 8 then
-  call('PEXPIRE', KEYS[1], ARGV[5])
-  expired = ms
-end
-if ARGV[2] ~= 'o' then state = 'e' end
-call('SET', KEYS[2],
-  string.format('%s %.0f %s %s %s%s', position, expired, first or position, generation, state,
-    accounted > 0 and string.format(' %.0f', accounted) or ''), 'PX', ARGV[6])
-if #ARGV[1] <= ARGV[9] + 0 then
-  call('SPUBLISH', KEYS[1], position .. '\n' .. ARGV[1])
-else
-  call('SPUBLISH', KEYS[1], position)
-end
-return {position, 0}
+return table.concat(answers, '\n')

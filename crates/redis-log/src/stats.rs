@@ -58,6 +58,8 @@ pub struct Stats {
     errors: [AtomicU64; Op::ALL.len()],
     reconnects: AtomicU64,
     retries: AtomicU64,
+    batches: AtomicU64,
+    batched: AtomicU64,
     topology_changes: AtomicU64,
     repairs: AtomicU64,
     audit_finds: AtomicU64,
@@ -84,6 +86,18 @@ impl Stats {
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
+    }
+
+    /// How many batches of appends were sent to primaries.
+    #[must_use]
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    /// How many events were in them.
+    #[must_use]
+    pub fn batched(&self) -> u64 {
+        self.batched.load(Ordering::Relaxed)
     }
 
     /// How often the primaries were found to be others.
@@ -138,6 +152,11 @@ impl Stats {
 
     pub(crate) fn retried(&self, appends: usize) {
         self.retries.fetch_add(appends as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sent(&self, events: usize) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.batched.fetch_add(events as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn topology_changed(&self) {

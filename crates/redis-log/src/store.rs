@@ -1,4 +1,5 @@
-//! Commands: what is asked of Redis, over pools of connections, with an end to every wait.
+//! Commands: what is asked of Redis, appends by a lane to each primary and reads over a pool, with an
+//! end to every wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +9,10 @@ use tokio::time::timeout;
 
 use crate::address::Address;
 use crate::config::Config;
-use crate::durability::Durability;
 use crate::error::{Failure, Meaning};
 use crate::head::Head;
 use crate::keys;
+use crate::node::Life;
 use crate::publish::Publisher;
 use crate::stats::Stats;
 use crate::topology::Topology;
@@ -19,11 +20,13 @@ use crate::topology::Topology;
 mod append;
 mod ask;
 mod heads;
+mod lane;
 mod patience;
 mod peer;
 mod server;
 mod view;
 mod witness;
+mod writer;
 
 pub(crate) use heads::Found;
 use peer::Peers;
@@ -42,9 +45,8 @@ pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 pub(crate) struct Store {
     topology: Arc<Topology>,
     peers: Peers,
-    publisher: Publisher,
+    publisher: Arc<Publisher>,
     stats: Arc<Stats>,
-    durability: Durability,
     timeout: Duration,
     retry: Duration,
 }
@@ -73,13 +75,19 @@ impl Window {
 }
 
 impl Store {
-    pub(crate) fn new(config: &Config, topology: &Arc<Topology>, stats: Arc<Stats>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        topology: &Arc<Topology>,
+        stats: Arc<Stats>,
+        life: Life,
+    ) -> Self {
+        let publisher = Arc::new(Publisher::new(config));
+        let shared = (Arc::clone(&publisher), Arc::clone(&stats));
         Self {
             topology: Arc::clone(topology),
-            peers: Peers::new(config, Arc::clone(topology)),
-            publisher: Publisher::new(config),
+            peers: Peers::new(config, Arc::clone(topology), shared, life),
+            publisher,
             stats,
-            durability: config.durability,
             timeout: config.timeout,
             retry: config.retry,
         }

@@ -9,7 +9,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use event_log::{Event, Limit, Position, Recent, Tail, Topic};
+use event_log::{Event, Events, Limit, Position, Recent, Tail, Topic};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -207,8 +207,8 @@ impl Watched {
         if head < earlier {
             return Compared::Apart;
         }
-        match tail.read(head, Limit::ONE, &mut Vec::new()) {
-            Recent::AtHead | Recent::Events => Compared::Same,
+        match tail.read(head, Limit::ONE, &mut Events::new()) {
+            Recent::AtHead | Recent::ToHead | Recent::ToLimit => Compared::Same,
             Recent::Elsewhere if head.n > ours.n && head > ours => Compared::Behind,
             // So busy a topic that the window has passed the head since it was read.
             Recent::Elsewhere if tail.oldest().is_some_and(|oldest| head < oldest) => {

@@ -28,6 +28,8 @@ pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
     };
     counter("log_reconnects_total", "Times the feed was connected again.", Stats::reconnects);
     counter("log_retries_total", "Appends that were sent to Redis again.", Stats::retries);
+    counter("log_append_batches_total", "Batches of appends sent to Redis.", Stats::batches);
+    counter("log_append_batch_events_total", "Events in those batches.", Stats::batched);
     counter(
         "log_topology_changes_total",
         "Times that others were found to be primaries.",

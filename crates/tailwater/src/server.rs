@@ -1,5 +1,7 @@
 //! Accepts connections and serves a router on them: HTTP/1.1 and HTTP/2, in clear or by TLS.
 
+#[cfg(target_os = "linux")]
+mod deferred;
 mod stall;
 
 use std::io;
@@ -106,11 +108,14 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, ending: Ending, gra
 }
 
 /// Sets what the connections of a listener inherit from it: events are small and must leave at once,
-/// and a peer that vanished must not be kept for ever.
+/// a peer that vanished must not be kept for ever,
+/// and whoever connects will speak first.
 fn prepare(listener: &TcpListener) {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
     let socket = SockRef::from(listener);
     let set = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
+    #[cfg(target_os = "linux")]
+    let set = set.and_then(|()| deferred::defer_accept(listener));
     if let Err(error) = set {
         tracing::warn!(%error, "the listening socket takes no options");
     }

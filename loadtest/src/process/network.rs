@@ -83,7 +83,7 @@ impl Drop for Network {
     }
 }
 
-fn ip(arguments: &str) -> Result<()> {
+pub(super) fn ip(arguments: &str) -> Result<()> {
     let output = Command::new("ip")
         .args(arguments.split_whitespace())
         .output()

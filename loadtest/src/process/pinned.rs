@@ -1,10 +1,14 @@
 //! Any program on one core, with what it costs.
 
+use std::iter::Sum;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use serde::Serialize;
 
 use super::child::{Child, Recipe, WorkDir};
 use super::port::Port;
@@ -20,12 +24,21 @@ pub struct Pinned {
 }
 
 /// The memory of a program and of the processes that it started, in bytes.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Memory {
     /// Resident, shared pages counted in each process.
     pub rss: u64,
     /// Resident, shared pages divided among those who share them.
     pub pss: u64,
+}
+
+impl Sum for Memory {
+    fn sum<I: Iterator<Item = Memory>>(all: I) -> Memory {
+        all.fold(Memory::default(), |sum, one| Memory {
+            rss: sum.rss + one.rss,
+            pss: sum.pss + one.pss,
+        })
+    }
 }
 
 impl Pinned {
@@ -61,6 +74,23 @@ impl Pinned {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
+    }
+
+    /// What it was called at its start.
+    pub fn name(&self) -> &str {
+        self.child.name()
+    }
+
+    /// How many files it has open, with what it started.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn open_files(&self) -> Result<u64> {
+        let files = self
+            .pids()?
+            .into_iter()
+            .map(|pid| Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64));
+        files.sum()
     }
 
     /// The processor time that it has used, with what it started.
@@ -117,4 +147,14 @@ impl Pinned {
         }
         Ok(pids)
     }
+}
+
+/// Keeps this thread on one core.
+///
+/// # Errors
+/// When there is no such core.
+pub fn pin(core: usize) -> Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core).with_context(|| format!("there is no core {core}"))?;
+    sched_setaffinity(Pid::from_raw(0), &cores).with_context(|| format!("there is no core {core}"))
 }

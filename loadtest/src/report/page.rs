@@ -18,7 +18,10 @@ pub(super) fn render(report: &Report) -> String {
         format!("<ul class=\"failures\">{failures}</ul>")
     };
     let tiles: String = report.verdict.iter().map(tile).collect();
-    let plots = plots(&report.plots, &report.marks);
+    let plots = match plots(&report.plots, &report.marks) {
+        plots if plots.is_empty() => plots,
+        plots => format!("<section class=\"card plots\">{plots}</section>"),
+    };
     let groups: String =
         report.groups.iter().map(|(title, figures)| group(title, figures)).collect();
     let marks = timeline(&report.marks);
@@ -31,13 +34,13 @@ pub(super) fn render(report: &Report) -> String {
          <h1>{scenario} <span class=\"pill {class}\">{word}</span></h1>\
          <p class=\"summary\">{summary}</p>{failures}</header>\
          <section class=\"tiles\">{tiles}</section>\
-         <section class=\"card plots\">{plots}</section>\
+         {plots}\
          <section class=\"groups\">{groups}{marks}</section>\
          </main></body></html>\n"
     )
 }
 
-fn tile(figure: &Figure) -> String {
+pub(super) fn tile(figure: &Figure) -> String {
     let class = match figure.is_good {
         Some(true) => "good",
         Some(false) => "bad",
@@ -71,6 +74,9 @@ fn group(title: &str, figures: &[Figure]) -> String {
 }
 
 fn timeline(marks: &[Mark]) -> String {
+    if marks.is_empty() {
+        return String::new();
+    }
     let row = |mark: &Mark| {
         let class = match mark.kind {
             MarkKind::Fault => "fault",

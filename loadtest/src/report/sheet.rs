@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::page::{STYLE, escaped, plots};
 use super::plot::Plot;
+use super::write_all;
 use crate::timeline::Mark;
 
 /// The results of many trials.
@@ -56,13 +57,8 @@ impl Sheet {
     /// # Errors
     /// When a file cannot be written.
     pub fn write(&self, directory: &Path) -> Result<()> {
-        let write = |name: &str, text: String| {
-            let path = directory.join(name);
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-        };
-        std::fs::create_dir_all(directory)?;
-        write("report.json", serde_json::to_string_pretty(self)?)?;
-        write("report.html", self.page())
+        let json = serde_json::to_string_pretty(self)?;
+        write_all(directory, [("report.json", json), ("report.html", self.page())])
     }
 
     /// The table as lines for a terminal, and for Markdown.

@@ -3,42 +3,37 @@
 //! Each round starts every server in turn, alone on one core, and drives it from another. Machines
 //! drift, so only ratios inside one run mean anything, and only CPU time: never the clock's.
 
-mod contender;
-mod driver;
-mod floor;
-mod naive;
+mod goals;
+mod million;
 mod outcome;
-mod payload;
-mod reader;
+mod quantity;
 mod round;
-mod tally;
+mod scale;
+mod topics;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 use tokio::time::Instant;
 
-use self::contender::Programs;
 use self::round::Measured;
 use super::Common;
 use crate::cluster::find_tailwater;
-use crate::progress::Progress;
-use crate::report::Report;
-
-pub use self::contender::Contender;
+use crate::contender::{Contender, Programs};
+use crate::process::pin;
+use crate::progress::{Progress, bar};
+use crate::report::Comparison;
 
 const NAME: &str = "bench";
 
 /// Measures what a connection, a delivery and a resume cost a server's processor, and its memory.
 ///
 /// Runs the same phases against several servers in turn, each alone on one core, for several
-/// interleaved rounds, and shows medians and their ratios to the floor: a program that does nothing
-/// but send(). Checks the order of the events on every connection.
+/// interleaved rounds, and shows medians and their ratios to the first server: the floor, a program
+/// that does nothing but send(). Checks the order of the events on every connection.
 ///
 /// Exit code 1 if Tailwater lost or repeated an event; the costs decide nothing.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,15 +42,15 @@ pub struct Options {
     common: Common,
 
     /// The servers, in the order in which they are run in a round.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Contender::Floor, Contender::Tailwater, Contender::Naive])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Contender::Floor, Contender::Tailwater, Contender::TailwaterRedis, Contender::Naive, Contender::NchanRedis])]
     servers: Vec<Contender>,
 
-    /// Another build of tailwater, to run as `before` beside the one under test.
+    /// Another build of tailwater, to run as `before` or `before-redis` beside the one under test.
     #[arg(long, value_name = "PATH")]
     before: Option<PathBuf>,
 
     /// What is measured.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Phase::Idle, Phase::Fanout, Phase::Pressure, Phase::Resume])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Phase::ALL)]
     phases: Vec<Phase>,
 
     /// Readers of the one topic.
@@ -66,7 +61,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
 
-    /// Events in flight in the phase `pressure`.
+    /// Events in flight in the phases `pressure` and `topics`.
     #[arg(long, default_value_t = 64)]
     in_flight: u64,
 
@@ -74,11 +69,35 @@ pub struct Options {
     #[arg(long, default_value_t = 100)]
     missed: u64,
 
+    /// Deliveries a second that the phase `million` offers.
+    #[arg(long, default_value_t = 1e6)]
+    offered: f64,
+
+    /// Few readers, for the phase `scale`.
+    #[arg(long, default_value_t = 2000)]
+    few: usize,
+
+    /// Many readers, for the phase `scale`.
+    #[arg(long, default_value_t = 15_000)]
+    many: usize,
+
+    /// Topics in the phase `topics`, with a reader each.
+    #[arg(long, default_value_t = 5000)]
+    topics: usize,
+
+    /// Connections that publish in the phase `topics`, by a request an event.
+    #[arg(long, default_value_t = 64)]
+    publishers: usize,
+
+    /// Connections that publish in the phase `topics` by lines, where the server takes lines.
+    #[arg(long, default_value_t = 4)]
+    streams: usize,
+
     /// The size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How long the phases `fanout` and `pressure` publish.
+    /// How long a phase publishes.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     duration: Duration,
 
@@ -102,40 +121,31 @@ pub enum Phase {
     Idle,
     /// A fixed rate: one event a write.
     Fanout,
+    /// The rate that takes 30 % of the server's core; needs `fanout`.
+    Latency,
     /// As many events as the server can take.
     Pressure,
     /// Clients that come back and have missed some.
     Resume,
+    /// Few readers, and many.
+    Scale,
+    /// Many topics with one reader each, from the publisher to the reader.
+    Topics,
+    /// More deliveries than a server can write one by one.
+    Million,
 }
 
-/// A server of the bench's own, run by it as a process.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Reference {
-    #[arg(value_enum)]
-    server: ReferenceServer,
-
-    #[arg(long)]
-    listen: SocketAddr,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ReferenceServer {
-    Floor,
-    Naive,
-}
-
-impl Reference {
-    /// Serves until it is killed.
-    ///
-    /// # Errors
-    /// When it cannot listen.
-    pub async fn serve(&self) -> Result<Vec<String>> {
-        match self.server {
-            ReferenceServer::Floor => floor::run(self.listen)?,
-            ReferenceServer::Naive => naive::serve(self.listen).await?,
-        }
-        Ok(Vec::new())
-    }
+impl Phase {
+    const ALL: [Self; 8] = [
+        Self::Idle,
+        Self::Fanout,
+        Self::Latency,
+        Self::Pressure,
+        Self::Resume,
+        Self::Scale,
+        Self::Topics,
+        Self::Million,
+    ];
 }
 
 impl Options {
@@ -148,8 +158,9 @@ impl Options {
 ///
 /// # Errors
 /// When a server does not start or refuses the driver.
-pub async fn run(options: &Options) -> Result<Report> {
+pub async fn run(options: &Options) -> Result<Comparison> {
     ensure!(options.readers > 0 && options.rounds > 0 && options.rate > 0.0);
+    ensure!(options.topics > 0 && options.publishers > 0 && options.streams > 0);
     let progress = Progress::new();
     let directory = std::path::absolute(options.common.directory(NAME))?;
     let programs = Programs {
@@ -158,44 +169,44 @@ pub async fn run(options: &Options) -> Result<Report> {
         core: options.server_core,
         directory: directory.clone(),
     };
-    let epoch = Instant::now();
+    let bench =
+        Arc::new(Bench { options: options.clone(), programs, progress, epoch: Instant::now() });
     let mut rounds: Vec<(Contender, Vec<Measured>)> =
         options.servers.iter().map(|contender| (*contender, Vec::new())).collect();
-    for round in 1..=options.rounds {
-        for (contender, measured) in &mut rounds {
-            progress.say(&format!("round {round} of {}: {}", options.rounds, contender.name()));
-            let one = once(*contender, &programs, options, epoch).await;
-            measured.push(one.with_context(|| format!("measuring {}", contender.name()))?);
-        }
+    let steps = options.rounds * rounds.len();
+    for step in 0..steps {
+        let (contender, measured) = &mut rounds[step % options.servers.len()];
+        let one = bench.once(*contender, step as f64 / steps as f64).await;
+        measured.push(one.with_context(|| format!("measuring {}", contender.name()))?);
     }
     let report = outcome::report(options, &rounds);
     report.write(&directory)?;
-    progress.say(&report.table());
-    progress.say(&format!("report: {}", directory.join("report.html").display()));
+    bench.progress.say(&format!("{}\n{}", report.table(), report.figures()));
+    bench.progress.say(&format!("report: {}", directory.join("report.html").display()));
     Ok(report)
 }
 
-async fn once(
-    contender: Contender,
-    programs: &Programs,
-    options: &Options,
+struct Bench {
+    options: Options,
+    programs: Programs,
+    progress: Progress,
     epoch: Instant,
-) -> Result<Measured> {
-    let server = contender.start(programs).await?;
-    let options = options.clone();
-    let measured = tokio::task::spawn_blocking(move || {
-        let pinned = pin(options.driver_core);
-        let measured = pinned.and_then(|()| round::measure(contender, &server, &options, epoch));
-        (measured, server)
-    });
-    let (measured, server) = measured.await.context("the driver panicked")?;
-    server.stop().await?;
-    measured
 }
 
-/// Keeps this thread on one core.
-fn pin(core: usize) -> Result<()> {
-    let mut cores = CpuSet::new();
-    cores.set(core).with_context(|| format!("there is no core {core}"))?;
-    sched_setaffinity(Pid::from_raw(0), &cores).with_context(|| format!("there is no core {core}"))
+impl Bench {
+    async fn once(self: &Arc<Self>, contender: Contender, done: f64) -> Result<Measured> {
+        let server = contender.start(&self.programs).await?;
+        let bench = Arc::clone(self);
+        let measured = tokio::task::spawn_blocking(move || {
+            let begin = |phase: Phase| {
+                bench.progress.status(&format!("{} {}: {phase:?}", bar(done), contender.name()));
+            };
+            let pinned = pin(bench.options.driver_core);
+            let measure = || round::measure(contender, &server, &bench.options, bench.epoch, begin);
+            (pinned.and_then(|()| measure()), server)
+        });
+        let (measured, server) = measured.await.context("the driver panicked")?;
+        server.stop().await?;
+        measured
+    }
 }

@@ -89,7 +89,7 @@ async fn sought_gap(stage: &Stage<'_>, topic: &Topic, seek: Seek) -> bool {
     if let Some(gap) = sought.gap {
         assert_eq!((gap.missed, gap.requested, gap.resume), (None, None, sought.position));
         let step = stage.step(&mut reader, ALL).await;
-        assert!(matches!(step, Step::Gap { gap: told, .. } if told == gap), "{step:?}");
+        assert!(matches!(step, Step::Gap { gap: ref told, .. } if **told == gap), "{step:?}");
     }
     sought.gap.is_some()
 }

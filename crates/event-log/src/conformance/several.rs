@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Lab;
 use super::ledger::Ledger;
 use super::stage::{ALL, Stage, event, topic};
-use crate::{Limit, Origin, Step, Topic};
+use crate::{Events, Limit, Origin, Step, Topic};
 
 pub(super) async fn every_prefix_of_what_was_delivered_resumes_exactly(lab: &dyn Lab) {
     const N: u64 = 6;
@@ -27,7 +27,7 @@ pub(super) async fn every_prefix_of_what_was_delivered_resumes_exactly(lab: &dyn
         let Step::Events { topic, events } = step else { panic!("{step:?}: nothing is gone") };
         for event in events {
             let wire = reader.cursor().wire_at(topic, event.position());
-            let step = Step::Events { topic, events: vec![event.clone()] };
+            let step = Step::Events { topic, events: Events::from_iter([event.clone()]) };
             let entered = stage.truth.of(event.topic(), |h| ledgers[topic].enter(&step, h));
             entered.expect("a part of a true step is true");
             prefixes.push((ledgers.clone(), wire));

@@ -1,25 +1,15 @@
-//! The feed's socket: how a subscriber connection is opened, and what comes out of it.
+//! The feed's socket: what goes into a subscriber connection, and what comes out of it.
 
-use std::io;
-use std::time::Duration;
+use redis::{ErrorKind, PushKind, RedisError, ServerErrorKind, Value};
 
-use futures_util::StreamExt;
-use redis::{Cmd, ErrorKind, PushKind, RedisError, ServerErrorKind, Value, ValueCodec};
-use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
-use tokio_util::codec::Framed;
-
-use crate::access::Stream;
 use crate::address::Address;
 use crate::node::Node;
 use crate::store::Server;
 use crate::topology::Topology;
+use crate::wire::{Broken, Greeting, Wire, field};
 
 /// A connection to Redis in RESP3.
-pub(super) struct Socket {
-    framed: Framed<Box<dyn Stream>, ValueCodec>,
-    timeout: Duration,
-}
+pub(super) struct Socket(Wire);
 
 /// What Redis sends.
 #[derive(Debug)]
@@ -42,12 +32,10 @@ pub(super) enum Frame {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Broken(#[from] Broken),
     #[error("{0}")]
     Redis(#[from] RedisError),
-    #[error("no answer within {0:?}")]
-    Late(Duration),
-    #[error("the server closed the connection")]
+    #[error("the log is closed")]
     Closed,
     #[error("pings stay unanswered")]
     Silent,
@@ -61,39 +49,22 @@ pub(super) enum Lost {
 
 impl Socket {
     pub(super) async fn connect(node: &Node, primary: &Address) -> Result<Self, Lost> {
-        let (access, limit) = (&node.access, node.config.timeout);
-        let framed = Framed::new(access.stream(primary).await?, ValueCodec::default());
-        let mut socket = Self { framed, timeout: limit };
-        let mut hello = redis::cmd("HELLO");
-        hello.arg(3);
-        if let Some(password) = &access.login.password {
-            let user = access.login.user.as_deref().unwrap_or("default");
-            hello.arg("AUTH").arg(user).arg(password);
-        }
-        hello.arg("SETNAME").arg("tailwater-feed");
-        socket.command(&hello).await?;
-        let answer = timeout(limit, socket.value()).await.map_err(|_| Lost::Late(limit))??;
-        check(answer.extract_error()?, &node.topology)?;
-        Ok(socket)
+        let (wire, greeting) = Wire::connect(&node.access, primary, 3, "tailwater-feed").await?;
+        check(&greeting, &node.topology)?;
+        Ok(Self(wire))
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), Lost> {
-        self.command(&redis::cmd("PING")).await
+        self.send(&redis::cmd("PING").get_packed_command()).await
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Lost> {
-        let stream = self.framed.get_mut();
-        let sent = timeout(self.timeout, async {
-            stream.write_all(bytes).await?;
-            // An encrypted stream may hold some back.
-            stream.flush().await
-        });
-        Ok(sent.await.map_err(|_| Lost::Late(self.timeout))??)
+        Ok(self.0.send(bytes).await?)
     }
 
     /// The next frame. Cancel-safe.
     pub(super) async fn frame(&mut self) -> Result<Frame, Lost> {
-        let (kind, data) = match self.value().await? {
+        let (kind, data) = match self.0.value().await? {
             Value::Push { kind, data } => (kind, data),
             value => return other(value),
         };
@@ -111,14 +82,6 @@ impl Socket {
             _ => Frame::Other,
         })
     }
-
-    async fn command(&mut self, command: &Cmd) -> Result<(), Lost> {
-        self.send(&command.get_packed_command()).await
-    }
-
-    async fn value(&mut self) -> Result<Value, Lost> {
-        Ok(self.framed.next().await.ok_or(Lost::Closed)??)
-    }
 }
 
 /// What is no push. An error but MOVED is the end: none of our commands can fail on a server that is
@@ -135,22 +98,15 @@ fn other(value: Value) -> Result<Frame, Lost> {
     }
 }
 
-fn check(hello: Value, topology: &Topology) -> Result<(), Lost> {
-    let fields: std::collections::HashMap<String, Value> =
-        redis::from_redis_value(hello).map_err(RedisError::from)?;
-    let field = |name| match fields.get(name) {
-        Some(Value::BulkString(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
-        Some(Value::SimpleString(text)) => text.clone(),
-        _ => String::new(),
-    };
-    let server = Server { version: field("version"), mode: field("mode") };
+fn check(greeting: &Greeting, topology: &Topology) -> Result<(), Lost> {
+    let server = Server { version: field(greeting, "version"), mode: field(greeting, "mode") };
     if !server.is_new_enough() {
         return Err(Lost::TooOld(server.version));
     }
     if server.mode != topology.kind().mode() {
         return Err(Lost::Mode(server.mode));
     }
-    if !topology.is_fixed() && field("role") != "master" {
+    if !topology.is_fixed() && field(greeting, "role") != "master" {
         return Err(Lost::Replica);
     }
     Ok(())

@@ -3,16 +3,15 @@
 //! One is sent again only if it is certain that nothing was stored, or if it has a key, by which the
 //! log knows it again; and only as long as nothing that was to follow it in its topic has overtaken it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use event_log::{Append, AppendError, Receipt};
 use futures_util::future::join_all;
 
-use super::Store;
 use super::patience::Patience;
+use super::{Store, lane};
 use crate::address::Address;
-use crate::durability::Durability;
 use crate::error::{Failure, Meaning};
 use crate::keys;
 use crate::publish::Answer;
@@ -37,15 +36,15 @@ struct Batch<'a> {
 
 impl Store {
     /// Appends in the order given; one result for each.
-    pub(crate) async fn append(&self, appends: &[Append]) -> Vec<Result<Receipt, AppendError>> {
+    pub(crate) async fn append(
+        &self,
+        appends: &Arc<[Append]>,
+    ) -> Vec<Result<Receipt, AppendError>> {
         let mut patience = Patience::new(self.retry, &self.topology);
         let mut batch = Batch::new(appends);
         loop {
             let routes = self.routes(&mut batch);
-            let rounds = routes.iter().map(|(route, indices)| {
-                let some: Vec<_> = indices.iter().map(|i| &appends[*i]).collect();
-                async move { self.send(route, &some).await }
-            });
+            let rounds = routes.iter().map(|(route, some)| self.send(route, appends, some));
             let mut evidence = HashSet::new();
             let answers = join_all(rounds).await;
             for (((address, _), indices), answers) in routes.iter().zip(answers) {
@@ -75,8 +74,9 @@ impl Store {
     }
 
     /// The open appends by where they go. Those of a partition that nobody serves stay open.
-    fn routes(&self, batch: &mut Batch<'_>) -> BTreeMap<Route, Vec<usize>> {
-        let mut routes: BTreeMap<Route, Vec<usize>> = BTreeMap::new();
+    fn routes(&self, batch: &mut Batch<'_>) -> Vec<(Route, Vec<usize>)> {
+        // As many as there are primaries: a search is quicker than a map.
+        let mut routes: Vec<(Route, Vec<usize>)> = Vec::new();
         let mut of_partition: HashMap<u32, Route> = HashMap::new();
         for i in &batch.open {
             let partition = keys::partition(&batch.appends[*i].topic);
@@ -88,8 +88,11 @@ impl Store {
             };
             match route {
                 Ok(route) => {
-                    of_partition.insert(partition, route.clone());
-                    routes.entry(route).or_default().push(*i);
+                    match routes.iter_mut().find(|(known, _)| *known == route) {
+                        Some((_, some)) => some.push(*i),
+                        None => routes.push((route.clone(), vec![*i])),
+                    }
+                    of_partition.insert(partition, route);
                 }
                 Err(failure) => {
                     self.topology.suspect();
@@ -103,24 +106,18 @@ impl Store {
     async fn send(
         &self,
         (address, asking): &Route,
-        some: &[&Append],
+        appends: &Arc<[Append]>,
+        some: &[usize],
     ) -> Vec<Result<Answer, Failure>> {
-        let sent = async {
-            let peer = self.peers.get(address, *asking)?;
-            let _turn = peer.append_turn().await?;
-            let mut connection = peer.connection().await?;
-            if self.durability == Durability::Disk && !peer.proven.load(Ordering::Relaxed) {
-                // Nothing is stored that would not be acknowledged, where that is known beforehand.
-                self.publisher.prove(&mut connection).await?;
-                peer.proven.store(true, Ordering::Relaxed);
-            }
-            let answers = self.publisher.append(&mut connection, some, *asking).await;
-            if answers.iter().any(|answer| matches!(answer, Err(Failure::Disk(_)))) {
-                peer.proven.store(false, Ordering::Relaxed);
-            }
-            Ok(answers)
+        let peer = match self.peers.get(address, *asking) {
+            Ok(peer) => peer,
+            Err(failure) => return vec![Err(failure); some.len()],
         };
-        sent.await.unwrap_or_else(|failure| vec![Err(failure); some.len()])
+        let mut answers = Vec::with_capacity(some.len());
+        for some in some.chunks(lane::BATCH_MAX) {
+            answers.extend(peer.lane.append(appends, some.to_vec(), *asking).await);
+        }
+        answers
     }
 }
 

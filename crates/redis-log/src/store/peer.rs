@@ -1,7 +1,6 @@
 //! The connections for commands to one primary.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +9,15 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use super::lane::Lane;
+use super::writer::Writer;
 use crate::access::Access;
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::publish;
+use crate::node::Life;
+use crate::publish::{self, Publisher};
+use crate::stats::Stats;
 use crate::topology::Topology;
 use crate::url::Kind;
 
@@ -23,35 +26,45 @@ use crate::url::Kind;
 pub(crate) struct Peer {
     pool: Pool,
     timeout: Duration,
-    /// Whether its disk was as it must be when it was looked at last.
-    pub(super) proven: AtomicBool,
+    /// The way of appends.
+    pub(super) lane: Lane,
     /// Reads for readers that run at a time. A read may hold a page of the largest events; and half
-    /// of the pool stays free for appends and repairs, however many readers are behind.
+    /// of the pool stays free for repairs and audits, however many readers are behind.
     reads: Semaphore,
-    /// Appends that run at a time, each of which may wait long for replicas: one connection is left
-    /// for others.
-    appends: Semaphore,
 }
 
 /// All that are primaries now.
 #[derive(Debug)]
 pub(crate) struct Peers {
     topology: Arc<Topology>,
+    publisher: Arc<Publisher>,
+    stats: Arc<Stats>,
+    config: Config,
     access: Access,
     size: usize,
     /// Whether a server may have been demoted without ending what it had with us.
     demotable: bool,
     peers: Mutex<HashMap<Address, Arc<Peer>>>,
+    life: Life,
 }
 
 impl Peers {
-    pub(crate) fn new(config: &Config, topology: Arc<Topology>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        topology: Arc<Topology>,
+        (publisher, stats): (Arc<Publisher>, Arc<Stats>),
+        life: Life,
+    ) -> Self {
         Self {
             topology,
+            publisher,
+            stats,
+            config: config.clone(),
             access: config.access(),
             size: config.pool_size.max(2),
             demotable: matches!(config.url.kind, Kind::Sentinel { .. }),
             peers: Mutex::default(),
+            life,
         }
     }
 
@@ -84,6 +97,7 @@ impl Peers {
             let keep = primaries.contains(address);
             if !keep {
                 peer.pool.close();
+                peer.lane.close();
             }
             keep
         });
@@ -111,12 +125,16 @@ impl Peers {
             }))
             .build()
             .expect("a runtime is set");
+        let writer = Writer::new(address.clone(), &self.config, Arc::clone(&self.publisher));
+        let patience = connect_timeout + timeout;
+        let (lane, task) =
+            Lane::new(writer, self.life.closing.child_token(), patience, Arc::clone(&self.stats));
+        self.life.tasks.spawn(task);
         Ok(Peer {
             pool,
             timeout: connect_timeout + timeout,
-            proven: AtomicBool::new(false),
+            lane,
             reads: Semaphore::new(self.size / 2),
-            appends: Semaphore::new(self.size - 1),
         })
     }
 
@@ -145,17 +163,11 @@ impl Peer {
     /// Drops the connections that nobody uses now: what is behind them is not what it was.
     pub(crate) fn distrust(&self) {
         self.pool.retain(|_, _| false);
+        self.lane.distrust();
     }
 
     pub(crate) async fn read_turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
         self.reads.acquire().await.map_err(|_| Failure::Closed)
-    }
-
-    pub(crate) async fn append_turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        match timeout(self.timeout, self.appends.acquire()).await {
-            Ok(turn) => turn.map_err(|_| Failure::Closed),
-            Err(_) => Err(Failure::Busy(self.timeout)),
-        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use event_log::{Position, Topic};
 use futures_util::stream::{self, StreamExt};
-use redis::Value;
 
 use super::{Found, Store};
 use crate::error::Failure;
@@ -54,8 +53,11 @@ impl Store {
             }
             answers => answers?,
         };
-        let raised = matches!(&answers[..], [Value::Array(words)]
-            if matches!(&words[..], [_, Value::Int(0)]));
+        let answer = answers.into_iter().next().unwrap_or_default();
+        let mut raised = false;
+        for answer in publish::answers(Ok(answer), 1) {
+            raised = answer?.is_new();
+        }
         let (head, []) = self.view(topic, []).await?;
         if raised {
             tracing::info!(%topic, %witness, "the log has lost acknowledged events: their numbers are skipped");

@@ -118,14 +118,14 @@ impl Reader {
 
     pub(crate) async fn events(&mut self) -> Vec<Event> {
         match self.step().await {
-            Step::Events { events, .. } => events,
+            Step::Events { events, .. } => events.into_vec(),
             other => panic!("{other:?} instead of events"),
         }
     }
 
     pub(crate) async fn gap(&mut self) -> Gap {
         match self.step().await {
-            Step::Gap { gap, .. } => gap,
+            Step::Gap { gap, .. } => *gap,
             other => panic!("{other:?} instead of a gap"),
         }
     }

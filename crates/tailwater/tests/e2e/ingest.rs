@@ -57,8 +57,9 @@ async fn pass(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, caug
         loop {
             let length = from_server.read(&mut bytes).await?;
             let answer = &bytes[..length];
-            // The script's answer to an append is a position and 0, for: it was not there before.
-            let is_append = answer.starts_with(b"*2\r\n$") && answer.ends_with(b"-1\r\n:0\r\n");
+            // The script's answer to an append is 0, for: it was not there before, and a position.
+            let line = answer.split(|byte| *byte == b'\n').nth(1).unwrap_or_default();
+            let is_append = line.starts_with(b"0 ") && line.ends_with(b"-1\r");
             if is_append && armed.swap(false, Ordering::SeqCst) {
                 caught.notify_one();
                 std::future::pending::<()>().await;

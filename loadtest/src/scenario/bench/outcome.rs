@@ -2,30 +2,16 @@
 
 use serde_json::json;
 
-use super::Options;
-use super::contender::Contender;
 use super::round::Measured;
-use crate::report::{Figure, Report, grouped};
+use super::{Options, goals, quantity};
+use crate::contender::Contender;
+use crate::report::{Comparison, Figure, grouped, line};
 
-type Read = fn(&Measured) -> Option<f64>;
-
-/// What is measured: its name, its unit's digits, and where it stands.
-const QUANTITIES: [(&str, usize, Read); 11] = [
-    ("fan-out, CPU us a delivery", 2, |m| m.fixed_us),
-    ("fan-out, latency p50 ms", 1, |m| m.fixed_latency.map(|l| l.p50_ms)),
-    ("fan-out, latency p99 ms", 1, |m| m.fixed_latency.map(|l| l.p99_ms)),
-    ("fan-out, latency max ms", 1, |m| m.fixed_latency.map(|l| l.max_ms)),
-    ("pressure, CPU us a delivery", 3, |m| m.pressure_us),
-    ("pressure, deliveries a second", 0, |m| m.pressure_rate),
-    ("pressure, events a read", 1, |m| m.pressure_batch),
-    ("idle, RSS bytes a connection", 0, |m| m.rss_bytes),
-    ("idle, PSS bytes a connection", 0, |m| m.pss_bytes),
-    ("connect, CPU us", 1, |m| m.connect_us),
-    ("resume, CPU us an event", 3, |m| m.resume_us),
-];
+/// What each server was measured to need, round by round.
+pub(super) type Rounds = [(Contender, Vec<Measured>)];
 
 /// Puts the report together from all rounds of all servers.
-pub(super) fn report(options: &Options, rounds: &[(Contender, Vec<Measured>)]) -> Report {
+pub(super) fn report(options: &Options, rounds: &Rounds) -> Comparison {
     let sum = |count: fn(&Measured) -> u64| {
         rounds.iter().filter(|(who, _)| who.is_ours()).flat_map(|(_, all)| all).map(count).sum()
     };
@@ -34,49 +20,39 @@ pub(super) fn report(options: &Options, rounds: &[(Contender, Vec<Measured>)]) -
     if lost + repeated > 0 {
         failures.push(format!("Tailwater: {lost} events lost, {repeated} repeated"));
     }
-    let floor = rounds.iter().find(|(who, _)| *who == Contender::Floor).map(|(_, all)| all);
-    let groups = QUANTITIES.iter().filter_map(|(name, digits, read)| {
-        let figures = rounds.iter().filter_map(|(who, all)| {
-            let value = median(all, *read)?;
-            let base = floor.and_then(|all| median(all, *read)).filter(|base| *base > 0.0);
-            let ratio = base.map_or_else(String::new, |base| format!("{:8.2} x", value / base));
-            let value = format!("{value:12.digits$} {ratio:>10}");
-            Some(Figure::plain(&format!("{name}: {}", who.name()), value))
-        });
-        let figures: Vec<_> = figures.collect();
-        (!figures.is_empty()).then(|| ((*name).to_owned(), figures))
-    });
-    let groups: Vec<_> = groups.collect();
+    let mut verdict = vec![
+        Figure::zero("lost by Tailwater", lost),
+        Figure::zero("repeated by Tailwater", repeated),
+    ];
+    verdict.extend(goals::figures(rounds));
+    let columns: Vec<&[Measured]> = rounds.iter().map(|(_, all)| all.as_slice()).collect();
+    let lines = quantity::ALL.iter().filter_map(|q| line(q.name, q.digits, &columns, q.read));
     let raw: Vec<_> =
         rounds.iter().map(|(who, all)| json!({ "server": who, "rounds": all })).collect();
-    Report {
+    Comparison {
         scenario: "bench".to_owned(),
-        summary: format!(
-            "{} readers of one topic, {} bytes an event, {} events a second and then {} in flight; \
-             medians of {} interleaved rounds, and their ratio to the floor's. CPU time is the \
-             server's on core {}; the driver runs on core {}.",
-            grouped(options.readers as u64),
-            options.event_bytes,
-            options.rate,
-            options.in_flight,
-            options.rounds,
-            options.server_core,
-            options.driver_core,
-        ),
+        summary: summary(options, rounds),
         failures,
-        verdict: vec![
-            Figure::zero("lost by Tailwater", lost),
-            Figure::zero("repeated by Tailwater", repeated),
-        ],
-        groups,
-        marks: Vec::new(),
-        plots: Vec::new(),
+        verdict,
+        columns: rounds.iter().map(|(who, _)| who.name().to_owned()).collect(),
+        lines: lines.collect(),
         raw: json!(raw),
     }
 }
 
-fn median(rounds: &[Measured], read: Read) -> Option<f64> {
-    let mut values: Vec<f64> = rounds.iter().filter_map(read).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied()
+fn summary(options: &Options, rounds: &Rounds) -> String {
+    let first = rounds.first().map_or("nobody", |(who, _)| who.name());
+    format!(
+        "{} readers of one topic, {} bytes an event, {} events/s and then {} in flight; {} topics \
+         with a reader each. Medians of {} interleaved rounds, in brackets the ratio to {first}. CPU \
+         is that of all the server's processes, on core {}; the driver runs on core {}.",
+        grouped(options.readers as u64),
+        options.event_bytes,
+        options.rate,
+        options.in_flight,
+        grouped(options.topics as u64),
+        options.rounds,
+        options.server_core,
+        options.driver_core,
+    )
 }

@@ -8,14 +8,18 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::contender::Contender;
-use super::driver::{Driver, Endpoint};
+use super::million::{self, Million};
+use super::scale::{self, Scale};
+use super::topics::{self, Topics};
 use super::{Options, Phase};
+use crate::contender::{Contender, Stack};
+use crate::driver::{Driver, Endpoint, Pace, Tally, Wire};
 use crate::histogram::Quantiles;
-use crate::process::Pinned;
 
 /// Streams that are opened and closed before anything is measured, so that lazy parts are made.
 const WARM_UP: usize = 64;
+/// The load at which latencies are compared: 30 % of the server's core.
+pub(super) const SHARE: f64 = 0.3;
 /// After a change, before memory is read.
 const PAUSE: Duration = Duration::from_millis(300);
 const CAPTURE_PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +35,8 @@ pub(super) struct Measured {
     pub(super) connect_us: Option<f64>,
     /// CPU microseconds a delivery at the fixed rate.
     pub(super) fixed_us: Option<f64>,
-    pub(super) fixed_latency: Option<Quantiles>,
+    /// At 30 % of the server's core.
+    pub(super) part_latency: Option<Quantiles>,
     /// CPU microseconds a delivery under pressure.
     pub(super) pressure_us: Option<f64>,
     /// Deliveries a second under pressure.
@@ -40,6 +45,14 @@ pub(super) struct Measured {
     pub(super) pressure_batch: Option<f64>,
     /// CPU microseconds an event for clients that connect and resume.
     pub(super) resume_us: Option<f64>,
+    /// As many deliveries as are offered.
+    pub(super) million: Option<Million>,
+    /// Few readers, and many.
+    pub(super) scale: Option<Scale>,
+    /// Many topics with one reader each, an event a request.
+    pub(super) topics: Option<Topics>,
+    /// The same, events as lines of one request.
+    pub(super) lines: Option<Topics>,
     pub(super) lost: u64,
     pub(super) repeated: u64,
 }
@@ -47,84 +60,194 @@ pub(super) struct Measured {
 /// Runs the phases on a server that has just been started.
 pub(super) fn measure(
     contender: Contender,
-    server: &Pinned,
+    server: &Stack,
     options: &Options,
     epoch: Instant,
+    begin: impl Fn(Phase),
 ) -> Result<Measured> {
-    let endpoint = contender.endpoint(server.addr());
-    let mut driver = Driver::new(endpoint.clone(), options.event_bytes, epoch)?;
-    let mut measured = Measured::default();
-    let readers = options.readers as f64;
-    driver.publish(1)?;
-    driver.open(WARM_UP, None, 2)?;
-    driver.publish_at(50.0, Duration::from_millis(200))?;
-    driver.close()?;
-    driver.idle(PAUSE)?;
-    driver.reset();
-
-    let (cpu, memory) = (server.cpu()?, server.memory()?);
-    driver.open(options.readers, None, driver.published() + 1)?;
-    driver.idle(PAUSE)?;
-    let (connected, idle) = (server.cpu()?, server.memory()?);
-    if options.runs(Phase::Idle) {
-        measured.connect_us = Some(micros(connected - cpu) / readers);
-        measured.rss_bytes = Some((idle.rss as f64 - memory.rss as f64) / readers);
-        measured.pss_bytes = Some((idle.pss as f64 - memory.pss as f64) / readers);
+    let mut round = Round {
+        contender,
+        server,
+        options,
+        driver: Driver::new(server.endpoint(), options.event_bytes, epoch)?,
+        measured: Measured::default(),
+    };
+    round.warm_up()?;
+    for phase in Phase::ALL {
+        if options.runs(phase) && (phase != Phase::Topics || contender.has_topics()) {
+            begin(phase);
+            round.run(phase)?;
+        }
     }
-    if options.runs(Phase::Fanout) {
-        let before = server.cpu()?;
-        driver.publish_at(options.rate, options.duration)?;
-        let tally = driver.reset();
-        measured.fixed_us = Some(micros(server.cpu()? - before) / tally.delivered as f64);
-        measured.fixed_latency = Some(tally.latency.quantiles());
-        measured.count(tally.lost, tally.repeated);
-    }
-    if options.runs(Phase::Pressure) {
-        let (before, start) = (server.cpu()?, Instant::now());
-        driver.publish_under_pressure(options.in_flight, options.duration)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let tally = driver.reset();
-        let delivered = tally.delivered as f64;
-        measured.pressure_us = Some(micros(server.cpu()? - before) / delivered);
-        measured.pressure_rate = Some(delivered / seconds);
-        measured.pressure_batch = Some(delivered / tally.reads as f64);
-        measured.count(tally.lost, tally.repeated);
-    }
-    driver.close()?;
-    driver.idle(PAUSE)?;
-    if options.runs(Phase::Resume) {
-        let cursor = capture(&endpoint, &mut driver)?;
-        let first = driver.published() + 1;
-        driver.publish(options.missed)?;
-        driver.idle(PAUSE)?;
-        driver.reset();
-        let before = server.cpu()?;
-        driver.open(options.readers, Some(&cursor), first)?;
-        driver.settle(options.missed)?;
-        let tally = driver.reset();
-        measured.resume_us = Some(micros(server.cpu()? - before) / tally.delivered as f64);
-        measured.count(tally.lost, tally.repeated);
-        driver.close()?;
-    }
-    Ok(measured)
+    Ok(round.measured)
 }
 
-impl Measured {
-    fn count(&mut self, lost: u64, repeated: u64) {
-        self.lost += lost;
-        self.repeated += repeated;
+struct Round<'a> {
+    contender: Contender,
+    server: &'a Stack,
+    options: &'a Options,
+    driver: Driver,
+    measured: Measured,
+}
+
+impl Round<'_> {
+    fn run(&mut self, phase: Phase) -> Result<()> {
+        match phase {
+            Phase::Idle => self.idle(),
+            Phase::Fanout => self.fanout(),
+            Phase::Latency => self.latency(),
+            Phase::Pressure => self.pressure(),
+            Phase::Resume => self.resume(),
+            Phase::Scale => self.scale(),
+            Phase::Topics => self.topics(),
+            Phase::Million => self.million(),
+        }
+    }
+
+    fn warm_up(&mut self) -> Result<()> {
+        self.driver.publish(1)?;
+        // Past the first event, wherever it is delivered through.
+        self.driver.idle(PAUSE)?;
+        self.driver.open(WARM_UP, None, 2)?;
+        self.driver.publish_for(Pace::Rate(50.0), Duration::from_millis(200))?;
+        self.close()?;
+        self.driver.reset();
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.driver.close();
+        self.driver.idle(PAUSE)
+    }
+
+    /// The readers of one topic, unless they are there.
+    fn open(&mut self) -> Result<()> {
+        let readers = self.options.readers;
+        if self.driver.readers() != readers {
+            self.close()?;
+            self.driver.open(readers, None, self.driver.published() + 1)?;
+            self.driver.idle(PAUSE)?;
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<()> {
+        self.close()?;
+        let readers = self.options.readers as f64;
+        let (cpu, memory) = (self.server.cpu()?, self.server.memory()?);
+        self.open()?;
+        let (connected, idle) = (self.server.cpu()? - cpu, self.server.memory()?);
+        self.measured.connect_us = Some(micros(connected.all) / readers);
+        self.measured.rss_bytes = Some((idle.rss as f64 - memory.rss as f64) / readers);
+        self.measured.pss_bytes = Some((idle.pss as f64 - memory.pss as f64) / readers);
+        Ok(())
+    }
+
+    fn fanout(&mut self) -> Result<()> {
+        self.open()?;
+        let before = self.server.cpu()?;
+        self.driver.publish_for(Pace::Rate(self.options.rate), self.options.duration)?;
+        let tally = self.count();
+        let cpu = self.server.cpu()? - before;
+        self.measured.fixed_us = Some(micros(cpu.all) / tally.delivered as f64);
+        Ok(())
+    }
+
+    fn latency(&mut self) -> Result<()> {
+        let cost = self.measured.fixed_us.context("the phase latency needs the phase fanout")?;
+        self.open()?;
+        let rate = SHARE * 1e6 / (cost * self.options.readers as f64);
+        self.driver.publish_for(Pace::Rate(rate), self.options.duration)?;
+        self.measured.part_latency = Some(self.count().latency.quantiles());
+        Ok(())
+    }
+
+    fn pressure(&mut self) -> Result<()> {
+        self.open()?;
+        let (before, start) = (self.server.cpu()?, Instant::now());
+        self.driver.publish_for(Pace::Window(self.options.in_flight), self.options.duration)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let tally = self.count();
+        let (cpu, delivered) = (self.server.cpu()? - before, tally.delivered as f64);
+        self.measured.pressure_us = Some(micros(cpu.all) / delivered);
+        self.measured.pressure_rate = Some(delivered / seconds);
+        self.measured.pressure_batch = Some(delivered / tally.reads as f64);
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        self.close()?;
+        let cursor = capture(&self.server.endpoint(), &mut self.driver)?;
+        let first = self.driver.published() + 1;
+        self.driver.publish(self.options.missed)?;
+        self.driver.idle(PAUSE)?;
+        self.driver.reset();
+        let before = self.server.cpu()?;
+        self.driver.open(self.options.readers, Some(&cursor), first)?;
+        self.driver.settle(self.options.missed * self.options.readers as u64)?;
+        let tally = self.count();
+        let cpu = self.server.cpu()? - before;
+        self.measured.resume_us = Some(micros(cpu.all) / tally.delivered as f64);
+        Ok(())
+    }
+
+    fn scale(&mut self) -> Result<()> {
+        self.close()?;
+        let (scale, tallies) = scale::measure(self.server, &mut self.driver, self.options)?;
+        self.measured.scale = Some(scale);
+        tallies.iter().for_each(|tally| self.add(tally));
+        Ok(())
+    }
+
+    fn topics(&mut self) -> Result<()> {
+        self.close()?;
+        let ways: &[Wire] =
+            if self.contender.is_ours() { &[Wire::Posts, Wire::Lines] } else { &[Wire::Posts] };
+        self.driver.use_topics(self.options.topics);
+        self.driver.open_topics(0)?;
+        for wire in ways {
+            let (topics, tallies) =
+                topics::measure(self.server, &mut self.driver, self.options, *wire)?;
+            tallies.iter().for_each(|tally| self.add(tally));
+            match wire {
+                Wire::Posts => self.measured.topics = Some(topics),
+                Wire::Lines => self.measured.lines = Some(topics),
+            }
+        }
+        self.close()?;
+        self.driver.use_topics(1);
+        self.driver.publish_over(1, Wire::Posts)
+    }
+
+    fn million(&mut self) -> Result<()> {
+        self.open()?;
+        let (readers, offered) = (self.options.readers, self.options.offered);
+        let time = self.options.duration;
+        let (million, tally) =
+            million::measure(self.server, &mut self.driver, offered, readers, time)?;
+        self.measured.million = Some(million);
+        self.add(&tally);
+        Ok(())
+    }
+
+    fn add(&mut self, tally: &Tally) {
+        self.measured.lost += tally.lost;
+        self.measured.repeated += tally.repeated;
+    }
+
+    /// What the phase counted, which ends here.
+    fn count(&mut self) -> Tally {
+        let tally = self.driver.reset();
+        self.add(&tally);
+        tally
     }
 }
 
 /// Publishes an event and returns the id that a reader sees with it.
 fn capture(endpoint: &Endpoint, driver: &mut Driver) -> Result<String> {
-    let mut stream = TcpStream::connect(endpoint.address)?;
+    let mut stream = TcpStream::connect(endpoint.subscribe)?;
     stream.set_read_timeout(Some(CAPTURE_PATIENCE))?;
-    write!(
-        stream,
-        "GET {} HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n\r\n",
-        endpoint.subscribe
-    )?;
+    stream.write_all(driver.stream_request().as_bytes())?;
     driver.idle(PAUSE)?;
     driver.publish(1)?;
     driver.idle(PAUSE)?;
@@ -142,6 +265,6 @@ fn capture(endpoint: &Endpoint, driver: &mut Driver) -> Result<String> {
     id.context("the event has no id")
 }
 
-fn micros(time: Duration) -> f64 {
+pub(super) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }

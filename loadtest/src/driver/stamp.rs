@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 /// What a payload begins with, as it stands in an event stream.
 pub(super) const MARK: &[u8] = b"data: #";
-/// `NNNNNNNNNN TTTTTTTTTTTTTTTT `: the number, and microseconds since the driver began.
+/// `NNNNNNNNNN TTTTTTTTTTTTTTTT `: the number, and microseconds since 1970.
 const STAMP_LEN: usize = 28;
 
 /// What is known of a delivered event.
@@ -23,14 +23,9 @@ pub(super) fn encode(stamp: Stamp, size: usize) -> String {
     text
 }
 
-/// Where the next payload begins.
-pub(super) fn find(bytes: &[u8]) -> Option<usize> {
-    memchr::memmem::find(bytes, MARK)
-}
-
-/// The stamp at the beginning of `bytes` and its length there; `None` if it is not complete.
+/// The stamp that `bytes` begin with, behind the mark, and its length; `None` if it is not complete.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Stamp, usize)>> {
-    let Some(stamp) = bytes.get(MARK.len()..MARK.len() + STAMP_LEN) else {
+    let Some(stamp) = bytes.get(..STAMP_LEN) else {
         return Ok(None);
     };
     let number = |range: std::ops::Range<usize>| {
@@ -39,7 +34,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Stamp, usize)>> {
         number.with_context(|| format!("a broken payload: {:?}", String::from_utf8_lossy(stamp)))
     };
     let stamp = Stamp { number: number(0..10)?, micros: number(11..27)? };
-    Ok(Some((stamp, MARK.len() + STAMP_LEN)))
+    Ok(Some((stamp, STAMP_LEN)))
 }
 
 #[cfg(test)]
@@ -52,7 +47,7 @@ mod tests {
         let text = encode(stamp, 200);
         assert_eq!(text.len(), 200);
         let stream = format!("2f\r\nid: 7\ndata: {text}\n\n");
-        let at = find(stream.as_bytes()).unwrap();
+        let at = stream.find("data: #").unwrap() + MARK.len();
         assert_eq!(parse(&stream.as_bytes()[at..]).unwrap().unwrap().0, stamp);
         assert_eq!(parse(&stream.as_bytes()[at..at + 20]).unwrap(), None);
     }

@@ -1,0 +1,88 @@
+//! From an event to the bytes of a stream: the encoder, and the fan-out to many readers.
+
+use std::sync::Arc;
+
+use axum::body::{Body, HttpBody as _};
+use axum::http::Request;
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher, black_box};
+use event_log::{Append, Log as _, MemoryLog, NewEvent, Retention, Topic};
+use futures_util::FutureExt as _;
+use gateway::{Config, Gateway};
+use http_body_util::BodyExt as _;
+use metrics::Registry;
+use tokio::runtime::{Builder, Runtime};
+use tower::ServiceExt as _;
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+/// A gateway and the bodies of its streams; nobody's socket is in between.
+struct Node {
+    log: Arc<MemoryLog>,
+    bodies: Vec<Body>,
+    /// For the timers.
+    runtime: Runtime,
+}
+
+impl Node {
+    fn start(readers: usize) -> Self {
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let log = Arc::new(MemoryLog::new(Retention::default()));
+        let gateway = Gateway::new(Config::default(), log.clone(), &Registry::new());
+        let bodies = runtime.block_on(async {
+            let mut bodies = Vec::new();
+            for _ in 0..readers {
+                let request = Request::get("/v1/events?topic=orders").body(Body::empty());
+                let asked = gateway.router().oneshot(request.expect("a good request"));
+                bodies.push(asked.await.expect("an answer").into_body());
+            }
+            bodies
+        });
+        let mut node = Self { log, bodies, runtime };
+        // The beginning of each stream.
+        node.take(1);
+        node
+    }
+
+    fn publish(&self, bytes: usize) {
+        let event = NewEvent { data: "x".repeat(bytes).into(), ..NewEvent::default() };
+        let topic = Topic::new("orders").expect("a good name");
+        let stored = self.log.append(vec![Append { topic, event, key: None }]).now_or_never();
+        assert!(stored.expect("memory does not wait")[0].is_ok());
+    }
+
+    /// Takes so many frames from each stream, and finds that there are no more.
+    fn take(&mut self, frames: usize) {
+        let _entered = self.runtime.enter();
+        for body in &mut self.bodies {
+            for _ in 0..frames {
+                assert!(black_box(body.frame().now_or_never()).is_some());
+            }
+            assert!(!body.is_end_stream() && body.frame().now_or_never().is_none());
+        }
+    }
+}
+
+/// The first reader's delivery, which encodes the event for all; by the event's size in bytes.
+#[divan::bench(args = [0, 200, 16384], sample_size = 1)]
+fn encode(bencher: Bencher<'_, '_>, bytes: usize) {
+    let node = std::cell::RefCell::new(Node::start(1));
+    bencher
+        .with_inputs(|| node.borrow().publish(bytes))
+        .bench_local_values(|()| node.borrow_mut().take(1));
+}
+
+/// An event for each of so many readers.
+#[divan::bench(args = [1, 100, 5000], sample_size = 1)]
+fn fan_out(bencher: Bencher<'_, '_>, readers: usize) {
+    let node = std::cell::RefCell::new(Node::start(readers));
+    bencher
+        .counter(ItemsCount::new(readers))
+        .with_inputs(|| node.borrow().publish(200))
+        .bench_local_values(|()| node.borrow_mut().take(1));
+}

@@ -1,0 +1,119 @@
+//! A connection to one server that is ours alone: bytes out, values in.
+//!
+//! For those whom a pool does not suit: the feed, whose answers come unasked, and the writer, which
+//! sends many appends as one and needs no answer to a ping before.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use redis::{RedisError, Value, ValueCodec};
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::codec::Framed;
+
+use crate::access::{Access, Stream};
+use crate::address::Address;
+
+/// The connection.
+pub(crate) struct Wire {
+    framed: Framed<Box<dyn Stream>, ValueCodec>,
+    timeout: Duration,
+}
+
+/// What a server says of itself when it is greeted.
+pub(crate) type Greeting = HashMap<String, Value>;
+
+/// Why there is no connection any more, or none yet.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Redis(#[from] RedisError),
+    #[error("no answer within {0:?}")]
+    Late(Duration),
+    #[error("the server closed the connection")]
+    Closed,
+}
+
+impl Wire {
+    /// Connects, logs in and names the connection, in a version of the protocol.
+    pub(crate) async fn connect(
+        access: &Access,
+        address: &Address,
+        protocol: u8,
+        name: &str,
+    ) -> Result<(Self, Greeting), Broken> {
+        let framed = Framed::new(access.stream(address).await?, ValueCodec::default());
+        let mut wire = Self { framed, timeout: access.timeout };
+        let mut hello = redis::cmd("HELLO");
+        hello.arg(protocol);
+        if let Some(password) = &access.login.password {
+            let user = access.login.user.as_deref().unwrap_or("default");
+            hello.arg("AUTH").arg(user).arg(password);
+        }
+        hello.arg("SETNAME").arg(name);
+        wire.send(&hello.get_packed_command()).await?;
+        let greeting = wire.answer().await?.extract_error()?;
+        Ok((wire, redis::from_redis_value(greeting).map_err(RedisError::from)?))
+    }
+
+    /// Sends bytes, within the time-out.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let stream = self.framed.get_mut();
+        let sent = timeout(self.timeout, async {
+            stream.write_all(bytes).await?;
+            // An encrypted stream may hold some back.
+            stream.flush().await
+        });
+        Ok(sent.await.map_err(|_| Broken::Late(self.timeout))??)
+    }
+
+    /// What comes next, whenever it comes. Cancel-safe.
+    pub(crate) async fn value(&mut self) -> Result<Value, Broken> {
+        Ok(self.framed.next().await.ok_or(Broken::Closed)??)
+    }
+
+    /// What comes next, within the time-out.
+    pub(crate) async fn answer(&mut self) -> Result<Value, Broken> {
+        self.answer_until(Instant::now() + self.timeout).await
+    }
+
+    /// The same, until a time that several answers share.
+    pub(crate) async fn answer_until(&mut self, until: Instant) -> Result<Value, Broken> {
+        timeout_at(until, self.value()).await.map_err(|_| Broken::Late(self.timeout))?
+    }
+
+    /// Longest wait for an answer.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Whether something came that nobody has asked for: then it is the end.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.value().now_or_never().is_some()
+    }
+}
+
+impl Broken {
+    /// In the words of the library.
+    pub(crate) fn into_error(self) -> RedisError {
+        match self {
+            Self::Io(error) => error.into(),
+            Self::Redis(error) => error,
+            Self::Late(_) => io::Error::new(io::ErrorKind::TimedOut, self.to_string()).into(),
+            Self::Closed => io::Error::new(io::ErrorKind::UnexpectedEof, self.to_string()).into(),
+        }
+    }
+}
+
+/// A field of a greeting as text, empty if there is none.
+pub(crate) fn field(greeting: &Greeting, name: &str) -> String {
+    match greeting.get(name) {
+        Some(Value::BulkString(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        Some(Value::SimpleString(text)) => text.clone(),
+        _ => String::new(),
+    }
+}

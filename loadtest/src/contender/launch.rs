@@ -1,0 +1,166 @@
+//! How each contender is started.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::time::{Instant, sleep};
+
+use super::{Contender, Programs, Stack, nginx};
+use crate::driver::{Dialect, Endpoint};
+use crate::http;
+use crate::process::{Pinned, Port};
+
+const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// What the names of gateways begin with.
+pub(super) const GATEWAY: &str = "gateway";
+const POLL: Duration = Duration::from_millis(20);
+/// As many as Docker and many systems let a process open, less its own files.
+const SUBSCRIBERS: [&str; 4] = ["--max-connections", "19900", "--drain-window", "0s"];
+
+impl Contender {
+    /// Starts it and waits until it can be used.
+    ///
+    /// # Errors
+    /// When a process does not start; the message shows its log.
+    pub async fn start(self, programs: &Programs) -> Result<Stack> {
+        let site = Site { core: programs.core, directory: programs.directory.join(self.name()) };
+        let build = || match self {
+            Self::Before | Self::BeforeRedis => {
+                programs.before.as_deref().context("--before is not given")
+            }
+            _ => Ok(programs.tailwater.as_path()),
+        };
+        match self {
+            Self::Floor | Self::Naive | Self::Websocket => {
+                let arguments = |at: SocketAddr| {
+                    let words = ["reference", self.name(), "--listen", &at.to_string()];
+                    Ok(words.map(str::to_owned).into())
+                };
+                let program = std::env::current_exe()?;
+                let server = site.run(self.name(), &program, arguments).await?;
+                let dialect = match self {
+                    Self::Websocket => Dialect::WebSocket,
+                    _ => Dialect::Tailwater,
+                };
+                Ok(Stack::one(server, dialect))
+            }
+            Self::Tailwater | Self::Before => Ok(Stack::one(
+                site.tailwater(build()?, "serve", "serve", &SUBSCRIBERS).await?,
+                Dialect::Tailwater,
+            )),
+            Self::TailwaterRedis | Self::BeforeRedis => site.cluster(build()?, 1).await,
+            Self::Nchan => Ok(Stack::one(site.nginx(None).await?, Dialect::Nchan)),
+            Self::NchanRedis => {
+                let redis = site.redis().await?;
+                let nginx = site.nginx(Some(redis.addr())).await?;
+                wait_for("nchan", async || nginx::takes_events(nginx.addr()).await).await?;
+                Ok(Stack { redis: Some(redis), ..Stack::one(nginx, Dialect::Nchan) })
+            }
+        }
+    }
+}
+
+impl Programs {
+    /// Starts several gateways with one ingest and one Redis.
+    ///
+    /// # Errors
+    /// When a process does not start; the message shows its log.
+    pub async fn start_gateways(&self, gateways: usize) -> Result<Stack> {
+        let site = Site { core: self.core, directory: self.directory.join("cluster") };
+        site.cluster(&self.tailwater, gateways).await
+    }
+}
+
+impl Stack {
+    fn one(server: Pinned, dialect: Dialect) -> Stack {
+        let endpoint = Endpoint::at(server.addr(), dialect);
+        Stack { endpoint, processes: vec![server], redis: None }
+    }
+}
+
+/// A core and a directory.
+struct Site {
+    core: usize,
+    directory: PathBuf,
+}
+
+impl Site {
+    async fn run(
+        &self,
+        name: &str,
+        program: &Path,
+        arguments: impl FnOnce(SocketAddr) -> Result<Vec<String>>,
+    ) -> Result<Pinned> {
+        Pinned::start(name, self.core, program, &self.directory, arguments).await
+    }
+
+    async fn nginx(&self, redis: Option<SocketAddr>) -> Result<Pinned> {
+        let arguments = |at| nginx::arguments(at, redis, &self.directory);
+        self.run("nginx", Path::new(nginx::PROGRAM), arguments).await
+    }
+
+    /// Without persistence, for whoever it serves.
+    async fn redis(&self) -> Result<Pinned> {
+        let arguments = |at: SocketAddr| {
+            let (ip, port) = (at.ip().to_string(), at.port().to_string());
+            let words = ["--bind", &ip, "--port", &port, "--save", "", "--appendonly", "no"];
+            Ok(words.map(str::to_owned).into())
+        };
+        self.run("redis", Path::new("redis-server"), arguments).await
+    }
+
+    /// Each node by a name of its own.
+    async fn tailwater(
+        &self,
+        program: &Path,
+        role: &str,
+        node: &str,
+        more: &[&str],
+    ) -> Result<Pinned> {
+        // Only a number: the lock ends here, and the program listens at once.
+        let admin = Port::reserve()?.addr();
+        let arguments = |at: SocketAddr| {
+            let (at, admin) = (at.to_string(), admin.to_string());
+            let own = [role, "--listen", &at, "--admin-listen", &admin, "--node", node];
+            // At the end there is nobody to wait for.
+            let end = ["--drain-delay", "0s"];
+            Ok(own.iter().chain(&end).chain(more).map(|word| (*word).to_owned()).collect())
+        };
+        let server = self.run(node, program, arguments).await?;
+        wait_for(node, async || is_ready(admin).await).await?;
+        Ok(server)
+    }
+
+    async fn cluster(&self, program: &Path, gateways: usize) -> Result<Stack> {
+        let redis = self.redis().await?;
+        let url = format!("redis://{}", redis.addr());
+        let ingest = self.tailwater(program, "ingest", "ingest", &["--redis", &url]).await?;
+        let publish = ingest.addr();
+        let mut processes = vec![ingest];
+        let flags = [&["--redis", &url], &SUBSCRIBERS[..]].concat();
+        for number in 1..=gateways {
+            let node = format!("{GATEWAY}-{number}");
+            processes.push(self.tailwater(program, GATEWAY, &node, &flags).await?);
+        }
+        let subscribe = processes.last().context("there is no gateway")?.addr();
+        let endpoint = Endpoint { publish, subscribe, dialect: Dialect::Tailwater };
+        Ok(Stack { endpoint, processes, redis: Some(redis) })
+    }
+}
+
+async fn is_ready(admin: SocketAddr) -> Result<bool> {
+    Ok(http::get(admin, "/readyz").await?.status == 200)
+}
+
+async fn wait_for(name: &str, is_ready: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let until = Instant::now() + READY_DEADLINE;
+    loop {
+        match is_ready().await {
+            Ok(true) => return Ok(()),
+            answer => ensure!(Instant::now() < until, "{name} is not ready: {answer:?}"),
+        }
+        sleep(POLL).await;
+    }
+}

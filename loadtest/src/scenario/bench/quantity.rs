@@ -1,0 +1,69 @@
+//! What is measured: each quantity's name, its digits, and where it stands.
+
+use super::round::Measured;
+
+/// One line of the report.
+pub(super) struct Quantity {
+    pub(super) name: &'static str,
+    pub(super) digits: usize,
+    pub(super) read: fn(&Measured) -> Option<f64>,
+}
+
+const fn quantity(
+    name: &'static str,
+    digits: usize,
+    read: fn(&Measured) -> Option<f64>,
+) -> Quantity {
+    Quantity { name, digits, read }
+}
+
+/// All of them, in the order of the report.
+pub(super) const ALL: &[Quantity] = &[
+    FANOUT,
+    quantity("fan-out at 30 %, p50 ms", 1, |m| m.part_latency.map(|l| l.p50_ms)),
+    quantity("fan-out at 30 %, p99 ms", 1, |m| m.part_latency.map(|l| l.p99_ms)),
+    quantity("fan-out at 30 %, p99.9 ms", 1, |m| m.part_latency.map(|l| l.p999_ms)),
+    quantity("fan-out at 30 %, max ms", 1, |m| m.part_latency.map(|l| l.max_ms)),
+    PRESSURE,
+    quantity("pressure, deliveries/s", 0, |m| m.pressure_rate),
+    quantity("pressure, events a read", 1, |m| m.pressure_batch),
+    MILLION_SHARE,
+    quantity("million, CPU us a delivery", 3, |m| m.million.map(|m| m.us)),
+    quantity("million, p50 ms", 1, |m| m.million.map(|m| m.latency.p50_ms)),
+    MILLION_P99,
+    quantity("million, p99.9 ms", 1, |m| m.million.map(|m| m.latency.p999_ms)),
+    quantity("million, max ms", 1, |m| m.million.map(|m| m.latency.max_ms)),
+    IDLE_RSS,
+    quantity("idle, PSS bytes a connection", 0, |m| m.pss_bytes),
+    CONNECT,
+    RESUME,
+    quantity("scale, few: CPU us a delivery", 2, |m| m.scale.map(|s| s.few_us)),
+    quantity("scale, many: CPU us a delivery", 2, |m| m.scale.map(|s| s.many_us)),
+    SCALE,
+    TOPICS,
+    quantity("topics, of that Redis us", 1, |m| m.topics.map(|t| t.full_redis_us)),
+    quantity("topics, events/s", 0, |m| m.topics.map(|t| t.full_rate)),
+    quantity("topics at 30 %, CPU us an event", 1, |m| m.topics.map(|t| t.part_us)),
+    quantity("topics at 30 %, p50 ms", 2, |m| m.topics.map(|t| t.part_latency.p50_ms)),
+    quantity("topics at 30 %, p99 ms", 2, |m| m.topics.map(|t| t.part_latency.p99_ms)),
+    quantity("topics by lines, CPU us an event", 1, |m| m.lines.map(|t| t.full_us)),
+    quantity("topics by lines, of that Redis us", 1, |m| m.lines.map(|t| t.full_redis_us)),
+    quantity("topics by lines, events/s", 0, |m| m.lines.map(|t| t.full_rate)),
+    quantity("topics by lines at 30 %, CPU us an event", 1, |m| m.lines.map(|t| t.part_us)),
+    quantity("topics by lines at 30 %, p50 ms", 2, |m| m.lines.map(|t| t.part_latency.p50_ms)),
+    quantity("topics by lines at 30 %, p99 ms", 2, |m| m.lines.map(|t| t.part_latency.p99_ms)),
+];
+
+pub(super) const FANOUT: Quantity = quantity("fan-out, CPU us a delivery", 2, |m| m.fixed_us);
+pub(super) const PRESSURE: Quantity = quantity("pressure, CPU us a delivery", 3, |m| m.pressure_us);
+pub(super) const MILLION_SHARE: Quantity =
+    quantity("million, % delivered in time", 1, |m| m.million.map(|m| m.share * 100.0));
+pub(super) const MILLION_P99: Quantity =
+    quantity("million, p99 ms", 1, |m| m.million.map(|m| m.latency.p99_ms));
+pub(super) const IDLE_RSS: Quantity = quantity("idle, RSS bytes a connection", 0, |m| m.rss_bytes);
+pub(super) const CONNECT: Quantity = quantity("connect, CPU us", 1, |m| m.connect_us);
+pub(super) const RESUME: Quantity = quantity("resume, CPU us an event", 3, |m| m.resume_us);
+pub(super) const SCALE: Quantity =
+    quantity("scale, many / few", 2, |m| m.scale.map(|s| s.many_us / s.few_us));
+pub(super) const TOPICS: Quantity =
+    quantity("topics, CPU us an event", 1, |m| m.topics.map(|t| t.full_us));

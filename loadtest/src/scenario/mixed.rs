@@ -1,0 +1,147 @@
+//! Fan-out, many topics, resumes, slow readers and churn together, on one gateway.
+
+mod outcome;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+pub(super) use self::outcome::report;
+use super::Common;
+use crate::cluster::find_tailwater;
+use crate::contender::{Contender, Programs};
+use crate::mix::{Course, Mix};
+use crate::process::pin;
+use crate::progress::{Progress, bar};
+use crate::report::Report;
+
+const NAME: &str = "mixed";
+
+/// Everything at once: one topic for many, many topics for one each, resumes, slow readers, churn.
+///
+/// A gateway, an ingest and their Redis on one core; the driver on another. Exit code 1 if anything
+/// was lost, repeated or out of order, or the gateway closed a stream.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    #[command(flatten)]
+    common: Common,
+
+    #[command(flatten)]
+    cores: Cores,
+
+    /// How long.
+    #[arg(long = "for", default_value = "1m", value_parser = humantime::parse_duration)]
+    time: Duration,
+
+    /// Readers of the one topic.
+    #[arg(long, default_value_t = 2000)]
+    readers: usize,
+
+    /// Its events a second.
+    #[arg(long, default_value_t = 10.0)]
+    rate: f64,
+
+    /// Topics with a reader each.
+    #[arg(long, default_value_t = 1000)]
+    topics: usize,
+
+    /// Events a second of all these topics together.
+    #[arg(long, default_value_t = 500.0)]
+    topics_rate: f64,
+
+    /// The share of all readers that is replaced each second, half of them by themselves.
+    #[arg(long, default_value_t = 0.05)]
+    churn: f64,
+
+    /// The share of the one topic's readers that goes away each second, for 3 s.
+    #[arg(long, default_value_t = 0.02)]
+    away: f64,
+
+    /// The share of the one topic's readers that reads for 1 s of 10 s.
+    #[arg(long, default_value_t = 0.05)]
+    slow: f64,
+
+    /// The size of an event's data, in bytes.
+    #[arg(long, default_value_t = 200)]
+    event_bytes: usize,
+}
+
+/// Where things run.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Cores {
+    /// The core of the servers.
+    #[arg(long, default_value_t = 0)]
+    pub(super) server_core: usize,
+
+    /// The core of the driver.
+    #[arg(long, default_value_t = 1)]
+    pub(super) driver_core: usize,
+}
+
+/// Runs it, writes the report and prints the table.
+///
+/// # Errors
+/// When a server does not start or refuses the driver.
+pub async fn run(options: &Options) -> Result<Report> {
+    let mix = Mix {
+        readers: options.readers,
+        rate: options.rate,
+        topics: options.topics,
+        topics_rate: options.topics_rate,
+        churn: options.churn,
+        away: options.away,
+        slow: options.slow,
+        time: options.time,
+        event_bytes: options.event_bytes,
+        seed: options.common.seed,
+    };
+    let course = play(NAME, mix, &options.common, options.cores).await?;
+    let report = report(NAME, &mix, &course);
+    tell(NAME, &options.common, &report)?;
+    Ok(report)
+}
+
+/// Starts the servers, lets it happen and stops them.
+pub(super) async fn play(
+    name: &'static str,
+    mix: Mix,
+    common: &Common,
+    cores: Cores,
+) -> Result<Course> {
+    let programs = Programs {
+        tailwater: find_tailwater(common.tailwater.as_deref())?,
+        before: None,
+        core: cores.server_core,
+        directory: std::path::absolute(common.directory(name))?,
+    };
+    let server = Contender::TailwaterRedis.start(&programs).await?;
+    let course = tokio::task::spawn_blocking(move || {
+        let progress = Progress::new();
+        let run = || {
+            pin(cores.driver_core)?;
+            mix.run(&server, |sample| {
+                let done = sample.seconds / mix.time.as_secs_f64();
+                let (rate, p99) = (sample.deliveries, sample.latency.p99_ms);
+                let left = mix.time.as_secs_f64() - sample.seconds;
+                progress.status(&format!(
+                    "{} {name}: {rate:.0} deliveries/s, p99 {p99:.1} ms, {left:.0} s left",
+                    bar(done)
+                ));
+            })
+        };
+        (run(), server)
+    });
+    let (course, server) = course.await.context("the driver panicked")?;
+    server.stop().await?;
+    course
+}
+
+/// Writes the report and prints the table.
+pub(super) fn tell(name: &str, common: &Common, report: &Report) -> Result<()> {
+    let directory = common.directory(name);
+    report.write(&directory)?;
+    let progress = Progress::new();
+    progress.say(&report.table());
+    progress.say(&format!("report: {}", directory.join("report.html").display()));
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Polling, long-polling, server-sent events and WebSocket: the same events, the same users.
+
+mod outcome;
+mod style;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::time::Instant;
+
+use self::style::{Cost, Style};
+use super::Common;
+use super::mixed::Cores;
+use crate::cluster::find_tailwater;
+use crate::contender::Programs;
+use crate::process::pin;
+use crate::progress::{Progress, bar};
+use crate::report::Comparison;
+
+const NAME: &str = "styles";
+
+/// What a user costs who polls, long-polls, reads server-sent events, or a WebSocket.
+///
+/// The same events for the same number of users, a style after the other, each with a server of its
+/// own: Tailwater, and for WebSocket a reference program. Everybody keeps a connection. Exit code 1 if
+/// anybody lost or repeated an event.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    #[command(flatten)]
+    common: Common,
+
+    #[command(flatten)]
+    cores: Cores,
+
+    /// Users of the one topic.
+    #[arg(long, default_value_t = 1000)]
+    users: usize,
+
+    /// Its events a second.
+    #[arg(long, default_value_t = 1.0)]
+    rate: f64,
+
+    /// How long events are published.
+    #[arg(long = "for", default_value = "20s", value_parser = humantime::parse_duration)]
+    time: Duration,
+
+    /// The size of an event's data, in bytes.
+    #[arg(long, default_value_t = 200)]
+    event_bytes: usize,
+
+    /// How often every style is measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+/// Runs the rounds, writes the report and prints the table.
+///
+/// # Errors
+/// When a server does not start or refuses the driver.
+pub async fn run(options: &Options) -> Result<Comparison> {
+    ensure!(options.users > 0 && options.rounds > 0 && options.rate > 0.0);
+    let directory = std::path::absolute(options.common.directory(NAME))?;
+    let programs = Programs {
+        tailwater: find_tailwater(options.common.tailwater.as_deref())?,
+        before: None,
+        core: options.cores.server_core,
+        directory: directory.clone(),
+    };
+    let progress = Progress::new();
+    let epoch = Instant::now();
+    let mut rounds: Vec<(Style, Vec<Cost>)> = Style::ALL.map(|style| (style, Vec::new())).into();
+    let steps = options.rounds * rounds.len();
+    for step in 0..steps {
+        let (style, costs) = &mut rounds[step % Style::ALL.len()];
+        progress.status(&format!("{} {}", bar(step as f64 / steps as f64), style.name()));
+        let cost = once(*style, &programs, options, epoch).await;
+        costs.push(cost.with_context(|| format!("measuring {}", style.name()))?);
+    }
+    let report = outcome::report(options, &rounds);
+    report.write(&directory)?;
+    progress.say(&format!("{}\n{}", report.table(), report.figures()));
+    progress.say(&format!("report: {}", directory.join("report.html").display()));
+    Ok(report)
+}
+
+async fn once(
+    style: Style,
+    programs: &Programs,
+    options: &Options,
+    epoch: Instant,
+) -> Result<Cost> {
+    let server = style.server().start(programs).await?;
+    let options = options.clone();
+    let cost = tokio::task::spawn_blocking(move || {
+        let pinned = pin(options.cores.driver_core);
+        (pinned.and_then(|()| style.measure(&server, &options, epoch)), server)
+    });
+    let (cost, server) = cost.await.context("the driver panicked")?;
+    server.stop().await?;
+    cost
+}
