@@ -12,8 +12,15 @@
 {{- end }}
 - --log-format={{ $root.Values.logging.format }}
 - --log-level={{ $root.Values.logging.level }}
-{{- with $root.Values.otlpEndpoint }}
-- --otlp-endpoint={{ . }}
+{{- with $root.Values.otlp }}
+{{- if .endpoint }}
+- --otlp-endpoint={{ .endpoint }}
+- --otlp-ratio={{ .ratio }}
+{{- end }}
+{{- end }}
+{{- if $root.Values.tls.secret }}
+- --tls-cert=/etc/tailwater/tls/tls.crt
+- --tls-key=/etc/tailwater/tls/tls.key
 {{- end }}
 {{- with $root.Values.corsOrigins }}
 - --cors-origin={{ join "," . }}

@@ -67,16 +67,13 @@ spec:
         {{- toYaml $values.resources | nindent 8 }}
       securityContext:
         {{- toYaml $root.Values.securityContext | nindent 8 }}
-      {{- if $root.Values.redis.ca.secret }}
+      {{- with include "tailwater.mounts" $root }}
       volumeMounts:
-        - {name: redis-ca, mountPath: /etc/tailwater/redis, readOnly: true}
+        {{- . | trim | nindent 8 }}
       {{- end }}
-  {{- with $root.Values.redis.ca }}
-  {{- if .secret }}
+  {{- with include "tailwater.volumes" $root }}
   volumes:
-    - name: redis-ca
-      secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: ca.crt}]}
-  {{- end }}
+    {{- . | trim | nindent 4 }}
   {{- end }}
   {{- if or $values.spread.zones $values.spread.nodes }}
   topologySpreadConstraints:

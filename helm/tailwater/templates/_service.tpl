@@ -34,7 +34,7 @@ spec:
       port: {{ int64 $service.port }}
       targetPort: http
       protocol: TCP
-      appProtocol: http
+      appProtocol: {{ empty $root.Values.tls.secret | ternary "http" "https" }}
       {{- if and $service.nodePort (ne $service.type "ClusterIP") }}
       nodePort: {{ int64 $service.nodePort }}
       {{- end }}
