@@ -96,6 +96,15 @@ pub enum Outcome {
     Invalid,
 }
 
+/// What is to be had without asking the log.
+#[derive(Debug)]
+enum Near {
+    Step(Step),
+    Nothing,
+    /// The log has to be asked.
+    Far,
+}
+
 /// A step forward in one topic.
 #[derive(Debug)]
 pub enum Step {
@@ -225,12 +234,15 @@ impl Cursor {
     pub async fn next(&mut self, limit: Limit) -> Step {
         let mut pause = RETRY_MIN;
         loop {
-            // Taken apart before the wait, and what is rare boxed: a reader that waits keeps no room
-            // for a step.
-            let failed = match self.try_next(limit).await {
-                Ok(Some(step)) => return step,
-                Ok(None) => false,
-                Err(ReadError::Unavailable(_)) => true,
+            // What is rare is boxed: a reader that waits at the tail keeps no room for it.
+            let failed = match self.near(limit) {
+                Near::Step(step) => return step,
+                Near::Nothing => false,
+                Near::Far => match Box::pin(self.try_next(limit)).await {
+                    Ok(Some(step)) => return step,
+                    Ok(None) => false,
+                    Err(ReadError::Unavailable(_)) => true,
+                },
             };
             if failed {
                 Box::pin(sleep(pause)).await;
@@ -247,22 +259,53 @@ impl Cursor {
     /// The log cannot be reached.
     pub async fn try_next(&mut self, limit: Limit) -> Result<Option<Step>, ReadError> {
         let mut failed = None;
-        for offset in 0..self.places.len() {
-            let topic = (self.turn + offset) % self.places.len();
-            match self.places[topic].step(&*self.log, topic, limit).await {
-                Ok(Some(step)) => {
-                    self.turn = topic + 1;
-                    return Ok(Some(step));
-                }
-                Ok(None) => {}
-                // One topic that cannot be read keeps no other from its readers.
-                Err(error) => failed = Some(error),
+        for topic in self.turns() {
+            let place = &mut self.places[topic];
+            let step = match place.near(topic, limit) {
+                Near::Step(step) => Some(step),
+                Near::Nothing => None,
+                Near::Far => match place.far(&*self.log, topic, limit).await {
+                    Ok(step) => step,
+                    // One topic that cannot be read keeps no other from its readers.
+                    Err(error) => {
+                        failed = Some(error);
+                        None
+                    }
+                },
+            };
+            if step.is_some() {
+                self.turn = topic + 1;
+                return Ok(step);
             }
         }
         match failed {
             Some(error) => Err(error),
             None => Ok(self.is_finished().then_some(Step::Finished)),
         }
+    }
+
+    /// The next step, as far as the tails know.
+    fn near(&mut self, limit: Limit) -> Near {
+        for topic in self.turns() {
+            match self.places[topic].near(topic, limit) {
+                Near::Nothing => {}
+                Near::Step(step) => {
+                    self.turn = topic + 1;
+                    return Near::Step(step);
+                }
+                Near::Far => return Near::Far,
+            }
+        }
+        match self.is_finished() {
+            true => Near::Step(Step::Finished),
+            false => Near::Nothing,
+        }
+    }
+
+    /// All topics, from the one whose turn it is.
+    fn turns(&self) -> impl Iterator<Item = usize> + use<> {
+        let (turn, count) = (self.turn, self.places.len());
+        (0..count).map(move |offset| (turn + offset) % count)
     }
 
     /// Waits until the tail of any topic has moved since it was last read.
@@ -321,56 +364,55 @@ impl Place {
         self.tail.head().n.saturating_sub(self.position.n)
     }
 
-    /// One turn of the loop for this topic.
-    async fn step(
-        &mut self,
-        log: &dyn Log,
-        topic: usize,
-        limit: Limit,
-    ) -> Result<Option<Step>, ReadError> {
+    /// One turn of the loop for this topic, as far as its tail knows.
+    fn near(&mut self, topic: usize, limit: Limit) -> Near {
         if self.ended == Ended::Untold {
             self.ended = Ended::Told;
-            return Ok(Some(Step::End { topic }));
+            return Near::Step(Step::End { topic });
         }
         if let Some(gap) = self.gap.take() {
-            return Ok(Some(self.skip(topic, gap)));
+            return Near::Step(self.skip(topic, gap));
         }
         if self.current && !self.wake.has_changed() {
-            return Ok(None);
+            return Near::Nothing;
         }
         // Seen before the read: what moves the tail after this line ends the next wait at once.
         self.wake.mark_unchanged();
         // The end is the head until the topic begins anew, which is a gap like any other.
         if self.ended == Ended::Told && self.tail.head() == self.position {
-            return Ok(None);
+            return Near::Nothing;
         }
         let mut events = Events::new();
         let recent = self.recent(limit, &mut events);
         self.current = matches!(recent, Recent::AtHead | Recent::ToHead);
         match recent {
-            Recent::ToHead | Recent::ToLimit => {}
+            Recent::ToHead | Recent::ToLimit => {
+                self.advance(topic, events).map_or(Near::Nothing, Near::Step)
+            }
             // It came with a cursor of the end before this node had heard of it.
             Recent::AtHead if self.tail.ended_at(self.position) => {
                 self.ended = Ended::Told;
-                return Ok(Some(Step::End { topic }));
+                Near::Step(Step::End { topic })
             }
-            Recent::AtHead => return Ok(None),
-            Recent::Elsewhere => {
-                let page = log.read(&self.topic, self.position, limit).await?;
-                if let Some(gap) = page.gap {
-                    return Ok(Some(self.skip(topic, Box::new(gap))));
-                }
-                events = page.events.into();
-                events.truncate(limit.fits(&events));
-            }
+            Recent::AtHead => Near::Nothing,
+            Recent::Elsewhere => Near::Far,
         }
-        Ok(self.advance(events).map(|events| match events.is_empty() {
-            true => {
-                self.ended = Ended::Told;
-                Step::End { topic }
-            }
-            false => Step::Events { topic, events },
-        }))
+    }
+
+    /// The same from the log.
+    async fn far(
+        &mut self,
+        log: &dyn Log,
+        topic: usize,
+        limit: Limit,
+    ) -> Result<Option<Step>, ReadError> {
+        let page = log.read(&self.topic, self.position, limit).await?;
+        if let Some(gap) = page.gap {
+            return Ok(Some(self.skip(topic, Box::new(gap))));
+        }
+        let mut events = Events::from(page.events);
+        events.truncate(limit.fits(&events));
+        Ok(self.advance(topic, events))
     }
 
     /// What the tail has, unless it is of a past that the reader has left.
@@ -384,8 +426,8 @@ impl Place {
         recent
     }
 
-    /// Moves behind the events; `None` if there are none, an empty list if only the end is left.
-    fn advance(&mut self, mut events: Events) -> Option<Events> {
+    /// Moves behind the events, if there are any.
+    fn advance(&mut self, topic: usize, mut events: Events) -> Option<Step> {
         let first = events.first()?;
         assert_eq!(
             first.position().n,
@@ -404,7 +446,13 @@ impl Place {
                 }
             }
         }
-        Some(events)
+        Some(match events.is_empty() {
+            true => {
+                self.ended = Ended::Told;
+                Step::End { topic }
+            }
+            false => Step::Events { topic, events },
+        })
     }
 
     fn skip(&mut self, topic: usize, gap: Box<Gap>) -> Step {
