@@ -59,10 +59,9 @@ async fn serve(config: NodeConfig, telemetry: &Telemetry) -> Result<()> {
     let levels = telemetry.levels();
     let admin = Admin { registry, log, gateway: gateway.clone(), levels, leaving };
 
-    let listener = server::listen(listen).await.with_context(|| format!("--listen {listen}"))?;
-    let admin_listener = server::listen(admin_listen)
-        .await
-        .with_context(|| format!("--admin-listen {admin_listen}"))?;
+    let listener = server::listen(listen).with_context(|| format!("--listen {listen}"))?;
+    let admin_listener =
+        server::listen(admin_listen).with_context(|| format!("--admin-listen {admin_listen}"))?;
     let listen = listener.local_addr().context("the listening socket has no address")?;
     tracing::info!(role, %listen, admin = %admin_listener.local_addr().unwrap_or(admin_listen), "serving");
     announce(role, listen, tls.is_some());

@@ -22,7 +22,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,12 +45,23 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// costs little and resumes where it was.
 const STALL_MAX: Duration = Duration::from_mins(10);
 
+/// Connections that may wait to be accepted: who comes when it is full is not refused, but tries again
+/// after a second. The kernel takes less, 4,096 by itself (net.core.somaxconn).
+const BACKLOG: u32 = 16 * 1024;
+
 /// Opens a listening socket.
 ///
 /// # Errors
 /// The address is taken or not this machine's.
-pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // What connections of an earlier process leave behind keeps nobody from the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// How a server is told to end.
