@@ -4,7 +4,7 @@ OUT ?= out
 PORT ?= 8080
 PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bin/promtool)
 
-.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm bench bench-micro bench-100k styles mixed soak deny clean
+.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm bench bench-micro bench-100k styles wire intake mixed soak deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,14 @@ bench: ## What everything costs, beside a floor, nginx with nchan and a naive ga
 styles: ## Polling, long-polling, SSE and WebSocket side by side; a report in out/styles
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest styles --out $(OUT)/styles
+
+wire: ## HTTP/1.1 and HTTP/2, in clear and by TLS, side by side; a report in out/wire
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest wire --out $(OUT)/wire
+
+intake: ## What one Redis takes in, through one ingest and two; a report in out/intake
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest intake --out $(OUT)/intake
 
 mixed: ## Fan-out, topics, resumes, slow readers and churn together; a report in out/mixed
 	cargo build --release -p tailwater -p loadtest

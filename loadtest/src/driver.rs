@@ -28,8 +28,8 @@ use self::poller::Pollers;
 pub use self::poller::Polling;
 use self::publisher::Publisher;
 pub use self::publisher::Wire;
-use self::reader::{Ending, Reader};
-use self::stamp::Stamp;
+use self::reader::Ending;
+pub(crate) use self::reader::Reader;
 pub use self::tally::Tally;
 
 /// The tokens of publishers, and of users who poll; those of readers are below.
@@ -252,8 +252,7 @@ impl Driver {
         let publisher = topic % self.publishers.len();
         let topic = &mut self.topics[topic];
         topic.published += 1;
-        let stamp = Stamp { number: topic.published, micros: self.tally.micros() };
-        let payload = stamp::encode(stamp, self.event_bytes);
+        let payload = self.tally.payload(topic.published, self.event_bytes);
         self.publishers[publisher].put(&topic.name, &payload);
     }
 

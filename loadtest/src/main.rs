@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::reference::Reference;
-use loadtest::scenario::{bench, chaos, drain, failover, hold, mixed, soak, storm, styles, watch};
+use loadtest::scenario::{
+    bench, chaos, drain, failover, hold, intake, mixed, soak, storm, styles, watch, wire,
+};
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
@@ -33,6 +35,8 @@ enum Scenario {
     Mixed(mixed::Options),
     Soak(soak::Options),
     Styles(styles::Options),
+    Wire(wire::Options),
+    Intake(intake::Options),
     Hold(hold::Options),
     /// The readers of one gateway, in a process of their own.
     #[command(hide = true)]
@@ -79,6 +83,8 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
         Scenario::Mixed(options) => Ok(Box::pin(mixed::run(options)).await?.failures),
         Scenario::Styles(options) => Ok(Box::pin(styles::run(options)).await?.failures),
+        Scenario::Wire(options) => Ok(Box::pin(wire::run(options)).await?.failures),
+        Scenario::Intake(options) => Ok(Box::pin(intake::run(options)).await?.failures),
         Scenario::Hold(options) => Box::pin(hold::run(options)).await,
         Scenario::HoldCrowd(options) => hold::crowd::run(options),
         Scenario::Soak(options) => Ok(Box::pin(soak::run(options)).await?.failures),

@@ -37,6 +37,7 @@ pub use pinned::{Memory, Pinned, pin};
 pub use place::Place;
 pub use port::Port;
 pub use proxy::{Proxy, Way};
+pub(crate) use redis::info;
 pub use redis::{AppendFsync, Redis, RedisBuilder};
 pub use tailwater::{Tailwater, TailwaterBuilder};
 pub use worker::Worker;

@@ -5,6 +5,7 @@ pub mod chaos;
 pub mod drain;
 pub mod failover;
 pub mod hold;
+pub mod intake;
 pub mod mixed;
 mod outcome;
 pub mod soak;
@@ -12,6 +13,7 @@ mod stage;
 pub mod storm;
 pub mod styles;
 pub mod watch;
+pub mod wire;
 
 use std::path::PathBuf;
 

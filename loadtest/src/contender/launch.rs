@@ -15,6 +15,8 @@ use crate::process::{Pinned, Port};
 const READY_DEADLINE: Duration = Duration::from_secs(20);
 /// What the names of gateways begin with.
 pub(super) const GATEWAY: &str = "gateway";
+/// What those of ingests begin with.
+pub(super) const INGEST: &str = "ingest";
 const POLL: Duration = Duration::from_millis(20);
 /// As many as Docker and many systems let a process open, less its own files.
 const SUBSCRIBERS: [&str; 4] = ["--max-connections", "19900", "--drain-window", "0s"];
@@ -70,6 +72,36 @@ impl Programs {
     pub async fn start_gateways(&self, gateways: usize) -> Result<Stack> {
         let site = Site { core: self.core, directory: self.directory.join("cluster") };
         site.cluster(&self.tailwater, gateways).await
+    }
+
+    /// Starts several ingests with one Redis, and no gateway.
+    ///
+    /// # Errors
+    /// When a process does not start; the message shows its log.
+    pub async fn start_ingests(&self, ingests: usize) -> Result<Stack> {
+        let site = Site { core: self.core, directory: self.directory.join("intake") };
+        let redis = site.redis().await?;
+        let url = format!("redis://{}", redis.addr());
+        let mut processes = Vec::new();
+        for number in 1..=ingests {
+            let node = format!("{INGEST}-{number}");
+            let flags = ["--redis", &url];
+            processes.push(site.tailwater(&self.tailwater, INGEST, &node, &flags).await?);
+        }
+        let first = processes.first().context("there is no ingest")?.addr();
+        let endpoint = Endpoint::at(first, Dialect::Tailwater);
+        Ok(Stack { endpoint, processes, redis: Some(redis) })
+    }
+
+    /// Starts `tailwater serve` with the embedded log and these flags.
+    ///
+    /// # Errors
+    /// When it does not start; the message shows its log.
+    pub async fn start_serve(&self, flags: &[&str]) -> Result<Stack> {
+        let site = Site { core: self.core, directory: self.directory.join("serve") };
+        let flags = [&SUBSCRIBERS[..], flags].concat();
+        let server = site.tailwater(&self.tailwater, "serve", "serve", &flags).await?;
+        Ok(Stack::one(server, Dialect::Tailwater))
     }
 }
 
@@ -136,7 +168,7 @@ impl Site {
     async fn cluster(&self, program: &Path, gateways: usize) -> Result<Stack> {
         let redis = self.redis().await?;
         let url = format!("redis://{}", redis.addr());
-        let ingest = self.tailwater(program, "ingest", "ingest", &["--redis", &url]).await?;
+        let ingest = self.tailwater(program, INGEST, INGEST, &["--redis", &url]).await?;
         let publish = ingest.addr();
         let mut processes = vec![ingest];
         let flags = [&["--redis", &url], &SUBSCRIBERS[..]].concat();

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::ops::Sub;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::launch::GATEWAY;
+use super::launch::{GATEWAY, INGEST};
 use crate::driver::Endpoint;
-use crate::process::{Memory, Pinned};
+use crate::process::{Memory, Pinned, info};
 
 /// Running processes that are one server together. Dropping it kills them.
 #[derive(Debug)]
@@ -52,6 +52,23 @@ impl Stack {
     pub fn gateways(&self) -> Vec<SocketAddr> {
         let gateways = self.processes.iter().filter(|process| process.name().starts_with(GATEWAY));
         gateways.map(Pinned::addr).collect()
+    }
+
+    /// Where its ingests listen.
+    pub fn ingests(&self) -> Vec<SocketAddr> {
+        let ingests = self.processes.iter().filter(|process| process.name().starts_with(INGEST));
+        ingests.map(Pinned::addr).collect()
+    }
+
+    /// How often its Redis was given a command, by scripts too.
+    ///
+    /// # Errors
+    /// When it has no Redis, or that does not know.
+    pub async fn redis_calls(&self, command: &str) -> Result<u64> {
+        let redis = self.redis.as_ref().context("there is no Redis")?;
+        let stats = info(redis.addr(), &format!("cmdstat_{command}")).await?;
+        let calls = stats.strip_prefix("calls=").and_then(|rest| rest.split(',').next());
+        Ok(calls.with_context(|| format!("no calls in {stats}"))?.parse()?)
     }
 
     /// The processor time that it has used.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::time::Instant;
 
-use super::Driver;
+use super::{Driver, PATIENCE};
 
 /// How fast events are published.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +88,35 @@ impl Driver {
                 }
                 self.publishers[index].ready(&mut self.buffer)?;
             }
+            self.turn(Duration::from_millis(10))?;
+        }
+        Ok(events)
+    }
+
+    /// Publishes to the topics in turn for a time, whoever reads them, with `depth` events of each
+    /// connection under way; then waits for the receipts. How many events that were.
+    ///
+    /// # Errors
+    /// When an event is refused or gets no receipt.
+    pub fn publish_for_receipts(&mut self, depth: u64, time: Duration) -> Result<u64> {
+        let connections = self.publishers.len();
+        let mut turns: Vec<usize> = (0..connections).collect();
+        let (mut events, until) = (0, Instant::now() + time);
+        while Instant::now() < until {
+            for (index, topic) in turns.iter_mut().enumerate() {
+                while self.publishers[index].in_flight() < depth {
+                    self.put(*topic);
+                    events += 1;
+                    let next = *topic + connections;
+                    *topic = if next < self.topics.len() { next } else { index };
+                }
+                self.publishers[index].ready(&mut self.buffer)?;
+            }
+            self.turn(Duration::from_millis(10))?;
+        }
+        let until = Instant::now() + PATIENCE;
+        while self.publishers.iter().any(|publisher| publisher.in_flight() > 0) {
+            ensure!(Instant::now() < until, "some events got no receipt");
             self.turn(Duration::from_millis(10))?;
         }
         Ok(events)

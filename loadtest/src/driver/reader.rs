@@ -15,7 +15,7 @@ use super::tally::Tally;
 
 /// A reader of one topic, on its way through a request and its stream.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     stream: Option<TcpStream>,
     request: Arc<[u8]>,
     stage: Stage,
@@ -63,6 +63,20 @@ impl Reader {
             since_micros: 0,
             pending: Vec::new(),
         }
+    }
+
+    /// A reader of bodies that somebody else reads from their connection.
+    pub(crate) fn of_bodies(next: u64) -> Self {
+        Self { stage: Stage::Open, ..Self::new(0, next, false) }
+    }
+
+    /// Takes a piece of its body.
+    ///
+    /// # Errors
+    /// When a payload is broken.
+    pub(crate) fn read(&mut self, piece: &[u8], tally: &mut Tally) -> Result<()> {
+        tally.read(piece.len());
+        self.take(piece, tally)
     }
 
     /// Takes a connection that is being made, and what to ask over it. The one before is closed.

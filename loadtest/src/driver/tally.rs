@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::stamp::Stamp;
+use super::stamp::{self, Stamp};
 use crate::histogram::Histogram;
 
 /// Counters of one phase.
@@ -64,6 +64,11 @@ impl Tally {
         self.bytes += other.bytes;
         self.asked += other.asked;
         self.latency.add(&other.latency);
+    }
+
+    /// The payload of an event with this number that is published now.
+    pub(crate) fn payload(&self, number: u64, size: usize) -> String {
+        stamp::encode(Stamp { number, micros: self.micros() }, size)
     }
 
     /// Counts a read, whose time is that of all it brings.

@@ -253,10 +253,7 @@ impl Redis {
     /// # Errors
     /// When the server does not answer, or answers an error.
     pub async fn query(&self, words: &[&str]) -> Result<Vec<String>> {
-        let answer = answer(self.addr(), words).await?;
-        let texts = resp::texts(&answer);
-        ensure!(!answer.starts_with(b"-"), "{words:?} was answered {texts:?}");
-        Ok(texts)
+        query(self.addr(), words).await
     }
 
     /// A field of INFO.
@@ -264,10 +261,7 @@ impl Redis {
     /// # Errors
     /// When the server does not answer, or does not have it.
     pub async fn info(&self, field: &str) -> Result<String> {
-        let info = self.query(&["INFO", "everything"]).await?.concat();
-        let prefix = format!("{field}:");
-        let value = info.lines().find_map(|line| line.strip_prefix(&prefix));
-        Ok(value.with_context(|| format!("INFO without {field}"))?.trim().to_owned())
+        info(self.addr(), field).await
     }
 
     /// Where it keeps its files.
@@ -279,6 +273,21 @@ impl Redis {
     pub fn log_tail(&self) -> String {
         self.child.log_tail()
     }
+}
+
+/// A field of the INFO of any server.
+pub(crate) async fn info(addr: SocketAddr, field: &str) -> Result<String> {
+    let info = query(addr, &["INFO", "everything"]).await?.concat();
+    let prefix = format!("{field}:");
+    let value = info.lines().find_map(|line| line.strip_prefix(&prefix));
+    Ok(value.with_context(|| format!("INFO without {field}"))?.trim().to_owned())
+}
+
+async fn query(addr: SocketAddr, words: &[&str]) -> Result<Vec<String>> {
+    let answer = answer(addr, words).await?;
+    let texts = resp::texts(&answer);
+    ensure!(!answer.starts_with(b"-"), "{words:?} was answered {texts:?}");
+    Ok(texts)
 }
 
 /// One command over a connection of its own, and its whole answer as it came.

@@ -1,0 +1,189 @@
+//! How many events one Redis takes in, through one ingest and through two.
+
+mod outcome;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::Common;
+use super::mixed::Cores;
+use crate::cluster::find_tailwater;
+use crate::contender::{Programs, Stack};
+use crate::driver::{Dialect, Driver, Endpoint, Wire};
+use crate::process::pin;
+use crate::progress::{Progress, bar};
+use crate::report::Comparison;
+
+const NAME: &str = "intake";
+const WARM_UP: Duration = Duration::from_millis(500);
+
+/// What an event costs Redis and ingest until its receipt, and how many a core of Redis takes in.
+///
+/// Nobody reads. Publishers have as many events under way as they may, by a request an event and by
+/// lines of NDJSON, through one ingest and through two. Exit code 1 if Redis has stored less than was
+/// acknowledged.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    #[command(flatten)]
+    common: Common,
+
+    #[command(flatten)]
+    cores: Cores,
+
+    /// Topics that each ingest's publishers take in turn.
+    #[arg(long, default_value_t = 1000)]
+    topics: usize,
+
+    /// Connections to each ingest that publish by a request an event.
+    #[arg(long, default_value_t = 64)]
+    publishers: usize,
+
+    /// Connections to each ingest that publish by lines.
+    #[arg(long, default_value_t = 4)]
+    streams: usize,
+
+    /// Lines under way on each of these.
+    #[arg(long, default_value_t = 64)]
+    lines: u64,
+
+    /// How long events are published.
+    #[arg(long = "for", default_value = "4s", value_parser = humantime::parse_duration)]
+    time: Duration,
+
+    /// The size of an event's data, in bytes.
+    #[arg(long, default_value_t = 200)]
+    event_bytes: usize,
+
+    /// How often every way is measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+/// A way in which events come in.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    wire: Wire,
+    ingests: usize,
+}
+
+impl Way {
+    const ALL: [Self; 4] = [
+        Self { wire: Wire::Posts, ingests: 1 },
+        Self { wire: Wire::Posts, ingests: 2 },
+        Self { wire: Wire::Lines, ingests: 1 },
+        Self { wire: Wire::Lines, ingests: 2 },
+    ];
+
+    fn name(self) -> String {
+        let wire = match self.wire {
+            Wire::Posts => "POSTs",
+            Wire::Lines => "lines",
+        };
+        format!("{wire}, {} ingest", self.ingests)
+    }
+}
+
+/// What was measured in one round.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Cost {
+    /// CPU microseconds an event of Redis.
+    redis_us: f64,
+    /// The same of all ingests.
+    ingest_us: f64,
+    /// Events a second, all on one core.
+    rate: f64,
+    /// Events that one run of the script stored.
+    run_events: f64,
+    acknowledged: u64,
+    stored: u64,
+}
+
+/// Runs the rounds, writes the report and prints the table.
+///
+/// # Errors
+/// When a server does not start or refuses an event.
+pub async fn run(options: &Options) -> Result<Comparison> {
+    ensure!(options.rounds > 0 && options.publishers > 0 && options.streams > 0);
+    ensure!(options.lines > 0 && options.topics >= options.publishers.max(options.streams));
+    let directory = std::path::absolute(options.common.directory(NAME))?;
+    let programs = Programs {
+        tailwater: find_tailwater(options.common.tailwater.as_deref())?,
+        before: None,
+        core: options.cores.server_core,
+        directory: directory.clone(),
+    };
+    let (progress, epoch) = (Progress::new(), Instant::now());
+    let mut rounds: Vec<(Way, Vec<Cost>)> = Way::ALL.map(|way| (way, Vec::new())).into();
+    let steps = options.rounds * rounds.len();
+    for step in 0..steps {
+        let (way, costs) = &mut rounds[step % Way::ALL.len()];
+        progress.status(&format!("{} {}", bar(step as f64 / steps as f64), way.name()));
+        let server = programs.start_ingests(way.ingests).await?;
+        let cost = measure(*way, &server, options, epoch).await;
+        server.stop().await?;
+        costs.push(cost.with_context(|| format!("measuring {}", way.name()))?);
+    }
+    let report = outcome::report(options, &rounds);
+    report.write(&directory)?;
+    progress.say(&format!("{}\n{}", report.table(), report.figures()));
+    progress.say(&format!("report: {}", directory.join("report.html").display()));
+    Ok(report)
+}
+
+async fn measure(way: Way, server: &Stack, options: &Options, epoch: Instant) -> Result<Cost> {
+    publish(way, server, options, epoch, WARM_UP).await?;
+    let calls = async || -> Result<(u64, u64)> {
+        Ok((server.redis_calls("xadd").await?, server.redis_calls("evalsha").await?))
+    };
+    let (stored, runs) = calls().await?;
+    let (before, start) = (server.cpu()?, Instant::now());
+    let acknowledged = publish(way, server, options, epoch, options.time).await?;
+    let (cpu, seconds) = (server.cpu()? - before, start.elapsed().as_secs_f64());
+    let (stored_then, runs_then) = calls().await?;
+    let events = acknowledged as f64;
+    let us = |time: Duration| time.as_secs_f64() * 1e6 / events;
+    Ok(Cost {
+        redis_us: us(cpu.redis),
+        ingest_us: us(cpu.all - cpu.redis),
+        rate: events / seconds,
+        run_events: (stored_then - stored) as f64 / (runs_then - runs).max(1) as f64,
+        acknowledged,
+        stored: stored_then - stored,
+    })
+}
+
+/// Publishes to every ingest, by a driver each; how many events were acknowledged.
+async fn publish(
+    way: Way,
+    server: &Stack,
+    options: &Options,
+    epoch: Instant,
+    time: Duration,
+) -> Result<u64> {
+    let (connections, depth) = match way.wire {
+        Wire::Posts => (options.publishers, 1),
+        Wire::Lines => (options.streams, options.lines),
+    };
+    let drivers: Vec<_> = server
+        .ingests()
+        .into_iter()
+        .map(|ingest| {
+            let (options, endpoint) = (options.clone(), Endpoint::at(ingest, Dialect::Tailwater));
+            tokio::task::spawn_blocking(move || {
+                pin(options.cores.driver_core)?;
+                let mut driver = Driver::reading(endpoint, options.event_bytes, epoch)?;
+                driver.use_topics(options.topics);
+                driver.publish_over(connections, way.wire)?;
+                driver.publish_for_receipts(depth, time)
+            })
+        })
+        .collect();
+    let mut acknowledged = 0;
+    for driver in drivers {
+        acknowledged += driver.await.context("a driver panicked")??;
+    }
+    Ok(acknowledged)
+}
