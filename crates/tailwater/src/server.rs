@@ -34,6 +34,8 @@ use stall::Impatient;
 const HEAD_MAX: Duration = Duration::from_secs(30);
 /// What one connection may have waiting for its client: a page of events, not hyper's 400 KiB.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// The same of one HTTP/2 stream, of which a connection has many (docs/performance.md).
+const STREAM_BUFFER_BYTES: usize = 16 * 1024;
 /// Streams of one HTTP/2 connection: a browser's tabs share one, a proxy's clients too.
 const STREAMS_MAX: u32 = 1000;
 /// The pause after a failed accept, which is mostly for want of file descriptors.
@@ -175,7 +177,7 @@ where
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_send_buf_size(BUFFER_BYTES)
+        .max_send_buf_size(STREAM_BUFFER_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(KEEPALIVE);
     let router = TowerToHyperService::new(router);

@@ -30,6 +30,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Handshakes at a time; the others wait. When a gateway has died its clients come to the others
 /// within seconds: what they hold of memory meanwhile is to have a bound.
 const HANDSHAKES_MAX: usize = 1024;
+/// What one connection may have encrypted for a client that does not take it: a record, not 64 KiB.
+const BUFFER_BYTES: usize = 16 * 1024;
 /// How often the files are looked at: certificates are renewed days before they expire.
 const RELOAD_EVERY: Duration = Duration::from_secs(10);
 
@@ -109,7 +111,9 @@ impl Tls {
             return Ok(None);
         }
         let _slot = self.slots.acquire().await.expect("it is never closed");
-        TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await.map(Some)
+        let mut stream = TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await?;
+        stream.get_mut().1.set_buffer_limit(Some(BUFFER_BYTES));
+        Ok(Some(stream))
     }
 
     /// Takes up what the files hold whenever that has changed; polled for as long as the node runs.

@@ -93,8 +93,8 @@ impl Driver {
         Ok(events)
     }
 
-    /// Publishes to the topics in turn for a time, whoever reads them, with `depth` events of each
-    /// connection under way; then waits for the receipts. How many events that were.
+    /// Publishes to the topics in turn for a time, whoever reads them: `depth` events at once by each
+    /// connection, and the next ones when these have their receipts. How many events that were.
     ///
     /// # Errors
     /// When an event is refused or gets no receipt.
@@ -104,12 +104,15 @@ impl Driver {
         let (mut events, until) = (0, Instant::now() + time);
         while Instant::now() < until {
             for (index, topic) in turns.iter_mut().enumerate() {
-                while self.publishers[index].in_flight() < depth {
+                if self.publishers[index].in_flight() > 0 {
+                    continue;
+                }
+                for _ in 0..depth {
                     self.put(*topic);
-                    events += 1;
                     let next = *topic + connections;
                     *topic = if next < self.topics.len() { next } else { index };
                 }
+                events += depth;
                 self.publishers[index].ready(&mut self.buffer)?;
             }
             self.turn(Duration::from_millis(10))?;

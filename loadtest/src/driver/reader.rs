@@ -283,6 +283,14 @@ mod tests {
     }
 
     #[test]
+    fn bodies_are_read_from_their_first_byte() {
+        let (mut reader, mut tally) = (Reader::of_bodies(1), Tally::new(Instant::now()));
+        let data = encode(Stamp { number: 2, micros: 1 }, 40);
+        reader.read(format!("data: {data}\n\n").as_bytes(), &mut tally).unwrap();
+        assert_eq!((tally.delivered, tally.lost, tally.reads), (1, 1, 1));
+    }
+
+    #[test]
     fn holes_and_repetitions_are_counted() {
         let tally = read(&mut Reader::new(0, 1, false), &[&stream(&[1, 4, 2, 4, 5])]);
         assert_eq!((tally.delivered, tally.lost, tally.repeated), (3, 2, 2));

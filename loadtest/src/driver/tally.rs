@@ -50,7 +50,7 @@ impl Tally {
         }
     }
 
-    pub(super) const fn epoch(&self) -> Instant {
+    pub(crate) const fn epoch(&self) -> Instant {
         self.epoch
     }
 

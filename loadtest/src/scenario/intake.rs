@@ -22,8 +22,8 @@ const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What an event costs Redis and ingest until its receipt, and how many a core of Redis takes in.
 ///
-/// Nobody reads. Publishers have as many events under way as they may, by a request an event and by
-/// lines of NDJSON, through one ingest and through two. Exit code 1 if Redis has stored less than was
+/// Nobody reads. Publishers wait for receipts before they go on, of single requests or of some lines
+/// of NDJSON, through one ingest and through two. Exit code 1 if Redis has stored less than was
 /// acknowledged.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long, default_value_t = 4)]
     streams: usize,
 
-    /// Lines under way on each of these.
+    /// Lines that each of these sends at a time.
     #[arg(long, default_value_t = 64)]
     lines: u64,
 

@@ -34,8 +34,8 @@ pub(super) fn report(options: &Options, rounds: &[(Way, Vec<Cost>)]) -> Comparis
     Comparison {
         scenario: super::NAME.to_owned(),
         summary: format!(
-            "Events of {} bytes to {} topics an ingest, closed loop: {} connections with a POST each \
-             under way, or {} with {} lines of NDJSON each, to every ingest. Medians of {} interleaved \
+            "Events of {} bytes to {} topics an ingest, closed loop: {} connections with a POST at a \
+             time, or {} with {} lines of NDJSON at a time, to every ingest. Medians of {} interleaved \
              rounds, in brackets the ratio to the first column. Redis and the ingests share core {}, \
              the publishers are on core {}; what a core of Redis takes in is 1 s / its CPU an event.",
             options.event_bytes,

@@ -17,6 +17,9 @@ use crate::histogram::Quantiles;
 const WARM_UP: usize = 100;
 /// After a change, before memory is read.
 const PAUSE: Duration = Duration::from_millis(500);
+/// What is published to readers that do not read: more than the kernel holds for a connection.
+const STALL_EVENTS: u64 = 200;
+const STALL_BYTES: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was measured.
@@ -30,6 +33,9 @@ pub(super) struct Cost {
     pub(super) idle_bytes: f64,
     /// The same after the events.
     pub(super) used_bytes: f64,
+    /// Resident bytes a stream whose connection is not read, with events waiting for it. Only of those
+    /// that share connections: the kernel takes too much for one of its own.
+    pub(super) stalled_bytes: Option<f64>,
     pub(super) latency: Quantiles,
     pub(super) lost: u64,
     pub(super) repeated: u64,
@@ -45,16 +51,21 @@ pub(super) async fn measure(
 ) -> Result<Cost> {
     let client = Client::new(server.endpoint().subscribe, transport, certificate)?;
     let open = |count, next| Crowd::open(&client, count, transport.streams, next, epoch);
-    let mut publisher = client.connect().await?;
-    let early = open(WARM_UP, 1).await?;
-    publisher.publish(early.payload(1, options.event_bytes)).await?;
+    let publishing = Client::new(server.endpoint().publish, transport, certificate)?;
+    let mut early = open(WARM_UP, 1).await?;
+    publishing.connect().await?.publish(early.payload(1, options.event_bytes)).await?;
     early.settle(WARM_UP as u64, PATIENCE).await?;
+    drop(early);
     sleep(PAUSE).await;
 
     let (empty, start) = (server.memory()?, server.cpu()?);
-    let crowd = open(options.readers, 2).await?;
+    let mut crowd = open(options.readers, 2).await?;
     sleep(PAUSE).await;
     let (connected, idle) = (server.cpu()?, server.memory()?);
+
+    // Not before: the server does not wait for ever for an idle connection's next request.
+    let mut publisher = publishing.connect().await?;
+    let before = server.cpu()?;
 
     let (begun, events) = (Instant::now(), options.events());
     for event in 0..events {
@@ -66,12 +77,22 @@ pub(super) async fn measure(
 
     let readers = options.readers as f64;
     let tally = crowd.settle(events * options.readers as u64, PATIENCE).await?;
+    let mut stalled_bytes = None;
+    if transport.streams > 1 {
+        client.stall.cancel();
+        for event in 0..STALL_EVENTS {
+            publisher.publish(crowd.payload(2 + events + event, STALL_BYTES)).await?;
+        }
+        sleep(PAUSE).await;
+        stalled_bytes = Some((server.memory()?.rss as f64 - empty.rss as f64) / readers);
+    }
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     Ok(Cost {
-        cpu_us: micros((delivered - connected).all) / (events as f64 * readers),
+        cpu_us: micros((delivered - before).all) / (events as f64 * readers),
         connect_us: micros((connected - start).all) / readers,
         idle_bytes: (idle.rss as f64 - empty.rss as f64) / readers,
         used_bytes: (used.rss as f64 - empty.rss as f64) / readers,
+        stalled_bytes,
         latency: tally.latency.quantiles(),
         lost: tally.lost,
         repeated: tally.repeated,

@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// Open streams. Dropping it closes them.
 pub(super) struct Crowd {
-    connections: Vec<Connection>,
+    _connections: Vec<Connection>,
     readers: JoinSet<Result<()>>,
     tally: Arc<Mutex<Tally>>,
 }
@@ -40,7 +40,7 @@ impl Crowd {
             }
             connections.push(connection);
         }
-        Ok(Self { connections, readers, tally })
+        Ok(Self { _connections: connections, readers, tally })
     }
 
     /// The payload of an event with this number that is published now.
@@ -49,7 +49,7 @@ impl Crowd {
     }
 
     /// Waits until everybody together has got as many events, or the time is up; what they got.
-    pub(super) async fn settle(mut self, deliveries: u64, patience: Duration) -> Result<Tally> {
+    pub(super) async fn settle(&mut self, deliveries: u64, patience: Duration) -> Result<Tally> {
         let until = Instant::now() + patience;
         while self.with(|tally| tally.delivered + tally.lost) < deliveries && Instant::now() < until
         {
@@ -59,11 +59,9 @@ impl Crowd {
         if let Some(ended) = self.readers.try_join_next() {
             ended??;
         }
-        self.readers.shutdown().await;
-        drop(self.connections);
-        let epoch = Instant::now();
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut seen = std::mem::replace(&mut *tally, Tally::new(epoch));
+        let fresh = Tally::new(tally.epoch());
+        let mut seen = std::mem::replace(&mut *tally, fresh);
         // What never came and left no hole behind it is lost as well.
         seen.lost = deliveries.saturating_sub(seen.delivered);
         Ok(seen)

@@ -8,11 +8,12 @@ use crate::report::{Comparison, Figure, grouped, line};
 
 type Read = fn(&Cost) -> Option<f64>;
 
-const QUANTITIES: [(&str, usize, Read); 6] = [
+const QUANTITIES: [(&str, usize, Read); 7] = [
     ("CPU us a delivery", 2, |c| Some(c.cpu_us)),
     ("connect, CPU us a stream", 1, |c| Some(c.connect_us)),
     ("RSS bytes a stream, idle", 0, |c| Some(c.idle_bytes)),
     ("RSS bytes a stream, after the events", 0, |c| Some(c.used_bytes)),
+    ("RSS bytes a stream, not read", 0, |c| c.stalled_bytes),
     ("latency p50 ms", 1, |c| Some(c.latency.p50_ms)),
     ("latency p99 ms", 1, |c| Some(c.latency.p99_ms)),
 ];

@@ -1,6 +1,8 @@
 //! A way to carry an event stream, and a client of it.
 
+use std::future::pending;
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::certificate::{Certificate, HOST};
@@ -53,6 +56,8 @@ pub(super) struct Client {
     address: SocketAddr,
     is_http2: bool,
     tls: Option<TlsConnector>,
+    /// From then on its connections are neither read nor closed.
+    pub(super) stall: CancellationToken,
 }
 
 /// An open connection.
@@ -74,7 +79,7 @@ impl Client {
     ) -> Result<Self> {
         let protocol = if transport.is_http2 { "h2" } else { "http/1.1" };
         let tls = transport.is_tls.then(|| certificate.connector(protocol)).transpose()?;
-        Ok(Self { address, is_http2: transport.is_http2, tls })
+        Ok(Self { address, is_http2: transport.is_http2, tls, stall: CancellationToken::new() })
     }
 
     pub(super) async fn connect(&self) -> Result<Connection> {
@@ -93,16 +98,26 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let stream = TokioIo::new(stream);
-        // A connection's error reaches whoever reads its streams as well.
+        let (stream, stall) = (TokioIo::new(stream), self.stall.clone());
         let (sender, driver) = if self.is_http2 {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
-            (Sender::Http2(sender), tokio::spawn(async { connection.await.unwrap_or_default() }))
+            (Sender::Http2(sender), tokio::spawn(drive(connection, stall)))
         } else {
             let (sender, connection) = http1::handshake(stream).await?;
-            (Sender::Http1(sender), tokio::spawn(async { connection.await.unwrap_or_default() }))
+            (Sender::Http1(sender), tokio::spawn(drive(connection, stall)))
         };
         Ok(Connection { sender, _driver: AbortOnDropHandle::new(driver) })
+    }
+}
+
+/// Reads and writes until it is told to stall. An error reaches whoever reads the streams as well.
+async fn drive(connection: impl Future<Output = hyper::Result<()>>, stall: CancellationToken) {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // First: who stalls reads no more, whatever there is.
+        biased;
+        () = stall.cancelled() => pending().await,
+        _ = &mut connection => {}
     }
 }
 
