@@ -135,7 +135,7 @@ fn groups(ledger: &Ledger, verdict: &Verdict, timeline: &Timeline) -> Vec<(Strin
     let publishing = vec![
         Figure::zero("never acknowledged", ledger.unacknowledged),
         Figure::plain("events that took several attempts", grouped(ledger.retried)),
-        Figure::plain("of these stored by an earlier one", grouped(ledger.duplicate_receipts)),
+        Figure::plain("events stored by an earlier attempt", grouped(ledger.duplicate_receipts)),
     ];
     let more = vec![
         Figure::zero("corrupted", verdict.corrupted),
