@@ -109,7 +109,10 @@ async fn a_gateway_told_to_stop_hands_all_its_clients_over_and_exits_with_0() {
     let moved = scene.end().await;
     assert!(moved.len() as f64 >= served, "{} of {served} readers moved", moved.len());
     for reader in moved {
-        assert_eq!(reader.reconnects(), ["drain"], "{:?}", reader.controls);
+        // Who comes back to it before HAProxy has noticed is sent on at once.
+        let mut reasons = reader.reconnects();
+        reasons.dedup();
+        assert_eq!(reasons, ["drain"], "{:?}", reader.controls);
         assert_eq!(
             (reader.ready().outcome.as_str(), reader.ready().node.as_str()),
             ("exact", "gw-2")
