@@ -1,6 +1,7 @@
 //! A status line while a run runs: overwritten on a terminal, repeated now and then elsewhere.
 
 use std::io::{IsTerminal, Write as _};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -57,8 +58,14 @@ impl Progress {
         self.print(&format!("{erase}{text}\n"));
     }
 
+    /// What the run came to, and where its page is.
+    pub fn report(&self, table: &str, directory: &Path) {
+        self.result(table);
+        self.result(&format!("report: {}", directory.join("report.html").display()));
+    }
+
     /// What the run came to; on stdout, wherever the rest goes.
-    pub fn result(&self, text: &str) {
+    fn result(&self, text: &str) {
         if self.is_terminal {
             self.print(ERASE);
         }

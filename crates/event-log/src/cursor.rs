@@ -21,13 +21,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::{
-    Events, Gap, Limit, Log, Mark, Position, ReadError, Reason, Recent, Seek, Tail, Topic, Wake,
-};
+use crate::{Events, Gap, Limit, Log, Position, ReadError, Reason, Seek, Topic};
 
+mod place;
 pub(crate) mod wire;
 
-use wire::InvalidCursor;
+use place::{Ended, Near, Place, Start};
 
 /// Positions in the logs of one or several topics.
 #[derive(Debug)]
@@ -38,34 +37,6 @@ pub struct Cursor {
     topics_hash: u32,
     /// The place to look at first, so that a busy topic does not starve the others.
     turn: usize,
-}
-
-/// Where a cursor stands in one topic.
-#[derive(Debug)]
-struct Place {
-    topic: Topic,
-    position: Position,
-    tail: Arc<Tail>,
-    wake: Wake,
-    /// Whether it has read up to the head: until the wake-up has changed there is nothing to read.
-    current: bool,
-    /// A gap found at the opening, to be told first. Rare, hence apart.
-    gap: Option<Box<Gap>>,
-    ended: Ended,
-    /// At [`Position::START`] after a reset: the position before it. A tail that has not heard of the
-    /// reset begins at the start as well, and would tell again what is up to here.
-    floor: Position,
-}
-
-/// Whether a cursor has passed the end of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// More may come.
-    No,
-    /// The end was reached and is yet to be told.
-    Untold,
-    /// The end was told, or the reader came with a cursor that was already there.
-    Told,
 }
 
 /// Where a subscription begins.
@@ -94,15 +65,6 @@ pub enum Outcome {
     Reset,
     /// The cursor was not understood.
     Invalid,
-}
-
-/// What is to be had without asking the log.
-#[derive(Debug)]
-enum Near {
-    Step(Step),
-    Nothing,
-    /// The log has to be asked.
-    Far,
 }
 
 /// A step forward in one topic.
@@ -319,176 +281,6 @@ impl Cursor {
     }
 }
 
-impl Place {
-    async fn open(log: &dyn Log, topic: Topic, start: Start) -> Result<Self, ReadError> {
-        // The tail first: what is appended from here on wakes this reader.
-        let tail = log.tail(&topic).await?;
-        let (position, gap, resumed) = match start {
-            Start::Latest => (tail.head(), None, false),
-            Start::Invalid => {
-                let head = tail.head();
-                let oldest = log.bounds(&topic).await?.and_then(|bounds| bounds.oldest);
-                let gap = Gap {
-                    reason: Reason::Invalid,
-                    missed: None,
-                    requested: None,
-                    oldest,
-                    newest: head,
-                    resume: head,
-                };
-                (head, Some(gap), false)
-            }
-            Start::Seek(seek) => {
-                let sought = log.seek(&topic, seek).await?;
-                (sought.position, sought.gap, false)
-            }
-            Start::After(position) => {
-                let gap = match tail.read(position, Limit::ONE, &mut Events::new()) {
-                    Recent::Elsewhere => log.read(&topic, position, Limit::ONE).await?.gap,
-                    Recent::ToHead | Recent::ToLimit | Recent::AtHead => None,
-                };
-                (position, gap, gap.is_none())
-            }
-        };
-        let ended = match gap.is_none() && tail.ended_at(position) {
-            true if resumed => Ended::Told,
-            true => Ended::Untold,
-            false => Ended::No,
-        };
-        let wake = tail.wake();
-        let gap = gap.map(Box::new);
-        Ok(Self { topic, position, tail, wake, current: false, gap, ended, floor: Position::START })
-    }
-
-    fn lag(&self) -> u64 {
-        self.tail.head().n.saturating_sub(self.position.n)
-    }
-
-    /// One turn of the loop for this topic, as far as its tail knows.
-    fn near(&mut self, topic: usize, limit: Limit) -> Near {
-        if self.ended == Ended::Untold {
-            self.ended = Ended::Told;
-            return Near::Step(Step::End { topic });
-        }
-        if let Some(gap) = self.gap.take() {
-            return Near::Step(self.skip(topic, gap));
-        }
-        if self.current && !self.wake.has_changed() {
-            return Near::Nothing;
-        }
-        // Seen before the read: what moves the tail after this line ends the next wait at once.
-        self.wake.mark_unchanged();
-        // The end is the head until the topic begins anew, which is a gap like any other.
-        if self.ended == Ended::Told && self.tail.head() == self.position {
-            return Near::Nothing;
-        }
-        let mut events = Events::new();
-        let recent = self.recent(limit, &mut events);
-        self.current = matches!(recent, Recent::AtHead | Recent::ToHead);
-        match recent {
-            Recent::ToHead | Recent::ToLimit => {
-                self.advance(topic, events).map_or(Near::Nothing, Near::Step)
-            }
-            // It came with a cursor of the end before this node had heard of it.
-            Recent::AtHead if self.tail.ended_at(self.position) => {
-                self.ended = Ended::Told;
-                Near::Step(Step::End { topic })
-            }
-            Recent::AtHead => Near::Nothing,
-            Recent::Elsewhere => Near::Far,
-        }
-    }
-
-    /// The same from the log.
-    async fn far(
-        &mut self,
-        log: &dyn Log,
-        topic: usize,
-        limit: Limit,
-    ) -> Result<Option<Step>, ReadError> {
-        let page = log.read(&self.topic, self.position, limit).await?;
-        if let Some(gap) = page.gap {
-            return Ok(Some(self.skip(topic, Box::new(gap))));
-        }
-        let mut events = Events::from(page.events);
-        events.truncate(limit.fits(&events));
-        Ok(self.advance(topic, events))
-    }
-
-    /// What the tail has, unless it is of a past that the reader has left.
-    fn recent(&self, limit: Limit, events: &mut Events) -> Recent {
-        let recent = self.tail.read(self.position, limit, events);
-        if self.position == Position::START
-            && events.first().is_some_and(|first| first.position() <= self.floor)
-        {
-            return Recent::Elsewhere;
-        }
-        recent
-    }
-
-    /// Moves behind the events, if there are any.
-    fn advance(&mut self, topic: usize, mut events: Events) -> Option<Step> {
-        let first = events.first()?;
-        assert_eq!(
-            first.position().n,
-            self.position.n + 1,
-            "a log skipped events of {}",
-            self.topic
-        );
-        if let Some(last) = events.last() {
-            self.position = last.position();
-            match last.mark() {
-                Mark::Open => self.ended = Ended::No,
-                Mark::Last => self.ended = Ended::Untold,
-                Mark::End => {
-                    self.ended = Ended::Untold;
-                    events.pop();
-                }
-            }
-        }
-        Some(match events.is_empty() {
-            true => {
-                self.ended = Ended::Told;
-                Step::End { topic }
-            }
-            false => Step::Events { topic, events },
-        })
-    }
-
-    fn skip(&mut self, topic: usize, gap: Box<Gap>) -> Step {
-        self.floor = self.position;
-        self.position = gap.resume;
-        self.current = false;
-        self.ended = match self.tail.ended_at(self.position) {
-            true => Ended::Untold,
-            false => Ended::No,
-        };
-        Step::Gap { topic, gap }
-    }
-}
-
-/// Where one topic of a subscription begins.
-#[derive(Debug, Clone, Copy)]
-enum Start {
-    Latest,
-    Seek(Seek),
-    After(Position),
-    Invalid,
-}
-
-impl Start {
-    fn all(origin: &Origin, topics_hash: u32, count: usize) -> (Vec<Self>, Outcome) {
-        match origin {
-            Origin::Latest => (vec![Self::Latest; count], Outcome::Live),
-            Origin::Seek(seek) => (vec![Self::Seek(*seek); count], Outcome::Live),
-            Origin::Resume(text) => match wire::decode(text, topics_hash, count) {
-                Ok(positions) => (positions.into_iter().map(Self::After).collect(), Outcome::Exact),
-                Err(InvalidCursor) => (vec![Self::Invalid; count], Outcome::Invalid),
-            },
-        }
-    }
-}
-
 impl Outcome {
     /// The word for a metric or a message.
     #[must_use]
@@ -516,19 +308,6 @@ impl Outcome {
             Reason::Rewound => Self::Rewound,
             Reason::Reset => Self::Reset,
             Reason::Invalid => Self::Invalid,
-        }
-    }
-}
-
-impl Reason {
-    /// The word for a metric or a message.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Trimmed => "trimmed",
-            Self::Rewound => "rewound",
-            Self::Reset => "reset",
-            Self::Invalid => "invalid",
         }
     }
 }

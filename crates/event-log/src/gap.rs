@@ -35,6 +35,19 @@ pub enum Reason {
     Invalid,
 }
 
+impl Reason {
+    /// The word for a metric or a message.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trimmed => "trimmed",
+            Self::Rewound => "rewound",
+            Self::Reset => "reset",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
 /// What a log says of a topic's numbering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Generation {

@@ -22,7 +22,7 @@ mod wake;
 pub mod conformance;
 
 pub use cursor::wire::InvalidCursor;
-pub use cursor::{Cursor, Ended, Origin, Outcome, Step};
+pub use cursor::{Cursor, Origin, Outcome, Step};
 pub use event::{BadEventType, Event, EventType, Events, Mark, NewEvent, TraceParent};
 pub use gap::{Gap, Generation, Reason, classify};
 pub use log::{

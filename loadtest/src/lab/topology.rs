@@ -39,13 +39,18 @@ pub(super) struct Servers {
     pub(super) buses: Vec<Port>,
 }
 
+/// The two sides of a network; without one both are here.
+fn sides(network: Option<&Network>) -> (Place, Place) {
+    network.map(|network| (network.near.clone(), network.far.clone())).unwrap_or_default()
+}
+
 /// One server, on the near side.
 pub(super) async fn alone(
     setup: &Setup,
     directory: &Path,
     network: Option<&Network>,
 ) -> Result<Servers> {
-    let near = network.map_or_else(Place::default, |network| network.near.clone());
+    let (near, _far) = sides(network);
     let builder = setup.redis(directory, 1)?.append_fsync(setup.append_fsync).place(&near);
     let server = builder.start().await?;
     let url = format!("redis://{}", server.inner_addr());
@@ -59,8 +64,7 @@ pub(super) async fn sentinel(
     directory: &Path,
     network: Option<&Network>,
 ) -> Result<Servers> {
-    let near = network.map_or_else(Place::default, |network| network.near.clone());
-    let far = network.map_or_else(Place::default, |network| network.far.clone());
+    let (near, far) = sides(network);
     let builder = setup.redis(directory, 1)?.append_fsync(setup.append_fsync).place(&near);
     let builder = builder.arg("--replica-announce-ip").arg(near.inner.to_string());
     let primary = builder.start().await?;
@@ -177,8 +181,7 @@ pub(super) async fn cluster(
     directory: &Path,
     network: Option<&Network>,
 ) -> Result<Servers> {
-    let near = network.map_or_else(Place::default, |network| network.near.clone());
-    let far = network.map_or_else(Place::default, |network| network.far.clone());
+    let (near, far) = sides(network);
     let (mut servers, mut buses) = (Vec::new(), Vec::new());
     for number in 1..=2 * PRIMARIES {
         let bus = Port::reserve()?;

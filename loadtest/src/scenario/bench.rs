@@ -181,8 +181,7 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     }
     let report = outcome::report(options, &rounds);
     report.write(&directory)?;
-    bench.progress.say(&format!("{}\n{}", report.table(), report.figures()));
-    bench.progress.say(&format!("report: {}", directory.join("report.html").display()));
+    bench.progress.report(&format!("{}\n{}", report.table(), report.figures()), &directory);
     Ok(report)
 }
 

@@ -118,7 +118,6 @@ pub async fn run(options: &Options) -> Result<Vec<String>> {
             sheet.write(&directory)?;
         }
     }
-    progress.say(&sheet.table());
-    progress.say(&format!("report: {}", directory.join("report.html").display()));
+    progress.report(&sheet.table(), &directory);
     Ok(sheet.failures())
 }

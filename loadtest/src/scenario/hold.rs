@@ -108,8 +108,7 @@ async fn hold(options: &Options) -> Result<Report> {
     server.stop().await?;
     let report = outcome::report(options, &held?);
     report.write(&directory)?;
-    progress.say(&report.table());
-    progress.say(&format!("report: {}", directory.join("report.html").display()));
+    progress.report(&report.table(), &directory);
     Ok(report)
 }
 

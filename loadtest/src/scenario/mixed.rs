@@ -141,7 +141,6 @@ pub(super) fn tell(name: &str, common: &Common, report: &Report) -> Result<()> {
     let directory = common.directory(name);
     report.write(&directory)?;
     let progress = Progress::new();
-    progress.say(&report.table());
-    progress.say(&format!("report: {}", directory.join("report.html").display()));
+    progress.report(&report.table(), &directory);
     Ok(())
 }

@@ -148,8 +148,7 @@ impl Stage {
         let timeline = self.timeline.into_inner().expect("nobody panics with it in hand");
         let report = outcome.report(&ledger, timeline);
         report.write(directory)?;
-        self.progress.result(&report.table());
-        self.progress.result(&format!("report: {}", directory.join("report.html").display()));
+        self.progress.report(&report.table(), directory);
         Ok(report)
     }
 }

@@ -118,8 +118,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let figures = Figures::new(options, server.version, &answers, cost, storm.dropped);
     let report = figures.report();
     report.write(&directory)?;
-    progress.say(&report.table());
-    progress.say(&format!("report: {}", directory.join("report.html").display()));
+    progress.report(&report.table(), &directory);
     Ok(report)
 }
 

@@ -78,8 +78,7 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     }
     let report = outcome::report(options, &rounds);
     report.write(&directory)?;
-    progress.say(&format!("{}\n{}", report.table(), report.figures()));
-    progress.say(&format!("report: {}", directory.join("report.html").display()));
+    progress.report(&format!("{}\n{}", report.table(), report.figures()), &directory);
     Ok(report)
 }
 
