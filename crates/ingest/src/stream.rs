@@ -20,6 +20,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use metrics::IntGauge;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
 use crate::appender::{Answer, Appender, transient};
@@ -197,7 +198,7 @@ impl Stream {
             }
             let input = match items.is_empty() {
                 true => self.input().await,
-                false => match self.chunk().now_or_never() {
+                false => match self.chunk_at_hand().await {
                     Some(input) => input,
                     None => break,
                 },
@@ -253,6 +254,18 @@ impl Stream {
             biased;
             () = drain.cancelled() => Input::Drain,
             input = self.chunk() => input,
+        }
+    }
+
+    /// The next piece of the body if it has arrived. The connection reads a piece when the last one was
+    /// taken, and needs a turn for it.
+    async fn chunk_at_hand(&mut self) -> Option<Input> {
+        match self.chunk().now_or_never() {
+            None => {
+                yield_now().await;
+                self.chunk().now_or_never()
+            }
+            input => input,
         }
     }
 

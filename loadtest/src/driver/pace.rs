@@ -12,7 +12,8 @@ use super::{Driver, PATIENCE};
 pub enum Pace {
     /// So many a second, whatever becomes of them.
     Rate(f64),
-    /// So many at a time that have not reached everybody, and one a connection without receipt.
+    /// So many at a time that have not reached everybody. Of several connections each has its share,
+    /// which it publishes at once when it has the receipts for the last.
     Window(u64),
 }
 
@@ -71,24 +72,13 @@ impl Driver {
     }
 
     fn publish_in_turn(&mut self, window: u64, time: Duration) -> Result<u64> {
-        let connections = self.publishers.len();
         // Events that one connection may have under way.
-        let depth = (window / connections as u64).max(1);
-        let mut turns: Vec<usize> = (0..connections).collect();
+        let depth = (window / self.publishers.len() as u64).max(1);
+        let mut turns: Vec<usize> = (0..self.publishers.len()).collect();
         let (mut events, until) = (0, Instant::now() + time);
         while Instant::now() < until {
-            for (index, topic) in turns.iter_mut().enumerate() {
-                while self.publishers[index].in_flight() < depth
-                    && events < self.tally.delivered + self.tally.lost + window
-                {
-                    self.put(*topic);
-                    events += 1;
-                    let next = *topic + connections;
-                    *topic = if next < self.topics.len() { next } else { index };
-                }
-                self.publishers[index].ready(&mut self.buffer)?;
-            }
-            self.turn(Duration::from_millis(10))?;
+            let through = self.tally.delivered + self.tally.lost;
+            events += self.hand_in(&mut turns, depth, (through + window).saturating_sub(events))?;
         }
         Ok(events)
     }
@@ -99,29 +89,36 @@ impl Driver {
     /// # Errors
     /// When an event is refused or gets no receipt.
     pub fn publish_for_receipts(&mut self, depth: u64, time: Duration) -> Result<u64> {
-        let connections = self.publishers.len();
-        let mut turns: Vec<usize> = (0..connections).collect();
+        let mut turns: Vec<usize> = (0..self.publishers.len()).collect();
         let (mut events, until) = (0, Instant::now() + time);
         while Instant::now() < until {
-            for (index, topic) in turns.iter_mut().enumerate() {
-                if self.publishers[index].in_flight() > 0 {
-                    continue;
-                }
-                for _ in 0..depth {
-                    self.put(*topic);
-                    let next = *topic + connections;
-                    *topic = if next < self.topics.len() { next } else { index };
-                }
-                events += depth;
-                self.publishers[index].ready(&mut self.buffer)?;
-            }
-            self.turn(Duration::from_millis(10))?;
+            events += self.hand_in(&mut turns, depth, u64::MAX)?;
         }
         let until = Instant::now() + PATIENCE;
         while self.publishers.iter().any(|publisher| publisher.in_flight() > 0) {
             ensure!(Instant::now() < until, "some events got no receipt");
             self.turn(Duration::from_millis(10))?;
         }
+        Ok(events)
+    }
+
+    /// Lets each connection that waits for no receipt publish `depth` events at once to its next
+    /// topics, `turns`, as long as that makes no more than `most`; then lets things happen. How many
+    /// events that were.
+    fn hand_in(&mut self, turns: &mut [usize], depth: u64, most: u64) -> Result<u64> {
+        let mut events = 0;
+        for (index, topic) in turns.iter_mut().enumerate() {
+            if self.publishers[index].in_flight() == 0 && events + depth <= most {
+                for _ in 0..depth {
+                    self.put(*topic);
+                    let next = *topic + self.publishers.len();
+                    *topic = if next < self.topics.len() { next } else { index };
+                }
+                events += depth;
+            }
+            self.publishers[index].ready(&mut self.buffer)?;
+        }
+        self.turn(Duration::from_millis(10))?;
         Ok(events)
     }
 

@@ -23,6 +23,9 @@ pub(super) struct Publisher {
     stream: TcpStream,
     wire: Wire,
     endpoint: Endpoint,
+    /// Lines that have come since the last chunk: one chunk has all that there are to write, as a
+    /// client's buffer has.
+    lines: Vec<u8>,
     unwritten: Vec<u8>,
     /// The end of what was read, if a receipt may begin there.
     pending: Vec<u8>,
@@ -38,7 +41,16 @@ impl Publisher {
                 content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n"
                 .to_vec(),
         };
-        Self { stream, wire, endpoint, unwritten, pending: Vec::new(), sent: 0, receipts: 0 }
+        Self {
+            stream,
+            wire,
+            endpoint,
+            lines: Vec::new(),
+            unwritten,
+            pending: Vec::new(),
+            sent: 0,
+            receipts: 0,
+        }
     }
 
     pub(super) fn stream(&mut self) -> &mut TcpStream {
@@ -52,24 +64,29 @@ impl Publisher {
 
     /// Adds an event to what is to be written.
     pub(super) fn put(&mut self, topic: &str, payload: &str) {
-        let text = match self.wire {
-            Wire::Posts => format!(
+        match self.wire {
+            Wire::Posts => write!(
+                self.unwritten,
                 "POST {} HTTP/1.1\r\nhost: bench\r\ncontent-type: text/plain\r\n\
                  content-length: {}\r\n\r\n{payload}",
                 self.endpoint.publish_path(topic),
                 payload.len(),
             ),
             Wire::Lines => {
-                let line = format!("{{\"topic\":\"{topic}\",\"data\":\"{payload}\"}}\n");
-                format!("{:x}\r\n{line}\r\n", line.len())
+                writeln!(self.lines, "{{\"topic\":\"{topic}\",\"data\":\"{payload}\"}}")
             }
-        };
-        self.unwritten.extend_from_slice(text.as_bytes());
+        }
+        .expect("a vector takes it");
         self.sent += 1;
     }
 
     /// Writes and reads what the socket is ready for.
     pub(super) fn ready(&mut self, buffer: &mut [u8]) -> Result<()> {
+        if !self.lines.is_empty() {
+            write!(self.unwritten, "{:x}\r\n", self.lines.len())?;
+            self.unwritten.append(&mut self.lines);
+            self.unwritten.extend_from_slice(b"\r\n");
+        }
         while !self.unwritten.is_empty() {
             match self.stream.write(&self.unwritten) {
                 Ok(count) => drop(self.unwritten.drain(..count)),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::Topic;
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
@@ -34,6 +35,8 @@ const GOOD: Duration = Duration::from_secs(10);
 /// Time after which a subscription that Redis ended or refused is asked for again, if the map says
 /// until then that it is still to be had here.
 const AGAIN: Duration = Duration::from_millis(100);
+/// Frames that are taken in a row when they are there.
+const FRAMES_AT_ONCE: usize = 64;
 
 /// Keeps a feed from a primary.
 pub(super) async fn keep(node: Arc<Node>, primary: Address, mut hints: mpsc::Receiver<Topic>) {
@@ -150,6 +153,7 @@ impl<'a> Session<'a> {
                 frame = self.socket.frame() => {
                     self.pings_missed = 0;
                     self.frame(frame?, &mut orders);
+                    self.frames_at_hand(&mut orders)?;
                 }
             }
             self.carry_out(&mut orders).await?;
@@ -196,6 +200,17 @@ impl<'a> Session<'a> {
         {
             watched.confirm();
         }
+    }
+
+    /// Takes what came along with a frame, before anything else is looked at.
+    fn frames_at_hand(&mut self, orders: &mut Orders) -> Result<(), Lost> {
+        for _ in 1..FRAMES_AT_ONCE {
+            match self.socket.frame().now_or_never() {
+                Some(frame) => self.frame(frame?, orders),
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     fn frame(&mut self, frame: Frame, orders: &mut Orders) {

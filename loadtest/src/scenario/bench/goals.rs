@@ -2,7 +2,7 @@
 
 use super::outcome::Rounds;
 use super::quantity::{
-    CONNECT, FANOUT, IDLE_RSS, MILLION_P99, MILLION_SHARE, PRESSURE, Quantity, RESUME, SCALE,
+    CONNECT, FANOUT, IDLE_RSS, LINES, MILLION_P99, MILLION_SHARE, PRESSURE, Quantity, RESUME, SCALE,
     TOPICS,
 };
 use crate::contender::Contender::{self, Floor, NchanRedis, Tailwater, TailwaterRedis};
@@ -17,11 +17,12 @@ struct Goal {
     most: f64,
 }
 
-const GOALS: [Goal; 9] = [
+const GOALS: [Goal; 10] = [
     goal("fan-out / floor", FANOUT, Tailwater, Some(Floor), 1.15),
     goal("fan-out / nchan+Redis", FANOUT, Tailwater, Some(NchanRedis), 0.75),
     goal("pressure / nchan+Redis", PRESSURE, Tailwater, Some(NchanRedis), 0.05),
     goal("topics / nchan+Redis", TOPICS, TailwaterRedis, Some(NchanRedis), 0.6),
+    goal("topics by lines / nchan+Redis", LINES, TailwaterRedis, Some(NchanRedis), 0.6),
     goal("resume / floor", RESUME, Tailwater, Some(Floor), 2.0),
     goal("connect / floor", CONNECT, Tailwater, Some(Floor), 1.3),
     goal("RSS bytes a connection", IDLE_RSS, Tailwater, None, 2000.0),

@@ -67,3 +67,6 @@ pub(super) const SCALE: Quantity =
     quantity("scale, many / few", 2, |m| m.scale.map(|s| s.many_us / s.few_us));
 pub(super) const TOPICS: Quantity =
     quantity("topics, CPU us an event", 1, |m| m.topics.map(|t| t.full_us));
+/// Of a server that takes no lines, what it takes instead.
+pub(super) const LINES: Quantity =
+    quantity("topics by lines, CPU us an event", 1, |m| m.lines.or(m.topics).map(|t| t.full_us));
