@@ -16,9 +16,10 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::time::sleep;
 
 use crate::{Events, Gap, Limit, Log, Position, ReadError, Reason, Seek, Topic};
@@ -32,11 +33,12 @@ use place::{Ended, Near, Place, Start};
 #[derive(Debug)]
 pub struct Cursor {
     log: Arc<dyn Log>,
-    /// Sorted by topic, each topic once: the order of the wire form.
-    places: Vec<Place>,
+    /// Sorted by topic, each topic once: the order of the wire form. Mostly there is one, which is to
+    /// lie where its reader does.
+    places: SmallVec<[Place; 1]>,
     topics_hash: u32,
     /// The place to look at first, so that a busy topic does not starve the others.
-    turn: usize,
+    turn: u32,
 }
 
 /// Where a subscription begins.
@@ -113,7 +115,7 @@ impl Cursor {
         topics.dedup();
         let topics_hash = wire::hash(topics.iter());
         let (starts, mut outcome) = Start::all(&origin, topics_hash, topics.len());
-        let mut places = Vec::with_capacity(topics.len());
+        let mut places = SmallVec::<[Place; 1]>::with_capacity(topics.len());
         for (topic, start) in topics.into_iter().zip(starts) {
             let place = Place::open(&*log, topic, start).await?;
             if let Some(gap) = &place.gap {
@@ -196,21 +198,33 @@ impl Cursor {
     pub async fn next(&mut self, limit: Limit) -> Step {
         let mut pause = RETRY_MIN;
         loop {
+            if let Some(step) = poll_fn(|cx| self.poll_near(limit, cx)).await {
+                return step;
+            }
             // What is rare is boxed: a reader that waits at the tail keeps no room for it.
-            let failed = match self.near(limit) {
-                Near::Step(step) => return step,
-                Near::Nothing => false,
-                Near::Far => match Box::pin(self.try_next(limit)).await {
-                    Ok(Some(step)) => return step,
-                    Ok(None) => false,
-                    Err(ReadError::Unavailable(_)) => true,
-                },
-            };
-            if failed {
-                Box::pin(sleep(pause)).await;
-                pause = (pause * 2).min(RETRY_MAX);
-            } else {
-                self.moved().await;
+            match Box::pin(self.try_next(limit)).await {
+                Ok(Some(step)) => return step,
+                Ok(None) => {}
+                Err(ReadError::Unavailable(_)) => {
+                    Box::pin(sleep(pause)).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    /// The next step, as far as the tails of the topics know: waits for one of them to move. `None`
+    /// when the log has to be asked, which [`next`](Self::next) does.
+    pub fn poll_near(&mut self, limit: Limit, cx: &mut Context<'_>) -> Poll<Option<Step>> {
+        loop {
+            match self.near(limit) {
+                Near::Step(step) => return Poll::Ready(Some(step)),
+                Near::Far => return Poll::Ready(None),
+                Near::Nothing => {}
+            }
+            // Those that have ended too: their names may be used again.
+            if !self.places.iter_mut().any(|place| place.wake.poll_changed(cx).is_ready()) {
+                return Poll::Pending;
             }
         }
     }
@@ -236,7 +250,7 @@ impl Cursor {
                 },
             };
             if step.is_some() {
-                self.turn = topic + 1;
+                self.turn = turn_after(topic);
                 return Ok(step);
             }
         }
@@ -252,7 +266,7 @@ impl Cursor {
             match self.places[topic].near(topic, limit) {
                 Near::Nothing => {}
                 Near::Step(step) => {
-                    self.turn = topic + 1;
+                    self.turn = turn_after(topic);
                     return Near::Step(step);
                 }
                 Near::Far => return Near::Far,
@@ -266,19 +280,14 @@ impl Cursor {
 
     /// All topics, from the one whose turn it is.
     fn turns(&self) -> impl Iterator<Item = usize> + use<> {
-        let (turn, count) = (self.turn, self.places.len());
+        let (turn, count) = (self.turn as usize, self.places.len());
         (0..count).map(move |offset| (turn + offset) % count)
     }
+}
 
-    /// Waits until the tail of any topic has moved since it was last read.
-    async fn moved(&mut self) {
-        // Those that have ended too: their names may be used again.
-        poll_fn(|cx| match self.places.iter_mut().any(|p| p.wake.poll_changed(cx).is_ready()) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
-    }
+fn turn_after(topic: usize) -> u32 {
+    // Nobody reads that many topics at once; if they did, the first would have its turn.
+    u32::try_from(topic + 1).unwrap_or(0)
 }
 
 impl Outcome {

@@ -5,14 +5,19 @@
 //! numbers. With a list of those who wait right now, each reader would leave and join it for every
 //! event, and touch its neighbours as it does.
 
-use std::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire};
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+use tokio::runtime::Handle;
+use tokio::task::yield_now;
 
 /// The readers of a tail, and how often it has moved.
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
     moves: AtomicU64,
+    is_waking: AtomicBool,
     places: Mutex<Places>,
 }
 
@@ -34,8 +39,9 @@ pub struct Wake {
     task: Option<Waker>,
 }
 
-/// Readers that are woken before others, who come and go, get their turn at the list.
-const WOKEN_AT_ONCE: usize = 256;
+/// Readers that are woken before these run: what the wake-up touched of them is still at hand then,
+/// and neither a publisher nor a queue of tasks waits for a long list.
+const WOKEN_AT_ONCE: usize = 64;
 
 impl Readers {
     /// Takes a reader in. The moves so far are known to it.
@@ -56,15 +62,52 @@ impl Readers {
         places.wakers.len() - places.free.len()
     }
 
-    /// Wakes all.
-    pub(crate) fn wake(&self) {
+    /// Wakes all: at once if they are few, else in a wave.
+    pub(crate) fn wake(self: &Arc<Self>) {
         // Before the pass: whoever leaves its waker behind it sees this, and does not wait.
         self.moves.fetch_add(1, AcqRel);
-        let mut first = 0;
-        while let Some(some) = self.places().wakers.get(first..).filter(|rest| !rest.is_empty()) {
-            some.iter().take(WOKEN_AT_ONCE).flatten().for_each(Waker::wake_by_ref);
-            first += WOKEN_AT_ONCE;
+        let many = self.places().wakers.len() > WOKEN_AT_ONCE;
+        match Handle::try_current() {
+            Ok(runtime) if many => {
+                if !self.is_waking.swap(true, AcqRel) {
+                    drop(runtime.spawn(Arc::clone(self).wave()));
+                }
+            }
+            _ => {
+                let mut first = 0;
+                while self.wake_some(first) {
+                    first += WOKEN_AT_ONCE;
+                }
+            }
         }
+    }
+
+    /// Wakes many, some at a time, and lets those run before the next. A move that comes meanwhile
+    /// begins no wave of its own but prolongs this one.
+    async fn wave(self: Arc<Self>) {
+        loop {
+            let moves = self.moves();
+            let mut first = 0;
+            while self.wake_some(first) {
+                first += WOKEN_AT_ONCE;
+                yield_now().await;
+            }
+            // Whoever moved the tail and found a wave under way has moved it before this.
+            self.is_waking.swap(false, AcqRel);
+            if self.moves() == moves || self.is_waking.swap(true, AcqRel) {
+                return;
+            }
+        }
+    }
+
+    /// Wakes some from the one at `first` on; whether there were any.
+    fn wake_some(&self, first: usize) -> bool {
+        let places = self.places();
+        let Some(rest) = places.wakers.get(first..).filter(|rest| !rest.is_empty()) else {
+            return false;
+        };
+        rest.iter().take(WOKEN_AT_ONCE).flatten().for_each(Waker::wake_by_ref);
+        true
     }
 
     fn moves(&self) -> u64 {
@@ -192,5 +235,26 @@ mod tests {
             assert_eq!((readers.count(), readers.places().wakers.capacity()), (0, 0));
             assert_eq!(Arc::strong_count(&task), 1);
         }
+    }
+
+    #[tokio::test]
+    async fn a_wave_reaches_everybody_and_a_move_meanwhile_prolongs_it() {
+        let readers = Arc::new(Readers::default());
+        let tasks: Vec<_> = (0..5 * WOKEN_AT_ONCE).map(|_| Arc::<Woken>::default()).collect();
+        let mut wakes: Vec<_> = tasks.iter().map(|_| readers.join()).collect();
+        assert!(wakes.iter_mut().zip(&tasks).all(|(wake, task)| wait(wake, task)));
+        let woken = || tasks.iter().map(|task| task.0.load(Relaxed)).collect::<Vec<_>>();
+
+        readers.wake();
+        assert_eq!(woken().iter().sum::<usize>(), 0, "it is not done in passing");
+        yield_now().await;
+        let before = woken();
+        assert_eq!(before.iter().sum::<usize>(), WOKEN_AT_ONCE);
+        readers.wake();
+        while readers.is_waking.load(Acquire) {
+            yield_now().await;
+        }
+        assert!(woken().iter().zip(before).all(|(after, before)| *after > before));
+        assert_eq!(Arc::strong_count(&readers), wakes.len() + 1, "no wave is left");
     }
 }

@@ -18,9 +18,8 @@ use crate::metrics::Close;
 #[derive(Debug)]
 pub(crate) struct Alarm {
     lifetime: Lifetime,
-    /// The longest silence that there may be.
-    patience: Duration,
-    /// That of this time, somewhat shorter.
+    /// The longest silence that there may be: somewhat less than was asked for, so that the heartbeats
+    /// of readers that were written to together are spread.
     silence: Duration,
     /// When it is due; `None` if it was put off since this was last polled.
     heartbeat: Option<Instant>,
@@ -43,9 +42,9 @@ pub(crate) enum Ring {
 impl Alarm {
     /// Rings when there was no more than `patience` of silence.
     pub(crate) fn new(lifetime: Lifetime, patience: Duration) -> Self {
-        let silence = spread(patience);
+        let silence = patience.mul_f64(0.8 + 0.2 * fastrand::f64());
         let timer = Box::pin(sleep_until(lifetime.ends.min(Instant::now() + silence)));
-        Self { lifetime, patience, silence, heartbeat: None, timer, quiet_until: None, task: None }
+        Self { lifetime, silence, heartbeat: None, timer, quiet_until: None, task: None }
     }
 
     /// Puts the heartbeat off: something is written, and then this is polled, which knows the time.
@@ -84,7 +83,6 @@ impl Alarm {
                 return Poll::Ready(Ring::Over(self.lifetime.reason));
             }
             if now >= heartbeat {
-                self.silence = spread(self.patience);
                 return Poll::Ready(Ring::Heartbeat);
             }
             self.set(heartbeat);
@@ -95,9 +93,4 @@ impl Alarm {
         self.quiet_until = None;
         self.timer.as_mut().reset(heartbeat.min(self.lifetime.ends));
     }
-}
-
-/// Spreads the heartbeats of readers that were written to together.
-fn spread(patience: Duration) -> Duration {
-    patience.mul_f64(0.8 + 0.2 * fastrand::f64())
 }

@@ -1,8 +1,10 @@
 //! The subscriptions that are open on this gateway: how many, and how they fare.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use event_log::{Log, ReadError, Tail, Topic};
 use futures_util::task::AtomicWaker;
@@ -38,8 +40,11 @@ pub(crate) struct Connection {
     pub(crate) events: Tally,
     /// Bytes delivered.
     pub(crate) bytes: Tally,
-    /// Its task, to be woken when it is to be handed away.
+    /// Its task, to be woken when it is to be handed away or its socket has stirred.
     pub(crate) task: AtomicWaker,
+    /// Whether its socket may have something to read. It lies beside what each delivery counts: the
+    /// socket itself is far.
+    stirred: AtomicBool,
 }
 
 /// A counter that anybody may read and only its reader's task adds to: so adding waits for no other
@@ -96,6 +101,7 @@ impl Connections {
             events: Tally::default(),
             bytes: Tally::default(),
             task: AtomicWaker::new(),
+            stirred: AtomicBool::new(true),
         });
         open.insert(connection.id, Arc::clone(&connection));
         self.counted(&open);
@@ -156,6 +162,24 @@ impl Connection {
         self.passed.store(passed, Relaxed);
     }
 
+    /// Calls `poll` if the socket has stirred since it was last pending, with a waker that notes when
+    /// it does again and wakes the task. Whoever waits must have named the task.
+    pub(crate) fn poll_stirred<T>(
+        self: &Arc<Self>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if !self.stirred.load(Acquire) {
+            return Poll::Pending;
+        }
+        // Before the look, so that what comes behind it is looked at again.
+        self.stirred.store(false, Release);
+        let ready = poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))));
+        if ready.is_ready() {
+            self.stirred.store(true, Release);
+        }
+        ready
+    }
+
     /// How many events its topics have that its cursor has not passed.
     fn lag(&self) -> u64 {
         self.heads().saturating_sub(self.passed.load(Relaxed))
@@ -174,6 +198,18 @@ impl Connection {
             events: self.events.get(),
             bytes: self.bytes.get(),
         }
+    }
+}
+
+/// The waker of its socket.
+impl Wake for Connection {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.stirred.store(true, Release);
+        self.task.wake();
     }
 }
 

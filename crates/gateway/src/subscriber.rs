@@ -6,7 +6,7 @@
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,7 +14,7 @@ use event_log::{Cursor, Event, Events, Limit, Outcome, Step, Topic};
 use metrics::Label as _;
 
 use crate::alarm::{Alarm, Ring};
-use crate::connections::Admission;
+use crate::connections::{Admission, Connection};
 use crate::control;
 use crate::drain::Lifetime;
 use crate::frame::{Framing, HEARTBEAT, Shape};
@@ -41,6 +41,17 @@ pub(crate) struct Subscriber {
     caught_up: bool,
     /// Whether it was waiting when it was last polled.
     waited: bool,
+}
+
+/// What there is without asking the log.
+#[derive(Debug)]
+pub(crate) enum Near {
+    /// What is to be written next.
+    Bytes(Bytes),
+    /// The log has to be asked.
+    Far,
+    /// The stream is over.
+    Over,
 }
 
 /// What a subscriber waits for.
@@ -106,14 +117,45 @@ impl Subscriber {
     ///
     /// Cancel-safe: what moves the cursor is returned in the same moment.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
-        let bytes = match self.stage {
-            Stage::Opening => self.begin(),
-            Stage::Open => self.go_on().await?,
-            Stage::Closed(_) => return None,
-        };
-        self.alarm.put_off();
-        self.admission.connection.bytes.add(bytes.len());
-        Some(bytes)
+        match poll_fn(|cx| self.poll_near(cx)).await {
+            Near::Bytes(bytes) => Some(bytes),
+            Near::Over => None,
+            // Boxed, since a reader that waits at the tail should keep no room for it.
+            Near::Far => Box::pin(self.far()).await,
+        }
+    }
+
+    /// The same, as far as it is to be had without asking the log.
+    pub(crate) fn poll_near(&mut self, cx: &mut Context<'_>) -> Poll<Near> {
+        loop {
+            let next = match self.stage {
+                Stage::Opening => Some(self.begin()),
+                Stage::Open => match ready!(self.poll_due(cx)) {
+                    None => return Poll::Ready(Near::Far),
+                    Some(due) => self.take(due),
+                },
+                Stage::Closed(_) => return Poll::Ready(Near::Over),
+            };
+            if let Some(bytes) = next {
+                return Poll::Ready(Near::Bytes(self.written(bytes)));
+            }
+        }
+    }
+
+    /// The same, from the log.
+    pub(crate) async fn far(&mut self) -> Option<Bytes> {
+        while let Stage::Opening | Stage::Open = self.stage {
+            let due = self.due().await;
+            if let Some(bytes) = self.take(due) {
+                return Some(self.written(bytes));
+            }
+        }
+        None
+    }
+
+    /// What others know of it.
+    pub(crate) const fn connection(&self) -> &Arc<Connection> {
+        &self.admission.connection
     }
 
     /// Whether something waits for it already.
@@ -131,45 +173,61 @@ impl Subscriber {
         self.framing.wrap(out.freeze())
     }
 
-    async fn go_on(&mut self) -> Option<Bytes> {
-        loop {
-            match self.due().await {
-                Due::Ring(Ring::Over(reason)) => return Some(self.hand_away(reason)),
-                Due::Ring(Ring::Heartbeat) => return Some(self.beat()),
-                Due::Step(Step::Finished) => {
-                    self.stage = Stage::Closed(Close::End);
-                    return None;
-                }
-                Due::Step(step) => {
-                    if let Some(bytes) = self.deliver(step) {
-                        return Some(bytes);
-                    }
-                }
+    /// What is to be written of what was due, if anything is.
+    fn take(&mut self, due: Due) -> Option<Bytes> {
+        match due {
+            Due::Ring(Ring::Over(reason)) => Some(self.hand_away(reason)),
+            Due::Ring(Ring::Heartbeat) => Some(self.beat()),
+            Due::Step(Step::Finished) => {
+                self.stage = Stage::Closed(Close::End);
+                None
             }
+            Due::Step(step) => self.deliver(step),
         }
     }
 
-    /// Waits for the next step or the alarm. Cancel-safe: the alarm keeps what it learns, and see
-    /// [`Cursor::next`].
+    fn written(&mut self, bytes: Bytes) -> Bytes {
+        self.alarm.put_off();
+        self.admission.connection.bytes.add(bytes.len());
+        bytes
+    }
+
+    /// Waits for the next step or the alarm, `None` if the log has to be asked for the step.
+    ///
+    /// Who waited was mostly woken by an event, and looks at the clock when it is written. For whom
+    /// there is always something the alarm comes first, else it would never come.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Option<Due>> {
+        let had_waited = std::mem::replace(&mut self.waited, true);
+        if !had_waited && let Poll::Ready(ring) = self.poll_alarm(cx) {
+            return Poll::Ready(Some(Due::Ring(ring)));
+        }
+        if let Poll::Ready(step) = self.cursor.poll_near(PAGE, cx) {
+            self.waited = false;
+            return Poll::Ready(step.map(Due::Step));
+        }
+        match had_waited {
+            true => self.poll_alarm(cx).map(|ring| Some(Due::Ring(ring))),
+            false => Poll::Pending,
+        }
+    }
+
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<Ring> {
+        self.alarm.woken_by(&self.admission.connection.task, cx.waker());
+        self.alarm.poll(cx)
+    }
+
+    /// Waits for the next step, of which the log is asked, or the alarm. Cancel-safe: the alarm keeps
+    /// what it learns, and see [`Cursor::next`].
     async fn due(&mut self) -> Due {
         let Self { alarm, admission, cursor, waited, .. } = self;
+        *waited = false;
         let mut next = pin!(cursor.next(PAGE));
-        let mut rung = |cx: &mut Context<'_>| {
-            alarm.woken_by(&admission.connection.task, cx.waker());
-            alarm.poll(cx).map(Due::Ring)
-        };
         poll_fn(|cx| {
-            // Who waited was mostly woken by an event, and looks at the clock when it is written. For
-            // whom there is always something the alarm comes first, else it would never come.
-            let had_waited = std::mem::replace(waited, true);
-            if !had_waited && let Poll::Ready(ring) = rung(cx) {
-                return Poll::Ready(ring);
+            alarm.woken_by(&admission.connection.task, cx.waker());
+            if let Poll::Ready(ring) = alarm.poll(cx) {
+                return Poll::Ready(Due::Ring(ring));
             }
-            if let Poll::Ready(step) = next.as_mut().poll(cx) {
-                *waited = false;
-                return Poll::Ready(Due::Step(step));
-            }
-            if had_waited { rung(cx) } else { Poll::Pending }
+            next.as_mut().poll(cx).map(Due::Step)
         })
         .await
     }

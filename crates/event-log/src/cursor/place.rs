@@ -21,8 +21,8 @@ pub(super) struct Place {
     pub(super) gap: Option<Box<Gap>>,
     pub(super) ended: Ended,
     /// At [`Position::START`] after a reset: the position before it. A tail that has not heard of the
-    /// reset begins at the start as well, and would tell again what is up to here.
-    floor: Position,
+    /// reset begins at the start as well, and would tell again what is up to here. Rare, hence apart.
+    floor: Option<Box<Position>>,
 }
 
 /// Whether a cursor has passed the end of a topic.
@@ -92,7 +92,7 @@ impl Place {
         };
         let wake = tail.wake();
         let gap = gap.map(Box::new);
-        Ok(Self { topic, position, tail, wake, current: false, gap, ended, floor: Position::START })
+        Ok(Self { topic, position, tail, wake, current: false, gap, ended, floor: None })
     }
 
     pub(super) fn lag(&self) -> u64 {
@@ -154,7 +154,8 @@ impl Place {
     fn recent(&self, limit: Limit, events: &mut Events) -> Recent {
         let recent = self.tail.read(self.position, limit, events);
         if self.position == Position::START
-            && events.first().is_some_and(|first| first.position() <= self.floor)
+            && let (Some(floor), Some(first)) = (&self.floor, events.first())
+            && first.position() <= **floor
         {
             return Recent::Elsewhere;
         }
@@ -191,7 +192,7 @@ impl Place {
     }
 
     fn skip(&mut self, topic: usize, gap: Box<Gap>) -> Step {
-        self.floor = self.position;
+        self.floor = (gap.resume == Position::START).then(|| Box::new(self.position));
         self.position = gap.resume;
         self.current = false;
         self.ended = match self.tail.ended_at(self.position) {

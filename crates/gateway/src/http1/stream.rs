@@ -2,27 +2,45 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use futures_util::FutureExt as _;
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::answer::{put_header, put_rest};
 use crate::chunk;
+use crate::connections::Connection;
 use crate::handler::STREAM_HEADERS;
-use crate::subscriber::Subscriber;
+use crate::subscriber::{Near, Subscriber};
 
 /// An event stream that is open and has written nothing yet.
 #[derive(Debug)]
 pub struct EventStream {
     socket: TcpStream,
     subscriber: Subscriber,
-    stall: Duration,
+    /// The longest time that its client may take nothing, in milliseconds.
+    stall_ms: u32,
     /// Bytes that the client may still send, though nobody reads them as anything.
     chatter: u16,
+}
+
+/// Why nothing more is written for now.
+#[derive(Debug)]
+enum Stop {
+    /// The socket is full; this is left.
+    Full(Bytes),
+    /// The log has to be asked.
+    Far,
+    /// The stream is over.
+    Over,
+    /// The client is gone.
+    Gone,
 }
 
 /// Bytes that a client may send behind its request before we stop to listen: the next request that a
@@ -32,8 +50,9 @@ const CHATTER_MAX: u16 = 16 * 1024;
 const SCRAP_BYTES: usize = 256;
 
 impl EventStream {
-    pub(super) const fn new(socket: TcpStream, subscriber: Subscriber, stall: Duration) -> Self {
-        Self { socket, subscriber, stall, chatter: CHATTER_MAX }
+    pub(super) fn new(socket: TcpStream, subscriber: Subscriber, stall: Duration) -> Self {
+        let stall_ms = stall.as_millis().try_into().unwrap_or(u32::MAX);
+        Self { socket, subscriber, stall_ms, chatter: CHATTER_MAX }
     }
 
     /// Writes until the stream is over, the client is gone, or it takes nothing for too long. Its
@@ -48,27 +67,38 @@ impl EventStream {
         }
     }
 
-    async fn write_all(&mut self) -> io::Result<()> {
-        let first = Box::pin(self.first()).await;
-        self.write(&first).await?;
-        drop(first);
-        loop {
-            // First what is to be written: a client that is gone is noticed by that as well. Both may
-            // be dropped at any await.
-            let next = tokio::select! {
-                biased;
-                next = self.subscriber.next() => next,
-                gone = poll_fn(|cx| poll_gone(&self.socket, &mut self.chatter, cx)) => return gone,
-            };
-            let Some(bytes) = next else { break };
-            self.write(&bytes).await?;
+    #[expect(clippy::manual_async_fn, reason = "as above")]
+    fn write_all(&mut self) -> impl Future<Output = io::Result<()>> + Send {
+        async {
+            let mut stop = Stop::Full(Box::pin(self.first()).await);
+            // Boxed, so that a reader that waits at the tail keeps no room for what is rare.
+            while Box::pin(self.pass(stop)).await? {
+                stop = poll_fn(|cx| self.poll_near(cx)).await?;
+            }
+            Ok(())
         }
-        self.write(chunk::END).await?;
-        self.socket.shutdown().await
+    }
+
+    /// Does what writing has stopped for; whether it goes on.
+    async fn pass(&mut self, stop: Stop) -> io::Result<bool> {
+        match stop {
+            Stop::Full(rest) => self.write(rest).await?,
+            Stop::Far => match self.far().await? {
+                Some(page) => self.write(page).await?,
+                None => return Ok(false),
+            },
+            Stop::Over => {
+                self.write(Bytes::from_static(chunk::END)).await?;
+                self.socket.shutdown().await?;
+                return Ok(false);
+            }
+            Stop::Gone => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// The head and all that is there already, to leave as one.
-    async fn first(&mut self) -> Vec<u8> {
+    async fn first(&mut self) -> Bytes {
         let mut out = b"HTTP/1.1 200 OK\r\n".to_vec();
         for (name, value) in STREAM_HEADERS {
             put_header(&mut out, name, value.as_bytes());
@@ -83,37 +113,89 @@ impl EventStream {
         {
             out.extend_from_slice(&page);
         }
-        out
+        out.into()
     }
 
-    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.socket.try_write(bytes) {
-                Ok(count) => bytes = &bytes[count..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // A reader that stalls costs little but its place; it has that for so long.
-                    Box::pin(timeout(self.stall, self.socket.writable())).await??;
-                }
+    /// Writes whatever there is without asking the log, waits for more and writes it, until that
+    /// stops.
+    ///
+    /// Writing comes first: a client that is gone is noticed by that as well.
+    fn poll_near(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stop>> {
+        loop {
+            return match self.subscriber.poll_near(cx) {
+                Poll::Ready(Near::Bytes(bytes)) => match self.send(&bytes) {
+                    Ok(count) if count == bytes.len() => continue,
+                    written => Poll::Ready(written.map(|count| Stop::Full(bytes.slice(count..)))),
+                },
+                Poll::Ready(Near::Far) => Poll::Ready(Ok(Stop::Far)),
+                Poll::Ready(Near::Over) => Poll::Ready(Ok(Stop::Over)),
+                Poll::Pending => self.poll_gone().map_ok(|()| Stop::Gone),
+            };
+        }
+    }
+
+    /// What is to be written next, from the log; `None` if the client is gone. Both may be dropped at
+    /// any await.
+    async fn far(&mut self) -> io::Result<Option<Bytes>> {
+        let Self { subscriber, socket, chatter, .. } = self;
+        let connection = Arc::clone(subscriber.connection());
+        tokio::select! {
+            biased;
+            // At its end there is nothing to write, and the end is heard of once more.
+            next = subscriber.far() => Ok(Some(next.unwrap_or_default())),
+            gone = poll_fn(|_| poll_gone(socket, chatter, &connection)) => gone.map(|()| None),
+        }
+    }
+
+    fn poll_gone(&mut self) -> Poll<io::Result<()>> {
+        poll_gone(&self.socket, &mut self.chatter, self.subscriber.connection())
+    }
+
+    async fn write(&self, mut bytes: Bytes) -> io::Result<()> {
+        loop {
+            match self.socket.try_write(&bytes) {
+                Ok(count) => bytes.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            // A reader that stalls costs little but its place; it has that for so long.
+            let stall = Duration::from_millis(self.stall_ms.into());
+            timeout(stall, self.socket.writable()).await??;
         }
-        Ok(())
+    }
+
+    /// How much the socket takes at once. Asks the kernel and not the runtime, whose note of what the
+    /// socket is ready for is far from all else that a delivery touches.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match SockRef::from(&self.socket).send(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            sent => sent,
+        }
     }
 }
 
 /// Waits until the client is gone.
-fn poll_gone(socket: &TcpStream, chatter: &mut u16, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    while *chatter > 0 {
-        std::task::ready!(socket.poll_read_ready(cx))?;
-        match socket.try_read(&mut [0; SCRAP_BYTES]) {
-            Ok(0) => return Poll::Ready(Ok(())),
-            Ok(count) => {
-                let count = u16::try_from(count).expect("a scrap is small");
-                *chatter = chatter.saturating_sub(count);
+fn poll_gone(
+    socket: &TcpStream,
+    chatter: &mut u16,
+    connection: &Arc<Connection>,
+) -> Poll<io::Result<()>> {
+    connection.poll_stirred(|cx| {
+        while *chatter > 0 {
+            ready!(socket.poll_read_ready(cx))?;
+            match socket.try_read(&mut [0; SCRAP_BYTES]) {
+                Ok(0) => return Poll::Ready(Ok(())),
+                Ok(count) => {
+                    let count = u16::try_from(count).expect("a scrap is small");
+                    *chatter = chatter.saturating_sub(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Poll::Ready(Err(error)),
         }
-    }
-    Poll::Pending
+        Poll::Pending
+    })
 }
