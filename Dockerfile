@@ -12,10 +12,9 @@ RUN --mount=type=bind,target=. \
     --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/target,id=tailwater-target-$TARGETARCH,sharing=locked \
     host=$(rustc -vV | sed -n 's/^host: //p') \
-    && CARGO_TARGET_DIR=/target CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=debuginfo \
-       RUSTFLAGS='-C target-feature=+crt-static' \
-       cargo build --locked --release --package tailwater --target "$host" \
-    && install -D "/target/$host/release/tailwater" /image/tailwater \
+    && CARGO_TARGET_DIR=/target RUSTFLAGS='-C target-feature=+crt-static' \
+       cargo build --locked --profile dist --package tailwater --target "$host" \
+    && install -D "/target/$host/dist/tailwater" /image/tailwater \
     && install -D -m 644 /etc/ssl/certs/ca-certificates.crt -t /image/etc/ssl/certs
 
 FROM scratch

@@ -4,7 +4,9 @@ OUT ?= out
 PORT ?= 8080
 PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bin/promtool)
 
-.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm bench bench-micro bench-100k styles wire intake mixed soak deny clean
+measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
+
+.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,34 +81,31 @@ storm: ## 20,000 subscribers come back within 2 s, 100 events behind; a report i
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest storm --out $(OUT)/storm
 
-bench: ## What everything costs, beside a floor, nginx with nchan and a naive gateway; a report in out/bench
+dist: ## target/dist/tailwater as images have it, and the program that measures it
+	cargo build --profile dist -p tailwater
+	cargo build --release -p loadtest
+
+bench: dist ## What everything costs, beside a floor, nginx with nchan and a naive gateway; a report in out/bench
 	scripts/setup bench
-	cargo build --release -p tailwater -p loadtest
-	target/release/loadtest bench --out $(OUT)/bench
+	$(call measure,bench)
 
-styles: ## Polling, long-polling, SSE and WebSocket side by side; a report in out/styles
-	cargo build --release -p tailwater -p loadtest
-	target/release/loadtest styles --out $(OUT)/styles
+styles: dist ## Polling, long-polling, SSE and WebSocket side by side; a report in out/styles
+	$(call measure,styles)
 
-wire: ## HTTP/1.1 and HTTP/2, in clear and by TLS, side by side; a report in out/wire
-	cargo build --release -p tailwater -p loadtest
-	target/release/loadtest wire --out $(OUT)/wire
+wire: dist ## HTTP/1.1 and HTTP/2, in clear and by TLS, side by side; a report in out/wire
+	$(call measure,wire)
 
-intake: ## What one Redis takes in, through one ingest and two; a report in out/intake
-	cargo build --release -p tailwater -p loadtest
-	target/release/loadtest intake --out $(OUT)/intake
+intake: dist ## What one Redis takes in, through one ingest and two; a report in out/intake
+	$(call measure,intake)
 
-mixed: ## Fan-out, topics, resumes, slow readers and churn together; a report in out/mixed
-	cargo build --release -p tailwater -p loadtest
-	target/release/loadtest mixed --out $(OUT)/mixed
+mixed: dist ## Fan-out, topics, resumes, slow readers and churn together; a report in out/mixed
+	$(call measure,mixed)
 
-soak: ## Half an hour of churn, and what has grown; a report in out/soak
-	cargo build --release -p tailwater -p loadtest
-	target/release/loadtest soak --out $(OUT)/soak
+soak: dist ## Half an hour of churn, and what has grown; a report in out/soak
+	$(call measure,soak)
 
-bench-100k: ## 100,000 connections in a network namespace (root, iproute2); a report in out/hold
-	cargo build --release -p tailwater -p loadtest
-	target/release/loadtest hold --out $(OUT)/hold
+bench-100k: dist ## 100,000 connections in a network namespace (root, iproute2); a report in out/hold
+	$(call measure,hold)
 
 bench-micro: ## Time and allocations of a cursor's step and of a delivery, without sockets
 	cargo bench -p event-log -p gateway --bench cursor --bench fanout

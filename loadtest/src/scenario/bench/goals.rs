@@ -2,8 +2,8 @@
 
 use super::outcome::Rounds;
 use super::quantity::{
-    CONNECT, FANOUT, IDLE_RSS, LINES, MILLION_P99, MILLION_SHARE, PRESSURE, Quantity, RESUME, SCALE,
-    TOPICS,
+    CONNECT, FANOUT, IDLE_RSS, LINES, MILLION_P99, MILLION_SHARE, PRESSURE, Quantity, RESUME,
+    SCALE, TOPICS,
 };
 use crate::contender::Contender::{self, Floor, NchanRedis, Tailwater, TailwaterRedis};
 use crate::report::{Figure, median, ratio};
