@@ -66,19 +66,17 @@ impl Readers {
     pub(crate) fn wake(self: &Arc<Self>) {
         // Before the pass: whoever leaves its waker behind it sees this, and does not wait.
         self.moves.fetch_add(1, AcqRel);
-        let many = self.places().wakers.len() > WOKEN_AT_ONCE;
-        match Handle::try_current() {
-            Ok(runtime) if many => {
-                if !self.is_waking.swap(true, AcqRel) {
-                    drop(runtime.spawn(Arc::clone(self).wave()));
-                }
+        if self.places().wakers.len() > WOKEN_AT_ONCE
+            && let Ok(runtime) = Handle::try_current()
+        {
+            if !self.is_waking.swap(true, AcqRel) {
+                drop(runtime.spawn(Arc::clone(self).wave()));
             }
-            _ => {
-                let mut first = 0;
-                while self.wake_some(first) {
-                    first += WOKEN_AT_ONCE;
-                }
-            }
+            return;
+        }
+        let mut first = 0;
+        while self.wake_some(first) {
+            first += WOKEN_AT_ONCE;
         }
     }
 

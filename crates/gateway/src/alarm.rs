@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::connections;
 use crate::drain::Lifetime;
 use crate::metrics::Close;
 
@@ -54,10 +54,10 @@ impl Alarm {
 
     /// Names the task that polls this to those who hand connections away. Call it before
     /// [`poll`](Self::poll): they say that they do and then wake it, so it hears of it.
-    pub(crate) fn woken_by(&mut self, place: &AtomicWaker, task: &Waker) {
+    pub(crate) fn woken_by(&mut self, place: &connections::Task, task: &Waker) {
         // It is the same task all its life, and the place is far from what a delivery touches.
         if self.task.as_ref().is_none_or(|last| !last.will_wake(task)) {
-            place.register(task);
+            place.name(task);
             self.task = Some(task.clone());
             self.quiet_until = None;
         }

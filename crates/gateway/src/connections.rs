@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use event_log::{Log, ReadError, Tail, Topic};
-use futures_util::task::AtomicWaker;
 use metrics::IntGauge;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -41,11 +40,16 @@ pub(crate) struct Connection {
     /// Bytes delivered.
     pub(crate) bytes: Tally,
     /// Its task, to be woken when it is to be handed away or its socket has stirred.
-    pub(crate) task: AtomicWaker,
+    pub(crate) task: Task,
     /// Whether its socket may have something to read. It lies beside what each delivery counts: the
     /// socket itself is far.
     stirred: AtomicBool,
 }
+
+/// The task that serves a connection. It can be woken as often as one likes: it need not name itself
+/// again.
+#[derive(Debug, Default)]
+pub(crate) struct Task(Mutex<Option<Waker>>);
 
 /// A counter that anybody may read and only its reader's task adds to: so adding waits for no other
 /// core, nor for memory that is far.
@@ -100,7 +104,7 @@ impl Connections {
             passed: AtomicU64::new(0),
             events: Tally::default(),
             bytes: Tally::default(),
-            task: AtomicWaker::new(),
+            task: Task::default(),
             stirred: AtomicBool::new(true),
         });
         open.insert(connection.id, Arc::clone(&connection));
@@ -163,7 +167,7 @@ impl Connection {
     }
 
     /// Calls `poll` if the socket has stirred since it was last pending, with a waker that notes when
-    /// it does again and wakes the task. Whoever waits must have named the task.
+    /// it does again and wakes the task. Whoever waits must have named its task.
     pub(crate) fn poll_stirred<T>(
         self: &Arc<Self>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
@@ -198,6 +202,25 @@ impl Connection {
             events: self.events.get(),
             bytes: self.bytes.get(),
         }
+    }
+}
+
+impl Task {
+    /// Names the task.
+    pub(crate) fn name(&self, waker: &Waker) {
+        let last = self.waker().replace(waker.clone());
+        // Outside the lock: it may be the last of its task.
+        drop(last);
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway::NotReady;
+use gateway::{Config, NotReady};
 use tokio::time::{Instant, sleep};
 
 use crate::client::ACCEPT_JSON;
@@ -132,4 +132,20 @@ async fn who_does_not_take_its_leave_is_counted_as_left() {
     let stuck = crate::slow::stalled(&node).await;
     assert_eq!(node.gateway.drain(Duration::ZERO, millis(50), millis(200)).await, 1);
     drop(stuck);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_moment_is_not_waited_for() {
+    let node = Node::with(Config { heartbeat: Duration::from_secs(60), ..Config::default() }).await;
+    let mut stream = node.subscribe("topic=t").await;
+    stream.ready().await;
+    let gateway = node.gateway.clone();
+    let hour = Duration::from_hours(1);
+    let draining =
+        tokio::spawn(async move { gateway.drain(Duration::ZERO, hour, Duration::ZERO).await });
+    node.gateway.handing_away().await;
+    sleep(millis(50)).await;
+    drop(stream);
+    node.until("tailwater_connections", 0.0).await;
+    assert_eq!(draining.await.unwrap(), 0);
 }

@@ -164,3 +164,27 @@ async fn a_client_that_leaves_while_nothing_comes_is_noticed_at_once() {
     node.until("tailwater_connections", 0.0).await;
     assert!(start.elapsed() < Duration::from_secs(5));
 }
+
+/// A general server that was sent the beginning of another request waits for the rest of it.
+#[tokio::test]
+async fn whoever_has_talked_on_is_still_heard_when_it_leaves_and_told_when_the_node_does() {
+    let node = Node::with(Config { heartbeat: Duration::from_secs(60), ..Config::default() }).await;
+    let mut sockets = Vec::new();
+    for _ in 0..2 {
+        let mut socket = TcpStream::connect(node.address).await.unwrap();
+        socket.write_all(format!("{GET}\r\n").as_bytes()).await.unwrap();
+        read_until(&mut socket, "tailwater.ready").await;
+        for _ in 0..3 {
+            socket.write_all(b"x").await.unwrap();
+            sleep(Duration::from_millis(20)).await;
+        }
+        sockets.push(socket);
+    }
+    let mut stays = sockets.pop().unwrap();
+    if BARE {
+        drop(sockets);
+        node.until("tailwater_connections", 1.0).await;
+    }
+    let drained = node.gateway.drain(Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    tokio::join!(drained, read_until(&mut stays, "tailwater.reconnect"));
+}
