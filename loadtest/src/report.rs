@@ -8,7 +8,7 @@ mod sheet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-pub use comparison::{Cell, Comparison, Line, line, median, ratio};
+pub use comparison::{Cell, Comparison, Line, Quantity, line, median, ratio};
 pub use plot::{Plot, Tone};
 use serde::Serialize;
 pub use sheet::{Sheet, SheetRow};

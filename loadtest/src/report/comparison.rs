@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
+use serde_json::json;
 
 use super::page::{STYLE, escaped, tile};
 use super::{Figure, write_all};
@@ -48,7 +49,35 @@ pub struct Cell {
     pub ratio: Option<f64>,
 }
 
+/// A quantity of a round: its name with its unit, digits behind the point, and where it stands.
+pub type Quantity<M> = (&'static str, usize, fn(&M) -> Option<f64>);
+
 impl Comparison {
+    /// Compares the rounds of each column, in which so many events were lost and repeated: there may
+    /// be none.
+    pub fn of<M: Serialize>(
+        scenario: &str,
+        summary: String,
+        rounds: &[(String, &[M])],
+        quantities: &[Quantity<M>],
+        (lost, repeated): (u64, u64),
+    ) -> Self {
+        let failure = format!("{lost} events lost, {repeated} repeated");
+        let columns: Vec<&[M]> = rounds.iter().map(|(_, all)| *all).collect();
+        let line = |(name, digits, read): &Quantity<M>| line(name, *digits, &columns, read);
+        let raw: Vec<_> =
+            rounds.iter().map(|(name, all)| json!({ "column": name, "rounds": all })).collect();
+        Self {
+            scenario: scenario.to_owned(),
+            summary,
+            failures: (lost + repeated > 0).then_some(failure).into_iter().collect(),
+            verdict: vec![Figure::zero("lost", lost), Figure::zero("repeated", repeated)],
+            columns: rounds.iter().map(|(name, _)| name.clone()).collect(),
+            lines: quantities.iter().filter_map(line).collect(),
+            raw: json!(raw),
+        }
+    }
+
     /// Writes `report.html`, `report.json` and `report.md` into the directory.
     ///
     /// # Errors

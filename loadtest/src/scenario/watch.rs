@@ -3,6 +3,7 @@
 mod marks;
 
 use std::future::pending;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -50,6 +51,11 @@ pub struct Options {
     /// Where events are published [default: the same].
     #[arg(long, value_name = "URL")]
     ingest_url: Option<Endpoint>,
+
+    /// Addresses of this machine that subscribers connect from, in turn: one has some 28,000 ports
+    /// to a server.
+    #[arg(long, value_name = "IP,...", value_delimiter = ',')]
+    sources: Vec<IpAddr>,
 
     /// Subscribers, spread evenly over the topics.
     #[arg(long, default_value_t = 1000)]
@@ -169,7 +175,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let prefix = options.topic_prefix.as_ref().unwrap_or(&run);
     let topics = (1..=options.topics).map(|n| format!("{prefix}-{n:04}")).collect();
     let audience = Audience::with_manners(
-        options.url.clone(),
+        options.url.clone().via(options.sources.clone()),
         topics,
         options.sabotage,
         Instant::now(),

@@ -1,14 +1,10 @@
 //! What the transports came to: medians, and their ratios to plain HTTP/1.1.
 
-use serde_json::json;
-
 use super::cost::Cost;
 use super::{Options, Trial};
-use crate::report::{Comparison, Figure, grouped, line};
+use crate::report::{Comparison, Quantity, grouped};
 
-type Read = fn(&Cost) -> Option<f64>;
-
-const QUANTITIES: [(&str, usize, Read); 7] = [
+const QUANTITIES: [Quantity<Cost>; 7] = [
     ("CPU us a delivery", 2, |c| Some(c.cpu_us)),
     ("connect, CPU us a stream", 1, |c| Some(c.connect_us)),
     ("RSS bytes a stream, idle", 0, |c| Some(c.idle_bytes)),
@@ -20,36 +16,22 @@ const QUANTITIES: [(&str, usize, Read); 7] = [
 
 pub(super) fn report(options: &Options, rounds: &[(Trial, Vec<Cost>)]) -> Comparison {
     let sum = |count: fn(&Cost) -> u64| rounds.iter().flat_map(|(_, all)| all).map(count).sum();
-    let (lost, repeated): (u64, u64) = (sum(|c| c.lost), sum(|c| c.repeated));
-    let mut failures = Vec::new();
-    if lost + repeated > 0 {
-        failures.push(format!("{lost} events lost, {repeated} repeated"));
-    }
-    let costs: Vec<&[Cost]> = rounds.iter().map(|(_, all)| all.as_slice()).collect();
-    let lines =
-        QUANTITIES.iter().filter_map(|(name, digits, read)| line(name, *digits, &costs, *read));
-    let raw: Vec<_> =
-        rounds.iter().map(|(trial, all)| json!({ "wire": trial.name(), "rounds": all })).collect();
-    Comparison {
-        scenario: super::NAME.to_owned(),
-        summary: format!(
-            "{} streams of one topic, {} events/s of {} bytes for {}; x{} means so many streams a \
-             connection. Medians of {} interleaved rounds, in brackets the ratio to the first \
-             column. CPU and memory are the server's, on core {}; every TLS handshake is a full one. \
-             The clients run on core {}.",
-            grouped(options.readers as u64),
-            options.rate,
-            options.event_bytes,
-            humantime::format_duration(options.time),
-            options.streams,
-            options.rounds,
-            options.cores.server_core,
-            options.cores.driver_core,
-        ),
-        failures,
-        verdict: vec![Figure::zero("lost", lost), Figure::zero("repeated", repeated)],
-        columns: rounds.iter().map(|(trial, _)| trial.name()).collect(),
-        lines: lines.collect(),
-        raw: json!(raw),
-    }
+    let summary = format!(
+        "{} streams of one topic, {} events/s of {} bytes for {}; x{} means so many streams a \
+         connection. Medians of {} interleaved rounds, in brackets the ratio to the first \
+         column. CPU and memory are the server's, on core {}; every TLS handshake is a full one. \
+         The clients run on core {}.",
+        grouped(options.readers as u64),
+        options.rate,
+        options.event_bytes,
+        humantime::format_duration(options.time),
+        options.streams,
+        options.rounds,
+        options.cores.server_core,
+        options.cores.driver_core,
+    );
+    let columns: Vec<_> =
+        rounds.iter().map(|(trial, all)| (trial.name(), all.as_slice())).collect();
+    let losses = (sum(|c| c.lost), sum(|c| c.repeated));
+    Comparison::of(super::NAME, summary, &columns, &QUANTITIES, losses)
 }
