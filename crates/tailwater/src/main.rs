@@ -16,8 +16,13 @@ mod tls;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tikv_jemallocator::Jemalloc;
 
 use crate::args::{Args, Command};
+
+/// Thousands of small things of the same size, that come and go: docs/adr/0007.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     // For all that speak TLS here: the clients, and the exporter of traces.
