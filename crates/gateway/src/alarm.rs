@@ -52,19 +52,11 @@ impl Alarm {
         self.heartbeat = None;
     }
 
-    /// Names the task that polls this to those who hand connections away. Call it before
-    /// [`poll`](Self::poll): they say that they do and then wake it, so it hears of it.
-    pub(crate) fn woken_by(&mut self, place: &connections::Task, task: &Waker) {
-        // It is the same task all its life, and the place is far from what a delivery touches.
-        if self.task.as_ref().is_none_or(|last| !last.will_wake(task)) {
-            place.name(task);
-            self.task = Some(task.clone());
-            self.quiet_until = None;
-        }
-    }
-
-    /// Waits for what is due. A drain is heard of whenever this is polled.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ring> {
+    /// Waits for what is due. A drain is heard of whenever this is polled: `place` is where those who
+    /// hand connections away find the task to wake.
+    pub(crate) fn poll(&mut self, place: &connections::Task, cx: &mut Context<'_>) -> Poll<Ring> {
+        // Named before the phase is looked at: they change it, and then wake.
+        self.name_task(place, cx.waker());
         let now = Instant::now();
         let heartbeat = *self.heartbeat.get_or_insert(now + self.silence);
         if self.lifetime.hear() {
@@ -86,6 +78,15 @@ impl Alarm {
                 return Poll::Ready(Ring::Heartbeat);
             }
             self.set(heartbeat);
+        }
+    }
+
+    fn name_task(&mut self, place: &connections::Task, task: &Waker) {
+        // It is the same task all its life, and the place is far from what a delivery touches.
+        if self.task.as_ref().is_none_or(|last| !last.will_wake(task)) {
+            place.name(task);
+            self.task = Some(task.clone());
+            self.quiet_until = None;
         }
     }
 

@@ -212,8 +212,7 @@ impl Subscriber {
     }
 
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<Ring> {
-        self.alarm.woken_by(&self.admission.connection.task, cx.waker());
-        self.alarm.poll(cx)
+        self.alarm.poll(&self.admission.connection.task, cx)
     }
 
     /// Waits for the next step, of which the log is asked, or the alarm. Cancel-safe: the alarm keeps
@@ -223,8 +222,7 @@ impl Subscriber {
         *waited = false;
         let mut next = pin!(cursor.next(PAGE));
         poll_fn(|cx| {
-            alarm.woken_by(&admission.connection.task, cx.waker());
-            if let Poll::Ready(ring) = alarm.poll(cx) {
+            if let Poll::Ready(ring) = alarm.poll(&admission.connection.task, cx) {
                 return Poll::Ready(Due::Ring(ring));
             }
             next.as_mut().poll(cx).map(Due::Step)
