@@ -8,6 +8,7 @@ pub mod hold;
 pub mod intake;
 pub mod mixed;
 mod outcome;
+mod rounds;
 pub mod soak;
 mod stage;
 pub mod storm;

@@ -10,11 +10,12 @@ use tokio::time::Instant;
 
 use super::Common;
 use super::mixed::Cores;
+use super::rounds::interleaved;
 use crate::cluster::find_tailwater;
 use crate::contender::{Programs, Stack};
 use crate::driver::{Dialect, Driver, Endpoint, Wire};
 use crate::process::pin;
-use crate::progress::{Progress, bar};
+use crate::progress::Progress;
 use crate::report::Comparison;
 
 const NAME: &str = "intake";
@@ -116,16 +117,14 @@ pub async fn run(options: &Options) -> Result<Comparison> {
         directory: directory.clone(),
     };
     let (progress, epoch) = (Progress::new(), Instant::now());
-    let mut rounds: Vec<(Way, Vec<Cost>)> = Way::ALL.map(|way| (way, Vec::new())).into();
-    let steps = options.rounds * rounds.len();
-    for step in 0..steps {
-        let (way, costs) = &mut rounds[step % Way::ALL.len()];
-        progress.status(&format!("{} {}", bar(step as f64 / steps as f64), way.name()));
+    let columns = Way::ALL.map(|way| (way, way.name().to_owned()));
+    let once = async |way: Way| {
         let server = programs.start_ingests(way.ingests).await?;
-        let cost = measure(*way, &server, options, epoch).await;
+        let cost = measure(way, &server, options, epoch).await;
         server.stop().await?;
-        costs.push(cost.with_context(|| format!("measuring {}", way.name()))?);
-    }
+        cost
+    };
+    let rounds = interleaved(columns, options.rounds, &progress, once).await?;
     let report = outcome::report(options, &rounds);
     report.write(&directory)?;
     progress.report(&format!("{}\n{}", report.table(), report.figures()), &directory);

@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use self::style::{Cost, Style};
 use super::Common;
 use super::mixed::Cores;
+use super::rounds::interleaved;
 use crate::cluster::find_tailwater;
 use crate::contender::Programs;
 use crate::process::pin;
-use crate::progress::{Progress, bar};
+use crate::progress::Progress;
 use crate::report::Comparison;
 
 const NAME: &str = "styles";
@@ -68,14 +69,9 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     };
     let progress = Progress::new();
     let epoch = Instant::now();
-    let mut rounds: Vec<(Style, Vec<Cost>)> = Style::ALL.map(|style| (style, Vec::new())).into();
-    let steps = options.rounds * rounds.len();
-    for step in 0..steps {
-        let (style, costs) = &mut rounds[step % Style::ALL.len()];
-        progress.status(&format!("{} {}", bar(step as f64 / steps as f64), style.name()));
-        let cost = once(*style, &programs, options, epoch).await;
-        costs.push(cost.with_context(|| format!("measuring {}", style.name()))?);
-    }
+    let columns = Style::ALL.map(|style| (style, style.name().to_owned()));
+    let once = async |style| once(style, &programs, options, epoch).await;
+    let rounds = interleaved(columns, options.rounds, &progress, once).await?;
     let report = outcome::report(options, &rounds);
     report.write(&directory)?;
     progress.report(&format!("{}\n{}", report.table(), report.figures()), &directory);

@@ -17,10 +17,11 @@ use self::cost::Cost;
 use self::transport::Transport;
 use super::Common;
 use super::mixed::Cores;
+use super::rounds::interleaved;
 use crate::cluster::find_tailwater;
 use crate::contender::Programs;
 use crate::process::pin;
-use crate::progress::{Progress, bar};
+use crate::progress::Progress;
 use crate::report::Comparison;
 
 const NAME: &str = "wire";
@@ -105,16 +106,10 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     let trials = Transport::all(options.streams).into_iter().flat_map(|transport| {
         builds.iter().map(move |is_before| Trial { transport, is_before: *is_before })
     });
-    let mut rounds: Vec<(Trial, Vec<Cost>)> = trials.map(|trial| (trial, Vec::new())).collect();
+    let columns = trials.map(|trial| (trial, trial.name()));
     let (progress, epoch) = (Progress::new(), Instant::now());
-    let (columns, steps) = (rounds.len(), options.rounds * rounds.len());
-    for step in 0..steps {
-        let (trial, costs) = &mut rounds[step % columns];
-        let name = trial.name();
-        progress.status(&format!("{} {name}", bar(step as f64 / steps as f64)));
-        let cost = once(*trial, &programs, &certificate, options, epoch).await;
-        costs.push(cost.with_context(|| format!("measuring {name}"))?);
-    }
+    let once = async |trial| once(trial, &programs, &certificate, options, epoch).await;
+    let rounds = interleaved(columns, options.rounds, &progress, once).await?;
     let report = outcome::report(options, &rounds);
     report.write(&directory)?;
     progress.report(&format!("{}\n{}", report.table(), report.figures()), &directory);
