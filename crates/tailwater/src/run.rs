@@ -1,7 +1,10 @@
 //! Runs a node: telemetry, log, services, signals, and the way out.
 
 use std::future::pending;
+use std::io;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -9,6 +12,7 @@ use event_log::{Log, MemoryLog};
 use gateway::Gateway;
 use metrics::{Registry, Telemetry};
 use redis_log::RedisLog;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
@@ -21,14 +25,21 @@ use crate::tls::Tls;
 /// Runs a node until it is told to stop.
 pub(crate) fn node(config: NodeConfig) -> Result<()> {
     let telemetry = Telemetry::init(&config.telemetry)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("the runtime did not start")?;
+    let runtime = runtime().context("the runtime did not start")?;
     let outcome = runtime.block_on(serve(config, &telemetry));
     drop(runtime);
     telemetry.shutdown();
     outcome
+}
+
+/// A worker for each core that this process may use. On one core it is the main thread, which has
+/// nobody to share with and so nothing to guard.
+fn runtime() -> io::Result<Runtime> {
+    let mut builder = match available_parallelism().map_or(1, NonZero::get) {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 async fn serve(config: NodeConfig, telemetry: &Telemetry) -> Result<()> {
