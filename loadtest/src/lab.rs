@@ -165,7 +165,7 @@ impl Lab {
     pub fn publish(&mut self) {
         let stop = CancellationToken::new();
         let load = Load {
-            ingest: self.ingest.addr().into(),
+            target: self.ingest.addr().into(),
             topics: self.crowd.topics()[..TOPICS].into(),
             rate: RATE,
             duration: Duration::from_secs(3600),

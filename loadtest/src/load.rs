@@ -7,9 +7,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::endpoint::Endpoint;
 use crate::payload::Payload;
-use crate::publisher::{PublishError, Publisher, Receipt};
+use crate::publisher::{PublishError, Publisher, Receipt, Target};
 
 /// Publishers at work, each with one connection and topics of its own. So many that an ingest
 /// which takes 20 ms an event still keeps up with 3,000 a second.
@@ -19,7 +18,7 @@ const PUBLISHERS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Load {
     /// Where to.
-    pub ingest: Endpoint,
+    pub target: Target,
     /// The topics, served in turn.
     pub topics: Arc<[String]>,
     /// Events a second, over all topics.
@@ -73,7 +72,7 @@ impl Load {
         epoch: Instant,
         done: impl Fn(Published),
     ) {
-        let mut publisher = Publisher::new(self.ingest.clone(), self.deadline);
+        let mut publisher = Publisher::new(self.target.clone(), self.deadline);
         for seq in 1.. {
             for topic in (first..self.topics.len()).step_by(PUBLISHERS) {
                 let turn = u64::from(seq - 1) * self.topics.len() as u64 + topic as u64;

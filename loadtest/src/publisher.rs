@@ -1,9 +1,11 @@
 //! A publisher that does not give up: the same key again until the event is acknowledged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
+use event_log::{Append, AppendError, Key, Log, NewEvent, Topic};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
@@ -17,6 +19,21 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Where events are published.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// An ingest.
+    Ingest(Endpoint),
+    /// The log itself.
+    Log(Arc<dyn Log>),
+}
+
+impl<T: Into<Endpoint>> From<T> for Target {
+    fn from(ingest: T) -> Self {
+        Self::Ingest(ingest.into())
+    }
+}
 
 /// What the log said about an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +60,8 @@ struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The answer says that a retry is pointless.
-    #[error("refused with {status}: {body}")]
-    Refused {
-        /// The status.
-        status: u16,
-        /// The body of the answer.
-        body: String,
-    },
+    #[error("refused: {0}")]
+    Refused(String),
     /// No attempt succeeded in time. Whether the event was stored is unknown.
     #[error("not acknowledged within {deadline:?}, {attempts} attempts; the last one: {last:#}")]
     Deadline {
@@ -62,17 +74,30 @@ pub enum PublishError {
     },
 }
 
-/// Publishes one event after the other over one connection.
+/// Publishes one event after the other over one connection, or with others to one log.
 #[derive(Debug)]
 pub struct Publisher {
-    http: http::Client,
+    way: Way,
     deadline: Duration,
 }
 
+#[derive(Debug)]
+enum Way {
+    Http(http::Client),
+    Log(Arc<dyn Log>),
+}
+
+/// One attempt: an answer, a reason to try again, or (outside) a reason not to.
+type Attempt = Result<Result<Answer>, PublishError>;
+
 impl Publisher {
-    /// A publisher to this ingest that gives an event up after `deadline`.
-    pub fn new(ingest: impl Into<Endpoint>, deadline: Duration) -> Self {
-        Publisher { http: http::Client::new(ingest).timeout(ATTEMPT_TIMEOUT), deadline }
+    /// A publisher that gives an event up after `deadline`.
+    pub fn new(target: impl Into<Target>, deadline: Duration) -> Self {
+        let way = match target.into() {
+            Target::Ingest(ingest) => Way::Http(http::Client::new(ingest).timeout(ATTEMPT_TIMEOUT)),
+            Target::Log(log) => Way::Log(log),
+        };
+        Publisher { way, deadline }
     }
 
     /// Publishes until there is a receipt. `key` is sent as `Idempotency-Key`, the same with each
@@ -86,12 +111,15 @@ impl Publisher {
         key: &str,
         body: impl Into<Bytes>,
     ) -> Result<Receipt, PublishError> {
-        let path = format!("/v1/events?topic={topic}");
         let body = body.into();
         let until = Instant::now() + self.deadline;
         let mut pause = PAUSE_MIN;
         for attempts in 1.. {
-            let last = match self.attempt(&path, key, body.clone()).await? {
+            let attempt = match &mut self.way {
+                Way::Http(http) => post(http, topic, key, body.clone()).await?,
+                Way::Log(log) => append(&**log, topic, key, &body).await?,
+            };
+            let last = match attempt {
                 Ok(answer) => match answer.id.parse() {
                     Ok(at) => return Ok(receipt(answer, at, attempts)),
                     Err(error) => anyhow::Error::from(error),
@@ -106,27 +134,40 @@ impl Publisher {
         }
         unreachable!("attempts are bounded by the deadline")
     }
+}
 
-    /// One attempt: an answer, a reason to try again, or (outside) a reason not to.
-    async fn attempt(
-        &mut self,
-        path: &str,
-        key: &str,
-        body: Bytes,
-    ) -> Result<Result<Answer>, PublishError> {
-        let headers = [("idempotency-key", key), ("content-type", "application/json")];
-        let response = match self.http.post(path, &headers, body).await {
-            Ok(response) => response,
-            Err(error) => return Ok(Err(error)),
-        };
-        match response.status {
-            200 => Ok(response.json()),
-            // 408 is what a load balancer says on a connection that it had given up.
-            408 | 429 | 500.. => {
-                Ok(Err(anyhow::anyhow!("{}: {}", response.status, response.text())))
-            }
-            status => Err(PublishError::Refused { status, body: response.text() }),
-        }
+async fn post(http: &mut http::Client, topic: &str, key: &str, body: Bytes) -> Attempt {
+    let path = format!("/v1/events?topic={topic}");
+    let headers = [("idempotency-key", key), ("content-type", "application/json")];
+    let response = match http.post(&path, &headers, body).await {
+        Ok(response) => response,
+        Err(error) => return Ok(Err(error)),
+    };
+    let said = || format!("{}: {}", response.status, response.text());
+    match response.status {
+        200 => Ok(response.json()),
+        // 408 is what a load balancer says on a connection that it had given up.
+        408 | 429 | 500.. => Ok(Err(anyhow::anyhow!(said()))),
+        _ => Err(PublishError::Refused(said())),
+    }
+}
+
+async fn append(log: &dyn Log, topic: &str, key: &str, body: &[u8]) -> Attempt {
+    let refused = |error: &dyn ToString| PublishError::Refused(error.to_string());
+    let data = String::from_utf8_lossy(body).into();
+    let append = Append {
+        topic: Topic::new(topic).map_err(|error| refused(&error))?,
+        event: NewEvent { data, ..NewEvent::default() },
+        key: Some(Key::new(key).map_err(|error| refused(&error))?),
+    };
+    match log.append(vec![append]).await.pop().expect("one event has one answer") {
+        Ok(receipt) => Ok(Ok(Answer {
+            topic: topic.to_owned(),
+            id: receipt.position.to_string(),
+            duplicate: receipt.duplicate,
+        })),
+        Err(error @ AppendError::Ended { .. }) => Err(refused(&error)),
+        Err(error) => Ok(Err(error.into())),
     }
 }
 
@@ -137,12 +178,14 @@ fn receipt(answer: Answer, at: Position, attempts: u32) -> Receipt {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::sync::Arc;
     use std::time::Duration;
 
+    use event_log::{Append, Log as _, Mark, MemoryLog, NewEvent, Retention, Topic};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use super::{PublishError, Publisher};
+    use super::{PublishError, Publisher, Target};
 
     /// Answers each connection with one of these, and counts how often the key came.
     async fn serve(answers: Vec<String>) -> (SocketAddr, tokio::task::JoinHandle<usize>) {
@@ -188,7 +231,7 @@ mod tests {
         let (addr, _server) = serve(vec![answer("400 Bad Request", "no")]).await;
         let mut publisher = Publisher::new(addr, Duration::from_secs(5));
         let error = publisher.publish("t", "k", "x").await.expect_err("refused");
-        assert!(matches!(error, PublishError::Refused { status: 400, .. }), "{error}");
+        assert_eq!(error.to_string(), "refused: 400: no");
     }
 
     #[tokio::test]
@@ -197,5 +240,21 @@ mod tests {
         let mut publisher = Publisher::new(addr, Duration::from_millis(50));
         let error = publisher.publish("t", "k", "x").await.expect_err("nobody there");
         assert!(matches!(error, PublishError::Deadline { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_log_itself_knows_a_key_again_and_refuses_what_follows_an_end() {
+        let log = Arc::new(MemoryLog::new(Retention::default()));
+        let target = Target::Log(Arc::clone(&log) as _);
+        let mut publisher = Publisher::new(target, Duration::from_secs(5));
+        for duplicate in [false, true] {
+            let receipt = publisher.publish("t", "k-1", "x").await.expect("a receipt");
+            assert_eq!((receipt.at.n, receipt.duplicate, receipt.attempts), (1, duplicate, 1));
+        }
+        let end = NewEvent { mark: Mark::End, ..NewEvent::default() };
+        let end = Append { topic: Topic::new("t").expect("a topic"), event: end, key: None };
+        log.append(vec![end]).await.pop().expect("an answer").expect("ended");
+        let error = publisher.publish("t", "k-2", "x").await.expect_err("ended");
+        assert!(error.to_string().contains("nothing can follow"), "{error}");
     }
 }

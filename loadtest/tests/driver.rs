@@ -174,7 +174,7 @@ async fn serve_publisher(stream: TcpStream, book: &Mutex<Book>) -> std::io::Resu
 #[tokio::test]
 async fn load_acknowledges_every_event_once_and_keeps_the_order_of_each_topic() {
     let load = Load {
-        ingest: moody_ingest().await.into(),
+        target: moody_ingest().await.into(),
         topics: (0..40).map(|n| format!("t-{n}")).collect(),
         rate: 400,
         duration: Duration::from_secs(1),

@@ -100,7 +100,7 @@ impl Options {
 
     fn load(&self, cluster: &Cluster, stage: &Stage, stop: CancellationToken) -> Load {
         Load {
-            ingest: cluster.ingest.addr().into(),
+            target: cluster.ingest.addr().into(),
             topics: stage.audience.topics(),
             rate: self.rate,
             duration: MARGIN * 2 + self.allowed(),

@@ -124,7 +124,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let stage = Stage::open(audience, clients, seed, OPEN_DEADLINE, progress).await?;
 
     let load = Load {
-        ingest: cluster.ingest.addr().into(),
+        target: cluster.ingest.addr().into(),
         topics: stage.audience.topics(),
         rate: options.rate,
         duration: options.duration,

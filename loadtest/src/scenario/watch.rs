@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use redis_log::{Config, RedisLog, RedisUrl};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::audience::{Audience, Manners, Sabotage};
 use crate::endpoint::Endpoint;
 use crate::load::Load;
 use crate::progress::Progress;
+use crate::publisher::Target;
 use crate::report::{Report, grouped};
 
 const NAME: &str = "watch";
@@ -51,6 +53,11 @@ pub struct Options {
     /// Where events are published [default: the same].
     #[arg(long, value_name = "URL")]
     ingest_url: Option<Endpoint>,
+
+    /// Publishes straight to this Redis, past ingest, which shows what ingest adds: a URL as that of
+    /// `tailwater ingest --redis`.
+    #[arg(long, value_name = "URL", conflicts_with = "ingest_url")]
+    redis: Option<RedisUrl>,
 
     /// Addresses of this machine that subscribers connect from, in turn: one has some 28,000 ports
     /// to a server.
@@ -137,9 +144,17 @@ impl Options {
         }
     }
 
-    fn load(&self, run: String, stage: &Stage, stop: CancellationToken) -> Load {
+    /// Where events are published.
+    async fn target(&self) -> Result<Target> {
+        let Some(url) = &self.redis else {
+            return Ok(self.ingest_url.as_ref().unwrap_or(&self.url).clone().into());
+        };
+        Ok(Target::Log(RedisLog::connect(Config::new(url.clone())).await?))
+    }
+
+    fn load(&self, target: Target, run: String, stage: &Stage, stop: CancellationToken) -> Load {
         Load {
-            ingest: self.ingest_url.clone().unwrap_or_else(|| self.url.clone()),
+            target,
             topics: stage.audience.topics(),
             rate: self.rate,
             duration: self.duration.unwrap_or(Duration::MAX),
@@ -170,6 +185,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     ensure!(options.clients > 0 && options.topics > 0 && options.rate > 0);
     std::fs::create_dir_all(&options.out)
         .with_context(|| format!("cannot write to {}", options.out.display()))?;
+    let target = options.target().await?;
     // Process ids repeat in containers, times do not.
     let run = format!("watch-{}", SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
     let prefix = options.topic_prefix.as_ref().unwrap_or(&run);
@@ -195,7 +211,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     };
     let mut marks = options.marks.as_deref().map(Marks::open).transpose()?;
     let stop = CancellationToken::new();
-    let load = options.load(run, &stage, stop.clone());
+    let load = options.load(target, run, &stage, stop.clone());
     let stopping = async {
         interruption.came().await;
         stop.cancel();

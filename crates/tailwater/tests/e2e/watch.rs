@@ -19,17 +19,27 @@ struct Watch {
     options: watch::Options,
 }
 
+/// Where `watch` publishes.
+#[derive(Clone, Copy)]
+enum By {
+    Ingest,
+    Redis,
+}
+
 /// Watches for some seconds, in which the only gateway is killed and comes back.
-async fn while_a_gateway_dies(sabotage: &str) -> Report {
+async fn while_a_gateway_dies(by: By, sabotage: &str) -> Report {
     let redis = Redis::start().await.unwrap();
     let ingest = ingest(&redis).start().await.unwrap();
     let mut gateway = gateway(&redis, "gw-1").start().await.unwrap();
     let dir = TempDir::new().unwrap();
     let file = |name| dir.path().join(name).display().to_string();
-    let [url, ingest_url] = [gateway.addr(), ingest.addr()].map(|addr| format!("http://{addr}"));
+    let publishes = match by {
+        By::Ingest => ("--ingest-url", format!("http://{}", ingest.addr())),
+        By::Redis => ("--redis", redis.url()),
+    };
     let flags = [
-        ("--url", url),
-        ("--ingest-url", ingest_url),
+        ("--url", format!("http://{}", gateway.addr())),
+        publishes,
         ("--clients", "40".to_owned()),
         ("--topics", "4".to_owned()),
         ("--rate", "80".to_owned()),
@@ -55,16 +65,18 @@ async fn while_a_gateway_dies(sabotage: &str) -> Report {
 
 #[tokio::test]
 async fn watch_passes_a_cluster_whose_clients_come_back() {
-    let report = while_a_gateway_dies("none").await;
-    assert_eq!(report.failures, Vec::<String>::new());
-    assert_eq!(report.raw["verdict"]["delivered"], report.raw["verdict"]["expected"]);
-    assert_eq!(report.raw["time_without_connection"]["count"], 40);
+    for by in [By::Ingest, By::Redis] {
+        let report = while_a_gateway_dies(by, "none").await;
+        assert_eq!(report.failures, Vec::<String>::new());
+        assert_eq!(report.raw["verdict"]["delivered"], report.raw["verdict"]["expected"]);
+        assert_eq!(report.raw["time_without_connection"]["count"], 40);
+    }
 }
 
 #[tokio::test]
 async fn watch_sees_what_is_lost_and_what_comes_twice() {
-    let report = while_a_gateway_dies("no-resume").await;
+    let report = while_a_gateway_dies(By::Ingest, "no-resume").await;
     assert!(report.failures[0].ends_with("deliveries lost"), "{:?}", report.failures);
-    let report = while_a_gateway_dies("replay").await;
+    let report = while_a_gateway_dies(By::Ingest, "replay").await;
     assert!(report.failures[0].ends_with("deliveries duplicated"), "{:?}", report.failures);
 }
