@@ -123,14 +123,17 @@ pub struct NewEvent {
 
 /// An event in its topic's log, cheap to clone.
 #[derive(Clone)]
-pub struct Event(Arc<Inner>);
+pub struct Event {
+    /// Beside the pointer: a window is searched by it, and what is behind the pointer is far.
+    position: Position,
+    inner: Arc<Inner>,
+}
 
 /// Events in order. Nearly always one is delivered: that, and a second, takes no allocation.
 pub type Events = SmallVec<[Event; 2]>;
 
 struct Inner {
     topic: Topic,
-    position: Position,
     new: NewEvent,
     encodings: [OnceLock<Bytes>; Event::ENCODINGS],
 }
@@ -142,43 +145,43 @@ impl Event {
     /// The event at a position of a topic.
     #[must_use]
     pub fn new(topic: Topic, position: Position, new: NewEvent) -> Self {
-        Self(Arc::new(Inner { topic, position, new, encodings: Default::default() }))
+        Self { position, inner: Arc::new(Inner { topic, new, encodings: Default::default() }) }
     }
 
     /// The topic it was published to.
     #[must_use]
     pub fn topic(&self) -> &Topic {
-        &self.0.topic
+        &self.inner.topic
     }
 
     /// Where it stands in its topic; `position().ms` is its time.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.0.position
+        self.position
     }
 
     /// Its type, if the publisher gave one.
     #[must_use]
     pub fn kind(&self) -> Option<&EventType> {
-        self.0.new.kind.as_ref()
+        self.inner.new.kind.as_ref()
     }
 
     /// Its payload.
     #[must_use]
     pub fn data(&self) -> &str {
-        &self.0.new.data
+        &self.inner.new.data
     }
 
     /// Whether the topic ends with it.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        self.0.new.mark
+        self.inner.new.mark
     }
 
     /// The trace of the request that published it.
     #[must_use]
     pub fn trace(&self) -> Option<&TraceParent> {
-        self.0.new.trace.as_ref()
+        self.inner.new.trace.as_ref()
     }
 
     /// One of its encodings, made by the first who asks and shared from then on. What the slots mean
@@ -187,7 +190,7 @@ impl Event {
     /// # Panics
     /// If `slot` is not below [`Event::ENCODINGS`].
     pub fn encoding(&self, slot: usize, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
-        self.0.encodings[slot].get_or_init(|| encode(self))
+        self.inner.encodings[slot].get_or_init(|| encode(self))
     }
 
     /// Bytes it keeps in memory, roughly: what bounds a page or a window.
@@ -200,7 +203,7 @@ impl Event {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.0.topic, self.0.position)
+        write!(f, "{}@{}", self.inner.topic, self.position)
     }
 }
 
