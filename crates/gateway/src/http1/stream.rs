@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use futures_util::FutureExt as _;
-use socket2::SockRef;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -170,9 +171,9 @@ impl EventStream {
     /// How much the socket takes at once. Asks the kernel and not the runtime, whose note of what the
     /// socket is ready for is far from all else that a delivery touches.
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        match SockRef::from(&self.socket).send(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            sent => sent,
+        match send(&self.socket, bytes, SendFlags::NOSIGNAL) {
+            Err(Errno::AGAIN) => Ok(0),
+            sent => Ok(sent?),
         }
     }
 }
