@@ -5,6 +5,8 @@
 //! clients forget theirs at one without; `retry` only inside an event that is dispatched.
 //! (WHATWG HTML, section 9.2.)
 
+use std::fmt::Write as _;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use event_log::{Event, Position};
 
@@ -12,6 +14,9 @@ use crate::{chunk, envelope, trace};
 
 /// A comment without a blank line after it: one with would be an empty message to some clients.
 pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
+
+/// Room for what is around an event's data; what needs more gets it.
+const FIELDS_BYTES: usize = 96;
 
 /// The two shapes in which an event goes out; each is encoded once a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +64,7 @@ impl Shape {
     }
 
     fn encode(self, event: &Event) -> BytesMut {
-        let id = event.position().to_string();
-        let mut out = BytesMut::with_capacity(event.data().len() + 64 + id.len());
+        let mut out = BytesMut::with_capacity(event.data().len() + FIELDS_BYTES);
         match self {
             Self::Plain => {
                 trace::deliver(event);
@@ -71,7 +75,7 @@ impl Shape {
             }
             Self::Envelope => put_line(&mut out, b"data: ", envelope::of(event)),
         }
-        put_id(&mut out, &id);
+        writeln!(out, "id: {}\n", event.position()).expect("memory takes everything");
         out
     }
 }
