@@ -77,27 +77,22 @@ impl Store {
     fn routes(&self, batch: &mut Batch<'_>) -> Vec<(Route, Vec<usize>)> {
         // As many as there are primaries: a search is quicker than a map.
         let mut routes: Vec<(Route, Vec<usize>)> = Vec::new();
-        let mut of_partition: HashMap<u32, usize> = HashMap::new();
+        let mut of_partition: HashMap<u32, Route> = HashMap::new();
         for i in &batch.open {
             let partition = keys::partition(&batch.appends[*i].topic);
             let route = match (of_partition.get(&partition), &batch.answers[*i]) {
                 // The first of a partition decides for all, which are to stay in their order.
-                (Some(route), _) => {
-                    routes[*route].1.push(*i);
-                    continue;
-                }
+                (Some(route), _) => Ok(route.clone()),
                 (None, Err(Missed { meaning: Meaning::Ask { to }, .. })) => Ok((to.clone(), true)),
                 (None, _) => self.topology.owner(partition).map(|owner| (owner, false)),
             };
             match route {
                 Ok(route) => {
-                    let known = routes.iter().position(|(known, _)| *known == route);
-                    let index = known.unwrap_or_else(|| {
-                        routes.push((route, Vec::new()));
-                        routes.len() - 1
-                    });
-                    routes[index].1.push(*i);
-                    of_partition.insert(partition, index);
+                    match routes.iter_mut().find(|(known, _)| *known == route) {
+                        Some((_, some)) => some.push(*i),
+                        None => routes.push((route.clone(), vec![*i])),
+                    }
+                    of_partition.insert(partition, route);
                 }
                 Err(failure) => {
                     self.topology.suspect();
@@ -138,9 +133,6 @@ impl<'a> Batch<'a> {
 
     /// Those that are to be sent again.
     fn again(&self) -> Vec<usize> {
-        if self.open.iter().all(|i| self.answers[*i].is_ok()) {
-            return Vec::new();
-        }
         let mut overtaken = HashSet::new();
         let mut again = Vec::new();
         for i in self.open.iter().rev() {
