@@ -5,7 +5,7 @@
 //! clients forget theirs at one without; `retry` only inside an event that is dispatched.
 //! (WHATWG HTML, section 9.2.)
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use event_log::{Event, Position};
@@ -75,7 +75,7 @@ impl Shape {
             }
             Self::Envelope => put_line(&mut out, b"data: ", envelope::of(event)),
         }
-        writeln!(out, "id: {}\n", event.position()).expect("memory takes everything");
+        put_id(&mut out, event.position());
         out
     }
 }
@@ -137,9 +137,8 @@ fn put_data(out: &mut BytesMut, data: &str) {
     put_line(out, b"data: ", rest.as_bytes());
 }
 
-fn put_id(out: &mut BytesMut, id: &str) {
-    put_line(out, b"id: ", id.as_bytes());
-    out.put_u8(b'\n');
+fn put_id(out: &mut BytesMut, id: impl Display) {
+    writeln!(out, "id: {id}\n").expect("memory takes everything");
 }
 
 fn id_line_len(position: Position) -> usize {
