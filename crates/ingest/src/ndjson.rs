@@ -88,8 +88,8 @@ fn parse(line: &[u8], head: &RequestHead, max: usize) -> Result<Append, Error> {
     if !json::is_object(text) {
         return Err(Error::new(Code::BadBody, "the line is not an event: it is not a JSON object"));
     }
-    let line_json: EventLine<'_> = serde_json::from_str(text).map_err(|error| not_an_event(&error))?;
-    let topic = match (&line_json.topic, &head.topic) {
+    let parsed: EventLine<'_> = serde_json::from_str(text).map_err(|error| not_an_event(&error))?;
+    let topic = match (&parsed.topic, &head.topic) {
         (Some(topic), _) => Topic::new(topic)?,
         (None, Some(topic)) => topic.clone(),
         (None, None) => {
@@ -99,17 +99,17 @@ fn parse(line: &[u8], head: &RequestHead, max: usize) -> Result<Append, Error> {
             ));
         }
     };
-    let kind = match &line_json.kind {
+    let kind = match &parsed.kind {
         Some(kind) => Some(EventType::new(kind)?),
         None => head.kind.clone(),
     };
-    let key = line_json.key.as_deref().map(Key::new).transpose()?;
-    let data = match line_json.data {
+    let key = parsed.key.as_deref().map(Key::new).transpose()?;
+    let data = match parsed.data {
         Some(data) => text_of(data)?,
-        None if line_json.end => Box::default(),
+        None if parsed.end => Box::default(),
         None => return Err(Error::new(Code::BadBody, "the line has neither data nor end")),
     };
-    let event = event(data, kind, line_json.end, head.trace.clone(), max)?;
+    let event = event(data, kind, parsed.end, head.trace.clone(), max)?;
     Ok(Append { topic, event, key })
 }
 
