@@ -1,4 +1,4 @@
-# What developers and CI run. `make` alone lists it.
+# The commands of developers and CI. `make` alone lists them.
 
 OUT ?= out
 PORT ?= 8080
@@ -8,22 +8,22 @@ measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $
 
 .PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny clean
 
-help: ## This list
+help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: ## Serve on the embedded log, at http://localhost:8080/
+run: ## Serve from the embedded log, at http://localhost:8080/
 	cargo run --release -- serve --listen 127.0.0.1:$(PORT)
 
-demo: ## Publish this machine's own statistics to it, once a second
+demo: ## Publish the statistics of this machine to `make run`, once a second
 	examples/machine.sh | cargo run --release --quiet -- publish --input ndjson --url http://127.0.0.1:$(PORT)
 
-test: setup lint unit doc chart chaos-quick ## Everything that CI checks; installs what it needs
+test: setup lint unit doc chart chaos-quick ## Run everything that CI checks; installs what the tests need
 
-setup: ## Install the servers and the browser that the tests run against (Debian, Ubuntu)
+setup: ## Install the servers and the browser that the tests use (Debian, Ubuntu)
 	scripts/setup
 	scripts/setup-promtool
 
-lint: ## Formatting and lints; rules, dashboards, metrics and runbook agree
+lint: ## Check formatting, lints, and that rules, dashboards, metrics and runbook agree
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cd deploy/prometheus && $(PROMTOOL) check rules tailwater.rules.yml
@@ -31,88 +31,88 @@ lint: ## Formatting and lints; rules, dashboards, metrics and runbook agree
 	scripts/dashboards --check
 	scripts/check-dashboards
 
-unit: ## Unit, property, conformance, HTTP, process and browser tests
+unit: ## Run unit, property, conformance, HTTP, process and browser tests
 	cargo build --workspace --bins
 	scripts/tests
 
-dashboards: ## Write the Grafana dashboards from deploy/grafana/src, and what the chart has of deploy
+dashboards: ## Write the Grafana dashboards from deploy/grafana/src, and the chart's copies of deploy
 	scripts/dashboards
 	cp deploy/grafana/dashboards/*.json helm/tailwater/files/dashboards/
 	cp deploy/prometheus/tailwater.rules.yml helm/tailwater/files/
 
-doc: ## Examples in the documentation
+doc: ## Run the examples in the documentation
 	cargo test --workspace --doc --quiet
 
-chart: ## What the Helm chart renders and refuses (skipped without helm); HELM=... names it
+chart: ## Test what the Helm chart renders and refuses (skipped without helm); HELM=... names helm
 	scripts/test-chart
 
-simulate: ## 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE=out/trace plays one again
+simulate: ## Run 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE=out/trace repeats one
 	SEED=$(or $(SEED),0) SCHEDULES=$(or $(SCHEDULES),10000) $(if $(TRACE),TRACE=$(abspath $(TRACE))) \
 		cargo test --release --package gateway --test simulation harms
 
-failover: ## Kill gateways under 2,000 clients and 2,000 events a second; a report in out/failover
+failover: ## Kill gateways under 2,000 clients and 2,000 events a second; report in out/failover
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest failover --out $(OUT)/failover
 
-drain: ## Stop a gateway with 5,000 clients on it; a report in out/drain
+drain: ## Stop a gateway that has 5,000 clients; report in out/drain
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest drain --out $(OUT)/drain
 
-chaos: ## Every fault of the lab, on Redis and on Valkey 9; a report in out/chaos
+chaos: ## Cause every fault of the lab, on Redis and on Valkey 9; report in out/chaos
 	scripts/setup chaos
 	scripts/setup-valkey
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest chaos --server redis,valkey --out $(OUT)/chaos
 
-chaos-quick: ## The quick faults, on Redis; a report in out/chaos-quick
+chaos-quick: ## Cause the quick faults, on Redis; report in out/chaos-quick
 	cargo build --workspace --bins
 	target/debug/loadtest chaos --quick --out $(OUT)/chaos-quick
 
-compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; a report in out/compose-chaos
+compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; report in out/compose-chaos
 	cargo build --release -p loadtest
 	docker compose up --build --wait
 	OUT=$(OUT)/compose-chaos scripts/compose-chaos
 
-k8s-chaos: ## Break a release on Kubernetes under 1,000 clients; URL=, INGEST_URL=, a report in out/k8s-chaos
+k8s-chaos: ## Break a release on Kubernetes under 1,000 clients; URL=, INGEST_URL=; report in out/k8s-chaos
 	cargo build --release -p loadtest
 	scripts/k8s-chaos --url $(URL) --ingest-url $(INGEST_URL) --out $(OUT)/k8s-chaos
 
-storm: ## 20,000 subscribers come back within 2 s, 100 events behind; a report in out/storm
+storm: ## Reconnect 20,000 subscribers within 2 s, 100 events behind; report in out/storm
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest storm --out $(OUT)/storm
 
-dist: ## target/dist/tailwater as images have it, and the program that measures it
+dist: ## Build target/dist/tailwater as in images, and the program that measures it
 	cargo build --profile dist -p tailwater
 	cargo build --release -p loadtest
 
-bench: dist ## What everything costs, beside a floor, nginx with nchan and a naive gateway; a report in out/bench
+bench: dist ## Measure costs beside a floor, nginx with nchan and a naive gateway; report in out/bench
 	scripts/setup bench
 	$(call measure,bench)
 
-styles: dist ## Polling, long-polling, SSE and WebSocket side by side; a report in out/styles
+styles: dist ## Compare polling, long-polling, SSE and WebSocket; report in out/styles
 	$(call measure,styles)
 
-wire: dist ## HTTP/1.1 and HTTP/2, in clear and by TLS, side by side; a report in out/wire
+wire: dist ## Compare HTTP/1.1 and HTTP/2, in clear and over TLS; report in out/wire
 	$(call measure,wire)
 
-intake: dist ## What one Redis takes in, through one ingest and two; a report in out/intake
+intake: dist ## Measure how much one Redis takes in, through one ingest and two; report in out/intake
 	$(call measure,intake)
 
-mixed: dist ## Fan-out, topics, resumes, slow readers and churn together; a report in out/mixed
+mixed: dist ## Run fan-out, topics, resumes, slow readers and churn together; report in out/mixed
 	$(call measure,mixed)
 
-soak: dist ## Half an hour of churn, and what has grown; a report in out/soak
+soak: dist ## Replace readers for half an hour and measure growth; report in out/soak
 	$(call measure,soak)
 
-bench-100k: dist ## 100,000 connections in a network namespace (root, iproute2); a report in out/hold
+bench-100k: dist ## Hold 100,000 connections in a network namespace (root, iproute2); report in out/hold
 	$(call measure,hold)
 
-bench-micro: ## Time and allocations of a cursor's step and of a delivery, without sockets
+bench-micro: ## Measure time and allocations of a cursor's step and of a delivery, without sockets
 	cargo bench -p event-log -p gateway --bench cursor --bench fanout
 
-deny: ## Licences, sources and the direction of dependencies (needs cargo-deny)
+deny: ## Check licences, sources and the direction of dependencies (needs cargo-deny)
 	cargo deny check bans licenses sources
 
-clean: ## Remove what was built and reported
+clean: ## Remove builds and reports
 	cargo clean
 	rm -rf $(OUT)

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Publishes real data that moves: this machine's own statistics, from /proc, once a second.
-# Writes one event a line, for `tailwater publish --input ndjson`, on four topics:
+# Prints the statistics of this machine from /proc, once a second, as events for
+# `tailwater publish --input ndjson`. There is one event per line, on four topics:
 #   machine/cpu machine/memory machine/network machine/tasks
 #
 #   examples/machine.sh | tailwater publish --input ndjson
 #
-# SECONDS_BETWEEN=0.2 examples/machine.sh makes it faster.
+# SECONDS_BETWEEN=0.2 examples/machine.sh prints five times a second.
 set -eu
 
 snapshots() {
@@ -16,7 +16,7 @@ snapshots() {
     done
 }
 
-# mawk, Debian's awk, reads ahead unless told not to.
+# mawk, the awk of Debian, buffers its input unless it is interactive.
 interactive=
 awk -W version 2>&1 </dev/null | grep -q '^mawk' && interactive='-W interactive'
 

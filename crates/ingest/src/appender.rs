@@ -1,4 +1,4 @@
-//! The one way from ingest to the log: bounded in time, and counted.
+//! The only access of ingest to the log. Bounds every append in time, and counts its events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,32 +10,32 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::Error;
 
-/// Appends events and answers for each.
+/// Appends events and returns a receipt or an error for each.
 #[derive(Debug)]
 pub(crate) struct Appender {
     pub(crate) log: Arc<dyn Log>,
     timeout: Duration,
     published: Counters<Outcome>,
     seconds: Histogram,
-    /// Bodies that stream events, now.
+    /// Bodies that are streaming events now.
     pub(crate) streams: IntGauge,
 }
 
 label! {
-    /// What became of an event that was sent to be published.
+    /// The outcome of an event that a publisher sent.
     pub(crate) enum Outcome as "outcome" {
-        /// The log holds it.
+        /// The log stored it.
         Stored => "stored",
-        /// The log held it already, under the same key.
+        /// The log held an event with the same key already.
         Duplicate => "duplicate",
-        /// The publisher must send something else, or less of it.
+        /// The publisher must change the event or send fewer bytes.
         Refused => "refused",
-        /// The log did not take it; the publisher may try again.
+        /// The log did not take the event; the publisher may retry.
         Unavailable => "unavailable",
     }
 }
 
-/// The log holds the event: the receipt as it stands in an answer.
+/// A receipt as the publisher reads it: the log holds the event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Ack {
     topic: String,
@@ -43,7 +43,7 @@ pub(crate) struct Ack {
     duplicate: bool,
 }
 
-/// What the publisher of an event is told.
+/// The answer to the publisher of one event.
 pub(crate) type Answer = Result<Ack, Error>;
 
 impl Appender {
@@ -51,23 +51,22 @@ impl Appender {
         Self {
             log,
             timeout,
-            published: registry.counters(
-                "events_published_total",
-                "Events that were sent to be published, by what became of them.",
-            ),
+            published: registry
+                .counters("events_published_total", "Events that publishers sent, by outcome."),
             seconds: registry.histogram(
                 "publish_seconds",
                 "Time the log took for an append of one or more events.",
                 buckets::LATENCY,
             ),
-            streams: registry.gauge("publish_streams", "Request bodies that stream events, now."),
+            streams: registry
+                .gauge("publish_streams", "Request bodies that are streaming events now."),
         }
     }
 
-    /// Appends the events that are well formed, in one batch, and answers for all, in their order.
+    /// Appends the well-formed events as one batch, and returns an answer for every event, in order.
     ///
-    /// An answer is an acknowledgement only if the log said so. A log that takes too long may yet
-    /// store the events, as one that is unavailable.
+    /// An answer is an acknowledgement only if the log gave a receipt. A log that does not answer in time
+    /// may still store the events, like a log that is unavailable.
     pub(crate) async fn publish(&self, events: Vec<Result<Append, Error>>) -> Vec<Answer> {
         let mut batch = Vec::with_capacity(events.len());
         let mut take = |append: Append| {
@@ -91,8 +90,8 @@ impl Appender {
         answers
     }
 
-    /// Publishes a batch of any length, `at_once` events an append. After an error that asks to try
-    /// again nothing more is appended, so that no event overtakes the one that is sent again.
+    /// Publishes a batch of any length, with `at_once` events in each append. Stops after an error that asks
+    /// for a retry, so that no later event is stored before the one that is retried.
     pub(crate) async fn publish_in_order(
         &self,
         events: Vec<Result<Append, Error>>,
@@ -129,7 +128,7 @@ impl Appender {
         let results = match timeout(self.timeout, self.log.append(batch)).await {
             Ok(results) => results,
             Err(_) => {
-                let late = AppendError::Unavailable(format!("no answer in {:?}", self.timeout));
+                let late = AppendError::Unavailable(format!("no answer within {:?}", self.timeout));
                 vec![Err(late); count]
             }
         };
@@ -147,7 +146,7 @@ impl Appender {
     }
 }
 
-/// The first of the errors that ask to try again.
+/// Returns the first error that asks for a retry.
 pub(crate) fn transient(answers: &[Answer]) -> Option<&Error> {
     answers.iter().filter_map(|answer| answer.as_ref().err()).find(|e| e.code().is_transient())
 }

@@ -1,4 +1,4 @@
-//! The body of a request: read as a whole, or thrown away.
+//! The body of a request: read as a whole, in pieces, or discarded.
 
 use std::str::Utf8Error;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use tokio::time::timeout;
 
 use crate::error::{Code, Error};
 
-/// The most that is read only to be thrown away: the body of a client that sends its file in one go,
-/// a few times over the default limit.
+/// Largest part of a body that is read only to discard it: a few times the default limit, for a client that
+/// sends a whole file before it reads the answer.
 const DISCARD_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The longest time that is spent on it. An endless body ends here.
+/// Longest time spent on discarding a body. Ends the read of an endless body.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// The body of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Upload {
     body: Body,
-    /// The publisher holds the body back until it is asked for, which the first read does.
+    /// True if the publisher holds the body back until the server asks for it, which the first read does.
     held_back: bool,
 }
 
@@ -29,12 +29,13 @@ pub(crate) struct Upload {
 pub(crate) struct BrokenOff;
 
 impl Upload {
-    /// The body that came with these headers.
+    /// Wraps the body that came with these headers.
     pub(crate) fn new(headers: &HeaderMap, body: Body) -> Self {
         Self { body, held_back: headers.contains_key(header::EXPECT) }
     }
 
-    /// The next piece; trailers are an empty one. Cancel-safe: what is not ready stays in the body.
+    /// Returns the next piece; trailers are an empty piece. Cancel-safe: a piece that is not ready stays in
+    /// the body.
     pub(crate) async fn chunk(&mut self) -> Option<Result<Bytes, BrokenOff>> {
         self.held_back = false;
         let frame = self.body.frame().await?;
@@ -44,7 +45,8 @@ impl Upload {
     /// Reads to the end, at most `max` bytes in at most `time`.
     ///
     /// # Errors
-    /// Too large (found before the first byte if the length is announced), too slow, or broken off.
+    /// The body is too large (known before the first byte if its length is announced), takes too long, or
+    /// breaks off.
     pub(crate) async fn read(&mut self, max: usize, time: Duration) -> Result<Vec<u8>, Error> {
         if let Some(announced) = self.body.size_hint().exact() {
             let bytes = usize::try_from(announced).unwrap_or(usize::MAX);
@@ -56,17 +58,17 @@ impl Upload {
             Err(Error::new(
                 Code::BodyTimeout,
                 format!(
-                    "the body did not end within {time:?}; one that streams events has content \
-                     type text/event-stream or application/x-ndjson"
+                    "the body did not end within {time:?}; to stream events, send content type \
+                     text/event-stream or application/x-ndjson"
                 ),
             ))
         })
     }
 
-    /// Reads the rest and drops it, within limits.
+    /// Reads the rest of the body and drops it, within limits.
     ///
-    /// An answer that is sent while input is unread may never arrive: closing such a socket resets
-    /// the connection, and the reset overtakes what the client has not read yet.
+    /// An answer that is sent while input is unread may never arrive: the close of such a socket resets the
+    /// connection, and the reset discards bytes that the client has not read yet.
     pub(crate) async fn discard(&mut self) {
         if self.held_back {
             return;
@@ -80,7 +82,7 @@ impl Upload {
                 }
             }
         };
-        // Out of time is as good as done.
+        // A time-out is as good as the end of the body.
         let _in_time = timeout(DISCARD_TIME_MAX, rest).await;
     }
 
@@ -98,10 +100,10 @@ impl Upload {
     }
 }
 
-/// The body as text.
+/// Returns the bytes as text.
 ///
 /// # Errors
-/// Not UTF-8.
+/// The bytes are not UTF-8.
 pub(crate) fn text(what: &str, bytes: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|error| not_utf8(what, error.utf8_error()))
 }

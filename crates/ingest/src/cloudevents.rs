@@ -1,8 +1,7 @@
-//! CNCF CloudEvents 1.0 in structured mode: the whole envelope becomes the data of an event, so that a
-//! subscriber receives a CloudEvent.
+//! Decodes CNCF CloudEvents 1.0 in structured mode. The whole envelope becomes the data of an event, so that
+//! a subscriber receives a CloudEvent.
 //!
-//! The formats of `time`, `datacontenttype` and `dataschema` are not checked: they are the
-//! subscriber's to read, and nothing here depends on them.
+//! Does not check the formats of `time`, `datacontenttype` and `dataschema`: only subscribers read them.
 
 use event_log::{Append, EventType, Key, Topic, TraceParent};
 use serde::Deserialize;
@@ -10,10 +9,10 @@ use serde_json::value::RawValue;
 
 use crate::error::{Code, Error};
 use crate::event::event;
-use crate::head::Head;
+use crate::head::RequestHead;
 use crate::json;
 
-/// The attributes that mean something here.
+/// The attributes of a CloudEvent that ingest uses.
 #[derive(Debug, Deserialize)]
 struct Envelope<'a> {
     id: String,
@@ -28,20 +27,22 @@ struct Envelope<'a> {
     data_base64: Option<String>,
 }
 
-/// The one version of the envelope.
+/// The only supported version of the envelope.
 const VERSION: &str = "1.0";
 
-/// One CloudEvent. `head` says what the envelope leaves open: the topic, else it is the subject; the
-/// key, else it follows from source and id; the trace; and whether the topic ends.
+/// Decodes one CloudEvent. The topic comes from `head`, else from the subject. The key comes from `head`,
+/// else from source and id. The trace comes from the envelope, else from `head`. `head` also decides if the
+/// topic ends.
 ///
 /// # Errors
-/// No JSON, no CloudEvent, or one that names no valid topic and type, or too much of it.
-pub(crate) fn one(text: &str, head: &Head, max: usize) -> Result<Append, Error> {
+/// The text is not JSON or not a CloudEvent, its topic or type is missing or invalid, or it has too many
+/// bytes.
+pub(crate) fn one(text: &str, head: &RequestHead, max: usize) -> Result<Append, Error> {
     if !json::is_object(text) {
-        return Err(bad("the body is no CloudEvent: it is not a JSON object"));
+        return Err(bad("the body is not a CloudEvent: it is not a JSON object"));
     }
     let envelope: Envelope<'_> = serde_json::from_str(text)
-        .map_err(|error| bad(format!("the body is no CloudEvent: {error}")))?;
+        .map_err(|error| bad(format!("the body is not a CloudEvent: {error}")))?;
     envelope.check()?;
     let topic = match (&head.topic, &envelope.subject) {
         (Some(topic), _) => topic.clone(),
@@ -69,17 +70,17 @@ pub(crate) fn one(text: &str, head: &Head, max: usize) -> Result<Append, Error> 
     Ok(Append { topic, event, key: Some(key) })
 }
 
-/// A batch of CloudEvents, each by itself.
+/// Decodes a batch of CloudEvents. Each succeeds or fails by itself.
 ///
 /// # Errors
-/// The text is no JSON array.
+/// The text is not a JSON array.
 pub(crate) fn batch(
     text: &str,
-    head: &Head,
+    head: &RequestHead,
     max: usize,
 ) -> Result<Vec<Result<Append, Error>>, Error> {
     let batch: Vec<&RawValue> = serde_json::from_str(text)
-        .map_err(|error| bad(format!("the body is no JSON array of CloudEvents: {error}")))?;
+        .map_err(|error| bad(format!("the body is not a JSON array of CloudEvents: {error}")))?;
     Ok(batch.into_iter().map(|envelope| one(envelope.get(), head, max)).collect())
 }
 
@@ -87,7 +88,9 @@ impl Envelope<'_> {
     fn check(&self) -> Result<(), Error> {
         if self.specversion != VERSION {
             let version = &self.specversion;
-            return Err(bad(format!("specversion is {version:?}; the only one is {VERSION:?}")));
+            return Err(bad(format!(
+                "specversion is {version:?}; the only supported version is {VERSION:?}"
+            )));
         }
         let texts = [
             ("id", Some(&self.id)),
@@ -100,16 +103,19 @@ impl Envelope<'_> {
             }
         }
         if self.data.is_some() && self.data_base64.is_some() {
-            return Err(bad("data and data_base64 are both given; a CloudEvent has one of them"));
+            return Err(bad(
+                "data and data_base64 are both given; a CloudEvent has only one of them",
+            ));
         }
         Ok(())
     }
 
-    /// Source and id together are unique among all CloudEvents. A hash keeps them within a key, and
-    /// one that resists forgery, for a collision would make another's event a duplicate.
+    /// Derives the key from source and id, which together are unique among all CloudEvents. A hash fits them
+    /// into a key. The hash must resist forgery, because a collision makes another publisher's event a
+    /// duplicate.
     fn key(&self) -> Key {
         let mut hash = sha1_smol::Sha1::new();
-        // The length tells ("ab", "c") from ("a", "bc").
+        // The length separates ("ab", "c") from ("a", "bc").
         hash.update(&(self.source.len() as u64).to_be_bytes());
         hash.update(self.source.as_bytes());
         hash.update(self.id.as_bytes());
@@ -130,8 +136,8 @@ mod tests {
     use super::*;
     use crate::media::Media;
 
-    fn head(topic: Option<&str>) -> Head {
-        Head {
+    fn head(topic: Option<&str>) -> RequestHead {
+        RequestHead {
             media: Media::CloudEvent,
             topic: topic.map(|topic| Topic::new(topic).unwrap()),
             kind: None,
@@ -166,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_envelope_is_the_data_and_its_type_the_type() {
+    fn the_envelope_becomes_the_data_and_its_type_the_type() {
         let text = "{\"specversion\": \"1.0\", \"id\": \"1\",\n \"source\": \"/shop\", \
                     \"type\": \"order.paid\", \"data\": {\"n\": 1.0}}";
         let append = one(text, &head(Some("t")), 1000).unwrap();
@@ -179,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_comes_before_the_subject() {
+    fn the_topic_of_the_query_precedes_the_subject() {
         let text = envelope(&json!({ "subject": "orders/42" }));
         assert_eq!(one(&text, &head(None), 1000).unwrap().topic.as_str(), "orders/42");
         assert_eq!(one(&text, &head(Some("t")), 1000).unwrap().topic.as_str(), "t");
@@ -194,7 +200,7 @@ mod tests {
             key(&json!({ "source": "ab", "id": "c" })),
             key(&json!({ "source": "a", "id": "bc" }))
         );
-        // It must never change: a publisher may retry across an upgrade.
+        // The key must never change, because a publisher may retry across an upgrade.
         insta::assert_snapshot!(first);
     }
 

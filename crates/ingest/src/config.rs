@@ -4,28 +4,28 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// What ingest takes, and for how long it waits.
+/// The limits of requests, and the longest waits.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The most bytes in the data of one event.
+    /// Largest data of one event, in bytes.
     pub event_bytes_max: usize,
-    /// The most bytes in the body of a batch that is parsed as a whole: a batch of CloudEvents.
-    /// A body that streams has no such limit.
+    /// Largest body of a batch that is parsed as a whole (a batch of CloudEvents), in bytes.
+    /// A streaming body has no such limit.
     pub batch_bytes_max: usize,
-    /// The most events gathered for one append.
+    /// Largest number of events in one append.
     pub batch_max: usize,
-    /// The most requests with a body that is read as a whole, at a time. With
-    /// [`event_bytes_max`](Self::event_bytes_max) it bounds the memory that they hold.
+    /// Largest number of concurrent requests whose body is read as a whole. Together with
+    /// [`event_bytes_max`](Self::event_bytes_max) this bounds the memory of their bodies.
     pub requests_max: usize,
-    /// The most bodies that stream events, at a time. Each has at most one append in flight, and holds
-    /// a batch (1 MiB of data and one event) and a line (6 times the largest event, for its escapes).
+    /// Largest number of concurrent streaming bodies. Each has at most one append in flight, and holds a
+    /// batch (1 MiB of data and one event) and a line (6 times the largest event, because of escapes).
     pub streams_max: usize,
-    /// How long the log may take for an append before the publisher is told to try again.
+    /// Longest wait for an append, after which the publisher is told to retry.
     pub append_timeout: Duration,
-    /// How long a body that is read as a whole may take. A body that streams may idle for ever.
+    /// Longest time to read a body that is read as a whole. A streaming body may be idle for ever.
     pub body_timeout: Duration,
-    /// Cancelled when the node stops: bodies that stream are then told, in their receipts, to send
-    /// the rest elsewhere. Everything else is short and is served to its end.
+    /// Cancelled when the node stops. The receipts of streaming bodies then ask their publishers to send the
+    /// rest to another node. All other requests are short and are served to their end.
     pub drain: CancellationToken,
 }
 

@@ -1,4 +1,4 @@
-//! What a publisher is told when an event is not acknowledged. Chooses every HTTP status of ingest.
+//! The errors that publishers receive. This file chooses every HTTP status of ingest.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,42 +10,42 @@ use serde::Serialize;
 
 use crate::appender::Outcome;
 
-/// Why, for programs.
+/// The cause of an error, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     /// Neither the query nor the event names a topic.
     MissingTopic,
-    /// The topic is none that can be published to.
+    /// The name is not a valid topic, or the topic is reserved.
     BadTopic,
-    /// The event's type is none that can be published.
+    /// The name is not a valid event type, or the type is reserved.
     BadType,
-    /// The idempotency key is none.
+    /// The idempotency key is not valid.
     BadKey,
-    /// The body, or this part of it, is not what its content type says.
+    /// The body, or a part of it, does not match its content type.
     BadBody,
-    /// The query has a parameter that is unknown, repeated, malformed or out of place.
+    /// A query parameter is unknown, repeated or malformed, or does not fit the body.
     BadParameter,
     /// The log does not know the topic.
     UnknownTopic,
-    /// The body did not arrive in time.
+    /// The body did not end in time.
     BodyTimeout,
-    /// The topic is complete.
+    /// The publisher has ended the topic.
     TopicEnded,
-    /// The event or the body has too many bytes.
+    /// The event or the body is larger than its limit.
     TooLarge,
-    /// The body is encoded in a way that ingest cannot read.
+    /// The body has an encoding or a content type that ingest cannot read.
     UnsupportedMediaType,
-    /// Too many requests or streams at a time.
+    /// There are too many concurrent requests or streams.
     TooManyRequests,
     /// The log does not answer.
     LogUnavailable,
-    /// The log takes nothing more.
+    /// The log has no room.
     LogFull,
     /// This node is about to stop.
     Draining,
 }
 
-/// An event, or a whole request, that was not acknowledged.
+/// The reason why an event, or a whole request, was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Error {
@@ -53,11 +53,11 @@ pub(crate) struct Error {
     message: String,
 }
 
-/// The longest message, in bytes: it may quote what the publisher sent, which may be long.
+/// Longest message, in bytes. A message may quote text from the publisher, which may be long.
 const MESSAGE_BYTES_MAX: usize = 400;
 
 impl Code {
-    /// The code on the wire.
+    /// Returns the code as it stands in an answer.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::MissingTopic => "missing_topic",
@@ -98,8 +98,8 @@ impl Code {
         }
     }
 
-    /// Whether the same request may succeed a little later. Such an error ends a stream of events, or
-    /// the events behind it would overtake the one that is to be sent again.
+    /// Returns true if the same request may succeed a little later. Such an error ends a stream of events,
+    /// because later events would otherwise be stored before the one that is retried.
     pub(crate) const fn is_transient(self) -> bool {
         matches!(
             self,
@@ -107,7 +107,7 @@ impl Code {
         )
     }
 
-    /// What became of the event, for the metrics; `None` if there was none.
+    /// Returns the outcome of the event for the metrics, or `None` if the request had no event.
     pub(crate) const fn outcome(self) -> Option<Outcome> {
         match self {
             Self::LogUnavailable | Self::LogFull => Some(Outcome::Unavailable),
@@ -127,32 +127,32 @@ impl Error {
         Self { code, message }
     }
 
-    /// Data, or a body, over its limit. `bytes` is `None` if reading stopped at the limit.
+    /// Data or a body over its limit. `bytes` is `None` if reading stopped at the limit.
     pub(crate) fn too_large(what: &str, bytes: Option<usize>, max: usize) -> Self {
         let message = match bytes {
             Some(bytes) => format!("{what} has {bytes} bytes; the limit is {max}"),
-            None => format!("{what} has more bytes than the limit, which is {max}"),
+            None => format!("{what} has more bytes than the limit of {max}"),
         };
         Self::new(Code::TooLarge, message)
     }
 
-    /// For an event behind one that is to be sent again.
+    /// The error of an event that follows one that must be retried.
     pub(crate) fn not_tried(before: &Self) -> Self {
-        Self::new(before.code, "not tried, since an event before it was not taken; send both again")
+        Self::new(before.code, "not tried, because an earlier event failed; send both again")
     }
 
     pub(crate) const fn code(&self) -> Code {
         self.code
     }
 
-    /// As it stands in an answer.
-    pub(crate) fn wire(&self) -> Wire<'_> {
-        Wire { code: self.code.as_str(), message: &self.message }
+    /// Returns the error as it stands in an answer.
+    pub(crate) fn body(&self) -> ErrorBody<'_> {
+        ErrorBody { code: self.code.as_str(), message: &self.message }
     }
 
-    /// `Retry-After`, where trying again makes sense.
+    /// Returns the value of `Retry-After`, if a retry makes sense.
     pub(crate) fn retry_after(&self) -> Option<HeaderValue> {
-        // A turn, not a random number: it spreads the publishers evenly over three seconds.
+        // Taking turns spreads the publishers more evenly over three seconds than random numbers.
         static TURN: AtomicU32 = AtomicU32::new(0);
         self.code
             .is_transient()
@@ -162,14 +162,14 @@ impl Error {
 
 /// An error in an answer.
 #[derive(Debug, Serialize)]
-pub(crate) struct Wire<'a> {
+pub(crate) struct ErrorBody<'a> {
     code: &'static str,
     message: &'a str,
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({ "error": self.wire() });
+        let body = serde_json::json!({ "error": self.body() });
         let mut response = (self.code.status(), Json(body)).into_response();
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -201,9 +201,9 @@ impl From<AppendError> for Error {
         match error {
             AppendError::Ended { .. } => Self::new(Code::TopicEnded, error.to_string()),
             AppendError::Full(_) => Self::new(Code::LogFull, error.to_string()),
-            // The cause names the store's address: it is for our logs, not for the publisher.
+            // The cause contains the store's address, which the publisher must not see.
             AppendError::Unavailable(cause) => {
-                tracing::debug!(cause, "the log did not take an event");
+                tracing::debug!(cause, "append failed");
                 Self::new(
                     Code::LogUnavailable,
                     "the log is unavailable; the event may have been stored, and a retry with the \
@@ -217,7 +217,7 @@ impl From<AppendError> for Error {
 impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {
         let ReadError::Unavailable(cause) = error;
-        tracing::debug!(cause, "the log did not answer");
+        tracing::debug!(cause, "read failed");
         Self::new(Code::LogUnavailable, "the log is unavailable")
     }
 }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_transient_errors_ask_to_be_tried_again_within_three_seconds() {
+    fn only_transient_errors_ask_for_a_retry_within_three_seconds() {
         let full = Error::new(Code::LogFull, "");
         for _ in 0..9 {
             let seconds = full.retry_after().unwrap();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_the_store_is_not_told() {
+    fn a_message_does_not_contain_the_address_of_the_store() {
         let error = Error::from(AppendError::Unavailable("10.0.0.1:6379 refused".into()));
         assert!(!error.message.contains("6379"), "{error}");
     }

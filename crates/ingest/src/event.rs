@@ -1,14 +1,14 @@
-//! An event as its publisher means it.
+//! Builds an event from the parts that its publisher sent.
 
 use event_log::{EventType, Mark, NewEvent, TraceParent};
 
 use crate::error::Error;
 
-/// The event with this data. An event that ends its topic and has no data is no event: it only ends
-/// the topic, and its type has nothing to name.
+/// Returns the event with this data. If it ends its topic and has no data, subscribers receive only the end
+/// of the topic, so the type is dropped.
 ///
 /// # Errors
-/// More than `max` bytes of data.
+/// The data has more than `max` bytes.
 pub(crate) fn event(
     data: Box<str>,
     kind: Option<EventType>,

@@ -1,4 +1,4 @@
-//! What a request to publish asks for, before its body.
+//! The head of a request to publish: its query and headers.
 
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
@@ -7,15 +7,15 @@ use event_log::{EventType, Key, Topic, TraceParent};
 use crate::error::{Code, Error};
 use crate::media::Media;
 
-/// The query and the headers of a request to publish, checked against each other.
+/// The parsed query and headers of a request to publish, which agree with each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct RequestHead {
     pub(crate) media: Media,
-    /// Where to; for the forms that name no topic themselves there is always one.
+    /// The topic of the query. Always `Some` if the form of the body cannot name topics itself.
     pub(crate) topic: Option<Topic>,
-    /// The type of events that do not say theirs.
+    /// The type of events that have no type of their own.
     pub(crate) kind: Option<EventType>,
-    /// Whether the topic is complete afterwards.
+    /// True if the topic ends with the body.
     pub(crate) end: bool,
     pub(crate) key: Option<Key>,
     pub(crate) trace: Option<TraceParent>,
@@ -23,10 +23,10 @@ pub(crate) struct Head {
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-impl Head {
+impl RequestHead {
     /// # Errors
-    /// Anything in the query or the headers that is unknown, malformed, or has no meaning for the
-    /// form of the body: ignoring it would promise what is not done.
+    /// A part of the query or the headers is unknown, malformed, or means nothing for the form of the body.
+    /// Ignoring such a part would promise the publisher something that does not happen.
     pub(crate) fn parse(parts: &Parts) -> Result<Self, Error> {
         let mut head = Self::query(parts.uri.query().unwrap_or_default())?;
         head.media = Media::of(&parts.headers)?;
@@ -45,7 +45,7 @@ impl Head {
                 "end" => &mut end,
                 _ => {
                     return Err(bad_parameter(format!(
-                        "unknown parameter {name:?}; there are topic, type and end"
+                        "unknown parameter {name:?}; the parameters are topic, type and end"
                     )));
                 }
             };
@@ -70,13 +70,13 @@ impl Head {
         })
     }
 
-    /// What the form of the body needs, and what it has no use for.
+    /// Refuses a head that lacks a part, or has a part too many, for the form of its body.
     fn check(&self) -> Result<(), Error> {
         match self.media {
             Media::Data | Media::Sse => self.need_topic("publish to ?topic=NAME"),
-            Media::Lines if self.end => self.need_topic("end=true ends the topic of the query"),
+            Media::Lines if self.end => self.need_topic("end=true needs ?topic=NAME"),
             Media::CloudEvent | Media::CloudEvents if self.kind.is_some() => {
-                Err(bad_parameter("type is given, but a CloudEvent carries its own"))
+                Err(bad_parameter("type is given, but a CloudEvent has its own type"))
             }
             Media::CloudEvents if self.end => {
                 Err(bad_parameter("end is given, but a batch may have several topics"))
@@ -107,12 +107,12 @@ fn key(headers: &HeaderMap) -> Result<Option<Key>, Error> {
     if keys.next().is_some() {
         return Err(Error::new(Code::BadKey, "Idempotency-Key is given twice"));
     }
-    // What is not ASCII is no key; a character that no key has keeps it from becoming one.
+    // A key is ASCII. The replacement character makes any other text an invalid key.
     let key = key.to_str().unwrap_or("\u{fffd}");
     Ok(Some(Key::new(key)?))
 }
 
-/// A malformed `traceparent` is as none: so W3C Trace Context wants it.
+/// Ignores a malformed `traceparent`, as W3C Trace Context requires.
 fn trace(headers: &HeaderMap) -> Option<TraceParent> {
     TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)
 }
@@ -127,12 +127,12 @@ mod tests {
 
     use super::*;
 
-    fn parse(query: &str, headers: &[(&str, &str)]) -> Result<Head, Error> {
+    fn parse(query: &str, headers: &[(&str, &str)]) -> Result<RequestHead, Error> {
         let mut request = Request::builder().uri(format!("/v1/events?{query}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Head::parse(&request.body(()).unwrap().into_parts().0)
+        RequestHead::parse(&request.body(()).unwrap().into_parts().0)
     }
 
     fn refusal(query: &str, headers: &[(&str, &str)]) -> String {
@@ -146,7 +146,7 @@ mod tests {
     const KEY: (&str, &str) = ("idempotency-key", "k-1");
 
     #[test]
-    fn a_query_is_read_with_its_escapes() {
+    fn percent_escapes_of_a_query_are_decoded() {
         let head = parse("topic=orders%2F42&type=order.paid&end=true", &[KEY]).unwrap();
         assert_eq!(head.topic.unwrap().as_str(), "orders/42");
         assert_eq!(head.kind.unwrap().as_str(), "order.paid");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_traceparent_is_as_none() {
+    fn a_malformed_traceparent_is_ignored() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert!(parse("topic=t", &[("traceparent", good)]).unwrap().trace.is_some());
         assert!(parse("topic=t", &[("traceparent", "x")]).unwrap().trace.is_none());

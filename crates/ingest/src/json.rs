@@ -1,9 +1,9 @@
-//! JSON text, kept as it came.
+//! JSON text, kept as the publisher wrote it.
 
-/// Valid JSON without the white space between its tokens.
+/// Removes the white space between the tokens of valid JSON.
 ///
-/// Not by parsing and printing it again: numbers keep their digits and objects the order of their
-/// members, so a subscriber reads what the publisher wrote.
+/// Does not parse and print the JSON again, so numbers keep their digits, objects keep the order of their
+/// members, and a subscriber reads the text that the publisher wrote.
 pub(crate) fn compact(json: &str) -> Box<str> {
     let mut text = String::with_capacity(json.len());
     let mut in_string = false;
@@ -21,7 +21,7 @@ pub(crate) fn compact(json: &str) -> Box<str> {
     text.into()
 }
 
-/// Whether JSON is an object, if it is JSON: serde would also take an array for a struct.
+/// Returns true if the text, if it is JSON, is an object. serde alone would accept an array for a struct.
 pub(crate) fn is_object(json: &str) -> bool {
     json.trim_ascii_start().starts_with('{')
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_and_order_survive() {
+    fn compact_keeps_digits_and_order() {
         let text = "{ \"b\" : 12345678901234567890.10 ,\n\t\"a\": [ 1 , \" \\\" x \\\\\" ] }";
         assert_eq!(&*compact(text), r#"{"b":12345678901234567890.10,"a":[1," \" x \\"]}"#);
     }
@@ -57,7 +57,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_spread_over_lines_is_compact_again(value in values()) {
+        fn compact_removes_what_pretty_printing_adds(value in values()) {
             let pretty = serde_json::to_string_pretty(&value).unwrap();
             prop_assert_eq!(&*compact(&pretty), serde_json::to_string(&value).unwrap());
         }

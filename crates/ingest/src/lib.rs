@@ -1,17 +1,17 @@
-//! The publishers' side: takes events over HTTP and appends them to a [`Log`].
+//! Ingest, the service for publishers: takes events over HTTP and appends them to a [`Log`].
 //!
-//! `POST /v1/events` takes one event, a CloudEvent, a batch of them, or a body that streams events for
-//! as long as it likes. What is answered with an id is stored; what is not stored is answered with an
-//! error that says whether to try again. `GET /v1/topics/{topic}` says what there is of a topic.
+//! `POST /v1/events` takes one event, a CloudEvent, a batch of CloudEvents, or an endless body that streams
+//! events. An answer with an id means that the event is stored. Any other answer is an error, which says if a
+//! retry makes sense. `GET /v1/topics/{topic}` describes a topic.
 //!
-//! A source of server-sent events becomes a topic by
-//! `curl -N SOURCE | curl -T . -H 'content-type: text/event-stream' 'INGEST/v1/events?topic=T'`. With
-//! `-T -` it works as well, but that curl prints a receipt only when it has more to send.
+//! This command turns a source of server-sent events into a topic:
+//! `curl -N SOURCE | curl -T . -H 'content-type: text/event-stream' 'INGEST/v1/events?topic=T'`. `-T -`
+//! works as well, but then curl prints a receipt only when it has more to send.
 //!
-//! Where to look: `publish.rs` is the handler, `head.rs` what a request asks for, `appender.rs` the one
-//! way to the log, `stream.rs` the loop of the bodies that do not end, `error.rs` every status.
+//! Where to look: `publish.rs` is the handler, `head.rs` parses a request's head, `appender.rs` is the only
+//! access to the log, `stream.rs` is the loop of streaming bodies, `error.rs` chooses every status.
 //!
-//! Never touches Redis, the environment or the subscribers; keeps nothing between two requests.
+//! Never touches Redis, the environment or the subscribers. Keeps no state between two requests.
 
 mod appender;
 mod body;
@@ -42,9 +42,9 @@ use publish::Ingest;
 
 /// The routes of ingest: `POST` and `PUT /v1/events`, and `GET /v1/topics/{topic}`.
 ///
-/// `PUT` is `POST`, since that is what `curl -T -` sends, the one way to make curl stream its standard
-/// input. No route answers `GET /v1/events`: that is the gateway's, whose router merges with this one.
-/// There is no fallback, for the same reason.
+/// `PUT` does the same as `POST`, because `curl -T -` sends it, and curl streams its standard input in no
+/// other way. No route answers `GET /v1/events`, because the gateway does and its router merges with this
+/// one. For the same reason there is no fallback.
 pub fn router(config: Config, log: Arc<dyn Log>, registry: &metrics::Registry) -> Router {
     Router::new()
         .route("/v1/events", post(publish::publish).put(publish::publish))

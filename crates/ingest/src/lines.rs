@@ -1,4 +1,4 @@
-//! The lines of a body that comes in pieces, with a bound on what is kept of one.
+//! Cuts a body that arrives in pieces into lines. Bounds the memory of a line.
 
 use bytes::{Buf as _, Bytes};
 
@@ -6,20 +6,20 @@ use bytes::{Buf as _, Bytes};
 #[derive(Debug)]
 pub(crate) struct Lines {
     ends: Ends,
-    /// The longest line, in bytes.
+    /// Longest line, in bytes.
     max: usize,
-    /// What was pushed and not yet cut.
+    /// The bytes that were pushed and are not cut yet.
     chunk: Bytes,
-    /// The beginning of a line that `chunk` goes on with; of a line that is too long, its start.
+    /// The beginning of the line that `chunk` continues, or its first bytes if the line is too long.
     partial: Vec<u8>,
-    /// How long that line is so far, kept or not.
+    /// The length of that line so far, including bytes that were not kept.
     length: usize,
-    /// The last line ended with CR, so an LF that follows belongs to its end.
+    /// True if the last line ended with CR, so that a following LF belongs to its end.
     after_cr: bool,
     number: u64,
 }
 
-/// What ends a line.
+/// The bytes that end a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ends {
     /// LF.
@@ -31,22 +31,22 @@ pub(crate) enum Ends {
 /// A line without its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// All of it.
+    /// The whole line.
     Whole(Bytes),
     /// A line over the limit.
     TooLong {
-        /// Its first bytes, enough to see what it is.
+        /// Its first bytes, enough to recognise the field.
         start: Bytes,
         /// Its length.
         bytes: usize,
     },
 }
 
-/// What is kept of a line that is too long: a few times the longest name of a field.
+/// Bytes that are kept of a line that is too long: a few times the longest name of a field.
 const START_BYTES: usize = 32;
 
 impl Lines {
-    /// Lines of at most `max` bytes each.
+    /// Cuts lines of at most `max` bytes each.
     pub(crate) fn new(ends: Ends, max: usize) -> Self {
         Self {
             ends,
@@ -59,13 +59,13 @@ impl Lines {
         }
     }
 
-    /// Takes the next piece, once [`Lines::take`] has nothing left.
+    /// Takes the next piece. Call it only after [`Lines::take`] has returned `None`.
     pub(crate) fn push(&mut self, chunk: Bytes) {
         assert!(self.chunk.is_empty(), "a piece is pushed when the one before is used up");
         self.chunk = chunk;
     }
 
-    /// The next line that has ended.
+    /// Returns the next complete line.
     pub(crate) fn take(&mut self) -> Option<Line> {
         let first = *self.chunk.first()?;
         if std::mem::take(&mut self.after_cr) && first == b'\n' {
@@ -81,12 +81,12 @@ impl Lines {
         Some(self.complete(piece))
     }
 
-    /// The last line, if the body stopped before its end.
+    /// Returns the last line, if the body ended without a line end.
     pub(crate) fn finish(&mut self) -> Option<Line> {
         (self.length > 0).then(|| self.complete(Bytes::new()))
     }
 
-    /// The number of the line that was taken last, from 1.
+    /// Returns the number of the line that was taken last, from 1.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_end_is_one_end() {
+    fn each_kind_of_line_end_ends_one_line() {
         let text = b"a\nb\r\nc\rd\r\r\n\n";
         let lines = ["a", "b", "c", "d", "", ""].map(whole);
         assert_eq!(cut(Ends::Any, [&text[..]]), lines);

@@ -1,4 +1,4 @@
-//! What a request's body is, by its headers.
+//! The form of a request's body, as its headers announce it.
 
 use axum::http::{HeaderMap, header};
 
@@ -7,9 +7,9 @@ use crate::error::{Code, Error};
 /// The form of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Media {
-    /// The data of one event: every content type that is not one of the others, and none.
+    /// The data of one event: any content type that is not one of the others, or no content type.
     Data,
-    /// A stream of events, one JSON object a line.
+    /// A stream of events, with one JSON object per line.
     Lines,
     /// A stream of server-sent events.
     Sse,
@@ -20,17 +20,17 @@ pub(crate) enum Media {
 }
 
 impl Media {
-    /// The form of the body that these headers announce.
+    /// Returns the form of the body that these headers announce.
     ///
     /// # Errors
-    /// A compressed body, or a form of CloudEvents other than structured JSON, which would lose its
-    /// attributes if it were taken for data.
+    /// The body is compressed, or is a form of CloudEvents other than structured JSON. As plain data such a
+    /// CloudEvent would lose its attributes.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Error> {
         if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
             && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
         {
             return Err(unsupported(format!(
-                "content-encoding {encoding:?} is not supported; send the body as it is"
+                "content-encoding {encoding:?} is not supported; send the body uncompressed"
             )));
         }
         if headers.contains_key("ce-specversion") {
@@ -50,7 +50,7 @@ impl Media {
             "application/cloudevents+json" => Ok(Self::CloudEvent),
             "application/cloudevents-batch+json" => Ok(Self::CloudEvents),
             other if other.starts_with("application/cloudevents") => Err(unsupported(format!(
-                "content type {other:?} is not supported; CloudEvents come as \
+                "content type {other:?} is not supported; send CloudEvents as \
                  application/cloudevents+json or application/cloudevents-batch+json"
             ))),
             _ => Ok(Self::Data),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_and_case_of_a_content_type_do_not_matter() {
+    fn parameters_and_case_of_a_content_type_are_ignored() {
         assert_eq!(of("content-type", "Application/X-NDJSON; charset=utf-8"), Ok(Media::Lines));
         assert_eq!(of("content-type", "text/event-stream;charset=UTF-8"), Ok(Media::Sse));
         assert_eq!(of("content-type", "application/cloudevents+json"), Ok(Media::CloudEvent));
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_data() {
+    fn any_other_content_type_is_data() {
         for value in ["application/x-www-form-urlencoded", "text/plain", "nonsense", ""] {
             assert_eq!(of("content-type", value), Ok(Media::Data), "{value}");
         }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_lose_something_as_data_is_refused() {
+    fn a_body_that_would_lose_information_as_data_is_refused() {
         for (name, value) in [
             ("content-encoding", "gzip"),
             ("content-type", "application/cloudevents+protobuf"),

@@ -1,4 +1,4 @@
-//! Events as lines of JSON: `{"topic","type","data","key","end"}`.
+//! Decodes events from lines of JSON: `{"topic","type","data","key","end"}`.
 
 use bytes::Bytes;
 use event_log::{Append, EventType, Key, Topic};
@@ -8,25 +8,25 @@ use serde_json::value::RawValue;
 use crate::body;
 use crate::error::{Code, Error};
 use crate::event::event;
-use crate::head::Head;
+use crate::head::RequestHead;
 use crate::json;
 use crate::lines::{Ends, Line, Lines};
 use crate::stream::{Decode, Item};
 
-/// Reads events from lines.
+/// Decodes events from lines of JSON.
 #[derive(Debug)]
-pub(crate) struct Decoder {
+pub(crate) struct NdjsonDecoder {
     lines: Lines,
-    /// What a line leaves open.
-    head: Head,
-    /// The most bytes of data.
+    /// The topic, type and trace of lines that have none.
+    head: RequestHead,
+    /// Largest data of an event, in bytes.
     max: usize,
 }
 
-/// One line.
+/// One line as JSON.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wire<'a> {
+struct EventLine<'a> {
     topic: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -37,18 +37,18 @@ struct Wire<'a> {
     end: bool,
 }
 
-/// A byte of data may be written as `\u0000`.
+/// The longest JSON escape of one byte of data, `\u0000`.
 const ESCAPED_BYTES: usize = 6;
-/// Room for the rest of a line: topic, type and key, each escaped, are less than 3 KiB.
+/// Bytes for the rest of a line: topic, type and key, all escaped, have less than 3 KiB.
 const SLACK_BYTES: usize = 4096;
 
-impl Decoder {
-    pub(crate) fn new(head: Head, max: usize) -> Self {
+impl NdjsonDecoder {
+    pub(crate) fn new(head: RequestHead, max: usize) -> Self {
         let line_max = max.saturating_mul(ESCAPED_BYTES).saturating_add(SLACK_BYTES);
         Self { lines: Lines::new(Ends::Lf, line_max), head, max }
     }
 
-    /// The event of a line; `None` if the line is blank.
+    /// Returns the event of a line, or `None` if the line is blank.
     fn item(&self, line: Line) -> Option<Item> {
         let event = match line {
             Line::Whole(line) if line.trim_ascii().is_empty() => return None,
@@ -62,7 +62,7 @@ impl Decoder {
     }
 }
 
-impl Decode for Decoder {
+impl Decode for NdjsonDecoder {
     fn push(&mut self, chunk: Bytes) {
         self.lines.push(chunk);
     }
@@ -76,62 +76,62 @@ impl Decode for Decoder {
         }
     }
 
-    /// The last line counts without its end too: not every writer puts one there.
+    /// Also decodes a last line without a line end, because not every writer puts one there.
     fn finish(&mut self) -> Option<Item> {
         let line = self.lines.finish()?;
         self.item(line)
     }
 }
 
-fn parse(line: &[u8], head: &Head, max: usize) -> Result<Append, Error> {
+fn parse(line: &[u8], head: &RequestHead, max: usize) -> Result<Append, Error> {
     let text = str::from_utf8(line).map_err(|error| body::not_utf8("the line", error))?;
     if !json::is_object(text) {
-        return Err(Error::new(Code::BadBody, "the line is no event: it is not a JSON object"));
+        return Err(Error::new(Code::BadBody, "the line is not an event: it is not a JSON object"));
     }
-    let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| no_event(&error))?;
-    let topic = match (&wire.topic, &head.topic) {
+    let parsed: EventLine<'_> = serde_json::from_str(text).map_err(|error| not_an_event(&error))?;
+    let topic = match (&parsed.topic, &head.topic) {
         (Some(topic), _) => Topic::new(topic)?,
         (None, Some(topic)) => topic.clone(),
         (None, None) => {
             return Err(Error::new(
                 Code::MissingTopic,
-                "no topic is given, neither in the line nor as ?topic=NAME",
+                "no topic is given; name one in the line or as ?topic=NAME",
             ));
         }
     };
-    let kind = match &wire.kind {
+    let kind = match &parsed.kind {
         Some(kind) => Some(EventType::new(kind)?),
         None => head.kind.clone(),
     };
-    let key = wire.key.as_deref().map(Key::new).transpose()?;
-    let data = match wire.data {
+    let key = parsed.key.as_deref().map(Key::new).transpose()?;
+    let data = match parsed.data {
         Some(data) => text_of(data)?,
-        None if wire.end => Box::default(),
+        None if parsed.end => Box::default(),
         None => return Err(Error::new(Code::BadBody, "the line has neither data nor end")),
     };
-    let event = event(data, kind, wire.end, head.trace.clone(), max)?;
+    let event = event(data, kind, parsed.end, head.trace.clone(), max)?;
     Ok(Append { topic, event, key })
 }
 
-/// A string is data as it is, any other value as its JSON.
+/// Returns the text of a string, or the JSON of any other value.
 fn text_of(data: &RawValue) -> Result<Box<str>, Error> {
     match data.get().starts_with('"') {
-        true => serde_json::from_str(data.get()).map_err(|error| no_event(&error)),
+        true => serde_json::from_str(data.get()).map_err(|error| not_an_event(&error)),
         false => Ok(json::compact(data.get())),
     }
 }
 
-/// `null` is a value, and not the absence of one.
+/// Deserialises `null` as a value, not as a missing value.
 fn present<'de, D: Deserializer<'de>>(data: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(data).map(Some)
 }
 
-/// The parser counts lines of its own, of which there is always one.
-fn no_event(error: &serde_json::Error) -> Error {
+/// Drops the line number of the parser, which is always 1.
+fn not_an_event(error: &serde_json::Error) -> Error {
     let text = error.to_string();
     let cause = text.split(" at line ").next().unwrap_or_default();
     let column = error.column();
-    Error::new(Code::BadBody, format!("the line is no event: {cause} at column {column}"))
+    Error::new(Code::BadBody, format!("the line is not an event: {cause} at column {column}"))
 }
 
 #[cfg(test)]
@@ -145,8 +145,8 @@ mod tests {
 
     const MAX: usize = 100;
 
-    fn head(topic: Option<&str>) -> Head {
-        Head {
+    fn head(topic: Option<&str>) -> RequestHead {
+        RequestHead {
             media: Media::Lines,
             topic: topic.map(|topic| Topic::new(topic).unwrap()),
             kind: Some(EventType::new("default").unwrap()),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_all_or_leaves_it_to_the_query() {
+    fn the_query_completes_what_a_line_does_not_name() {
         let full = line(r#"{"topic":"u","type":"x","data":"d","key":"k","end":true}"#);
         assert_eq!(full.topic.as_str(), "u");
         assert_eq!(full.event.kind.unwrap().as_str(), "x");
@@ -191,9 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn data_of_exactly_the_limit_is_taken_however_it_is_escaped() {
+    fn data_of_exactly_the_limit_is_accepted_with_any_escapes() {
         let escaped = "\\u0041".repeat(MAX);
-        let mut decoder = Decoder::new(head(Some("t")), MAX);
+        let mut decoder = NdjsonDecoder::new(head(Some("t")), MAX);
         decoder.push(format!("{{\"data\":\"{escaped}\"}}\n").into());
         assert_eq!(decoder.take().unwrap().event.unwrap().event.data.len(), MAX);
     }
@@ -229,8 +229,8 @@ mod tests {
         }
 
         #[test]
-        fn no_line_is_too_strange(line in prop::collection::vec(any::<u8>(), 0..60)) {
-            let mut decoder = Decoder::new(head(None), MAX);
+        fn any_line_is_decoded_without_a_panic(line in prop::collection::vec(any::<u8>(), 0..60)) {
+            let mut decoder = NdjsonDecoder::new(head(None), MAX);
             decoder.push(line.into());
             while decoder.take().is_some() {}
             decoder.finish();

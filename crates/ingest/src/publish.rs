@@ -1,4 +1,4 @@
-//! `POST /v1/events`: takes a request apart, appends what it holds and answers.
+//! `POST /v1/events`: parses a request, appends its events and answers.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::appender::{self, Answer, Appender};
 use crate::body::Upload;
 use crate::error::{Code, Error};
 use crate::event::event;
-use crate::head::Head;
+use crate::head::RequestHead;
 use crate::media::Media;
 use crate::stream::{Slot, Stream};
 use crate::{Config, body, cloudevents, trace};
 
-/// What all requests share.
+/// The state that all requests share.
 #[derive(Debug)]
 pub(crate) struct Ingest {
     pub(crate) config: Config,
@@ -37,15 +37,15 @@ impl Ingest {
         Self { config, appender, requests, streams }
     }
 
-    async fn answer(&self, head: Head, upload: &mut Upload) -> Result<Response, Error> {
+    async fn answer(&self, head: RequestHead, upload: &mut Upload) -> Result<Response, Error> {
         match head.media {
             Media::Data | Media::CloudEvent | Media::CloudEvents => self.whole(&head, upload).await,
             Media::Lines | Media::Sse => self.stream(head, upload).await,
         }
     }
 
-    /// A body that streams events, and the receipts for them.
-    async fn stream(&self, head: Head, upload: &mut Upload) -> Result<Response, Error> {
+    /// Answers a streaming body with a stream of receipts.
+    async fn stream(&self, head: RequestHead, upload: &mut Upload) -> Result<Response, Error> {
         let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
             let error = too_many("streams", self.config.streams_max);
             self.appender.refused(&error);
@@ -58,8 +58,8 @@ impl Ingest {
             .await)
     }
 
-    /// A body that is read as a whole.
-    async fn whole(&self, head: &Head, upload: &mut Upload) -> Result<Response, Error> {
+    /// Answers a body that is read as a whole.
+    async fn whole(&self, head: &RequestHead, upload: &mut Upload) -> Result<Response, Error> {
         let Ok(_permit) = self.requests.try_acquire() else {
             let error = too_many("requests", self.config.requests_max);
             self.appender.refused(&error);
@@ -74,8 +74,8 @@ impl Ingest {
         Ok(Json(ack).into_response())
     }
 
-    /// The one event of a body.
-    async fn event(&self, head: &Head, upload: &mut Upload) -> Result<Append, Error> {
+    /// Reads the one event of a body.
+    async fn event(&self, head: &RequestHead, upload: &mut Upload) -> Result<Append, Error> {
         let max = self.config.event_bytes_max;
         let text = self.text(upload, max).await?;
         if head.media == Media::CloudEvent {
@@ -86,7 +86,7 @@ impl Ingest {
         Ok(Append { topic, event, key: head.key.clone() })
     }
 
-    async fn batch(&self, head: &Head, upload: &mut Upload) -> Result<Response, Error> {
+    async fn batch(&self, head: &RequestHead, upload: &mut Upload) -> Result<Response, Error> {
         let bytes_max = self.config.batch_bytes_max.max(self.config.event_bytes_max);
         let events = match self.text(upload, bytes_max).await {
             Ok(text) => cloudevents::batch(&text, head, self.config.event_bytes_max),
@@ -105,7 +105,7 @@ impl Ingest {
 pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut upload = Upload::new(&parts.headers, body);
-    let mut head = Head::parse(&parts);
+    let mut head = RequestHead::parse(&parts);
     let span = trace::span(&mut head);
     let answer = async {
         let head = head.inspect_err(|error| ingest.appender.refused(error))?;
@@ -114,8 +114,8 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
     let response = match answer.instrument(span.clone()).await {
         Ok(response) => response,
         Err(error) => {
-            // Under overload the rest of a body is not worth the work, and one that is too slow is not
-            // worth the time.
+            // Under overload, reading the rest of the body costs too much work. A slow body costs too much
+            // time.
             if !matches!(error.code(), Code::TooManyRequests | Code::BodyTimeout) {
                 upload.discard().await;
             }
@@ -126,9 +126,8 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
     response
 }
 
-/// The answer to a batch: a receipt or an error for each event. If nothing of it was stored, and may
-/// be if it is sent again, the answer is that error alone, for the sake of those who look at the
-/// status only.
+/// Returns the answer to a batch: a receipt or an error for each event. If no event was stored and a retry
+/// may store them, the answer is that error alone, so that a publisher that reads only the status retries.
 fn batch_response(answers: &[Answer]) -> Result<Response, Error> {
     let none_stored = answers.iter().all(Result::is_err);
     if let (true, Some(error)) = (none_stored, appender::transient(answers)) {
@@ -139,12 +138,12 @@ fn batch_response(answers: &[Answer]) -> Result<Response, Error> {
         .enumerate()
         .map(|(index, answer)| match answer {
             Ok(ack) => serde_json::json!(ack),
-            Err(error) => serde_json::json!({ "error": error.wire(), "index": index }),
+            Err(error) => serde_json::json!({ "error": error.body(), "index": index }),
         })
         .collect();
     Ok(Json(serde_json::json!({ "receipts": receipts })).into_response())
 }
 
 fn too_many(what: &str, max: usize) -> Error {
-    Error::new(Code::TooManyRequests, format!("too many {what} at a time; the limit is {max}"))
+    Error::new(Code::TooManyRequests, format!("too many concurrent {what}; the limit is {max}"))
 }

@@ -1,23 +1,23 @@
-//! Events as an event stream: what browsers read (WHATWG HTML, section 9.2.6), here from a publisher.
+//! Decodes events from an event stream, the format that browsers read (WHATWG HTML, section 9.2.6).
 //!
-//! Bounded, as the publisher is not trusted: of data over the limit only its length is kept. The
-//! fields `id` and `retry` are ignored: the ids of a source are its own, and the log gives others.
+//! The memory is bounded, because the publisher is not trusted: of data over the limit, only the length is
+//! kept. The fields `id` and `retry` are ignored, because the log gives its own ids.
 
 use bytes::Bytes;
 use event_log::{Append, BadEventType, EventType, Topic};
 
 use crate::error::{Code, Error};
 use crate::event::event;
-use crate::head::Head;
+use crate::head::RequestHead;
 use crate::lines::{Ends, Line, Lines};
 use crate::stream::{Decode, Item};
 
-/// Reads dispatched events from the bytes of an event stream.
+/// Parses dispatched events from the bytes of an event stream.
 #[derive(Debug)]
 pub(crate) struct Parser {
     lines: Lines,
     pending: Pending,
-    /// The most bytes of data.
+    /// Largest data of an event, in bytes.
     max: usize,
 }
 
@@ -26,40 +26,40 @@ pub(crate) struct Parser {
 pub(crate) struct Event {
     /// The line of its first field, from 1.
     pub(crate) line: u64,
-    /// Its type, if it named one.
+    /// Its type, if the event has one.
     pub(crate) kind: Result<Option<EventType>, BadEventType>,
-    /// Its data, or the length of data over the limit.
+    /// Its data, or the length of the data if that is over the limit.
     pub(crate) data: Result<String, usize>,
 }
 
-/// What was read since the last dispatch.
+/// The fields that were read since the last dispatch.
 #[derive(Debug, Default)]
 struct Pending {
     line: Option<u64>,
     kind: Option<Result<EventType, BadEventType>>,
     /// The lines of data, joined by LF, up to the limit.
     data: String,
-    /// The length of all of them; `None` before the first.
+    /// The length of all lines of data; `None` before the first line.
     bytes: Option<usize>,
 }
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
-/// Room for the name of a field, its colon and a space, behind a byte order mark.
+/// Bytes for a byte order mark, the name of a field, a colon and a space.
 const SLACK_BYTES: usize = 16;
 
 impl Parser {
-    /// A parser of events with at most `max` bytes of data.
+    /// Parses events with at most `max` bytes of data.
     pub(crate) fn new(max: usize) -> Self {
         let line_max = max.max(EventType::MAX_BYTES).saturating_add(SLACK_BYTES);
         Self { lines: Lines::new(Ends::Any, line_max), pending: Pending::default(), max }
     }
 
-    /// Takes the next piece, once [`Parser::take`] has nothing left.
+    /// Takes the next piece. Call it only after [`Parser::take`] has returned `None`.
     pub(crate) fn push(&mut self, chunk: Bytes) {
         self.lines.push(chunk);
     }
 
-    /// The next event that was dispatched.
+    /// Returns the next dispatched event.
     pub(crate) fn take(&mut self) -> Option<Event> {
         loop {
             let line = self.lines.take()?;
@@ -69,7 +69,8 @@ impl Parser {
         }
     }
 
-    /// The line of an event that the end of the body cut off. By the standard it is not dispatched.
+    /// Returns the line of an event that the end of the body cut off, if there is one. By the standard such
+    /// an event is not dispatched.
     pub(crate) fn finish(&mut self) -> Option<u64> {
         if let Some(rest) = self.lines.finish() {
             self.line(rest);
@@ -78,7 +79,7 @@ impl Parser {
     }
 
     fn line(&mut self, line: Line) -> Option<Event> {
-        // The number of bytes that a line over the limit has beyond those that were kept.
+        // A line over the limit is `beyond` bytes longer than its kept start.
         let (mut line, beyond) = match line {
             Line::Whole(line) => (line, 0),
             Line::TooLong { start, bytes } => (start.clone(), bytes - start.len()),
@@ -122,7 +123,7 @@ impl Pending {
 
     fn kind(&mut self, value: &[u8], beyond: usize) {
         self.kind = match (value, beyond) {
-            // An empty type is none.
+            // An empty type counts as no type.
             ([], 0) => None,
             (_, 0) => Some(EventType::new(&String::from_utf8_lossy(value))),
             _ => Some(Err(BadEventType::TooLong(value.len() + beyond))),
@@ -136,17 +137,17 @@ impl Pending {
     }
 }
 
-/// Makes events of a topic from an event stream.
+/// Decodes events of one topic from an event stream.
 #[derive(Debug)]
-pub(crate) struct Decoder {
+pub(crate) struct SseDecoder {
     parser: Parser,
     topic: Topic,
-    /// What an event leaves open.
-    head: Head,
+    /// The type and trace of events that have none.
+    head: RequestHead,
 }
 
-impl Decoder {
-    pub(crate) fn new(topic: Topic, head: Head, max: usize) -> Self {
+impl SseDecoder {
+    pub(crate) fn new(topic: Topic, head: RequestHead, max: usize) -> Self {
         Self { parser: Parser::new(max), topic, head }
     }
 
@@ -160,7 +161,7 @@ impl Decoder {
     }
 }
 
-impl Decode for Decoder {
+impl Decode for SseDecoder {
     fn push(&mut self, chunk: Bytes) {
         self.parser.push(chunk);
     }

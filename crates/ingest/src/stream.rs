@@ -1,12 +1,12 @@
-//! A body that streams events for as long as it likes, and the receipts that stream back.
+//! A body that streams events without end, and the receipts that stream back.
 //!
-//! One loop: take what has arrived, append it as one batch, answer for each event, and only then take
-//! more. So a quick publisher gets batches and a slow one an answer at once, an event never overtakes
-//! another, and what is held is one batch and one line. A publisher that does not read its receipts is
-//! after a while not read from either: it must read while it sends.
+//! One loop takes the events that have arrived, appends them as one batch, answers for each event, and only
+//! then takes more. A fast publisher therefore gets batches, a slow publisher gets an answer at once, events
+//! keep their order, and the loop holds one batch and one line. If a publisher does not read its receipts,
+//! the loop stops reading its body, so a publisher must read while it sends.
 //!
-//! The loop stops at the first error that asks to try again: the events behind it would overtake the
-//! one that is to be sent again. What was gathered in the same append has an answer each of its own.
+//! The loop stops at the first error that asks for a retry, because later events would otherwise be stored
+//! before the one that is retried. Events of the same append each have an answer of their own.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,27 +23,29 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
+use crate::Config;
 use crate::appender::{Answer, Appender, transient};
 use crate::body::{BrokenOff, Upload};
 use crate::error::{Code, Error};
-use crate::head::Head;
+use crate::head::RequestHead;
 use crate::media::Media;
-use crate::{Config, ndjson, sse};
+use crate::ndjson::NdjsonDecoder;
+use crate::sse::SseDecoder;
 
-/// Makes events of the pieces of a body.
+/// Decodes events from the pieces of a body.
 pub(crate) trait Decode: Send {
-    /// Takes the next piece, once [`Decode::take`] has nothing left.
+    /// Takes the next piece. Call it only after [`Decode::take`] has returned `None`.
     fn push(&mut self, chunk: Bytes);
-    /// The next event that is complete.
+    /// Returns the next complete event.
     fn take(&mut self) -> Option<Item>;
-    /// What the end of the body completes, or cuts off: then it is an error.
+    /// Returns the event that the end of the body completes, or an error if the end cuts it off.
     fn finish(&mut self) -> Option<Item>;
 }
 
-/// An event in a body, or what is wrong with it.
+/// An event of a body, or the error in it.
 #[derive(Debug)]
 pub(crate) struct Item {
-    /// The line it stands in or begins with, from 1.
+    /// Its first line, from 1.
     pub(crate) line: u64,
     pub(crate) event: Result<Append, Error>,
 }
@@ -56,9 +58,9 @@ pub(crate) struct Stream {
     drain: CancellationToken,
     batch_max: usize,
     phase: Phase,
-    /// Ends the topic when the body has ended well.
+    /// The append that ends the topic after a body that ended cleanly.
     end: Option<Append>,
-    /// Taken, but not to be appended together with what came before it.
+    /// An event that must not be in one append with the events before it.
     held: Option<Item>,
     /// The line of the last item.
     line: u64,
@@ -68,14 +70,14 @@ pub(crate) struct Stream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Reading,
-    /// The body has ended; the topic may have to.
+    /// The body has ended, and perhaps the topic ends too.
     Ending,
-    /// The publisher has been told to stop.
+    /// The publisher was told to stop; the rest of its body is dropped.
     Discarding,
     Over,
 }
 
-/// What a wait for the body brought.
+/// The result of a wait for the body.
 enum Input {
     Chunk(Bytes),
     End,
@@ -83,28 +85,28 @@ enum Input {
     Drain,
 }
 
-/// The place of a stream among those that are served at a time.
+/// One of the limited number of concurrent streams.
 #[derive(Debug)]
 pub(crate) struct Slot {
     gauge: IntGauge,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Receipts for a batch, a line each.
+/// The receipts of a batch, one per line.
 struct Receipts {
     lines: Vec<u8>,
-    /// The error that stops the stream, if none of the batch was stored.
+    /// The error that stops the stream, if no event of the batch was stored.
     failure: Option<Error>,
 }
 
-/// The most bytes of data gathered for one append, the event that passes it included: what Redis is
-/// sent at once, and what each of many streams may hold.
+/// Data after which a batch takes no further event, in bytes. Bounds the size of one append to Redis, and
+/// the memory of each of many streams.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 impl Stream {
-    /// A stream of the kind and to the topic that `head` names.
+    /// Makes a stream with the form and the topic that `head` names.
     pub(crate) fn new(
-        head: Head,
+        head: RequestHead,
         upload: Upload,
         config: &Config,
         appender: Arc<Appender>,
@@ -117,8 +119,8 @@ impl Stream {
         });
         let max = config.event_bytes_max;
         let decoder: Box<dyn Decode> = match (head.media, &head.topic) {
-            (Media::Sse, Some(topic)) => Box::new(sse::Decoder::new(topic.clone(), head, max)),
-            _ => Box::new(ndjson::Decoder::new(head, max)),
+            (Media::Sse, Some(topic)) => Box::new(SseDecoder::new(topic.clone(), head, max)),
+            _ => Box::new(NdjsonDecoder::new(head, max)),
         };
         Self {
             upload,
@@ -134,9 +136,9 @@ impl Stream {
         }
     }
 
-    /// Waits for the first receipts, then answers with them and all that follow. The status is 200
-    /// unless the log took nothing of what came first: then it is that error's, so that those who
-    /// look at the status only try again too.
+    /// Waits for the first receipts, then answers with them and all that follow. The status is 200, unless
+    /// the log stored no event of the first batch. Then it is the status of that error, so that a publisher
+    /// that reads only the status retries too.
     pub(crate) async fn respond(mut self) -> Response {
         let first = self.receipts().await;
         let failure = first.as_ref().and_then(|receipts| receipts.failure.clone());
@@ -149,7 +151,7 @@ impl Stream {
         let mut response = Response::new(Body::from_stream(lines));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-        // A proxy that gathers receipts would hold them back from a publisher that waits for them.
+        // A publisher may wait for a receipt before it sends more, so a proxy must not buffer receipts.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         if let Some(seconds) = failure.as_ref().and_then(Error::retry_after) {
             headers.insert(header::RETRY_AFTER, seconds);
@@ -158,7 +160,7 @@ impl Stream {
         response
     }
 
-    /// The receipts for the next batch; `None` at the end.
+    /// Returns the receipts of the next batch, or `None` at the end.
     async fn receipts(&mut self) -> Option<Receipts> {
         loop {
             let items = match self.phase {
@@ -177,7 +179,7 @@ impl Stream {
         }
     }
 
-    /// Takes events: waits for the first, then all that have arrived, within the bounds of a batch.
+    /// Gathers a batch: waits for the first event, then takes all that have arrived, within the bounds.
     async fn gather(&mut self) -> Vec<Item> {
         if self.drain.is_cancelled() {
             return vec![self.draining()];
@@ -188,7 +190,7 @@ impl Stream {
             if let Some(item) = self.decoder.take() {
                 self.line = item.line;
                 if item.ends_topic() && !items.is_empty() {
-                    // If the log fails what comes before, the topic must not be at its end.
+                    // The topic must not end if the append of the events before its end fails.
                     self.held = Some(item);
                     break;
                 }
@@ -220,8 +222,8 @@ impl Stream {
         items
     }
 
-    /// What is left when the body has ended: its last event, and by itself the end of the topic. A
-    /// body that was cut off within an event did not end well.
+    /// Returns the rest after the body has ended: its last event, then in a call of its own the end of the
+    /// topic. The topic does not end if the body was cut off within an event.
     fn end(&mut self) -> Vec<Item> {
         if let Some(item) = self.held.take() {
             self.line = item.line;
@@ -246,19 +248,20 @@ impl Stream {
         Receipts { lines: receipt_lines(&lines, &answers), failure }
     }
 
-    /// The next piece of the body, or the end of this node. Both arms are cancel-safe.
+    /// Waits for the next piece of the body, or for the drain of this node. Both arms are cancel-safe.
     async fn input(&mut self) -> Input {
         let drain = self.drain.clone();
         tokio::select! {
-            // A body that always has more must not keep the node from stopping.
+            // The drain comes first, because a body that always has more must not keep the node from
+            // stopping.
             biased;
             () = drain.cancelled() => Input::Drain,
             input = self.chunk() => input,
         }
     }
 
-    /// The next piece of the body if it has arrived. The connection reads a piece when the last one was
-    /// taken, and needs a turn for it.
+    /// Returns the next piece of the body if it has arrived. The connection's task reads a piece only after
+    /// the last one was taken, so this lets that task run once.
     async fn chunk_at_hand(&mut self) -> Option<Input> {
         match self.chunk().now_or_never() {
             None => {
@@ -278,7 +281,7 @@ impl Stream {
     }
 
     fn draining(&self) -> Item {
-        let message = "this node is stopping; send the rest to another";
+        let message = "this node is stopping; send the rest to another node";
         Item { line: self.line, event: Err(Error::new(Code::Draining, message)) }
     }
 }
@@ -294,7 +297,7 @@ impl Item {
 }
 
 impl Slot {
-    /// A place, counted in `gauge` until it is dropped.
+    /// Counts a stream in `gauge` until the slot is dropped.
     pub(crate) fn new(permit: OwnedSemaphorePermit, gauge: IntGauge) -> Self {
         gauge.inc();
         Self { gauge, _permit: permit }
@@ -313,7 +316,7 @@ fn receipt_lines(lines: &[u64], answers: &[Answer]) -> Vec<u8> {
         match answer {
             Ok(ack) => serde_json::to_writer(&mut text, ack),
             Err(error) => {
-                serde_json::to_writer(&mut text, &json!({ "error": error.wire(), "line": line }))
+                serde_json::to_writer(&mut text, &json!({ "error": error.body(), "line": line }))
             }
         }
         .expect("a receipt is JSON, and a vector takes it");

@@ -1,4 +1,4 @@
-//! `GET /v1/topics/{topic}`: what there is of a topic.
+//! `GET /v1/topics/{topic}`: describes a topic.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use crate::error::{Code, Error};
 use crate::publish::Ingest;
 
-/// A topic in an answer.
+/// The body of the answer.
 #[derive(Debug, Serialize)]
-pub(crate) struct Wire {
+pub(crate) struct TopicBody {
     topic: String,
     head: Option<String>,
     oldest: Option<String>,
@@ -22,11 +22,11 @@ pub(crate) struct Wire {
     ended: bool,
 }
 
-/// The handler. The topic is the rest of the path, slashes and escapes included.
+/// Handles the request. The topic is the rest of the path, with slashes and escapes.
 pub(crate) async fn show(
     State(ingest): State<Arc<Ingest>>,
     topic: Result<Path<String>, PathRejection>,
-) -> Result<Json<Wire>, Error> {
+) -> Result<Json<TopicBody>, Error> {
     let Path(topic) = topic
         .map_err(|bad| Error::new(Code::BadTopic, format!("the path: {}", bad.body_text())))?;
     let topic = Topic::new(&topic)?;
@@ -37,12 +37,12 @@ pub(crate) async fn show(
         Error::new(Code::LogUnavailable, format!("the log did not answer within {time:?}"))
     })??;
     match bounds {
-        Some(bounds) => Ok(Json(Wire::new(&topic, bounds))),
-        None => Err(Error::new(Code::UnknownTopic, format!("topic {topic} is not known"))),
+        Some(bounds) => Ok(Json(TopicBody::new(&topic, bounds))),
+        None => Err(Error::new(Code::UnknownTopic, format!("the log has no topic {topic}"))),
     }
 }
 
-impl Wire {
+impl TopicBody {
     fn new(topic: &Topic, Bounds { head, oldest, length, ended }: Bounds) -> Self {
         Self {
             topic: topic.to_string(),

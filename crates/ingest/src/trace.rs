@@ -1,6 +1,7 @@
-//! The span of a request to publish: a child of its publisher's, and what its events carry on.
+//! The span of a request to publish. It is a child of the publisher's span, and the events of the request
+//! carry it on.
 //!
-//! Of a body that streams it covers what comes before the first receipts, not the hours after.
+//! For a streaming body the span ends with the first receipts, so it does not last for hours.
 
 use axum::http::StatusCode;
 use event_log::TraceParent;
@@ -9,11 +10,11 @@ use tracing::field::{Empty, display};
 use tracing::{Span, debug_span};
 
 use crate::error::Error;
-use crate::head::Head;
+use crate::head::RequestHead;
 
-/// The span for a request; one that was refused for its head has no topic. If it is kept, the events
-/// of the request carry it on, in place of the publisher's own.
-pub(crate) fn span(head: &mut Result<Head, Error>) -> Span {
+/// Returns the span of a request. If the head was refused, the span has no topic. If the span is sampled,
+/// the events of the request carry it on instead of the publisher's span.
+pub(crate) fn span(head: &mut Result<RequestHead, Error>) -> Span {
     let span = debug_span!(
         target: trace::TARGET,
         "publish",
@@ -36,7 +37,7 @@ pub(crate) fn span(head: &mut Result<Head, Error>) -> Span {
     span
 }
 
-/// Notes the answer.
+/// Records the status of the answer.
 pub(crate) fn answered(span: &Span, status: StatusCode) {
     span.record("status", status.as_u16());
     if status.is_server_error() {

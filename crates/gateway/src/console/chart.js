@@ -1,14 +1,14 @@
-// chart.js owns drawing on a canvas: the rate of events with its marks, and one line a numeric series.
+// chart.js draws on canvases: the rate of events with its marks, and a line for each numeric series.
 
 const RATE_SECONDS = 120;
 const MARKS_MAX = 200;
 const POINTS_MAX = 300;
-const POINT_MS = 400; // points closer than this share one: 300 of them are the last 2 minutes of a fast series
+const POINT_MS = 400; // values closer than this share a point: 300 points are the last 2 minutes of a fast series
 
 /** Events a second over the last two minutes, with reconnects and gaps as vertical marks. */
 export class RateChart {
   #surface;
-  #counts = new Array(RATE_SECONDS + 1).fill(0); // the last one is the second under way
+  #counts = new Array(RATE_SECONDS + 1).fill(0); // the last count is that of the current second
   #second = seconds();
   #marks = [];
   #hover = null;
@@ -35,7 +35,7 @@ export class RateChart {
     this.#marks = [];
   }
 
-  /** The mean of the last five whole seconds. */
+  /** Returns the mean rate of the last five whole seconds. */
   rate() {
     this.#turn();
     return this.#counts.slice(-6, -1).reduce((sum, count) => sum + count, 0) / 5;
@@ -45,7 +45,7 @@ export class RateChart {
     return Math.max(...this.#counts);
   }
 
-  /** What the pointer is on, in words, or null. */
+  /** Describes the point under the pointer, or returns null. */
   reading() {
     if (this.#hover === null) return null;
     const index = Math.max(0, Math.min(RATE_SECONDS, Math.round(this.#hover * RATE_SECONDS)));
@@ -121,7 +121,7 @@ export class RateChart {
   }
 }
 
-/** One numeric series over event time: the last 300 points, each the least, greatest and last of its moment. */
+/** One numeric series over event time: the last 300 points, each with the minimum, maximum and last value. */
 export class SeriesChart {
   #surface;
   #points = [];
@@ -144,7 +144,7 @@ export class SeriesChart {
     if (this.#points.length > POINTS_MAX) this.#points.shift();
   }
 
-  /** `{last, min, max, span}` of what is drawn; the span in milliseconds. */
+  /** Returns `{last, min, max, span}` of the drawn points; the span is in milliseconds. */
   summary() {
     let [min, max] = [Infinity, -Infinity];
     for (const point of this.#points) {
@@ -178,7 +178,7 @@ export class SeriesChart {
       pen.fillStyle = colours.line;
       pen.fill();
 
-      // The band between the least and the greatest value of each moment.
+      // The band between the minimum and the maximum of each point.
       pen.beginPath();
       trace((point) => point.max);
       for (const point of this.#points.toReversed()) pen.lineTo(x(point.at), y(point.min));
@@ -202,7 +202,7 @@ export class SeriesChart {
   }
 }
 
-/** A canvas as large as its box in device pixels, with the theme's colours. */
+/** A canvas that fills its box in device pixels, with the theme's colours. */
 class Surface {
   #canvas;
   #pen;
@@ -214,7 +214,7 @@ class Surface {
 
   paint(draw) {
     const { clientWidth: width, clientHeight: height } = this.#canvas;
-    if (width === 0 || height === 0) return; // not laid out
+    if (width === 0 || height === 0) return; // the layout is not done
     const ratio = window.devicePixelRatio || 1;
     const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
     if (this.#canvas.width !== wide) this.#canvas.width = wide;
@@ -230,7 +230,7 @@ class Surface {
   }
 }
 
-/** A number in few characters, readable in a chart. */
+/** Formats a number in few characters, for a chart. */
 export function number(value) {
   const size = Math.abs(value);
   if (size !== 0 && (size >= 1e9 || size < 1e-3)) return value.toExponential(2);

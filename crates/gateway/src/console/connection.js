@@ -1,4 +1,4 @@
-// connection.js owns the EventSource: its states, its cursor, and its rebirth where the browser gives up.
+// connection.js owns the EventSource: its states, its cursor, and a new one when the browser gives up.
 
 import { eventsUrl } from './subscription.js';
 
@@ -6,7 +6,7 @@ const RETRY_MIN_MS = 1_000;
 const RETRY_MAX_MS = 10_000;
 
 /**
- * A subscription kept alive. The observer hears:
+ * Keeps a subscription alive. Calls these methods of the observer:
  * `state(state, detail)` with connecting | live | reconnecting | ended | refused,
  * `event(event, id)`, `control(word, data, id)`, `cursor(id)`, `trouble(message | null)`.
  */
@@ -16,7 +16,7 @@ export class Connection {
   #source = null;
   #timer = null;
   #cursor = '';
-  #failures = 0; // since the gateway last said ready
+  #failures = 0; // since the last ready event
   #ended = new Set();
   #closed = false;
 
@@ -93,7 +93,7 @@ export class Connection {
     this.#observer.state(state, '');
   }
 
-  // The browser retries by itself while CONNECTING; it never retries once CLOSED, so then we do.
+  // The browser retries while CONNECTING. Once CLOSED it never retries, so this class does.
   async #onError(source) {
     if (source !== this.#source) return;
     this.#observer.state('reconnecting', '');
@@ -108,11 +108,11 @@ export class Connection {
     }
     const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures);
     const delay = RETRY_MIN_MS + Math.random() * (ceiling - RETRY_MIN_MS);
-    this.#observer.state('reconnecting', `trying again in ${Math.round(delay / 1000)} s`);
+    this.#observer.state('reconnecting', `next attempt in ${Math.round(delay / 1000)} s`);
     this.#timer = setTimeout(() => this.#open(), delay);
   }
 
-  // An EventSource hides why it was refused; the same URL as a long-poll says it.
+  // An EventSource hides the reason of a refusal. A long-poll of the same URL returns it.
   async #ask() {
     try {
       const url = `${eventsUrl(this.#subscription, this.#cursor)}&wait=0`;
@@ -124,7 +124,7 @@ export class Connection {
       const temporary = response.status >= 500 || response.status === 429 || response.status === 408;
       return { message, end: temporary ? null : 'refused' };
     } catch {
-      return { message: 'the gateway cannot be reached', end: null };
+      return { message: 'the gateway is unreachable', end: null };
     }
   }
 

@@ -1,4 +1,4 @@
-// console.js owns the page: it joins the form, the connection, the list and the charts.
+// console.js owns the page: it connects the form, the subscription, the list and the charts.
 
 import { assignHues, byId, copyButton, el, setText, tint } from './dom.js';
 import { Connection } from './connection.js';
@@ -25,7 +25,7 @@ const timeline = new Timeline(byId('events'), showList);
 const rateChart = new RateChart(byId('rate-chart'));
 const series = new SeriesPanel({ chips: byId('series-chips'), charts: byId('series-charts'), hint: byId('series-hint') });
 
-let subscription = null; // what is subscribed to
+let subscription = null; // the current subscription
 let connection = null;
 let draft = []; // the topics of the form
 let facts = noFacts();
@@ -166,7 +166,7 @@ function showChips() {
   showSubmit();
 }
 
-// The button says what it would do to the connection there is.
+// The label of the button names its effect on the current connection.
 function showSubmit() {
   const same = connection !== null && toQuery(readForm()) === toQuery(subscription);
   setText(byId('subscribe'), connection === null ? 'Subscribe' : same ? 'Restart' : 'Apply');
@@ -205,10 +205,10 @@ byId('disconnect').addEventListener('click', () => {
 byId('subscribe-demo').addEventListener('click', () => subscribe({ topics: ['demo'], from: '-20', types: [] }));
 window.addEventListener('popstate', () => {
   const next = fromQuery(location.search);
-  if (toQuery(next) !== toQuery(subscription)) subscribe(next, { remember: false }); // a mere fragment changes nothing
+  if (toQuery(next) !== toQuery(subscription)) subscribe(next, { remember: false }); // a new fragment changes nothing
 });
 
-// --- What is shown ---
+// --- The display ---
 
 function showFacts() {
   const { events, readies, gaps, missed, lastId, liveSince } = facts;
@@ -228,7 +228,7 @@ function showList() {
   const rows = timeline.rows;
   setText(byId('shown'), facts.events - timeline.waiting > rows ? `the newest ${rows} of ${facts.events.toLocaleString('en')}` : '');
   byId('pause').dataset.paused = timeline.paused;
-  setText(byId('pause'), timeline.paused ? 'Go on' : 'Pause');
+  setText(byId('pause'), timeline.paused ? 'Continue' : 'Pause');
   byId('waiting').hidden = !timeline.paused;
   const waiting = timeline.waiting;
   const bound = waiting > ROWS_MAX ? `, the newest ${ROWS_MAX} will be shown` : '';
@@ -268,8 +268,8 @@ function showCommands() {
   const lines = [['Watch in a terminal', `curl -N '${url}'`]];
   if (canPublish) lines.push(['Publish an event', `curl -d 'hello' '${url}'`]);
   lines.push(['Watch in a page', `new EventSource('${url}')`]);
-  byId('commands').replaceChildren(...lines.map(([what, command]) => el('li', {},
-    el('span', { class: 'what' }, what), el('code', {}, command), copyButton(`Copy: ${what}`, () => command))));
+  byId('commands').replaceChildren(...lines.map(([purpose, command]) => el('li', {},
+    el('span', { class: 'purpose' }, purpose), el('code', {}, command), copyButton(`Copy: ${purpose}`, () => command))));
 }
 
 // --- The keyboard ---

@@ -1,6 +1,6 @@
-// dom.js owns making elements from data (text stays text, never markup), the clipboard and topic colours.
+// dom.js makes elements from data (text is never parsed as markup), and owns the clipboard and topic colours.
 
-/** An element with attributes; `null` and `false` leave an attribute out. */
+/** Creates an element with attributes; `null` and `false` leave an attribute out. */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -13,12 +13,12 @@ export function el(tag, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** Writes only when something changed, so that an idle page causes no layout. */
+/** Writes only a text that has changed, so that an idle page causes no layout. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Copies text and says so on the button for a moment. */
+/** Copies text and shows the result on the button for a moment. */
 export async function copyFrom(button, text) {
   let copied = true;
   try {
@@ -42,19 +42,19 @@ function copyBySelection(text) {
   return copied;
 }
 
-/** A copy button; `text` is a function, so that it copies what is true when pressed. */
+/** Creates a copy button; `text` is a function, so that the button copies the current text. */
 export function copyButton(label, text) {
   const button = el('button', { type: 'button', class: 'copy', 'aria-label': label, title: label });
   button.addEventListener('click', () => copyFrom(button, text()));
   return button;
 }
 
-// Hues that can be told apart, none of them near the red of a gap.
+// Hues that are easy to distinguish and not close to the red of a gap.
 const HUES = [190, 285, 120, 320, 225, 155, 255, 90];
-const HUES_APART = 45; // degrees, while there are few topics
+const HUES_APART = 45; // degrees, as long as there are few topics
 const hues = new Map();
 
-/** The hue of a topic: from its name, moved on only when another topic of this page is too like it. */
+/** Returns the hue of a topic: derived from its name, or the next hue if another topic's hue is too close. */
 export function hueOf(topic) {
   if (!hues.has(topic)) {
     const taken = [...hues.values()];
@@ -67,13 +67,13 @@ export function hueOf(topic) {
   return hues.get(topic);
 }
 
-/** Forgets colours, so that a link gives the same colours wherever it is opened. */
+/** Assigns colours anew, so that a link gives the same colours in every page. */
 export function assignHues(topics) {
   hues.clear();
   for (const topic of topics) hueOf(topic);
 }
 
-/** Gives an element its topic's colour; console.css turns `--hue` into `--tone`. */
+/** Gives an element the colour of its topic; console.css turns `--hue` into `--tone`. */
 export function tint(element, topic) {
   element.classList.add('tinted');
   element.style.setProperty('--hue', hueOf(topic));

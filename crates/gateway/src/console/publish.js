@@ -1,8 +1,8 @@
-// publish.js owns the publish form: one POST, and the receipt or the reason why there is none.
+// publish.js owns the publish form: one POST, and its receipt or error.
 
 import { byId } from './dom.js';
 
-/** Shows the form and makes it work; `topic` gives the topic to offer. */
+/** Shows and activates the form; `topic` returns the topic for an empty topic field. */
 export function enablePublishing(topic) {
   const form = byId('publish');
   const [topicField, typeField, data] = [byId('publish-topic'), byId('publish-type'), byId('publish-data')];
@@ -23,7 +23,7 @@ export function enablePublishing(topic) {
     send.disabled = false;
     result.dataset.outcome = outcome.ok ? 'stored' : 'refused';
     result.textContent = outcome.text;
-    if (outcome.ok && document.activeElement === data) data.select(); // again, or type over it
+    if (outcome.ok && document.activeElement === data) data.select(); // to send again or to type over
   });
 }
 
@@ -40,6 +40,6 @@ async function publish(topic, type, body) {
     if (!response.ok) return { ok: false, text: answer.error?.message ?? `refused with status ${response.status}` };
     return { ok: true, text: `${answer.duplicate ? 'already stored' : 'stored'} in ${answer.topic} as ${answer.id}` };
   } catch {
-    return { ok: false, text: 'not stored: the server cannot be reached' };
+    return { ok: false, text: 'not stored: the server is unreachable' };
   }
 }

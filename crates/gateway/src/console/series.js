@@ -1,14 +1,14 @@
-// series.js owns the numbers found in events: which series there are, which are shown, and their charts.
+// series.js owns the numbers in events: the known series, the shown series, and their charts.
 
 import { el, setText, tint } from './dom.js';
 import { SeriesChart, number } from './chart.js';
 
 const SERIES_PER_TOPIC = 8;
-const SHOWN_PER_TOPIC = 2; // picked without asking
+const SHOWN_PER_TOPIC = 2; // picked by default
 const SHOWN_AT_FIRST = 8;
 const DATA_MAX = 16_384; // larger data is not searched for numbers
 
-/** The numeric series of all topics, with chips to pick from and one small chart for each that is picked. */
+/** The numeric series of all topics: chips to pick them, and a small chart for each picked series. */
 export class SeriesPanel {
   #chips;
   #charts;
@@ -78,7 +78,7 @@ export class SeriesPanel {
     return series;
   }
 
-  // The chips of one topic, under its name.
+  // Returns the list of chips of one topic, under its name.
   #group(topic) {
     const lists = this.#chips.querySelectorAll('.pick-list');
     const known = [...lists].find((list) => list.dataset.topic === topic);
@@ -103,7 +103,7 @@ function span(milliseconds) {
   return seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
 }
 
-/** `[field, value]` for a JSON number (field "value") or the numbers of a JSON object, one level deep. */
+/** Returns `[field, value]` for a JSON number (field "value"), or for the numbers of a JSON object, one level deep. */
 export function numbersIn(data) {
   if (data.length > DATA_MAX || !/^\s*[-\d{]/.test(data)) return [];
   let json;

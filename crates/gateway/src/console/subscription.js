@@ -1,13 +1,13 @@
-// subscription.js owns what to subscribe to: `{topics, from, types}`, the page's query and the gateway's URL for it.
+// subscription.js owns the subscription `{topics, from, types}`, its page query and its URL at the gateway.
 
 export const TOPICS_MAX = 64; // the gateway's default --max-topics
 
-/** Names in free text, separated by spaces or commas, each once. */
+/** Returns the names in free text, separated by spaces or commas, without duplicates. */
 export function names(text) {
   return [...new Set(text.split(/[\s,]+/).filter(Boolean))];
 }
 
-/** The subscription which a page query asks for, or null. */
+/** Returns the subscription of a page query, or null. */
 export function fromQuery(search) {
   const query = new URLSearchParams(search);
   const topics = [...new Set(query.getAll('topic').flatMap(names))].slice(0, TOPICS_MAX);
@@ -15,12 +15,12 @@ export function fromQuery(search) {
   return { topics, from: query.get('from') || 'latest', types: names(query.get('types') ?? '') };
 }
 
-/** The page's address for a subscription; a link to it connects at once. */
+/** Returns the page's address for a subscription; a link to it subscribes at once. */
 export function toQuery(subscription) {
   return subscription === null ? '/' : `/?${parameters(subscription)}`;
 }
 
-/** The gateway's URL for a subscription, resuming after `cursor` if there is one. */
+/** Returns the gateway's URL for a subscription, which resumes after `cursor` if there is one. */
 export function eventsUrl(subscription, cursor) {
   const query = parameters(subscription);
   query.set('envelope', 'json');

@@ -1,10 +1,10 @@
-// theme.js owns the light or dark choice. A classic script, so that it acts before the first paint.
+// theme.js owns the choice of light or dark. It is a classic script, so that it runs before the first paint.
 (() => {
   const KEY = 'tailwater.theme';
   const root = document.documentElement;
   const system = matchMedia('(prefers-color-scheme: dark)');
 
-  // Storage is refused in some private windows: the choice then lasts as long as the page.
+  // Some private windows refuse storage; the choice then lasts as long as the page.
   const stored = () => { try { return localStorage.getItem(KEY); } catch { return null; } };
   const store = (value) => { try { localStorage.setItem(KEY, value); } catch { /* see above */ } };
 

@@ -1,29 +1,29 @@
-// timeline.js owns the list of events, newest first: batched a frame, bounded in rows and in bytes.
+// timeline.js owns the list of events, newest first. It updates once a frame, and bounds rows and bytes.
 
 import { copyButton, el, tint } from './dom.js';
 
 export const ROWS_MAX = 500;
-const ROWS_CHARS_MAX = 8_000_000; // data held by the rows, in UTF-16 units
+const ROWS_CHARS_MAX = 8_000_000; // data in all rows, in UTF-16 units
 const WAITING_MAX = ROWS_MAX;
 const WAITING_CHARS_MAX = 8_000_000;
 const PREVIEW_CHARS = 400;
-const COLOURED_CHARS_MAX = 20_000; // beyond this, JSON is shown in one colour
+const COLOURED_CHARS_MAX = 20_000; // longer JSON is shown in one colour
 const FRESH_MAX = 4; // a larger batch appears without the highlight
-const REST_MS = 70; // between large batches: nobody reads faster, and painting is what costs
+const REST_MS = 70; // pause between large batches: no user reads faster, and painting is expensive
 
 const OUTCOMES = {
   live: 'new subscription',
-  exact: 'resumed, nothing missed',
+  exact: 'resumed, no event missed',
   gap: 'resumed, but events are missing',
   reset: 'the log was reset',
   rewound: 'the log lost its newest events',
-  invalid: 'the cursor was not understood',
+  invalid: 'the cursor could not be parsed',
 };
 const GAPS = {
-  trimmed: 'older than the history that is kept',
+  trimmed: 'older than the history of the log',
   reset: 'the log was reset',
   rewound: 'the log lost its newest events in a fail-over',
-  invalid: 'the cursor was not understood',
+  invalid: 'the cursor could not be parsed',
 };
 const RECONNECTS = {
   drain: 'its node is draining',
@@ -32,12 +32,12 @@ const RECONNECTS = {
   overload: 'the node is overloaded',
 };
 
-/** What a ready event's outcome means, in words. */
+/** Explains the outcome of a ready event. */
 export function outcomeInWords(outcome) {
   return OUTCOMES[outcome] ?? '';
 }
 
-/** What a gap event says, in words. */
+/** Explains a gap event. */
 export function gapInWords({ topic, reason, missed }) {
   const many = missed === null || missed === undefined ? 'An unknown number of events'
     : `${missed.toLocaleString('en')} ${missed === 1 ? 'event' : 'events'}`;
@@ -51,11 +51,11 @@ export class Timeline {
   #waiting = []; // oldest first
   #waitingChars = 0;
   #waitingEvents = 0;
-  #skipped = 0; // left out of `#waiting` since the last flush
+  #skipped = 0; // events that `#waiting` dropped since the last flush
   #rowChars = 0;
   #restUntil = 0;
   #frame = null;
-  #gap = null; // the newest gap's row, which stays in sight at the foot of the list
+  #gap = null; // row of the newest gap, which stays visible at the foot of the list
   #entries = new WeakMap(); // row -> entry
   paused = false;
 
@@ -106,7 +106,7 @@ export class Timeline {
     this.#skipped = 0;
   }
 
-  // Keeps the newest, and every gap that is not itself ancient: a gap is never left out quietly.
+  // Keeps the newest entries and all recent gaps, so that no gap disappears without a trace.
   #thin() {
     let chars = 0;
     let kept = 0;
@@ -176,7 +176,7 @@ export class Timeline {
     else row.querySelector('.event-body').remove();
   }
 
-  // One tab stop for the whole list; the arrows move inside it.
+  // The whole list is one tab stop; the arrow keys move inside it.
   #onKey(key) {
     const heads = () => [...this.#list.querySelectorAll('.event-head')];
     const row = document.activeElement.closest?.('.event');
@@ -237,18 +237,18 @@ function controlRow({ control, data, at }) {
     row.append(el('span', { class: 'aside' }, data.reason ?? ''));
   } else if (control === 'reconnect') {
     row.dataset.reason = data.reason;
-    say('The gateway hands this connection over: ', strong(RECONNECTS[data.reason] ?? data.reason ?? ''));
+    say('The gateway asks this client to reconnect: ', strong(RECONNECTS[data.reason] ?? data.reason ?? ''));
   } else if (control === 'end') {
-    say(strong(data.topic ?? 'The topic'), ' has ended, no event will follow');
+    say(strong(data.topic ?? 'The topic'), ' has ended; no event will follow');
   } else if (control === 'lost') {
     say('Connection lost, resuming after the last event');
   } else if (control === 'skipped') {
-    say(`${data.skipped.toLocaleString('en')} more events arrived here and are not shown`);
+    say(`${data.skipped.toLocaleString('en')} more events arrived here and are hidden`);
   }
   return row;
 }
 
-/** JSON indented and coloured; anything else as it is. */
+/** Indents and colours JSON; returns any other data unchanged. */
 function pretty(data) {
   try {
     JSON.parse(data);
@@ -259,7 +259,7 @@ function pretty(data) {
   return json.length > COLOURED_CHARS_MAX ? json : coloured(json);
 }
 
-// Works on the text, not on the parsed value: a number too long for JavaScript must not change its digits.
+// Works on the text, not on the parsed value, so that a number too long for JavaScript keeps its digits.
 function indent(json) {
   let out = '';
   let depth = 0;

@@ -5,7 +5,7 @@ use super::{Event, Parser};
 
 const MAX: usize = 20;
 
-/// `type|data` of each event, and the line of one that was cut off.
+/// Returns `type|data` of each event, and the line of an event that was cut off.
 fn parse<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, Option<u64>) {
     let mut parser = Parser::new(MAX);
     let mut events = Vec::new();
@@ -32,7 +32,7 @@ fn check(stream: impl AsRef<[u8]>, events: &[&str]) {
 }
 
 #[test]
-fn the_examples_of_the_standard_are_read_as_it_says() {
+fn the_examples_of_the_standard_give_the_events_that_it_names() {
     check("data: YHOO\ndata: +2\ndata: 10\n\n", &["|YHOO\n+2\n10"]);
     check(
         ": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third\n\n",
@@ -43,29 +43,29 @@ fn the_examples_of_the_standard_are_read_as_it_says() {
 }
 
 #[test]
-fn the_type_is_that_of_one_event() {
+fn a_type_holds_for_one_event_only() {
     check("event: add\ndata: 1\n\ndata: 2\n\n", &["add|1", "|2"]);
     check("event: add\nevent\ndata: 1\n\n", &["|1"]);
     check("event: add\n\ndata: 1\n\n", &["|1"]);
 }
 
 #[test]
-fn a_byte_order_mark_counts_only_at_the_start() {
+fn a_byte_order_mark_is_skipped_only_at_the_start() {
     check("\u{feff}data: 1\n\n\u{feff}data: 2\n\n", &["|1"]);
 }
 
 #[test]
-fn every_end_of_line_ends_one() {
+fn each_kind_of_line_end_ends_one_line() {
     check("data: 1\r\rdata: 2\r\n\r\ndata: 3\n\r\ndata: 4\n\n", &["|1", "|2", "|3", "|4"]);
 }
 
 #[test]
-fn bytes_that_are_no_utf_8_become_replacement_characters() {
+fn bytes_that_are_not_utf_8_become_replacement_characters() {
     check(b"data: a\xffb\n\n", &["|a\u{fffd}b"]);
 }
 
 #[test]
-fn a_type_that_none_may_have_is_told_with_its_event() {
+fn an_invalid_type_is_an_error_of_its_event() {
     check(
         "event: a b\ndata: 1\n\n",
         &[
@@ -79,7 +79,7 @@ fn a_type_that_none_may_have_is_told_with_its_event() {
 }
 
 #[test]
-fn data_of_exactly_the_limit_is_whole_and_more_is_only_counted() {
+fn data_of_exactly_the_limit_is_kept_and_longer_data_is_only_counted() {
     let (max, over) = ("x".repeat(MAX), "x".repeat(MAX + 1));
     check(format!("data: {max}\n\ndata: {over}\n\n"), &[&format!("|{max}"), "|(21 bytes)"]);
     let half = "x".repeat(MAX / 2);
@@ -91,7 +91,7 @@ fn data_of_exactly_the_limit_is_whole_and_more_is_only_counted() {
 }
 
 #[test]
-fn an_event_that_the_end_cuts_off_is_not_dispatched_but_told() {
+fn an_event_that_the_end_cuts_off_is_reported_but_not_dispatched() {
     for cut in ["data: 1\n", "data: 1", "event: x\ndata: 1\r\nid: 7"] {
         let stream = format!(": hi\n\n{cut}");
         assert_eq!(parse([stream.as_bytes()]), (vec![], Some(3)), "{cut:?}");
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn events_are_those_that_our_own_clients_would_read(stream in streams()) {
+    fn events_are_those_that_our_own_client_parses(stream in streams()) {
         let mut client = ::sse::Parser::default();
         let mut data = Vec::new();
         client.feed(&stream, &mut |event| data.push(event.data));
@@ -140,7 +140,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_written_is_read(
+    fn written_events_are_read_back(
         events in prop::collection::vec(("[a-z]{0,5}", "[a-z :]{0,8}(\n[a-z :]{0,8})?"), 0..8),
     ) {
         let mut stream = String::new();

@@ -4,7 +4,7 @@ use event_log::Mark;
 use ingest::Config;
 use serde_json::{Value, json};
 
-use crate::double::{Mood, Moody};
+use crate::double::{Reaction, ScriptedLog};
 use crate::server::{Answer, Server};
 
 fn event(id: &str) -> Value {
@@ -35,11 +35,11 @@ async fn a_cloud_event_is_stored_whole_once_for_its_source_and_id() {
 }
 
 #[tokio::test]
-async fn what_is_no_cloud_event_is_refused() {
+async fn a_body_that_is_not_a_cloud_event_is_refused() {
     let server = Server::start().await;
     assert_eq!(
         one(&server, "topic=t", &json!({ "id": "1" })).await.refusal(),
-        "400 bad_body: the body is no CloudEvent: missing field `source` at line 1 column 10"
+        "400 bad_body: the body is not a CloudEvent: missing field `source` at line 1 column 10"
     );
     assert!(batch(&server, "{}").await.refusal().starts_with("400 bad_body: "));
     let binary = [("ce-specversion", "1.0")];
@@ -48,7 +48,7 @@ async fn what_is_no_cloud_event_is_refused() {
 }
 
 #[tokio::test]
-async fn a_batch_is_answered_event_by_event() {
+async fn each_event_of_a_batch_has_its_own_answer() {
     let server = Server::with(Config { batch_max: 2, ..Config::default() }).await;
     let mut bad = event("2");
     bad["type"] = "tailwater.gap".into();
@@ -65,10 +65,10 @@ async fn a_batch_is_answered_event_by_event() {
 }
 
 #[tokio::test]
-async fn a_batch_stops_where_the_log_did_so_that_nothing_overtakes() {
+async fn a_batch_stops_where_the_log_fails_so_that_events_keep_their_order() {
     let config = || Config { batch_max: 1, ..Config::default() };
     let events = json!([event("1"), event("2"), event("3")]).to_string();
-    let log = Moody::new([Mood::Works, Mood::Unavailable, Mood::Works]);
+    let log = ScriptedLog::new([Reaction::Works, Reaction::Unavailable, Reaction::Works]);
     let server = Server::on(config(), log).await;
     let answer = batch(&server, &events).await;
     assert_eq!(answer.status, 200);
@@ -77,6 +77,6 @@ async fn a_batch_stops_where_the_log_did_so_that_nothing_overtakes() {
     assert!(receipts[2]["error"]["message"].as_str().unwrap().starts_with("not tried"));
     assert_eq!(server.events("t").await.len(), 1);
 
-    let server = Server::on(config(), Moody::new([Mood::Unavailable])).await;
+    let server = Server::on(config(), ScriptedLog::new([Reaction::Unavailable])).await;
     assert!(batch(&server, &events).await.refusal().starts_with("503 log_unavailable: "));
 }

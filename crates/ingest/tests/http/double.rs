@@ -10,67 +10,67 @@ use event_log::{
 };
 use tokio::sync::Semaphore;
 
-/// What the log does with an append.
+/// The reaction of the log to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mood {
+pub(crate) enum Reaction {
     Works,
-    /// Stores nothing and says that it is unavailable.
+    /// Stores nothing and answers that the log is unavailable.
     Unavailable,
-    /// Stores nothing and says that it is full.
+    /// Stores nothing and answers that the log is full.
     Full,
-    /// Stores everything, but says so only when [`Moody::release`] was called.
+    /// Stores everything, but answers only after [`ScriptedLog::release`] was called.
     Slow,
     /// Never answers.
     Hangs,
 }
 
-/// An in-memory log in a mood: the given ones, an append each, then that of the last for ever.
+/// An in-memory log that reacts to each call as scripted, and repeats the last reaction for ever.
 #[derive(Debug)]
-pub(crate) struct Moody {
+pub(crate) struct ScriptedLog {
     memory: MemoryLog,
-    moods: Mutex<VecDeque<Mood>>,
+    reactions: Mutex<VecDeque<Reaction>>,
     slow: Semaphore,
-    /// The sizes of the batches it was given.
+    /// The sizes of the batches that it received.
     pub(crate) batches: Mutex<Vec<usize>>,
 }
 
-impl Moody {
-    pub(crate) fn new(moods: impl IntoIterator<Item = Mood>) -> Arc<Self> {
+impl ScriptedLog {
+    pub(crate) fn new(reactions: impl IntoIterator<Item = Reaction>) -> Arc<Self> {
         Arc::new(Self {
             memory: MemoryLog::new(Retention::default()),
-            moods: Mutex::new(moods.into_iter().collect()),
+            reactions: Mutex::new(reactions.into_iter().collect()),
             slow: Semaphore::new(0),
             batches: Mutex::default(),
         })
     }
 
-    /// Lets one slow append answer.
+    /// Lets one slow append return its answer.
     pub(crate) fn release(&self) {
         self.slow.add_permits(1);
     }
 
-    fn mood(&self) -> Mood {
-        let mut moods = self.moods.lock().unwrap();
-        match moods.len() {
-            1 => moods[0],
-            _ => moods.pop_front().unwrap(),
+    fn reaction(&self) -> Reaction {
+        let mut reactions = self.reactions.lock().unwrap();
+        match reactions.len() {
+            1 => reactions[0],
+            _ => reactions.pop_front().unwrap(),
         }
     }
 }
 
 #[async_trait]
-impl Log for Moody {
+impl Log for ScriptedLog {
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
         self.batches.lock().unwrap().push(batch.len());
-        let error = match self.mood() {
-            Mood::Works => return self.memory.append(batch).await,
-            Mood::Slow => {
+        let error = match self.reaction() {
+            Reaction::Works => return self.memory.append(batch).await,
+            Reaction::Slow => {
                 self.slow.acquire().await.unwrap().forget();
                 return self.memory.append(batch).await;
             }
-            Mood::Hangs => std::future::pending().await,
-            Mood::Unavailable => AppendError::Unavailable("10.0.0.1:6379 refused".into()),
-            Mood::Full => AppendError::Full("no memory is left".into()),
+            Reaction::Hangs => std::future::pending().await,
+            Reaction::Unavailable => AppendError::Unavailable("10.0.0.1:6379 refused".into()),
+            Reaction::Full => AppendError::Full("no memory is left".into()),
         };
         vec![Err(error); batch.len()]
     }
@@ -89,10 +89,10 @@ impl Log for Moody {
     }
 
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
-        match self.mood() {
-            Mood::Works | Mood::Slow => self.memory.bounds(topic).await,
-            Mood::Hangs => std::future::pending().await,
-            Mood::Unavailable | Mood::Full => Err(ReadError::Unavailable("gone".into())),
+        match self.reaction() {
+            Reaction::Works | Reaction::Slow => self.memory.bounds(topic).await,
+            Reaction::Hangs => std::future::pending().await,
+            Reaction::Unavailable | Reaction::Full => Err(ReadError::Unavailable("gone".into())),
         }
     }
 

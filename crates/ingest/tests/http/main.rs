@@ -1,8 +1,8 @@
-//! Ingest over a real socket, as publishers meet it.
+//! Ingest over a real socket, as publishers use it.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "clippy.toml allows it in tests, but does not see that helpers are"
+    reason = "clippy.toml allows it in tests, but clippy does not recognise helpers as tests"
 )]
 
 mod cloudevents;

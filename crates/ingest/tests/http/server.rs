@@ -1,4 +1,4 @@
-//! A server on a socket of its own, and the plainest of clients.
+//! A server on a socket of its own, and a minimal client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// Longer than anything here takes.
+/// Longest wait of a test, longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Server {
@@ -29,10 +29,10 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// A connection whose bytes are written and read by hand.
-pub(crate) struct Wire {
+/// A client's connection that a test writes and reads byte by byte.
+pub(crate) struct Connection {
     socket: TcpStream,
-    /// Read, but not yet looked at.
+    /// Bytes that were read from the socket and not taken yet.
     ahead: Vec<u8>,
 }
 
@@ -58,11 +58,11 @@ impl Server {
         Self { address, log, registry }
     }
 
-    pub(crate) async fn connect(&self) -> Wire {
-        Wire { socket: TcpStream::connect(self.address).await.unwrap(), ahead: Vec::new() }
+    pub(crate) async fn connect(&self) -> Connection {
+        Connection { socket: TcpStream::connect(self.address).await.unwrap(), ahead: Vec::new() }
     }
 
-    /// A whole request with its body, and the answer.
+    /// Sends a whole request with its body, and reads the answer.
     pub(crate) async fn send(
         &self,
         request: &str,
@@ -70,12 +70,12 @@ impl Server {
         body: impl AsRef<[u8]>,
     ) -> Answer {
         let body = body.as_ref();
-        let mut wire = self.connect().await;
+        let mut connection = self.connect().await;
         let length = body.len().to_string();
         let headers = [headers, &[("content-length", &length), ("connection", "close")]].concat();
-        wire.head(request, &headers).await;
-        wire.write(body).await;
-        wire.answer().await
+        connection.head(request, &headers).await;
+        connection.write(body).await;
+        connection.answer().await
     }
 
     pub(crate) async fn post(&self, query: &str, body: impl AsRef<[u8]>) -> Answer {
@@ -86,19 +86,19 @@ impl Server {
         self.send(&format!("GET {path}"), &[], "").await
     }
 
-    /// What the log holds of a topic.
+    /// Returns the events that the log holds of a topic.
     pub(crate) async fn events(&self, topic: &str) -> Vec<Event> {
         let limit = Limit { events: usize::MAX, bytes: usize::MAX };
         let topic = Topic::new(topic).unwrap();
         self.log.read(&topic, Position::START, limit).await.unwrap().events
     }
 
-    /// The data of the events that the log holds of a topic.
+    /// Returns the data of the events that the log holds of a topic.
     pub(crate) async fn data(&self, topic: &str) -> Vec<String> {
         self.events(topic).await.iter().map(|event| event.data().to_owned()).collect()
     }
 
-    /// The value of one metric.
+    /// Returns the value of one metric.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let text = self.registry.expose();
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| {
@@ -108,8 +108,8 @@ impl Server {
     }
 }
 
-impl Wire {
-    /// Writes a request's line and headers.
+impl Connection {
+    /// Writes the request line and the headers.
     pub(crate) async fn head(&mut self, request: &str, headers: &[(&str, &str)]) {
         let mut head = format!("{request} HTTP/1.1\r\nhost: test\r\n");
         for (name, value) in headers {
@@ -119,24 +119,24 @@ impl Wire {
     }
 
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        // The server may have answered and gone: what it said is what counts.
+        // The server may have answered and closed already. The test looks at the answer.
         let _may_be_closed = self.socket.write_all(bytes.as_ref()).await;
     }
 
-    /// Writes one chunk of a body of unknown length; an empty one ends it.
+    /// Writes one chunk of a body of unknown length; an empty chunk ends the body.
     pub(crate) async fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
         self.write([format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()).await;
     }
 
-    /// Reads until what was read contains `text`, and takes everything up to its end.
+    /// Reads until `text` arrives, and returns everything up to the end of `text`.
     pub(crate) async fn until(&mut self, text: &str) -> String {
         timeout(PATIENCE, self.find(text)).await.unwrap_or_else(|_| {
             panic!("no {text:?} in time, but {:?}", String::from_utf8_lossy(&self.ahead));
         })
     }
 
-    /// Reads the next line of a chunked body, whatever the chunks.
+    /// Reads the next line of a chunked body. A chunk may end anywhere.
     pub(crate) async fn line(&mut self) -> String {
         loop {
             let line = self.until("\n").await;
@@ -147,7 +147,7 @@ impl Wire {
         }
     }
 
-    /// Reads the answer to its end, of a connection that closes with it.
+    /// Reads the answer until the server closes the connection.
     pub(crate) async fn answer(&mut self) -> Answer {
         let head = self.until("\r\n\r\n").await;
         let status = head[9..12].parse().unwrap();
@@ -177,12 +177,12 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
-    /// The lines of the body.
+    /// Returns the lines of the body.
     pub(crate) fn lines(&self) -> Vec<Value> {
         self.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Status, code and message.
+    /// Returns status, code and message.
     pub(crate) fn refusal(&self) -> String {
         let error = &self.json()["error"];
         let text = |name: &str| error[name].as_str().unwrap().to_owned();

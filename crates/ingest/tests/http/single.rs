@@ -1,4 +1,4 @@
-//! One event a request.
+//! Requests with one event.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn an_event_is_answered_with_its_topic_and_id_and_is_in_the_log() {
 }
 
 #[tokio::test]
-async fn put_and_any_content_type_publish_data_too() {
+async fn put_and_any_other_content_type_publish_data_too() {
     let server = Server::start().await;
     for kind in ["application/x-www-form-urlencoded", "application/json", "text/plain"] {
         let headers = [("content-type", kind)];
@@ -64,7 +64,7 @@ async fn an_empty_body_is_an_event_without_data() {
 }
 
 #[tokio::test]
-async fn a_topic_ends_with_an_event_or_without_one_and_takes_nothing_more() {
+async fn a_topic_ends_with_or_without_an_event_and_then_refuses_events() {
     let server = Server::start().await;
     assert_eq!(server.post("topic=a&end=true", "last").await.status, 200);
     assert_eq!(server.post("topic=b&type=x&end=true", "").await.status, 200);
@@ -82,7 +82,7 @@ async fn a_topic_ends_with_an_event_or_without_one_and_takes_nothing_more() {
 }
 
 #[tokio::test]
-async fn text_that_is_not_utf_8_is_refused_at_its_byte() {
+async fn the_refusal_of_text_that_is_not_utf_8_names_the_byte() {
     let server = Server::start().await;
     let answer = server.post("topic=t", b"abc\xff").await;
     assert_eq!(answer.refusal(), "400 bad_body: the body is not UTF-8 at byte 3");

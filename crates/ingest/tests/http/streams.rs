@@ -6,15 +6,15 @@ use event_log::Mark;
 use ingest::Config;
 use serde_json::{Value, json};
 
-use crate::double::{Mood, Moody};
-use crate::server::{Answer, Server, Wire};
+use crate::double::{Reaction, ScriptedLog};
+use crate::server::{Answer, Connection, Server};
 
 const LINES: (&str, &str) = ("content-type", "application/x-ndjson");
 const SSE: (&str, &str) = ("content-type", "text/event-stream");
 const CHUNKED: (&str, &str) = ("transfer-encoding", "chunked");
 const CLOSE: (&str, &str) = ("connection", "close");
 
-/// A whole body of lines to `query`.
+/// Publishes a whole body of lines to `query`.
 async fn lines(server: &Server, query: &str, body: impl AsRef<[u8]>) -> Answer {
     server.send(&format!("POST /v1/events?{query}"), &[LINES], body).await
 }
@@ -23,70 +23,70 @@ async fn sse(server: &Server, query: &str, body: impl AsRef<[u8]>) -> Answer {
     server.send(&format!("POST /v1/events?{query}"), &[SSE], body).await
 }
 
-/// A body without end.
-async fn open(server: &Server, query: &str, media: (&str, &str)) -> Wire {
-    let mut wire = server.connect().await;
-    wire.head(&format!("PUT /v1/events?{query}"), &[media, CHUNKED, CLOSE]).await;
-    wire
+/// Opens a request whose body has no end.
+async fn open(server: &Server, query: &str, media: (&str, &str)) -> Connection {
+    let mut connection = server.connect().await;
+    connection.head(&format!("PUT /v1/events?{query}"), &[media, CHUNKED, CLOSE]).await;
+    connection
 }
 
-/// The code of an error, or "stored".
-fn fates(answer: &Answer) -> Vec<String> {
-    let fate = |line: &Value| line["error"]["code"].as_str().unwrap_or("stored").to_owned();
-    answer.lines().iter().map(fate).collect()
+/// Returns the code of each error, and "stored" for each receipt.
+fn outcomes(answer: &Answer) -> Vec<String> {
+    let outcome = |line: &Value| line["error"]["code"].as_str().unwrap_or("stored").to_owned();
+    answer.lines().iter().map(outcome).collect()
 }
 
 #[tokio::test]
 async fn the_receipt_of_a_line_arrives_before_the_next_line_is_sent() {
     let server = Server::start().await;
-    let mut wire = open(&server, "topic=t", LINES).await;
-    wire.chunk("{\"data\":\"1\"}\n").await;
-    let head = wire.until("\r\n\r\n").await;
+    let mut connection = open(&server, "topic=t", LINES).await;
+    connection.chunk("{\"data\":\"1\"}\n").await;
+    let head = connection.until("\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("application/x-ndjson"), "{head}");
     for data in ["1", "2", "3"] {
-        let receipt: Value = serde_json::from_str(&wire.line().await).unwrap();
+        let receipt: Value = serde_json::from_str(&connection.line().await).unwrap();
         assert_eq!(receipt["duplicate"], false);
         assert_eq!(server.data("t").await.last().unwrap(), data);
         assert_eq!(server.metric("tailwater_publish_streams"), 1);
         let next = data.parse::<u64>().unwrap() + 1;
-        wire.chunk(format!("{{\"data\":\"{next}\"}}\n")).await;
+        connection.chunk(format!("{{\"data\":\"{next}\"}}\n")).await;
     }
 }
 
 #[tokio::test]
 async fn the_receipt_of_a_server_sent_event_arrives_before_the_next_is_sent() {
     let server = Server::start().await;
-    let mut wire = open(&server, "topic=t&type=token", SSE).await;
+    let mut connection = open(&server, "topic=t&type=token", SSE).await;
     for data in ["a\nb", "c"] {
-        wire.chunk(": comment\n\nid: 7\nretry: 1\n").await;
+        connection.chunk(": comment\n\nid: 7\nretry: 1\n").await;
         for line in data.lines() {
-            wire.chunk(format!("data: {line}\r\n")).await;
+            connection.chunk(format!("data: {line}\r\n")).await;
         }
-        wire.chunk("\r").await;
+        connection.chunk("\r").await;
         if data == "a\nb" {
-            wire.until("\r\n\r\n").await;
+            connection.until("\r\n\r\n").await;
         }
-        assert!(wire.line().await.contains("\"id\":"));
+        assert!(connection.line().await.contains("\"id\":"));
         let event = server.events("t").await.pop().unwrap();
         assert_eq!((event.data(), event.kind().unwrap().as_str()), (data, "token"));
     }
 }
 
 #[tokio::test]
-async fn a_publisher_that_waits_to_be_asked_for_an_endless_body_is_asked() {
+async fn a_publisher_that_expects_100_continue_for_an_endless_body_gets_it() {
     let server = Server::start().await;
-    let mut wire = server.connect().await;
+    let mut connection = server.connect().await;
     let headers = [SSE, CHUNKED, ("expect", "100-continue")];
-    wire.head("PUT /v1/events?topic=t", &headers).await;
-    wire.until("HTTP/1.1 100 Continue\r\n\r\n").await;
-    wire.chunk("data: 1\n\n").await;
-    assert!(wire.until("\r\n\r\n").await.starts_with("HTTP/1.1 200"));
-    assert!(wire.line().await.contains("\"id\":"));
+    connection.head("PUT /v1/events?topic=t", &headers).await;
+    connection.until("HTTP/1.1 100 Continue\r\n\r\n").await;
+    connection.chunk("data: 1\n\n").await;
+    assert!(connection.until("\r\n\r\n").await.starts_with("HTTP/1.1 200"));
+    assert!(connection.line().await.contains("\"id\":"));
 }
 
 #[tokio::test]
-async fn a_thousand_lines_are_a_thousand_receipts_in_order_from_a_few_appends() {
-    let log = Moody::new([Mood::Works]);
+async fn a_thousand_lines_get_a_thousand_receipts_in_order_from_a_few_appends() {
+    let log = ScriptedLog::new([Reaction::Works]);
     let server = Server::on(Config::default(), log.clone()).await;
     let body: String = (0..1000).map(|n| format!("{{\"data\":{n},\"key\":\"k{n}\"}}\n")).collect();
     let answer = lines(&server, "topic=t", &body).await;
@@ -106,7 +106,7 @@ async fn a_thousand_lines_are_a_thousand_receipts_in_order_from_a_few_appends() 
 }
 
 #[tokio::test]
-async fn a_bad_line_is_told_by_its_number_and_the_rest_goes_on() {
+async fn the_error_of_a_bad_line_has_its_number_and_the_stream_continues() {
     let server = Server::with(Config { event_bytes_max: 100, ..Config::default() }).await;
     let long = format!("{{\"topic\":\"t\",\"data\":\"{}\"}}", "x".repeat(101));
     let endless = "x".repeat(100_000);
@@ -117,7 +117,7 @@ async fn a_bad_line_is_told_by_its_number_and_the_rest_goes_on() {
     let answer = lines(&server, "", body).await;
     assert_eq!(answer.status, 200);
     assert_eq!(
-        fates(&answer),
+        outcomes(&answer),
         ["stored", "bad_body", "missing_topic", "too_large", "too_large", "stored"]
     );
     let numbers: Vec<_> = answer.lines().iter().map(|line| line["line"].as_u64()).collect();
@@ -130,18 +130,18 @@ async fn a_bad_line_is_told_by_its_number_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_within_a_line_stores_nothing_of_it_and_ends_nothing() {
+async fn a_connection_that_breaks_within_a_line_neither_stores_the_line_nor_ends_the_topic() {
     let server = Server::start().await;
     for (media, whole, part) in
         [(LINES, "{\"data\":\"1\"}\n", "{\"data\":\"2\"}"), (SSE, "data: 1\n\n", "data: 2\n")]
     {
         let topic = &media.1[..4];
-        let mut wire = open(&server, &format!("topic={topic}&end=true"), media).await;
-        wire.chunk(whole).await;
-        wire.until("\r\n\r\n").await;
-        wire.line().await;
-        wire.chunk(part).await;
-        drop(wire);
+        let mut connection = open(&server, &format!("topic={topic}&end=true"), media).await;
+        connection.chunk(whole).await;
+        connection.until("\r\n\r\n").await;
+        connection.line().await;
+        connection.chunk(part).await;
+        drop(connection);
         while server.metric("tailwater_publish_streams") > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -151,63 +151,63 @@ async fn a_connection_that_breaks_within_a_line_stores_nothing_of_it_and_ends_no
 }
 
 #[tokio::test]
-async fn a_log_that_fails_ends_the_stream_so_that_nothing_overtakes() {
-    let log = Moody::new([Mood::Works, Mood::Unavailable, Mood::Works]);
+async fn a_log_that_fails_ends_the_stream_so_that_events_keep_their_order() {
+    let log = ScriptedLog::new([Reaction::Works, Reaction::Unavailable, Reaction::Works]);
     let server = Server::on(Config::default(), log).await;
-    let mut wire = open(&server, "topic=t&end=true", LINES).await;
-    wire.chunk("{\"data\":1}\n").await;
-    wire.until("\r\n\r\n").await;
-    wire.line().await;
-    wire.chunk("{\"data\":2}\n").await;
-    let receipt: Value = serde_json::from_str(&wire.line().await).unwrap();
+    let mut connection = open(&server, "topic=t&end=true", LINES).await;
+    connection.chunk("{\"data\":1}\n").await;
+    connection.until("\r\n\r\n").await;
+    connection.line().await;
+    connection.chunk("{\"data\":2}\n").await;
+    let receipt: Value = serde_json::from_str(&connection.line().await).unwrap();
     assert_eq!(
         (&receipt["error"]["code"], &receipt["line"]),
         (&"log_unavailable".into(), &2.into())
     );
-    wire.chunk("{\"data\":3}\n").await;
-    wire.chunk("").await;
-    wire.until("0\r\n\r\n").await;
+    connection.chunk("{\"data\":3}\n").await;
+    connection.chunk("").await;
+    connection.until("0\r\n\r\n").await;
     assert_eq!(server.data("t").await, ["1"]);
 }
 
 #[tokio::test]
-async fn a_log_that_fails_at_once_is_also_the_status() {
-    let server = Server::on(Config::default(), Moody::new([Mood::Full])).await;
+async fn the_error_of_a_log_that_fails_at_once_is_also_the_status() {
+    let server = Server::on(Config::default(), ScriptedLog::new([Reaction::Full])).await;
     let answer = lines(&server, "topic=t", "{\"data\":1}\n{\"data\":2}\n").await;
     assert_eq!(answer.status, 503);
     assert!(answer.head.contains("retry-after: "), "{answer:?}");
-    assert_eq!(fates(&answer), ["log_full", "log_full"]);
+    assert_eq!(outcomes(&answer), ["log_full", "log_full"]);
 }
 
 #[tokio::test]
-async fn the_end_of_a_topic_is_not_appended_together_with_what_may_fail_before_it() {
+async fn the_end_of_a_topic_is_not_in_one_append_with_events_that_may_fail() {
     let body = "{\"data\":1}\n{\"data\":2,\"end\":true}\n";
-    let log = Moody::new([Mood::Unavailable, Mood::Works]);
+    let log = ScriptedLog::new([Reaction::Unavailable, Reaction::Works]);
     let server = Server::on(Config::default(), log.clone()).await;
-    assert_eq!(fates(&lines(&server, "topic=t", body).await), ["log_unavailable"]);
+    assert_eq!(outcomes(&lines(&server, "topic=t", body).await), ["log_unavailable"]);
     assert_eq!(*log.batches.lock().unwrap(), [1]);
-    assert_eq!(fates(&lines(&server, "topic=t", body).await), ["stored", "stored"]);
+    assert_eq!(outcomes(&lines(&server, "topic=t", body).await), ["stored", "stored"]);
     assert_eq!(server.events("t").await[1].mark(), Mark::Last);
-    assert_eq!(fates(&lines(&server, "topic=t", body).await), ["topic_ended", "topic_ended"]);
+    assert_eq!(outcomes(&lines(&server, "topic=t", body).await), ["topic_ended", "topic_ended"]);
 }
 
 #[tokio::test]
-async fn a_body_that_ends_well_ends_the_topic_if_it_is_asked_to() {
+async fn a_body_that_ends_cleanly_ends_the_topic_if_end_is_true() {
     let server = Server::start().await;
     let answer = sse(&server, "topic=a&end=true", "data: 1\n\n").await;
-    assert_eq!(fates(&answer), ["stored", "stored"]);
+    assert_eq!(outcomes(&answer), ["stored", "stored"]);
     let answer = lines(&server, "topic=b&end=true", "{\"data\":1}").await;
-    assert_eq!(fates(&answer), ["stored", "stored"]);
+    assert_eq!(outcomes(&answer), ["stored", "stored"]);
     let answer = sse(&server, "topic=c&end=true", "").await;
-    assert_eq!(fates(&answer), ["stored"]);
+    assert_eq!(outcomes(&answer), ["stored"]);
     for topic in ["a", "b", "c"] {
         assert_eq!(server.events(topic).await.last().unwrap().mark(), Mark::End, "{topic}");
     }
-    // A body cut off within an event did not end well.
+    // A body that is cut off within an event does not end the topic.
     let answer = sse(&server, "topic=d&end=true", "data: 1\n\ndata: 2\n").await;
-    assert_eq!(fates(&answer), ["stored", "bad_body"]);
+    assert_eq!(outcomes(&answer), ["stored", "bad_body"]);
     let answer = lines(&server, "topic=e&end=true", "{\"data\":1}\n{\"dat").await;
-    assert_eq!(fates(&answer), ["stored", "bad_body"]);
+    assert_eq!(outcomes(&answer), ["stored", "bad_body"]);
     for topic in ["d", "e"] {
         assert_eq!(server.events(topic).await.last().unwrap().mark(), Mark::Open, "{topic}");
     }
@@ -218,19 +218,19 @@ async fn a_body_that_ends_well_ends_the_topic_if_it_is_asked_to() {
 async fn the_stream_of_a_gateway_can_be_published_again() {
     let server = Server::start().await;
     let stream = ":\nevent: tailwater.ready\ndata: {}\nid: 1-1\n\nevent: x\ndata: 1\nid: 1-2\n\n";
-    assert_eq!(fates(&sse(&server, "topic=t", stream).await), ["bad_type", "stored"]);
+    assert_eq!(outcomes(&sse(&server, "topic=t", stream).await), ["bad_type", "stored"]);
     assert_eq!(server.data("t").await, ["1"]);
 }
 
 #[tokio::test]
-async fn a_body_without_events_is_answered_without_receipts() {
+async fn a_body_without_events_gets_no_receipts() {
     let server = Server::start().await;
     let answer = lines(&server, "", "\n\n").await;
     assert_eq!((answer.status, &*answer.body), (200, ""));
 }
 
 #[tokio::test]
-async fn one_stream_too_many_is_429_and_a_closed_one_makes_room() {
+async fn a_stream_over_the_limit_is_answered_429_and_a_closed_stream_makes_room() {
     let server = Server::with(Config { streams_max: 1, ..Config::default() }).await;
     let mut first = open(&server, "topic=t", SSE).await;
     first.chunk("data: 1\n\n").await;
@@ -238,7 +238,7 @@ async fn one_stream_too_many_is_429_and_a_closed_one_makes_room() {
     let second = sse(&server, "topic=t", "data: 2\n\n").await;
     assert_eq!(
         second.refusal(),
-        "429 too_many_requests: too many streams at a time; the limit is 1"
+        "429 too_many_requests: too many concurrent streams; the limit is 1"
     );
     assert_eq!(server.post("topic=t", "3").await.status, 200);
     first.chunk("").await;
@@ -248,50 +248,50 @@ async fn one_stream_too_many_is_429_and_a_closed_one_makes_room() {
 }
 
 #[tokio::test]
-async fn a_node_that_stops_tells_its_streams_to_go_elsewhere() {
+async fn a_node_that_stops_sends_its_streams_to_another_node() {
     let config = Config::default();
     let drain = config.drain.clone();
     let server = Server::with(config).await;
-    let mut wire = open(&server, "topic=t&end=true", SSE).await;
-    wire.chunk("data: 1\n\n").await;
-    wire.until("\r\n\r\n").await;
-    wire.line().await;
+    let mut connection = open(&server, "topic=t&end=true", SSE).await;
+    connection.chunk("data: 1\n\n").await;
+    connection.until("\r\n\r\n").await;
+    connection.line().await;
     drain.cancel();
-    let receipt: Value = serde_json::from_str(&wire.line().await).unwrap();
+    let receipt: Value = serde_json::from_str(&connection.line().await).unwrap();
     assert_eq!(
         receipt,
         json!({
             "error": {
                 "code": "draining",
-                "message": "this node is stopping; send the rest to another",
+                "message": "this node is stopping; send the rest to another node",
             },
             "line": 1,
         })
     );
-    wire.until("0\r\n\r\n").await;
+    connection.until("0\r\n\r\n").await;
     assert_eq!(server.data("t").await, ["1"]);
     assert_eq!(server.post("topic=t", "2").await.status, 200);
     let late = sse(&server, "topic=t", "data: 3\n\n").await;
-    assert_eq!((late.status, fates(&late)), (503, vec!["draining".into()]));
+    assert_eq!((late.status, outcomes(&late)), (503, vec!["draining".into()]));
 }
 
 #[tokio::test]
-async fn lines_that_arrive_while_an_append_is_under_way_are_the_next_batch() {
-    let log = Moody::new([Mood::Slow]);
+async fn lines_that_arrive_during_an_append_are_the_next_batch() {
+    let log = ScriptedLog::new([Reaction::Slow]);
     let server = Server::on(Config::default(), log.clone()).await;
-    let mut wire = open(&server, "topic=t", LINES).await;
-    wire.chunk("{\"data\":0}\n").await;
+    let mut connection = open(&server, "topic=t", LINES).await;
+    connection.chunk("{\"data\":0}\n").await;
     while log.batches.lock().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let more: String = (1..=10).map(|n| format!("{{\"data\":{n}}}\n")).collect();
-    wire.chunk(more).await;
+    connection.chunk(more).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     log.release();
     log.release();
-    wire.until("\r\n\r\n").await;
+    connection.until("\r\n\r\n").await;
     for _ in 0..=10 {
-        wire.line().await;
+        connection.line().await;
     }
     assert_eq!(*log.batches.lock().unwrap(), [1, 10]);
 }
