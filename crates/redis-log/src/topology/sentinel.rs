@@ -1,8 +1,9 @@
-//! The primary by the word of its sentinels.
+//! The primary, as its sentinels report it.
 //!
-//! All are asked, and the one whose knowledge is of the latest epoch is believed: a sentinel that is
-//! cut off with an old primary goes on naming it. What they name must call itself a primary before
-//! anything is sent there; once they name another, the old one is nobody's, even if it still answers.
+//! Each refresh asks all sentinels and takes the answer with the latest epoch: a sentinel that was cut
+//! off together with an old primary still names that one. The named server must call itself a primary
+//! before anything is sent to it. When the sentinels name another server, the old one is dropped, even
+//! if it still answers.
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 use super::Map;
 use crate::access::Access;
 use crate::address::Address;
+use crate::server::Server;
 
 /// The sentinels of one primary.
 pub(super) struct Sentinels {
@@ -28,7 +30,7 @@ struct Sentinel {
     connection: Option<MultiplexedConnection>,
 }
 
-/// What one sentinel believes.
+/// The primary as one sentinel reports it.
 struct Word {
     epoch: u64,
     primary: Address,
@@ -59,26 +61,25 @@ impl Sentinels {
         Ok(match self.verify(&primary).await {
             Ok(()) => Map::one(primary),
             Err(reason) => {
-                Map::none(format!("the sentinels name {primary}, which is no use: {reason}"))
+                Map::none(format!("the sentinels name {primary}, which cannot be used: {reason}"))
             }
         })
     }
 
-    /// Whether a server calls itself a primary.
+    /// Checks that a server calls itself a primary.
     async fn verify(&self, address: &Address) -> Result<(), String> {
         let asked = async {
             let mut connection = self.servers.connection(address).await?;
-            redis::cmd("INFO").arg("replication").query_async(&mut connection).await
+            Server::ask(&mut connection, "replication").await
         };
-        let info: String = within(self.servers.timeout, asked).await?;
-        match info.lines().any(|line| line.trim() == "role:master") {
+        match within(self.servers.timeout, asked).await?.is_primary() {
             true => Ok(()),
             false => Err("it is not a primary yet".to_owned()),
         }
     }
 }
 
-/// The word of the latest epoch; without any, why there is none.
+/// The primary of the latest epoch, or the reasons why no sentinel names one.
 fn believe(words: Vec<Result<Word, String>>) -> Result<Address, String> {
     let mut reasons = Vec::new();
     let mut latest: Option<Word> = None;
@@ -105,7 +106,7 @@ impl Sentinel {
             .map_err(|reason| format!("sentinel {}: {reason}", self.address))
     }
 
-    /// The address and the epoch together: both change in the same moment.
+    /// Asks for the address and the epoch in one pipeline: both change in the same moment.
     async fn word(&mut self, master: &str) -> Result<Option<Word>, RedisError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
@@ -124,16 +125,16 @@ impl Sentinel {
         let about: Vec<(String, String)> = redis::from_redis_value(next()?)?;
         let epoch = about.iter().find(|(name, _)| name == "config-epoch");
         let epoch = epoch.and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0);
-        Ok(Some(Word { epoch, primary: self.address.told(&host, port) }))
+        Ok(Some(Word { epoch, primary: self.address.reported_parts(&host, port) }))
     }
 }
 
-/// Asks within a time; an error in words.
+/// Asks within a time limit; returns errors as text.
 pub(super) async fn within<T>(
     limit: Duration,
     asked: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, String> {
-    // Boxed: it may hold a whole handshake.
+    // Boxed: the future may hold a whole handshake.
     match timeout(limit, Box::pin(asked)).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {limit:?}")),
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sentinel_that_was_cut_off_is_not_believed_however_many_agree_with_it() {
+    fn the_latest_epoch_wins_however_many_sentinels_name_an_old_primary() {
         let word = |epoch, host: &str| Ok(Word { epoch, primary: Address::new(host, 1) });
         let away = || Err("away".to_owned());
         let believed = |words| believe(words).map(|primary| primary.host().to_owned());

@@ -187,7 +187,7 @@ async fn a_topic_opened_by_many_at_once_is_opened_once() {
     let log = open(config(&server)).await;
     let t = topic("t");
     fill(&log, &t, 1..=10).await;
-    let before = commands(&server, "ssubscribe").await;
+    let before = server.calls("ssubscribe").await;
     let opened = (0..200).map(|_| {
         let (log, t) = (Arc::clone(&log), t.clone());
         tokio::spawn(async move { log.tail(&t).await.unwrap() })
@@ -197,7 +197,7 @@ async fn a_topic_opened_by_many_at_once_is_opened_once() {
         tails.push(task.await.unwrap());
     }
     assert!(tails.iter().all(|tail| Arc::ptr_eq(tail, &tails[0])));
-    assert_eq!(commands(&server, "ssubscribe").await - before, 1);
+    assert_eq!(server.calls("ssubscribe").await - before, 1);
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn readers_of_one_page_share_the_read() {
     let log = open(config(&server)).await;
     let t = topic("t");
     fill(&log, &t, 1..=500).await;
-    let before = commands(&server, "xrange").await;
+    let before = server.calls("xrange").await;
     let mut tasks = Vec::new();
     for _ in 0..500 {
         let (log, t) = (Arc::clone(&log), t.clone());
@@ -217,14 +217,6 @@ async fn readers_of_one_page_share_the_read() {
     for task in tasks {
         assert_eq!(task.await.unwrap().events.len(), 128);
     }
-    let reads = commands(&server, "xrange").await - before;
+    let reads = server.calls("xrange").await - before;
     assert!(reads <= 10, "{reads} reads for 500 readers of one page");
-}
-
-/// How often the server has run a command.
-async fn commands(server: &Server, name: &str) -> u64 {
-    let info: String = server.words("INFO commandstats").await;
-    let prefix = format!("cmdstat_{name}:calls=");
-    let calls = info.lines().find_map(|line| line.strip_prefix(&prefix));
-    calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
 }

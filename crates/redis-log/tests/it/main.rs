@@ -13,6 +13,8 @@ mod faults;
 mod gaps;
 mod live;
 mod migration;
+mod resume;
+mod runtimes;
 mod server;
 mod support;
 mod traffic;

@@ -138,6 +138,14 @@ impl Server {
         seconds * 1000 + micros / 1000
     }
 
+    /// The number of times that the server has run a command.
+    pub(crate) async fn calls(&self, command: &str) -> u64 {
+        let info: String = self.words("INFO commandstats").await;
+        let prefix = format!("cmdstat_{command}:calls=");
+        let calls = info.lines().find_map(|line| line.strip_prefix(&prefix));
+        calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
+    }
+
     async fn try_run<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         let client = redis::Client::open(self.url())?;
         let limits = AsyncConnectionConfig::new().set_response_timeout(Some(START_MAX));
