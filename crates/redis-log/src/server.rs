@@ -12,7 +12,7 @@ const VERSION_MIN: (u32, u32) = (7, 0);
 
 /// A server's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
+pub(crate) struct ServerInfo {
     /// As the server gives it, `7.0.15`.
     pub(crate) version: String,
     /// `standalone`, `sentinel` or `cluster`.
@@ -21,7 +21,7 @@ pub(crate) struct Server {
     role: String,
 }
 
-impl Server {
+impl ServerInfo {
     /// Asks for one section of INFO: `server` has the version and the mode, `replication` the role.
     /// Fields of other sections stay empty.
     pub(crate) async fn ask(
@@ -72,8 +72,10 @@ impl Server {
 mod tests {
     use super::*;
 
-    fn server(version: &str) -> Server {
-        Server::parse(&format!("# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\n"))
+    fn server(version: &str) -> ServerInfo {
+        ServerInfo::parse(&format!(
+            "# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\n"
+        ))
     }
 
     #[test]
@@ -88,7 +90,7 @@ mod tests {
 
     #[test]
     fn only_a_server_that_calls_itself_a_primary_is_accepted() {
-        let refused = |info| Server::parse(info).refuse_replica().is_err();
+        let refused = |info| ServerInfo::parse(info).refuse_replica().is_err();
         assert!(!refused("# Replication\r\nrole:master\r\nconnected_slaves:0\r\n"));
         assert!(refused("# Replication\r\nrole:slave\r\nmaster_host:10.0.0.1\r\n"));
         assert!(refused(""), "a server that does not tell its role");

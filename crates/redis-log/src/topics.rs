@@ -18,7 +18,7 @@ use crate::watched::Watched;
 pub(crate) struct Topics {
     watched: Mutex<HashMap<Box<str>, Arc<Watched>>>,
     /// Topics whose subscription was broken, and whose heads must be compared. At most one entry for
-    /// each break of a topic.
+    /// each topic, because a topic is not suspected again before it is read.
     suspects: Mutex<Vec<Arc<Watched>>>,
     suspected: Notify,
 }

@@ -25,8 +25,8 @@ use crate::url::Kind;
 mod cluster;
 mod sentinel;
 
-use cluster::Nodes;
-use sentinel::Sentinels;
+use cluster::ClusterOracle;
+use sentinel::SentinelOracle;
 
 /// Least time between two refreshes, at random up to twice as long. It bounds the cost of evidence.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -141,21 +141,23 @@ impl Topology {
 
 /// The servers that know the primaries.
 enum Oracle {
-    Sentinels(Sentinels),
-    Nodes(Nodes),
+    Sentinels(SentinelOracle),
+    Nodes(ClusterOracle),
 }
 
 /// Keeps the map true until the log closes.
 pub(crate) async fn run(topology: Arc<Topology>, config: Config) {
     let mut oracle = match topology.kind() {
         Kind::Standalone => return,
-        Kind::Sentinel { master, login } => Oracle::Sentinels(Sentinels::new(
+        Kind::Sentinel { master, login } => Oracle::Sentinels(SentinelOracle::new(
             master.clone(),
             &config.url.seeds,
             &config.access_as(login.clone()),
             config.access(),
         )),
-        Kind::Cluster => Oracle::Nodes(Nodes::new(config.url.seeds.clone(), config.access())),
+        Kind::Cluster => {
+            Oracle::Nodes(ClusterOracle::new(config.url.seeds.clone(), config.access()))
+        }
     };
     let mut poll = every(config.poll);
     let mut trouble = String::new();

@@ -13,7 +13,7 @@ use event_log::{Position, Topic};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Topics whose last position is remembered.
+/// Largest number of topics whose last position is remembered.
 const TOPICS_MAX: usize = 65_536;
 /// Least time that a position is remembered, unless there are too many. Much longer than the lag of a
 /// replica and a fail-over.

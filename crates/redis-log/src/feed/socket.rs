@@ -4,7 +4,7 @@ use redis::{ErrorKind, PushKind, RedisError, ServerErrorKind, Value};
 
 use crate::access::Access;
 use crate::address::Address;
-use crate::server::Server;
+use crate::server::ServerInfo;
 use crate::topology::Topology;
 use crate::wire::{Broken, Wire};
 
@@ -54,7 +54,7 @@ impl Socket {
         primary: &Address,
     ) -> Result<Self, Lost> {
         let (wire, greeting) = Wire::connect(access, primary, 3, "tailwater-feed").await?;
-        check(Server::greeted(&greeting), topology)?;
+        check(ServerInfo::greeted(&greeting), topology)?;
         Ok(Self(wire))
     }
 
@@ -102,7 +102,7 @@ fn other(value: Value) -> Result<Frame, Lost> {
     }
 }
 
-fn check(server: Server, topology: &Topology) -> Result<(), Lost> {
+fn check(server: ServerInfo, topology: &Topology) -> Result<(), Lost> {
     if !server.is_new_enough() {
         return Err(Lost::TooOld(server.version));
     }

@@ -3,13 +3,13 @@
 use super::Store;
 use crate::address::Address;
 use crate::error::Failure;
-use crate::server::Server;
+use crate::server::ServerInfo;
 
 impl Store {
     /// Asks a primary for its version and its mode.
-    pub(crate) async fn server(&self, address: &Address) -> Result<Server, Failure> {
+    pub(crate) async fn server(&self, address: &Address) -> Result<ServerInfo, Failure> {
         let mut connection = self.peers.get(address, false)?.connection().await?;
-        Ok(Server::ask(&mut connection, "server").await?)
+        Ok(ServerInfo::ask(&mut connection, "server").await?)
     }
 
     /// Asks a primary for the proof that an append would ask it for.

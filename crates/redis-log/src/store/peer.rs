@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::life::Life;
 use crate::publish::Publisher;
-use crate::server::Server;
+use crate::server::ServerInfo;
 use crate::stats::Stats;
 use crate::topology::Topology;
 use crate::witness::Witnesses;
@@ -125,7 +125,7 @@ impl Peers {
         if self.demotable {
             pool = pool.post_create(Hook::async_fn(|connection, _| {
                 Box::pin(async move {
-                    let server = Server::ask(connection, "replication").await;
+                    let server = ServerInfo::ask(connection, "replication").await;
                     let checked = server.and_then(|server| server.refuse_replica());
                     checked.map_err(HookError::Backend)
                 })

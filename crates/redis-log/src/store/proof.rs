@@ -1,8 +1,8 @@
-//! The proof of durability: what the server is asked behind the appends of a batch.
+//! The proof of durability: the questions to the server behind the appends of a batch.
 //!
 //! The proof travels in the pipeline of its appends, behind them, on the same connection. WAIT covers
 //! the writes of its own connection, and no change of the server's settings can come between an append
-//! and the question for them.
+//! and the question about them.
 //!
 //! Absent on purpose: WAITAOF. With `appendfsync everysec` Valkey 8 and 9 answer it before the write is
 //! on disk (measured), and with `always` it has nothing left to wait for.
@@ -28,7 +28,7 @@ impl Proof {
         Self { level: config.durability, patience: config.replica_timeout }
     }
 
-    /// Returns true if the server can refuse it before anything is stored.
+    /// Returns true if the server can prove the level before anything is stored.
     pub(super) fn can_be_asked_first(self) -> bool {
         self.level == Durability::Disk
     }
@@ -69,10 +69,12 @@ impl Proof {
                     match pair.get(1) {
                         Some(value) if value == needed => {}
                         Some(value) => {
-                            let finding = format!("{name} is {value}, needed is {needed}");
+                            let finding = format!("{name} is {value}, but must be {needed}");
                             return Err(Failure::Disk(finding));
                         }
-                        None => return Err(Failure::Disk(format!("it does not tell {name}"))),
+                        None => {
+                            return Err(Failure::Disk(format!("the server does not report {name}")));
+                        }
                     }
                 }
                 Ok(())
@@ -116,7 +118,7 @@ mod tests {
         for (answers, what) in [
             (of("yes", "everysec"), "appendfsync is everysec"),
             (of("no", "always"), "appendonly is no"),
-            (vec![Value::Array(vec![])], "does not tell appendonly"),
+            (vec![Value::Array(vec![])], "does not report appendonly"),
         ] {
             let error = judge("disk", answers).unwrap_err();
             assert!(error.contains(what), "{error}");

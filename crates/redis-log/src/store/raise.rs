@@ -41,7 +41,7 @@ impl Store {
             Err(failure) if publish::forgot(&failure) => {
                 let owner = self.topology.owner(keys::partition(topic))?;
                 let mut connection = self.peers.get(&owner, false)?.connection().await?;
-                // Connections of the pool do not load the script: here a server may lack it.
+                // Connections of the pool do not load the script, so the server may not have it.
                 publish::loading().exec_async(&mut connection).await?;
                 drop(connection);
                 let command = self.publisher.raise(topic, witness);

@@ -15,7 +15,7 @@ use crate::access::Access;
 use crate::address::Address;
 use crate::error::Failure;
 use crate::publish::{self, ScriptAnswer, forgot};
-use crate::server::Server;
+use crate::server::ServerInfo;
 use crate::wire::{Broken, Wire};
 
 /// Silence after which a connection must answer a ping before it is used.
@@ -85,7 +85,7 @@ impl Writer {
         let connected = Wire::connect(&self.access, &self.address, 2, "tailwater-append").await;
         let (mut wire, greeting) = connected.map_err(unreached)?;
         if self.demotable {
-            Server::greeted(&greeting).refuse_replica().map_err(Failure::Unreached)?;
+            ServerInfo::greeted(&greeting).refuse_replica().map_err(Failure::Unreached)?;
         }
         // A restarted server has lost the script and all connections. Each connection loads the
         // script, so that no batch finds it missing half-way, which would break the order of appends.

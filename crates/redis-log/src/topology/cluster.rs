@@ -22,7 +22,7 @@ use crate::slot;
 const ASKED_MAX: usize = 5;
 
 /// The known nodes of a cluster.
-pub(super) struct Nodes {
+pub(super) struct ClusterOracle {
     seeds: Vec<Address>,
     access: Access,
     /// All nodes of the last view, with the replicas.
@@ -44,7 +44,7 @@ struct SlotRange {
     nodes: Vec<Address>,
 }
 
-impl Nodes {
+impl ClusterOracle {
     pub(super) fn new(seeds: Vec<Address>, access: Access) -> Self {
         Self { seeds, access, known: BTreeSet::new(), connections: HashMap::new() }
     }

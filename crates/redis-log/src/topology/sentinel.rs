@@ -15,10 +15,10 @@ use tokio::time::timeout;
 use super::Map;
 use crate::access::Access;
 use crate::address::Address;
-use crate::server::Server;
+use crate::server::ServerInfo;
 
 /// The sentinels of one primary.
-pub(super) struct Sentinels {
+pub(super) struct SentinelOracle {
     master: String,
     sentinels: Vec<Sentinel>,
     servers: Access,
@@ -31,12 +31,12 @@ struct Sentinel {
 }
 
 /// The primary as one sentinel reports it.
-struct Word {
+struct Report {
     epoch: u64,
     primary: Address,
 }
 
-impl Sentinels {
+impl SentinelOracle {
     pub(super) fn new(
         master: String,
         seeds: &[Address],
@@ -53,8 +53,9 @@ impl Sentinels {
 
     pub(super) async fn ask(&mut self, known: &Map) -> Result<Map, String> {
         let master = &self.master;
-        let words = join_all(self.sentinels.iter_mut().map(|sentinel| sentinel.ask(master))).await;
-        let primary = believe(words)?;
+        let reports =
+            join_all(self.sentinels.iter_mut().map(|sentinel| sentinel.ask(master))).await;
+        let primary = believe(reports)?;
         if known.owner(0) == Some(&primary) {
             return Ok(known.clone());
         }
@@ -70,7 +71,7 @@ impl Sentinels {
     async fn verify(&self, address: &Address) -> Result<(), String> {
         let asked = async {
             let mut connection = self.servers.connection(address).await?;
-            Server::ask(&mut connection, "replication").await
+            ServerInfo::ask(&mut connection, "replication").await
         };
         match within(self.servers.timeout, asked).await?.is_primary() {
             true => Ok(()),
@@ -80,34 +81,35 @@ impl Sentinels {
 }
 
 /// The primary of the latest epoch, or the reasons why no sentinel names one.
-fn believe(words: Vec<Result<Word, String>>) -> Result<Address, String> {
+fn believe(reports: Vec<Result<Report, String>>) -> Result<Address, String> {
     let mut reasons = Vec::new();
-    let mut latest: Option<Word> = None;
-    for word in words {
-        match word {
-            Ok(word) if latest.as_ref().is_none_or(|latest| word.epoch > latest.epoch) => {
-                latest = Some(word);
+    let mut latest: Option<Report> = None;
+    for report in reports {
+        match report {
+            Ok(report) if latest.as_ref().is_none_or(|latest| report.epoch > latest.epoch) => {
+                latest = Some(report);
             }
             Ok(_) => {}
             Err(reason) => reasons.push(reason),
         }
     }
-    latest.map(|word| word.primary).ok_or_else(|| reasons.join("; "))
+    latest.map(|report| report.primary).ok_or_else(|| reasons.join("; "))
 }
 
 impl Sentinel {
-    async fn ask(&mut self, master: &str) -> Result<Word, String> {
+    async fn ask(&mut self, master: &str) -> Result<Report, String> {
         let limit = self.access.connect_timeout;
-        let word = within(limit, self.word(master)).await;
-        if word.is_err() {
+        let report = within(limit, self.report(master)).await;
+        if report.is_err() {
             self.connection = None;
         }
-        word.and_then(|word| word.ok_or_else(|| format!("it knows no master {master:?}")))
+        report
+            .and_then(|report| report.ok_or_else(|| format!("it knows no master {master:?}")))
             .map_err(|reason| format!("sentinel {}: {reason}", self.address))
     }
 
     /// Asks for the address and the epoch in one pipeline: both change in the same moment.
-    async fn word(&mut self, master: &str) -> Result<Option<Word>, RedisError> {
+    async fn report(&mut self, master: &str) -> Result<Option<Report>, RedisError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.access.connection(&self.address).await?),
@@ -125,7 +127,7 @@ impl Sentinel {
         let about: Vec<(String, String)> = redis::from_redis_value(next()?)?;
         let epoch = about.iter().find(|(name, _)| name == "config-epoch");
         let epoch = epoch.and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0);
-        Ok(Some(Word { epoch, primary: self.address.reported_parts(&host, port) }))
+        Ok(Some(Report { epoch, primary: self.address.reported_parts(&host, port) }))
     }
 }
 
@@ -147,11 +149,12 @@ mod tests {
 
     #[test]
     fn the_latest_epoch_wins_however_many_sentinels_name_an_old_primary() {
-        let word = |epoch, host: &str| Ok(Word { epoch, primary: Address::new(host, 1) });
+        let report = |epoch, host: &str| Ok(Report { epoch, primary: Address::new(host, 1) });
         let away = || Err("away".to_owned());
-        let believed = |words| believe(words).map(|primary| primary.host().to_owned());
-        let words = vec![word(3, "old"), word(3, "old"), away(), word(4, "new"), word(3, "old")];
-        assert_eq!(believed(words), Ok("new".to_owned()));
+        let believed = |reports| believe(reports).map(|primary| primary.host().to_owned());
+        let reports =
+            vec![report(3, "old"), report(3, "old"), away(), report(4, "new"), report(3, "old")];
+        assert_eq!(believed(reports), Ok("new".to_owned()));
         assert_eq!(believed(vec![away(), away()]), Err("away; away".to_owned()));
     }
 }

@@ -73,3 +73,14 @@ async fn a_resume_at_a_gap_reads_twice() {
     let reads = Reads { heads: 2, forwards: 3, backwards: 1 };
     assert_eq!(before.since(&server).await, reads);
 }
+
+#[tokio::test]
+async fn a_log_that_appends_nothing_loads_no_script() {
+    let (server, t, tenth) = filled(20).await;
+    let loaded = server.calls("script|load").await;
+    assert_eq!(loaded, 1, "by the connection that appended");
+    let log = open(config(&server)).await;
+    log.tail(&t).await.unwrap();
+    log.read(&t, tenth, PAGE).await.unwrap();
+    assert_eq!(server.calls("script|load").await, loaded);
+}
