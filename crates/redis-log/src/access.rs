@@ -1,4 +1,4 @@
-//! How a connection to any server of a deployment is opened.
+//! Opens connections to any server of a deployment.
 
 use std::io;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::address::Address;
 use crate::tls::Tls;
 use crate::url::Login;
 
-/// A dead peer shows after this long a silence, 2 s and 2 probes of 1 s: a half-open connection of
-/// the pool answers nothing and would be handed out again and again.
+/// A dead peer is noticed after a silence of 2 s and 2 probes of 1 s: otherwise the pool would lend a
+/// half-open connection again and again.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(2);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(1);
 const USER_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Who we are, whom we trust, and how long we wait.
+/// The login, the trusted authorities and the time-outs.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
     pub(crate) login: Login,
@@ -33,13 +33,13 @@ pub(crate) struct Access {
     pub(crate) timeout: Duration,
 }
 
-/// Bytes to and from a server, encrypted or not.
+/// Bytes to and from a server, with or without TLS.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Access {
-    /// What the pool's library connects by.
+    /// The same for the library of the pool.
     pub(crate) fn info(&self, address: &Address) -> Result<ConnectionInfo, RedisError> {
         let keepalive = TcpKeepalive::new()
             .with_time(KEEPALIVE_AFTER)
@@ -73,17 +73,17 @@ impl Access {
             .set_response_timeout(Some(self.timeout))
     }
 
-    /// A connection for a few questions.
+    /// Opens a connection for a few questions.
     pub(crate) async fn connection(
         &self,
         address: &Address,
     ) -> Result<MultiplexedConnection, RedisError> {
         let client = Client::open(self.info(address)?)?;
-        // Boxed: it has room for a whole handshake.
+        // Boxed: the future has room for a whole handshake.
         Box::pin(client.get_multiplexed_async_connection_with_config(&self.limits())).await
     }
 
-    /// A connection that is ours alone, before anything was said.
+    /// Opens a connection with a single user, before any command.
     pub(crate) async fn stream(&self, address: &Address) -> io::Result<Box<dyn Stream>> {
         let connected = timeout(self.connect_timeout, async {
             let stream = TcpStream::connect((address.host(), address.port())).await?;

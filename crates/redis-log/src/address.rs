@@ -1,4 +1,4 @@
-//! Where a server listens.
+//! The address of a server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ impl Address {
         Self(Arc::new((host.into(), port)))
     }
 
-    /// Reads `host`, `host:port` or `[v6]:port`.
+    /// Parses `host`, `host:port` or `[v6]:port`.
     pub(crate) fn parse(text: &str, default_port: u16) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
             Some(parts) => {
@@ -32,15 +32,15 @@ impl Address {
         (!host.is_empty() && host.chars().all(fits)).then(|| Self::new(host, port))
     }
 
-    /// Reads what a server says of another, `host:port` where the host may be a bare IPv6 address, or
-    /// nothing for its own.
-    pub(crate) fn said_by(&self, text: &str) -> Option<Self> {
+    /// Parses the address of another server as this one reports it: `host:port`, where the host may be a
+    /// bare IPv6 address, or empty for its own host.
+    pub(crate) fn reported(&self, text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        Some(self.told(host, port.parse().ok()?))
+        Some(self.reported_parts(host, port.parse().ok()?))
     }
 
     /// The same, in parts.
-    pub(crate) fn told(&self, host: &str, port: u16) -> Self {
+    pub(crate) fn reported_parts(&self, host: &str, port: u16) -> Self {
         Self::new(if host.is_empty() { self.host() } else { host }, port)
     }
 
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_as_people_write_them() {
+    fn addresses_are_parsed_as_people_write_them() {
         let shown = |text| Address::parse(text, 6379).map(|address| address.to_string());
         for (text, expected) in [
             ("cache", "cache:6379"),
@@ -91,12 +91,12 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_names_no_host_means_its_own() {
+    fn a_reported_address_without_a_host_has_the_host_of_its_reporter() {
         let asked = Address::new("10.0.0.1", 7000);
-        let said = |text| asked.said_by(text).map(|address| address.to_string());
-        assert_eq!(said("10.0.0.2:7001").as_deref(), Some("10.0.0.2:7001"));
-        assert_eq!(said(":7001").as_deref(), Some("10.0.0.1:7001"));
-        assert_eq!(said("fd00::1:7001").as_deref(), Some("[fd00::1]:7001"));
-        assert_eq!(said("x"), None);
+        let reported = |text| asked.reported(text).map(|address| address.to_string());
+        assert_eq!(reported("10.0.0.2:7001").as_deref(), Some("10.0.0.2:7001"));
+        assert_eq!(reported(":7001").as_deref(), Some("10.0.0.1:7001"));
+        assert_eq!(reported("fd00::1:7001").as_deref(), Some("[fd00::1]:7001"));
+        assert_eq!(reported("x"), None);
     }
 }

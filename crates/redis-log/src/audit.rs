@@ -1,4 +1,7 @@
-//! Comparing tails with their heads: the loss of a topic's last message shows in nothing else.
+//! The audit: compares what this node knows of its topics with the heads in the log.
+//!
+//! It finds tails that lack the last message of their topic, whose loss shows nowhere else, and heads
+//! that lack events which were acknowledged here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,126 +11,165 @@ use tokio::time::sleep;
 
 use crate::address::Address;
 use crate::keys;
-use crate::node::{Backoff, Node, every, jitter};
-use crate::repair::repair;
-use crate::stats::Op;
-use crate::store::Found;
+use crate::life::Life;
+use crate::pace::{Backoff, every, jitter};
+use crate::repair::Repairs;
+use crate::stats::{Op, Stats};
+use crate::store::{HeadRead, Store};
+use crate::topics::Topics;
+use crate::topology::Topology;
 use crate::watched::{Compared, Verdict, Watched};
+use crate::witness::Witnesses;
 
-/// How long a message may be on its way before its absence is a loss.
+/// Longest time that a message is on its way. The audit counts a later one as lost.
 const ON_ITS_WAY: Duration = Duration::from_millis(200);
-/// Nodes that lost the same server come back at the same time: their first reads spread over this.
+/// Nodes that lost the same server reconnect at the same time: their first reads spread over this.
 const SPREAD: Duration = Duration::from_millis(50);
+/// Least time between two comparisons of all witnesses.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The parts of the log that the audit uses.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) repairs: Arc<Repairs>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) life: Life,
+}
 
 /// Audits all topics at an interval, and suspected ones at once, until the log closes.
-pub(crate) async fn run(node: Arc<Node>) {
-    let mut tick = every(node.config.audit);
+pub(crate) async fn run(audit: Arc<Audit>, period: Duration) {
+    let mut tick = every(period);
     tick.tick().await;
     loop {
-        // Both arms are cancel-safe: a tick and a notification stay until they are taken. A storm of
-        // suspects must not put the audit off, so its arm stands first.
+        // Both arms are cancel-safe: a tick and a notification stay until they are taken. The tick
+        // stands first, so that many suspects do not delay the audit.
         tokio::select! {
             biased;
-            _ = tick.tick() => all(&node).await,
-            () = node.topics.suspected() => {
+            _ = tick.tick() => audit.all().await,
+            () = audit.topics.suspected() => {
                 sleep(jitter(SPREAD)).await;
-                for (_, suspects) in by_owner(&node, node.topics.take_suspects()) {
-                    // Each on its own: a primary that is away must not hold back another's.
-                    node.spawn(compare(Arc::clone(&node), suspects));
+                for (_, suspects) in audit.by_owner(audit.topics.take_suspects()) {
+                    // A task for each primary: one that is away must not delay the others.
+                    let shared = Arc::clone(&audit);
+                    audit.life.spawn(async move { shared.compare(suspects).await });
                 }
             }
         }
     }
 }
 
-/// Compares every tail with its log's head, while the feed goes on.
-async fn all(node: &Arc<Node>) {
-    let topics = node.topics.all();
-    let earlier: Vec<_> = topics.iter().map(|watched| watched.head()).collect();
-    let (mut behind, mut lost) = (Vec::new(), 0);
-    let mut failed = None;
-    for ((watched, head), earlier) in heads(node, topics).await.into_iter().zip(earlier) {
-        match head.map(|head| (watched.compare(earlier, head), head)) {
-            Ok((Compared::Same, _)) => {}
-            Ok((Compared::Behind, head)) => behind.push((watched, earlier, head)),
-            Ok((Compared::Apart, _)) => lost += found(node, watched),
-            Err(failure) => failed = Some(failure),
-        }
-    }
-    if !behind.is_empty() {
-        sleep(ON_ITS_WAY).await;
-    }
-    for (watched, earlier, head) in behind {
-        if watched.compare(earlier, head) != Compared::Same {
-            lost += found(node, watched);
-        }
-    }
-    if lost > 0 {
-        tracing::info!(topics = lost, "the audit found tails apart from their logs");
-    }
-    if let Some(failure) = failed {
-        node.stats.failed(Op::Audit);
-        tracing::warn!(%failure, "audit failed");
-    }
-}
-
-/// A tail that is to be repaired; counts 1 unless that goes on already.
-fn found(node: &Arc<Node>, watched: Arc<Watched>) -> u64 {
-    if watched.suspect() == Verdict::Fine {
-        return 0;
-    }
-    node.stats.audit_found();
-    node.spawn(repair(Arc::clone(node), watched));
-    1
-}
-
-/// Compares those tails whose subscription was broken, holding back what the feed brings meanwhile.
-async fn compare(node: Arc<Node>, mut suspects: Vec<Arc<Watched>>) {
-    let mut backoff = Backoff::new();
-    let (mut topics, mut repairs) = (0, 0);
-    while !suspects.is_empty() {
-        for watched in &suspects {
-            watched.begin();
-        }
-        let mut failed = None;
-        for (watched, head) in heads(&node, std::mem::take(&mut suspects)).await {
-            match head {
-                Ok(head) => {
-                    topics += 1;
-                    if watched.compared(head) == Verdict::Read {
-                        repairs += 1;
-                        node.spawn(repair(Arc::clone(&node), watched));
-                    }
-                }
-                Err(failure) => {
-                    watched.failed();
-                    suspects.push(watched);
-                    failed = Some(failure);
-                }
+/// Compares all witnesses with the log after each doubt, until the log closes. A topic without new
+/// events would never show its loss.
+pub(crate) async fn run_witnesses(witnesses: Arc<Witnesses>, store: Arc<Store>) {
+    loop {
+        witnesses.doubted().await;
+        let mut backoff = Backoff::new();
+        loop {
+            let topics = witnesses.topics();
+            let topics: Vec<_> = topics.iter().collect();
+            let heads = store.raised_heads(&topics).await;
+            if heads.iter().all(Result::is_ok) {
+                break;
             }
-        }
-        if let Some(failure) = failed {
-            node.stats.failed(Op::Audit);
-            tracing::debug!(%failure, "comparing heads failed");
             sleep(backoff.next()).await;
         }
+        sleep(PAUSE).await;
     }
-    tracing::info!(topics, repairs, "compared the heads of joined topics");
 }
 
-fn by_owner(node: &Node, all: Vec<Arc<Watched>>) -> HashMap<Option<Address>, Vec<Arc<Watched>>> {
-    let map = node.topology.map();
-    let mut groups: HashMap<_, Vec<_>> = HashMap::new();
-    for watched in all {
-        let owner = map.owner(keys::partition(&watched.topic)).cloned();
-        groups.entry(owner).or_default().push(watched);
+impl Audit {
+    /// Compares every tail with the head of its log, while the feed goes on.
+    async fn all(&self) {
+        let topics = self.topics.all();
+        let earlier: Vec<_> = topics.iter().map(|watched| watched.head()).collect();
+        let (mut behind, mut lost) = (Vec::new(), 0);
+        let mut failed = None;
+        for ((watched, head), earlier) in self.heads(topics).await.into_iter().zip(earlier) {
+            match head.map(|head| (watched.compare(earlier, head), head)) {
+                Ok((Compared::Same, _)) => {}
+                Ok((Compared::Behind, head)) => behind.push((watched, earlier, head)),
+                Ok((Compared::Apart, _)) => lost += self.repair(watched),
+                Err(failure) => failed = Some(failure),
+            }
+        }
+        if !behind.is_empty() {
+            sleep(ON_ITS_WAY).await;
+        }
+        for (watched, earlier, head) in behind {
+            if watched.compare(earlier, head) != Compared::Same {
+                lost += self.repair(watched);
+            }
+        }
+        if lost > 0 {
+            tracing::info!(topics = lost, "the audit found tails that differ from their logs");
+        }
+        if let Some(failure) = failed {
+            self.stats.failed(Op::Audit);
+            tracing::warn!(%failure, "audit failed");
+        }
     }
-    groups
-}
 
-async fn heads(node: &Node, watched: Vec<Arc<Watched>>) -> Vec<(Arc<Watched>, Found)> {
-    let topics: Vec<_> = watched.iter().map(|watched| &watched.topic).collect();
-    // Raised first: then a tail that has what the log has lost is where it belongs.
-    let heads = node.store.raised_heads(&topics).await;
-    watched.into_iter().zip(heads).collect()
+    /// Repairs a tail. Returns 1, or 0 if its repair is under way.
+    fn repair(&self, watched: Arc<Watched>) -> u64 {
+        if watched.suspect() == Verdict::Fine {
+            return 0;
+        }
+        self.stats.audit_found();
+        self.repairs.start(watched);
+        1
+    }
+
+    /// Compares tails whose subscription was broken. They hold back what the feed brings meanwhile.
+    async fn compare(&self, mut suspects: Vec<Arc<Watched>>) {
+        let mut backoff = Backoff::new();
+        let (mut topics, mut repairs) = (0, 0);
+        while !suspects.is_empty() {
+            for watched in &suspects {
+                watched.begin();
+            }
+            let mut failed = None;
+            for (watched, head) in self.heads(std::mem::take(&mut suspects)).await {
+                match head {
+                    Ok(head) => {
+                        topics += 1;
+                        if watched.compared(head) == Verdict::Read {
+                            repairs += 1;
+                            self.repairs.start(watched);
+                        }
+                    }
+                    Err(failure) => {
+                        watched.failed();
+                        suspects.push(watched);
+                        failed = Some(failure);
+                    }
+                }
+            }
+            if let Some(failure) = failed {
+                self.stats.failed(Op::Audit);
+                tracing::debug!(%failure, "comparing heads failed");
+                sleep(backoff.next()).await;
+            }
+        }
+        tracing::info!(topics, repairs, "compared the heads of joined topics");
+    }
+
+    fn by_owner(&self, all: Vec<Arc<Watched>>) -> HashMap<Option<Address>, Vec<Arc<Watched>>> {
+        let map = self.topology.map();
+        let mut groups: HashMap<_, Vec<_>> = HashMap::new();
+        for watched in all {
+            let owner = map.owner(keys::partition(&watched.topic)).cloned();
+            groups.entry(owner).or_default().push(watched);
+        }
+        groups
+    }
+
+    async fn heads(&self, watched: Vec<Arc<Watched>>) -> Vec<(Arc<Watched>, HeadRead)> {
+        let topics: Vec<_> = watched.iter().map(|watched| &watched.topic).collect();
+        // Raised heads: a tail that has the events which the log has lost is then up to date.
+        let heads = self.store.raised_heads(&topics).await;
+        watched.into_iter().zip(heads).collect()
+    }
 }

@@ -1,4 +1,4 @@
-//! How to reach Redis, and how long it keeps things.
+//! The configuration of the log.
 
 use std::time::Duration;
 
@@ -8,34 +8,34 @@ use crate::access::Access;
 use crate::durability::Durability;
 use crate::url::{Login, RedisUrl};
 
-/// What a [`RedisLog`](crate::RedisLog) is opened with.
+/// The configuration of a [`RedisLog`](crate::RedisLog).
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it is.
+    /// The address of Redis.
     pub url: RedisUrl,
-    /// How long topics, events and idempotency keys are kept.
+    /// The life of topics, events and idempotency keys.
     pub retention: Retention,
-    /// What must hold an event before it is acknowledged.
+    /// Where an event must be stored before it is acknowledged.
     pub durability: Durability,
-    /// Longest wait for replicas to have an event. Less than `timeout`.
+    /// Longest wait until replicas have an event. Less than `timeout`.
     pub replica_timeout: Duration,
-    /// Connections for reads to each primary. Appends and the feed have one more each.
+    /// Connections for reads to each primary. Appends and the feed each have one more.
     pub pool_size: usize,
-    /// Longest wait for a connection to be made.
+    /// Longest wait until a connection is made.
     pub connect_timeout: Duration,
     /// Longest wait for an answer, and for a connection of the pool.
     pub timeout: Duration,
-    /// How long an append is tried again, if nothing was stored or its key makes that safe. A try
-    /// that begins within it may take its own time-outs longer.
+    /// Time in which a failed append is tried again, if nothing was stored or its key makes the retry
+    /// safe. A try that begins within it has time-outs of its own.
     pub retry: Duration,
-    /// Time between two looks at who is primary, where that can change.
+    /// Time between two refreshes of the map of primaries, where the map can change.
     pub poll: Duration,
-    /// Time between two comparisons of all watched topics with their heads: how long the loss of a
-    /// topic's last message can stay unnoticed.
+    /// Time between two comparisons of all watched topics with their heads. The loss of a topic's last
+    /// message can stay unnoticed for this long.
     pub audit: Duration,
-    /// How long a topic without readers stays watched, so that a reconnecting client finds it warm.
+    /// Time for which a topic without readers stays watched, so that a reconnecting client finds it warm.
     pub idle: Duration,
-    /// Time between two pings of the feed; it is given up when two stay unanswered.
+    /// Time between two pings of the feed. Two without an answer end its connection.
     pub ping: Duration,
 }
 
@@ -59,11 +59,12 @@ impl Config {
         }
     }
 
-    /// How its servers are reached.
+    /// The access to the servers.
     pub(crate) fn access(&self) -> Access {
         self.access_as(self.url.login.clone())
     }
 
+    /// The access with another login.
     pub(crate) fn access_as(&self, login: Login) -> Access {
         Access {
             login,

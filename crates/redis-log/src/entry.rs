@@ -1,14 +1,14 @@
-//! An event as it stands in a stream and in a message: one header line, then the data.
+//! The form of an event in a stream and in a message: one header line, then the data.
 //!
 //! The header is `k=v` pairs between spaces: `t` the type, `m` the mark (`last` or `end`), `p` the
-//! trace parent. A reader skips what it does not know, so that later versions can add to it.
+//! trace parent. A reader skips unknown pairs, so that later versions can add some.
 
 use event_log::{Event, EventType, Mark, NewEvent, Position, Topic, TraceParent};
 
-/// The field of a stream's entry that holds it.
+/// The field of a stream's entry that holds the event.
 pub(crate) const FIELD: &[u8] = b"d";
 
-/// What stands before an event's data.
+/// The header line before an event's data.
 pub(crate) fn header(event: &NewEvent) -> String {
     let mark = match event.mark {
         Mark::Open => None,
@@ -35,8 +35,8 @@ pub(crate) fn header(event: &NewEvent) -> String {
     text
 }
 
-/// The event that the bytes stand for. What does not begin with a [`header`] becomes an event whose data
-/// is all of it: an entry from elsewhere must not stop the readers of its topic.
+/// Decodes an event. Bytes that do not begin with a [`header`] become the data of an event: an entry
+/// that another program wrote must not stop the readers of its topic.
 pub(crate) fn decode(bytes: &[u8]) -> NewEvent {
     decode_header(bytes).unwrap_or_else(|| NewEvent { data: lossy(bytes), ..NewEvent::default() })
 }
@@ -61,7 +61,7 @@ fn lossy(bytes: &[u8]) -> Box<str> {
     String::from_utf8_lossy(bytes).into()
 }
 
-/// What a message on a topic's channel says: an event, or only that there is one.
+/// A message on a topic's channel: an event, or the notice of one.
 #[derive(Debug)]
 pub(crate) enum Live {
     /// The event itself.
@@ -71,7 +71,7 @@ pub(crate) enum Live {
 }
 
 impl Live {
-    /// Reads a message; `None` if it is not one of ours.
+    /// Decodes a message; `None` if it is not one of ours.
     pub(crate) fn decode(topic: &Topic, message: &[u8]) -> Option<Self> {
         let end = message.iter().position(|byte| *byte == b'\n');
         let position = std::str::from_utf8(&message[..end.unwrap_or(message.len())]).ok()?;
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_from_elsewhere_is_delivered_as_it_is() {
+    fn an_entry_of_another_program_is_delivered_as_it_is() {
         for raw in ["", "hello", "no header\nbut lines", "{\"a\":1}"] {
             let event = decode(raw.as_bytes());
             assert_eq!((&*event.data, event.mark, event.kind), (raw, Mark::Open, None));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_from_a_later_version_is_understood_as_far_as_it_goes() {
+    fn unknown_parts_of_a_header_are_skipped() {
         let event = decode(b"t=tick z=9 m=paused\ndata");
         assert_eq!(event.kind.unwrap().as_str(), "tick");
         assert_eq!((&*event.data, event.mark), ("data", Mark::Open));

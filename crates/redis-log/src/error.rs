@@ -1,4 +1,5 @@
-//! What can go wrong between here and Redis, in the words of an operator, and what to do about it.
+//! The failures between this node and Redis, in the words of an operator, and their meaning for a
+//! caller.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,59 +10,62 @@ use event_log::{AppendError, ReadError};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::address::Address;
-use crate::{Durability, RedisUrl};
+use crate::durability::Durability;
+use crate::url::RedisUrl;
 
-/// Why a log could not be opened.
+/// The reason why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Redis did not answer, or refused us.
+    /// Redis did not answer, or refused the connection.
     #[error("redis at {url} cannot be reached: {reason}")]
     Unreachable {
-        /// Where, without the password.
+        /// The URL, without the password.
         url: RedisUrl,
-        /// What happened.
+        /// The cause.
         reason: String,
     },
-    /// The server lacks what the log is made of.
-    #[error("redis at {url} has version {version}; needed is Redis 7.0 or Valkey 7.2, or later")]
+    /// The server lacks commands that the log needs.
+    #[error(
+        "redis at {url} has version {version}: the log needs Redis 7.0 or Valkey 7.2, or later"
+    )]
     TooOld {
-        /// Where, without the password.
+        /// The URL, without the password.
         url: RedisUrl,
         /// Its version.
         version: String,
     },
-    /// The server is of another kind than the URL says.
-    #[error("redis at {url} runs in mode {mode}, which a URL of another kind is for")]
+    /// The server runs in another mode than the URL says.
+    #[error("redis at {url} runs in mode {mode}: use a URL of that kind")]
     Mode {
-        /// Where, without the password.
+        /// The URL, without the password.
         url: RedisUrl,
-        /// How it runs.
+        /// The mode of the server.
         mode: String,
     },
-    /// The server is not set up for the durability that was asked for.
+    /// The server cannot give the configured durability.
     #[error("redis at {url} cannot give durability {durability}: {reason}")]
     Durability {
-        /// Where, without the password.
+        /// The URL, without the password.
         url: RedisUrl,
-        /// What was asked for.
+        /// The configured durability.
         durability: Durability,
-        /// What is missing.
+        /// The missing part.
         reason: String,
     },
 }
 
-/// One operation that Redis did not carry out.
+/// The failure of one operation.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Failure {
-    /// Answered by the server, or lost after it was sent.
+    /// The server answered with an error, or the connection broke after the commands were sent.
     #[error("{0}")]
     Redis(RedisError),
-    /// There was no connection to send it by.
+    /// There was no connection to send the commands on.
     #[error("{0}")]
     Unreached(RedisError),
     #[error("no free connection within {0:?}")]
     Busy(Duration),
-    #[error("too many appends wait already, and none was sent within {0:?}")]
+    #[error("too many appends are waiting, and this one found no room within {0:?}")]
     Crowded(Duration),
     #[error("no answer within {0:?}")]
     Late(Duration),
@@ -73,24 +77,24 @@ pub(crate) enum Failure {
     NoPrimary(Arc<str>),
     #[error("stored, but not by {wanted} replicas yet ({got} so far); retry with the same key")]
     Replicas { wanted: NonZeroU32, got: u32 },
-    #[error("it does not keep on disk what it acknowledges: {0}")]
+    #[error("the server does not write to disk before it acknowledges: {0}")]
     Disk(String),
 }
 
-/// What a failure means for who asked.
+/// The meaning of a failure for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Meaning {
-    /// The slot is elsewhere for good. Nothing was done.
+    /// Another server owns the slot. Nothing was done.
     Moved { slot: u16, to: Address },
-    /// The slot is on its way, and what was asked for is there already. Nothing was done.
+    /// The slot is moving, and the key is on the other server already. Nothing was done.
     Ask { to: Address },
-    /// The server cannot now, and soon will. Nothing was done.
+    /// The server cannot answer yet, but soon. Nothing was done.
     NotYet,
     /// The server is gone, or no primary any more. Nothing was done.
     Elsewhere,
-    /// It may have been done or not.
+    /// The operation may have been done or not.
     Unsure,
-    /// To ask again changes nothing.
+    /// Another try would fail in the same way.
     Final,
 }
 
@@ -108,12 +112,12 @@ impl Failure {
         }
     }
 
-    /// What it means, said by `asked`.
+    /// The meaning of this failure, which the server `asked` reported.
     pub(crate) fn meaning(&self, asked: &Address) -> Meaning {
         match self {
             Self::Redis(error) => match error.kind() {
                 ErrorKind::Server(kind) => server(kind, error, asked),
-                // The server said no: authentication, rights, memory, a script that fails.
+                // The server refused: authentication, rights, memory, a script that fails.
                 ErrorKind::Extension | ErrorKind::AuthenticationFailed => Meaning::Final,
                 _ => Meaning::Unsure,
             },
@@ -131,14 +135,14 @@ impl Failure {
         }
     }
 
-    /// Whether the server has no memory left, in which case it stored nothing.
+    /// Returns true if the server is out of memory. Then it stored nothing.
     fn is_full(&self) -> bool {
         matches!(self, Self::Redis(error) if error.code() == Some("OOM"))
     }
 }
 
 fn server(kind: ServerErrorKind, error: &RedisError, asked: &Address) -> Meaning {
-    let redirect = error.redirect_node().and_then(|(to, slot)| Some((asked.said_by(to)?, slot)));
+    let redirect = error.redirect_node().and_then(|(to, slot)| Some((asked.reported(to)?, slot)));
     match (kind, redirect) {
         (ServerErrorKind::Moved, Some((to, slot))) => Meaning::Moved { slot, to },
         (ServerErrorKind::Ask, Some((to, _))) => Meaning::Ask { to },
@@ -186,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_a_server_are_understood() {
+    fn each_error_of_a_server_has_its_meaning() {
         let to = Address::new("10.0.0.2", 7);
         for (reply, expected) in [
             ("MOVED 17 10.0.0.2:7", Meaning::Moved { slot: 17, to: to.clone() }),
@@ -206,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_sent_is_unsure() {
+    fn only_an_operation_that_was_sent_is_unsure() {
         let broken = || RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         let asked = Address::new("asked", 1);
         assert_eq!(Failure::Redis(broken()).meaning(&asked), Meaning::Unsure);

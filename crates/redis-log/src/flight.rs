@@ -1,7 +1,8 @@
-//! One read for all who want the same page at the same time.
+//! Flights: one read for all readers that want the same page at the same time.
 //!
 //! After an outage the readers of a busy topic stand at one position, behind the window, and ask for
-//! the same page in the same moment: one asks Redis, the others share its answer.
+//! the same page in the same moment. One read goes to Redis, and all share its page. Any of them may
+//! be dropped meanwhile, with its runtime; the others continue the read.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,24 +13,26 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 
 use crate::error::Failure;
 
-type Answer = Result<Page, Failure>;
-type Key = (Topic, Position, usize);
+type PageRead = Result<Page, Failure>;
+/// A topic, a position and a number of events.
+type PageKey = (Topic, Position, usize);
 
-/// The reads that are under way: no more than readers that wait.
+/// The reads under way: at most one for each waiting reader.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Flights(Arc<Mutex<HashMap<Key, Flight>>>);
+pub(crate) struct Flights(Arc<Mutex<HashMap<PageKey, Flight>>>);
 
-type Flight = WeakShared<BoxFuture<'static, Answer>>;
+type Flight = WeakShared<BoxFuture<'static, PageRead>>;
 
 impl Flights {
-    /// Joins the read of this page, or makes it. Returns whether it was made for the caller.
+    /// Joins the read of this page, or makes it. Returns true if it was made for the caller. The read
+    /// must not depend on the caller's runtime.
     pub(crate) fn join<F>(
         &self,
-        key: Key,
+        key: PageKey,
         read: impl FnOnce() -> F,
-    ) -> (bool, Shared<BoxFuture<'static, Answer>>)
+    ) -> (bool, Shared<BoxFuture<'static, PageRead>>)
     where
-        F: Future<Output = Answer> + Send + 'static,
+        F: Future<Output = PageRead> + Send + 'static,
     {
         let mut flights = self.flights();
         if let Some(flight) = flights.get(&key).and_then(WeakShared::upgrade) {
@@ -48,15 +51,15 @@ impl Flights {
         (true, flight)
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
+    fn flights(&self) -> MutexGuard<'_, HashMap<PageKey, Flight>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes a flight off the list when it has ended, or nobody waits for it any more.
+/// Removes a flight when it has ended, or when its last reader is dropped.
 struct Landing {
     flights: Flights,
-    key: Key,
+    key: PageKey,
 }
 
 impl Drop for Landing {
@@ -74,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    fn key(n: u64) -> Key {
+    fn key(n: u64) -> PageKey {
         (Topic::new("t").unwrap(), Position::new(1, n), 128)
     }
 
@@ -99,7 +102,7 @@ mod tests {
         assert_eq!(reads.load(Ordering::Relaxed), 1);
         assert!(flights.flights().is_empty());
 
-        // One that nobody waited for is not joined.
+        // A read that was dropped is not joined.
         drop(join(1));
         assert!(join(1).0);
     }

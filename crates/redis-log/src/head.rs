@@ -1,18 +1,18 @@
-//! What a topic's head key says.
+//! The head of a topic, as its key holds it.
 
 use event_log::{Event, Generation, Mark, Position};
 
 /// The last position of a topic and what came with it. Written by `publish.lua` only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct LogHead {
     pub(crate) generation: Generation,
     pub(crate) ended: bool,
-    /// The number up to which lost ones were skipped in this generation; 0 if none were.
+    /// The number up to which lost events were skipped in this generation, or 0.
     pub(crate) accounted: u64,
 }
 
-impl Head {
-    /// Reads the key's value. What the script would not understand is as good as no head.
+impl LogHead {
+    /// Parses the key's value. A value that the script would not understand counts as no head.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let head = words.next()?.parse().ok()?;
@@ -24,8 +24,8 @@ impl Head {
         Some(Self { generation: Generation { head, first }, ended, accounted })
     }
 
-    /// A topic's head by its key and its newest event, whichever says more. Without the key, where the
-    /// generation began is not known: what was lost then shows in the numbers alone.
+    /// The head of a topic by its key and its newest event: the later of the two. Without the key the
+    /// first position of the generation is unknown, and only the numbers show a loss.
     pub(crate) fn of(key: Option<Self>, newest: Option<&Event>) -> Option<Self> {
         let Some(newest) = newest else { return key };
         let first = key.map_or(Position::START, |head| head.generation.first);
@@ -39,7 +39,7 @@ impl Head {
         self.generation.head
     }
 
-    /// Whether the log may have lost what this witness saw acknowledged. `publish.lua` knows for sure.
+    /// Returns true if the log may have lost the event of this witness. `publish.lua` decides it.
     pub(crate) fn may_lack(&self, witness: Position) -> bool {
         let Generation { head, first } = self.generation;
         let lost = witness > head && witness.n > head.n;
@@ -55,47 +55,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_script_writes_is_understood() {
-        let head = Head::parse("20-7 5 12-4 0123abcd e").unwrap();
+    fn a_head_that_the_script_writes_is_parsed() {
+        let head = LogHead::parse("20-7 5 12-4 0123abcd e").unwrap();
         assert_eq!(head.position(), Position::new(20, 7));
         assert_eq!(head.generation.first, Position::new(12, 4));
         assert!(head.ended);
-        assert!(!Head::parse("20-7 5 12-4 0123abcd o").unwrap().ended);
-        assert_eq!(Head::parse("20-7 5 12-4 0123abcd o 6").unwrap().accounted, 6);
+        assert!(!LogHead::parse("20-7 5 12-4 0123abcd o").unwrap().ended);
+        assert_eq!(LogHead::parse("20-7 5 12-4 0123abcd o 6").unwrap().accounted, 6);
     }
 
     #[test]
     fn the_newest_event_stands_in_for_a_head_that_is_gone_or_older() {
-        let key = Head::parse("20-7 5 12-4 0123abcd o");
+        let key = LogHead::parse("20-7 5 12-4 0123abcd o");
         let event = |ms, n| {
             let new = NewEvent { mark: Mark::Last, ..NewEvent::default() };
             Event::new(Topic::new("t").unwrap(), Position::new(ms, n), new)
         };
-        assert_eq!(Head::of(key, None), key);
-        assert_eq!(Head::of(key, Some(&event(19, 6))), key);
-        let newer = Head::of(key, Some(&event(21, 8))).unwrap();
+        assert_eq!(LogHead::of(key, None), key);
+        assert_eq!(LogHead::of(key, Some(&event(19, 6))), key);
+        let newer = LogHead::of(key, Some(&event(21, 8))).unwrap();
         assert_eq!((newer.position().n, newer.generation.first.n, newer.ended), (8, 4, true));
-        let only = Head::of(None, Some(&event(21, 8))).unwrap();
+        let only = LogHead::of(None, Some(&event(21, 8))).unwrap();
         assert_eq!((only.position().n, only.generation.first), (8, Position::START));
-        assert_eq!(Head::of(None, None), None);
+        assert_eq!(LogHead::of(None, None), None);
     }
 
     #[test]
     fn a_witness_shows_what_is_lost() {
-        let lacks = |text, ms, n| Head::parse(text).unwrap().may_lack(Position::new(ms, n));
+        let lacks = |text, ms, n| LogHead::parse(text).unwrap().may_lack(Position::new(ms, n));
         assert!(lacks("20-7 5 12-4 0123abcd o", 21, 8));
         assert!(!lacks("20-7 5 12-4 0123abcd e", 21, 8));
         assert!(!lacks("20-7 5 12-4 0123abcd o", 20, 7));
         assert!(lacks("20-7 5 12-4 0123abcd o", 11, 5));
         assert!(!lacks("20-7 5 12-4 0123abcd o 5", 11, 5));
         assert!(!lacks("20-7 5 12-4 0123abcd o", 11, 3));
-        assert!(!lacks("20-7 5 12-1 0123abcd o", 11, 5), "numbers that began anew are a reset");
+        assert!(!lacks("20-7 5 12-1 0123abcd o", 11, 5), "a numbering that began again is a reset");
     }
 
     #[test]
-    fn anything_else_is_no_head() {
+    fn any_other_text_is_no_head() {
         for text in ["", "20-7", "20-7 5 x 0123abcd o", "x 5 12-4 0123abcd o"] {
-            assert_eq!(Head::parse(text), None, "{text:?}");
+            assert_eq!(LogHead::parse(text), None, "{text:?}");
         }
     }
 }

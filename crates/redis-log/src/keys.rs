@@ -5,10 +5,10 @@
 
 use event_log::{Key, Topic};
 
-/// How many partitions there are. Fixed for life: a topic's keys are found by it.
+/// The number of partitions. It can never change: it decides the names of a topic's keys.
 pub(crate) const PARTITIONS: u32 = 256;
 
-/// The partition of a topic: FNV-1a, folded. Fixed for life as well.
+/// The partition of a topic: FNV-1a, folded. It can never change either.
 pub(crate) fn partition(topic: &Topic) -> u32 {
     let hash = topic
         .as_str()
@@ -17,12 +17,12 @@ pub(crate) fn partition(topic: &Topic) -> u32 {
     (hash ^ (hash >> 16) ^ (hash >> 8)) % PARTITIONS
 }
 
-/// The stream, whose name is also that of the channel that announces its events.
+/// The name of the stream, and of the channel that announces its events.
 pub(crate) fn stream(topic: &Topic) -> String {
     parts("e", &partition(topic).to_string(), topic).concat()
 }
 
-/// The head.
+/// The name of the head.
 pub(crate) fn head(topic: &Topic) -> String {
     parts("h", &partition(topic).to_string(), topic).concat()
 }

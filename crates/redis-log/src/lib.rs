@@ -1,14 +1,14 @@
 //! The log on Redis Streams: `event_log::Log` for any number of nodes over one Redis or Valkey.
 //!
-//! A topic is a stream, a head key and a channel, written by one script (`publish.lua`) on the primary
-//! that serves its partition (`topology`: one server, the one that sentinels name, or the nodes of a
-//! cluster). Appends are gathered on one connection to each primary, reads go through a pool
-//! (`store`); what is new comes by one subscriber connection from each (`feed`) into the tails of the
-//! watched topics (`watched`), whose gaps are filled from the stream (`repair`) and whose heads are
-//! compared with the log's from time to time (`audit`).
+//! A topic is a stream, a head key and a channel. One script (`publish.lua`) writes them, on the primary
+//! that serves the partition of the topic (`topology`: one server, the primary that sentinels name, or
+//! the nodes of a cluster). Appends to a primary are gathered on one connection, and reads go over a
+//! pool (`store`). New events arrive on one subscriber connection to each primary (`feed`) and extend
+//! the tails of the watched topics (`watched`). A read of the stream fills a hole in a tail (`repair`),
+//! and the heads of the tails are compared with the log at an interval (`audit`).
 //!
 //! The only crate that knows Redis. Knows no HTTP and no metrics. Absent on purpose: consumer groups,
-//! blocking reads (they cost the server by the topic), and any state of a client.
+//! blocking reads (their cost for the server grows with the topics), and any state of a client.
 
 mod access;
 mod address;
@@ -18,13 +18,16 @@ mod durability;
 mod entry;
 mod error;
 mod feed;
+mod feeds;
 mod flight;
 mod head;
 mod keys;
+mod life;
 mod log;
-mod node;
+mod pace;
 mod publish;
 mod repair;
+mod server;
 mod slot;
 mod stats;
 mod store;

@@ -1,7 +1,8 @@
-//! The log itself: what the rest of Tailwater calls.
+//! The log itself: puts its parts together, and answers the calls of `event_log::Log`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
@@ -12,35 +13,47 @@ use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 
 use crate::address::Address;
+use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::error::{ConnectError, Failure};
+use crate::feed::{self, Feed};
+use crate::feeds::Feeds;
 use crate::flight::Flights;
 use crate::keys;
-use crate::node::{Node, every};
-use crate::repair::repair;
+use crate::life::Life;
+use crate::pace::every;
+use crate::repair::Repairs;
 use crate::stats::{Op, Stats};
-use crate::store::PAGE;
-use crate::topics::Lookup;
+use crate::store::{PAGE, Store};
+use crate::topics::{Lookup, Topics};
+use crate::topology::{self, Topology};
 use crate::watched::{Verdict, Watched};
-use crate::{audit, feed, topology, witness};
+use crate::witness::Witnesses;
 
-/// A [`Log`] on Redis. Dropped, it ends its tasks.
+/// A [`Log`] on Redis. When it is dropped, its tasks end.
 #[derive(Debug)]
 pub struct RedisLog {
-    node: Arc<Node>,
+    config: Config,
+    topology: Arc<Topology>,
+    store: Arc<Store>,
+    topics: Arc<Topics>,
+    feeds: Arc<Feeds>,
+    repairs: Arc<Repairs>,
     flights: Flights,
+    stats: Arc<Stats>,
+    life: Life,
     _close: DropGuard,
 }
 
-/// How many times within its idle time a topic is looked at.
+/// Sweeps of the registry within the idle time of a topic.
 const SWEEPS: u32 = 6;
 
 impl RedisLog {
-    /// Opens the log on a server that is there and is of use.
+    /// Opens the log, and checks every primary first. The rules of [`new`](Self::new) hold.
     ///
     /// # Errors
-    /// The server cannot be reached, refuses us, lacks what is needed, or cannot give the durability
-    /// that is asked for now.
+    /// A server cannot be reached, refuses the connection, is too old, runs in another mode than the
+    /// URL says, or cannot give the configured durability now.
     pub async fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
         let url = config.url.clone();
         let log = Self::new(config);
@@ -55,23 +68,23 @@ impl RedisLog {
         Ok(log)
     }
 
-    /// The primaries, as soon as they are known.
+    /// Waits until the primaries are known.
     async fn primaries(&self) -> Result<BTreeSet<Address>, Failure> {
-        let Config { connect_timeout, timeout: answer, .. } = self.node.config;
-        let mut map = self.node.topology.subscribe();
+        let Config { connect_timeout, timeout: answer, .. } = self.config;
+        let mut map = self.topology.subscribe();
         let known = map.wait_for(|map| !map.primaries().is_empty());
         match timeout(connect_timeout + answer, known).await {
             Ok(known) => Ok(known.map_err(|_| Failure::Closed)?.primaries()),
-            Err(_) => Err(match self.node.topology.owner(0) {
+            Err(_) => Err(match self.topology.owner(0) {
                 Err(failure) => failure,
                 Ok(_) => Failure::Late(connect_timeout + answer),
             }),
         }
     }
 
-    /// Looks whether a primary is what the log needs.
+    /// Checks that a primary has everything that the log needs.
     async fn check(&self, primary: &Address) -> Result<(), ConnectError> {
-        let Node { store, config, topology, .. } = &*self.node;
+        let Self { store, config, topology, .. } = self;
         let (url, durability) = (config.url.clone(), config.durability);
         let server = store.server(primary).await.map_err(|failure| ConnectError::Unreachable {
             url: url.clone(),
@@ -87,7 +100,7 @@ impl RedisLog {
             url: url.clone(),
             durability,
             reason: match failure {
-                Failure::Replicas { got, .. } => format!("{primary} has {got} replicas in step"),
+                Failure::Replicas { got, .. } => format!("{primary} has {got} replicas in sync"),
                 other => format!("{primary}: {other}"),
             },
         })?;
@@ -100,70 +113,115 @@ impl RedisLog {
         Ok(())
     }
 
-    /// Opens the log whether or not the server is there; it is sought until it is. To be called
-    /// within a tokio runtime.
+    /// Opens the log without a check. The log tries to reach its servers until it can.
+    ///
+    /// All tasks and connections of the log belong to the tokio runtime of the caller, which must live
+    /// as long as the log. Later calls may come from any runtime.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     #[must_use]
     pub fn new(config: Config) -> Arc<Self> {
-        let node = Node::new(config);
-        node.spawn(topology::run(Arc::clone(&node.topology), node.config.clone()));
-        node.spawn({
-            let node = Arc::clone(&node);
-            async move { node.store.follow_topology().await }
+        let life = Life::begin();
+        let stats = Arc::<Stats>::default();
+        let topology = Topology::new(&config);
+        let witnesses = Arc::<Witnesses>::default();
+        let store = Arc::new(Store::new(&config, &topology, &witnesses, &stats, &life));
+        let topics = Arc::<Topics>::default();
+        let feeds = Arc::new(Feeds::new(&topology, &stats));
+        let repairs = Arc::new(Repairs::new(&store, &feeds, &stats, &life));
+        let log = Arc::new(Self {
+            _close: life.close_on_drop(),
+            config,
+            topology,
+            store,
+            topics,
+            feeds,
+            repairs,
+            flights: Flights::default(),
+            stats,
+            life,
         });
-        node.spawn(feed::run(Arc::clone(&node)));
-        node.spawn(audit::run(Arc::clone(&node)));
-        node.spawn(witness::run(Arc::clone(&node)));
-        node.spawn(sweep(Arc::clone(&node)));
-        let close = node.life.closing.clone().drop_guard();
-        Arc::new(Self { node, flights: Flights::default(), _close: close })
+        log.start(witnesses);
+        log
     }
 
-    /// What the log counts about itself.
+    /// Starts the tasks. None of them holds the log, whose drop ends them.
+    fn start(&self, witnesses: Arc<Witnesses>) {
+        let Self { config, topology, store, topics, feeds, repairs, stats, life, .. } = self;
+        life.spawn(topology::run(Arc::clone(topology), config.clone()));
+        life.spawn({
+            let store = Arc::clone(store);
+            async move { store.follow_topology().await }
+        });
+        let feed = Feed {
+            access: config.access(),
+            topology: Arc::clone(topology),
+            topics: Arc::clone(topics),
+            feeds: Arc::clone(feeds),
+            repairs: Arc::clone(repairs),
+            witnesses: Arc::clone(&witnesses),
+            stats: Arc::clone(stats),
+            ping: config.ping,
+        };
+        life.spawn(feed::run(Arc::new(feed), life.clone()));
+        let audit = Audit {
+            topology: Arc::clone(topology),
+            store: Arc::clone(store),
+            topics: Arc::clone(topics),
+            repairs: Arc::clone(repairs),
+            stats: Arc::clone(stats),
+            life: life.clone(),
+        };
+        life.spawn(audit::run(Arc::new(audit), config.audit));
+        life.spawn(audit::run_witnesses(witnesses, Arc::clone(store)));
+        let (topics, feeds, stats) = (Arc::clone(topics), Arc::clone(feeds), Arc::clone(stats));
+        life.spawn(sweep(topics, feeds, stats, config.idle));
+    }
+
+    /// The counts of this log.
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
-        Arc::clone(&self.node.stats)
+        Arc::clone(&self.stats)
     }
 
     /// Ends all tasks of the log and waits for their end. Tails stay as they are.
     pub async fn shutdown(&self) {
-        self.node.life.closing.cancel();
-        self.node.life.tasks.close();
-        self.node.life.tasks.wait().await;
+        self.life.close().await;
     }
 
     fn counted<T>(&self, op: Op, result: Result<T, Failure>) -> Result<T, ReadError> {
         result.map_err(|failure| {
-            self.node.stats.failed(op);
+            self.stats.failed(op);
             failure.into()
         })
     }
 
-    /// Opens the tail: first the subscription, then the read, so that nothing falls between.
+    /// Opens the tail: first the subscription, then the read, so that no event falls between them.
     async fn open(&self, watched: &Arc<Watched>) -> Result<(), Failure> {
         let _opener = watched.opening.lock().await;
         if watched.tail().is_some() {
             return Ok(());
         }
-        // The registry holds the topic already; the hint only makes the feed look.
-        if self.node.life.closing.is_cancelled() {
+        // The registry holds the topic. The hint makes the feed look at it.
+        if self.life.is_closing() {
             return Err(Failure::Closed);
         }
-        self.node.hint(&watched.topic).await;
+        self.feeds.hint(&watched.topic).await;
         watched.confirmed().await;
         watched.begin();
-        let store = &self.node.store;
+        let store = &self.store;
         let window = store.read(&watched.topic, store.window(&watched.topic)).await?;
         if watched.opened(window) == Verdict::Read {
-            self.node.spawn(repair(Arc::clone(&self.node), Arc::clone(watched)));
+            self.repairs.start(Arc::clone(watched));
         }
         Ok(())
     }
 
-    /// How many events a read is to bring: no more than fit the limit, going by their size so far.
+    /// The number of events for a read: as many as fit the limit, by the mean size in the window.
     fn count(&self, topic: &Topic, limit: Limit) -> usize {
         let count = limit.events.clamp(1, PAGE);
-        let Some(tail) = self.node.topics.get(topic.as_str()).and_then(|watched| watched.tail())
-        else {
+        let Some(tail) = self.topics.get(topic.as_str()).and_then(|watched| watched.tail()) else {
             return count;
         };
         let (events, weight) = tail.inspect(|events| {
@@ -179,10 +237,10 @@ impl RedisLog {
 #[async_trait]
 impl Log for RedisLog {
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
-        let results = self.node.store.append(&batch.into()).await;
+        let results = self.store.append(&batch.into()).await;
         for result in &results {
             if let Err(AppendError::Full(_) | AppendError::Unavailable(_)) = result {
-                self.node.stats.failed(Op::Append);
+                self.stats.failed(Op::Append);
             }
         }
         results
@@ -192,17 +250,17 @@ impl Log for RedisLog {
         let count = self.count(topic, limit);
         loop {
             let (first, flight) = self.flights.join((topic.clone(), after, count), || {
-                let (node, topic) = (Arc::clone(&self.node), topic.clone());
-                async move {
-                    let read = node.store.behind(&topic, after, count);
-                    let behind = node.store.read(&topic, read).await?;
-                    node.stats.read(behind.page.events.len());
+                let (store, stats) = (Arc::clone(&self.store), Arc::clone(&self.stats));
+                let topic = topic.clone();
+                self.life.at_home(async move {
+                    let behind = store.read(&topic, store.behind(&topic, after, count)).await?;
+                    stats.read(behind.page.events.len());
                     Ok(behind.page)
-                }
+                })
             });
             let mut page = self.counted(Op::Read, flight.await)?;
-            // A read that began before this one was asked for may have been too early to see what
-            // the caller was woken for; if it saw anything, the caller will be back for the rest.
+            // A read that began before this call may have missed the event that woke the caller. If
+            // it brought anything, the caller comes back for the rest.
             if first || page.gap.is_some() || !page.events.is_empty() {
                 page.events.truncate(limit.fits(&page.events));
                 return Ok(page);
@@ -211,42 +269,42 @@ impl Log for RedisLog {
     }
 
     async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        let store = &self.node.store;
+        let store = &self.store;
         self.counted(Op::Seek, store.read(topic, store.seek(topic, seek)).await)
     }
 
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
-        let store = &self.node.store;
+        let store = &self.store;
         self.counted(Op::Bounds, store.read(topic, store.bounds(topic)).await)
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
-        let limit = self.node.config.timeout;
+        let limit = self.config.timeout;
         let opened = timeout(limit, async {
             loop {
-                match self.node.topics.look_up(topic) {
+                match self.topics.look_up(topic) {
                     Lookup::Open(tail) => return Ok(tail),
                     Lookup::Closed(watched) => self.open(&watched).await?,
                 }
             }
         });
         let opened = opened.await.unwrap_or_else(|_| {
-            // Without a primary there was nobody to wait for, which says more.
-            let owner = self.node.topology.owner(keys::partition(topic));
+            // Without a primary the missing primary is the better reason.
+            let owner = self.topology.owner(keys::partition(topic));
             Err(owner.err().unwrap_or(Failure::Late(limit)))
         });
         self.counted(Op::Tail, opened)
     }
 }
 
-/// Lets go of topics that nobody uses any more, until the log closes.
-async fn sweep(node: Arc<Node>) {
-    let mut tick = every(node.config.idle / SWEEPS);
+/// Releases the topics that nobody uses any more, until the log closes.
+async fn sweep(topics: Arc<Topics>, feeds: Arc<Feeds>, stats: Arc<Stats>, idle: Duration) {
+    let mut tick = every(idle / SWEEPS);
     loop {
         tick.tick().await;
-        for topic in node.topics.sweep(node.config.idle) {
-            node.hint(&topic).await;
+        for topic in topics.sweep(idle) {
+            feeds.hint(&topic).await;
         }
-        node.stats.watches(node.topics.len());
+        stats.watches(topics.len());
     }
 }

@@ -6,11 +6,11 @@
 --       5 life of an idempotency key   6 the fence
 --       7 the largest entry, in bytes, that travels inside its message
 --       then for each event two: the entry, and "<mark><k, if it has a key><witness>"
--- Mark  what the event does to its topic: o(pen) l(ast) e(nd); with w, and an empty entry, no event is
---       appended, and only the head raised
+-- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd); with w, and an empty entry, no event
+--       is appended, and only the head is raised
 -- Witness  the last position that was acknowledged to the caller, or nothing
 -- Head  "<last position> <ms of the last PEXPIRE> <first position of this generation> <generation> <o|e>",
---       and then the number up to which lost ones were skipped, if any were after this generation began
+--       and then the number up to which lost events were skipped in this generation, if any were
 -- Reply a line for each event: "0 <position>" appended, "1 <position>" there already, "2 <position>"
 --       refused, the topic has ended, or "- <error>"
 local call, match, format, max = redis.call, string.match, string.format, math.max
@@ -22,7 +22,7 @@ local generation = match(call('INFO', 'replication'), 'master_replid:(%x%x%x%x%x
 local time = call('TIME')
 local now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
 local now_text = format('%.0f', now)
--- How nearly all heads end, so that the rest of one is rarely looked at.
+-- The usual end of a head. A head that ends so needs no further parsing.
 local usual = generation .. ' o'
 
 local function append(stream, head, key, entry, mark, witness)
@@ -34,7 +34,8 @@ local function append(stream, head, key, entry, mark, witness)
     accounted = tonumber(accounted) or 0
   end
   if not state then
-    -- No head. If the stream is there its last entry says where to go on, in a generation of its own.
+    -- No head. The last entry of the stream, if there is one, tells where to continue, in a generation of
+    -- its own.
     last_ms, last_n, expired, first, last_generation, state = '0', '0', 0, nil, generation, 'o'
     local newest = call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
     if newest then
@@ -49,7 +50,7 @@ local function append(stream, head, key, entry, mark, witness)
   end
   last_ms, last_n = last_ms + 0, last_n + 0
 
-  -- Whatever answers for an earlier append writes something, so that WAIT covers that append too.
+  -- The answer to a repeated append writes a key, so that WAIT covers the first append too.
   local earlier = key and call('GET', key)
   if earlier then
     call('PEXPIRE', key, key_life)
@@ -62,23 +63,23 @@ local function append(stream, head, key, entry, mark, witness)
     return '1 ' .. last
   end
 
-  -- What was acknowledged keeps its number, even if the log has lost it. A topic that the log does not
-  -- know, or that began anew at 1, was wiped, and that is told as a reset.
+  -- An acknowledged event keeps its number, even if the log has lost the event. A topic that the log
+  -- does not know, or that began again at 1, was wiped, and its readers are told of a reset.
   local raised = false
   if witness ~= '' and witness ~= last then
     local witness_ms, witness_n = match(witness, '^(%d+)%-(%d+)$')
     witness_ms, witness_n = tonumber(witness_ms) or 0, tonumber(witness_n) or 0
     if last_n > 0 and witness_n > last_n and (witness_ms > last_ms
         or witness_ms == last_ms and last_generation ~= generation) then
-      -- The tail is lost, and nothing was stored in its place yet: go on behind it, in a new generation.
+      -- The tail is lost, and nothing was stored in its place yet: continue after it, in a new generation.
       last_ms, last_n, last_generation, raised = witness_ms, witness_n, '-', true
     elseif first then
       -- Numbers of lost events were given out again, from the first of this generation on, before this
-      -- witness came: as many are skipped now. All witnesses of older generations count the same lost
-      -- numbers, from `first` up to theirs, so each adds only what is beyond the greatest before it.
-      -- One of a generation older still lies below `first`: that generation's own numbers were made
-      -- good before this one began. The mark stands in the head with the skip, so a fail-over loses
-      -- both or neither.
+      -- witness came: as many numbers are skipped now. All witnesses of the generation before count the
+      -- same lost numbers, from `first` up to their own, so each adds only its part beyond the greatest
+      -- one so far. A witness of a still older generation lies below `first`: the numbers of that
+      -- generation were made good before this one began. The mark stands in the head with the skip, so
+      -- a fail-over loses both or neither.
       local first_ms, first_n = match(first, '^(%d+)%-(%d+)$')
       first_ms, first_n = first_ms + 0, first_n + 0
       local lost = witness_n - max(first_n - 1, accounted)
@@ -116,7 +117,7 @@ local function append(stream, head, key, entry, mark, witness)
   if n % 64 == 0 then
     call('XTRIM', stream, 'MINID', '~', format('%.0f', max(0, ms - age)))
   end
-  -- A life is renewed after an eighth of the stream's, and if the clock went back.
+  -- Both lives are renewed after an eighth of the stream's life, and if the clock went back.
   local unrenewed = now - expired
   local renew = unrenewed > stream_life / 8 or unrenewed < 0
   if renew then
@@ -143,7 +144,7 @@ local answers, k = {}, 1
 for a = 8, #ARGV, 2 do
   local mark, keyed, witness = match(ARGV[a + 1], '^(%l)(k?)(.*)$')
   local key = keyed == 'k' and KEYS[k + 2]
-  -- What fails one of them does not concern the others.
+  -- An error of one event does not stop the others.
   local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, ARGV[a], mark, witness)
   if not done then
     answer = tostring(type(answer) == 'table' and answer.err or answer)

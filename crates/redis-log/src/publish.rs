@@ -1,31 +1,31 @@
-//! Appending: what `publish.lua` is told, and what it answers.
+//! The codec of `publish.lua`: writes its commands and reads its answers.
+//!
+//! Never touches the network, and holds no state.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use deadpool_redis::Connection;
 use event_log::{Append, AppendError, Key, Mark, Position, Receipt, Topic};
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
 
 use crate::config::Config;
-use crate::durability::Proof;
 use crate::entry;
 use crate::error::Failure;
 use crate::keys;
 use crate::url::Kind;
-use crate::witness::Witnesses;
 
-/// How far positions jump when a server takes over, restarted or promoted. It must exceed what the
-/// clocks of two servers can differ by.
+/// The jump of positions when a server takes over, restarted or promoted. Larger than the clock
+/// difference between any two servers.
 const FENCE: Duration = Duration::from_secs(10);
-/// Larger entries are announced without their data, which each node then reads once: a message is
-/// copied for every node that watches the topic, into a buffer that Redis cuts off at 32 MB.
+/// Largest entry that travels inside its message, in bytes. A larger one is announced by its position,
+/// and each node reads it once: Redis copies a message for every node that watches the topic, into a
+/// buffer that it cuts off at 32 MB.
 const INLINE_MAX: usize = 16 * 1024;
-/// Events that one run of the script appends. Redis serves nobody else meanwhile.
+/// Events that one run of the script appends. Redis serves no other client during a run.
 const RUN_MAX: usize = 64;
-/// The longest that anything is kept. Redis counts milliseconds from 1970 in 63 bits, Lua in 53.
+/// Longest life of a key. Redis counts milliseconds from 1970 in 63 bits, Lua in 53.
 const FOREVER: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// The script and its constant arguments.
@@ -33,22 +33,20 @@ const FOREVER: Duration = Duration::from_hours(24 * 365 * 100);
 pub(crate) struct Publisher {
     sha: String,
     constants: [String; 7],
-    /// Whether the deployment has slots, of which one command names only one.
+    /// True if the deployment has slots: then one command names keys of one slot only.
     slots: bool,
-    pub(crate) proof: Proof,
-    pub(crate) witnesses: Witnesses,
 }
 
 impl Publisher {
-    /// What a server must have loaded before it can append.
-    pub(crate) const SCRIPT: &'static str = include_str!("publish.lua");
+    /// A server must have loaded it before it can append.
+    const SCRIPT: &'static str = include_str!("publish.lua");
 
     pub(crate) fn new(config: &Config) -> Self {
         let retention = &config.retention;
-        // The script renews a stream's life only after an eighth of it: 8/7 leaves at least the age.
+        // The script renews a stream's life only after an eighth of it: 8/7 leaves the age at least.
         let stream_life = retention.age.min(FOREVER) * 8 / 7;
-        // A head outlives its stream, so that the numbering goes on and a gap is counted exactly.
-        // It is renewed with it.
+        // A head outlives its stream, so that the numbering continues and a gap is counted exactly.
+        // The script renews both together.
         let head_life = retention.topic.min(FOREVER).max(stream_life * 2) + stream_life / 8;
         let constants = [
             retention.events.max(1) as u64,
@@ -63,27 +61,11 @@ impl Publisher {
             sha: Script::new(Self::SCRIPT).get_hash().to_owned(),
             constants: constants.map(|constant| constant.to_string()),
             slots: config.url.kind == Kind::Cluster,
-            proof: Proof { level: config.durability, patience: config.replica_timeout },
-            witnesses: Witnesses::default(),
         }
     }
 
-    /// What the level of durability is proved by, asked before anything is stored.
-    pub(crate) async fn prove(&self, connection: &mut Connection) -> Result<(), Failure> {
-        let commands = self.proof.commands();
-        if commands.is_empty() {
-            return Ok(());
-        }
-        let mut pipeline = redis::pipe();
-        pipeline.ignore_errors();
-        for command in commands {
-            pipeline.add_command(command);
-        }
-        self.proof.judge(pipeline.query_async(connection).await?)
-    }
-
-    /// Shares out a batch, by index, to runs of the script. One run names keys of one slot only, where
-    /// there are slots; those of a topic stay in their order.
+    /// Divides a batch, by index, into runs of the script. Where there are slots, a run names keys of
+    /// one slot only. The appends of a topic stay in their order.
     pub(crate) fn runs(&self, batch: &[&Append]) -> Vec<Vec<usize>> {
         if !self.slots {
             let indices: Vec<_> = (0..batch.len()).collect();
@@ -103,35 +85,22 @@ impl Publisher {
         runs
     }
 
-    /// Writes the command that is one run.
-    pub(crate) fn write<'a>(&self, run: impl Iterator<Item = &'a Append>, bytes: &mut Vec<u8>) {
-        let events: Vec<_> = run.map(|append| self.event(append)).collect();
+    /// Writes the command for one run: its appends, each with the witness of its topic.
+    pub(crate) fn write<'a>(
+        &self,
+        run: impl Iterator<Item = (&'a Append, Option<Position>)>,
+        bytes: &mut Vec<u8>,
+    ) {
+        let events: Vec<_> = run.map(|(append, witness)| words(append, witness)).collect();
         self.write_events(&events, bytes);
     }
 
-    /// The command that raises a topic's head to a witness, if it is behind.
+    /// The command that raises a topic's head to a witness, if the head is behind it.
     pub(crate) fn raise(&self, topic: &Topic, witness: Position) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.sha).arg(2).arg(keys::stream(topic)).arg(keys::head(topic));
         command.arg(&self.constants[..]).arg("").arg(format!("w{witness}"));
         command
-    }
-
-    fn event<'a>(&self, Append { topic, event, key }: &'a Append) -> Words<'a> {
-        let mut note = String::from(match event.mark {
-            Mark::Open => "o",
-            Mark::Last => "l",
-            Mark::End => "e",
-        });
-        if key.is_some() {
-            note.push('k');
-        }
-        if let Some(witness) = self.witnesses.of(topic) {
-            write!(note, "{witness}").expect("a string takes it");
-        }
-        let header = entry::header(event);
-        let tag = keys::partition(topic).to_string();
-        Words { topic, key: key.as_ref(), tag, header, data: &event.data, note }
     }
 
     fn write_events(&self, events: &[Words<'_>], bytes: &mut Vec<u8>) {
@@ -158,7 +127,7 @@ impl Publisher {
     }
 }
 
-/// What the script is told of an event.
+/// The arguments of the script for an event.
 struct Words<'a> {
     topic: &'a Topic,
     key: Option<&'a Key>,
@@ -166,6 +135,23 @@ struct Words<'a> {
     header: String,
     data: &'a str,
     note: String,
+}
+
+fn words<'a>(Append { topic, event, key }: &'a Append, witness: Option<Position>) -> Words<'a> {
+    let mut note = String::from(match event.mark {
+        Mark::Open => "o",
+        Mark::Last => "l",
+        Mark::End => "e",
+    });
+    if key.is_some() {
+        note.push('k');
+    }
+    if let Some(witness) = witness {
+        write!(note, "{witness}").expect("a string takes it");
+    }
+    let header = entry::header(event);
+    let tag = keys::partition(topic).to_string();
+    Words { topic, key: key.as_ref(), tag, header, data: &event.data, note }
 }
 
 fn array(bytes: &mut Vec<u8>, length: usize) {
@@ -181,65 +167,58 @@ fn bulk<const N: usize>(bytes: &mut Vec<u8>, parts: [&str; N]) {
     bytes.extend_from_slice(b"\r\n");
 }
 
-/// Gives a server the script.
-pub(crate) async fn load(
-    connection: &mut impl redis::aio::ConnectionLike,
-) -> Result<(), RedisError> {
-    loading().exec_async(connection).await
-}
-
-/// The command that does.
+/// The command that gives a server the script.
 pub(crate) fn loading() -> Cmd {
     redis::cmd("SCRIPT").arg("LOAD").arg(Publisher::SCRIPT).take()
 }
 
-/// What the script said of an append.
+/// The answer of the script to an append.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Answer {
+pub(crate) struct ScriptAnswer {
     position: Position,
-    outcome: Outcome,
+    outcome: ScriptOutcome,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Outcome {
+enum ScriptOutcome {
     Stored { duplicate: bool },
     Ended,
 }
 
-impl Answer {
+impl ScriptAnswer {
     #[cfg(test)]
     pub(crate) fn stored(n: u64) -> Self {
-        let outcome = Outcome::Stored { duplicate: false };
+        let outcome = ScriptOutcome::Stored { duplicate: false };
         Self { position: Position::new(n, n), outcome }
     }
 
-    /// Where the event is, if it is stored.
+    /// The position of the event, if it is stored.
     pub(crate) fn position(self) -> Option<Position> {
-        matches!(self.outcome, Outcome::Stored { .. }).then_some(self.position)
+        matches!(self.outcome, ScriptOutcome::Stored { .. }).then_some(self.position)
     }
 
-    /// Whether the script did what it was asked to, now.
+    /// Returns true if this run of the script stored the event, or raised the head.
     pub(crate) fn is_new(self) -> bool {
-        matches!(self.outcome, Outcome::Stored { duplicate: false })
+        matches!(self.outcome, ScriptOutcome::Stored { duplicate: false })
     }
 
-    /// What the publisher is told.
+    /// The result for the publisher.
     pub(crate) fn receipt(self, append: &Append) -> Result<Receipt, AppendError> {
         let Self { position, outcome } = self;
         match outcome {
-            Outcome::Stored { duplicate } => Ok(Receipt { position, duplicate }),
-            Outcome::Ended => {
+            ScriptOutcome::Stored { duplicate } => Ok(Receipt { position, duplicate }),
+            ScriptOutcome::Ended => {
                 Err(AppendError::Ended { topic: append.topic.clone(), last: position })
             }
         }
     }
 }
 
-/// What one run of the script answers for so many appends.
+/// Reads the reply to one run of the script, which has `count` appends.
 pub(crate) fn answers(
     reply: Result<Value, RedisError>,
     count: usize,
-) -> Vec<Result<Answer, Failure>> {
+) -> Vec<Result<ScriptAnswer, Failure>> {
     let text = match reply.map(redis::from_redis_value::<String>) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => return vec![Err(BAD); count],
@@ -252,18 +231,18 @@ pub(crate) fn answers(
 
 const BAD: Failure = Failure::Answer("the script's reply is no position");
 
-fn answer(line: &str) -> Result<Answer, Failure> {
+fn answer(line: &str) -> Result<ScriptAnswer, Failure> {
     let (outcome, rest) = line.split_once(' ').ok_or(BAD)?;
     let outcome = match outcome {
-        "0" => Outcome::Stored { duplicate: false },
-        "1" => Outcome::Stored { duplicate: true },
-        "2" => Outcome::Ended,
+        "0" => ScriptOutcome::Stored { duplicate: false },
+        "1" => ScriptOutcome::Stored { duplicate: true },
+        "2" => ScriptOutcome::Ended,
         _ => return Err(error(rest)),
     };
-    Ok(Answer { position: rest.parse().map_err(|_| BAD)?, outcome })
+    Ok(ScriptAnswer { position: rest.parse().map_err(|_| BAD)?, outcome })
 }
 
-/// An error that the script met, as if it had been the server's answer.
+/// An error that the script caught, as if the server had answered it.
 fn error(text: &str) -> Failure {
     let reply = redis::parse_redis_value(format!("-{text}\r\n").as_bytes());
     match reply.and_then(Value::extract_error) {
@@ -272,13 +251,13 @@ fn error(text: &str) -> Failure {
     }
 }
 
-/// Whether a server has forgotten the script.
+/// Returns true if the server has not loaded the script.
 pub(crate) fn forgot(failure: &Failure) -> bool {
     matches!(failure, Failure::Redis(error)
         if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
 }
 
-/// Milliseconds, of which Redis wants at least one.
+/// Milliseconds; Redis refuses a life of zero.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.min(FOREVER).as_millis()).unwrap_or(u64::MAX).max(1)
 }

@@ -1,56 +1,94 @@
-//! Bringing a tail to its log's head after something was missed.
+//! Repair: brings a tail to the head of its log after something was missed.
 
 use std::sync::Arc;
 
 use event_log::Position;
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::error::Failure;
-use crate::node::{Backoff, Node};
-use crate::stats::Op;
-use crate::store::{Behind, PAGE};
+use crate::feeds::Feeds;
+use crate::life::Life;
+use crate::pace::Backoff;
+use crate::stats::{Op, Stats};
+use crate::store::{Behind, PAGE, Store};
 use crate::watched::{Found, Verdict, Watched};
 
-/// Reads a topic until its tail follows the feed again. To be run by whoever was told
-/// [`Verdict::Read`]; it goes on for as long as Redis is away.
-pub(crate) async fn repair(node: Arc<Node>, watched: Arc<Watched>) {
-    let mut backoff = Backoff::new();
-    loop {
-        // Without the feed a repair is in vain: its reconnection suspects every topic anew.
-        if !node.feed_is_up(&watched.topic).await {
-            return;
+/// Repairs that read at the same time, beside the readers. After an outage each busy topic needs one.
+const READS_MAX: usize = 4;
+
+/// Starts the repairs, and bounds their reads.
+#[derive(Debug)]
+pub(crate) struct Repairs {
+    store: Arc<Store>,
+    feeds: Arc<Feeds>,
+    stats: Arc<Stats>,
+    reads: Semaphore,
+    life: Life,
+}
+
+impl Repairs {
+    pub(crate) fn new(
+        store: &Arc<Store>,
+        feeds: &Arc<Feeds>,
+        stats: &Arc<Stats>,
+        life: &Life,
+    ) -> Self {
+        Self {
+            store: Arc::clone(store),
+            feeds: Arc::clone(feeds),
+            stats: Arc::clone(stats),
+            reads: Semaphore::new(READS_MAX),
+            life: life.clone(),
         }
-        let Ok(turn) = node.repairs.acquire().await else { return };
-        let head = watched.begin();
-        node.stats.repaired();
-        let found = find(&node, &watched, head).await;
-        drop(turn);
-        match found.map(|found| watched.read(found)) {
-            Ok(Verdict::Fine) => return,
-            Ok(Verdict::Read) => {}
-            Err(failure) => {
-                watched.failed();
-                node.stats.failed(Op::Repair);
-                tracing::debug!(topic = %watched.topic, %failure, "repair failed");
-                sleep(backoff.next()).await;
+    }
+
+    /// Starts the repair of a topic. The caller must have been told [`Verdict::Read`].
+    pub(crate) fn start(self: &Arc<Self>, watched: Arc<Watched>) {
+        let repairs = Arc::clone(self);
+        self.life.spawn(async move { repairs.repair(&watched).await });
+    }
+
+    /// Reads a topic until its tail follows the feed again. It goes on for as long as Redis is away.
+    async fn repair(&self, watched: &Watched) {
+        let mut backoff = Backoff::new();
+        loop {
+            // A repair needs the feed: when the feed reconnects, it suspects every topic anew.
+            if !self.feeds.up(&watched.topic).await {
+                return;
+            }
+            let Ok(turn) = self.reads.acquire().await else { return };
+            let head = watched.begin();
+            self.stats.repaired();
+            let found = self.find(watched, head).await;
+            drop(turn);
+            match found.map(|found| watched.read(found)) {
+                Ok(Verdict::Fine) => return,
+                Ok(Verdict::Read) => {}
+                Err(failure) => {
+                    watched.failed();
+                    self.stats.failed(Op::Repair);
+                    tracing::debug!(topic = %watched.topic, %failure, "repair failed");
+                    sleep(backoff.next()).await;
+                }
             }
         }
     }
-}
 
-async fn find(node: &Node, watched: &Watched, tail: Position) -> Result<Found, Failure> {
-    let Behind { head, page } = node.store.behind(&watched.topic, tail, PAGE).await?;
-    if let Some(gap) = page.gap {
-        tracing::debug!(
-            topic = %watched.topic, %tail, head = %gap.newest, reason = gap.reason.as_str(),
-            "the log does not continue the tail"
-        );
-    } else {
-        let last = page.events.last().map_or(tail, |event| event.position());
-        if head.is_none_or(|head| head.position() <= last) {
-            tracing::debug!(topic = %watched.topic, events = page.events.len(), "repaired");
-            return Ok(Found::Next(page.events));
+    async fn find(&self, watched: &Watched, tail: Position) -> Result<Found, Failure> {
+        let Behind { head, page } = self.store.behind(&watched.topic, tail, PAGE).await?;
+        if let Some(gap) = page.gap {
+            tracing::debug!(
+                topic = %watched.topic, %tail, head = %gap.newest, reason = gap.reason.as_str(),
+                "the log does not continue the tail"
+            );
+        } else {
+            let last = page.events.last().map_or(tail, |event| event.position());
+            if head.is_none_or(|head| head.position() <= last) {
+                tracing::debug!(topic = %watched.topic, events = page.events.len(), "repaired");
+                return Ok(Found::Next(page.events));
+            }
         }
+        Ok(Found::Elsewhere(self.store.window(&watched.topic).await?))
     }
-    Ok(Found::Elsewhere(node.store.window(&watched.topic).await?))
 }

@@ -1,4 +1,4 @@
-//! Where a cluster keeps a partition: the slot of its tag.
+//! The slot in which a cluster keeps a partition: the slot of its tag.
 
 use std::sync::LazyLock;
 
@@ -14,12 +14,12 @@ pub(crate) fn of(partition: u32) -> u16 {
     SLOT_OF[partition as usize]
 }
 
-/// The partitions of a slot: mostly none, sometimes one or two.
+/// The partitions of a slot: usually none, sometimes one or two.
 pub(crate) fn partitions(slot: u16) -> impl Iterator<Item = u32> {
     (0..PARTITIONS).filter(move |partition| of(*partition) == slot)
 }
 
-/// CRC-16/XMODEM of a tag, as the specification of Redis Cluster has it.
+/// CRC-16/XMODEM of a tag, as the specification of Redis Cluster defines it.
 fn slot(tag: &[u8]) -> u16 {
     let crc = tag.iter().fold(0_u16, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_those_of_the_specification() {
+    fn slots_agree_with_the_specification() {
         assert_eq!(slot(b"123456789"), 0x31C3);
         assert_eq!(slot(b"foo"), 12_182);
         assert_eq!(of(7), slot(b"7"));

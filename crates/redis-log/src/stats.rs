@@ -1,21 +1,21 @@
-//! What the log counts about itself. Names and exposition are the binary's business.
+//! The counts of the log. The binary names and exposes them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Something the log asks of Redis.
+/// An operation of the log on Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// Appending an event.
     Append,
-    /// Reading what follows a position.
+    /// Reading the events after a position.
     Read,
-    /// Finding the beginning of a reader without a cursor.
+    /// Finding the position of a reader without a cursor.
     Seek,
-    /// Asking what is there of a topic.
+    /// Reading the head, the oldest event and the length of a topic.
     Bounds,
     /// Opening the live end of a topic.
     Tail,
-    /// Reading what the feed did not bring.
+    /// Reading events that the feed did not bring.
     Repair,
     /// Comparing the watched topics with their heads.
     Audit,
@@ -52,7 +52,7 @@ impl Op {
     }
 }
 
-/// Counts since the start, and two states.
+/// The counts since the start, and two states.
 #[derive(Debug, Default)]
 pub struct Stats {
     errors: [AtomicU64; Op::ALL.len()],
@@ -70,73 +70,73 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// How often an operation failed. Each event of an append counts.
+    /// Failures of an operation. Each event of an append counts.
     #[must_use]
     pub fn errors(&self, op: Op) -> u64 {
         self.errors[op as usize].load(Ordering::Relaxed)
     }
 
-    /// How often the feed was connected again after it had been lost.
+    /// Reconnections of the feed after a loss.
     #[must_use]
     pub fn reconnects(&self) -> u64 {
         self.reconnects.load(Ordering::Relaxed)
     }
 
-    /// How many appends were sent again, to the same primary or another.
+    /// Appends that were sent again, to the same primary or another.
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
     }
 
-    /// How many batches of appends were sent to primaries.
+    /// Batches of appends that were sent to primaries.
     #[must_use]
     pub fn batches(&self) -> u64 {
         self.batches.load(Ordering::Relaxed)
     }
 
-    /// How many events were in them.
+    /// Events in these batches.
     #[must_use]
     pub fn batched(&self) -> u64 {
         self.batched.load(Ordering::Relaxed)
     }
 
-    /// How often the primaries were found to be others.
+    /// Changes of the primaries.
     #[must_use]
     pub fn topology_changes(&self) -> u64 {
         self.topology_changes.load(Ordering::Relaxed)
     }
 
-    /// How often a topic was read because the feed had not brought what follows.
+    /// Reads of a topic because the feed had not brought the next event.
     #[must_use]
     pub fn repairs(&self) -> u64 {
         self.repairs.load(Ordering::Relaxed)
     }
 
-    /// How many losses only the periodic audit found.
+    /// Losses that only the periodic audit found.
     #[must_use]
     pub fn audit_finds(&self) -> u64 {
         self.audit_finds.load(Ordering::Relaxed)
     }
 
-    /// How often the log was read for readers behind the window of their topic.
+    /// Reads for readers behind the window of their topic.
     #[must_use]
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// How many events those reads brought.
+    /// Events that these reads brought.
     #[must_use]
     pub fn replayed(&self) -> u64 {
         self.replayed.load(Ordering::Relaxed)
     }
 
-    /// How many topics are watched now.
+    /// Topics that are watched now.
     #[must_use]
     pub fn topics(&self) -> u64 {
         self.topics.load(Ordering::Relaxed)
     }
 
-    /// Whether the feed is connected and subscribed to all watched topics.
+    /// Returns true if the feed is connected and subscribed to all watched topics.
     #[must_use]
     pub fn connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)

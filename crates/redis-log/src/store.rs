@@ -1,5 +1,4 @@
-//! Commands: what is asked of Redis, appends by a lane to each primary and reads over a pool, with an
-//! end to every wait.
+//! The commands to Redis: appends on a lane to each primary, reads over a pool. Every wait has an end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,51 +9,55 @@ use tokio::time::timeout;
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::{Failure, Meaning};
-use crate::head::Head;
+use crate::head::LogHead;
 use crate::keys;
-use crate::node::Life;
+use crate::life::Life;
 use crate::publish::Publisher;
 use crate::stats::Stats;
 use crate::topology::Topology;
+use crate::witness::Witnesses;
 
 mod append;
 mod ask;
+mod checks;
 mod heads;
 mod lane;
 mod patience;
 mod peer;
-mod server;
+mod proof;
+mod raise;
 mod view;
-mod witness;
 mod writer;
 
-pub(crate) use heads::Found;
-use peer::Peers;
-pub(crate) use server::Server;
+pub(crate) use heads::HeadRead;
+use peer::{Appending, Peers};
+use proof::Proof;
 use view::Range;
 
-/// Events that one read brings at most. It bounds what a read holds in memory.
+/// Most events that one read brings. It bounds the memory of a read.
 pub(crate) const PAGE: usize = 128;
-/// Events that a first read from the end asks for, before it is known how large they are.
+/// Events that the first read from the end asks for, before their size is known.
 const PROBE: usize = 32;
-/// Bytes of events that a window is filled with.
+/// Bytes of events that fill a window.
 pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 
-/// The deployment's commands as the log needs them.
+/// The commands that the log needs, on every primary of the deployment.
 #[derive(Debug)]
 pub(crate) struct Store {
     topology: Arc<Topology>,
     peers: Peers,
     publisher: Arc<Publisher>,
+    witnesses: Arc<Witnesses>,
+    proof: Proof,
     stats: Arc<Stats>,
     timeout: Duration,
     retry: Duration,
 }
 
-/// What there is behind a position, and the head it was compared with.
+/// The page after a position, and the head that the position was compared with.
 #[derive(Debug)]
 pub(crate) struct Behind {
-    pub(crate) head: Option<Head>,
+    pub(crate) head: Option<LogHead>,
     pub(crate) page: Page,
 }
 
@@ -68,7 +71,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Whether the topic has ended and there is no event to say so.
+    /// Returns true if the topic has ended and no event says so.
     pub(crate) fn ended_at_once(&self) -> bool {
         self.ended && self.events.is_empty()
     }
@@ -78,33 +81,41 @@ impl Store {
     pub(crate) fn new(
         config: &Config,
         topology: &Arc<Topology>,
-        stats: Arc<Stats>,
-        life: Life,
+        witnesses: &Arc<Witnesses>,
+        stats: &Arc<Stats>,
+        life: &Life,
     ) -> Self {
         let publisher = Arc::new(Publisher::new(config));
-        let shared = (Arc::clone(&publisher), Arc::clone(&stats));
+        let proof = Proof::new(config);
+        let appending = Appending {
+            publisher: Arc::clone(&publisher),
+            witnesses: Arc::clone(witnesses),
+            proof,
+        };
         Self {
             topology: Arc::clone(topology),
-            peers: Peers::new(config, Arc::clone(topology), shared, life),
+            peers: Peers::new(config, Arc::clone(topology), appending, stats, life),
             publisher,
-            stats,
+            witnesses: Arc::clone(witnesses),
+            proof,
+            stats: Arc::clone(stats),
             timeout: config.timeout,
             retry: config.retry,
         }
     }
 
-    /// Lets go of those that are no primaries any more, until the log closes.
+    /// Closes the connections to servers that are no primaries any more, until the log closes.
     pub(crate) async fn follow_topology(&self) {
         let mut map = self.topology.subscribe();
         while map.changed().await.is_ok() {
             let primaries = map.borrow_and_update().primaries();
             self.peers.retain(&primaries);
             self.stats.topology_changed();
-            self.publisher.witnesses.doubt();
+            self.witnesses.doubt();
         }
     }
 
-    /// Waits for its turn among the readers of a topic's primary and does `work`, all within the
+    /// Waits for a turn among the readers of a topic's primary, then does `work`, all within the
     /// time-out.
     pub(crate) async fn read<T>(
         &self,
@@ -112,7 +123,7 @@ impl Store {
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         timeout(self.timeout, async {
-            // Without an owner the work itself finds out what there is to wait for.
+            // Without an owner the work itself finds the reason.
             let owner = self.topology.owner(keys::partition(topic));
             let peer = owner.ok().and_then(|owner| self.peers.get(&owner, false).ok());
             let _turn = match &peer {
@@ -125,10 +136,10 @@ impl Store {
         .unwrap_or(Err(Failure::Late(self.timeout)))
     }
 
-    /// Tells who should know what an answer of a server means.
+    /// Reports the meaning of a failure to the topology, the witnesses and the peer.
     fn take_evidence(&self, asked: &Address, meaning: &Meaning) {
         if matches!(meaning, Meaning::Elsewhere | Meaning::Unsure) {
-            self.publisher.witnesses.doubt();
+            self.witnesses.doubt();
         }
         match meaning {
             Meaning::Moved { slot, to } => self.topology.moved(*slot, to),
@@ -143,7 +154,7 @@ impl Store {
         }
     }
 
-    /// Reads what follows `after`, at most `count` events.
+    /// Reads the events after `after`, at most `count`.
     pub(crate) async fn behind(
         &self,
         topic: &Topic,
@@ -158,10 +169,10 @@ impl Store {
             cut_at_hole(&mut events, after);
             return Ok(Behind { head: Some(head), page: Page { gap: None, events } });
         }
-        // A gap, or no head: look again at all that tells which.
+        // A gap, or no head: read everything that tells which gap.
         let ranges = [next, Range::Oldest, Range::Newest(1)];
         let (head, [mut events, oldest, newest]) = self.view(topic, ranges).await?;
-        let head = Head::of(head, newest.first());
+        let head = LogHead::of(head, newest.first());
         let generation = head.map(|head| head.generation);
         let gap = classify(after, generation, first(&oldest), first(&events));
         match gap {
@@ -171,17 +182,16 @@ impl Store {
         Ok(Behind { head, page: Page { gap, events } })
     }
 
-    /// The newest events of a topic, [`PAGE`] at most, fewer if they are large.
+    /// Reads the newest events of a topic, [`PAGE`] at most, fewer if they are large.
     pub(crate) async fn window(&self, topic: &Topic) -> Result<Window, Failure> {
         let (head, [mut events]) = self.view(topic, [Range::Newest(PROBE)]).await?;
-        let Some(head) = Head::of(head, events.first()) else {
+        let Some(head) = LogHead::of(head, events.first()) else {
             return Ok(Window { before: Position::START, ended: false, events });
         };
         let more = fitting(&events).saturating_sub(events.len());
         if let Some(oldest) = events.last().filter(|_| events.len() == PROBE && more > 0) {
             let older = Range::Before(oldest.position(), more);
-            let (_, [older]) = self.view(topic, [older]).await?;
-            events.extend(older);
+            events.extend(self.range(topic, older).await?);
         }
         let whole = events
             .iter()
@@ -197,7 +207,7 @@ impl Store {
         Ok(Window { before, ended: head.ended, events })
     }
 
-    /// Finds where a reader without a cursor begins.
+    /// Finds the position at which a reader without a cursor begins.
     pub(crate) async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, Failure> {
         let newest = match seek {
             Seek::Last(count) => usize::try_from(count).unwrap_or(usize::MAX).clamp(1, PROBE),
@@ -209,7 +219,7 @@ impl Store {
         };
         let ranges = [Range::Oldest, Range::Newest(newest), since];
         let (head, [oldest, newest, since]) = self.view(topic, ranges).await?;
-        let Some(head) = Head::of(head, newest.first()) else {
+        let Some(head) = LogHead::of(head, newest.first()) else {
             return Ok(Sought { position: Position::START, gap: None });
         };
         let (head, oldest) = (head.position(), first(&oldest));
@@ -217,7 +227,7 @@ impl Store {
             Seek::Earliest => oldest,
             Seek::Since(_) => first(&since),
             Seek::Last(0) => None,
-            // Numbers are dense: there are no more than these.
+            // Numbers are dense, so the log holds no more than `count` events.
             Seek::Last(count)
                 if oldest.is_some_and(|oldest| head.n.saturating_sub(oldest.n) < count) =>
             {
@@ -229,8 +239,8 @@ impl Store {
         Ok(Sought { position, gap: Gap::since(seek, oldest, head, position) })
     }
 
-    /// The `count`th event from the end, of which some were read: found page by page, for Redis
-    /// cannot skip.
+    /// Finds the `count`th event from the end, of which some were read. It goes page by page, because
+    /// Redis cannot skip entries.
     async fn back(
         &self,
         topic: &Topic,
@@ -246,15 +256,16 @@ impl Store {
                 break;
             }
             let older = Range::Before(oldest.position(), left.min(fitting(&newest)));
-            (_, [newest]) = self.view(topic, [older]).await?;
+            newest = self.range(topic, older).await?;
         }
         Ok(found)
     }
 
+    /// Reads the head, the oldest event and the length of a topic.
     pub(crate) async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, Failure> {
         let (head, [oldest, newest]) = self.view(topic, [Range::Oldest, Range::Newest(1)]).await?;
-        let Some(head) = Head::of(head, newest.first()) else { return Ok(None) };
-        let Head { generation: Generation { head, .. }, ended, .. } = head;
+        let Some(head) = LogHead::of(head, newest.first()) else { return Ok(None) };
+        let LogHead { generation: Generation { head, .. }, ended, .. } = head;
         let oldest = first(&oldest);
         let length = oldest.map_or(0, |oldest| (head.n + 1).saturating_sub(oldest.n));
         Ok(Some(Bounds { head, oldest, length, ended }))
@@ -265,19 +276,19 @@ fn first(events: &[Event]) -> Option<Position> {
     events.first().map(Event::position)
 }
 
-/// How many events like these a read may bring, to hold no more than a window's bytes or so.
+/// The number of events like these that a read may bring, to hold about a window's bytes.
 fn fitting(events: &[Event]) -> usize {
     let weight: usize = events.iter().map(Event::weight).sum();
     let mean = weight.checked_div(events.len()).unwrap_or(0);
     (WINDOW_BYTES / mean.max(1)).clamp(1, PAGE)
 }
 
-/// Whether `next` is the successor of `position`.
+/// Returns true if `next` is the successor of `position`.
 pub(crate) fn follows(position: Position, next: Position) -> bool {
     position.n.checked_add(1) == Some(next.n) && next.ms >= position.ms
 }
 
-/// Ends a page before a hole that somebody made in the stream: the next read announces it.
+/// Ends a page before a hole in the stream (a deleted entry). The next read announces the hole.
 fn cut_at_hole(events: &mut Vec<Event>, after: Position) {
     let mut last = after;
     let whole = events.iter().take_while(|event| {

@@ -1,4 +1,4 @@
-//! Whom to trust when a connection is encrypted.
+//! The authorities to trust when a connection uses TLS.
 
 use std::fmt;
 use std::path::Path;
@@ -10,16 +10,16 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-/// The authorities that may vouch for a server: those of the host, or one of the operator's own.
+/// The trusted authorities: those of the host, or the operator's own.
 #[derive(Clone)]
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
-    /// The operator's own, as the library of the pool takes it.
+    /// The operator's own, in the form that the library of the pool takes.
     pem: Option<Arc<[u8]>>,
 }
 
 impl Tls {
-    /// Trusts the authorities in a file of PEM, or those that the host trusts.
+    /// Trusts the authorities in a PEM file, or those that the host trusts.
     pub(crate) fn new(ca: Option<&Path>) -> Result<Self, String> {
         let (roots, pem) = match ca {
             Some(file) => {
@@ -28,7 +28,7 @@ impl Tls {
             }
             None => (of_host()?, None),
         };
-        // The pool's library takes the process's default, which may be set once.
+        // The library of the pool takes the default of the process, which can be set only once.
         let ring = rustls::crypto::ring::default_provider();
         let _installed = ring.clone().install_default();
         let config = ClientConfig::builder_with_provider(Arc::new(ring))
@@ -54,7 +54,7 @@ fn of_pem(pem: &[u8]) -> Result<RootCertStore, String> {
         let certificate = certificate.map_err(|error| error.to_string())?;
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
-    if roots.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(roots) }
+    if roots.is_empty() { Err("the file holds no certificate".to_owned()) } else { Ok(roots) }
 }
 
 fn of_host() -> Result<RootCertStore, String> {

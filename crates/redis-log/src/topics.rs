@@ -1,7 +1,7 @@
-//! The topics that this node watches.
+//! The registry: the topics that this node watches.
 //!
-//! What is in this map is what the feed is to be subscribed to: the feed compares the two, and nobody
-//! tells it to leave a channel, so that leaving and coming back cannot overtake each other.
+//! The feed compares its subscriptions with this map. Nobody tells it to join or to leave a channel, so
+//! leaving and coming back cannot overtake each other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,25 +17,26 @@ use crate::watched::Watched;
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     watched: Mutex<HashMap<Box<str>, Arc<Watched>>>,
-    /// Those whose subscription was broken, and whose heads are to be compared. No more than topics.
+    /// Topics whose subscription was broken, and whose heads must be compared. At most one entry for
+    /// each topic, because a topic is not suspected again before it is read.
     suspects: Mutex<Vec<Arc<Watched>>>,
     suspected: Notify,
 }
 
-/// What the registry has of a topic.
+/// A topic in the registry.
 #[derive(Debug)]
 pub(crate) enum Lookup {
-    /// Its tail.
+    /// The tail of the topic.
     Open(Arc<Tail>),
-    /// Nothing yet; it is to be opened.
+    /// The topic has no tail yet: the caller opens it.
     Closed(Arc<Watched>),
 }
 
 impl Topics {
-    /// The tail of a topic, or what it is to be opened by.
+    /// Looks a topic up, and adds it if it is not watched.
     ///
-    /// A tail leaves the registry only by this lock, under which the sweep looks who uses it: a tail
-    /// that somebody has is never swept.
+    /// A tail leaves the registry only in [`sweep`](Self::sweep), under the same lock, which keeps
+    /// every tail that is in use.
     pub(crate) fn look_up(&self, topic: &Topic) -> Lookup {
         let mut map = self.map();
         let Some(watched) = map.get(topic.as_str()) else {
@@ -54,7 +55,7 @@ impl Topics {
         self.map().get(name).cloned()
     }
 
-    /// All of them.
+    /// All watched topics.
     pub(crate) fn all(&self) -> Vec<Arc<Watched>> {
         self.map().values().cloned().collect()
     }
@@ -63,12 +64,12 @@ impl Topics {
         self.map().len()
     }
 
-    /// Lets go of topics that nobody has used for `idle`, and returns them.
+    /// Removes the topics that nobody has used for `idle`, and returns them.
     pub(crate) fn sweep(&self, idle: Duration) -> Vec<Topic> {
         let now = Instant::now();
         let mut swept = Vec::new();
         self.map().retain(|_, watched| {
-            // Another holder is opening, repairing or comparing it.
+            // Another holder opens, repairs or compares it.
             let keep = Arc::strong_count(watched) > 1 || !watched.is_idle(now, idle);
             if !keep {
                 swept.push(watched.topic.clone());
@@ -78,17 +79,18 @@ impl Topics {
         swept
     }
 
-    /// Notes a topic for the audit, which is woken.
+    /// Adds a suspected topic, and wakes the audit.
     pub(crate) fn suspect(&self, watched: Arc<Watched>) {
         self.suspects().push(watched);
         self.suspected.notify_one();
     }
 
-    /// The topics noted since the last call; waits for the first.
+    /// Waits until a topic is suspected.
     pub(crate) async fn suspected(&self) {
         self.suspected.notified().await;
     }
 
+    /// Takes the suspected topics.
     pub(crate) fn take_suspects(&self) -> Vec<Arc<Watched>> {
         std::mem::take(&mut *self.suspects())
     }

@@ -1,9 +1,9 @@
-//! Which primary serves which partition, and how we learn that it has changed.
+//! The topology: which primary serves which partition.
 //!
-//! There is one [`Map`] at a time, made by one task: it asks those who know (the sentinels, or the
-//! nodes of the cluster) from time to time, and at once when somebody brings evidence that the map is
-//! wrong: a refused connection, a time-out, READONLY, a subscription that was ended. Many who bring
-//! some cost one refresh. Only MOVED is taken at its word, since it names the new place.
+//! One task makes the [`Map`]. It asks the sentinels, or the nodes of the cluster, at an interval, and
+//! at once on evidence that the map is wrong: a refused connection, a time-out, READONLY, a
+//! subscription that Redis ended. Many reports of evidence cost one refresh. MOVED alone changes the
+//! map without a refresh, because it names the new primary.
 //!
 //! Knows no pool, no feed and no key: they follow the map.
 
@@ -18,34 +18,34 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::keys::PARTITIONS;
-use crate::node::{every, jitter};
+use crate::pace::{every, jitter};
 use crate::slot;
 use crate::url::Kind;
 
 mod cluster;
 mod sentinel;
 
-use cluster::Nodes;
-use sentinel::Sentinels;
+use cluster::ClusterOracle;
+use sentinel::SentinelOracle;
 
-/// Least time between two refreshes, up to twice as long by chance: what evidence can cost.
+/// Least time between two refreshes, at random up to twice as long. It bounds the cost of evidence.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Who serves what, as far as is known.
+/// The primary of each partition, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Map {
     owners: Vec<Option<Address>>,
-    /// Why a partition has no owner here.
+    /// The reason why a partition has no owner here.
     trouble: Arc<str>,
 }
 
 impl Map {
-    /// One primary has it all.
+    /// One primary serves every partition.
     pub(crate) fn one(address: Address) -> Self {
         Self { owners: vec![Some(address); PARTITIONS as usize], trouble: "".into() }
     }
 
-    /// Nobody serves anything.
+    /// No partition has a primary.
     pub(crate) fn none(trouble: impl Into<Arc<str>>) -> Self {
         Self { owners: vec![None; PARTITIONS as usize], trouble: trouble.into() }
     }
@@ -58,13 +58,13 @@ impl Map {
         self.owners.iter().flatten().any(|owner| owner == address)
     }
 
-    /// All that serve something.
+    /// All servers that serve a partition.
     pub(crate) fn primaries(&self) -> BTreeSet<Address> {
         self.owners.iter().flatten().cloned().collect()
     }
 }
 
-/// The map, and the bell that its maker listens to.
+/// The map, and the evidence that wakes its task.
 #[derive(Debug)]
 pub(crate) struct Topology {
     kind: Kind,
@@ -87,7 +87,7 @@ impl Topology {
         &self.kind
     }
 
-    /// Whether the map can ever be another.
+    /// Returns true if the map can never change.
     pub(crate) fn is_fixed(&self) -> bool {
         self.kind == Kind::Standalone
     }
@@ -105,12 +105,12 @@ impl Topology {
         map.owner(partition).cloned().ok_or_else(|| Failure::NoPrimary(Arc::clone(&map.trouble)))
     }
 
-    /// Something shows that the map may be wrong.
+    /// Reports evidence that the map may be wrong.
     pub(crate) fn suspect(&self) {
         self.evidence.notify_one();
     }
 
-    /// A node of the cluster says where a slot is.
+    /// Reports that a node of the cluster has named the owner of a slot.
     pub(crate) fn moved(&self, slot: u16, to: &Address) {
         if self.kind != Kind::Cluster {
             return;
@@ -139,23 +139,25 @@ impl Topology {
     }
 }
 
-/// Those who know.
+/// The servers that know the primaries.
 enum Oracle {
-    Sentinels(Sentinels),
-    Nodes(Nodes),
+    Sentinels(SentinelOracle),
+    Nodes(ClusterOracle),
 }
 
 /// Keeps the map true until the log closes.
 pub(crate) async fn run(topology: Arc<Topology>, config: Config) {
     let mut oracle = match topology.kind() {
         Kind::Standalone => return,
-        Kind::Sentinel { master, login } => Oracle::Sentinels(Sentinels::new(
+        Kind::Sentinel { master, login } => Oracle::Sentinels(SentinelOracle::new(
             master.clone(),
             &config.url.seeds,
             &config.access_as(login.clone()),
             config.access(),
         )),
-        Kind::Cluster => Oracle::Nodes(Nodes::new(config.url.seeds.clone(), config.access())),
+        Kind::Cluster => {
+            Oracle::Nodes(ClusterOracle::new(config.url.seeds.clone(), config.access()))
+        }
     };
     let mut poll = every(config.poll);
     let mut trouble = String::new();
@@ -175,11 +177,11 @@ pub(crate) async fn run(topology: Arc<Topology>, config: Config) {
                 let failed = map.trouble.to_string();
                 let primaries = map.primaries();
                 if topology.learn(map) {
-                    tracing::info!(url = %config.url, ?primaries, "who is primary has changed");
+                    tracing::info!(url = %config.url, ?primaries, "the primaries have changed");
                 }
                 failed
             }
-            // Nobody knows better: what was known stays, or the reason why nothing is.
+            // No server knows better: the map stays, or holds the reason why it is empty.
             Err(failed) => {
                 if known.primaries().is_empty() {
                     topology.learn(Map::none(failed.as_str()));
@@ -188,7 +190,7 @@ pub(crate) async fn run(topology: Arc<Topology>, config: Config) {
             }
         };
         if failed != trouble && !failed.is_empty() {
-            tracing::warn!(url = %config.url, reason = failed, "cannot tell who is primary");
+            tracing::warn!(url = %config.url, reason = failed, "cannot find the primaries");
         }
         trouble = failed;
         sleep(PAUSE + jitter(PAUSE)).await;
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn moved_is_taken_at_its_word_and_wakes_those_who_wait() {
+    async fn moved_changes_the_map_at_once_and_wakes_waiting_tasks() {
         let topology = cluster();
         let (a, b) = (Address::new("a", 1), Address::new("b", 2));
         topology.learn(Map::one(a.clone()));
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_before_anything_is_known_is_told_so() {
+    fn an_owner_that_is_asked_for_too_early_is_reported_as_unknown() {
         let said = cluster().owner(0).unwrap_err().to_string();
         assert!(said.contains("no node of the cluster was asked yet"), "{said}");
     }

@@ -1,4 +1,4 @@
-//! The URL that says where Redis is, and which of its three shapes it has.
+//! The URL of Redis, in one of three shapes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,14 +10,14 @@ use percent_encoding::percent_decode_str;
 use crate::address::Address;
 use crate::tls::Tls;
 
-/// Where Redis is; shown without passwords.
+/// The address of Redis. It displays without passwords.
 ///
 /// - `redis://[user[:password]@]host[:port]`: one server;
 /// - `redis+sentinel://[user[:password]@]host[:port],host…/master`: the primary that sentinels name,
 ///   `?sentinel_user=&sentinel_password=` for the sentinels themselves;
 /// - `redis+cluster://[user[:password]@]host[:port],host…`: a cluster, found by any of its nodes.
 ///
-/// With `rediss` everything is encrypted; `?ca=FILE` names the authority to trust instead of the host's.
+/// `rediss` connects over TLS; `?ca=FILE` names the authority to trust instead of the host's.
 #[derive(Clone)]
 pub struct RedisUrl {
     pub(crate) kind: Kind,
@@ -35,12 +35,18 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What a server of such a deployment says of itself.
+    /// The mode in which every server of such a deployment runs.
     pub(crate) fn mode(&self) -> &'static str {
         match self {
             Self::Standalone | Self::Sentinel { .. } => "standalone",
             Self::Cluster => "cluster",
         }
+    }
+
+    /// Returns true if a server can become a replica and keep its connections and its clients. In a
+    /// cluster a replica sends its clients away, to the primary.
+    pub(crate) fn is_demotable(&self) -> bool {
+        matches!(self, Self::Sentinel { .. })
     }
 
     fn scheme(&self) -> &'static str {
@@ -52,7 +58,7 @@ impl Kind {
     }
 }
 
-/// Whom to log in as.
+/// The user and the password of a login.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Login {
     pub(crate) user: Option<String>,
@@ -65,10 +71,10 @@ impl fmt::Debug for Login {
     }
 }
 
-/// Why a text is no URL of Redis. Never quotes it: it may hold a password.
+/// The reason why a text is no URL of Redis. It never quotes the text, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadUrl {
-    /// It does not have the form of any.
+    /// It has none of the three forms.
     #[error(
         "a Redis URL is written redis://[user[:password]@]host[:port], \
          redis+sentinel://host[:port],host/master or redis+cluster://host[:port],host \
@@ -79,22 +85,22 @@ pub enum BadUrl {
     #[error("only TCP is supported")]
     Transport,
     /// It names a database.
-    #[error("database {0} cannot be used, only 0: what is published reaches all databases")]
+    #[error("database {0} cannot be used, only 0: a published message reaches all databases")]
     Database(i64),
-    /// It has a parameter that means nothing here.
+    /// It has a parameter that is unknown, or not for this kind of URL.
     #[error("the URL's parameter {0:?} is not known, or not for this kind of URL")]
     Parameter(String),
-    /// There is nobody to trust.
+    /// The trusted authorities cannot be loaded.
     #[error("no authority to trust for TLS from {file}: {reason}")]
     Authority {
-        /// The file it was sought in, or the host.
+        /// Their file, or the host.
         file: String,
-        /// What is wrong.
+        /// The cause.
         reason: String,
     },
 }
 
-/// What the parameters of a URL say.
+/// The parameters of a URL.
 #[derive(Default)]
 struct Parameters {
     ca: Option<PathBuf>,
@@ -111,7 +117,7 @@ impl FromStr for RedisUrl {
             "redis" => false,
             "rediss" => true,
             "unix" => return Err(BadUrl::Transport),
-            _ => return Err(BadUrl::Malformed("its scheme is another")),
+            _ => return Err(BadUrl::Malformed("its scheme is unknown")),
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -125,18 +131,20 @@ impl FromStr for RedisUrl {
             "sentinel" => {
                 let master = decoded(path)?.into_owned();
                 if master.is_empty() {
-                    return Err(BadUrl::Malformed("it names no master behind the sentinels"));
+                    return Err(BadUrl::Malformed("it names no master after the sentinels"));
                 }
                 (Kind::Sentinel { master, login: parameters.sentinel }, 26379)
             }
             "unix" => return Err(BadUrl::Transport),
-            _ => return Err(BadUrl::Malformed("its scheme is another")),
+            _ => return Err(BadUrl::Malformed("its scheme is unknown")),
         };
         let seeds: Option<Vec<_>> =
             hosts.split(',').map(|host| Address::parse(host, port)).collect();
-        let seeds = seeds.ok_or(BadUrl::Malformed("a host or a port in it is none"))?;
+        let seeds = seeds.ok_or(BadUrl::Malformed("a host or a port in it is not valid"))?;
         if kind == Kind::Standalone && seeds.len() > 1 {
-            return Err(BadUrl::Malformed("it names several hosts, and no kind that has several"));
+            return Err(BadUrl::Malformed(
+                "it names several hosts, but neither sentinels nor a cluster",
+            ));
         }
         let tls = encrypted.then(|| Tls::new(parameters.ca.as_deref())).transpose();
         let tls = tls.map_err(|reason| BadUrl::Authority {
@@ -177,7 +185,7 @@ fn database(path: &str) -> Result<(), BadUrl> {
         "" | "0" => Ok(()),
         _ => Err(match path.parse() {
             Ok(database) => BadUrl::Database(database),
-            Err(_) => BadUrl::Malformed("its path is no database"),
+            Err(_) => BadUrl::Malformed("its path is not a database number"),
         }),
     }
 }
@@ -185,7 +193,7 @@ fn database(path: &str) -> Result<(), BadUrl> {
 fn decoded(text: &str) -> Result<Cow<'_, str>, BadUrl> {
     percent_decode_str(text)
         .decode_utf8()
-        .map_err(|_| BadUrl::Malformed("what is percent-encoded in it is no UTF-8"))
+        .map_err(|_| BadUrl::Malformed("its percent-encoded text is not UTF-8"))
 }
 
 impl fmt::Display for RedisUrl {
@@ -242,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded() {
+    fn percent_encoded_parts_are_decoded() {
         let url: RedisUrl =
             "redis+sentinel://m%40e:p%2Fw%3A@a/ma%20in?sentinel_password=a%26b".parse().unwrap();
         let login = |user: Option<&str>, password: &str| Login {
@@ -255,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_work_is_refused() {
+    fn a_url_that_would_not_work_is_refused() {
         assert_eq!(shown("redis://cache/2"), Err(BadUrl::Database(2)));
         assert_eq!(shown("redis+cluster://cache/2"), Err(BadUrl::Database(2)));
         assert_eq!(shown("unix:///run/redis.sock"), Err(BadUrl::Transport));

@@ -1,9 +1,9 @@
-//! One topic that this node watches: its tail, and the rule by which what arrives gets into it.
+//! A watched topic: its tail, and the rule for the messages that extend it.
 //!
-//! A message with the number after the head's extends the tail; one up to the head is dropped; any
-//! other means that something was missed, and the topic is read from the store. While such a read is
-//! due nothing that arrives is trusted: after a fail-over a message may bear the very number that is
-//! expected and yet belong to another past. While it runs, what arrives is held, and judged after it.
+//! A message with the next number extends the tail; a message up to the head is dropped; any other
+//! means that something was missed, and the topic is read from the store. Until this read begins no
+//! message is trusted: after a fail-over a message may have the expected number and yet belong to a
+//! log that is gone. During the read, messages are held; after it the rule decides on them.
 //!
 //! All changes of a tail happen here, under one lock. Never touches the network.
 
@@ -14,83 +14,82 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::entry::Live;
-use crate::head::Head;
+use crate::head::LogHead;
 use crate::store::{PAGE, WINDOW_BYTES, Window, follows};
 
-/// Messages held for one topic while it is read. More than a read takes time for are not kept: it is
-/// read again.
+/// Messages that are held for one topic during a read. With more, the topic is read again.
 const HELD_MAX: usize = 128;
-/// What a tail keeps: a page, so that whoever is at most a page behind needs no read.
+/// Capacity of a tail: a page, so that a reader at most a page behind needs no read.
 const CAPACITY: Limit = Limit { events: PAGE, bytes: WINDOW_BYTES };
 
 /// A watched topic.
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) topic: Topic,
-    state: Mutex<State>,
-    /// Whether its channel was ever confirmed. A later break of the subscription is told by `joined`.
+    state: Mutex<TailState>,
+    /// True once the subscription was confirmed. [`joined`](Self::joined) reports a later break.
     confirmed: watch::Sender<bool>,
-    /// Held by the one who opens the tail, for all who wait for it.
+    /// Held by the caller that opens the tail, for all that wait for it.
     pub(crate) opening: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TailState {
     /// `None` until it was opened.
     tail: Option<Arc<Tail>>,
     phase: Phase,
-    /// Since when nobody has used it.
+    /// The time since which nobody has used it.
     idle_since: Option<Instant>,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// Somebody is going to read the topic (its opener, the audit or its repair, and only one of
-    /// them); what arrives until then that read will see.
+    /// Exactly one of the opener, the audit and the repair will read the topic. The read will see
+    /// everything that arrives before it.
     Due,
-    /// It is being read.
+    /// The topic is being read.
     Reading {
         held: Vec<Live>,
-        /// Something came that could not be held.
+        /// True if something arrived that was not held.
         again: bool,
     },
     /// The tail follows the feed.
     Following,
 }
 
-/// What to do about a topic after something arrived.
+/// The action after something arrived for a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Verdict {
-    /// Nothing.
+    /// None.
     Fine,
-    /// A read is due now, and the caller is to see to it.
+    /// A read is due now, and the caller must start it.
     Read,
 }
 
-/// How a topic's head compares with its tail.
+/// The result of comparing a topic's head with its tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compared {
-    /// The tail is there, or was and has moved on since; or a read is due anyway.
+    /// The tail is at the head, or has passed it since; or a read is due anyway.
     Same,
-    /// The tail is behind, maybe only by what is still on its way.
+    /// The tail is behind, perhaps only by messages that are still on their way.
     Behind,
-    /// The tail has something that the log has not.
+    /// The tail has events that the log does not have.
     Apart,
 }
 
-/// What a read has found behind a tail.
+/// The result of a read after the head of a tail.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// What follows the tail's head, up to the log's.
+    /// The events after the head of the tail, up to the head of the log.
     Next(Vec<Event>),
-    /// The tail's head is no place to go on from, or too far behind.
+    /// The log does not continue the tail, or the tail is too far behind.
     Elsewhere(Window),
 }
 
 impl Watched {
     pub(crate) fn new(topic: Topic) -> Self {
-        let state = State { tail: None, phase: Phase::Due, idle_since: None };
+        let state = TailState { tail: None, phase: Phase::Due, idle_since: None };
         Self {
             topic,
             state: Mutex::new(state),
@@ -111,25 +110,24 @@ impl Watched {
         let _confirmed = confirmed.wait_for(|confirmed| *confirmed).await.is_ok();
     }
 
-    /// The channel's subscription was confirmed; between the last time and now something may have
-    /// been missed.
+    /// The subscription was confirmed. Events may have been missed since the last confirmation.
     pub(crate) fn joined(&self) -> Verdict {
         let verdict = self.suspect();
         self.confirm();
         verdict
     }
 
-    /// The channel's subscription is as it was when somebody was told of it last.
+    /// The subscription was not broken since the last confirmation.
     pub(crate) fn confirm(&self) {
         self.confirmed.send_replace(true);
     }
 
-    /// Something may have been missed.
+    /// Events may have been missed.
     pub(crate) fn suspect(&self) -> Verdict {
         self.state().suspect()
     }
 
-    /// Something arrived by the feed.
+    /// A message arrived on the feed.
     pub(crate) fn take(&self, live: Live) -> Verdict {
         let mut state = self.state();
         match &mut state.phase {
@@ -146,19 +144,19 @@ impl Watched {
         }
     }
 
-    /// A read begins now, made by the one who was told that it is due. Returns the tail's head.
+    /// A read begins now. The caller was told that it is due. Returns the head of the tail.
     pub(crate) fn begin(&self) -> Position {
         let mut state = self.state();
         state.phase = Phase::Reading { held: Vec::new(), again: false };
         state.head()
     }
 
-    /// The read failed, and is still due.
+    /// The read failed and is still due.
     pub(crate) fn failed(&self) {
         self.state().phase = Phase::Due;
     }
 
-    /// The first read is done: this is the tail.
+    /// The first read is done: its window becomes the tail.
     pub(crate) fn opened(&self, window: Window) -> Verdict {
         let mut state = self.state();
         let tail = Tail::new(window.before, window.ended_at_once(), CAPACITY);
@@ -181,8 +179,8 @@ impl Watched {
         state.settle()
     }
 
-    /// The log's head was read instead, after [`begin`](Self::begin).
-    pub(crate) fn compared(&self, head: Option<Head>) -> Verdict {
+    /// Only the head of the log was read, after [`begin`](Self::begin).
+    pub(crate) fn compared(&self, head: Option<LogHead>) -> Verdict {
         let mut state = self.state();
         if state.head() == head.map_or(Position::START, |head| head.position()) {
             return state.settle();
@@ -191,14 +189,14 @@ impl Watched {
         Verdict::Read
     }
 
-    /// Where the tail stands.
+    /// The head of the tail.
     pub(crate) fn head(&self) -> Position {
         self.state().head()
     }
 
-    /// Compares the tail, which stood at `earlier`, with a head that was read since, while the feed
-    /// went on.
-    pub(crate) fn compare(&self, earlier: Position, head: Option<Head>) -> Compared {
+    /// Compares the tail, whose head was `earlier`, with a head of the log that was read since then.
+    /// The feed continued meanwhile.
+    pub(crate) fn compare(&self, earlier: Position, head: Option<LogHead>) -> Compared {
         let state = self.state();
         let (Phase::Following, Some(tail)) = (&state.phase, &state.tail) else {
             return Compared::Same;
@@ -210,7 +208,7 @@ impl Watched {
         match tail.read(head, Limit::ONE, &mut Events::new()) {
             Recent::AtHead | Recent::ToHead | Recent::ToLimit => Compared::Same,
             Recent::Elsewhere if head.n > ours.n && head > ours => Compared::Behind,
-            // So busy a topic that the window has passed the head since it was read.
+            // On a busy topic the window has passed the head since it was read.
             Recent::Elsewhere if tail.oldest().is_some_and(|oldest| head < oldest) => {
                 Compared::Same
             }
@@ -218,7 +216,7 @@ impl Watched {
         }
     }
 
-    /// Whether nobody but the registry and the feed has had use for it for `idle`.
+    /// Returns true if nobody but the registry and the feed has used the tail for `idle`.
     pub(crate) fn is_idle(&self, now: Instant, idle: std::time::Duration) -> bool {
         let mut state = self.state();
         let used = state.tail.as_ref().is_some_and(|tail| Arc::strong_count(tail) > 1);
@@ -229,13 +227,13 @@ impl Watched {
         now.duration_since(*state.idle_since.get_or_insert(now)) >= idle
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A panic under the lock is a broken invariant; its victims are only this topic's readers.
+    fn state(&self) -> MutexGuard<'_, TailState> {
+        // A panic under the lock is a broken invariant, and concerns only the readers of this topic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl TailState {
     fn head(&self) -> Position {
         self.tail.as_ref().map_or(Position::START, |tail| tail.head())
     }
@@ -254,7 +252,7 @@ impl State {
         }
     }
 
-    /// Ends a read: judges what was held.
+    /// Ends a read: applies the rule to the held messages.
     fn settle(&mut self) -> Verdict {
         let phase = std::mem::replace(&mut self.phase, Phase::Following);
         match phase {
@@ -267,7 +265,7 @@ impl State {
         }
     }
 
-    /// Applies the rule to what arrived, in order.
+    /// Applies the rule to messages, in order.
     fn judge(&mut self, arrived: impl IntoIterator<Item = Live>) -> Verdict {
         let Some(tail) = &self.tail else { return Verdict::Fine };
         let mut head = tail.head();
@@ -293,8 +291,8 @@ impl State {
     }
 }
 
-/// Extends a tail by those events that continue it: its invariant is ours to keep, whatever the store
-/// has answered.
+/// Extends a tail by the events that continue it. The tail stays contiguous whatever the store has
+/// answered.
 fn extend(tail: &Tail, events: Vec<Event>) {
     let mut head = tail.head();
     let mut next = Vec::with_capacity(events.len());

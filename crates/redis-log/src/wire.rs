@@ -1,7 +1,7 @@
-//! A connection to one server that is ours alone: bytes out, values in.
+//! A connection to one server with a single user: bytes out, values in.
 //!
-//! For those whom a pool does not suit: the feed, whose answers come unasked, and the writer, which
-//! sends many appends as one and needs no answer to a ping before.
+//! For the users that a pool does not suit: the feed, which receives messages that it did not ask for,
+//! and the writer, which sends many appends in one batch and needs no ping before it.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,10 +22,10 @@ pub(crate) struct Wire {
     timeout: Duration,
 }
 
-/// What a server says of itself when it is greeted.
+/// The answer to HELLO.
 pub(crate) type Greeting = HashMap<String, Value>;
 
-/// Why there is no connection any more, or none yet.
+/// The reason why a connection ended, or was not made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     #[error("{0}")]
@@ -39,7 +39,7 @@ pub(crate) enum Broken {
 }
 
 impl Wire {
-    /// Connects, logs in and names the connection, in a version of the protocol.
+    /// Connects, logs in and names the connection, with a version of the protocol.
     pub(crate) async fn connect(
         access: &Access,
         address: &Address,
@@ -65,23 +65,23 @@ impl Wire {
         let stream = self.framed.get_mut();
         let sent = timeout(self.timeout, async {
             stream.write_all(bytes).await?;
-            // An encrypted stream may hold some back.
+            // A stream over TLS may buffer some of the bytes.
             stream.flush().await
         });
         Ok(sent.await.map_err(|_| Broken::Late(self.timeout))??)
     }
 
-    /// What comes next, whenever it comes. Cancel-safe.
+    /// Receives the next value, without a time-out. Cancel-safe.
     pub(crate) async fn value(&mut self) -> Result<Value, Broken> {
         Ok(self.framed.next().await.ok_or(Broken::Closed)??)
     }
 
-    /// What comes next, within the time-out.
+    /// Receives the next value, within the time-out.
     pub(crate) async fn answer(&mut self) -> Result<Value, Broken> {
         self.answer_until(Instant::now() + self.timeout).await
     }
 
-    /// The same, until a time that several answers share.
+    /// Receives the next value, within a time limit that several answers share.
     pub(crate) async fn answer_until(&mut self, until: Instant) -> Result<Value, Broken> {
         timeout_at(until, self.value()).await.map_err(|_| Broken::Late(self.timeout))?
     }
@@ -91,14 +91,14 @@ impl Wire {
         self.timeout
     }
 
-    /// Whether something came that nobody has asked for: then it is the end.
+    /// Returns true if the connection has ended: between batches nothing else can arrive.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.value().now_or_never().is_some()
     }
 }
 
 impl Broken {
-    /// In the words of the library.
+    /// The same as an error of the library.
     pub(crate) fn into_error(self) -> RedisError {
         match self {
             Self::Io(error) => error.into(),
@@ -109,7 +109,7 @@ impl Broken {
     }
 }
 
-/// A field of a greeting as text, empty if there is none.
+/// A field of the answer to HELLO as text, or an empty text.
 pub(crate) fn field(greeting: &Greeting, name: &str) -> String {
     match greeting.get(name) {
         Some(Value::BulkString(bytes)) => String::from_utf8_lossy(bytes).into_owned(),

@@ -1,35 +1,32 @@
-//! What was acknowledged to this node: numbers that must not be given out again.
+//! Witnesses: the last positions that were acknowledged to this node. Their numbers must not be given
+//! out again.
 //!
-//! A server that takes over may lack the end of a topic, and nothing in it shows that there was more.
-//! Those who got the acknowledgements know. Only what was acknowledged counts: an event that was seen
-//! and never acknowledged may come again under its idempotency key, and would be counted as missing.
+//! A server that takes over may lack the end of a topic, and nothing in it shows the loss. The nodes
+//! that got the acknowledgements know. Only acknowledged events count: an event that was seen and never
+//! acknowledged may come again under its idempotency key, and would be counted as missing.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use event_log::{Position, Topic};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use crate::node::{Backoff, Node};
-
-/// Topics whose last position is remembered.
+/// Largest number of topics whose last position is remembered.
 const TOPICS_MAX: usize = 65_536;
-/// How long one is remembered at least, unless there are too many: much longer than a replica lags
-/// and a fail-over takes.
+/// Least time that a position is remembered, unless there are too many. Much longer than the lag of a
+/// replica and a fail-over.
 const LIFE: Duration = Duration::from_secs(60);
-/// The least time between two comparisons of all.
-const PAUSE: Duration = Duration::from_secs(1);
 
-/// The last position acknowledged of each topic, the recent ones.
+/// The last position that was acknowledged in each topic, of recent topics.
 #[derive(Debug, Default)]
 pub(crate) struct Witnesses {
     seen: Mutex<Seen>,
     doubts: Notify,
 }
 
-/// Two halves, of which the older is dropped whole.
+/// Two halves. The older half is dropped as a whole.
 #[derive(Debug, Default)]
 struct Seen {
     young: HashMap<Topic, Position>,
@@ -38,13 +35,13 @@ struct Seen {
 }
 
 impl Witnesses {
-    /// The last position that was acknowledged of a topic.
+    /// The last position that was acknowledged in a topic.
     pub(crate) fn of(&self, topic: &Topic) -> Option<Position> {
         let seen = self.seen();
         seen.young.get(topic).or_else(|| seen.old.get(topic)).copied()
     }
 
-    /// These were acknowledged.
+    /// Remembers acknowledged positions.
     pub(crate) fn saw<'a>(&self, stored: impl IntoIterator<Item = (&'a Topic, Position)>) {
         let now = Instant::now();
         let mut seen = self.seen();
@@ -64,12 +61,18 @@ impl Witnesses {
         }
     }
 
-    /// The log may have lost something.
+    /// Reports that the log may have lost events.
     pub(crate) fn doubt(&self) {
         self.doubts.notify_one();
     }
 
-    fn topics(&self) -> Vec<Topic> {
+    /// Waits for a doubt that was not taken yet.
+    pub(crate) async fn doubted(&self) {
+        self.doubts.notified().await;
+    }
+
+    /// All topics of which a position is remembered.
+    pub(crate) fn topics(&self) -> Vec<Topic> {
         let seen = self.seen();
         seen.young.keys().chain(seen.old.keys()).cloned().collect()
     }
@@ -86,25 +89,6 @@ impl Seen {
     }
 }
 
-/// Compares all that was acknowledged with the log whenever that may have lost something, until the
-/// log closes: a topic in which nothing follows would never show it.
-pub(crate) async fn run(node: Arc<Node>) {
-    loop {
-        node.store.witnesses().doubts.notified().await;
-        let mut backoff = Backoff::new();
-        loop {
-            let topics = node.store.witnesses().topics();
-            let topics: Vec<_> = topics.iter().collect();
-            let heads = node.store.raised_heads(&topics).await;
-            if heads.iter().all(Result::is_ok) {
-                break;
-            }
-            sleep(backoff.next()).await;
-        }
-        sleep(PAUSE).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_greatest_is_remembered_for_a_while_and_not_of_too_many() {
+    async fn the_greatest_position_is_remembered_for_a_while_and_for_a_bounded_number_of_topics() {
         let witnesses = Witnesses::default();
         let at = |n| Position::new(n, n);
         witnesses.saw([(&topic(0), at(5)), (&topic(0), at(4))]);

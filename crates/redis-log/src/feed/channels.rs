@@ -1,7 +1,7 @@
-//! Which channels a connection has joined, and what to say so that they become those it should.
+//! The channels that a connection has joined, and the commands that make them the wanted ones.
 //!
-//! For each channel one command is on its way at most; its answer decides on the next. So an answer
-//! is never taken for that of another command, however often a topic comes and goes.
+//! For each channel at most one command is on its way; its answer decides the next command. So an
+//! answer is never taken for the answer to another command, however often a topic comes and goes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,32 +9,32 @@ use event_log::Topic;
 
 use crate::keys;
 
-/// Channels that one command names. Redis serves nobody else meanwhile.
+/// Channels that one command names. Redis serves no other client during it.
 const COMMAND_MAX: usize = 512;
 
-/// What a connection is subscribed to.
+/// The subscriptions of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     states: HashMap<Box<str>, Channel>,
-    /// Channels of the beginning that are not joined yet.
+    /// Channels from the start of the connection that are not joined yet.
     initial: usize,
 }
 
 #[derive(Debug)]
 struct Channel {
     topic: Topic,
-    state: State,
+    state: Membership,
     initial: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Membership {
     Joining,
     Joined,
     Leaving,
 }
 
-/// Commands to be sent, gathered by slot: one command must not name channels of two.
+/// Commands to send, grouped by slot: a command must not name channels of two slots.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     join: BTreeMap<u32, Vec<String>>,
@@ -42,7 +42,7 @@ pub(super) struct Orders {
 }
 
 impl Channels {
-    /// A topic that is wanted when the connection begins.
+    /// Joins a topic that is wanted when the connection begins.
     pub(super) fn start(&mut self, topic: &Topic, orders: &mut Orders) {
         self.join(topic, true, orders);
         self.initial = self.states.len();
@@ -56,21 +56,21 @@ impl Channels {
         self.states.values().map(|channel| channel.topic.clone()).collect()
     }
 
-    /// Whether all channels of the beginning were joined, or are not to be.
+    /// Returns true if all channels from the start are joined, or not wanted any more.
     pub(super) fn complete(&self) -> bool {
         self.initial == 0
     }
 
     pub(super) fn is_joined(&self, name: &str) -> bool {
-        self.states.get(name).is_some_and(|channel| channel.state == State::Joined)
+        self.states.get(name).is_some_and(|channel| channel.state == Membership::Joined)
     }
 
-    /// Compares a channel with what is wanted of it. Returns whether it is joined and wanted.
+    /// Joins or leaves a channel as it is wanted. Returns true if it is joined and wanted.
     pub(super) fn compare(&mut self, topic: &Topic, wanted: bool, orders: &mut Orders) -> bool {
         match (self.states.get_mut(topic.as_str()), wanted) {
             (None, true) => self.join(topic, false, orders),
-            (Some(channel), false) if channel.state == State::Joined => channel.leave(orders),
-            (Some(channel), true) => return channel.state == State::Joined,
+            (Some(channel), false) if channel.state == Membership::Joined => channel.leave(orders),
+            (Some(channel), true) => return channel.state == Membership::Joined,
             (Some(_) | None, false) => {}
         }
         false
@@ -79,39 +79,39 @@ impl Channels {
     /// Redis has confirmed a subscription.
     pub(super) fn joined(&mut self, name: &str, wanted: bool, orders: &mut Orders) {
         if let Some(channel) = self.states.get_mut(name)
-            && channel.state == State::Joining
+            && channel.state == Membership::Joining
         {
             if std::mem::take(&mut channel.initial) {
                 self.initial -= 1;
             }
             match wanted {
-                true => channel.state = State::Joined,
+                true => channel.state = Membership::Joined,
                 false => channel.leave(orders),
             }
         }
     }
 
-    /// Redis has ended a subscription: because it was told to, or by itself, as it does when the
-    /// channel's slot moves. Returns whether it was by itself; then the channel is not joined again
-    /// before it is compared.
+    /// Redis has ended a subscription: on our command, or by itself, as it does when the slot of the
+    /// channel moves. Returns true if by itself; then only [`compare`](Self::compare) joins the channel
+    /// again.
     pub(super) fn left(&mut self, name: &str, wanted: bool, orders: &mut Orders) -> bool {
         let Some(channel) = self.states.get_mut(name) else { return false };
         match channel.state {
-            // An answer from before the command that is on its way.
-            State::Joining => false,
-            State::Leaving if wanted => {
-                channel.state = State::Joining;
+            // The answer to an earlier command.
+            Membership::Joining => false,
+            Membership::Leaving if wanted => {
+                channel.state = Membership::Joining;
                 orders.join(&channel.topic);
                 false
             }
-            state @ (State::Joined | State::Leaving) => {
+            state @ (Membership::Joined | Membership::Leaving) => {
                 self.states.remove(name);
-                state == State::Joined
+                state == Membership::Joined
             }
         }
     }
 
-    /// Redis has none of these, whatever was said about them.
+    /// Forgets channels that Redis has refused.
     pub(super) fn forget(&mut self, of: impl Fn(&Topic) -> bool) {
         self.states.retain(|_, channel| {
             let forget = of(&channel.topic);
@@ -124,14 +124,14 @@ impl Channels {
 
     fn join(&mut self, topic: &Topic, initial: bool, orders: &mut Orders) {
         orders.join(topic);
-        let channel = Channel { topic: topic.clone(), state: State::Joining, initial };
+        let channel = Channel { topic: topic.clone(), state: Membership::Joining, initial };
         self.states.insert(topic.as_str().into(), channel);
     }
 }
 
 impl Channel {
     fn leave(&mut self, orders: &mut Orders) {
-        self.state = State::Leaving;
+        self.state = Membership::Leaving;
         let partition = keys::partition(&self.topic);
         orders.leave.entry(partition).or_default().push(keys::stream(&self.topic));
     }
@@ -142,7 +142,7 @@ impl Orders {
         self.join.entry(keys::partition(topic)).or_default().push(keys::stream(topic));
     }
 
-    /// The commands as bytes, if there are any.
+    /// Takes the commands as bytes, or `None` if there are none.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         if self.join.is_empty() && self.leave.is_empty() {
             return None;
@@ -177,11 +177,11 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_leaves_and_comes_back_is_joined_in_the_end() {
+    fn a_topic_that_leaves_and_comes_back_is_joined_at_the_end() {
         let (mut channels, mut orders) = (Channels::default(), Orders::default());
         assert!(!channels.compare(&topic(), true, &mut orders));
         assert_eq!(sent(&mut orders), "SSUBSCRIBE");
-        // Unwanted and wanted again before the answer: nothing is said until it comes.
+        // Unwanted and wanted again before the answer: nothing is sent until it arrives.
         channels.compare(&topic(), false, &mut orders);
         assert!(!channels.compare(&topic(), true, &mut orders));
         assert_eq!(sent(&mut orders), "");
@@ -190,7 +190,7 @@ mod tests {
 
         channels.compare(&topic(), false, &mut orders);
         assert_eq!(sent(&mut orders), "SUNSUBSCRIBE");
-        // Back while it leaves: what is joined now is about to be left, so it does not count.
+        // Wanted again while it leaves: the present subscription ends, so it does not count.
         assert!(!channels.compare(&topic(), true, &mut orders));
         assert_eq!(sent(&mut orders), "");
         assert!(!channels.left("a", true, &mut orders));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_that_redis_ends_is_made_again_when_it_is_still_wanted_here() {
+    fn a_subscription_that_redis_ends_is_made_again_if_it_is_still_wanted() {
         let (mut channels, mut orders) = (Channels::default(), Orders::default());
         channels.start(&topic(), &mut orders);
         assert!(!channels.complete());
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(sent(&mut orders), "");
         assert!(!channels.compare(&topic(), true, &mut orders));
         assert_eq!(sent(&mut orders), "SSUBSCRIBE");
-        // Both said so: the slot moved while it was being left.
+        // Two answers: the slot moved while the channel was being left.
         channels.joined("a", false, &mut orders);
         assert_eq!(sent(&mut orders), "SUNSUBSCRIBE");
         channels.left("a", true, &mut orders);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn subscriptions_that_are_refused_are_forgotten() {
+    fn refused_subscriptions_are_forgotten() {
         let (mut channels, mut orders) = (Channels::default(), Orders::default());
         let other = Topic::new("b").unwrap();
         channels.start(&topic(), &mut orders);

@@ -1,8 +1,9 @@
-//! The feed from one primary: its connection, again and again, and what is subscribed there.
+//! The feed from one primary: keeps a connection, and its subscriptions.
 //!
-//! What is wanted is compared with what is joined whenever something changes: a topic comes into the
-//! registry or leaves it, the map changes, Redis ends a subscription or says that it is not to be had
-//! here. Nobody moves a subscription: one side finds it unwanted, the other finds it missing.
+//! After every change the session compares the wanted channels with the joined ones: a topic comes
+//! into the registry or leaves it, the map changes, Redis ends a subscription or refuses one. When a
+//! partition moves, no session hands a subscription over: one session finds that it is not wanted any
+//! more, the other that it is missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,47 +13,49 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
+use super::Feed;
 use super::channels::{Channels, Orders};
 use super::socket::{Frame, Lost, Socket};
 use crate::address::Address;
 use crate::entry::Live;
+use crate::feeds::HINTS;
 use crate::keys;
-use crate::node::{Backoff, HINTS, Node, every};
-use crate::repair::repair;
+use crate::pace::{Backoff, every};
 use crate::slot;
 use crate::stats::Op;
 use crate::topology::Map;
 use crate::watched::Verdict;
 
-/// Pings that may stay unanswered: one can be late, two are a dead peer.
+/// Pings without an answer that end a silent connection. One answer can be late; two mean that the
+/// peer is dead.
 const PINGS_MISSED_MAX: u32 = 2;
-/// Pings that may stay unanswered while messages come, for an answer waits its turn behind those.
-/// There is an end to it: a connection on which only our own side is dead would bring messages for
-/// ever, the node's own probes among them, and carry no subscription any more (measured).
+/// Pings without an answer that end a connection while messages arrive, because an answer waits behind
+/// the messages. The bound is needed: a connection on which only our own direction is dead brings
+/// messages for ever, the node's own probes among them, and carries no subscription (measured).
 const PINGS_LATE_MAX: u32 = 5;
-/// A connection that held this long was a good one: the next is tried at once.
+/// Life after which a connection counts as good. After it the pauses begin again at the shortest.
 const GOOD: Duration = Duration::from_secs(10);
-/// Time after which a subscription that Redis ended or refused is asked for again, if the map says
-/// until then that it is still to be had here.
+/// Time after which a subscription that Redis ended or refused is tried again, if the map still names
+/// this primary.
 const AGAIN: Duration = Duration::from_millis(100);
-/// Frames that are taken in a row when they are there.
+/// Frames that are taken in a row when they have arrived.
 const FRAMES_AT_ONCE: usize = 64;
 
 /// Keeps a feed from a primary.
-pub(super) async fn keep(node: Arc<Node>, primary: Address, mut hints: mpsc::Receiver<Topic>) {
+pub(super) async fn keep(feed: Arc<Feed>, primary: Address, mut hints: mpsc::Receiver<Topic>) {
     let mut backoff = Backoff::new();
     let mut connections = 0_u64;
     loop {
         let start = Instant::now();
-        let lost = match Socket::connect(&node, &primary).await {
+        let lost = match Socket::connect(&feed.access, &feed.topology, &primary).await {
             Ok(socket) => {
                 if connections > 0 {
-                    node.stats.reconnected();
+                    feed.stats.reconnected();
                 }
                 connections += 1;
-                node.store.witnesses().doubt();
-                let lost = Session::new(&node, &primary, socket).run(&mut hints).await;
-                node.feed_up(&primary, false);
+                feed.witnesses.doubt();
+                let lost = Session::new(&feed, &primary, socket).run(&mut hints).await;
+                feed.feeds.set_up(&primary, false);
                 if start.elapsed() > GOOD {
                     backoff = Backoff::new();
                 }
@@ -60,12 +63,12 @@ pub(super) async fn keep(node: Arc<Node>, primary: Address, mut hints: mpsc::Rec
             }
             Err(lost) => lost,
         };
-        node.stats.failed(Op::Feed);
-        node.topology.suspect();
+        feed.stats.failed(Op::Feed);
+        feed.topology.suspect();
         let pause = backoff.next();
-        tracing::warn!(%primary, %lost, ?pause, "no feed from redis");
-        // The registry says what to subscribe, so hints mean nothing while there is no connection;
-        // taken away, they stop nobody who gives one.
+        tracing::warn!(%primary, %lost, ?pause, "the feed from redis is lost");
+        // Without a connection hints mean nothing, because the next one reads the registry. They are
+        // taken, so that no caller waits for room.
         let drain = async { while hints.recv().await.is_some() {} };
         tokio::select! {
             () = sleep(pause) => {}
@@ -76,16 +79,16 @@ pub(super) async fn keep(node: Arc<Node>, primary: Address, mut hints: mpsc::Rec
 
 /// One connection, from its first subscription to its loss.
 struct Session<'a> {
-    node: &'a Arc<Node>,
+    feed: &'a Feed,
     primary: &'a Address,
     socket: Socket,
     channels: Channels,
     map: watch::Receiver<Arc<Map>>,
-    /// Pings since anything came.
+    /// Pings since anything arrived.
     pings_missed: u32,
-    /// Pings since one was answered.
+    /// Pings since the last answer.
     pings_unanswered: u32,
-    /// Whether something that is wanted is not joined, and not about to be.
+    /// True if a wanted channel is neither joined nor being joined.
     missing: bool,
     announced: bool,
 }
@@ -93,13 +96,13 @@ struct Session<'a> {
 enum Never {}
 
 impl<'a> Session<'a> {
-    fn new(node: &'a Arc<Node>, primary: &'a Address, socket: Socket) -> Self {
+    fn new(feed: &'a Feed, primary: &'a Address, socket: Socket) -> Self {
         Self {
-            node,
+            feed,
             primary,
             socket,
             channels: Channels::default(),
-            map: node.topology.subscribe(),
+            map: feed.topology.subscribe(),
             pings_missed: 0,
             pings_unanswered: 0,
             missing: false,
@@ -117,7 +120,7 @@ impl<'a> Session<'a> {
     async fn follow(&mut self, hints: &mut mpsc::Receiver<Topic>) -> Result<Never, Lost> {
         let mut orders = Orders::default();
         let map = Arc::clone(&self.map.borrow_and_update());
-        for watched in self.node.topics.all() {
+        for watched in self.feed.topics.all() {
             if self.is_ours(&map, &watched.topic) {
                 self.channels.start(&watched.topic, &mut orders);
             }
@@ -125,7 +128,7 @@ impl<'a> Session<'a> {
         tracing::info!(primary = %self.primary, topics = self.channels.len(), "feed connected");
         self.carry_out(&mut orders).await?;
         self.announce();
-        let mut ping = every(self.node.config.ping);
+        let mut ping = every(self.feed.ping);
         let mut again = every(AGAIN);
         let mut hinted = Vec::new();
         loop {
@@ -173,7 +176,7 @@ impl<'a> Session<'a> {
         map.owner(keys::partition(topic)) == Some(self.primary)
     }
 
-    /// Compares everything that is wanted with everything that is joined.
+    /// Compares all wanted channels with all joined ones.
     fn compare(&mut self, orders: &mut Orders) {
         self.missing = false;
         let map = Arc::clone(&self.map.borrow_and_update());
@@ -182,7 +185,7 @@ impl<'a> Session<'a> {
                 self.channels.compare(&topic, false, orders);
             }
         }
-        for watched in self.node.topics.all() {
+        for watched in self.feed.topics.all() {
             if self.is_ours(&map, &watched.topic) {
                 self.channels.compare(&watched.topic, true, orders);
             }
@@ -193,7 +196,7 @@ impl<'a> Session<'a> {
     /// A topic came into the registry or left it.
     fn hint(&mut self, topic: &Topic, orders: &mut Orders) {
         let ours = self.is_ours(&self.map.borrow(), topic);
-        let watched = self.node.topics.get(topic.as_str()).filter(|_| ours);
+        let watched = self.feed.topics.get(topic.as_str()).filter(|_| ours);
         let joined = self.channels.compare(topic, watched.is_some(), orders);
         if let Some(watched) = watched
             && joined
@@ -202,7 +205,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes what came along with a frame, before anything else is looked at.
+    /// Takes the frames that have arrived with one, before the next look at the other arms.
     fn frames_at_hand(&mut self, orders: &mut Orders) -> Result<(), Lost> {
         for _ in 1..FRAMES_AT_ONCE {
             match self.socket.frame().now_or_never() {
@@ -218,27 +221,27 @@ impl<'a> Session<'a> {
             Frame::Message { channel, payload } => self.message(&channel, &payload),
             Frame::Joined(channel) => {
                 let Some(name) = keys::topic_of(&channel) else { return };
-                let watched = self.node.topics.get(name);
+                let watched = self.feed.topics.get(name);
                 let watched =
                     watched.filter(|watched| self.is_ours(&self.map.borrow(), &watched.topic));
                 self.channels.joined(name, watched.is_some(), orders);
                 if let Some(watched) = watched
                     && watched.joined() == Verdict::Read
                 {
-                    self.node.topics.suspect(watched);
+                    self.feed.topics.suspect(watched);
                 }
                 self.announce();
             }
             Frame::Left(channel) => {
                 let Some(name) = keys::topic_of(&channel) else { return };
-                let wanted = self.node.topics.get(name).is_some();
+                let wanted = self.feed.topics.get(name).is_some();
                 if self.channels.left(name, wanted, orders) {
                     tracing::debug!(primary = %self.primary, topic = name, "subscription ended");
                     self.look_again();
                 }
             }
             Frame::Refused { slot } => {
-                tracing::debug!(primary = %self.primary, slot, "subscriptions are to be had elsewhere");
+                tracing::debug!(primary = %self.primary, slot, "another primary serves these subscriptions");
                 self.channels.forget(|topic| slot::of(keys::partition(topic)) == slot);
                 self.look_again();
                 self.announce();
@@ -249,31 +252,31 @@ impl<'a> Session<'a> {
 
     fn message(&mut self, channel: &str, payload: &[u8]) {
         let Some(name) = keys::topic_of(channel) else { return };
-        // What comes on a channel that was left, or is about to be, may be of another's past.
-        let Some(watched) = self.node.topics.get(name).filter(|_| self.channels.is_joined(name))
+        // A message on a channel that was left, or is being left, may be from a log that is gone.
+        let Some(watched) = self.feed.topics.get(name).filter(|_| self.channels.is_joined(name))
         else {
             return;
         };
         let Some(live) = Live::decode(&watched.topic, payload) else {
-            tracing::debug!(topic = %watched.topic, "a message that is no event");
+            tracing::debug!(topic = %watched.topic, "a message holds no event");
             return;
         };
         if watched.take(live) == Verdict::Read {
-            self.node.spawn(repair(Arc::clone(self.node), watched));
+            self.feed.repairs.start(watched);
         }
     }
 
-    /// Redis has ended a subscription: the map is probably old, and if not we join again.
+    /// Redis has ended a subscription: the map is probably old. If not, the session joins again.
     fn look_again(&mut self) {
         self.missing = true;
-        self.node.topology.suspect();
+        self.feed.topology.suspect();
     }
 
-    /// Says that the feed is up, once all channels that it began with are joined.
+    /// Reports that the feed is up, once all channels that it began with are joined.
     fn announce(&mut self) {
         if self.channels.complete() && !self.announced {
             self.announced = true;
-            self.node.feed_up(self.primary, true);
+            self.feed.feeds.set_up(self.primary, true);
         }
     }
 

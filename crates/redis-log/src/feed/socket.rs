@@ -1,17 +1,17 @@
-//! The feed's socket: what goes into a subscriber connection, and what comes out of it.
+//! The feed's socket: bytes into a subscriber connection, frames out of it.
 
 use redis::{ErrorKind, PushKind, RedisError, ServerErrorKind, Value};
 
+use crate::access::Access;
 use crate::address::Address;
-use crate::node::Node;
-use crate::store::Server;
+use crate::server::ServerInfo;
 use crate::topology::Topology;
-use crate::wire::{Broken, Greeting, Wire, field};
+use crate::wire::{Broken, Wire};
 
 /// A connection to Redis in RESP3.
 pub(super) struct Socket(Wire);
 
-/// What Redis sends.
+/// A frame from Redis.
 #[derive(Debug)]
 pub(super) enum Frame {
     Message {
@@ -20,15 +20,15 @@ pub(super) enum Frame {
     },
     Joined(String),
     Left(String),
-    /// Channels of this slot are not to be had from this server.
+    /// This server does not serve channels of this slot.
     Refused {
         slot: u16,
     },
-    /// The answer to a ping, and whatever else there may be: signs of life.
+    /// The answer to a ping, or any other sign of life.
     Other,
 }
 
-/// Why there is no connection any more, or none yet.
+/// The reason why the connection ended, or was not made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
     #[error("{0}")]
@@ -37,20 +37,24 @@ pub(super) enum Lost {
     Redis(#[from] RedisError),
     #[error("the log is closed")]
     Closed,
-    #[error("pings stay unanswered")]
+    #[error("pings were not answered")]
     Silent,
-    #[error("version {0} is too old; needed is Redis 7.0 or Valkey 7.2, or later")]
+    #[error("version {0} is too old: the log needs Redis 7.0 or Valkey 7.2, or later")]
     TooOld(String),
-    #[error("the server runs in mode {0}, which a URL of another kind is for")]
+    #[error("the server runs in mode {0}: use a URL of that kind")]
     Mode(String),
-    #[error("the server is no primary")]
+    #[error("the server is not a primary")]
     Replica,
 }
 
 impl Socket {
-    pub(super) async fn connect(node: &Node, primary: &Address) -> Result<Self, Lost> {
-        let (wire, greeting) = Wire::connect(&node.access, primary, 3, "tailwater-feed").await?;
-        check(&greeting, &node.topology)?;
+    pub(super) async fn connect(
+        access: &Access,
+        topology: &Topology,
+        primary: &Address,
+    ) -> Result<Self, Lost> {
+        let (wire, greeting) = Wire::connect(access, primary, 3, "tailwater-feed").await?;
+        check(ServerInfo::greeted(&greeting), topology)?;
         Ok(Self(wire))
     }
 
@@ -62,7 +66,7 @@ impl Socket {
         Ok(self.0.send(bytes).await?)
     }
 
-    /// The next frame. Cancel-safe.
+    /// Receives the next frame. Cancel-safe.
     pub(super) async fn frame(&mut self) -> Result<Frame, Lost> {
         let (kind, data) = match self.0.value().await? {
             Value::Push { kind, data } => (kind, data),
@@ -84,8 +88,8 @@ impl Socket {
     }
 }
 
-/// What is no push. An error but MOVED is the end: none of our commands can fail on a server that is
-/// of use.
+/// Reads a value that is no push. An error other than MOVED ends the connection: on a server that the
+/// log can use none of our commands fails.
 fn other(value: Value) -> Result<Frame, Lost> {
     match value.extract_error() {
         Ok(_) => Ok(Frame::Other),
@@ -98,15 +102,14 @@ fn other(value: Value) -> Result<Frame, Lost> {
     }
 }
 
-fn check(greeting: &Greeting, topology: &Topology) -> Result<(), Lost> {
-    let server = Server { version: field(greeting, "version"), mode: field(greeting, "mode") };
+fn check(server: ServerInfo, topology: &Topology) -> Result<(), Lost> {
     if !server.is_new_enough() {
         return Err(Lost::TooOld(server.version));
     }
     if server.mode != topology.kind().mode() {
         return Err(Lost::Mode(server.mode));
     }
-    if !topology.is_fixed() && field(greeting, "role") != "master" {
+    if !topology.is_fixed() && !server.is_primary() {
         return Err(Lost::Replica);
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! Appends on their way to the primaries of their topics, again if need be.
+//! Sends appends to the primaries of their topics, and tries failed ones again.
 //!
-//! One is sent again only if it is certain that nothing was stored, or if it has a key, by which the
-//! log knows it again; and only as long as nothing that was to follow it in its topic has overtaken it.
+//! An append is sent again only if certainly nothing was stored, or if it has a key, by which the log
+//! recognises it; and only until a later append of its topic has been stored.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,28 +14,28 @@ use super::{Store, lane};
 use crate::address::Address;
 use crate::error::{Failure, Meaning};
 use crate::keys;
-use crate::publish::Answer;
+use crate::publish::ScriptAnswer;
 
-/// Where some appends go, and whether as guests of a slot that is on its way there.
+/// The primary that some appends go to, and true if they are guests: their slot is moving there.
 type Route = (Address, bool);
 
-/// An append that was not answered for, and what that means.
+/// An append that failed, and the meaning of its failure.
 #[derive(Debug, Clone)]
 struct Missed {
     failure: Failure,
     meaning: Meaning,
 }
 
-/// A batch whose appends are answered one round after the other.
+/// A batch whose appends are answered in rounds.
 struct Batch<'a> {
     appends: &'a [Append],
-    answers: Vec<Result<Answer, Missed>>,
-    /// Those to be sent, in order.
+    answers: Vec<Result<ScriptAnswer, Missed>>,
+    /// The appends that are to be sent, by index, in order.
     open: Vec<usize>,
 }
 
 impl Store {
-    /// Appends in the order given; one result for each.
+    /// Appends events in the order given; one result for each.
     pub(crate) async fn append(
         &self,
         appends: &Arc<[Append]>,
@@ -68,20 +68,20 @@ impl Store {
         let stored = appends.iter().zip(&batch.answers).filter_map(|(append, answer)| {
             Some((&append.topic, answer.as_ref().ok()?.position()?))
         });
-        self.publisher.witnesses.saw(stored);
+        self.witnesses.saw(stored);
         let answers = appends.iter().zip(batch.answers);
         answers.map(|(append, answer)| answer.map_err(|m| m.failure)?.receipt(append)).collect()
     }
 
-    /// The open appends by where they go. Those of a partition that nobody serves stay open.
+    /// Groups the open appends by route. The appends of a partition without a primary stay open.
     fn routes(&self, batch: &mut Batch<'_>) -> Vec<(Route, Vec<usize>)> {
-        // As many as there are primaries: a search is quicker than a map.
+        // As many routes as primaries: a search is faster than a map.
         let mut routes: Vec<(Route, Vec<usize>)> = Vec::new();
         let mut of_partition: HashMap<u32, Route> = HashMap::new();
         for i in &batch.open {
             let partition = keys::partition(&batch.appends[*i].topic);
             let route = match (of_partition.get(&partition), &batch.answers[*i]) {
-                // The first of a partition decides for all, which are to stay in their order.
+                // The first append of a partition decides for all of them, so that they stay in order.
                 (Some(route), _) => Ok(route.clone()),
                 (None, Err(Missed { meaning: Meaning::Ask { to }, .. })) => Ok((to.clone(), true)),
                 (None, _) => self.topology.owner(partition).map(|owner| (owner, false)),
@@ -108,7 +108,7 @@ impl Store {
         (address, asking): &Route,
         appends: &Arc<[Append]>,
         some: &[usize],
-    ) -> Vec<Result<Answer, Failure>> {
+    ) -> Vec<Result<ScriptAnswer, Failure>> {
         let peer = match self.peers.get(address, *asking) {
             Ok(peer) => peer,
             Err(failure) => return vec![Err(failure); some.len()],
@@ -131,7 +131,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Those that are to be sent again.
+    /// The appends that are to be sent again.
     fn again(&self) -> Vec<usize> {
         let mut overtaken = HashSet::new();
         let mut again = Vec::new();
@@ -181,13 +181,13 @@ mod tests {
         }
     }
 
-    fn missed(meaning: Meaning) -> Result<Answer, Missed> {
+    fn missed(meaning: Meaning) -> Result<ScriptAnswer, Missed> {
         let error = RedisError::from(std::io::Error::other("gone"));
         Err(Missed { failure: Failure::Redis(error), meaning })
     }
 
     #[test]
-    fn what_may_have_been_stored_is_sent_again_only_with_a_key() {
+    fn an_append_that_may_be_stored_is_sent_again_only_with_a_key() {
         let appends =
             [append("a", None), append("a", Some("k")), append("b", None), append("b", None)];
         let mut batch = Batch::new(&appends);
@@ -198,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_overtaken_in_its_topic_is_not_sent_again() {
+    fn an_append_behind_a_stored_one_of_its_topic_is_not_sent_again() {
         let appends = [append("a", None), append("b", None), append("a", None), append("a", None)];
         let mut batch = Batch::new(&appends);
         batch.answers = vec![
             missed(Meaning::NotYet),
             missed(Meaning::NotYet),
-            Ok(Answer::stored(1)),
+            Ok(ScriptAnswer::stored(1)),
             missed(Meaning::NotYet),
         ];
         assert_eq!(batch.again(), [1, 3]);

@@ -1,4 +1,4 @@
-//! Reading commands on their way to the primary of a partition, again if it is another.
+//! Sends reading commands to the primary of a partition, and again if the primary has changed.
 
 use deadpool_redis::Connection;
 use redis::{Cmd, RedisError, Value};
@@ -15,7 +15,7 @@ impl Store {
         partition: u32,
         commands: &[Cmd],
     ) -> Result<Vec<Value>, Failure> {
-        // Half the time of a reader, who is to learn the reason and not only that it took too long.
+        // Half of the reader's time-out: the reader then gets the reason, and not only a time-out.
         let mut patience = Patience::new(self.timeout / 2, &self.topology);
         loop {
             let (failure, meaning) = match self.topology.owner(partition) {
@@ -34,7 +34,7 @@ impl Store {
             };
             let again = match meaning {
                 Meaning::Moved { .. } | Meaning::NotYet | Meaning::Ask { .. } => true,
-                // Where nobody else can come into its place, the reader is told at once.
+                // Where no other server can take its place, the reader gets the failure at once.
                 Meaning::Elsewhere | Meaning::Unsure => !self.topology.is_fixed(),
                 Meaning::Final => false,
             };
@@ -63,8 +63,8 @@ impl Store {
         Ok(replies.into_iter().collect::<Result<_, _>>()?)
     }
 
-    /// The same while the slot is on its way to another node, when some keys are here and some there:
-    /// one after the other, so that what is seen last is not older than what is seen first.
+    /// Runs the commands while the slot is moving to another node, with some keys here and some there:
+    /// one after the other, so that a later answer is never older than an earlier one.
     async fn one_by_one(
         &self,
         owner: &Address,

@@ -1,4 +1,4 @@
-//! The heads of many topics at once.
+//! Reads the heads of many topics at once.
 
 use std::collections::BTreeMap;
 
@@ -9,20 +9,21 @@ use redis::{Cmd, RedisError, Value};
 use super::{Store, view};
 use crate::address::Address;
 use crate::error::{Failure, Meaning};
-use crate::head::Head;
+use crate::head::LogHead;
 use crate::keys;
 
-/// Keys that one MGET names: Redis serves nobody else meanwhile.
+/// Keys that one MGET names. Redis serves no other client during it.
 const MGET_MAX: usize = 512;
 /// MGETs that one pipeline carries.
 const PIPELINE_MAX: usize = 64;
 
-/// What was found of a topic's head.
-pub(crate) type Found = Result<Option<Head>, Failure>;
+/// The result of reading a topic's head.
+pub(crate) type HeadRead = Result<Option<LogHead>, Failure>;
 
 impl Store {
-    /// The head of each topic, in the order given. Not tried again: who asks will ask again.
-    pub(crate) async fn heads(&self, topics: &[&Topic]) -> Vec<Found> {
+    /// Reads the head of each topic, in the order given. A failure is not tried again: the callers
+    /// come back.
+    pub(crate) async fn heads(&self, topics: &[&Topic]) -> Vec<HeadRead> {
         let mut heads = vec![Err(Failure::Closed); topics.len()];
         let mut by_owner: BTreeMap<Address, Vec<Vec<usize>>> = BTreeMap::new();
         for group in groups(topics) {
@@ -43,13 +44,13 @@ impl Store {
         heads
     }
 
-    /// Those on one primary, by group.
+    /// Reads the heads on one primary, by group.
     async fn heads_at(
         &self,
         owner: &Address,
         topics: &[&Topic],
         groups: &[Vec<usize>],
-    ) -> Vec<Vec<Found>> {
+    ) -> Vec<Vec<HeadRead>> {
         let mut found = Vec::with_capacity(groups.len());
         for some in groups.chunks(PIPELINE_MAX) {
             let replies = self.mget(owner, topics, some).await;
@@ -87,11 +88,11 @@ impl Store {
         topics: &[&Topic],
         group: &[usize],
         reply: Result<Vec<Value>, Failure>,
-    ) -> Vec<Found> {
+    ) -> Vec<HeadRead> {
         let heads = match reply {
             Ok(values) => Ok(values),
             Err(failure) => match failure.meaning(owner) {
-                // The slot is on its way, with some of the keys here and some there.
+                // The slot is moving: some of the keys are here, some there.
                 Meaning::Ask { .. } | Meaning::NotYet => {
                     let get =
                         |i: &usize| -> Cmd { redis::cmd("GET").arg(keys::head(topics[*i])).take() };
@@ -111,7 +112,7 @@ impl Store {
     }
 }
 
-/// The topics, as indices, that may stand in one command: those of a partition.
+/// Groups topics, as indices, for one command each: the topics of a partition.
 fn groups(topics: &[&Topic]) -> Vec<Vec<usize>> {
     let mut order: Vec<_> = (0..topics.len()).map(|i| (keys::partition(topics[i]), i)).collect();
     order.sort_unstable();

@@ -1,11 +1,11 @@
-//! The one way of appends to a primary: gathered, and sent as one.
+//! The lane: gathers the appends to a primary, and sends them in batches.
 //!
-//! While a batch is on its way, those who come next wait together and are the batch that follows. Who
-//! comes alone is sent at once. So the more there is to do, the less each costs: of the server, the
-//! wake-up, the round trip, and what the script does but once a run; and what proves the durability.
+//! The appends that arrive while a batch is on its way form the next batch. A single append is sent at
+//! once. So under load an append costs less: a batch shares the server's wake-up, the round trip, the
+//! fixed part of each run of the script, and the proof of durability.
 //!
-//! Each caller's appends stay together and in order, and get answers of their own. A caller that goes
-//! away before its turn takes its appends with it; one that goes away later leaves the others alone.
+//! The appends of a caller stay together and in order, and the caller gets their answers. If a caller
+//! is dropped before its turn, its appends are not sent; if later, the other callers do not notice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,18 +20,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::writer::Writer;
 use crate::error::Failure;
-use crate::publish::Answer;
+use crate::publish::ScriptAnswer;
 use crate::stats::Stats;
 
-/// Callers that wait. Who comes then waits for room, for a while.
+/// Callers in the queue. A further caller waits for room, within its patience.
 const QUEUE_MAX: usize = 4096;
-/// Events of a caller that are sent as one, and events by which a batch is full. With what the last
-/// caller brings a batch has not quite twice as many.
+/// Largest parcel in events, and events at which a batch is full. With the last parcel a batch can
+/// have almost twice as many.
 pub(super) const BATCH_MAX: usize = 256;
-/// Bytes by which it is full.
+/// Bytes at which a batch is full.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-/// The way to one primary.
+/// The lane to one primary, as callers see it.
 #[derive(Debug)]
 pub(super) struct Lane {
     queue: mpsc::Sender<Parcel>,
@@ -40,15 +40,15 @@ pub(super) struct Lane {
     patience: Duration,
 }
 
-type Answers = Vec<Result<Answer, Failure>>;
+type Answers = Vec<Result<ScriptAnswer, Failure>>;
 
-/// What one caller wants appended.
+/// The appends of one caller.
 #[derive(Debug)]
 struct Parcel {
     appends: Arc<[Append]>,
-    /// Which of them.
+    /// The indices of those that go to this primary.
     some: Vec<usize>,
-    /// Whether their slot is still on its way to the primary.
+    /// True if their slot is still moving to the primary.
     asking: bool,
     answers: oneshot::Sender<Answers>,
 }
@@ -63,14 +63,14 @@ impl Lane {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, parcels) = mpsc::channel(QUEUE_MAX);
         let distrusted = Arc::<AtomicBool>::default();
-        let end = End {
+        let task = Task {
             parcels,
             writer,
             distrusted: Arc::clone(&distrusted),
             closing: closing.clone(),
             stats,
         };
-        (Self { queue, distrusted, closing, patience }, end.run())
+        (Self { queue, distrusted, closing, patience }, task.run())
     }
 
     /// Appends some events in their order, at most [`BATCH_MAX`]; one answer for each.
@@ -84,25 +84,25 @@ impl Lane {
         let (answers, answered) = oneshot::channel();
         let parcel = Parcel { appends: Arc::clone(appends), some, asking, answers };
         match timeout(self.patience, self.queue.send(parcel)).await {
-            Ok(Ok(())) => answered.await.unwrap_or_else(|_| vec![Err(broken_off()); count]),
+            Ok(Ok(())) => answered.await.unwrap_or_else(|_| vec![Err(interrupted()); count]),
             Ok(Err(_)) => vec![Err(Failure::Closed); count],
             Err(_) => vec![Err(Failure::Crowded(self.patience)); count],
         }
     }
 
-    /// What is behind it is not what it was.
+    /// The server may have changed: the next batch reconnects.
     pub(super) fn distrust(&self) {
         self.distrusted.store(true, Ordering::Relaxed);
     }
 
-    /// Sends nothing more.
+    /// Sends no further batch.
     pub(super) fn close(&self) {
         self.closing.cancel();
     }
 }
 
-/// The end at which the parcels come out.
-struct End {
+/// The task of a lane, which takes the parcels out of the queue.
+struct Task {
     parcels: mpsc::Receiver<Parcel>,
     writer: Writer,
     distrusted: Arc<AtomicBool>,
@@ -110,11 +110,10 @@ struct End {
     stats: Arc<Stats>,
 }
 
-impl End {
+impl Task {
     async fn run(mut self) {
         while let Some(Some(first)) = self.closing.run_until_cancelled(self.parcels.recv()).await {
-            // Others that can run now may have something to append as well. It costs no time if there
-            // are none.
+            // Other tasks that can run now may append too. If there are none, yielding costs nothing.
             yield_now().await;
             let batch = self.gather(first);
             if batch.is_empty() {
@@ -128,7 +127,7 @@ impl End {
                 Ok(()) => refuse(batch, &Failure::Closed),
                 Err(failure) => {
                     refuse(batch, &failure);
-                    // Whoever came meanwhile would only wait for the same.
+                    // The parcels that arrived meanwhile would only wait for the same failure.
                     while let Ok(parcel) = self.parcels.try_recv() {
                         refuse([parcel], &failure);
                     }
@@ -141,8 +140,8 @@ impl End {
         }
     }
 
-    /// The first one and all who wait behind it, until the batch is full. Nobody waits any more for
-    /// what those have brought who are gone.
+    /// Takes the first parcel and those behind it, until the batch is full. Parcels of callers that
+    /// were dropped are left out.
     fn gather(&mut self, first: Parcel) -> Vec<Parcel> {
         let (mut events, mut bytes) = (0, 0);
         let mut batch = Vec::new();
@@ -170,7 +169,7 @@ impl End {
         let mut answers = self.writer.append(&appends).await.into_iter();
         for parcel in batch {
             let own = answers.by_ref().take(parcel.some.len()).collect();
-            // Who has gone away does not want to know.
+            // The caller may have been dropped.
             let _taken = parcel.answers.send(own).is_ok();
         }
     }
@@ -182,7 +181,7 @@ impl Parcel {
     }
 }
 
-/// Tells some that nothing was sent.
+/// Answers some parcels that nothing was sent.
 fn refuse(batch: impl IntoIterator<Item = Parcel>, failure: &Failure) {
     for parcel in batch {
         let answers = vec![Err(failure.clone()); parcel.some.len()];
@@ -190,9 +189,9 @@ fn refuse(batch: impl IntoIterator<Item = Parcel>, failure: &Failure) {
     }
 }
 
-/// The task ended in the middle of a batch: whether it was stored is not known.
-fn broken_off() -> Failure {
-    let error = std::io::Error::other("the append was broken off");
+/// The task ended in the middle of a batch, which may be stored or not.
+fn interrupted() -> Failure {
+    let error = std::io::Error::other("the append was interrupted");
     Failure::Redis(RedisError::from(error))
 }
 

@@ -1,4 +1,4 @@
-//! Trying again, for a while and not too often.
+//! Patience: bounds how long and how often something is tried again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::node::jitter;
+use crate::pace::jitter;
 use crate::topology::{Map, Topology};
 
-/// How long, and how often, something is tried again.
+/// The tries of one operation.
 #[derive(Debug)]
 pub(super) struct Patience {
     until: Instant,
@@ -17,19 +17,19 @@ pub(super) struct Patience {
     map: watch::Receiver<Arc<Map>>,
 }
 
-/// Tries that a change of the map brings forward. Beyond it there is something wrong with the maps,
-/// and nodes that send us to each other must not be asked as fast as they answer.
+/// Tries that a change of the map brings forward. After these the maps are wrong: nodes that redirect
+/// to each other must not be asked as fast as they answer.
 const FORWARD_MAX: u32 = 4;
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(320);
 
 impl Patience {
-    /// To be made before the map is looked at, so that no change of it is missed.
+    /// Must be made before the map is read, so that no change of the map is missed.
     pub(super) fn new(limit: Duration, topology: &Topology) -> Self {
         Self { until: Instant::now() + limit, tries: 0, map: topology.subscribe() }
     }
 
-    /// Waits for the next try; false if there is to be none.
+    /// Waits for the next try. Returns false if there is none.
     pub(super) async fn pause(&mut self) -> bool {
         let pause = PAUSE_MIN * 2_u32.pow(self.tries.min(5));
         self.tries += 1;

@@ -1,83 +1,93 @@
-//! The connections for commands to one primary.
+//! The connections to one primary: a pool for reads, and a lane for appends.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_redis::{Connection, Hook, HookError, Manager, Pool, Runtime};
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::RedisError;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::lane::Lane;
+use super::proof::Proof;
 use super::writer::Writer;
 use crate::access::Access;
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::node::Life;
-use crate::publish::{self, Publisher};
+use crate::life::Life;
+use crate::publish::Publisher;
+use crate::server::ServerInfo;
 use crate::stats::Stats;
 use crate::topology::Topology;
-use crate::url::Kind;
+use crate::witness::Witnesses;
 
-/// Our connections to a primary.
+/// The connections to a primary.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pool: Pool,
     timeout: Duration,
     /// The way of appends.
     pub(super) lane: Lane,
-    /// Reads for readers that run at a time. A read may hold a page of the largest events; and half
-    /// of the pool stays free for repairs and audits, however many readers are behind.
+    /// Reads for readers that run at the same time. A read may hold a page of the largest events; and
+    /// half of the pool stays free for repairs and audits, however many readers are behind.
     reads: Semaphore,
+    life: Life,
 }
 
-/// All that are primaries now.
+/// The parts that every writer of appends uses.
+#[derive(Debug, Clone)]
+pub(crate) struct Appending {
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) witnesses: Arc<Witnesses>,
+    pub(super) proof: Proof,
+}
+
+/// The peers of all primaries.
 #[derive(Debug)]
 pub(crate) struct Peers {
     topology: Arc<Topology>,
-    publisher: Arc<Publisher>,
+    appending: Appending,
     stats: Arc<Stats>,
-    config: Config,
     access: Access,
     size: usize,
-    /// Whether a server may have been demoted without ending what it had with us.
+    /// True if a server may be demoted and keep its connections.
     demotable: bool,
     peers: Mutex<HashMap<Address, Arc<Peer>>>,
     life: Life,
 }
 
 impl Peers {
-    pub(crate) fn new(
+    pub(super) fn new(
         config: &Config,
         topology: Arc<Topology>,
-        (publisher, stats): (Arc<Publisher>, Arc<Stats>),
-        life: Life,
+        appending: Appending,
+        stats: &Arc<Stats>,
+        life: &Life,
     ) -> Self {
         Self {
             topology,
-            publisher,
-            stats,
-            config: config.clone(),
+            appending,
+            stats: Arc::clone(stats),
             access: config.access(),
             size: config.pool_size.max(2),
-            demotable: matches!(config.url.kind, Kind::Sentinel { .. }),
+            demotable: config.url.kind.is_demotable(),
             peers: Mutex::default(),
-            life,
+            life: life.clone(),
         }
     }
 
-    /// The peer at an address, connected when it is first of use. One that serves nothing yet is
-    /// only to be asked as the guest of a slot that is on its way there.
+    /// Returns the peer at an address; the first use makes it. A server that serves nothing yet is a
+    /// guest: it is asked only for a slot that is moving there.
     pub(crate) fn get(&self, address: &Address, guest: bool) -> Result<Arc<Peer>, Failure> {
         let mut peers = self.peers();
         if let Some(peer) = peers.get(address) {
             return Ok(Arc::clone(peer));
         }
-        // Asked under the lock: once the map has changed, `retain` comes after it.
+        // Under the lock: `retain` runs after a change of the map, and then finds this peer.
         if !guest && !self.topology.map().serves(address) {
-            let gone = format!("{address} is none any more");
+            let gone = format!("{address} is no primary any more");
             return Err(Failure::NoPrimary(gone.into()));
         }
         let peer = Arc::new(self.connect(address).map_err(Failure::Unreached)?);
@@ -90,8 +100,8 @@ impl Peers {
         self.peers().get(address).cloned()
     }
 
-    /// Ends what there is with others than these: whoever is no primary any more must not be written
-    /// to, even if it has not noticed.
+    /// Closes the connections to all other servers. Nothing may be written to a server that is no
+    /// primary any more, even if the server has not noticed.
     pub(crate) fn retain(&self, primaries: &BTreeSet<Address>) {
         self.peers().retain(|address, peer| {
             let keep = primaries.contains(address);
@@ -106,35 +116,37 @@ impl Peers {
     fn connect(&self, address: &Address) -> Result<Peer, RedisError> {
         let Access { connect_timeout, timeout, .. } = self.access;
         let manager = Manager::new_with_config(self.access.info(address)?, self.access.limits())?;
-        let demotable = self.demotable;
-        let pool = Pool::builder(manager)
+        let mut pool = Pool::builder(manager)
             .max_size(self.size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(timeout))
             .create_timeout(Some(connect_timeout + timeout))
-            .recycle_timeout(Some(timeout))
-            // A restarted server has lost the script, and all connections with it: loaded here, no
-            // pipeline finds it missing half-way, which would upset the order of its appends.
-            .post_create(Hook::async_fn(move |connection, _| {
+            .recycle_timeout(Some(timeout));
+        if self.demotable {
+            pool = pool.post_create(Hook::async_fn(|connection, _| {
                 Box::pin(async move {
-                    if demotable {
-                        check_role(connection).await.map_err(HookError::Backend)?;
-                    }
-                    publish::load(connection).await.map_err(HookError::Backend)
+                    let server = ServerInfo::ask(connection, "replication").await;
+                    let checked = server.and_then(|server| server.refuse_replica());
+                    checked.map_err(HookError::Backend)
                 })
-            }))
-            .build()
-            .expect("a runtime is set");
-        let writer = Writer::new(address.clone(), &self.config, Arc::clone(&self.publisher));
+            }));
+        }
+        let pool = pool.build().expect("a runtime is set");
+        let writer = Writer::new(
+            address.clone(),
+            self.access.clone(),
+            self.appending.clone(),
+            self.demotable,
+        );
         let patience = connect_timeout + timeout;
-        let (lane, task) =
-            Lane::new(writer, self.life.closing.child_token(), patience, Arc::clone(&self.stats));
-        self.life.tasks.spawn(task);
+        let (lane, task) = Lane::new(writer, self.life.token(), patience, Arc::clone(&self.stats));
+        self.life.spawn_to_end(task);
         Ok(Peer {
             pool,
             timeout: connect_timeout + timeout,
             lane,
             reads: Semaphore::new(self.size / 2),
+            life: self.life.clone(),
         })
     }
 
@@ -144,13 +156,14 @@ impl Peers {
 }
 
 impl Peer {
-    /// A connection of one's own, for a while.
+    /// Takes a connection out of the pool, or makes one.
     pub(crate) async fn connection(&self) -> Result<Connection, Failure> {
-        // Boxed: a pool's future has room for a whole handshake, and thousands of readers may wait
-        // for their turn with what would be inside of theirs. The time-out is for a server that has
-        // fallen silent: the pool tries one idle connection after the other, each with a time of its
-        // own.
-        let connection = match timeout(self.timeout, Box::pin(self.pool.get())).await {
+        // At home: the pool lends the connection to callers of other runtimes, and its socket and task
+        // must outlive this one. Boxed: the pool's future has room for a whole handshake, and
+        // thousands of readers may wait for their turn. The time-out is for a silent server: the pool
+        // tries one idle connection after the other, each with a time-out of its own.
+        let got = self.life.at_home(Box::pin(self.pool.get()));
+        let connection = match timeout(self.timeout, got).await {
             Ok(connection) => connection.map_err(|error| Failure::of_pool(error, self.timeout)),
             Err(_) => Err(Failure::Late(self.timeout)),
         };
@@ -160,22 +173,14 @@ impl Peer {
         connection
     }
 
-    /// Drops the connections that nobody uses now: what is behind them is not what it was.
+    /// Drops the idle connections: the server may have changed.
     pub(crate) fn distrust(&self) {
         self.pool.retain(|_, _| false);
         self.lane.distrust();
     }
 
+    /// Waits until fewer readers than the bound read from this primary.
     pub(crate) async fn read_turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
         self.reads.acquire().await.map_err(|_| Failure::Closed)
-    }
-}
-
-/// Refuses a replica: it answers reads with what it has so far, which would look like a loss.
-async fn check_role(connection: &mut impl redis::aio::ConnectionLike) -> Result<(), RedisError> {
-    let info: String = redis::cmd("INFO").arg("replication").query_async(connection).await?;
-    match info.lines().any(|line| line.trim() == "role:master") {
-        true => Ok(()),
-        false => Err((ErrorKind::Server(ServerErrorKind::ReadOnly), "it is a replica now").into()),
     }
 }

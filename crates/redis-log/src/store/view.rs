@@ -1,8 +1,8 @@
-//! One look at a topic: its head, then some of its events.
+//! The view of a topic: its head, then some of its events, in one pipeline.
 //!
-//! The order is what makes the two agree, and no transaction is needed (with its memory full Redis
-//! refuses any, even of reads). What is appended between the two commands shows as events beyond the
-//! head, which is no gap; asked the other way round, the head would be beyond the events, which is one.
+//! The order makes the two agree without a transaction, which Redis refuses when its memory is full,
+//! even of reads. An event that is appended between the two commands shows as an event beyond the
+//! head, which is no gap. In the other order the head would be beyond the events, which is a gap.
 
 use event_log::{Event, Position, Topic};
 use redis::{Cmd, Value};
@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 use super::Store;
 use crate::entry;
 use crate::error::Failure;
-use crate::head::Head;
+use crate::head::LogHead;
 use crate::keys;
 
 /// Some of a topic's events.
@@ -18,13 +18,13 @@ use crate::keys;
 pub(super) enum Range {
     /// The oldest one.
     Oldest,
-    /// So many after a position, oldest first.
+    /// A number of events after a position, oldest first.
     After(Position, usize),
     /// The first one of this time or later.
     Since(u64),
-    /// So many of the newest, newest first.
+    /// A number of the newest events, newest first.
     Newest(usize),
-    /// So many before a position, newest first.
+    /// A number of events before a position, newest first.
     Before(Position, usize),
 }
 
@@ -43,8 +43,8 @@ impl Range {
     }
 }
 
-/// The bound that leaves a position out. Redis refuses it at the last position there can be, behind
-/// which there is nothing: including it is as good.
+/// The exclusive bound at a position. Redis refuses it at the largest position, after which no event
+/// can follow: there the inclusive bound does the same.
 fn beyond(position: Position) -> String {
     match position {
         Position { ms: u64::MAX, n: u64::MAX } | Position::START => position.to_string(),
@@ -53,12 +53,13 @@ fn beyond(position: Position) -> String {
 }
 
 impl Store {
-    /// The head of a topic, and then the ranges. Events may be beyond the head, never missing before it.
+    /// Reads the head of a topic, and then the ranges. Events may be beyond the head, but none before
+    /// the head is missing.
     pub(super) async fn view<const N: usize>(
         &self,
         topic: &Topic,
         ranges: [Range; N],
-    ) -> Result<(Option<Head>, [Vec<Event>; N]), Failure> {
+    ) -> Result<(Option<LogHead>, [Vec<Event>; N]), Failure> {
         let stream = keys::stream(topic);
         let mut commands = vec![redis::cmd("GET").arg(keys::head(topic)).take()];
         commands.extend(ranges.map(|range| range.command(&stream)));
@@ -71,13 +72,20 @@ impl Store {
         }
         Ok((head, lists))
     }
+
+    /// Reads a range of a topic without its head, which the caller has read before.
+    pub(super) async fn range(&self, topic: &Topic, range: Range) -> Result<Vec<Event>, Failure> {
+        let command = range.command(&keys::stream(topic));
+        let replies = self.ask(keys::partition(topic), &[command]).await?;
+        events(topic, replies.into_iter().next().unwrap_or_default())
+    }
 }
 
-/// A head key's value.
-pub(super) fn head(reply: Value) -> Result<Option<Head>, Failure> {
+/// Parses the value of a head key.
+pub(super) fn head(reply: Value) -> Result<Option<LogHead>, Failure> {
     match reply {
         Value::Nil => Ok(None),
-        Value::BulkString(bytes) => Ok(std::str::from_utf8(&bytes).ok().and_then(Head::parse)),
+        Value::BulkString(bytes) => Ok(std::str::from_utf8(&bytes).ok().and_then(LogHead::parse)),
         _ => Err(Failure::Answer("a head is no string")),
     }
 }
@@ -97,7 +105,7 @@ fn events(topic: &Topic, reply: Value) -> Result<Vec<Event>, Failure> {
     entries.into_iter().map(|item| event(item).ok_or(BAD)).collect()
 }
 
-/// The value of our field; of an entry from elsewhere, that of its first.
+/// The value of our field, or of the first field in an entry that another program wrote.
 fn payload(fields: &[Value]) -> &[u8] {
     let mut pairs = fields.chunks_exact(2).filter_map(|pair| match pair {
         [Value::BulkString(field), Value::BulkString(value)] => Some((&field[..], &value[..])),

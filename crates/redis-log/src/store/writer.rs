@@ -1,65 +1,66 @@
-//! The connection by which a primary gets its appends, many as one.
+//! The writer: sends batches of appends to a primary over one connection.
 //!
-//! What was sent and not answered may have been stored or not, so as little as possible is sent into a
-//! connection that is dead: one that has ended is noticed before, and one that was silent for a while
-//! is asked for a sign of life.
+//! An append that was sent and not answered may be stored or not. So the writer avoids dead
+//! connections: before a batch it notices one that has ended, and pings one that was silent for a
+//! while.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::Append;
-use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::{RedisError, Value};
 use tokio::time::Instant;
 
+use super::peer::Appending;
 use crate::access::Access;
 use crate::address::Address;
-use crate::config::Config;
-use crate::durability::Durability;
 use crate::error::Failure;
-use crate::publish::{self, Answer, Publisher, forgot};
-use crate::url::Kind;
-use crate::wire::{Broken, Wire, field};
+use crate::publish::{self, ScriptAnswer, forgot};
+use crate::server::ServerInfo;
+use crate::wire::{Broken, Wire};
 
-/// A silence after which a connection is not trusted without a sign of life.
+/// Silence after which a connection must answer a ping before it is used.
 const SILENCE_MAX: Duration = Duration::from_millis(500);
 
-/// Room that is kept from one batch to the next: few have larger events.
+/// Largest buffer that is kept from one batch to the next. Few batches are larger.
 const BYTES_KEPT: usize = 256 * 1024;
 
-/// Sends batches of appends to one primary, over a connection that is made when it is needed.
+/// Sends batches of appends to one primary. It connects when it has something to send.
 pub(super) struct Writer {
     address: Address,
     access: Access,
-    publisher: Arc<Publisher>,
-    /// Whether a server may have been demoted without ending what it had with us.
+    appending: Appending,
+    /// True if a server may be demoted and keep its connections.
     demotable: bool,
-    /// The connection, if there is one, and when anything came by it.
+    /// The connection, if there is one, and the time at which it last received anything.
     wire: Option<(Wire, Instant)>,
-    /// Whether its disk was as it must be when it was looked at last.
+    /// True if the last look at the disk's settings proved them.
     proven: bool,
-    /// What is sent, kept for its room.
+    /// The buffer of a batch, kept for the next one.
     bytes: Vec<u8>,
 }
 
-/// One of a batch, and whether its topic's slot is still on its way to the primary.
+/// An append of a batch, and true if the slot of its topic is still moving to the primary.
 pub(super) type Guest<'a> = (&'a Append, bool);
 
 impl Writer {
-    pub(super) fn new(address: Address, config: &Config, publisher: Arc<Publisher>) -> Self {
-        let demotable = matches!(config.url.kind, Kind::Sentinel { .. });
-        let access = config.access();
-        Self { address, access, publisher, demotable, wire: None, proven: false, bytes: Vec::new() }
+    pub(super) fn new(
+        address: Address,
+        access: Access,
+        appending: Appending,
+        demotable: bool,
+    ) -> Self {
+        Self { address, access, appending, demotable, wire: None, proven: false, bytes: Vec::new() }
     }
 
-    /// Ends the connection: what is behind it is not what it was.
+    /// Ends the connection: the server may have changed, so the next batch reconnects.
     pub(super) fn distrust(&mut self) {
         self.wire = None;
     }
 
-    /// Sees to it that something can be sent.
+    /// Prepares to send a batch.
     ///
     /// # Errors
-    /// It cannot, and nothing was.
+    /// Nothing can be sent, and nothing was sent.
     pub(super) async fn ready(&mut self) -> Result<(), Failure> {
         if let Some((wire, heard)) = &mut self.wire {
             let silent = heard.elapsed() >= SILENCE_MAX;
@@ -68,11 +69,11 @@ impl Writer {
             }
         }
         if self.wire.is_none() {
-            // Boxed: it has room for a whole handshake.
+            // Boxed: the future has room for a whole handshake.
             self.wire = Some((Box::pin(self.connect()).await?, Instant::now()));
         }
-        if self.publisher.proof.level == Durability::Disk && !self.proven {
-            // Nothing is stored that would not be acknowledged, where that is known beforehand.
+        if self.appending.proof.can_be_asked_first() && !self.proven {
+            // Known beforehand: an event that would not be acknowledged is not stored.
             let (_, proof) = self.send(&[]).await;
             proof?;
             self.proven = true;
@@ -83,18 +84,20 @@ impl Writer {
     async fn connect(&mut self) -> Result<Wire, Failure> {
         let connected = Wire::connect(&self.access, &self.address, 2, "tailwater-append").await;
         let (mut wire, greeting) = connected.map_err(unreached)?;
-        if self.demotable && field(&greeting, "role") != "master" {
-            let kind = ErrorKind::Server(ServerErrorKind::ReadOnly);
-            return Err(Failure::Unreached((kind, "it is a replica now").into()));
+        if self.demotable {
+            ServerInfo::greeted(&greeting).refuse_replica().map_err(Failure::Unreached)?;
         }
-        // A restarted server has lost the script, and all connections with it: loaded here, no batch
-        // finds it missing half-way, which would upset the order of its appends.
+        // A restarted server has lost the script and all connections. Each connection loads the
+        // script, so that no batch finds it missing half-way, which would break the order of appends.
         load(&mut wire).await.map_err(unreached)?;
         Ok(wire)
     }
 
-    /// Appends a batch; one answer for each. To be called when it is ready.
-    pub(super) async fn append(&mut self, batch: &[Guest<'_>]) -> Vec<Result<Answer, Failure>> {
+    /// Appends a batch; one answer for each. Must be called after [`ready`](Self::ready).
+    pub(super) async fn append(
+        &mut self,
+        batch: &[Guest<'_>],
+    ) -> Vec<Result<ScriptAnswer, Failure>> {
         let mut answers = self.proved(batch).await;
         let missed: Vec<usize> =
             (0..answers.len()).filter(|i| answers[*i].as_ref().is_err_and(forgot)).collect();
@@ -107,14 +110,14 @@ impl Writer {
         answers
     }
 
-    /// Runs again what was not run because somebody has flushed the scripts.
+    /// Loads the script again, and repeats the runs that a flush of the scripts has refused.
     async fn run_again(
         &mut self,
         batch: &[Guest<'_>],
         missed: &[usize],
-        answers: &mut [Result<Answer, Failure>],
+        answers: &mut [Result<ScriptAnswer, Failure>],
     ) {
-        tracing::info!(appends = missed.len(), "redis has forgotten the script: loading it again");
+        tracing::info!(appends = missed.len(), "redis has lost the script: loading it again");
         let Some((wire, _)) = &mut self.wire else { return };
         if let Err(broken) = load(wire).await {
             self.wire = None;
@@ -128,11 +131,11 @@ impl Writer {
         }
     }
 
-    /// One round trip, in which nothing counts as stored that is not proved to be.
-    async fn proved(&mut self, batch: &[Guest<'_>]) -> Vec<Result<Answer, Failure>> {
+    /// Makes one round trip. Without the proof no append of it counts as stored.
+    async fn proved(&mut self, batch: &[Guest<'_>]) -> Vec<Result<ScriptAnswer, Failure>> {
         let (mut answers, proof) = self.send(batch).await;
         if let Err(unmet) = proof {
-            let stored = |answer: &&mut Result<Answer, Failure>| {
+            let stored = |answer: &&mut Result<ScriptAnswer, Failure>| {
                 answer.as_ref().is_ok_and(|answer| answer.position().is_some())
             };
             answers.iter_mut().filter(stored).for_each(|answer| *answer = Err(unmet.clone()));
@@ -143,8 +146,9 @@ impl Writer {
     async fn send(
         &mut self,
         batch: &[Guest<'_>],
-    ) -> (Vec<Result<Answer, Failure>>, Result<(), Failure>) {
+    ) -> (Vec<Result<ScriptAnswer, Failure>>, Result<(), Failure>) {
         let runs = self.runs(batch);
+        let Appending { publisher, witnesses, proof } = &self.appending;
         let bytes = &mut self.bytes;
         bytes.clear();
         bytes.shrink_to(BYTES_KEPT);
@@ -152,16 +156,20 @@ impl Writer {
             if *asking {
                 redis::cmd("ASKING").write_packed_command(bytes);
             }
-            self.publisher.write(run.iter().map(|i| batch[*i].0), bytes);
+            let run = run.iter().map(|i| {
+                let append = batch[*i].0;
+                (append, witnesses.of(&append.topic))
+            });
+            publisher.write(run, bytes);
         }
-        let proof = self.publisher.proof.commands();
-        proof.iter().for_each(|command| command.write_packed_command(bytes));
+        let commands = proof.commands();
+        commands.iter().for_each(|command| command.write_packed_command(bytes));
 
         let mut replies = Replies::of(&mut self.wire, bytes).await;
         let mut answers = vec![Err(Failure::Closed); batch.len()];
         for (asking, run) in &runs {
             if *asking {
-                // What it leads to says whether it was understood.
+                // The answer to the run tells if ASKING was understood.
                 let _granted = replies.next().await.is_ok();
             }
             let said = match replies.next().await {
@@ -173,22 +181,22 @@ impl Writer {
             }
         }
         let mut proofs = Vec::new();
-        for _ in &proof {
+        for _ in &commands {
             match replies.next().await {
                 Ok(reply) => proofs.push(reply),
                 Err(unsure) => return (answers, Err(unsure)),
             }
         }
-        (answers, self.publisher.proof.judge(proofs))
+        (answers, proof.judge(proofs))
     }
 
-    /// Runs of the script, by index. Guests, who are rare, come by themselves.
+    /// Runs of the script, by index. Guests are rare and get runs of their own.
     fn runs(&self, batch: &[Guest<'_>]) -> Vec<(bool, Vec<usize>)> {
         let mut runs = Vec::new();
         for asking in [false, true] {
             let some: Vec<_> = (0..batch.len()).filter(|i| batch[*i].1 == asking).collect();
             let appends: Vec<_> = some.iter().map(|i| batch[*i].0).collect();
-            for run in self.publisher.runs(&appends) {
+            for run in self.appending.publisher.runs(&appends) {
                 runs.push((asking, run.into_iter().map(|i| some[i]).collect()));
             }
         }
@@ -196,7 +204,7 @@ impl Writer {
     }
 }
 
-/// The answers to what was sent, until the connection breaks: from then on, why.
+/// The replies to a batch until the connection breaks; from then on the reason.
 struct Replies<'a> {
     wire: &'a mut Option<(Wire, Instant)>,
     until: Instant,
@@ -230,7 +238,8 @@ impl<'a> Replies<'a> {
         Err(self.broken.clone().unwrap_or(Failure::Closed))
     }
 
-    /// What was sent is of unknown fate, and whatever may still come would answer something else.
+    /// Drops the connection: the fate of the batch is unknown, and a later reply must not be taken for
+    /// the reply to another batch.
     fn fail(&mut self, broken: Broken) {
         *self.wire = None;
         self.broken = Some(Failure::Redis(broken.into_error()));
@@ -248,7 +257,7 @@ async fn load(wire: &mut Wire) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Nothing was sent that could have been stored.
+/// The failure when no append was sent.
 fn unreached(broken: Broken) -> Failure {
     match broken {
         Broken::Late(after) => Failure::Late(after),

@@ -1,8 +1,8 @@
-//! The slots of a cluster by the word of its nodes.
+//! The slots of a cluster, as its nodes report them.
 //!
-//! Some are asked at a time, drawn anew each time, and of their views that of the latest epoch is
-//! taken, from a node that thinks the cluster is well: one that was cut off goes on showing itself as
-//! the owner of what it had. CLUSTER SLOTS is what every server of every version answers.
+//! Each refresh asks some nodes at random, and takes the view with the latest epoch, first among nodes
+//! that find the cluster well: a node that was cut off still reports itself as the owner of its slots.
+//! Every version of every server answers CLUSTER SLOTS.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -18,33 +18,33 @@ use crate::address::Address;
 use crate::keys::PARTITIONS;
 use crate::slot;
 
-/// Nodes asked at a time: enough that most of them are neither dead nor cut off.
+/// Nodes that one refresh asks: enough that most of them are neither dead nor cut off.
 const ASKED_MAX: usize = 5;
 
-/// The nodes of a cluster that are known.
-pub(super) struct Nodes {
+/// The known nodes of a cluster.
+pub(super) struct ClusterOracle {
     seeds: Vec<Address>,
     access: Access,
-    /// All nodes of the last view, replicas too.
+    /// All nodes of the last view, with the replicas.
     known: BTreeSet<Address>,
     connections: HashMap<Address, MultiplexedConnection>,
 }
 
-/// What one node believes.
+/// The cluster as one node reports it.
 struct View {
     well: bool,
     epoch: u64,
     ranges: Vec<SlotRange>,
 }
 
-/// Slots that one primary serves, and all nodes that have them.
+/// A range of slots, and its nodes: the primary first.
 struct SlotRange {
     first: u16,
     last: u16,
     nodes: Vec<Address>,
 }
 
-impl Nodes {
+impl ClusterOracle {
     pub(super) fn new(seeds: Vec<Address>, access: Access) -> Self {
         Self { seeds, access, known: BTreeSet::new(), connections: HashMap::new() }
     }
@@ -82,12 +82,12 @@ impl Nodes {
         Ok(view.map())
     }
 
-    /// Some of all that are known, by chance.
+    /// Chooses some of all known nodes at random.
     fn choose(&self, map: &Map) -> Vec<Address> {
         let mut all = map.primaries();
         all.extend(self.known.iter().chain(&self.seeds).cloned());
         let mut all: Vec<_> = all.into_iter().collect();
-        // The keys of each `RandomState` are fresh, which is all the randomness that this needs.
+        // Each `RandomState` has new keys. They are random enough for a choice of nodes.
         let random = RandomState::new();
         all.sort_by_cached_key(|address| random.hash_one(address));
         all.truncate(ASKED_MAX);
@@ -118,7 +118,7 @@ async fn view(
 }
 
 impl View {
-    /// What makes it worth more than another's.
+    /// Views of a higher rank are better.
     fn rank(&self) -> (bool, u64) {
         (self.well, self.epoch)
     }
@@ -135,8 +135,8 @@ impl View {
 }
 
 impl SlotRange {
-    /// Reads one entry of CLUSTER SLOTS: `first, last, primary, replica…`, a node being
-    /// `host, port, …`. A host that is not told is that of the node asked.
+    /// Parses one entry of CLUSTER SLOTS: `first, last, primary, replica…`, where a node is
+    /// `host, port, …`. An entry without a host means the host of the node that was asked.
     fn parse(asked: &Address, value: Value) -> Option<Self> {
         let Value::Array(items) = value else { return None };
         let mut items = items.into_iter();
@@ -147,9 +147,9 @@ impl SlotRange {
             let mut parts = parts.into_iter();
             let host: Option<String> = redis::from_redis_value(parts.next()?).ok()?;
             let port = redis::from_redis_value(parts.next()?).ok()?;
-            // "?" is a name that is to be there but is not set.
+            // "?" stands for a host name that is announced but not configured.
             let host = host.filter(|host| host != "?").unwrap_or_default();
-            Some(asked.told(&host, port))
+            Some(asked.reported_parts(&host, port))
         };
         let nodes: Vec<_> = items.filter_map(node).collect();
         (!nodes.is_empty()).then_some(Self { first, last, nodes })
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_was_cut_off_is_believed_less_than_one_that_is_well() {
+    fn a_node_that_was_cut_off_ranks_below_one_that_finds_the_cluster_well() {
         let view = |well, epoch| View { well, epoch, ranges: Vec::new() };
         assert!(view(true, 3).rank() > view(false, 9).rank());
         assert!(view(true, 4).rank() > view(true, 3).rank());
     }
 
     #[test]
-    fn slots_are_read_with_and_without_hosts() {
+    fn slots_are_parsed_with_and_without_hosts() {
         let asked = Address::new("seed", 7000);
         let range = |first, last, nodes: Vec<Value>| {
             let mut items = vec![Value::Int(first), Value::Int(last)];

@@ -1,8 +1,9 @@
-//! The primary by the word of its sentinels.
+//! The primary, as its sentinels report it.
 //!
-//! All are asked, and the one whose knowledge is of the latest epoch is believed: a sentinel that is
-//! cut off with an old primary goes on naming it. What they name must call itself a primary before
-//! anything is sent there; once they name another, the old one is nobody's, even if it still answers.
+//! Each refresh asks all sentinels and takes the answer with the latest epoch: a sentinel that was cut
+//! off together with an old primary still names that one. The named server must call itself a primary
+//! before anything is sent to it. When the sentinels name another server, the old one is dropped, even
+//! if it still answers.
 
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use tokio::time::timeout;
 use super::Map;
 use crate::access::Access;
 use crate::address::Address;
+use crate::server::ServerInfo;
 
 /// The sentinels of one primary.
-pub(super) struct Sentinels {
+pub(super) struct SentinelOracle {
     master: String,
     sentinels: Vec<Sentinel>,
     servers: Access,
@@ -28,13 +30,13 @@ struct Sentinel {
     connection: Option<MultiplexedConnection>,
 }
 
-/// What one sentinel believes.
-struct Word {
+/// The primary as one sentinel reports it.
+struct Report {
     epoch: u64,
     primary: Address,
 }
 
-impl Sentinels {
+impl SentinelOracle {
     pub(super) fn new(
         master: String,
         seeds: &[Address],
@@ -51,62 +53,63 @@ impl Sentinels {
 
     pub(super) async fn ask(&mut self, known: &Map) -> Result<Map, String> {
         let master = &self.master;
-        let words = join_all(self.sentinels.iter_mut().map(|sentinel| sentinel.ask(master))).await;
-        let primary = believe(words)?;
+        let reports =
+            join_all(self.sentinels.iter_mut().map(|sentinel| sentinel.ask(master))).await;
+        let primary = believe(reports)?;
         if known.owner(0) == Some(&primary) {
             return Ok(known.clone());
         }
         Ok(match self.verify(&primary).await {
             Ok(()) => Map::one(primary),
             Err(reason) => {
-                Map::none(format!("the sentinels name {primary}, which is no use: {reason}"))
+                Map::none(format!("the sentinels name {primary}, which cannot be used: {reason}"))
             }
         })
     }
 
-    /// Whether a server calls itself a primary.
+    /// Checks that a server calls itself a primary.
     async fn verify(&self, address: &Address) -> Result<(), String> {
         let asked = async {
             let mut connection = self.servers.connection(address).await?;
-            redis::cmd("INFO").arg("replication").query_async(&mut connection).await
+            ServerInfo::ask(&mut connection, "replication").await
         };
-        let info: String = within(self.servers.timeout, asked).await?;
-        match info.lines().any(|line| line.trim() == "role:master") {
+        match within(self.servers.timeout, asked).await?.is_primary() {
             true => Ok(()),
             false => Err("it is not a primary yet".to_owned()),
         }
     }
 }
 
-/// The word of the latest epoch; without any, why there is none.
-fn believe(words: Vec<Result<Word, String>>) -> Result<Address, String> {
+/// The primary of the latest epoch, or the reasons why no sentinel names one.
+fn believe(reports: Vec<Result<Report, String>>) -> Result<Address, String> {
     let mut reasons = Vec::new();
-    let mut latest: Option<Word> = None;
-    for word in words {
-        match word {
-            Ok(word) if latest.as_ref().is_none_or(|latest| word.epoch > latest.epoch) => {
-                latest = Some(word);
+    let mut latest: Option<Report> = None;
+    for report in reports {
+        match report {
+            Ok(report) if latest.as_ref().is_none_or(|latest| report.epoch > latest.epoch) => {
+                latest = Some(report);
             }
             Ok(_) => {}
             Err(reason) => reasons.push(reason),
         }
     }
-    latest.map(|word| word.primary).ok_or_else(|| reasons.join("; "))
+    latest.map(|report| report.primary).ok_or_else(|| reasons.join("; "))
 }
 
 impl Sentinel {
-    async fn ask(&mut self, master: &str) -> Result<Word, String> {
+    async fn ask(&mut self, master: &str) -> Result<Report, String> {
         let limit = self.access.connect_timeout;
-        let word = within(limit, self.word(master)).await;
-        if word.is_err() {
+        let report = within(limit, self.report(master)).await;
+        if report.is_err() {
             self.connection = None;
         }
-        word.and_then(|word| word.ok_or_else(|| format!("it knows no master {master:?}")))
+        report
+            .and_then(|report| report.ok_or_else(|| format!("it knows no master {master:?}")))
             .map_err(|reason| format!("sentinel {}: {reason}", self.address))
     }
 
-    /// The address and the epoch together: both change in the same moment.
-    async fn word(&mut self, master: &str) -> Result<Option<Word>, RedisError> {
+    /// Asks for the address and the epoch in one pipeline: both change in the same moment.
+    async fn report(&mut self, master: &str) -> Result<Option<Report>, RedisError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.access.connection(&self.address).await?),
@@ -124,16 +127,16 @@ impl Sentinel {
         let about: Vec<(String, String)> = redis::from_redis_value(next()?)?;
         let epoch = about.iter().find(|(name, _)| name == "config-epoch");
         let epoch = epoch.and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0);
-        Ok(Some(Word { epoch, primary: self.address.told(&host, port) }))
+        Ok(Some(Report { epoch, primary: self.address.reported_parts(&host, port) }))
     }
 }
 
-/// Asks within a time; an error in words.
+/// Asks within a time limit; returns errors as text.
 pub(super) async fn within<T>(
     limit: Duration,
     asked: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, String> {
-    // Boxed: it may hold a whole handshake.
+    // Boxed: the future may hold a whole handshake.
     match timeout(limit, Box::pin(asked)).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {limit:?}")),
@@ -145,12 +148,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sentinel_that_was_cut_off_is_not_believed_however_many_agree_with_it() {
-        let word = |epoch, host: &str| Ok(Word { epoch, primary: Address::new(host, 1) });
+    fn the_latest_epoch_wins_however_many_sentinels_name_an_old_primary() {
+        let report = |epoch, host: &str| Ok(Report { epoch, primary: Address::new(host, 1) });
         let away = || Err("away".to_owned());
-        let believed = |words| believe(words).map(|primary| primary.host().to_owned());
-        let words = vec![word(3, "old"), word(3, "old"), away(), word(4, "new"), word(3, "old")];
-        assert_eq!(believed(words), Ok("new".to_owned()));
+        let believed = |reports| believe(reports).map(|primary| primary.host().to_owned());
+        let reports =
+            vec![report(3, "old"), report(3, "old"), away(), report(4, "new"), report(3, "old")];
+        assert_eq!(believed(reports), Ok("new".to_owned()));
         assert_eq!(believed(vec![away(), away()]), Err("away; away".to_owned()));
     }
 }

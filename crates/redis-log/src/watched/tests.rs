@@ -13,15 +13,15 @@ fn live(n: u64) -> Live {
     Live::Event(event(at(n)))
 }
 
-fn head(position: Position) -> Option<Head> {
-    Some(Head {
+fn head(position: Position) -> Option<LogHead> {
+    Some(LogHead {
         generation: Generation { head: position, first: at(1) },
         ended: false,
         accounted: 0,
     })
 }
 
-/// A topic whose tail follows the feed at `n`.
+/// A topic whose tail follows the feed and has its head at `n`.
 fn following(n: u64) -> Watched {
     let watched = Watched::new(Topic::new("t").unwrap());
     watched.begin();
@@ -32,7 +32,7 @@ fn following(n: u64) -> Watched {
 }
 
 #[test]
-fn the_next_number_extends_the_tail_and_an_old_one_is_dropped() {
+fn the_next_number_extends_the_tail_and_an_old_number_is_dropped() {
     let watched = following(3);
     for n in [4, 5, 3, 5, 6] {
         assert_eq!(watched.take(live(n)), Verdict::Fine);
@@ -41,10 +41,10 @@ fn the_next_number_extends_the_tail_and_an_old_one_is_dropped() {
 }
 
 #[test]
-fn anything_else_makes_a_read_due_and_nothing_is_trusted_until_it_is_made() {
+fn any_other_number_makes_a_read_due_and_nothing_is_trusted_until_it_is_done() {
     let watched = following(3);
     assert_eq!(watched.take(live(5)), Verdict::Read);
-    // Number 4 of another past, as after a fail-over: it must not be taken for the successor.
+    // Number 4 of another log, as after a fail-over: it must not be taken for the successor.
     assert_eq!(watched.take(live(4)), Verdict::Fine);
     assert_eq!(watched.head(), at(3));
     assert_eq!(watched.begin(), at(3));
@@ -64,7 +64,7 @@ fn a_notice_makes_a_read_due_unless_the_tail_is_past_it() {
 }
 
 #[test]
-fn more_than_can_be_held_is_read_again() {
+fn a_topic_with_more_messages_than_are_held_is_read_again() {
     let watched = following(0);
     assert_eq!(watched.take(live(2)), Verdict::Read);
     watched.begin();
@@ -80,10 +80,10 @@ fn more_than_can_be_held_is_read_again() {
 }
 
 #[test]
-fn a_broken_subscription_is_compared_before_anything_is_taken() {
+fn a_broken_subscription_is_compared_before_a_message_is_taken() {
     let watched = following(3);
     assert_eq!(watched.joined(), Verdict::Read);
-    assert_eq!(watched.joined(), Verdict::Fine, "one reads it already");
+    assert_eq!(watched.joined(), Verdict::Fine, "a read is under way");
     watched.begin();
     assert_eq!(watched.take(live(4)), Verdict::Fine);
     assert_eq!(watched.compared(head(at(3))), Verdict::Fine);
@@ -97,7 +97,7 @@ fn a_broken_subscription_is_compared_before_anything_is_taken() {
 }
 
 #[test]
-fn a_break_during_a_read_makes_it_again() {
+fn a_break_during_a_read_repeats_the_read() {
     let watched = following(3);
     assert_eq!(watched.take(live(5)), Verdict::Read);
     watched.begin();
@@ -121,7 +121,7 @@ fn a_log_that_does_not_continue_the_tail_replaces_it() {
 }
 
 #[test]
-fn what_a_store_answers_never_breaks_the_tail() {
+fn no_answer_of_a_store_breaks_the_tail() {
     let watched = following(3);
     assert_eq!(watched.take(live(9)), Verdict::Read);
     watched.begin();
@@ -137,12 +137,12 @@ fn the_audit_tells_a_late_message_from_a_lost_log() {
     // The tail has moved on since the head was read.
     assert_eq!(watched.compare(at(4), head(at(5))), Compared::Same);
     assert_eq!(watched.compare(at(6), head(at(7))), Compared::Behind);
-    // The log has lost what the tail had before it was asked, be it in the window or not.
+    // The log has lost events that the tail had before the read, in the window or not.
     assert_eq!(watched.compare(at(6), head(at(4))), Compared::Apart);
     assert_eq!(watched.compare(at(6), None), Compared::Apart);
     assert_eq!(watched.compare(at(6), head(Position::new(20_000, 2))), Compared::Apart);
     assert_eq!(following(0).compare(Position::START, None), Compared::Same);
-    // So has this one, by more than its window.
+    // This tail has moved on by more than its window.
     for n in 7..=400 {
         assert_eq!(watched.take(live(n)), Verdict::Fine);
     }

@@ -1,4 +1,4 @@
-//! Who may come in, and how it is kept from others: users with few rights, and TLS.
+//! Access: users with few rights, and TLS.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,19 +10,19 @@ use crate::deployment::{Cluster, Sentinels};
 use crate::server::Server;
 use crate::support::{Reader, append, config_at, open, topic};
 
-/// What the log needs and no more, as docs/operations.md has it.
+/// The rights that the log needs, and no others, as in docs/operations.md.
 const RIGHTS: &str = "resetkeys resetchannels ~e:* ~h:* ~i:* &e:* -@all \
     +hello +auth +client|setname +ping +unwatch +info +wait +config|get \
     +script|load +evalsha +time +get +mget +set +pexpire +xadd +xtrim +xrange +xrevrange \
     +spublish +ssubscribe +sunsubscribe";
 const CLUSTER_RIGHTS: &str = "+cluster|info +cluster|slots +asking";
 
-/// Lets in a user with these rights only.
+/// Adds a user with these rights only.
 async fn restrict(server: &Server, rights: &str) {
     server.words::<()>(&format!("ACL SETUSER tailwater on >s3cret {rights}")).await;
 }
 
-/// Publishes and reads on some topics, which is all there is.
+/// Publishes and reads on some topics.
 async fn works(config: Config) {
     let log = open(config.clone()).await;
     let other = open(config).await;
@@ -43,7 +43,7 @@ fn with_login(url: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_user_with_the_rights_that_are_documented_is_enough() {
+async fn a_user_with_the_documented_rights_is_enough() {
     let server = Server::start().await;
     restrict(&server, RIGHTS).await;
     server.words::<()>("ACL SETUSER default nopass -@all +acl").await;
@@ -77,7 +77,7 @@ async fn sentinels_have_users_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_cluster_knows_its_users_on_all_nodes() {
+async fn a_cluster_accepts_its_users_on_all_nodes() {
     let deployment = Cluster::start().await;
     for node in &deployment.nodes {
         restrict(node, &format!("{RIGHTS} {CLUSTER_RIGHTS}")).await;
@@ -85,7 +85,7 @@ async fn a_cluster_knows_its_users_on_all_nodes() {
     works(config_at(&with_login(&deployment.url()))).await;
 }
 
-/// An authority, and a server's certificate that it has signed.
+/// Makes an authority, and a server's certificate that it has signed.
 fn certificates(dir: &Path) {
     let script = "\
         openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ours -keyout ca.key -out ca.crt\n\
@@ -98,7 +98,7 @@ fn certificates(dir: &Path) {
 }
 
 #[tokio::test]
-async fn tls_trusts_the_authority_that_is_named_and_no_other() {
+async fn tls_trusts_the_named_authority_and_no_other() {
     let dir = TempDir::new().unwrap();
     certificates(dir.path());
     let file = |name: &str| dir.path().join(name).display().to_string();

@@ -52,7 +52,7 @@ async fn a_key_is_forgotten_after_its_time() {
 }
 
 #[tokio::test]
-async fn nothing_follows_the_end_but_retries() {
+async fn only_retries_follow_the_end() {
     let server = Server::start().await;
     let log = open(config(&server)).await;
     let t = topic("t");
@@ -71,7 +71,7 @@ async fn nothing_follows_the_end_but_retries() {
     // The refused key was not kept.
     let keys: Vec<String> = server.words("KEYS i:*").await;
     assert_eq!(keys.len(), 2);
-    // The end is known even if the head is not.
+    // Without the head the stream still shows the end.
     let head: Vec<String> = server.words("KEYS h:*").await;
     server.words::<()>(&format!("DEL {}", head[0])).await;
     assert!(log.bounds(&t).await.unwrap().unwrap().ended);
@@ -80,7 +80,7 @@ async fn nothing_follows_the_end_but_retries() {
 }
 
 #[tokio::test]
-async fn a_full_server_refuses_an_append_whole() {
+async fn a_full_server_stores_no_part_of_an_append() {
     let server = Server::start().await;
     let log = open(config(&server)).await;
     let t = topic("t");
@@ -90,7 +90,7 @@ async fn a_full_server_refuses_an_append_whole() {
         assert!(matches!(try_append(&log, refused).await, Err(AppendError::Full(_))));
     }
     assert_eq!(log.stats().errors(Op::Append), 2);
-    // What is there can be read, and retries are answered.
+    // Stored events can be read, and retries are answered.
     let mut reader = Reader::resume(&log, &t, "0-0").await;
     assert_eq!(reader.until(1).await, [1]);
     server.words::<()>("CONFIG SET maxmemory 0").await;
@@ -125,7 +125,7 @@ async fn length_and_age_bound_a_topic() {
     for _ in 0..10 {
         fill(&log, &long, 1..=100).await;
     }
-    // Redis drops whole nodes of the stream, of a hundred entries at most.
+    // Redis drops whole nodes of the stream, each of at most a hundred entries.
     let bounds = log.bounds(&long).await.unwrap().unwrap();
     assert!((50..=150).contains(&bounds.length), "{bounds:?}");
     assert_eq!(bounds.head.n, 1000);
@@ -135,7 +135,7 @@ async fn length_and_age_bound_a_topic() {
     let old = topic("old");
     fill(&log, &old, 1..=600).await;
     tokio::time::sleep(Duration::from_millis(10)).await;
-    // Idle, it is gone after 8/7 of the age; the numbering is not.
+    // An idle topic is gone after 8/7 of the age; its numbering remains.
     let bounds = log.bounds(&old).await.unwrap().unwrap();
     assert_eq!((bounds.length, bounds.oldest, bounds.head.n), (0, None, 600));
     let mut reader = Reader::resume(&log, &old, "0-0").await;

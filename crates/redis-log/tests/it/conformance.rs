@@ -27,7 +27,7 @@ impl Deployment {
         Config { retention: RETENTION, ..audited_at(&url) }
     }
 
-    /// Those that may hold a topic, as long as nothing fails over.
+    /// The servers that may hold a topic, before a fail-over.
     fn primaries(&self) -> &[Server] {
         match self {
             Self::Single(server) => std::slice::from_ref(server),
@@ -85,7 +85,7 @@ async fn lab() -> RedisLab {
     RedisLab::new(Deployment::Single(Server::start().await)).await
 }
 
-// On one server each check has a server of its own, and is a test of its own.
+// On a single server each check is a test of its own, with its own server.
 event_log::conformance!(lab);
 
 macro_rules! names {
@@ -97,12 +97,12 @@ macro_rules! names {
 
 event_log::conformance_checks! { names {} }
 
-/// All checks, one after the other on a deployment that takes long to start: none of them depends on
-/// what another has left there.
+/// Runs all checks one after the other, because these deployments are slow to start. No check depends
+/// on the topics of another.
 async fn conforms(deployment: Deployment) {
     let mut lab = RedisLab::new(deployment).await;
     for name in CHECKS {
-        // Each begins with a node that has not seen anything.
+        // Each check begins with a new node.
         lab.log = open(lab.deployment.config()).await;
         eprintln!("{name}");
         check(name, &lab).await;

@@ -7,7 +7,7 @@ use crate::server::Server;
 use crate::support::{Reader, append, config, event, eventually, open, topic, try_append};
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_named_without_its_password() {
+async fn an_unreachable_server_is_named_without_its_password() {
     let url = "redis://me:s3cret@127.0.0.1:1".parse().unwrap();
     let error = RedisLog::connect(Config::new(url)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
@@ -35,7 +35,7 @@ async fn a_password_opens_the_pool_and_the_feed() {
 }
 
 #[tokio::test]
-async fn a_server_of_another_kind_than_the_url_says_is_refused() {
+async fn a_server_in_another_mode_than_the_url_says_is_refused() {
     let cluster = Server::with(&["--cluster-enabled", "yes"]).await;
     let error = RedisLog::connect(config(&cluster)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Mode { .. }), "{error}");
@@ -46,7 +46,7 @@ async fn a_server_of_another_kind_than_the_url_says_is_refused() {
 }
 
 #[tokio::test]
-async fn a_log_opened_before_its_server_works_when_it_comes() {
+async fn a_log_opened_before_its_server_works_once_the_server_is_up() {
     let mut server = Server::start().await;
     server.kill();
     let log = RedisLog::new(Config { timeout: Duration::from_millis(200), ..config(&server) });
@@ -73,7 +73,7 @@ async fn a_closed_log_leaves_no_task_and_no_connection() {
     drop((closed, dropped));
     loop {
         let clients: String = server.words("CLIENT LIST").await;
-        // The one that asks is left.
+        // The connection that asks remains.
         if clients.lines().count() == 1 {
             break;
         }

@@ -1,4 +1,4 @@
-//! Several servers that make one log: under sentinels, or as a cluster.
+//! Deployments of several servers: under sentinels, or as a cluster.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::server::{Server, free_port};
 use crate::support::DEADLINE;
 
-/// Waits until a command's answer is as it should be.
+/// Waits until the answer to a command is the expected one.
 pub(crate) async fn until<T: redis::FromRedisValue>(
     server: &Server,
     command: &str,
@@ -21,13 +21,13 @@ pub(crate) async fn until<T: redis::FromRedisValue>(
         {
             return;
         }
-        assert!(Instant::now() < deadline, "in vain: {command}");
+        assert!(Instant::now() < deadline, "not within the deadline: {command}");
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Waits until a primary has heard its replica: only its first word sets the stream of commands
-/// going, up to a second after the link is there.
+/// Waits until a primary has heard its replica: only then the stream of commands begins, up to a
+/// second after the link is up.
 pub(crate) async fn until_replica_speaks(primary: &Server) {
     let speaks = |info: &String| info.contains("state=online") && !info.contains("offset=0,");
     until(primary, "INFO replication", speaks).await;
@@ -50,7 +50,7 @@ impl Sentinels {
         let mut sentinels = Vec::new();
         for _ in 0..3 {
             let sentinel = Server::sentinel(primary.port(), "").await;
-            // They talk every few seconds, and a test has not so long.
+            // By default sentinels talk every few seconds, which is too slow for a test.
             sentinel.words::<()>(HASTE).await;
             sentinels.push(sentinel);
         }
@@ -72,7 +72,7 @@ impl Sentinels {
         self.servers.iter().position(|server| server.port() == port).unwrap()
     }
 
-    /// Waits until the sentinels know each other and the replica, which follows.
+    /// Waits until the sentinels know each other and the replica, and the replica follows.
     pub(crate) async fn settled(&self) {
         for sentinel in &self.sentinels {
             until(sentinel, "SENTINEL CKQUORUM main", |_: &String| true).await;
@@ -99,7 +99,7 @@ impl Sentinels {
 
 /// Three primaries, each with a replica.
 pub(crate) struct Cluster {
-    /// The primaries as they are in the beginning, and then their replicas in the same order.
+    /// The first primaries, and then their replicas in the same order.
     pub(crate) nodes: Vec<Server>,
 }
 

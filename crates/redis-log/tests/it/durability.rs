@@ -1,4 +1,4 @@
-//! What an acknowledgement means, by level.
+//! The meaning of an acknowledgement at each level of durability.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn with(server: &Server, durability: &str) -> Config {
     }
 }
 
-/// What a refusal says.
+/// The text of a refusal.
 fn reason<T: std::fmt::Debug>(result: Result<T, AppendError>) -> String {
     match result {
         Err(AppendError::Unavailable(reason)) => reason,
@@ -43,7 +43,7 @@ async fn an_event_is_not_acknowledged_before_its_replicas_have_it() {
     let t = topic("t");
     let said = reason(try_append(&log, keyed(&t, "1", "k")).await);
     assert!(said.contains("stored, but not by 1 replicas yet"), "{said}");
-    // A retry is not acknowledged either, though it writes nothing anew.
+    // A retry is not acknowledged either, although it appends nothing.
     reason(try_append(&log, keyed(&t, "1", "k")).await);
 
     let replica = Server::start().await;
@@ -51,7 +51,7 @@ async fn an_event_is_not_acknowledged_before_its_replicas_have_it() {
     let receipt = try_append(&log, keyed(&t, "1", "k")).await.unwrap();
     assert_eq!((receipt.position.n, receipt.duplicate), (1, true));
     let streams: Vec<String> = replica.words("KEYS e:*").await;
-    assert_eq!(streams.len(), 1, "what is acknowledged is there");
+    assert_eq!(streams.len(), 1, "the acknowledged event is on the replica");
     append(&log, &t, "2").await;
     let length: u64 = replica.words(&format!("XLEN {}", streams[0])).await;
     assert_eq!(length, 2);
@@ -69,7 +69,7 @@ async fn a_retry_on_a_fresh_connection_waits_for_the_replicas_of_the_first_try()
     follow(&replica, &server).await;
     let t = topic("t");
     append(&*open(with(&server, "replica:1")).await, &t, "1").await;
-    // The replica hears nothing more, and is not known to be gone.
+    // The replica receives nothing more, and the primary has not noticed.
     let pid = replica.pid().await;
     pid.signal("-STOP");
     reason(try_append(&open_with(&server, "replica:1"), keyed(&t, "2", "k")).await);
@@ -80,7 +80,7 @@ async fn a_retry_on_a_fresh_connection_waits_for_the_replicas_of_the_first_try()
 }
 
 #[tokio::test]
-async fn an_ended_topic_is_told_as_such_whatever_the_replicas() {
+async fn an_ended_topic_is_reported_whatever_the_replicas_do() {
     let server = Server::start().await;
     let t = topic("t");
     let mut last = event(&t, "1");
@@ -92,19 +92,19 @@ async fn an_ended_topic_is_told_as_such_whatever_the_replicas() {
 }
 
 #[tokio::test]
-async fn a_disk_is_refused_unless_it_is_synced_at_every_write() {
+async fn a_disk_is_refused_unless_it_syncs_at_every_write() {
     let server = Server::with(&["--appendonly", "yes", "--appendfsync", "everysec"]).await;
     let error = RedisLog::connect(with(&server, "disk")).await.unwrap_err();
     assert!(error.to_string().contains("appendfsync is everysec"), "{error}");
     let log = open_with(&server, "disk");
     let t = topic("t");
     let said = reason(try_append(&log, event(&t, "1")).await);
-    assert!(said.contains("appendfsync is everysec, needed is always"), "{said}");
+    assert!(said.contains("appendfsync is everysec, but must be always"), "{said}");
     assert!(log.bounds(&t).await.unwrap().is_none(), "nothing was stored");
 
     server.words::<()>("CONFIG SET appendfsync always").await;
     append(&log, &t, "1").await;
-    // Somebody changes it back under our feet.
+    // Another client changes the setting back.
     server.words::<()>("CONFIG SET appendfsync everysec").await;
     reason(try_append(&log, event(&t, "2")).await);
     server.words::<()>("CONFIG SET appendfsync always").await;
@@ -112,7 +112,7 @@ async fn a_disk_is_refused_unless_it_is_synced_at_every_write() {
 }
 
 #[tokio::test]
-async fn a_killed_server_keeps_on_disk_what_it_acknowledged() {
+async fn a_killed_server_has_every_acknowledged_event_on_disk() {
     let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let log = open(with(&server, "disk")).await;
     let t = topic("t");

@@ -1,4 +1,4 @@
-//! Another server becomes primary, while publishers and subscribers go on.
+//! Another server becomes primary while publishers and subscribers continue.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::deployment::{Cluster, Sentinels, until};
 use crate::support::{Reader, append, config_at, event, eventually, open, topic, try_append};
 use crate::traffic::{Traffic, lasting};
 
-/// Acknowledges only what a replica has as well.
+/// A configuration that acknowledges an event only when a replica has it too.
 fn replicated(url: &str) -> Config {
     let replica_timeout = Duration::from_millis(300);
     Config { durability: "replica:1".parse().unwrap(), replica_timeout, ..lasting(config_at(url)) }
@@ -38,7 +38,7 @@ async fn a_killed_primary_under_sentinels_loses_and_doubles_nothing_acknowledged
     let old = deployment.primary().await;
     deployment.servers[old].kill();
     deployment.other_primary(old).await;
-    // Without its memory, and of the opinion that it is the primary, until it is told.
+    // It has lost its memory, and takes itself for the primary until a sentinel demotes it.
     deployment.servers[old].restart().await;
     until(&deployment.servers[old], "INFO replication", |info: &String| {
         info.contains("master_link_status:up")
@@ -49,7 +49,7 @@ async fn a_killed_primary_under_sentinels_loses_and_doubles_nothing_acknowledged
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_primary_frozen_past_its_succession_is_not_believed_when_it_thaws() {
+async fn a_primary_that_thaws_after_its_replacement_is_not_trusted() {
     let deployment = Sentinels::start().await;
     let config = Config { timeout: Duration::from_millis(500), ..replicated(&deployment.url()) };
     let traffic = Traffic::start(config, 3).await;
@@ -67,7 +67,7 @@ async fn a_primary_frozen_past_its_succession_is_not_believed_when_it_thaws() {
 }
 
 #[tokio::test]
-async fn sentinels_away_stop_nobody() {
+async fn missing_sentinels_stop_no_reader_and_no_publisher() {
     let mut deployment = Sentinels::start().await;
     let log = open(config_at(&deployment.url())).await;
     let t = topic("t");
@@ -78,7 +78,7 @@ async fn sentinels_away_stop_nobody() {
     sleep(Duration::from_millis(700)).await;
     append(&log, &t, "1").await;
     assert_eq!(reader.until(1).await, [1]);
-    // But nobody who comes now can be told where to go.
+    // But a new log cannot find the primary.
     let error = RedisLog::connect(config_at(&deployment.url())).await.unwrap_err();
     assert!(error.to_string().contains("sentinel 127.0.0.1"), "{error}");
 }
@@ -126,7 +126,7 @@ async fn a_killed_primary_of_a_cluster_loses_and_doubles_nothing_acknowledged() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_primary_that_is_away_stops_only_its_own_topics() {
+async fn a_missing_primary_stops_only_its_own_topics() {
     let mut deployment = Cluster::start().await;
     let log = open(config_at(&deployment.url())).await;
     let mut readers = Vec::new();
@@ -136,7 +136,7 @@ async fn a_primary_that_is_away_stops_only_its_own_topics() {
         append(&log, &t, "1").await;
         readers.push((t, reader));
     }
-    // Both, so that nobody takes its place. The rest goes on if it is told to.
+    // Both, so that no server takes its place. The other primaries continue if they are configured to.
     for node in &deployment.nodes {
         node.words::<()>("CONFIG SET cluster-require-full-coverage no").await;
     }

@@ -11,7 +11,7 @@ use crate::support::{
     try_append,
 };
 
-/// A history that no reader can fall out of, however slow the machine.
+/// A configuration with a history that no reader can fall out of, however slow the machine.
 fn whole(server: &Server) -> Config {
     let retention = Retention { events: 100_000, ..Retention::default() };
     Config { retention, ..config(server) }
@@ -23,13 +23,13 @@ async fn publish(log: Arc<RedisLog>, t: Topic, count: u64) {
         let deadline = Instant::now() + DEADLINE;
         while let Err(error) = try_append(&log, keyed(&t, &n.to_string(), &format!("k{n}"))).await {
             assert!(matches!(error, AppendError::Unavailable(_)), "{error}");
-            assert!(Instant::now() < deadline, "event {n} is not taken: {error}");
+            assert!(Instant::now() < deadline, "event {n} is refused: {error}");
             sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
-/// Reads `count` events and asserts that they are those, each once and in order.
+/// Reads `count` events, and asserts that each comes once and in order.
 async fn receive(mut reader: Reader, count: u64) {
     let mut expected = 1;
     while expected <= count {
@@ -66,7 +66,7 @@ async fn a_killed_subscriber_connection_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_server_loses_nothing_that_it_acknowledged() {
+async fn a_killed_server_loses_no_acknowledged_event() {
     const EVENTS: u64 = 1500;
     let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let log = open(whole(&server)).await;
@@ -115,7 +115,7 @@ async fn a_lost_last_message_is_found_by_the_audit() {
     let first = append(&log, &t, "1").await.position;
     let mut reader = Reader::resume(&log, &t, "0-0").await;
     reader.until(1).await;
-    // As the script writes it, but untold.
+    // As the script writes an event, but without its message.
     let stream: Vec<String> = server.words("KEYS e:*").await;
     let head: Vec<String> = server.words("KEYS h:*").await;
     let value: String = server.words(&format!("GET {}", head[0])).await;
@@ -134,13 +134,13 @@ async fn a_lost_last_message_is_found_by_the_audit() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_given_up() {
+async fn a_silent_connection_is_closed() {
     let server = Server::start().await;
     let log = open(config(&server)).await;
     let stats = log.stats();
     let t = topic("t");
     let mut reader = Reader::latest(&log, &t).await;
-    // The server is stopped, as if the network were cut: the socket stays open, nothing comes.
+    // A stopped server looks like a cut network: the socket stays open, and nothing arrives.
     let pid = server.pid().await;
     pid.signal("-STOP");
     eventually("the silence is noticed", || !stats.connected()).await;
@@ -152,7 +152,7 @@ async fn a_silent_connection_is_given_up() {
     pid.signal("-CONT");
     eventually("the feed is back", || stats.connected()).await;
     append(&log, &t, "told").await;
-    // The refused one may have been stored; if so it comes first.
+    // The refused event may have been stored. If so, it comes first.
     let mut told = false;
     while !told {
         told = reader.events().await.iter().any(|event| event.data() == "told");
@@ -160,7 +160,7 @@ async fn a_silent_connection_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_server_away_stops_no_reader_and_comes_back_without_a_gap() {
+async fn a_missing_server_stops_no_reader_and_comes_back_without_a_gap() {
     let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let log = open(Config { timeout: Duration::from_millis(300), ..config(&server) }).await;
     let stats = log.stats();
@@ -170,7 +170,7 @@ async fn a_server_away_stops_no_reader_and_comes_back_without_a_gap() {
     let mut behind = Reader::resume(&log, &t, "0-0").await;
     server.kill();
     eventually("the loss is noticed", || !stats.connected()).await;
-    assert!(log.tail(&t).await.is_ok(), "a tail that is known stays");
+    assert!(log.tail(&t).await.is_ok(), "an open tail stays");
     assert!(log.tail(&unseen).await.is_err());
     assert!(matches!(try_append(&log, event(&t, "x")).await, Err(AppendError::Unavailable(_))));
     server.restart().await;
@@ -182,12 +182,12 @@ async fn a_server_away_stops_no_reader_and_comes_back_without_a_gap() {
 }
 
 #[tokio::test]
-async fn a_topic_opened_by_many_at_once_is_opened_once() {
+async fn a_topic_that_many_open_at_once_is_opened_once() {
     let server = Server::start().await;
     let log = open(config(&server)).await;
     let t = topic("t");
     fill(&log, &t, 1..=10).await;
-    let before = commands(&server, "ssubscribe").await;
+    let before = server.calls("ssubscribe").await;
     let opened = (0..200).map(|_| {
         let (log, t) = (Arc::clone(&log), t.clone());
         tokio::spawn(async move { log.tail(&t).await.unwrap() })
@@ -197,7 +197,7 @@ async fn a_topic_opened_by_many_at_once_is_opened_once() {
         tails.push(task.await.unwrap());
     }
     assert!(tails.iter().all(|tail| Arc::ptr_eq(tail, &tails[0])));
-    assert_eq!(commands(&server, "ssubscribe").await - before, 1);
+    assert_eq!(server.calls("ssubscribe").await - before, 1);
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn readers_of_one_page_share_the_read() {
     let log = open(config(&server)).await;
     let t = topic("t");
     fill(&log, &t, 1..=500).await;
-    let before = commands(&server, "xrange").await;
+    let before = server.calls("xrange").await;
     let mut tasks = Vec::new();
     for _ in 0..500 {
         let (log, t) = (Arc::clone(&log), t.clone());
@@ -217,14 +217,6 @@ async fn readers_of_one_page_share_the_read() {
     for task in tasks {
         assert_eq!(task.await.unwrap().events.len(), 128);
     }
-    let reads = commands(&server, "xrange").await - before;
+    let reads = server.calls("xrange").await - before;
     assert!(reads <= 10, "{reads} reads for 500 readers of one page");
-}
-
-/// How often the server has run a command.
-async fn commands(server: &Server, name: &str) -> u64 {
-    let info: String = server.words("INFO commandstats").await;
-    let prefix = format!("cmdstat_{name}:calls=");
-    let calls = info.lines().find_map(|line| line.strip_prefix(&prefix));
-    calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
 }

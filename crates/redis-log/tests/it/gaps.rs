@@ -12,8 +12,8 @@ pub(crate) async fn key(server: &Server, kind: char) -> String {
     keys.into_iter().next().unwrap()
 }
 
-/// What a promoted replica has that had not got everything: the stream and the head as they were, on
-/// a server with another replication id.
+/// The data of a replica that lags: the stream and the head as they were. Its promotion puts them on
+/// the server, under another replication id.
 pub(crate) struct Replica {
     keys: Vec<(String, Vec<u8>)>,
 }
@@ -81,7 +81,7 @@ async fn a_deleted_head_loses_nothing() {
     fill(&log, &t, 1..=5).await;
     let mut live = Reader::latest(&log, &t).await;
     server.words::<()>(&format!("DEL {}", key(&server, 'h').await)).await;
-    // Without a head everything is answered by the stream.
+    // Without a head the stream answers everything.
     let bounds = log.bounds(&t).await.unwrap().unwrap();
     assert_eq!((bounds.head.n, bounds.length, bounds.ended), (5, 5, false));
     let other = open(config(&server)).await;
@@ -121,11 +121,11 @@ async fn a_topic_flushed_and_grown_past_the_reader_is_a_reset_without_any_audit(
     let mut reader = Reader::resume(&log, &t, "0-0").await;
     reader.until(5).await;
     server.words::<()>("FLUSHALL").await;
-    // Number 6, too, is of the new log: it must not be taken for the old one's next.
+    // Number 6 belongs to the new log too: it must not be taken for the successor of the old number 5.
     fill(&log, &t, 1..=8).await;
     assert_eq!(reader.gap().await.reason, Reason::Reset);
     assert_eq!(reader.until(8).await, [1, 2, 3, 4, 5, 6, 7, 8]);
-    // The same for one that was away.
+    // The same for a reader that was away.
     let mut away = Reader::resume(&log, &t, "1000-3").await;
     assert_eq!(away.outcome, Outcome::Reset);
     assert_eq!(away.gap().await.reason, Reason::Reset);
@@ -133,7 +133,7 @@ async fn a_topic_flushed_and_grown_past_the_reader_is_a_reset_without_any_audit(
 }
 
 #[tokio::test]
-async fn a_reader_who_saw_what_a_failover_lost_is_rewound() {
+async fn a_reader_of_events_that_a_failover_lost_is_rewound() {
     let server = Server::start().await;
     let log = open(config(&server)).await;
     let t = topic("t");
@@ -145,7 +145,7 @@ async fn a_reader_who_saw_what_a_failover_lost_is_rewound() {
     ahead.until(6).await;
     let seen = ahead.wire();
     replica.promote(&server).await;
-    // Nobody is left to whom it was acknowledged.
+    // No node that got the acknowledgements is left.
     let fresh = open(config(&server)).await;
     let fourth = append(&fresh, &t, "another 4").await.position;
     assert_eq!(fourth.n, 4);
@@ -154,7 +154,7 @@ async fn a_reader_who_saw_what_a_failover_lost_is_rewound() {
     let gap = ahead.gap().await;
     assert_eq!((gap.reason, gap.missed), (Reason::Rewound, None));
     assert_eq!(ahead.events().await[0].data(), "another 4");
-    // It came back elsewhere, before and after the numbers had passed it.
+    // It comes back on another node, before and after the numbers have passed it.
     let other = open(config(&server)).await;
     for head in [4, 7] {
         if head == 7 {
@@ -165,7 +165,7 @@ async fn a_reader_who_saw_what_a_failover_lost_is_rewound() {
         assert_eq!(back.gap().await.reason, Reason::Rewound);
         assert_eq!(back.until(head).await, (4..=head).collect::<Vec<_>>());
     }
-    // One who had seen nothing of it misses nothing.
+    // A reader that had not seen the lost events misses nothing.
     assert_eq!(behind.until(7).await, [4, 5, 6, 7]);
 }
 
@@ -174,7 +174,7 @@ async fn a_reader_ahead_of_a_failed_over_log_is_told_before_anything_is_publishe
     let server = Server::start().await;
     let log = open(audited(&server)).await;
     let t = topic("t");
-    // To another node, which is no more when it matters.
+    // Through another node, which is gone when it matters.
     let publisher = open(config(&server)).await;
     fill(&publisher, &t, 1..=3).await;
     let replica = Replica::of(&server).await;
@@ -204,7 +204,7 @@ async fn a_failover_that_lost_nothing_is_no_gap() {
 }
 
 #[tokio::test]
-async fn a_hole_in_the_stream_is_announced_to_those_who_meet_it() {
+async fn a_hole_in_the_stream_is_announced_to_its_readers() {
     let server = Server::start().await;
     let log = open(config(&server)).await;
     let t = topic("t");
@@ -225,7 +225,7 @@ async fn a_hole_in_the_stream_is_announced_to_those_who_meet_it() {
 }
 
 #[tokio::test]
-async fn a_reader_without_a_cursor_begins_where_it_asks() {
+async fn a_reader_without_a_cursor_begins_where_it_asked() {
     let server = Server::start().await;
     let log = open(config(&server)).await;
     let t = topic("t");

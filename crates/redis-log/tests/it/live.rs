@@ -74,7 +74,7 @@ async fn a_resume_within_the_window_costs_no_read() {
     let log = open(config(&server)).await;
     let t = topic("t");
     fill(&log, &t, 1..=300).await;
-    // The position of an event, as a client has it: that before an event may be of no event.
+    // The position of an event, as a client has it. The position before an event may have no event.
     let before = log.seek(&t, Seek::Last(101)).await.unwrap().position;
     let page = log.read(&t, before, event_log::Limit::ONE).await.unwrap();
     let cursor = page.events[0].position().to_string();
@@ -131,14 +131,14 @@ async fn two_publishers_keep_the_numbers_dense_and_every_reader_sees_one_order()
 }
 
 #[tokio::test]
-async fn a_topic_without_readers_is_let_go_and_comes_back_whole() {
+async fn a_topic_without_readers_is_released_and_comes_back_whole() {
     let server = Server::start().await;
     let log = open(Config { idle: Duration::from_millis(60), ..config(&server) }).await;
     let stats = log.stats();
     let t = topic("t");
     fill(&log, &t, 1..=3).await;
     drop(Reader::latest(&log, &t).await);
-    eventually("the topic is let go", || stats.topics() == 0).await;
+    eventually("the topic is released", || stats.topics() == 0).await;
     loop {
         let channels: Vec<String> = server.words("PUBSUB SHARDCHANNELS").await;
         if channels.is_empty() {
@@ -149,7 +149,7 @@ async fn a_topic_without_readers_is_let_go_and_comes_back_whole() {
     let mut reader = Reader::resume(&log, &t, "0-0").await;
     fill(&log, &t, 4..=5).await;
     assert_eq!(reader.until(5).await, [1, 2, 3, 4, 5]);
-    // One that is read is kept.
+    // A topic that is read is kept.
     sleep(Duration::from_millis(200)).await;
     assert_eq!(stats.topics(), 1);
     fill(&log, &t, 6..=6).await;
@@ -181,14 +181,14 @@ async fn topics_that_come_and_go_lose_nothing() {
         }
         cursor = reader.wire();
         drop(reader);
-        // Around the time in which the topic is swept.
+        // About the time at which the topic is swept.
         sleep(Duration::from_millis(expected % 9)).await;
     }
     publisher.await.unwrap();
 }
 
 #[tokio::test]
-async fn an_entry_from_elsewhere_does_not_stop_a_reader() {
+async fn an_entry_of_another_program_does_not_stop_a_reader() {
     let server = Server::start().await;
     let log = open(audited(&server)).await;
     let t = topic("t");

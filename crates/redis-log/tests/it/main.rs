@@ -1,6 +1,6 @@
-//! Claims about the log on Redis, against a real server of each test's own.
+//! Claims about the log on Redis. Each test has a real server of its own.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to panic")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must panic")]
 
 mod access;
 mod appends;
@@ -13,6 +13,8 @@ mod faults;
 mod gaps;
 mod live;
 mod migration;
+mod resume;
+mod runtimes;
 mod server;
 mod support;
 mod traffic;

@@ -1,4 +1,4 @@
-//! Slots that move between the primaries of a cluster, while publishers and subscribers go on.
+//! Slots move between the primaries of a cluster while publishers and subscribers continue.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn slot_of(node: &Server, stream: &str) -> u16 {
     node.words(&format!("CLUSTER KEYSLOT {stream}")).await
 }
 
-/// The streams that a node has.
+/// The streams on a node.
 async fn streams(node: &Server) -> Vec<String> {
     node.words("KEYS e:*").await
 }
@@ -27,7 +27,7 @@ async fn id(node: &Server) -> String {
     node.words("CLUSTER MYID").await
 }
 
-/// A slot on its way, as tools move it on servers that cannot by themselves: key by key.
+/// A slot that moves key by key, as tools move it on servers without a command for it.
 struct Move<'a> {
     slot: u16,
     from: &'a Server,
@@ -44,11 +44,11 @@ impl<'a> Move<'a> {
 
     async fn key(&self, key: &str) {
         let command = format!("MIGRATE {} {key} 0 5000", self.to.host_port());
-        // One that expired meanwhile is gone.
+        // A key that has expired is gone.
         self.from.words::<Value>(&command).await;
     }
 
-    /// All the rest, one at a time, so that topics are here and there and half-way.
+    /// Moves all other keys, one at a time, so that topics are on either node or divided.
     async fn finish(self) {
         let next = format!("CLUSTER GETKEYSINSLOT {} 1", self.slot);
         while let Some(key) = self.from.words::<Vec<String>>(&next).await.first() {
@@ -66,7 +66,7 @@ impl<'a> Move<'a> {
 async fn slots_that_move_key_by_key_lose_and_double_nothing() {
     let cluster = Cluster::start().await;
     let mut config = lasting(config_at(&cluster.url()));
-    // Keys that are gone soon: each would be moved.
+    // A short life of idempotency keys, because each of them must be moved.
     config.retention.key = Duration::from_millis(300);
     let traffic = Traffic::start(config, 12).await;
     let mut moved = 0;
@@ -87,7 +87,7 @@ async fn slots_that_move_at_once_lose_and_double_nothing() {
     let target = id(&cluster.nodes[1]).await;
     let commands: Vec<Value> = cluster.nodes[0].words("COMMAND INFO CLUSTER|MIGRATESLOTS").await;
     if matches!(commands[..], [Value::Nil]) {
-        eprintln!("this server cannot move slots by itself");
+        eprintln!("this server has no command that moves slots");
         return;
     }
     let traffic = Traffic::start(lasting(config_at(&cluster.url())), 12).await;
@@ -105,13 +105,13 @@ async fn slots_that_move_at_once_lose_and_double_nothing() {
 }
 
 #[tokio::test]
-async fn a_topic_half_way_is_read_whole_and_written_as_soon_as_it_is_in_one_place() {
+async fn a_divided_topic_is_read_whole_and_written_once_it_is_in_one_place() {
     let cluster = Cluster::start().await;
     let (source, target) = (&cluster.nodes[0], &cluster.nodes[1]);
     let log = open(audited_at(&cluster.url())).await;
     let stats = log.stats();
-    // Two topics of one partition on the first node: of one the head leaves first, of the other the
-    // stream. A third does not exist.
+    // Two topics of one partition on the first node: of one the head moves first, of the other the
+    // stream. A third topic does not exist.
     let mut of_partition: std::collections::HashMap<String, Vec<event_log::Topic>> =
         std::collections::HashMap::new();
     let [first, second, absent] = loop {
@@ -155,7 +155,7 @@ async fn a_topic_half_way_is_read_whole_and_written_as_soon_as_it_is_in_one_plac
         assert!(matches!(held, Err(AppendError::Unavailable(_))), "{held:?}");
     }
     assert!(log.bounds(&absent).await.unwrap().is_none());
-    // Some audits have looked.
+    // Long enough for some audits.
     sleep(Duration::from_millis(400)).await;
     assert_eq!(stats.audit_finds(), finds);
     assert_eq!(stats.errors(redis_log::Op::Audit), 0);

@@ -1,4 +1,4 @@
-//! A Redis server that cannot outlive its test. `REDIS_SERVER` names another binary than Debian's.
+//! A Redis server that cannot outlive its test. `REDIS_SERVER` names another binary.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisResult};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-/// A server in a directory of its own, killed with its handle or with the process that holds it.
+/// A server in a directory of its own. It is killed with its handle, or with the process of the test.
 pub(crate) struct Server {
     dir: TempDir,
     port: u16,
@@ -25,16 +25,16 @@ impl Server {
         Self::with(&[]).await
     }
 
-    /// A server with more arguments, `--name value`.
+    /// Starts a server with more arguments, `--name value`.
     pub(crate) async fn with(args: &[&str]) -> Self {
         let common = ["--save", "", "--enable-debug-command", "yes"];
-        // A replica's copy begins at once.
+        // The copy of a replica begins at once.
         let common = [&common[..], &["--repl-diskless-sync-delay", "0"]].concat();
         let args: Vec<_> = common.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
         Self::of(args, |_| {}).await
     }
 
-    /// A sentinel that watches the primary at a port as `main`, with more lines of configuration.
+    /// Starts a sentinel that watches the primary at a port as `main`, with more lines of configuration.
     pub(crate) async fn sentinel(primary: u16, lines: &str) -> Self {
         let config = format!(
             "sentinel monitor main 127.0.0.1 {primary} 2\n\
@@ -48,13 +48,13 @@ impl Server {
         .await
     }
 
-    /// A server with a port for TLS beside its own; none if it was built without.
+    /// Starts a server with a port for TLS beside its own; `None` if it was built without TLS.
     pub(crate) async fn encrypted(certificate: &str, key: &str, ca: &str) -> Option<Self> {
         let files =
             ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", ca];
         let port = free_port().to_string();
         let args = [&["--tls-port", &port, "--tls-auth-clients", "no"][..], &files].concat();
-        // One that was built without says so and ends.
+        // A server that was built without TLS exits with an error.
         let script = "\"${REDIS_SERVER:-redis-server}\" \"$@\" > /dev/null & sleep 0.3; kill -9 $!";
         let try_out = ["-c", script, "sh", "--port", "0"];
         if !Command::new("sh").args(try_out).args(&args).status().unwrap().success() {
@@ -95,13 +95,13 @@ impl Server {
         format!("127.0.0.1 {}", self.port)
     }
 
-    /// kill -9: the shell that watches over the server does it when its input ends.
+    /// kill -9: the shell around the server does it when its input ends.
     pub(crate) fn kill(&mut self) {
         drop(self.child.stdin.take());
         self.child.wait().unwrap();
     }
 
-    /// On the same port, with what it has on disk.
+    /// Starts the server again, on the same port and with its files.
     pub(crate) async fn restart(&mut self) {
         self.kill();
         self.child = spawn(&self.dir, self.port, &self.args);
@@ -136,6 +136,14 @@ impl Server {
     pub(crate) async fn now(&self) -> u64 {
         let (seconds, micros): (u64, u64) = self.words("TIME").await;
         seconds * 1000 + micros / 1000
+    }
+
+    /// The number of times that the server has run a command.
+    pub(crate) async fn calls(&self, command: &str) -> u64 {
+        let info: String = self.words("INFO commandstats").await;
+        let prefix = format!("cmdstat_{command}:calls=");
+        let calls = info.lines().find_map(|line| line.strip_prefix(&prefix));
+        calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
     }
 
     async fn try_run<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
@@ -177,7 +185,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 fn spawn(dir: &TempDir, port: u16, args: &[String]) -> Child {
-    // Input that ends means that the test has ended, however it did.
+    // The input ends when the test ends, in any way.
     let script = "\"${REDIS_SERVER:-redis-server}\" \"$@\" > log 2>&1 & \
                   read -r _; kill -9 $!; wait $! 2> log.sh; exit 0";
     Command::new("sh")

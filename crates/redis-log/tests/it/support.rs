@@ -1,4 +1,4 @@
-//! Short words for what the tests do over and over.
+//! Helpers that many tests use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::server::Server;
 
-/// How long a test waits for what must come.
+/// Longest wait of a test for something that must happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const PAGE: Limit = Limit { events: 256, bytes: 1024 * 1024 };
 
-/// A configuration in which only the feed can bring anything soon.
+/// A configuration in which only the feed can bring events soon.
 pub(crate) fn config(server: &Server) -> Config {
     config_at(&server.url())
 }
@@ -31,7 +31,7 @@ pub(crate) fn config_at(url: &str) -> Config {
     }
 }
 
-/// One that audits ten times a second.
+/// A configuration that audits ten times a second.
 pub(crate) fn audited(server: &Server) -> Config {
     audited_at(&server.url())
 }
@@ -70,7 +70,7 @@ pub(crate) async fn append(log: &RedisLog, topic: &Topic, data: &str) -> Receipt
     try_append(log, event(topic, data)).await.unwrap()
 }
 
-/// Appends events whose data are the numbers they should get.
+/// Appends events whose data are their expected numbers.
 pub(crate) async fn fill(log: &RedisLog, topic: &Topic, numbers: std::ops::RangeInclusive<u64>) {
     let batch: Vec<_> = numbers.map(|n| event(topic, &n.to_string())).collect();
     for result in log.append(batch).await {
@@ -78,11 +78,11 @@ pub(crate) async fn fill(log: &RedisLog, topic: &Topic, numbers: std::ops::Range
     }
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "not within the deadline: {what}");
         sleep(Duration::from_millis(2)).await;
     }
 }
@@ -130,7 +130,7 @@ impl Reader {
         }
     }
 
-    /// Reads up to number `n`; no gap may come. Returns the numbers.
+    /// Reads up to number `n`, and fails at a gap. Returns the numbers.
     pub(crate) async fn until(&mut self, n: u64) -> Vec<u64> {
         let mut numbers = Vec::new();
         while numbers.last() != Some(&n) {

@@ -1,4 +1,4 @@
-//! Publishers and subscribers that go on while something is done to the servers, and a judgement.
+//! Publishers and subscribers that continue during a fault, and a judgement of their results.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::support::{DEADLINE, Reader, eventually, open, topic, try_append};
 
 /// Time between two events of a topic.
 const PACE: Duration = Duration::from_millis(2);
-/// Events of a topic that show that it goes on.
+/// Events of a topic that show progress.
 const SOME: u64 = 50;
 
 /// Topics, each with a publisher at one node and a subscriber at another.
 pub(crate) struct Traffic {
     stop: CancellationToken,
     writers: Vec<JoinHandle<Written>>,
-    readers: Vec<JoinHandle<Read>>,
+    readers: Vec<JoinHandle<Received>>,
     fresh: Config,
     /// Events acknowledged so far, by topic.
     progress: Vec<Arc<AtomicU64>>,
 }
 
-/// What a publisher was told.
+/// The results of a publisher.
 struct Written {
     topic: Topic,
     acknowledged: HashMap<Position, String>,
@@ -37,16 +37,16 @@ struct Written {
     refused: u64,
 }
 
-/// What a subscriber got.
+/// The events and gaps that a subscriber received.
 #[derive(Default)]
-struct Read {
+struct Received {
     events: Vec<(Position, String)>,
     gaps: Vec<Reason>,
 }
 
-/// What came of it.
+/// The judgement of a run.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Judgement {
     pub(crate) acknowledged: usize,
     pub(crate) refused: u64,
     pub(crate) gaps: Vec<Reason>,
@@ -81,13 +81,13 @@ impl Traffic {
         eventually("publishing goes on", all).await;
     }
 
-    /// Ends the topics, waits for all, and judges: what was acknowledged is in the log and was
-    /// delivered, once, where it was said to be.
-    pub(crate) async fn judge(self) -> Outcome {
+    /// Ends the topics, waits for all tasks, and judges: every acknowledged event is in the log and was
+    /// delivered, once, at its position.
+    pub(crate) async fn judge(self) -> Judgement {
         self.stop.cancel();
         let log = open(self.fresh).await;
         let mut outcome =
-            Outcome { acknowledged: 0, refused: 0, gaps: Vec::new(), longest: Duration::ZERO };
+            Judgement { acknowledged: 0, refused: 0, gaps: Vec::new(), longest: Duration::ZERO };
         for (writer, reader) in self.writers.into_iter().zip(self.readers) {
             let (written, read) = (writer.await.unwrap(), reader.await.unwrap());
             let stored = Reader::resume(&log, &written.topic, "0-0").await;
@@ -106,7 +106,10 @@ impl Traffic {
                 assert_eq!(delivered.get(position), Some(data), "{position} was acknowledged");
             }
             if read.gaps.is_empty() {
-                assert_eq!(delivered, stored, "without a gap all is delivered and nothing else");
+                assert_eq!(
+                    delivered, stored,
+                    "without a gap exactly the stored events are delivered"
+                );
             }
             outcome.acknowledged += written.acknowledged.len();
             outcome.refused += written.refused;
@@ -118,7 +121,7 @@ impl Traffic {
     }
 }
 
-/// Publishes numbered events until told to stop, each until it is acknowledged, as an ingest does.
+/// Publishes numbered events until the stop, each until it is acknowledged, as an ingest does.
 async fn write(
     log: Arc<RedisLog>,
     topic: Topic,
@@ -151,7 +154,7 @@ async fn write(
                 Ok(receipt) => break receipt,
                 Err(AppendError::Unavailable(reason)) => {
                     written.refused += 1;
-                    assert!(start.elapsed() < DEADLINE, "event {data} is not taken: {reason}");
+                    assert!(start.elapsed() < DEADLINE, "event {data} is refused: {reason}");
                     sleep(Duration::from_millis(20)).await;
                 }
                 Err(error) => panic!("{error}"),
@@ -167,9 +170,9 @@ async fn write(
     }
 }
 
-/// Reads to the end of a topic. The log is held, as its readers hold only what they need of it.
-async fn read(mut reader: Reader, _log: Arc<RedisLog>) -> Read {
-    let mut read = Read::default();
+/// Reads to the end of a topic. It holds the log, because a reader does not keep the log open.
+async fn read(mut reader: Reader, _log: Arc<RedisLog>) -> Received {
+    let mut read = Received::default();
     loop {
         match reader.step().await {
             Step::Events { events, .. } => {
@@ -183,7 +186,7 @@ async fn read(mut reader: Reader, _log: Arc<RedisLog>) -> Read {
     }
 }
 
-/// A history that no reader can fall out of, for a fault that is over when it is over.
+/// A configuration with a history that no reader can fall out of, and retries longer than a fault.
 pub(crate) fn lasting(config: Config) -> Config {
     let retention = event_log::Retention { events: 1_000_000, ..Default::default() };
     Config { retention, retry: Duration::from_secs(3), ..config }

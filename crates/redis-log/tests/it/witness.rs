@@ -1,4 +1,4 @@
-//! What was acknowledged keeps its number, also if a fail-over loses it.
+//! An acknowledged event keeps its number, even if a fail-over loses the event.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use crate::gaps::{Replica, key};
 use crate::server::Server;
 use crate::support::{PAGE, Reader, append, audited, config, eventually, fill, open, topic};
 
-/// A topic of which a fail-over lost 4 to 6.
-struct Lost {
+/// A topic that has lost its events 4 to 6 in a fail-over.
+struct LostTail {
     server: Server,
     t: Topic,
-    /// Those to whom something was acknowledged, in order: the second from 5 on, if there are two.
+    /// The nodes that got acknowledgements, in order. Of two nodes the second got those from 5 on.
     nodes: Vec<Arc<RedisLog>>,
-    /// Where one stood who saw 3, and one who saw 6.
+    /// The positions of a reader that saw 3, and of one that saw 6.
     third: Position,
     sixth: Position,
 }
 
-impl Lost {
+impl LostTail {
     async fn with(nodes: usize) -> Self {
         let server = Server::start().await;
         let t = topic("t");
@@ -49,7 +49,7 @@ fn told(gap: Gap) -> (Reason, Option<u64>) {
     (gap.reason, gap.missed)
 }
 
-/// Reads up to number `n`; returns the numbers and the sum of what was announced missing.
+/// Reads up to number `n`. Returns the numbers, and the sum of the events announced as missing.
 async fn all(reader: &mut Reader, n: u64) -> (Vec<u64>, u64) {
     let (mut numbers, mut missed) = (Vec::new(), 0);
     while numbers.last() != Some(&n) {
@@ -68,8 +68,8 @@ async fn all(reader: &mut Reader, n: u64) -> (Vec<u64>, u64) {
 }
 
 #[tokio::test]
-async fn who_got_the_acknowledgements_goes_on_behind_them() {
-    let lost = Lost::with(1).await;
+async fn a_node_that_got_acknowledgements_continues_after_them() {
+    let lost = LostTail::with(1).await;
     let node = &lost.nodes[0];
     let seventh = append(node, &lost.t, "7").await.position;
     assert_eq!(seventh.n, 7);
@@ -85,7 +85,7 @@ async fn who_got_the_acknowledgements_goes_on_behind_them() {
 }
 
 #[tokio::test]
-async fn live_readers_go_on_as_well() {
+async fn live_readers_continue_too() {
     let server = Server::start().await;
     let (log, t) = (open(config(&server)).await, topic("t"));
     fill(&log, &t, 1..=3).await;
@@ -96,14 +96,14 @@ async fn live_readers_go_on_as_well() {
     replica.promote(&server).await;
     append(&log, &t, "7").await;
     assert_eq!(ahead.until(7).await, [7]);
-    // This node has them still.
+    // The tail of this node still has the lost events.
     assert_eq!(behind.until(7).await, [4, 5, 6, 7]);
 }
 
 #[tokio::test]
-async fn a_node_that_knows_nothing_is_first_and_the_loss_is_announced_once() {
+async fn a_node_without_a_witness_appends_first_and_the_loss_is_announced_once() {
     for order in [[0, 1], [1, 0]] {
-        let lost = Lost::with(2).await;
+        let lost = LostTail::with(2).await;
         let fresh = open(config(&lost.server)).await;
         let mut live = lost.resume(lost.third).await;
         assert_eq!(append(&fresh, &lost.t, "a").await.position.n, 4);
@@ -117,16 +117,16 @@ async fn a_node_that_knows_nothing_is_first_and_the_loss_is_announced_once() {
             let (numbers, missed) = all(reader, last).await;
             assert_eq!((numbers.len(), missed), (9, 3), "{order:?} {numbers:?}");
         }
-        // One who saw them is told that they are gone.
+        // A reader that saw the lost events is told of the loss.
         let mut ahead = lost.resume(lost.sixth).await;
         assert_eq!(ahead.gap().await.reason, Reason::Rewound);
     }
 }
 
 #[tokio::test]
-async fn a_witness_of_less_is_first_and_the_rest_is_announced_later() {
+async fn a_witness_of_fewer_events_appends_first_and_the_rest_is_announced_later() {
     for (order, missed_at_once) in [([0, 1], 1), ([1, 0], 3)] {
-        let lost = Lost::with(2).await;
+        let lost = LostTail::with(2).await;
         let first = append(&lost.nodes[order[0]], &lost.t, "a").await.position;
         assert_eq!(first.n, 4 + missed_at_once);
         let mut live = lost.resume(lost.third).await;
@@ -137,8 +137,8 @@ async fn a_witness_of_less_is_first_and_the_rest_is_announced_later() {
 }
 
 #[tokio::test]
-async fn another_failover_is_counted_for_itself() {
-    let lost = Lost::with(2).await;
+async fn a_second_failover_is_counted_separately() {
+    let lost = LostTail::with(2).await;
     let fresh = open(config(&lost.server)).await;
     append(&fresh, &lost.t, "4").await;
     let replica = Replica::of(&lost.server).await;
@@ -150,7 +150,7 @@ async fn another_failover_is_counted_for_itself() {
     append(&lost.nodes[0], &lost.t, "c").await;
     let mut behind = lost.resume(lost.third).await;
     let (numbers, missed) = all(&mut behind, 3 + 4 + 4).await;
-    assert_eq!((numbers.len(), missed), (4, 4), "4 to 6 and the one after them");
+    assert_eq!((numbers.len(), missed), (4, 4), "4 to 6, and the event after them");
 }
 
 #[tokio::test]
@@ -165,6 +165,8 @@ async fn a_quiet_topic_is_raised_by_the_audit() {
     let mut ahead = Reader::latest(&log, &t).await;
     let sixth = log.bounds(&t).await.unwrap().unwrap().head;
     replica.promote(&server).await;
+    // A promoted replica has no scripts.
+    server.words::<()>("SCRIPT FLUSH").await;
     let mut behind = loop {
         let mut reader = Reader::resume(&other, &t, &third.to_string()).await;
         if reader.outcome != Outcome::Exact {
@@ -176,7 +178,7 @@ async fn a_quiet_topic_is_raised_by_the_audit() {
     let gap = behind.gap().await;
     assert_eq!((told(gap), gap.resume), ((Reason::Trimmed, Some(3)), sixth));
     let ttl: i64 = server.words(&format!("PTTL {}", key(&server, 'h').await)).await;
-    assert!(ttl == -1, "as it was restored: {ttl}");
+    assert!(ttl == -1, "the life of the restored key: {ttl}");
     append(&other, &t, "7").await;
     assert_eq!(behind.until(7).await, [7]);
     assert_eq!(ahead.until(7).await, [7]);
@@ -184,12 +186,12 @@ async fn a_quiet_topic_is_raised_by_the_audit() {
 
 #[tokio::test]
 async fn a_quiet_topic_that_grew_elsewhere_is_raised_after_a_reconnect() {
-    let lost = Lost::with(1).await;
+    let lost = LostTail::with(1).await;
     let fresh = open(config(&lost.server)).await;
     append(&fresh, &lost.t, "4").await;
     let mut live = lost.resume(lost.third).await;
     assert_eq!(live.until(4).await, [4]);
-    // That node has no reader: its feed, which has no channel, is cut off and comes back.
+    // The witness has no reader. Its feed has no channel, is cut off and reconnects.
     lost.server.words::<()>("CLIENT KILL TYPE normal").await;
     assert_eq!(told(live.gap().await), (Reason::Trimmed, Some(3)));
     append(&fresh, &lost.t, "8").await;
@@ -197,7 +199,7 @@ async fn a_quiet_topic_that_grew_elsewhere_is_raised_after_a_reconnect() {
 }
 
 #[tokio::test]
-async fn what_was_wiped_is_not_raised() {
+async fn a_wiped_topic_is_not_raised() {
     let server = Server::start().await;
     let (log, t) = (open(audited(&server)).await, topic("t"));
     let other = open(audited(&server)).await;

@@ -12,17 +12,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::codec::Framed;
 
+use super::super::peer::Appending;
+use super::super::proof::Proof;
 use super::*;
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::Meaning;
 use crate::publish::Publisher;
 
-/// The server.
+/// The server, a double.
 struct Double {
-    /// Runs of the script that it may answer.
+    /// Runs of the script that the server may answer.
     answers: Semaphore,
-    /// Runs until it hangs up instead.
+    /// The run at which the server hangs up instead.
     hang_up_at: AtomicU64,
     /// The data of the events of each run.
     runs: Mutex<Vec<Vec<String>>>,
@@ -74,7 +76,7 @@ impl Double {
         }
     }
 
-    /// Takes a run; its number, from 1, and what is to be said of it.
+    /// Takes a run. Returns its number, from 1, and the reply to it.
     fn run(&self, words: &[String]) -> (u64, Vec<u8>) {
         let names: usize = words[2].parse().unwrap();
         let events: Vec<_> = words[3 + names + 7..]
@@ -92,7 +94,7 @@ impl Double {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until so many runs have come.
+    /// Waits for this number of runs.
     async fn has_runs(&self, count: usize) {
         while self.runs().len() < count {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -107,8 +109,12 @@ fn bulk(text: &str) -> Vec<u8> {
 async fn lane(double: &Arc<Double>) -> Lane {
     let config =
         Config { timeout: Duration::from_secs(5), ..Config::new("redis://x".parse().unwrap()) };
-    let publisher = Arc::new(Publisher::new(&config));
-    let writer = Writer::new(double.start().await, &config, publisher);
+    let appending = Appending {
+        publisher: Arc::new(Publisher::new(&config)),
+        witnesses: Arc::default(),
+        proof: Proof::new(&config),
+    };
+    let writer = Writer::new(double.start().await, config.access(), appending, false);
     let patience = Duration::from_millis(100);
     let (lane, task) = Lane::new(writer, CancellationToken::new(), patience, Arc::default());
     tokio::spawn(task);
@@ -136,7 +142,7 @@ fn meanings(answers: &Answers) -> Vec<Meaning> {
 }
 
 #[tokio::test]
-async fn who_comes_alone_is_sent_at_once() {
+async fn a_single_append_is_sent_at_once() {
     let double = Double::new(usize::MAX >> 4);
     let lane = lane(&double).await;
     for n in 1..=3 {
@@ -146,7 +152,7 @@ async fn who_comes_alone_is_sent_at_once() {
 }
 
 #[tokio::test]
-async fn those_who_come_meanwhile_are_sent_as_one_each_in_its_order() {
+async fn appends_that_arrive_meanwhile_form_one_batch_each_in_its_order() {
     let double = Double::new(0);
     let lane = lane(&double).await;
     let mut first = pin!(append(&lane, &["first"]));
@@ -166,13 +172,13 @@ async fn those_who_come_meanwhile_are_sent_as_one_each_in_its_order() {
 }
 
 #[tokio::test]
-async fn a_batch_that_breaks_is_of_unknown_fate_and_the_next_is_not_concerned() {
+async fn a_batch_that_breaks_has_an_unknown_fate_and_the_next_batch_is_stored() {
     let double = Double::new(0);
     let lane = lane(&double).await;
     let mut first = pin!(append(&lane, &["first"]));
     assert!(poll!(&mut first).is_pending());
     double.has_runs(1).await;
-    // The second batch is cut off after its first run; nobody knows what became of the others.
+    // The second batch is cut off after its first run. The fate of its other runs is unknown.
     double.hang_up_at.store(3, Ordering::Relaxed);
     let long = vec!["x"; 130];
     let mut broken = pin!(async { tokio::join!(append(&lane, &["a", "b"]), append(&lane, &long)) });
@@ -180,15 +186,15 @@ async fn a_batch_that_breaks_is_of_unknown_fate_and_the_next_is_not_concerned() 
     double.answers.add_permits(1000);
     first.await;
     let (answered, rest) = broken.await;
-    assert_eq!(numbers(&answered), [2, 3], "what was answered for counts");
+    assert_eq!(numbers(&answered), [2, 3], "answered appends count");
     let (known, unknown) = rest.split_at(62);
     assert!(known.iter().all(Result::is_ok));
     assert_eq!(meanings(&unknown.to_vec()), vec![Meaning::Unsure; 68]);
-    assert!(append(&lane, &["next"]).await[0].is_ok(), "by a connection of its own");
+    assert!(append(&lane, &["next"]).await[0].is_ok(), "over a new connection");
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_takes_only_its_own_with_it() {
+async fn a_dropped_caller_takes_only_its_own_appends_with_it() {
     let double = Double::new(0);
     let lane = lane(&double).await;
     let mut on_its_way = Box::pin(append(&lane, &["on its way"]));
@@ -204,7 +210,7 @@ async fn a_caller_that_goes_away_takes_only_its_own_with_it() {
 }
 
 #[tokio::test]
-async fn whoever_came_first_is_sent_first_however_much_others_bring() {
+async fn the_first_caller_is_sent_first_however_much_others_bring() {
     let double = Double::new(0);
     let lane = lane(&double).await;
     let long = vec!["long"; BATCH_MAX];
@@ -223,7 +229,7 @@ async fn whoever_came_first_is_sent_first_however_much_others_bring() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_full_is_told() {
+async fn a_full_queue_refuses_an_append() {
     let double = Double::new(0);
     let lane = lane(&double).await;
     let mut waiting: Vec<_> = (0..=QUEUE_MAX).map(|_| Box::pin(append(&lane, &["x"]))).collect();
@@ -237,12 +243,12 @@ async fn a_queue_that_is_full_is_told() {
     assert_eq!(meanings(&refused), [Meaning::Final]);
     double.answers.add_permits(usize::MAX >> 4);
     let answers = join_all(waiting).await;
-    assert!(answers.iter().flatten().all(Result::is_ok), "the others are not concerned");
+    assert!(answers.iter().flatten().all(Result::is_ok), "the other callers get their answers");
     assert!(!double.runs().concat().contains(&"one too many".to_owned()));
 }
 
 #[tokio::test]
-async fn a_closed_lane_sends_nothing_more() {
+async fn a_closed_lane_sends_no_further_batch() {
     let double = Double::new(0);
     let lane = lane(&double).await;
     let mut on_its_way = pin!(append(&lane, &["on its way"]));
@@ -252,8 +258,12 @@ async fn a_closed_lane_sends_nothing_more() {
     assert!(poll!(&mut waits).is_pending());
     lane.close();
     double.answers.add_permits(2);
-    assert_eq!(numbers(&on_its_way.await), [1], "what was sent is answered for");
-    assert_eq!(meanings(&waits.await), [Meaning::Elsewhere], "and may go elsewhere");
+    assert_eq!(numbers(&on_its_way.await), [1], "the batch that was sent is answered");
+    assert_eq!(
+        meanings(&waits.await),
+        [Meaning::Elsewhere],
+        "the next append may go to another primary"
+    );
     assert_eq!(meanings(&append(&lane, &["late"]).await), [Meaning::Elsewhere]);
     assert_eq!(double.runs(), [["on its way"]]);
 }

@@ -1,29 +1,24 @@
-//! Raising heads to what was acknowledged here.
+//! Raises heads to the last positions that were acknowledged here.
 
 use event_log::{Position, Topic};
 use futures_util::stream::{self, StreamExt};
 
-use super::{Found, Store};
+use super::{HeadRead, Store};
 use crate::error::Failure;
-use crate::head::Head;
+use crate::head::LogHead;
 use crate::keys;
 use crate::publish;
-use crate::witness::Witnesses;
 
-/// Heads raised at a time: a fail-over may leave one for each topic.
+/// Heads that are raised at the same time. After a fail-over it may be one for each topic.
 const RAISES: usize = 16;
 
 impl Store {
-    pub(crate) fn witnesses(&self) -> &Witnesses {
-        &self.publisher.witnesses
-    }
-
-    /// The head of each topic, in the order given, none of them behind what was acknowledged here.
-    pub(crate) async fn raised_heads(&self, topics: &[&Topic]) -> Vec<Found> {
+    /// Reads the head of each topic, in the order given. A head behind its witness is raised first.
+    pub(crate) async fn raised_heads(&self, topics: &[&Topic]) -> Vec<HeadRead> {
         let mut heads = self.heads(topics).await;
         let behind: Vec<_> = (0..topics.len())
             .filter_map(|i| {
-                let witness = self.witnesses().of(topics[i])?;
+                let witness = self.witnesses.of(topics[i])?;
                 let head = heads[i].as_ref().ok()?.as_ref()?;
                 head.may_lack(witness).then_some((i, witness))
             })
@@ -39,14 +34,15 @@ impl Store {
         heads
     }
 
-    /// Raises one head, and returns what it is now.
-    async fn raise(&self, topic: &Topic, witness: Position) -> Result<Option<Head>, Failure> {
+    /// Raises one head, and returns it.
+    async fn raise(&self, topic: &Topic, witness: Position) -> Result<Option<LogHead>, Failure> {
         let command = self.publisher.raise(topic, witness);
         let answers = match self.ask(keys::partition(topic), &[command]).await {
             Err(failure) if publish::forgot(&failure) => {
                 let owner = self.topology.owner(keys::partition(topic))?;
                 let mut connection = self.peers.get(&owner, false)?.connection().await?;
-                publish::load(&mut connection).await?;
+                // Connections of the pool do not load the script, so the server may not have it.
+                publish::loading().exec_async(&mut connection).await?;
                 drop(connection);
                 let command = self.publisher.raise(topic, witness);
                 self.ask(keys::partition(topic), &[command]).await?

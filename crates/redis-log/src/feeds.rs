@@ -1,0 +1,102 @@
+//! The state of the feeds: which of them are up, and how to make one look at a topic.
+//!
+//! Written by the tasks of `feed`, read by everybody who needs a feed.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event_log::Topic;
+use tokio::sync::{mpsc, watch};
+
+use crate::address::Address;
+use crate::keys;
+use crate::stats::Stats;
+use crate::topology::Topology;
+
+/// Hints that wait for a feed, which takes them in bulk. At the bound, a caller with one more waits.
+pub(crate) const HINTS: usize = 1024;
+
+/// The feeds of all primaries.
+#[derive(Debug)]
+pub(crate) struct Feeds {
+    topology: Arc<Topology>,
+    stats: Arc<Stats>,
+    /// Topics that came into the registry or left it, for the feed of their primary to look at.
+    hints: Mutex<HashMap<Address, mpsc::Sender<Topic>>>,
+    /// Feeds that are connected and have joined all channels that they began with.
+    up: watch::Sender<HashSet<Address>>,
+}
+
+impl Feeds {
+    pub(crate) fn new(topology: &Arc<Topology>, stats: &Arc<Stats>) -> Self {
+        Self {
+            topology: Arc::clone(topology),
+            stats: Arc::clone(stats),
+            hints: Mutex::default(),
+            up: watch::channel(HashSet::new()).0,
+        }
+    }
+
+    /// Adds the feed of a primary. Returns the hints for it.
+    pub(crate) fn add(&self, primary: &Address) -> mpsc::Receiver<Topic> {
+        let (hints, receiver) = mpsc::channel(HINTS);
+        self.hints().insert(primary.clone(), hints);
+        receiver
+    }
+
+    /// Ends the hints of a primary's feed.
+    pub(crate) fn remove(&self, primary: &Address) {
+        self.hints().remove(primary);
+    }
+
+    /// Makes the feed of a topic's primary look at the topic. A feed that does not exist yet looks at
+    /// all topics when it begins.
+    pub(crate) async fn hint(&self, topic: &Topic) {
+        let Ok(owner) = self.topology.owner(keys::partition(topic)) else { return };
+        let hints = self.hints().get(&owner).cloned();
+        if let Some(hints) = hints {
+            // If the feed has ended, its successor looks at all topics.
+            let _taken = hints.send(topic.clone()).await.is_ok();
+        }
+    }
+
+    /// Waits until the feed of a topic's primary is up. Returns false if the log closes.
+    pub(crate) async fn up(&self, topic: &Topic) -> bool {
+        let (mut up, mut map) = (self.up.subscribe(), self.topology.subscribe());
+        loop {
+            let owner = map.borrow_and_update().owner(keys::partition(topic)).cloned();
+            if owner.is_some_and(|owner| up.borrow_and_update().contains(&owner)) {
+                return true;
+            }
+            // Both arms are cancel-safe: a change stays until it is seen.
+            let changed = tokio::select! {
+                changed = up.changed() => changed,
+                changed = map.changed() => changed,
+            };
+            if changed.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Records that the feed of a primary is up or down.
+    pub(crate) fn set_up(&self, primary: &Address, up: bool) {
+        self.up.send_if_modified(|all| match up {
+            true => all.insert(primary.clone()),
+            false => all.remove(primary),
+        });
+        self.count();
+    }
+
+    /// Compares the feeds that are up with the primaries of the map.
+    pub(crate) fn count(&self) {
+        let primaries = self.topology.map().primaries();
+        let up = self.up.borrow();
+        let all = !primaries.is_empty() && primaries.iter().all(|primary| up.contains(primary));
+        self.stats.set_connected(all);
+    }
+
+    fn hints(&self) -> MutexGuard<'_, HashMap<Address, mpsc::Sender<Topic>>> {
+        self.hints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

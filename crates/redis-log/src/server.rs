@@ -1,0 +1,98 @@
+//! A server's description of itself: its version, its mode and its role.
+
+use std::collections::HashMap;
+
+use redis::aio::ConnectionLike;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::wire::{Greeting, field};
+
+/// The first version with sharded channels. Valkey continues from it.
+const VERSION_MIN: (u32, u32) = (7, 0);
+
+/// A server's description of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerInfo {
+    /// As the server gives it, `7.0.15`.
+    pub(crate) version: String,
+    /// `standalone`, `sentinel` or `cluster`.
+    pub(crate) mode: String,
+    /// `master` or `slave`.
+    role: String,
+}
+
+impl ServerInfo {
+    /// Asks for one section of INFO: `server` has the version and the mode, `replication` the role.
+    /// Fields of other sections stay empty.
+    pub(crate) async fn ask(
+        connection: &mut impl ConnectionLike,
+        section: &str,
+    ) -> Result<Self, RedisError> {
+        let info: String = redis::cmd("INFO").arg(section).query_async(connection).await?;
+        Ok(Self::parse(&info))
+    }
+
+    /// Reads the answer to HELLO, which has all fields.
+    pub(crate) fn greeted(greeting: &Greeting) -> Self {
+        let field = |name| field(greeting, name);
+        Self { version: field("version"), mode: field("mode"), role: field("role") }
+    }
+
+    fn parse(info: &str) -> Self {
+        let fields: HashMap<_, _> = info.lines().filter_map(|line| line.split_once(':')).collect();
+        let field = |name| fields.get(name).copied().unwrap_or_default().trim().to_owned();
+        // Valkey names the mode `server_mode`, and keeps the version of Redis that it branched off at.
+        let mode = [field("redis_mode"), field("server_mode")].concat();
+        Self { version: field("redis_version"), mode, role: field("role") }
+    }
+
+    /// Returns true if the version has everything that the log needs.
+    pub(crate) fn is_new_enough(&self) -> bool {
+        let mut parts = self.version.split('.').map(|part| part.parse().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= VERSION_MIN
+    }
+
+    pub(crate) fn is_primary(&self) -> bool {
+        self.role == "master"
+    }
+
+    /// Refuses a replica: its answer to a read may lack events, which would look like a loss.
+    pub(crate) fn refuse_replica(&self) -> Result<(), RedisError> {
+        match self.is_primary() {
+            true => Ok(()),
+            false => {
+                let kind = ErrorKind::Server(ServerErrorKind::ReadOnly);
+                Err((kind, "the server is a replica now").into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(version: &str) -> ServerInfo {
+        ServerInfo::parse(&format!(
+            "# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\n"
+        ))
+    }
+
+    #[test]
+    fn servers_without_sharded_channels_are_too_old() {
+        for version in ["7.0.0", "7.2.4", "8.6.3", "10.0.0"] {
+            assert!(server(version).is_new_enough(), "{version}");
+        }
+        for version in ["6.2.14", "5.0.3", "", "x"] {
+            assert!(!server(version).is_new_enough(), "{version}");
+        }
+    }
+
+    #[test]
+    fn only_a_server_that_calls_itself_a_primary_is_accepted() {
+        let refused = |info| ServerInfo::parse(info).refuse_replica().is_err();
+        assert!(!refused("# Replication\r\nrole:master\r\nconnected_slaves:0\r\n"));
+        assert!(refused("# Replication\r\nrole:slave\r\nmaster_host:10.0.0.1\r\n"));
+        assert!(refused(""), "a server that does not tell its role");
+    }
+}
