@@ -16,9 +16,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 use jiff::SignedDuration;
 use metrics::{Counters, IntCounter, IntGauge, Label, Registry};
+use rustls::crypto::hash::HashAlgorithm;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{HandshakeKind, ServerConfig};
+use rustls::{HandshakeKind, ServerConfig, SupportedCipherSuite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -253,8 +254,12 @@ impl Tls {
 /// Without shared keys, tickets are encrypted with keys of this process, which rustls replaces every six
 /// hours: clients resume on this node until it stops.
 fn config(certificate: &Arc<Current>, tickets: Option<&SharedTickets>) -> Result<ServerConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut provider = rustls::crypto::ring::default_provider();
+    // AES-128 with SHA-256 first: ring computes SHA-256 with the processor's instructions and SHA-384
+    // without, and the key schedule of a handshake is mostly hashing (docs/adr/0011). A client that
+    // supports no SHA-256 suite gets AES-256 with SHA-384.
+    provider.cipher_suites.sort_by_key(|suite| hash(suite) != HashAlgorithm::SHA256);
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .context("TLS")?
         .with_no_client_auth()
@@ -264,8 +269,17 @@ fn config(certificate: &Arc<Current>, tickets: Option<&SharedTickets>) -> Result
         Some(tickets) => Arc::<Ticketer>::clone(&tickets.ticketer),
         None => rustls::crypto::ring::Ticketer::new().context("TLS session tickets")?,
     };
+    config.ignore_client_order = true;
     config.send_tls13_tickets = TICKETS;
     // The client keeps its session, in a ticket. A store of this node would be a second one, with a bound.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
+}
+
+fn hash(suite: &SupportedCipherSuite) -> HashAlgorithm {
+    let common = match suite {
+        SupportedCipherSuite::Tls12(suite) => &suite.common,
+        SupportedCipherSuite::Tls13(suite) => &suite.common,
+    };
+    common.hash_provider.algorithm()
 }

@@ -1,4 +1,4 @@
-{{- /* What a schema cannot say: values that contradict each other end here, with both names. */ -}}
+{{- /* Values that contradict each other are refused here, with both names; a schema cannot compare them. */ -}}
 {{- define "tailwater.validate" -}}
 {{- $source := include "tailwater.redisSource" . -}}
 {{- if and (hasPrefix "replica:" .Values.durability) (eq $source "redis.bundled.enabled") -}}
@@ -22,6 +22,9 @@
 {{- if and (eq .autoscaling.type "keda") (not .autoscaling.keda.serverAddress) -}}
 {{- fail "gateway.autoscaling.type is keda, which asks Prometheus for connections: set gateway.autoscaling.keda.serverAddress, as http://prometheus.monitoring:9090." -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.tls.ticketKeys.secret (not .Values.tls.secret) -}}
+{{- fail (printf "tls.ticketKeys.secret is %s and tls.secret is empty: without a certificate there are no TLS sessions to resume. Set tls.secret, or leave tls.ticketKeys.secret empty." .Values.tls.ticketKeys.secret) -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled .Values.ingress.publishHost (not .Values.ingest.enabled) -}}
 {{- fail "ingress.publishHost is set and ingest.enabled is false: gateways take publishers at ingress.host as well. Leave publishHost empty." -}}
