@@ -147,6 +147,13 @@ pub(crate) struct NodeArgs {
     pub(crate) tls_key: Option<PathBuf>,
     #[arg(
         long,
+        env = "TAILWATER_TLS_TICKET_KEYS",
+        value_name = "FILE",
+        help = "Keys of TLS session tickets, the same file on all nodes, so that clients resume on any: a line of base64 for each (openssl rand -base64 32), newest first. Reloaded within 10s when it changes"
+    )]
+    pub(crate) tls_ticket_keys: Option<PathBuf>,
+    #[arg(
+        long,
         env = "TAILWATER_NODE",
         value_name = "NAME",
         help = "This node's name, which clients see [default: the host name]"

@@ -43,8 +43,7 @@ async fn look_over(config: NodeConfig) -> Result<()> {
     report("listen", &config.listen.to_string());
     report("admin", &config.admin_listen.to_string());
     if let Some(files) = &config.tls {
-        let pair = files.pair(&files.read()?)?;
-        report("tls", &format!("certificate until {}", pair.not_after));
+        report("tls", &files.check()?);
     }
     if let Some(gateway) = &config.gateway {
         report(

@@ -292,11 +292,15 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>> {
 }
 
 fn tls_files(node: &NodeArgs) -> Result<Option<tls::Files>> {
+    let ticket_keys = node.tls_ticket_keys.clone();
     match (node.tls_cert.clone(), node.tls_key.clone()) {
-        (Some(certificate), Some(key)) => Ok(Some(tls::Files { certificate, key })),
+        (Some(certificate), Some(key)) => Ok(Some(tls::Files::new(certificate, key, ticket_keys))),
         (Some(file), None) => bail!("--tls-cert {} needs --tls-key", file.display()),
         (None, Some(file)) => bail!("--tls-key {} needs --tls-cert", file.display()),
-        (None, None) => Ok(None),
+        (None, None) => match ticket_keys {
+            Some(file) => bail!("--tls-ticket-keys {} needs --tls-cert", file.display()),
+            None => Ok(None),
+        },
     }
 }
 

@@ -1,52 +1,85 @@
-//! HTTP by TLS: handshakes, and a certificate that is replaced while the node runs.
+//! HTTP over TLS: handshakes, with a certificate and ticket keys that can be replaced while the node runs.
 //!
-//! Absent: client certificates, several certificates by name, TLS on the operators' port.
+//! Absent: client certificates, several certificates by name, TLS on the operators' port, early data.
 
 mod pair;
+mod ticket_keys;
+mod ticketer;
 mod validity;
+mod watch;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use jiff::SignedDuration;
-use metrics::{IntCounter, IntGauge, Registry};
-use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use metrics::{Counters, IntCounter, IntGauge, Label, Registry};
+use rustls::crypto::hash::HashAlgorithm;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{HandshakeKind, ServerConfig, SupportedCipherSuite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-pub(crate) use pair::Files;
-use pair::{Contents, Pair};
+use pair::{Contents, Pair, PairFiles};
+use ticket_keys::{TicketKeyFile, TicketKeyText};
+use ticketer::Ticketer;
 
-/// The time in which a client must have shaken hands.
+/// The time in which a client must complete its handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// Handshakes at a time; the others wait. When a gateway has died its clients come to the others
-/// within seconds: what they hold of memory meanwhile is to have a bound.
+/// Handshakes at a time; further clients wait. When a gateway dies its clients reach the others within
+/// seconds: this bounds the memory that their handshakes take.
 const HANDSHAKES_MAX: usize = 1024;
-/// What one connection may have encrypted for a client that does not take it: a record, not 64 KiB.
+/// Encrypted bytes that may wait for one client: a record, not the 64 KiB that rustls allows.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// How often the files are looked at: certificates are renewed days before they expire.
-const RELOAD_EVERY: Duration = Duration::from_secs(10);
+/// Tickets for each handshake over TLS 1.3. A browser uses a ticket once, and a load balancer that has not
+/// noticed a node's death wastes one: the second is for the next attempt.
+const TICKETS: usize = 2;
 
 /// The protocols that are offered, the preferred one first.
 const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 
-/// TLS with the certificate in two files.
+/// The files that TLS is configured by.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    pair: PairFiles,
+    ticket_keys: Option<TicketKeyFile>,
+}
+
+impl Files {
+    pub(crate) fn new(certificate: PathBuf, key: PathBuf, ticket_keys: Option<PathBuf>) -> Self {
+        let ticket_keys = ticket_keys.map(TicketKeyFile::new);
+        Self { pair: PairFiles { certificate, key }, ticket_keys }
+    }
+
+    /// Reads the files, and describes them for a person.
+    pub(crate) fn check(&self) -> Result<String> {
+        let pair = self.pair.pair(&self.pair.read()?)?;
+        let mut found = format!("certificate until {}", pair.not_after);
+        if let Some(file) = &self.ticket_keys {
+            let keys = file.keys(&file.read()?)?.len();
+            found.push_str(&format!(", ticket keys: {keys}"));
+        }
+        Ok(found)
+    }
+}
+
+/// TLS with the certificate in two files, and with the ticket keys in a third one if there is one.
 #[derive(Debug)]
 pub(crate) struct Tls {
-    files: Files,
-    /// What they held at the start.
+    files: PairFiles,
+    /// The contents of the files at the start.
     contents: Contents,
     current: Arc<Current>,
+    tickets: Option<SharedTickets>,
     config: Arc<ServerConfig>,
     slots: Semaphore,
+    handshakes: Counters<Handshake>,
     failed: IntCounter,
     not_after: IntGauge,
 }
@@ -57,29 +90,85 @@ struct Current(RwLock<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().expect("nobody panics with it in hand")))
+        Some(Arc::clone(&self.0.read().expect("no holder of this lock panics")))
+    }
+}
+
+/// Tickets whose keys come from a file.
+#[derive(Debug)]
+struct SharedTickets {
+    file: TicketKeyFile,
+    /// The contents of the file at the start.
+    text: TicketKeyText,
+    ticketer: Arc<Ticketer>,
+}
+
+impl SharedTickets {
+    fn open(file: TicketKeyFile) -> Result<Self> {
+        let text = file.read()?;
+        let ticketer = Arc::new(Ticketer::new(file.keys(&text)?));
+        Ok(Self { file, text, ticketer })
+    }
+
+    async fn keep_fresh(&self) {
+        let file = self.file.clone();
+        watch::follow(
+            Ok(self.text.clone()),
+            move || file.read(),
+            |text| match text.clone().and_then(|text| self.file.keys(&text)) {
+                Ok(keys) => {
+                    tracing::info!(keys = keys.len(), "ticket keys replaced");
+                    self.ticketer.replace(keys);
+                }
+                Err(error) => tracing::error!(%error, "ticket keys not replaced"),
+            },
+        )
+        .await;
+    }
+}
+
+/// The kind of a handshake that succeeded.
+#[derive(Debug, Clone, Copy)]
+enum Handshake {
+    Full,
+    Resumed,
+}
+
+impl Label for Handshake {
+    const NAME: &'static str = "kind";
+    const ALL: &'static [Self] = &[Self::Full, Self::Resumed];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Resumed => "resumed",
+        }
+    }
+
+    fn index(self) -> usize {
+        self as usize
     }
 }
 
 impl Tls {
-    /// TLS with what the files hold now, its metrics in `registry`.
+    /// Reads the files and registers the metrics in `registry`.
     pub(crate) fn open(files: Files, registry: &Registry) -> Result<Self> {
+        let Files { pair: files, ticket_keys } = files;
         let contents = files.read()?;
         let pair = files.pair(&contents)?;
         let current = Arc::new(Current(RwLock::new(Arc::clone(&pair.key))));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("TLS")?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::<Current>::clone(&current));
-        config.alpn_protocols = PROTOCOLS.map(|name| name.as_bytes().to_vec()).to_vec();
+        let tickets = ticket_keys.map(SharedTickets::open).transpose()?;
         let tls = Self {
             files,
             contents,
+            config: Arc::new(config(&current, tickets.as_ref())?),
             current,
-            config: Arc::new(config),
+            tickets,
             slots: Semaphore::new(HANDSHAKES_MAX),
+            handshakes: registry.counters(
+                "tls_handshakes_total",
+                "TLS handshakes that succeeded, in full or by resuming a session.",
+            ),
             failed: registry.counter(
                 "tls_handshakes_failed_total",
                 "TLS handshakes that clients did not complete.",
@@ -93,7 +182,7 @@ impl Tls {
         Ok(tls)
     }
 
-    /// Shakes hands; `None` if the client does not.
+    /// Completes the handshake; `None` if the client does not.
     pub(crate) async fn accept(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
         match timeout(HANDSHAKE_MAX, self.shake_hands(stream)).await {
             Ok(Ok(stream)) => return stream,
@@ -105,40 +194,51 @@ impl Tls {
     }
 
     async fn shake_hands(&self, stream: TcpStream) -> io::Result<Option<TlsStream<TcpStream>>> {
-        // A load balancer that looks whether the port is open says nothing and fails at nothing; and
-        // who says nothing takes no slot.
+        // A load balancer that checks whether the port is open sends nothing: this is no failure. A client
+        // that sends nothing takes no slot.
         if stream.peek(&mut [0]).await? == 0 {
             return Ok(None);
         }
-        let _slot = self.slots.acquire().await.expect("it is never closed");
+        let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
         let mut stream = TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await?;
-        stream.get_mut().1.set_buffer_limit(Some(BUFFER_BYTES));
+        let session = stream.get_mut().1;
+        session.set_buffer_limit(Some(BUFFER_BYTES));
+        let handshake = match session.handshake_kind() {
+            Some(HandshakeKind::Resumed) => Handshake::Resumed,
+            _ => Handshake::Full,
+        };
+        self.handshakes.of(handshake).inc();
         Ok(Some(stream))
     }
 
-    /// Takes up what the files hold whenever that has changed; polled for as long as the node runs.
+    /// Follows the files for as long as the node runs, and uses new contents for the next handshakes.
     ///
-    /// Compares contents: a secret of Kubernetes is swapped by a symbolic link, and other tools keep
-    /// times or rewrite in place. What cannot be used is told once and the last good pair is kept, as
-    /// a new certificate may be there a moment before its key.
+    /// Contents that cannot be used are logged once and the last good ones are kept: a new certificate
+    /// may be there a moment before its key.
     pub(crate) async fn keep_fresh(&self) {
-        let mut seen = Ok(self.contents.clone());
-        loop {
-            sleep(RELOAD_EVERY).await;
-            let files = self.files.clone();
-            let now = spawn_blocking(move || files.read()).await.expect("reading does not panic");
-            if now == seen {
-                continue;
+        let certificate = self.keep_certificate_fresh();
+        match &self.tickets {
+            Some(tickets) => {
+                tokio::join!(certificate, tickets.keep_fresh());
             }
-            match now.clone().and_then(|contents| self.files.pair(&contents)) {
+            None => certificate.await,
+        }
+    }
+
+    async fn keep_certificate_fresh(&self) {
+        let files = self.files.clone();
+        watch::follow(
+            Ok(self.contents.clone()),
+            move || files.read(),
+            |contents| match contents.clone().and_then(|contents| self.files.pair(&contents)) {
                 Ok(pair) => {
                     tracing::info!(not_after = %pair.not_after, "certificate replaced");
                     self.serve_with(pair);
                 }
                 Err(error) => tracing::error!(%error, "certificate not replaced"),
-            }
-            seen = now;
-        }
+            },
+        )
+        .await;
     }
 
     fn serve_with(&self, pair: Pair) {
@@ -147,6 +247,39 @@ impl Tls {
             tracing::warn!(not_after = %pair.not_after, "the certificate has expired");
         }
         self.not_after.set(pair.not_after.as_second());
-        *self.current.0.write().expect("nobody panics with it in hand") = pair.key;
+        *self.current.0.write().expect("no holder of this lock panics") = pair.key;
     }
+}
+
+/// Without shared keys, tickets are encrypted with keys of this process, which rustls replaces every six
+/// hours: clients resume on this node until it stops.
+fn config(certificate: &Arc<Current>, tickets: Option<&SharedTickets>) -> Result<ServerConfig> {
+    let mut provider = rustls::crypto::ring::default_provider();
+    // AES-128 with SHA-256 first: ring computes SHA-256 with the processor's instructions and SHA-384
+    // without, and the key schedule of a handshake is mostly hashing (docs/adr/0011). A client that
+    // supports no SHA-256 suite gets AES-256 with SHA-384.
+    provider.cipher_suites.sort_by_key(|suite| hash(suite) != HashAlgorithm::SHA256);
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .context("TLS")?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::<Current>::clone(certificate));
+    config.alpn_protocols = PROTOCOLS.map(|name| name.as_bytes().to_vec()).to_vec();
+    config.ticketer = match tickets {
+        Some(tickets) => Arc::<Ticketer>::clone(&tickets.ticketer),
+        None => rustls::crypto::ring::Ticketer::new().context("TLS session tickets")?,
+    };
+    config.ignore_client_order = true;
+    config.send_tls13_tickets = TICKETS;
+    // The client keeps its session, in a ticket. A store of this node would be a second one, with a bound.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(config)
+}
+
+fn hash(suite: &SupportedCipherSuite) -> HashAlgorithm {
+    let common = match suite {
+        SupportedCipherSuite::Tls12(suite) => &suite.common,
+        SupportedCipherSuite::Tls13(suite) => &suite.common,
+    };
+    common.hash_provider.algorithm()
 }

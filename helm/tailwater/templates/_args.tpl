@@ -1,4 +1,4 @@
-{{- /* The flags of both. (list $ component) */ -}}
+{{- /* The flags that gateways and ingest share. (list $ component) */ -}}
 {{- define "tailwater.nodeArgs" -}}
 {{- $root := first . -}}
 {{- $values := index $root.Values (last .) -}}
@@ -21,6 +21,9 @@
 {{- if $root.Values.tls.secret }}
 - --tls-cert=/etc/tailwater/tls/tls.crt
 - --tls-key=/etc/tailwater/tls/tls.key
+{{- end }}
+{{- if $root.Values.tls.ticketKeys.secret }}
+- --tls-ticket-keys=/etc/tailwater/tickets/ticket.keys
 {{- end }}
 {{- with $root.Values.corsOrigins }}
 - --cors-origin={{ join "," . }}

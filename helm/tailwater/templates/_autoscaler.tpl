@@ -2,7 +2,7 @@
 {{- .Capabilities.APIVersions.Has "autoscaling/v2" | ternary "autoscaling/v2" "autoscaling/v2beta2" -}}
 {{- end -}}
 
-{{- /* Up at once, since who waits is a subscriber; down one pod a drain. */ -}}
+{{- /* Scales up at once, because subscribers wait; scales down by one pod for each drain. */ -}}
 {{- define "tailwater.gatewayScaling" -}}
 scaleUp:
   stabilizationWindowSeconds: 0

@@ -10,7 +10,7 @@ metadata:
 spec:
   maxUnavailable: {{ (index $root.Values (last .)).podDisruptionBudget.maxUnavailable }}
   {{- if semverCompare ">=1.27-0" $root.Capabilities.KubeVersion.Version }}
-  # A pod that is not ready, as when Redis is away, does not hold up the drain of its node.
+  # A pod that is not ready, for example while Redis is down, does not block the drain of its node.
   unhealthyPodEvictionPolicy: AlwaysAllow
   {{- end }}
   selector:

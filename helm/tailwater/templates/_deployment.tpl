@@ -15,7 +15,7 @@ spec:
   selector:
     matchLabels:
       {{- include "tailwater.selector" $selector | nindent 6 }}
-  # Nobody leaves before a successor is ready.
+  # No pod stops before its successor is ready.
   strategy:
     type: RollingUpdate
     rollingUpdate: {maxSurge: {{ $values.rollout.maxSurge }}, maxUnavailable: 0}

@@ -7,7 +7,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* What tells this release's pods of a component from all others; never changes. (list $ component) */ -}}
+{{- /* The labels that select this release's pods of a component; they must never change. (list $ component) */ -}}
 {{- define "tailwater.selector" -}}
 {{- $root := first . -}}
 app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride }}
@@ -40,13 +40,13 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
-{{- /* The component that takes publishers. */ -}}
+{{- /* The component that serves publishers. */ -}}
 {{- define "tailwater.publisher" -}}
 {{- .Values.ingest.enabled | ternary "ingest" "gateway" -}}
 {{- end -}}
 
-{{- /* The job that Prometheus knows a component by; rules and dashboards look for `tailwater` in it.
-     (list $ component) */ -}}
+{{- /* The name of a component's job in Prometheus; rules and dashboards select jobs that contain
+     `tailwater`. (list $ component) */ -}}
 {{- define "tailwater.job" -}}
 {{- $fullname := include "tailwater.fullname" (first .) -}}
 {{- contains "tailwater" $fullname | ternary "" "tailwater-" }}{{ $fullname }}-{{ last . }}

@@ -20,7 +20,8 @@ metadata:
 spec:
   serviceAccountName: {{ include "tailwater.serviceAccount" $root }}
   automountServiceAccountToken: false
-  # Services named tailwater-… would be taken for flags.
+  # Kubernetes would set TAILWATER_… variables for Services named tailwater-…, and the process would read
+  # them as flags.
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ include "tailwater.graceSeconds" $selector }}
   securityContext:
@@ -48,7 +49,7 @@ spec:
       ports:
         - {name: http, containerPort: {{ eq .component "gateway" | ternary 8080 8081 }}, protocol: TCP}
         - {name: admin, containerPort: 9090, protocol: TCP}
-      # There is no preStop hook: on SIGTERM the process is unready at once, serves on, and drains.
+      # No preStop hook: on SIGTERM the process is unready at once, still serves, and drains.
       startupProbe:
         httpGet: {path: /livez, port: admin}
         periodSeconds: 1
@@ -86,7 +87,7 @@ spec:
         matchLabels:
           {{- include "tailwater.selector" $selector | nindent 10 }}
       {{- if semverCompare ">=1.27-0" $root.Capabilities.KubeVersion.Version }}
-      # Pods that a rollout is about to replace do not count.
+      # Count only pods of the same revision.
       matchLabelKeys: [pod-template-hash]
       {{- end }}
     {{- end }}
@@ -97,7 +98,7 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   tolerations:
-    # What a lost node had is made elsewhere after 30 s, not after five minutes: it has no state.
+    # Pods of a lost node are replaced after 30 s instead of five minutes: they have no state.
     - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
     - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
     {{- with $values.tolerations }}

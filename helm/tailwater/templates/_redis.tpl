@@ -1,4 +1,4 @@
-{{- /* Where the events are: exactly one place. */ -}}
+{{- /* The value that names Redis: exactly one. */ -}}
 {{- define "tailwater.redisSource" -}}
 {{- $sources := list -}}
 {{- with .Values.redis -}}
@@ -7,14 +7,14 @@
 {{- if .bundled.enabled -}}{{- $sources = append $sources "redis.bundled.enabled" -}}{{- end -}}
 {{- end -}}
 {{- if not $sources -}}
-{{- fail "there is no Redis. Set redis.url or redis.existingSecret.name to yours, or redis.bundled.enabled=true to try Tailwater out." -}}
+{{- fail "there is no Redis. Set redis.url or redis.existingSecret.name to yours, or redis.bundled.enabled=true for a trial." -}}
 {{- else if gt (len $sources) 1 -}}
-{{- fail (printf "%s are both set, and there can be one Redis only.%s" (join " and " $sources) (.Values.redis.bundled.enabled | ternary " For yours, set redis.bundled.enabled=false." "")) -}}
+{{- fail (printf "%s are both set, and there can be only one Redis.%s" (join " and " $sources) (.Values.redis.bundled.enabled | ternary " For yours, set redis.bundled.enabled=false." "")) -}}
 {{- end -}}
 {{- first $sources -}}
 {{- end -}}
 
-{{- /* The environment that leads to it. */ -}}
+{{- /* The environment variable with the URL of Redis. */ -}}
 {{- define "tailwater.redisEnv" -}}
 {{- $source := include "tailwater.redisSource" . -}}
 - name: TAILWATER_REDIS

@@ -1,4 +1,4 @@
-{{- /* What clients connect to, and, headless, what is asked for metrics. (list $ component) */ -}}
+{{- /* The Service for clients, and a headless one for metrics. (list $ component) */ -}}
 {{- define "tailwater.services" -}}
 {{- $root := first . -}}
 {{- $component := last . -}}
@@ -48,7 +48,7 @@ metadata:
     tailwater/job: {{ include "tailwater.job" . }}
 spec:
   clusterIP: None
-  # Whoever drains, or is not ready, is watched all the more.
+  # Pods that drain or are not ready are scraped too.
   publishNotReadyAddresses: true
   selector:
     {{- include "tailwater.selector" . | nindent 4 }}

@@ -1,4 +1,4 @@
-{{- /* A duration as the binary reads it (1h30m, 500ms) in milliseconds. */ -}}
+{{- /* A duration in the binary's notation (1h30m, 500ms), in milliseconds. */ -}}
 {{- define "tailwater.milliseconds" -}}
 {{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 -}}
 {{- $sum := 0 -}}
@@ -17,15 +17,15 @@
 {{- div $sum 1000 -}}
 {{- end -}}
 
-{{- /* How long a gateway takes to give its connections away. */ -}}
+{{- /* The time that a gateway takes to drain its connections. */ -}}
 {{- define "tailwater.drainSeconds" -}}
 {{- with .Values.gateway -}}
 {{- include "tailwater.seconds" (list .drainDelay .drainWindow) -}}
 {{- end -}}
 {{- end -}}
 
-{{- /* The longest that a process may take to stop: its drain, the grace for subscribers that do not
-     go, and the grace for requests that are still open. (list $ component) */ -}}
+{{- /* The longest time that a process takes to stop: its drain, the grace for subscribers that do not
+     leave, and the grace for requests that are still open. (list $ component) */ -}}
 {{- define "tailwater.stopSeconds" -}}
 {{- $values := index (first .).Values (last .) -}}
 {{- $times := list $values.drainDelay $values.shutdownGrace $values.shutdownGrace -}}
@@ -41,7 +41,7 @@
 {{- if kindIs "invalid" $given -}}
 {{- add $needed 5 -}}
 {{- else if lt (int64 $given) $needed -}}
-{{- fail (printf "%s.terminationGracePeriodSeconds is %d, and stopping may take %d s (%s): the process would be killed in its drain. Raise it, or leave it null to have it computed." (last .) (int64 $given) $needed (eq (last .) "gateway" | ternary "drainDelay + drainWindow + 2 × shutdownGrace" "drainDelay + 2 × shutdownGrace")) -}}
+{{- fail (printf "%s.terminationGracePeriodSeconds is %d, and stopping may take %d s (%s): the process would be killed during its drain. Raise it, or leave it null to have it computed." (last .) (int64 $given) $needed (eq (last .) "gateway" | ternary "drainDelay + drainWindow + 2 × shutdownGrace" "drainDelay + 2 × shutdownGrace")) -}}
 {{- else -}}
 {{- int64 $given -}}
 {{- end -}}

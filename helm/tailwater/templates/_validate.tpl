@@ -1,12 +1,12 @@
-{{- /* What a schema cannot say: values that contradict each other end here, with both names. */ -}}
+{{- /* Values that contradict each other are refused here, with both names; a schema cannot compare them. */ -}}
 {{- define "tailwater.validate" -}}
 {{- $source := include "tailwater.redisSource" . -}}
 {{- if and (hasPrefix "replica:" .Values.durability) (eq $source "redis.bundled.enabled") -}}
-{{- fail (printf "durability is %s, and the bundled Redis has no replicas: publishers would get nothing but 503. Use memory or disk, or a Redis of yours." .Values.durability) -}}
+{{- fail (printf "durability is %s, and the bundled Redis has no replicas: publishers would only get 503. Use memory or disk, or your own Redis." .Values.durability) -}}
 {{- end -}}
 {{- with .Values.log -}}
 {{- if lt (include "tailwater.milliseconds" .topicTtl | int64) (mul 2 (include "tailwater.milliseconds" .historyAge | int64)) -}}
-{{- fail (printf "log.topicTtl is %s, less than twice log.historyAge (%s): a topic's numbers would be forgotten before its events." .topicTtl .historyAge) -}}
+{{- fail (printf "log.topicTtl is %s, less than twice log.historyAge (%s): a topic's numbering would be forgotten before its events." .topicTtl .historyAge) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name := list "gateway" "ingest" -}}
@@ -17,19 +17,22 @@
 {{- end -}}
 {{- with .Values.gateway -}}
 {{- if and .maxConnections (ne .autoscaling.type "none") (le (int64 .maxConnections) (int64 .autoscaling.connections)) -}}
-{{- fail (printf "gateway.autoscaling.connections is %d and gateway.maxConnections %d: pods would refuse subscribers before more of them are made. Aim lower." (int64 .autoscaling.connections) (int64 .maxConnections)) -}}
+{{- fail (printf "gateway.autoscaling.connections is %d and gateway.maxConnections %d: pods would refuse subscribers before the autoscaler adds pods. Set a lower target." (int64 .autoscaling.connections) (int64 .maxConnections)) -}}
 {{- end -}}
 {{- if and (eq .autoscaling.type "keda") (not .autoscaling.keda.serverAddress) -}}
-{{- fail "gateway.autoscaling.type is keda, which asks Prometheus for connections: set gateway.autoscaling.keda.serverAddress, as http://prometheus.monitoring:9090." -}}
+{{- fail "gateway.autoscaling.type is keda, which reads connections from Prometheus: set gateway.autoscaling.keda.serverAddress, as http://prometheus.monitoring:9090." -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.tls.ticketKeys.secret (not .Values.tls.secret) -}}
+{{- fail (printf "tls.ticketKeys.secret is %s and tls.secret is empty: without a certificate there are no TLS sessions to resume. Set tls.secret, or leave tls.ticketKeys.secret empty." .Values.tls.ticketKeys.secret) -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled .Values.ingress.publishHost (not .Values.ingest.enabled) -}}
-{{- fail "ingress.publishHost is set and ingest.enabled is false: gateways take publishers at ingress.host as well. Leave publishHost empty." -}}
+{{- fail "ingress.publishHost is set and ingest.enabled is false: gateways also serve publishers at ingress.host. Leave publishHost empty." -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (eq .Values.ingress.host .Values.ingress.publishHost) -}}
-{{- fail (printf "ingress.host and ingress.publishHost are both %s, and an Ingress cannot tell GET from POST: give two hosts, or use httpRoute, or ingest.enabled=false." .Values.ingress.host) -}}
+{{- fail (printf "ingress.host and ingress.publishHost are both %s, and an Ingress cannot route by method: set two hosts, or use httpRoute, or ingest.enabled=false." .Values.ingress.host) -}}
 {{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
-{{- fail "httpRoute.enabled is true and httpRoute.parentRefs is empty: name the Gateway that it belongs to." -}}
+{{- fail "httpRoute.enabled is true and httpRoute.parentRefs is empty: name the Gateway to attach to." -}}
 {{- end -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{- /* Secrets as files, each in a directory of its own, so that they are renewed in place. */ -}}
+{{- /* Secrets as files, each in a directory of its own: Kubernetes renews a directory, and no single file. */ -}}
 {{- define "tailwater.volumes" -}}
 {{- with .Values.redis.ca }}
 {{- if .secret }}
@@ -10,6 +10,12 @@
 - name: tls
   secret: {secretName: {{ . }}}
 {{- end }}
+{{- with .Values.tls.ticketKeys }}
+{{- if .secret }}
+- name: ticket-keys
+  secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: ticket.keys}]}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "tailwater.mounts" -}}
@@ -18,5 +24,8 @@
 {{- end }}
 {{- if .Values.tls.secret }}
 - {name: tls, mountPath: /etc/tailwater/tls, readOnly: true}
+{{- end }}
+{{- if .Values.tls.ticketKeys.secret }}
+- {name: ticket-keys, mountPath: /etc/tailwater/tickets, readOnly: true}
 {{- end }}
 {{- end -}}

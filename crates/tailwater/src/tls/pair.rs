@@ -1,4 +1,4 @@
-//! A certificate with its key, from two files of PEM.
+//! A certificate with its key, from two PEM files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use rustls::sign::CertifiedKey;
 
 use super::validity;
 
-/// Where they are.
+/// The paths of the two files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Files {
+pub(crate) struct PairFiles {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
 }
 
-/// What was in them.
+/// The bytes of the two files.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Contents {
     certificate: Vec<u8>,
@@ -37,11 +37,11 @@ impl fmt::Debug for Contents {
 #[derive(Debug)]
 pub(crate) struct Pair {
     pub(super) key: Arc<CertifiedKey>,
-    /// When it expires.
+    /// The time at which the certificate expires.
     pub(crate) not_after: Timestamp,
 }
 
-/// Why there is none.
+/// The two files hold no certificate that can be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PairError {
     #[error("{flag} {}: {error}", .file.display())]
@@ -49,16 +49,16 @@ pub(crate) enum PairError {
     #[error("{flag} {} holds no {what} as PEM: {error}", .file.display())]
     NotPem { flag: &'static str, file: PathBuf, what: &'static str, error: String },
     #[error("--tls-key {} is not the key of --tls-cert {}", .0.key.display(), .0.certificate.display())]
-    Mismatch(Files),
+    Mismatch(PairFiles),
     #[error("--tls-cert {} with --tls-key {}: {error}", .files.certificate.display(), .files.key.display())]
-    Unfit { files: Files, error: String },
+    Unfit { files: PairFiles, error: String },
 }
 
 const CERTIFICATE: &str = "--tls-cert";
 const KEY: &str = "--tls-key";
 
-impl Files {
-    /// What they hold now.
+impl PairFiles {
+    /// Reads both files as they are now.
     pub(crate) fn read(&self) -> Result<Contents, PairError> {
         let read = |flag, file: &Path| {
             std::fs::read(file).map_err(|error| {
@@ -72,7 +72,7 @@ impl Files {
         })
     }
 
-    /// The pair that they held.
+    /// Parses the certificate and its key, and checks that they belong together.
     pub(crate) fn pair(&self, contents: &Contents) -> Result<Pair, PairError> {
         let not_pem = |flag, file: &PathBuf, what, error: String| PairError::NotPem {
             flag,

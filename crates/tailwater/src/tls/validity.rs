@@ -1,4 +1,4 @@
-//! When a certificate expires: the one field that rustls reads and does not show.
+//! The time at which a certificate expires: the one field that rustls reads and does not expose.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -8,10 +8,10 @@ use jiff::tz::Offset;
 const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// The version, which first certificates lacked (RFC 5280, section 4.1).
+/// The version, which the first certificates lacked (RFC 5280, section 4.1).
 const VERSION: u8 = 0xa0;
 
-/// The end of the validity of a certificate in DER; `None` if it is no certificate.
+/// Returns the end of a certificate's validity, or `None` if the bytes are not a certificate in DER.
 pub(super) fn not_after(certificate: &[u8]) -> Option<Timestamp> {
     let (body, _signature) = of_tag(SEQUENCE, certificate)?;
     let (mut fields, _signature) = of_tag(SEQUENCE, body)?;
@@ -34,17 +34,18 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<Timestamp> {
         _ => return None,
     };
     let time = DateTime::strptime("%Y%m%d%H%M%SZ", full).ok()?;
-    // What never expires has the last second of the year 9999, which is more than a timestamp holds.
+    // A certificate that never expires has the last second of the year 9999, which is more than a timestamp
+    // can hold.
     Some(Offset::UTC.to_timestamp(time).unwrap_or(Timestamp::MAX))
 }
 
-/// The content of the first element, which must have this tag, and what follows it.
+/// Splits the first element, which must have this tag: its content, and the bytes after it.
 fn of_tag(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = element(bytes)?;
     (found == tag).then_some((content, rest))
 }
 
-/// The tag and the content of the first element, and what follows it.
+/// Splits the first element: its tag, its content, and the bytes after it.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match first {
@@ -69,7 +70,7 @@ mod tests {
         [&[tag, 0x82], &length[..], content].concat()
     }
 
-    /// A certificate as far as it is read here.
+    /// A certificate with the fields that this module reads.
     fn certificate(version: &[u8], not_after: &[u8]) -> Vec<u8> {
         let before = der(UTC_TIME, b"200101000000Z");
         let validity = der(SEQUENCE, &[&before, not_after].concat());

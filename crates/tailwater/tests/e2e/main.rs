@@ -23,5 +23,6 @@ mod slow_reader;
 mod support;
 mod tail;
 mod tls;
+mod tls_tickets;
 mod traces;
 mod watch;

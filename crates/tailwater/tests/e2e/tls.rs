@@ -36,7 +36,7 @@ impl Issued {
         Issued(dir)
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
 
@@ -144,7 +144,7 @@ async fn ingest_takes_events_by_tls() {
 }
 
 /// Puts a directory in the place that a link leads to, at once, as Kubernetes swaps secrets.
-fn swap(link: &Path, to: &Path) {
+pub(crate) fn swap(link: &Path, to: &Path) {
     let new = link.with_extension("new");
     symlink(to, &new).unwrap();
     fs::rename(new, link).unwrap();
