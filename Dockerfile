@@ -13,7 +13,7 @@ RUN --mount=type=bind,target=. \
     --mount=type=cache,target=/target,id=tailwater-target-$TARGETARCH,sharing=locked \
     host=$(rustc -vV | sed -n 's/^host: //p') \
     && CARGO_TARGET_DIR=/target RUSTFLAGS='-C target-feature=+crt-static' \
-       cargo build --locked --profile dist --package tailwater --target "$host" \
+       cargo build --locked --profile dist --package tailwater --features jemalloc --target "$host" \
     && install -D "/target/$host/dist/tailwater" /image/tailwater \
     && install -D -m 644 /etc/ssl/certs/ca-certificates.crt -t /image/etc/ssl/certs
 

@@ -82,7 +82,7 @@ storm: ## 20,000 subscribers come back within 2 s, 100 events behind; a report i
 	target/release/loadtest storm --out $(OUT)/storm
 
 dist: ## target/dist/tailwater as images have it, and the program that measures it
-	cargo build --profile dist -p tailwater
+	cargo build --profile dist -p tailwater --features jemalloc
 	cargo build --release -p loadtest
 
 bench: dist ## What everything costs, beside a floor, nginx with nchan and a naive gateway; a report in out/bench

@@ -12,6 +12,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use redis_log::Durability;
 pub(crate) use size::Size;
 
+use crate::telemetry::LogFormat;
+
 /// Resumable Server-Sent Events from any node.
 ///
 /// Publishers POST events to topics, subscribers GET them as an event stream. A subscriber whose
@@ -419,12 +421,4 @@ pub(crate) struct CheckArgs {
     pub(crate) url: Option<String>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
 }
