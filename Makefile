@@ -81,7 +81,7 @@ storm: ## 20,000 subscribers come back within 2 s, 100 events behind; a report i
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest storm --out $(OUT)/storm
 
-dist: ## target/dist/tailwater as images have it, and the program that measures it
+dist: ## target/dist/tailwater as in images (with jemalloc), and the program that measures it
 	cargo build --profile dist -p tailwater --features jemalloc
 	cargo build --release -p loadtest
 
