@@ -1,19 +1,20 @@
-# One static binary and the authorities that it trusts. Any architecture that Rust and Debian have:
+# An image of one static binary and the certificate authorities that it trusts, for any architecture
+# that Rust and Debian support:
 #   docker build -t tailwater:0.1.0 .
 #   docker buildx build --platform linux/amd64,linux/arm64 -t tailwater:0.1.0 .
 
 FROM rust:1-bookworm AS build
 ARG TARGETARCH
 WORKDIR /src
-# What cargo fetches and builds stays in cache mounts: a change in the code compiles the crates it
-# touches, and no layer holds the target folder. With a target named, crt-static leaves build scripts and
-# macros alone, which must be dynamic.
+# Downloads and the target folder are in cache mounts: a change compiles only the crates it touches, and
+# no layer holds the target folder. With --target, crt-static does not apply to build scripts and
+# procedural macros, which must be dynamic.
 RUN --mount=type=bind,target=. \
     --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/target,id=tailwater-target-$TARGETARCH,sharing=locked \
     host=$(rustc -vV | sed -n 's/^host: //p') \
     && CARGO_TARGET_DIR=/target RUSTFLAGS='-C target-feature=+crt-static' \
-       cargo build --locked --profile dist --package tailwater --target "$host" \
+       cargo build --locked --profile dist --package tailwater --features jemalloc --target "$host" \
     && install -D "/target/$host/dist/tailwater" /image/tailwater \
     && install -D -m 644 /etc/ssl/certs/ca-certificates.crt -t /image/etc/ssl/certs
 
@@ -26,10 +27,10 @@ LABEL org.opencontainers.image.title="Tailwater" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /image /
-# A number, so that Kubernetes can see that it is not root.
+# A numeric user, so that Kubernetes can verify that it is not root.
 USER 65532:65532
 EXPOSE 8080 8081 9090
-# The way out takes --drain-delay, --drain-window and --shutdown-grace: 40 s. Give it longer than that.
+# Shutdown takes --drain-delay, --drain-window and --shutdown-grace: 40 s. The stop timeout must be longer.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=4s --start-period=30s --start-interval=1s --retries=3 \
     CMD ["/tailwater", "check", "--url", "http://127.0.0.1:9090"]

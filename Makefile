@@ -81,8 +81,8 @@ storm: ## Reconnect 20,000 subscribers within 2 s, 100 events behind; report in 
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest storm --out $(OUT)/storm
 
-dist: ## Build target/dist/tailwater as in images, and the program that measures it
-	cargo build --profile dist -p tailwater
+dist: ## Build target/dist/tailwater as in images (with jemalloc), and the program that measures it
+	cargo build --profile dist -p tailwater --features jemalloc
 	cargo build --release -p loadtest
 
 bench: dist ## Measure costs beside a floor, nginx with nchan and a naive gateway; report in out/bench

@@ -36,6 +36,9 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 4] = [Self::Trimmed, Self::Rewound, Self::Reset, Self::Invalid];
+
     /// The word for a metric or a message.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -24,7 +24,7 @@ use crate::drain::Phase;
 use crate::error::{BadRequest, Refusal};
 use crate::frame::{Framing, HEARTBEAT};
 use crate::gateway::Shared;
-use crate::metrics::{Reject, Resumed};
+use crate::metrics::Reject;
 use crate::request::{Request, Transport};
 use crate::subscriber::{CONNECTION, Subscriber};
 use crate::{control, long_poll, trace};
@@ -129,8 +129,8 @@ pub(crate) async fn answer(
             return Answer::Whole(refuse(gateway, refusal, transport, brought.as_deref()));
         }
     };
-    if let Some(resumed) = Resumed::of(outcome).filter(|_| brought.is_some()) {
-        gateway.metrics.resumes.of(resumed).inc();
+    if brought.is_some() && outcome != Outcome::Live {
+        gateway.metrics.resumes.of(outcome).inc();
         let missed = cursor.lag_most();
         if missed > 0 && outcome.is_continued() {
             gateway.metrics.resume_missed_events.observe(missed as f64);

@@ -72,7 +72,7 @@ pub(crate) async fn answer(
                 answer.events.extend(events);
             }
             Some(Step::Gap { topic, gap }) => {
-                gateway.metrics.gaps.of(gap.reason.into()).inc();
+                gateway.metrics.gaps.of(gap.reason).inc();
                 let name = cursor.topics().nth(topic).expect("a step is of a topic");
                 answer.gaps.push(gap_json(name, &gap, brought.as_deref()));
             }

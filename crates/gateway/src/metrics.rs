@@ -47,35 +47,9 @@ label! {
     }
 }
 
-label! {
-    /// What became of a client's cursor.
-    pub(crate) enum Resumed as "outcome" {
-        /// Nothing is missing.
-        Exact => "exact",
-        /// Some events were trimmed.
-        Gap => "gap",
-        /// The log has lost what the client had seen.
-        Rewound => "rewound",
-        /// The topic began anew.
-        Reset => "reset",
-        /// It was not understood.
-        Invalid => "invalid",
-    }
-}
-
-label! {
-    /// Why events could not be read.
-    pub(crate) enum GapKind as "kind" {
-        /// Dropped for length or age.
-        Trimmed => "trimmed",
-        /// Lost after they were seen.
-        Rewound => "rewound",
-        /// The topic began anew.
-        Reset => "reset",
-        /// The cursor was not understood.
-        Invalid => "invalid",
-    }
-}
+/// The outcomes of a resume: all but that of a client without a cursor.
+const RESUMED: [Outcome; 5] =
+    [Outcome::Exact, Outcome::Gap, Outcome::Rewound, Outcome::Reset, Outcome::Invalid];
 
 /// The families that the gateway counts in.
 #[derive(Debug)]
@@ -85,14 +59,14 @@ pub(crate) struct Metrics {
     pub(crate) closed: Counters<Close>,
     pub(crate) rejected: Counters<Reject>,
     pub(crate) age_seconds: Histogram,
-    pub(crate) resumes: Counters<Resumed>,
+    pub(crate) resumes: Counters<Outcome>,
     pub(crate) resume_missed_events: Histogram,
     pub(crate) replayed: IntCounter,
     pub(crate) replay_seconds: Histogram,
     pub(crate) replay_age_seconds: Histogram,
     pub(crate) delivered: IntCounter,
     pub(crate) delivery_latency_seconds: Histogram,
-    pub(crate) gaps: Counters<GapKind>,
+    pub(crate) gaps: Counters<Reason>,
     pub(crate) draining: IntGauge,
     pub(crate) long_polls: IntCounter,
 }
@@ -112,7 +86,13 @@ impl Metrics {
                 "Age of a subscription when it closed.",
                 buckets::AGE,
             ),
-            resumes: registry.counters("resumes_total", "Cursors brought by clients, by outcome."),
+            resumes: registry.counters_of(
+                "resumes_total",
+                "Cursors brought by clients, by outcome.",
+                "outcome",
+                &RESUMED,
+                Outcome::as_str,
+            ),
             resume_missed_events: registry.histogram(
                 "resume_missed_events",
                 "Events of one topic that a client had missed when it resumed, if any.",
@@ -138,24 +118,16 @@ impl Metrics {
                 "Time from an append to the write to a subscriber, once a write, by its last event.",
                 buckets::LATENCY,
             ),
-            gaps: registry.counters("gaps_total", "Gaps announced to subscribers, by kind."),
+            gaps: registry.counters_of(
+                "gaps_total",
+                "Gaps announced to subscribers, by kind.",
+                "kind",
+                &Reason::ALL,
+                Reason::as_str,
+            ),
             draining: registry.gauge("draining", "1 while this gateway gives its connections away."),
             long_polls: registry.counter("long_polls_total", "Long-polls answered."),
         }
-    }
-}
-
-impl Resumed {
-    /// The outcome of a cursor that was brought; `None` if none was.
-    pub(crate) const fn of(outcome: Outcome) -> Option<Self> {
-        Some(match outcome {
-            Outcome::Live => return None,
-            Outcome::Exact => Self::Exact,
-            Outcome::Gap => Self::Gap,
-            Outcome::Rewound => Self::Rewound,
-            Outcome::Reset => Self::Reset,
-            Outcome::Invalid => Self::Invalid,
-        })
     }
 }
 
@@ -165,17 +137,6 @@ impl From<Refusal> for Reject {
             Refusal::Overload => Self::Overload,
             Refusal::Drain => Self::Drain,
             Refusal::Unavailable => Self::Unavailable,
-        }
-    }
-}
-
-impl From<Reason> for GapKind {
-    fn from(reason: Reason) -> Self {
-        match reason {
-            Reason::Trimmed => Self::Trimmed,
-            Reason::Rewound => Self::Rewound,
-            Reason::Reset => Self::Reset,
-            Reason::Invalid => Self::Invalid,
         }
     }
 }

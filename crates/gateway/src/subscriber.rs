@@ -248,7 +248,7 @@ impl Subscriber {
         let bytes = match step {
             Step::Events { topic, events } => self.deliver_events(topic, events),
             Step::Gap { topic, gap } => {
-                self.gateway.metrics.gaps.of(gap.reason.into()).inc();
+                self.gateway.metrics.gaps.of(gap.reason).inc();
                 let json = control::gap_json(self.topic(topic), &gap, self.brought.as_deref());
                 Some(self.control(|out, cursor| control::put_gap(out, &json, cursor)))
             }

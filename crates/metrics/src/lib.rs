@@ -1,17 +1,14 @@
-//! The plumbing of observability: a registry of metrics, their exposition, logs and traces.
+//! The plumbing of metrics and traces: a registry, its exposition, and the continuation of a remote
+//! trace.
 //!
-//! Knows no metric by name: each family lives where it is counted, in the gateway, ingest or the
-//! binary. `docs/metrics.md` lists them all.
+//! Knows no metric by name: each family lives in the code that counts it, and `docs/metrics.md` lists
+//! all of them. Exports nothing by itself: logs and the OTLP exporter are set up in `tailwater`.
 
-mod levels;
-mod lines;
+mod process;
 mod registry;
-mod telemetry;
 
 pub mod buckets;
 pub mod trace;
 
-pub use levels::{BadLevels, Levels};
 pub use prometheus::{Histogram, IntCounter, IntGauge};
 pub use registry::{Counters, Label, Registry};
-pub use telemetry::{LogFormat, Telemetry, TelemetryConfig, TelemetryError};

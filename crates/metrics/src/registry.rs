@@ -1,41 +1,44 @@
 //! Families of metrics, registered once and exposed as Prometheus text.
 
-use std::marker::PhantomData;
-
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, TextEncoder,
+    Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts,
+    TextEncoder,
 };
 
-/// A registry whose families all begin with `tailwater_`. Cheap to clone; clones are one registry.
+use crate::process;
+
+/// A registry of metrics, all of whose names begin with `tailwater_`. Cheap to clone; all clones share
+/// the same metrics.
 #[derive(Debug, Clone)]
 pub struct Registry(prometheus::Registry);
 
-/// A label with a closed set of values: an enum. Never a topic, a client or anything from outside.
-pub trait Label: Copy + 'static {
+/// An enum that exists to be a label; see [`label!`](crate::label). An enum of the domain is a label
+/// through [`Registry::counters_of`]. A topic or a client is never one: the set of values is closed.
+pub trait Label: Copy + Eq + 'static {
     /// The label's name.
     const NAME: &'static str;
-    /// All values, in the order of [`Label::index`].
+    /// All values.
     const ALL: &'static [Self];
-    /// The value's text.
+    /// Returns the value's text.
     fn as_str(self) -> &'static str;
-    /// The value's place in [`Label::ALL`].
-    fn index(self) -> usize;
 }
 
-/// One counter for each value of a label; all are exposed from the start, as zero.
+/// One counter for each value of a label. All of them are exposed from the start, as zero.
 #[derive(Debug, Clone)]
-pub struct Counters<L> {
+pub struct Counters<V: 'static> {
+    values: &'static [V],
+    /// In the order of `values`.
     counters: Box<[IntCounter]>,
-    label: PhantomData<L>,
 }
 
-impl<L: Label> Counters<L> {
-    /// The counter of one value.
+impl<V: Copy + Eq + 'static> Counters<V> {
+    /// Returns the counter of one value.
     #[must_use]
-    pub fn of(&self, label: L) -> &IntCounter {
-        &self.counters[label.index()]
+    pub fn of(&self, value: V) -> &IntCounter {
+        let index = self.values.iter().position(|known| *known == value);
+        &self.counters[index.expect("the family was registered with all values of its label")]
     }
 }
 
@@ -46,57 +49,66 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// A registry that has the figures of this process (memory, CPU, file descriptors).
+    /// Returns a registry with the metrics of this process: memory, CPU, threads, file descriptors.
     #[must_use]
     pub fn new() -> Self {
-        let registry = prometheus::Registry::new();
-        let process = prometheus::process_collector::ProcessCollector::for_self();
+        let registry = Self(prometheus::Registry::new());
+        process::register(&registry);
         registry
-            .register(Box::new(process))
-            .expect("an empty registry takes the process collector");
-        Self(registry)
     }
 
-    /// A counter.
+    /// Registers a counter.
     #[must_use]
     pub fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.add(IntCounter::with_opts(opts(name, help)))
     }
 
-    /// A counter for each value of a label.
+    /// Registers a counter for each value of a label.
     #[must_use]
     pub fn counters<L: Label>(&self, name: &str, help: &str) -> Counters<L> {
-        let family = self.add(IntCounterVec::new(opts(name, help), &[L::NAME]));
-        let counters = L::ALL.iter().map(|l| family.with_label_values(&[l.as_str()])).collect();
-        Counters { counters, label: PhantomData }
+        self.counters_of(name, help, L::NAME, L::ALL, L::as_str)
     }
 
-    /// A gauge.
+    /// Registers a counter for each of these values of an enum of the domain.
+    #[must_use]
+    pub fn counters_of<V: Copy + Eq + 'static>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: &'static [V],
+        text: impl Fn(V) -> &'static str,
+    ) -> Counters<V> {
+        let family = self.add(IntCounterVec::new(opts(name, help), &[label]));
+        let counters = values.iter().map(|value| family.with_label_values(&[text(*value)]));
+        Counters { values, counters: counters.collect() }
+    }
+
+    /// Registers a gauge.
     #[must_use]
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.add(IntGauge::with_opts(opts(name, help)))
     }
 
-    /// A gauge that is always 1, and says something by its label.
+    /// Registers a gauge that is always 1 and informs through its label.
     pub fn info(&self, name: &str, help: &str, (label, value): (&str, &str)) {
         let gauge = IntGauge::with_opts(opts(name, help).const_label(label, value));
         self.add(gauge).set(1);
     }
 
-    /// A histogram.
+    /// Registers a histogram.
     #[must_use]
     pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
         let opts = HistogramOpts::new(full(name), help).buckets(buckets.to_vec());
         self.add(Histogram::with_opts(opts))
     }
 
-    /// A gauge that is asked for its value at each scrape.
+    /// Registers a gauge whose value is read at each scrape.
     pub fn gauge_fn(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
-        let gauge = Gauge::with_opts(opts(name, help)).expect("constants of the right form");
-        self.register(Asked { metric: gauge, read: Box::new(read), store: Gauge::set });
+        self.external_gauge(opts(name, help), Box::new(read));
     }
 
-    /// A counter that is asked for its value at each scrape, one of the values of a label if given.
+    /// Registers a counter whose value is read at each scrape, optionally for one value of a label.
     pub fn counter_fn(
         &self,
         name: &str,
@@ -111,13 +123,30 @@ impl Registry {
         let counter = IntCounter::with_opts(opts).expect("constants of the right form");
         let store =
             |counter: &IntCounter, now: u64| counter.inc_by(now.saturating_sub(counter.get()));
-        self.register(Asked { metric: counter, read: Box::new(read), store });
+        self.register(External { metric: counter, read: Box::new(read), store });
     }
 
-    /// Everything as Prometheus text, version 0.0.4.
+    /// Returns all metrics in the text format of Prometheus, version 0.0.4.
     #[must_use]
     pub fn expose(&self) -> String {
         TextEncoder::new().encode_to_string(&self.0.gather()).expect("families are well formed")
+    }
+
+    /// Registers a gauge of the process, whose name has no prefix.
+    pub(crate) fn process_gauge(&self, name: &str, help: &str, read: Read<f64>) {
+        self.external_gauge(Opts::new(name, help), read);
+    }
+
+    /// Registers a counter of the process, whose name has no prefix.
+    pub(crate) fn process_counter(&self, name: &str, help: &str, read: Read<f64>) {
+        let metric = Counter::new(name, help).expect("constants of the right form");
+        let store = |counter: &Counter, now: f64| counter.inc_by((now - counter.get()).max(0.0));
+        self.register(External { metric, read, store });
+    }
+
+    fn external_gauge(&self, opts: Opts, read: Read<f64>) {
+        let metric = Gauge::with_opts(opts).expect("constants of the right form");
+        self.register(External { metric, read, store: Gauge::set });
     }
 
     fn add<C: Collector + Clone + 'static>(&self, family: prometheus::Result<C>) -> C {
@@ -131,14 +160,17 @@ impl Registry {
     }
 }
 
-/// A metric whose value lives elsewhere.
-struct Asked<M, T> {
+/// Reads the value of a metric at a scrape.
+pub(crate) type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
+
+/// A metric whose value is kept by other code.
+struct External<M, T> {
     metric: M,
-    read: Box<dyn Fn() -> T + Send + Sync>,
+    read: Read<T>,
     store: fn(&M, T),
 }
 
-impl<M: Collector, T> Collector for Asked<M, T> {
+impl<M: Collector, T> Collector for External<M, T> {
     fn desc(&self) -> Vec<&Desc> {
         self.metric.desc()
     }
@@ -157,7 +189,7 @@ fn full(name: &str) -> String {
     format!("tailwater_{name}")
 }
 
-/// Declares an enum that is a [`Label`](crate::Label): each variant with the text of its value.
+/// Declares an enum that is a [`Label`](crate::Label), with the text of each variant.
 #[macro_export]
 macro_rules! label {
     ($(#[$meta:meta])* $vis:vis enum $name:ident as $label:literal {
@@ -174,10 +206,6 @@ macro_rules! label {
             fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
             }
-
-            fn index(self) -> usize {
-                self as usize
-            }
         }
     };
 }
@@ -187,8 +215,8 @@ mod tests {
     use super::*;
 
     label! {
-        /// Why.
-        enum Why as "reason" {
+        /// The cause.
+        enum Cause as "reason" {
             /// One.
             One => "one",
             /// Two.
@@ -199,8 +227,8 @@ mod tests {
     #[test]
     fn every_value_of_a_label_is_exposed_from_the_start() {
         let registry = Registry::new();
-        let counters = registry.counters::<Why>("things_total", "Things.");
-        counters.of(Why::Two).inc();
+        let counters = registry.counters::<Cause>("things_total", "Things.");
+        counters.of(Cause::Two).inc();
         let text = registry.expose();
         assert!(text.contains("tailwater_things_total{reason=\"one\"} 0"), "{text}");
         assert!(text.contains("tailwater_things_total{reason=\"two\"} 1"), "{text}");

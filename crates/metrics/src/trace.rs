@@ -1,4 +1,6 @@
-//! How a trace goes on from one process to the next: W3C Trace Context.
+//! W3C Trace Context: continues a trace that began in another process.
+//!
+//! Uses the OpenTelemetry API alone. The binary decides whether spans are exported.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{
@@ -7,16 +9,16 @@ use opentelemetry::trace::{
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// The target of the spans that are exported, all of them at level debug: without a receiver, and in
-/// logs from info upwards, nobody is interested in one, and it costs a load.
+/// The target of all exported spans, which have level debug. Without a receiver of traces, and with logs
+/// at info, such a span is disabled and costs one load.
 pub const TARGET: &str = "tailwater::trace";
 
-/// A span of another process.
+/// A span in another process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote(SpanContext);
 
 impl Remote {
-    /// Takes the value of a header `traceparent`, version 00.
+    /// Parses the value of a `traceparent` header, version 00.
     #[must_use]
     pub fn parse(traceparent: &str) -> Option<Self> {
         let mut parts = traceparent.split('-').skip(1);
@@ -27,32 +29,32 @@ impl Remote {
         context.is_valid().then_some(Self(context))
     }
 
-    /// Whether its trace is kept.
+    /// Returns whether its trace is sampled.
     #[must_use]
     pub fn is_sampled(&self) -> bool {
         self.0.is_sampled()
     }
 
-    /// Makes a new span its child. Does nothing where no spans are exported.
+    /// Makes a new span its child. Does nothing if spans are not exported.
     pub fn adopt(&self, span: &Span) {
         let parent = Context::new().with_remote_span_context(self.0.clone());
         let _exported = span.set_parent(parent);
     }
 
-    /// Links a span to it. Does nothing where no spans are exported.
+    /// Links a span to it. Does nothing if spans are not exported.
     pub fn link(&self, span: &Span) {
         span.add_link(self.0.clone());
     }
 }
 
-/// The `traceparent` by which others go on from a span; `None` if it is not kept, or not exported.
+/// Returns the `traceparent` of a span, for other processes; `None` if it is not sampled or not exported.
 #[must_use]
 pub fn traceparent(span: &Span) -> Option<String> {
     let context = span.context();
     let here = context.span();
     let here = here.span_context();
-    let kept = here.is_valid() && here.is_sampled();
-    kept.then(|| format!("00-{}-{}-01", here.trace_id(), here.span_id()))
+    let is_exported = here.is_valid() && here.is_sampled();
+    is_exported.then(|| format!("00-{}-{}-01", here.trace_id(), here.span_id()))
 }
 
 #[cfg(test)]
@@ -70,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_and_garbage_name_none() {
+    fn zeros_and_garbage_name_no_span() {
         let zeros = "00-00000000000000000000000000000000-0000000000000000-01";
         for text in [zeros, "", "00", "00-x-y-z", "00-4bf92f3577b34da6a3ce929d0e0e4736"] {
             assert_eq!(Remote::parse(text), None, "{text}");
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_that_nobody_exports_has_no_traceparent() {
+    fn a_span_that_is_not_exported_has_no_traceparent() {
         assert_eq!(traceparent(&Span::current()), None);
     }
 }

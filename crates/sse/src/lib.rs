@@ -1,7 +1,9 @@
-//! The event stream format (WHATWG HTML, section 9.2) for clients: `tailwater tail` and the load
-//! driver. A client reads a server that it chose, so nothing here is bounded; ingest, which reads
-//! streams from anybody, has a parser with limits, tested to agree with this one. The gateway, which
-//! writes the format, has rules of its own.
+//! A parser of the event stream format (WHATWG HTML, section 9.2) for clients: `tailwater tail` and the
+//! load driver.
+//!
+//! Has no limits, because a client reads from a server that it chose. Ingest reads untrusted streams
+//! and has a parser with limits; a test shows that both agree. Writes nothing: the gateway writes the
+//! format by rules of its own.
 
 mod parser;
 

@@ -1,15 +1,15 @@
-//! The event stream format of the WHATWG HTML standard, section 9.2.6, fed piece by piece.
+//! The parser, which takes a stream in pieces of any size (WHATWG HTML, section 9.2.6).
 
 use std::time::Duration;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// One dispatched event.
+/// A dispatched event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// The last event id at the time of dispatch, which an event without an id inherits.
+    /// The event's id; an event without an id has that of the last one that had one.
     pub id: String,
-    /// Whether the event carried an id of its own.
+    /// The event had an `id` field.
     pub own_id: bool,
     /// The data lines, joined by LF.
     pub data: String,
@@ -17,31 +17,31 @@ pub struct Event {
 }
 
 impl Event {
-    /// The event's type: `message` unless the stream named one.
+    /// Returns the event's type: `message` unless it had an `event` field.
     pub fn event_type(&self) -> &str {
         if self.named.is_empty() { "message" } else { &self.named }
     }
 
-    /// Whether this is one of the gateway's own events, whose types begin with `tailwater.`.
+    /// Returns whether this is a control event of the gateway, whose type begins with `tailwater.`.
     pub fn is_control(&self) -> bool {
         self.named.starts_with("tailwater.")
     }
 }
 
-/// Turns the bytes of a stream into events, however the bytes are cut.
+/// Turns the bytes of a stream into events, wherever the bytes are split.
 #[derive(Debug, Default)]
 pub struct Parser {
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of an incomplete line.
     partial: Vec<u8>,
-    /// The last byte was CR, so an LF that follows belongs to it.
+    /// The last byte was CR, so a following LF belongs to the same line end.
     after_cr: bool,
     past_first_line: bool,
-    /// Data lines so far, each with an LF behind it.
+    /// The data lines of the current event, each followed by LF.
     data: String,
     named: String,
     own_id: bool,
-    /// The last `id` line, which counts only once its event is dispatched: the stream may break off
-    /// between the two.
+    /// The last `id` field. It takes effect when its event is dispatched, because the stream may break
+    /// off before.
     id: String,
     last_event_id: String,
     retry: Option<Duration>,
@@ -49,29 +49,28 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// A parser that continues after `last_event_id`, as browsers do on a reconnect.
+    /// Returns a parser that continues after `last_event_id`, like a browser that reconnects.
     pub fn resuming(last_event_id: &str) -> Self {
         let id = last_event_id.to_owned();
         Parser { last_event_id: id.clone(), id, ..Parser::default() }
     }
 
-    /// The id that a reconnect would send, which is that of the last event dispatched; empty when
-    /// there is none.
+    /// Returns the id that a reconnect sends: that of the last dispatched event, or an empty one.
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
 
-    /// The last `retry` that the server sent.
+    /// Returns the last reconnect time that the server sent.
     pub fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
-    /// Comment lines so far: heartbeats, mostly.
+    /// Returns the number of comment lines so far; most are heartbeats.
     pub fn comments(&self) -> u64 {
         self.comments
     }
 
-    /// Takes the next bytes of the stream and hands each event that they complete to `dispatch`.
+    /// Parses the next bytes of the stream, and calls `dispatch` with each event that they complete.
     pub fn feed(&mut self, mut bytes: &[u8], dispatch: &mut impl FnMut(Event)) {
         while let Some(&first) = bytes.first() {
             if std::mem::take(&mut self.after_cr) && first == b'\n' {

@@ -11,10 +11,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use event_log::{Log, Topic};
 use gateway::Gateway;
-use metrics::{Levels, Registry};
+use metrics::Registry;
 use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::Levels;
 
 /// What the operators' port reports on.
 #[derive(Debug, Clone)]

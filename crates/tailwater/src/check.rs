@@ -1,4 +1,5 @@
-//! `tailwater check`: what a configuration would do, without doing it; or how a running node fares.
+//! `tailwater check`: validates a configuration without serving, or asks a running node whether it is
+//! ready.
 
 use std::time::Duration;
 
@@ -9,24 +10,24 @@ use crate::args::CheckArgs;
 use crate::client;
 use crate::config::{NodeConfig, Store};
 
-/// The longest that a running node may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// The longest wait for a running node's response.
+const RESPONSE_MAX: Duration = Duration::from_secs(3);
 
-/// Checks and reports on standard output; an error if anything would not work.
+/// Checks and reports on standard output. Fails if a node would fail with this configuration.
 pub(crate) fn run(args: CheckArgs) -> Result<()> {
     match args.url {
         Some(url) => client::run(ask(url)),
         None => {
             let config = NodeConfig::try_from(args.serve)?;
             config.telemetry.check()?;
-            client::run(look_over(config))
+            client::run(validate(config))
         }
     }
 }
 
 async fn ask(url: String) -> Result<()> {
     let url = format!("{}/readyz", url.trim_end_matches('/'));
-    let request = client::http()?.get(&url).timeout(ANSWER_MAX);
+    let request = client::http()?.get(&url).timeout(RESPONSE_MAX);
     let response =
         request.send().await.map_err(reqwest::Error::without_url).context(url.clone())?;
     let status = response.status();
@@ -38,7 +39,7 @@ async fn ask(url: String) -> Result<()> {
     Ok(())
 }
 
-async fn look_over(config: NodeConfig) -> Result<()> {
+async fn validate(config: NodeConfig) -> Result<()> {
     report("node", &config.telemetry.node);
     report("listen", &config.listen.to_string());
     report("admin", &config.admin_listen.to_string());
@@ -48,7 +49,10 @@ async fn look_over(config: NodeConfig) -> Result<()> {
     if let Some(gateway) = &config.gateway {
         report(
             "connections",
-            &format!("at most {}, {} topics each", gateway.max_connections, gateway.max_topics),
+            &format!(
+                "at most {}, each with at most {} topics",
+                gateway.max_connections, gateway.max_topics
+            ),
         );
         let shown = humantime::format_duration;
         report("heartbeat", &shown(gateway.heartbeat).to_string());
@@ -62,7 +66,7 @@ async fn look_over(config: NodeConfig) -> Result<()> {
     }
     match config.store {
         Store::Memory(retention) => {
-            report("log", "embedded: in memory, for this one node, gone when it stops");
+            report("log", "embedded: in the memory of this node, lost when it stops");
             report("history", &history(&retention));
         }
         Store::Redis(redis) => {
@@ -70,18 +74,18 @@ async fn look_over(config: NodeConfig) -> Result<()> {
             report("history", &history(&redis.retention));
             report("durability", &redis.durability.to_string());
             let log = RedisLog::connect(*redis).await?;
-            report("redis", "answers, and is new enough");
+            report("redis", "reachable, version supported");
             log.shutdown().await;
         }
     }
-    report("result", "fine");
+    report("result", "ok");
     Ok(())
 }
 
 fn history(retention: &event_log::Retention) -> String {
     let shown = humantime::format_duration;
     format!(
-        "{} events or {} of a topic, numbering for {}, keys for {}",
+        "at most {} events per topic, for {}; numbering for {}, idempotency keys for {}",
         retention.events,
         shown(retention.age),
         shown(retention.topic),
@@ -89,6 +93,6 @@ fn history(retention: &event_log::Retention) -> String {
     )
 }
 
-fn report(what: &str, finding: &str) {
-    println!("{what:<12} {finding}");
+fn report(subject: &str, finding: &str) {
+    println!("{subject:<12} {finding}");
 }

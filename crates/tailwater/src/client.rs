@@ -1,4 +1,4 @@
-//! The clients: a publisher and a subscriber for the shell, well-behaved both.
+//! The clients for the shell: a publisher and a subscriber.
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::{StatusCode, Url};
@@ -8,22 +8,22 @@ pub(crate) mod publish;
 mod source;
 pub(crate) mod tail;
 
-/// Runs a client.
+/// Runs a client to its end, on this thread.
 pub(crate) fn run(client: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("the runtime did not start")?.block_on(client)
 }
 
-/// An HTTP client that waits for streams as long as they last.
+/// Returns an HTTP client without a limit on the duration of a response, which may be a stream.
 pub(crate) fn http() -> Result<reqwest::Client> {
     let builder = reqwest::Client::builder()
         .connect_timeout(std::time::Duration::from_secs(5))
         .tcp_nodelay(true)
         .user_agent(concat!("tailwater/", env!("CARGO_PKG_VERSION")));
-    builder.build().context("the HTTP client")
+    builder.build().context("cannot build the HTTP client")
 }
 
-/// Where events are, at a server that is given as `--url`.
+/// Returns the URL of the events of the server given as `--url`.
 fn events_url(server: &str) -> Result<Url> {
     let mut url = Url::parse(server).with_context(|| format!("--url {server}"))?;
     let is_http = matches!(url.scheme(), "http" | "https");
@@ -34,16 +34,16 @@ fn events_url(server: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// Waits for SIGINT, as people send it, or SIGTERM.
-async fn told_to_stop() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be handled")?;
+/// Waits for SIGINT or SIGTERM.
+async fn stop_signal() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle signals")?;
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("signals cannot be handled"),
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot handle signals"),
         _ = terminate.recv() => Ok(()),
     }
 }
 
-/// Which server refused, and why.
+/// Describes a refusal: the server, the status and the message.
 fn refusal(url: &Url, status: StatusCode, body: &str) -> String {
     let answered = format!("{} answered {status}", url.origin().ascii_serialization());
     match message_of(body) {
@@ -52,7 +52,7 @@ fn refusal(url: &Url, status: StatusCode, body: &str) -> String {
     }
 }
 
-/// What the server says is wrong, if it says so in its own way.
+/// Returns the message of an error in Tailwater's format, or else the body itself.
 fn message_of(body: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let message = json.as_ref().and_then(|json| json["error"]["message"].as_str());

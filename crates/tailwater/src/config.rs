@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use axum::http::HeaderValue;
 use event_log::Retention;
-use metrics::TelemetryConfig;
 use redis_log::Durability;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::args::{
-    GatewayArgs, IngestArgs, LogArgs, LogFormat, NodeArgs, PublisherArgs, ServeArgs, SubscriberArgs,
+    GatewayArgs, IngestArgs, LogArgs, NodeArgs, PublisherArgs, ServeArgs, SubscriberArgs,
 };
+use crate::telemetry::TelemetryConfig;
 use crate::tls;
 
 /// Everything that a node needs to run.
@@ -138,10 +138,7 @@ impl NodeConfig {
             cors: cors(&node.cors_origin)?,
             tls: tls_files(node)?,
             telemetry: TelemetryConfig {
-                format: match node.log_format {
-                    LogFormat::Text => metrics::LogFormat::Text,
-                    LogFormat::Json => metrics::LogFormat::Json,
-                },
+                format: node.log_format,
                 levels: node.log_level.clone(),
                 otlp_endpoint: node.otlp_endpoint.clone(),
                 otlp_ratio: node.otlp_ratio,

@@ -1,4 +1,4 @@
-//! The figures of the log, as metrics: it counts them without knowing Prometheus.
+//! Exposes the counts of the Redis log as metrics. `redis-log` itself knows no Prometheus.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use event_log::Retention;
 use metrics::Registry;
 use redis_log::{Op, Stats};
 
-/// Exposes what the log keeps of a topic, so that alerts can compare it with what clients miss.
+/// Exposes the limits of a topic's history, so that alerts can compare them with missed events.
 pub(crate) fn register_retention(registry: &Registry, retention: &Retention) {
     let age = i64::try_from(retention.age.as_secs()).unwrap_or(i64::MAX);
     registry.gauge("history_age_seconds", "Age at which an event is dropped.").set(age);
@@ -14,7 +14,7 @@ pub(crate) fn register_retention(registry: &Registry, retention: &Retention) {
     registry.gauge("history_events", "Events kept of a topic.").set(events);
 }
 
-/// Exposes what the Redis log counts.
+/// Exposes the counts of the Redis log.
 pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
     for op in Op::ALL {
         let stats = Arc::clone(stats);
@@ -26,28 +26,28 @@ pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
         let stats = Arc::clone(stats);
         registry.counter_fn(name, help, None, move || read(&stats));
     };
-    counter("log_reconnects_total", "Times the feed was connected again.", Stats::reconnects);
+    counter("log_reconnects_total", "Reconnects of the feed.", Stats::reconnects);
     counter("log_retries_total", "Appends that were sent to Redis again.", Stats::retries);
     counter("log_append_batches_total", "Batches of appends sent to Redis.", Stats::batches);
     counter("log_append_batch_events_total", "Events in those batches.", Stats::batched);
     counter(
         "log_topology_changes_total",
-        "Times that others were found to be primaries.",
+        "Changes of the primaries that were noticed.",
         Stats::topology_changes,
     );
+    counter("log_repairs_total", "Gaps in the feed that were filled from the log.", Stats::repairs);
     counter(
-        "log_repairs_total",
-        "Holes in the feed that were filled from the log.",
-        Stats::repairs,
+        "log_audit_finds_total",
+        "Topics whose newest event the feed had missed.",
+        Stats::audit_finds,
     );
-    counter("log_audit_finds_total", "Topics whose head the feed had missed.", Stats::audit_finds);
     counter("log_reads_total", "Pages read for readers outside the window.", Stats::reads);
     counter("log_replayed_events_total", "Events in those pages.", Stats::replayed);
     let gauge = |name, help, read: fn(&Stats) -> f64| {
         let stats = Arc::clone(stats);
         registry.gauge_fn(name, help, move || read(&stats));
     };
-    gauge("log_topics", "Topics whose live end this node watches.", |s| s.topics() as f64);
+    gauge("log_topics", "Topics that this node watches.", |s| s.topics() as f64);
     gauge("log_connected", "1 while the feed is connected.", |s| {
         f64::from(u8::from(s.connected()))
     });

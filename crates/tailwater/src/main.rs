@@ -11,18 +11,19 @@ mod config;
 mod log_metrics;
 mod run;
 mod server;
+mod telemetry;
 mod tls;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tikv_jemallocator::Jemalloc;
 
 use crate::args::{Args, Command};
 
-/// Thousands of small things of the same size, that come and go: docs/adr/0007.
+/// Suits a process that allocates and frees thousands of objects of a few sizes: docs/adr/0007.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // For all that speak TLS here: the clients, and the exporter of traces.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use event_log::{Log, MemoryLog};
 use gateway::Gateway;
-use metrics::{Registry, Telemetry};
+use metrics::Registry;
 use redis_log::RedisLog;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +20,7 @@ use crate::admin::Admin;
 use crate::config::{Drain, NodeConfig, Store};
 use crate::log_metrics;
 use crate::server::{self, Ending, Site};
+use crate::telemetry::Telemetry;
 use crate::tls::Tls;
 
 /// Runs a node until it is told to stop.

@@ -1,4 +1,4 @@
-//! Sizes with a unit.
+//! Sizes in bytes, with a unit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,7 +28,7 @@ impl FromStr for Size {
         number
             .and_then(|number| number.checked_mul(unit))
             .map(Self)
-            .ok_or_else(|| "a size is a number and a unit, as 256KiB or 1MiB".to_owned())
+            .ok_or_else(|| "a size is a number and a unit, such as 256KiB or 1MiB".to_owned())
     }
 }
 

@@ -1,4 +1,5 @@
-//! `tailwater publish`: events from arguments or standard input, each acknowledged or told of.
+//! `tailwater publish`: publishes events from arguments or standard input, and reports each one that is
+//! refused.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::source::{Line, Source};
+use super::source::{EventLine, Source};
 use crate::args::PublishArgs;
 
 struct Publisher {
@@ -25,21 +26,21 @@ struct Publisher {
 
 /// Events in one request.
 const BATCH: usize = 256;
-/// Between two looks at the progress.
-const SHOW_EVERY: Duration = Duration::from_millis(200);
-/// The longest pause between two tries.
+/// The time between two lines of progress on a terminal.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// Characters shown of a line that was refused.
+/// Characters shown of a refused line.
 const LINE_SHOWN: usize = 60;
-/// The longest that one request may take.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The longest time for one request.
+const REQUEST_MAX: Duration = Duration::from_secs(30);
 
-/// Publishes until the source is at its end. An error if any event was refused for what it is.
+/// Publishes all events of the source. Fails if any event was refused for its content.
 pub(crate) async fn run(args: PublishArgs) -> Result<()> {
     let PublishArgs { data, input, topic, kind, .. } = args.clone();
     ensure!(
         topic.is_some() || input == crate::args::Input::Ndjson && data.is_empty(),
-        "no topic: give --topic"
+        "no topic: use --topic"
     );
     ensure!(topic.is_some() || !args.end, "--end needs --topic");
     let mut source = Source::new(data, input, topic, kind);
@@ -55,20 +56,20 @@ pub(crate) async fn run(args: PublishArgs) -> Result<()> {
         started: now,
         shown: now,
     };
-    let mut told_of_repair = false;
+    let mut repair_noted = false;
     loop {
         let batch = source.next(BATCH).await?;
         if batch.is_empty() {
             break;
         }
-        if source.take_repaired() && !std::mem::replace(&mut told_of_repair, true) {
-            publisher.note("what is not UTF-8 is replaced by U+FFFD");
+        if source.take_repaired() && !std::mem::replace(&mut repair_noted, true) {
+            publisher.note("input that is not UTF-8: each invalid sequence is replaced by U+FFFD");
         }
         publisher.publish(batch).await?;
         publisher.show(false);
     }
     if publisher.args.end {
-        // It has a receipt too, but is no event.
+        // The end has a receipt too, but is not counted as an event.
         let acknowledged = publisher.acknowledged;
         publisher.publish(vec![source.end()]).await?;
         publisher.acknowledged = acknowledged;
@@ -79,8 +80,9 @@ pub(crate) async fn run(args: PublishArgs) -> Result<()> {
 }
 
 impl Publisher {
-    /// Publishes a batch, in order, each event until it is acknowledged or refused for what it is.
-    async fn publish(&mut self, batch: Vec<Line>) -> Result<()> {
+    /// Publishes a batch in order, and retries each event until it is acknowledged or refused for its
+    /// content.
+    async fn publish(&mut self, batch: Vec<EventLine>) -> Result<()> {
         let mut left = batch;
         let mut pause = Duration::from_millis(100);
         let mut deadline = Instant::now() + self.args.retry_for;
@@ -102,39 +104,40 @@ impl Publisher {
             if left.is_empty() {
                 return Ok(());
             }
-            let trouble = trouble.unwrap_or_else(|| "no receipt came back".to_owned());
+            let trouble = trouble.unwrap_or_else(|| "the response has no receipt".to_owned());
             if Instant::now() >= deadline {
                 bail!("gave up after {:?}: {trouble}", self.args.retry_for);
             }
-            self.note(&format!("trying again: {trouble}"));
+            self.note(&format!("retrying: {trouble}"));
             sleep(pause.mul_f64(0.75 + 0.5 * fastrand::f64())).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
-    /// Sends lines and reads their receipts: how many are settled, and what stopped the rest.
-    async fn send(&mut self, lines: &[Line]) -> Result<(usize, Option<String>)> {
+    /// Sends lines and reads their receipts. Returns the number of settled lines, and the reason why the
+    /// rest is not.
+    async fn send(&mut self, lines: &[EventLine]) -> Result<(usize, Option<String>)> {
         let body: String = lines.iter().map(|line| format!("{}\n", line.0)).collect();
         let request = self
             .http
             .post(self.url.clone())
             .header("Content-Type", "application/x-ndjson")
-            .timeout(ANSWER_MAX)
+            .timeout(REQUEST_MAX)
             .body(body);
         let response = request.send().await.map_err(reqwest::Error::without_url)?;
         let status = response.status();
         let text = response.text().await.map_err(reqwest::Error::without_url)?;
-        if status.is_client_error() && !is_passing_status(status) {
+        if status.is_client_error() && !is_transient_status(status) {
             bail!(Refused(super::refusal(&self.url, status, &text)));
         }
         ensure!(status.is_success(), "{status}: {}", super::message_of(&text));
         let mut settled = 0;
         let receipts = text.lines().filter(|line| !line.trim().is_empty());
         for (receipt, line) in receipts.zip(lines) {
-            let json: Value = serde_json::from_str(receipt).context("a receipt is no JSON")?;
+            let json: Value = serde_json::from_str(receipt).context("a receipt is not JSON")?;
             if let Some(message) = json["error"]["message"].as_str() {
                 let code = json["error"]["code"].as_str().unwrap_or_default();
-                if is_passing(code) {
+                if is_transient(code) {
                     return Ok((settled, Some(message.to_owned())));
                 }
                 self.refused += 1;
@@ -156,17 +159,18 @@ impl Publisher {
         Ok((settled, None))
     }
 
-    /// Prints a receipt. Whoever read them may have left, which is no reason not to publish the rest.
+    /// Prints a receipt. If the reader of standard output has gone, the rest is published without
+    /// receipts.
     fn print(&mut self, receipt: &str) {
         let mut out = std::io::stdout().lock();
         let printed = writeln!(out, "{receipt}").and_then(|()| out.flush());
         self.args.receipts = printed.is_ok();
     }
 
-    /// One line that stays in its place on a terminal; elsewhere, only the last word.
+    /// Shows progress: on a terminal as one line that is redrawn, elsewhere only at the end.
     fn show(&mut self, last: bool) {
         let terminal = std::io::stderr().is_terminal();
-        if self.args.quiet || !last && (!terminal || self.shown.elapsed() < SHOW_EVERY) {
+        if self.args.quiet || !last && (!terminal || self.shown.elapsed() < PROGRESS_EVERY) {
             return;
         }
         self.shown = Instant::now();
@@ -182,7 +186,7 @@ impl Publisher {
         let (start, end) =
             if terminal { ("\r\x1b[2K", if last { "\n" } else { "" }) } else { ("", "\n") };
         let mut stderr = std::io::stderr();
-        // Progress that cannot be shown is not worth failing for.
+        // A failure to show progress is no reason to stop publishing.
         let _shown = write!(stderr, "{start}{line}{end}").and_then(|()| stderr.flush());
     }
 
@@ -192,7 +196,7 @@ impl Publisher {
     }
 }
 
-/// The request was refused for what it is: trying again would change nothing.
+/// The server refused the request for its content, so a retry would not help.
 #[derive(Debug)]
 struct Refused(String);
 
@@ -204,12 +208,12 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Whether a status below 500 may pass by itself.
-fn is_passing_status(status: StatusCode) -> bool {
+/// Returns whether a status below 500 is worth a retry.
+fn is_transient_status(status: StatusCode) -> bool {
     matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
-/// The beginning of a line, enough to know it by.
+/// Returns the beginning of a line, enough to recognise it.
 fn shorten(line: &str) -> String {
     let mut start: String = line.chars().take(LINE_SHOWN).collect();
     if start.len() < line.len() {
@@ -218,7 +222,7 @@ fn shorten(line: &str) -> String {
     start
 }
 
-/// Whether an error of ingest may pass by itself.
-fn is_passing(code: &str) -> bool {
+/// Returns whether an error code of ingest is worth a retry.
+fn is_transient(code: &str) -> bool {
     matches!(code, "log_unavailable" | "log_full" | "too_many_requests" | "draining")
 }

@@ -1,4 +1,5 @@
-//! What a publisher publishes, as NDJSON lines for ingest, from wherever it comes.
+//! The events that `tailwater publish` sends, read from arguments or standard input and written as
+//! NDJSON lines.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,32 +11,33 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin};
 
 use crate::args::Input;
 
-/// Events, as they come.
+/// A source of events.
 pub(crate) struct Source {
-    from: From,
+    reading: Reading,
     topic: Option<String>,
     kind: Option<String>,
-    /// What this run's idempotency keys begin with: unlike that of any other run.
+    /// The prefix of this run's idempotency keys: random, so that runs do not share keys.
     run: String,
     count: u64,
-    /// Whether something was no UTF-8 and was repaired, since that was last asked.
+    /// Input since the last call of [`Source::take_repaired`] was not UTF-8.
     repaired: bool,
 }
 
-enum From {
+/// The input, by its format.
+enum Reading {
     Arguments(std::vec::IntoIter<String>),
     Lines { reader: BufReader<Stdin>, json: bool },
     Sse { reader: BufReader<Stdin>, parser: sse::Parser },
 }
 
-/// One event on its way: the line that ingest is sent, always with a key.
+/// An event as a line of NDJSON, with an idempotency key.
 #[derive(Debug, Clone)]
-pub(crate) struct Line(pub(crate) String);
+pub(crate) struct EventLine(pub(crate) String);
 
-/// The fields of a line. Their values stay as they came, to the order of members and the last digit.
+/// The fields of a line. Their values keep their text: the order of members, and every digit.
 type Fields = BTreeMap<String, Box<RawValue>>;
 
-/// Bytes read from standard input at a time.
+/// Bytes of one read from standard input.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 impl Source {
@@ -46,30 +48,30 @@ impl Source {
         kind: Option<String>,
     ) -> Self {
         let reader = BufReader::with_capacity(CHUNK_BYTES, tokio::io::stdin());
-        let from = match input {
-            _ if !data.is_empty() => From::Arguments(data.into_iter()),
-            Input::Lines => From::Lines { reader, json: false },
-            Input::Ndjson => From::Lines { reader, json: true },
-            Input::Sse => From::Sse { reader, parser: sse::Parser::default() },
+        let reading = match input {
+            _ if !data.is_empty() => Reading::Arguments(data.into_iter()),
+            Input::Lines => Reading::Lines { reader, json: false },
+            Input::Ndjson => Reading::Lines { reader, json: true },
+            Input::Sse => Reading::Sse { reader, parser: sse::Parser::default() },
         };
         let run = format!("{:016x}", fastrand::u64(..));
-        Self { from, topic, kind, run, count: 0, repaired: false }
+        Self { reading, topic, kind, run, count: 0, repaired: false }
     }
 
-    /// The next events: those that are there, at least one; none when there will be no more.
+    /// Returns the events that are available, `most` at most. Waits for the first one; empty at the end.
     ///
-    /// Not cancel-safe: a line that was read in part is lost with the future.
-    pub(crate) async fn next(&mut self, most: usize) -> Result<Vec<Line>> {
+    /// Not cancel-safe: a partially read line is lost with the future.
+    pub(crate) async fn next(&mut self, most: usize) -> Result<Vec<EventLine>> {
         let mut lines = Vec::new();
-        match &mut self.from {
-            From::Arguments(data) => {
+        match &mut self.reading {
+            Reading::Arguments(data) => {
                 let data: Vec<_> = data.take(most).collect();
                 lines.extend(data.iter().map(|data| self.event(data, None)));
             }
-            From::Lines { reader, json } => {
+            Reading::Lines { reader, json } => {
                 let json = *json;
                 let mut texts = Vec::new();
-                // Waits for the first line, then takes those that are read already.
+                // Wait for the first line, then take only those that are in the buffer.
                 while texts.len() < most && (texts.is_empty() || reader.buffer().contains(&b'\n')) {
                     let mut bytes = Vec::new();
                     if reader.read_until(b'\n', &mut bytes).await.context("standard input")? == 0 {
@@ -77,7 +79,7 @@ impl Source {
                     }
                     let text = String::from_utf8_lossy(&bytes);
                     self.repaired |= matches!(text, Cow::Owned(_));
-                    // Between lines of JSON, a blank one is nothing; elsewhere it is an event.
+                    // A blank line is an empty event, except in NDJSON.
                     if !json || !text.trim().is_empty() {
                         texts.push(text.trim_end_matches(['\n', '\r']).to_owned());
                     }
@@ -86,7 +88,7 @@ impl Source {
                     lines.push(if json { self.json(text) } else { self.event(&text, None) });
                 }
             }
-            From::Sse { reader, parser } => {
+            Reading::Sse { reader, parser } => {
                 let mut chunk = vec![0; CHUNK_BYTES];
                 let mut events = Vec::new();
                 while events.is_empty() {
@@ -95,7 +97,7 @@ impl Source {
                         break;
                     }
                     parser.feed(&chunk[..count], &mut |event| events.push(event));
-                    // A gateway's own events are about its connection: they end with it.
+                    // A gateway's control events concern only its own connection.
                     events.retain(|event| !event.is_control());
                 }
                 for event in events {
@@ -107,7 +109,7 @@ impl Source {
         Ok(lines)
     }
 
-    fn event(&mut self, data: &str, kind: Option<&str>) -> Line {
+    fn event(&mut self, data: &str, kind: Option<&str>) -> EventLine {
         let mut line = Fields::new();
         line.insert("data".into(), raw(&data));
         if let Some(kind) = kind {
@@ -116,26 +118,26 @@ impl Source {
         self.complete(line)
     }
 
-    /// A line of JSON, completed. One that is none goes as it is: ingest says what is wrong with it.
-    fn json(&mut self, text: String) -> Line {
+    /// Completes a line of JSON. Ingest reports a line that is not JSON, so that one is sent as it is.
+    fn json(&mut self, text: String) -> EventLine {
         match serde_json::from_str(&text) {
             Ok(fields) => self.complete(fields),
-            Err(_) => Line(text),
+            Err(_) => EventLine(text),
         }
     }
 
-    /// The line that ends a topic.
-    pub(crate) fn end(&mut self) -> Line {
+    /// Returns the line that ends the topic.
+    pub(crate) fn end(&mut self) -> EventLine {
         self.complete(Fields::from([("end".into(), raw(&true))]))
     }
 
-    /// Whether anything had to be repaired since the last call.
+    /// Returns whether any input since the last call was not UTF-8.
     pub(crate) fn take_repaired(&mut self) -> bool {
         std::mem::take(&mut self.repaired)
     }
 
-    /// Adds what the line leaves open; with a key of its own a retry is safe.
-    fn complete(&mut self, mut line: Fields) -> Line {
+    /// Adds the missing fields. The key makes a retry safe.
+    fn complete(&mut self, mut line: Fields) -> EventLine {
         self.count += 1;
         if let (Some(topic), false) = (&self.topic, line.contains_key("topic")) {
             line.insert("topic".into(), raw(topic));
@@ -145,7 +147,7 @@ impl Source {
         }
         let key = || raw(&format!("{}-{}", self.run, self.count));
         line.entry("key".into()).or_insert_with(key);
-        Line(raw(&line).get().to_owned())
+        EventLine(raw(&line).get().to_owned())
     }
 }
 

@@ -1,5 +1,5 @@
-//! `tailwater tail`: follows topics as an EventSource would, and better: it backs off, keeps its
-//! place in a file if asked, and says what it missed.
+//! `tailwater tail`: follows topics like an `EventSource`; in addition it backs off, saves its position
+//! in a file if asked, and reports gaps.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
@@ -14,12 +14,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::args::{TailArgs, TailFormat};
 
-/// The state of following.
-struct Tail {
+/// A reader of topics across reconnects.
+struct Follower {
     args: TailArgs,
-    /// Where a reconnect goes on.
+    /// The position from which a reconnect resumes.
     cursor: Option<String>,
-    /// What the server asked for.
+    /// The reconnect time that the server asked for.
     retry: Duration,
     printed: u64,
     gaps: u64,
@@ -33,14 +33,14 @@ struct Envelope<'a> {
     time: &'a str,
 }
 
-/// How often the server is asked to say something, in seconds.
+/// The heartbeat requested from the server, in seconds.
 const HEARTBEAT_SECONDS: &str = "15";
-/// A stream silent for longer is dead.
+/// A stream that is silent for longer than three heartbeats is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
-/// The longest pause between two tries to connect.
+/// The longest pause between two attempts to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Follows until the topics end, the count is reached, or it is interrupted.
+/// Follows until the topics end, the count is reached, or a signal arrives.
 pub(crate) async fn run(args: TailArgs) -> Result<()> {
     let cursor = match &args.state {
         Some(path) if path.exists() => {
@@ -50,23 +50,24 @@ pub(crate) async fn run(args: TailArgs) -> Result<()> {
         }
         _ => args.after.clone(),
     };
-    let mut tail = Tail { args, cursor, retry: Duration::from_secs(2), printed: 0, gaps: 0 };
+    let mut follower =
+        Follower { args, cursor, retry: Duration::from_secs(2), printed: 0, gaps: 0 };
     let finished = tokio::select! {
-        outcome = tail.follow() => outcome,
-        told = super::told_to_stop() => told,
+        outcome = follower.follow() => outcome,
+        stopped = super::stop_signal() => stopped,
     };
-    // What was printed is kept, however it ended.
-    let finished = tail.keep().and(finished);
-    if let (Some(cursor), false) = (&tail.cursor, tail.args.quiet) {
-        tail.say(&format!(
-            "{} events, {} gaps; go on with --after {cursor}",
-            tail.printed, tail.gaps
+    // The position of the last printed event is saved in every case.
+    let finished = follower.save().and(finished);
+    if let (Some(cursor), false) = (&follower.cursor, follower.args.quiet) {
+        follower.say(&format!(
+            "{} events, {} gaps; resume with --after {cursor}",
+            follower.printed, follower.gaps
         ));
     }
     finished
 }
 
-impl Tail {
+impl Follower {
     async fn follow(&mut self) -> Result<()> {
         let http = super::http()?;
         let url = self.url()?;
@@ -83,18 +84,21 @@ impl Tail {
             {
                 Ok(response) => match self.stream(response).await? {
                     ControlFlow::Break(()) => return Ok(()),
-                    ControlFlow::Continue(lived) => failures = if lived { 0 } else { failures + 1 },
+                    ControlFlow::Continue(had_events) => {
+                        failures = if had_events { 0 } else { failures + 1 }
+                    }
                 },
                 Err(error) => {
                     failures += 1;
-                    self.inform(&format!("no connection: {:#}", without_url(error)));
+                    self.inform(&format!("cannot connect: {:#}", without_url(error)));
                 }
             }
             sleep(self.pause(failures)).await;
         }
     }
 
-    /// Reads one connection to its end; whether it lived, or that there is nothing more to follow.
+    /// Reads one connection to its end. Continues with whether it brought any event, or breaks if there
+    /// is nothing more to follow.
     async fn stream(&mut self, response: Response) -> Result<ControlFlow<(), bool>> {
         match response.status() {
             StatusCode::OK => {}
@@ -103,7 +107,7 @@ impl Tail {
                 return Ok(ControlFlow::Break(()));
             }
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                self.inform(&format!("answered {status}"));
+                self.inform(&format!("the server answered {status}"));
                 return Ok(ControlFlow::Continue(false));
             }
             status => {
@@ -114,7 +118,7 @@ impl Tail {
         }
         let mut parser = sse::Parser::resuming(self.cursor.as_deref().unwrap_or_default());
         let mut body = response.bytes_stream();
-        let mut lived = false;
+        let mut had_events = false;
         while let Ok(Some(Ok(bytes))) = timeout(SILENCE_MAX, body.next()).await {
             let mut events = Vec::new();
             parser.feed(&bytes, &mut |event| events.push(event));
@@ -122,24 +126,24 @@ impl Tail {
                 self.retry = retry;
             }
             for event in events {
-                lived = true;
+                had_events = true;
                 if self.take(&event)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
-            self.keep()?;
+            self.save()?;
         }
         self.inform("connection lost");
-        Ok(ControlFlow::Continue(lived))
+        Ok(ControlFlow::Continue(had_events))
     }
 
     fn take(&mut self, event: &sse::Event) -> Result<ControlFlow<()>> {
         if event.is_control() {
-            self.tell(event);
+            self.report(event);
         } else {
             match self.print(event) {
                 Ok(()) => {}
-                // Whoever read our output has left, which is how pipes end.
+                // The reader of the pipe has closed it: the normal end of a pipeline.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -169,8 +173,8 @@ impl Tail {
         out.flush()
     }
 
-    /// Tells of a control event on standard error.
-    fn tell(&mut self, event: &sse::Event) {
+    /// Reports a control event on standard error.
+    fn report(&mut self, event: &sse::Event) {
         let json: Value = serde_json::from_str(&event.data).unwrap_or_default();
         let text = |name: &str| json[name].as_str().unwrap_or("?").to_owned();
         match event.event_type() {
@@ -183,7 +187,7 @@ impl Tail {
                     .as_u64()
                     .map_or("an unknown number of".to_owned(), |n| n.to_string());
                 let line = format!(
-                    "GAP in {}: {missed} events are gone ({})",
+                    "GAP in {}: {missed} events are missing ({})",
                     text("topic"),
                     text("reason")
                 );
@@ -195,8 +199,8 @@ impl Tail {
         }
     }
 
-    /// Writes the place to the state file, whole or not at all.
-    fn keep(&self) -> Result<()> {
+    /// Writes the position to the state file, atomically.
+    fn save(&self) -> Result<()> {
         let (Some(path), Some(cursor)) = (&self.args.state, &self.cursor) else { return Ok(()) };
         let mut next = path.clone().into_os_string();
         next.push(".next");
@@ -205,7 +209,7 @@ impl Tail {
             .with_context(|| format!("--state {}", path.display()))
     }
 
-    /// What the server asked for, doubled with each failure, and jittered.
+    /// Returns the server's reconnect time, doubled with each failure, with jitter.
     fn pause(&self, failures: u32) -> Duration {
         let pause = self.retry.saturating_mul(1 << failures.min(5)).min(PAUSE_MAX.max(self.retry));
         pause.mul_f64(0.75 + 0.5 * fastrand::f64())
@@ -233,7 +237,7 @@ impl Tail {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "one place through which all words go")]
+    #[expect(clippy::unused_self, reason = "every message goes through one method")]
     fn say(&self, text: &str) {
         eprintln!("tailwater: {text}");
     }

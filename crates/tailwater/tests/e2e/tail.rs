@@ -121,7 +121,7 @@ async fn it_reports_gaps() {
     let args = ["tail", "--url", &url, "--quiet", "--after", &ids[0], "--count", "1", "t"];
     let outcome = tailwater(&args).await.success();
     let missed: u32 = outcome.stdout.split_whitespace().last().unwrap().parse().unwrap();
-    let told = format!("GAP in t: {} events are gone (trimmed)", missed - 2);
+    let told = format!("GAP in t: {} events are missing (trimmed)", missed - 2);
     assert!(outcome.stderr.contains(&told), "{told:?} is not in {:?}", outcome.stderr);
 }
 

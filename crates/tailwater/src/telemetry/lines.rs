@@ -1,7 +1,8 @@
-//! Log lines, written by a thread of their own.
+//! The thread that writes log lines.
 //!
-//! Whoever reads standard error may stop for a while, and a pipe holds 64 KiB. Nobody who serves may
-//! wait for that: what does not fit in the queue is dropped, and counted.
+//! The reader of standard error may stop reading for a while, and a pipe holds only 64 KiB. A thread
+//! that serves requests must not block on it, so lines that do not fit in the queue are dropped and
+//! counted.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -12,14 +13,14 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait to be written: a second of a storm of reconnects, a few megabytes.
+/// Lines in the queue: a second of a reconnect storm, a few megabytes.
 const WAITING_MAX: usize = 16 * 1024;
-/// Bytes written at once.
+/// Bytes in one write.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// Takes lines. Clones take them for the same thread.
+/// The queue of lines to the writing thread. Clones share both.
 #[derive(Debug, Clone)]
-pub(crate) struct Lines {
+pub(super) struct Lines {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
 }
@@ -27,36 +28,36 @@ pub(crate) struct Lines {
 #[derive(Debug)]
 enum Message {
     Line(Vec<u8>),
-    /// To be answered when all before it is written.
+    /// Answered once every line before it is written.
     Flush(SyncSender<()>),
 }
 
-/// One line on its way.
+/// Puts one line into the queue.
 #[derive(Debug)]
-pub(crate) struct Line<'a>(&'a Lines);
+pub(super) struct LineWriter<'a>(&'a Lines);
 
 impl Lines {
-    /// Begins the thread that writes to `to`.
-    pub(crate) fn to(to: impl Write + Send + 'static) -> io::Result<Self> {
+    /// Starts the thread that writes to `to`.
+    pub(super) fn to(to: impl Write + Send + 'static) -> io::Result<Self> {
         let (queue, lines) = sync_channel(WAITING_MAX);
         thread::Builder::new().name("log-lines".to_owned()).spawn(move || write(&lines, to))?;
         Ok(Self { queue, dropped: Arc::default() })
     }
 
-    /// How many lines were dropped.
-    pub(crate) fn dropped(&self) -> u64 {
+    /// Returns the number of lines dropped so far.
+    pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
 
-    /// Waits until everything so far is written, or for so long.
-    pub(crate) fn flush(&self, patience: Duration) {
+    /// Waits until all lines so far are written, for at most `patience`.
+    pub(super) fn flush(&self, patience: Duration) {
         const TRIES: u32 = 100;
         let (done, written) = sync_channel(1);
         for _ in 0..TRIES {
             match self.queue.try_send(Message::Flush(done.clone())) {
                 Ok(()) => {
-                    // Nobody can be told if it fails.
-                    let _either = written.recv_timeout(patience);
+                    // A timeout has nowhere to be reported.
+                    let _written = written.recv_timeout(patience);
                     return;
                 }
                 Err(TrySendError::Full(_)) => thread::sleep(patience / TRIES),
@@ -66,8 +67,8 @@ impl Lines {
     }
 }
 
-impl Write for Line<'_> {
-    /// Takes a whole line: whoever formats it hands it over as one.
+impl Write for LineWriter<'_> {
+    /// Takes a whole line: the formatter writes each line in one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self.0.queue.try_send(Message::Line(line.to_vec())) {
             Ok(()) => {}
@@ -84,14 +85,14 @@ impl Write for Line<'_> {
 }
 
 impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Line<'a>;
+    type Writer = LineWriter<'a>;
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line(self)
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter(self)
     }
 }
 
-/// Writes what waits, as much at once as there is, until nobody can log any more.
+/// Writes the queued lines in batches, until every sender is gone.
 fn write(lines: &Receiver<Message>, mut to: impl Write) {
     let mut batch = Vec::new();
     while let Ok(first) = lines.recv() {
@@ -105,11 +106,11 @@ fn write(lines: &Receiver<Message>, mut to: impl Write) {
             let more = batch.len() < BATCH_BYTES && flushed.is_none();
             next = if more { lines.try_recv().ok() } else { None };
         }
-        // There is nowhere to complain.
+        // An error of standard error has nowhere to be reported.
         let _written = to.write_all(&batch).and_then(|()| to.flush());
         batch.clear();
         if let Some(done) = flushed {
-            let _heard = done.send(());
+            let _received = done.send(());
         }
     }
 }
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
     use std::sync::{Mutex, mpsc};
 
-    /// Takes nothing until it is told to.
+    /// Blocks each write until it is released.
     struct Stalled {
         released: Receiver<()>,
         written: Arc<Mutex<Vec<u8>>>,
@@ -138,11 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stalls_costs_lines_and_nobodys_time() {
+    fn a_reader_that_stalls_costs_lines_and_blocks_no_logger() {
         let (release, released) = mpsc::channel();
         let written = Arc::<Mutex<Vec<u8>>>::default();
         let lines = Lines::to(Stalled { released, written: Arc::clone(&written) }).unwrap();
-        // More than the queue and the thread's hands hold.
+        // More than the queue and one batch hold.
         let count = 3 * WAITING_MAX + BATCH_BYTES;
         for _ in 0..count {
             lines.make_writer().write_all(b"x\n").unwrap();
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_waits_for_what_was_logged() {
+    fn a_flush_waits_for_the_lines_before_it() {
         let (release, released) = mpsc::channel();
         let written = Arc::<Mutex<Vec<u8>>>::default();
         let lines = Lines::to(Stalled { released, written: Arc::clone(&written) }).unwrap();
