@@ -18,7 +18,7 @@ use super::answer::{put_header, put_rest};
 use crate::chunk;
 use crate::connections::Connection;
 use crate::handler::STREAM_HEADERS;
-use crate::subscriber::{Near, Subscriber};
+use crate::subscriber::Subscriber;
 
 /// An event stream that is open and has written nothing yet.
 #[derive(Debug)]
@@ -36,8 +36,6 @@ pub struct EventStream {
 enum Stop {
     /// The socket is full; this is left.
     Full(Bytes),
-    /// The log has to be asked.
-    Far,
     /// The stream is over.
     Over,
     /// The client is gone.
@@ -74,7 +72,7 @@ impl EventStream {
             let mut stop = Stop::Full(Box::pin(self.first()).await);
             // Boxed, so that a reader that waits at the tail keeps no room for what is rare.
             while Box::pin(self.pass(stop)).await? {
-                stop = poll_fn(|cx| self.poll_near(cx)).await?;
+                stop = poll_fn(|cx| self.poll_write(cx)).await?;
             }
             Ok(())
         }
@@ -84,10 +82,6 @@ impl EventStream {
     async fn pass(&mut self, stop: Stop) -> io::Result<bool> {
         match stop {
             Stop::Full(rest) => self.write(rest).await?,
-            Stop::Far => match self.far().await? {
-                Some(page) => self.write(page).await?,
-                None => return Ok(false),
-            },
             Stop::Over => {
                 self.write(Bytes::from_static(chunk::END)).await?;
                 self.socket.shutdown().await?;
@@ -117,34 +111,19 @@ impl EventStream {
         out.into()
     }
 
-    /// Writes whatever there is without asking the log, waits for more and writes it, until that
-    /// stops.
+    /// Writes whatever there is, waits for more and writes it, until that stops.
     ///
     /// Writing comes first: a client that is gone is noticed by that as well.
-    fn poll_near(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stop>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stop>> {
         loop {
-            return match self.subscriber.poll_near(cx) {
-                Poll::Ready(Near::Bytes(bytes)) => match self.send(&bytes) {
+            return match self.subscriber.poll_next(cx) {
+                Poll::Ready(Some(bytes)) => match self.send(&bytes) {
                     Ok(count) if count == bytes.len() => continue,
                     written => Poll::Ready(written.map(|count| Stop::Full(bytes.slice(count..)))),
                 },
-                Poll::Ready(Near::Far) => Poll::Ready(Ok(Stop::Far)),
-                Poll::Ready(Near::Over) => Poll::Ready(Ok(Stop::Over)),
+                Poll::Ready(None) => Poll::Ready(Ok(Stop::Over)),
                 Poll::Pending => self.poll_gone().map_ok(|()| Stop::Gone),
             };
-        }
-    }
-
-    /// What is to be written next, from the log; `None` if the client is gone. Both may be dropped at
-    /// any await.
-    async fn far(&mut self) -> io::Result<Option<Bytes>> {
-        let Self { subscriber, socket, chatter, .. } = self;
-        let connection = Arc::clone(subscriber.connection());
-        tokio::select! {
-            biased;
-            // At its end there is nothing to write, and the end is heard of once more.
-            next = subscriber.far() => Ok(Some(next.unwrap_or_default())),
-            gone = poll_fn(|_| poll_gone(socket, chatter, &connection)) => gone.map(|()| None),
         }
     }
 
@@ -152,7 +131,7 @@ impl EventStream {
         poll_gone(&self.socket, &mut self.chatter, self.subscriber.connection())
     }
 
-    async fn write(&self, mut bytes: Bytes) -> io::Result<()> {
+    async fn write(&mut self, mut bytes: Bytes) -> io::Result<()> {
         loop {
             match self.socket.try_write(&bytes) {
                 Ok(count) => bytes.advance(count),
