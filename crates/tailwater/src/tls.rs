@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use jiff::SignedDuration;
-use metrics::{Counters, IntCounter, IntGauge, Label, Registry};
+use metrics::{Counters, IntCounter, IntGauge, Registry, label};
 use rustls::crypto::hash::HashAlgorithm;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -127,26 +127,13 @@ impl SharedTickets {
     }
 }
 
-/// The kind of a handshake that succeeded.
-#[derive(Debug, Clone, Copy)]
-enum Handshake {
-    Full,
-    Resumed,
-}
-
-impl Label for Handshake {
-    const NAME: &'static str = "kind";
-    const ALL: &'static [Self] = &[Self::Full, Self::Resumed];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Resumed => "resumed",
-        }
-    }
-
-    fn index(self) -> usize {
-        self as usize
+label! {
+    /// The kind of a handshake that succeeded.
+    enum Handshake as "kind" {
+        /// With the certificate's signature.
+        Full => "full",
+        /// With a session ticket, without a signature.
+        Resumed => "resumed",
     }
 }
 
