@@ -92,7 +92,22 @@ impl Registry {
 
     /// A gauge that is asked for its value at each scrape.
     pub fn gauge_fn(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
-        let gauge = Gauge::with_opts(opts(name, help)).expect("constants of the right form");
+        self.register_gauge(opts(name, help), read);
+    }
+
+    /// A gauge of one value of a label, which is read at each scrape. The values are a closed set.
+    pub fn gauge_fn_of(
+        &self,
+        name: &str,
+        help: &str,
+        (label, value): (&str, &str),
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) {
+        self.register_gauge(opts(name, help).const_label(label, value), read);
+    }
+
+    fn register_gauge(&self, opts: Opts, read: impl Fn() -> f64 + Send + Sync + 'static) {
+        let gauge = Gauge::with_opts(opts).expect("constants of the right form");
         self.register(Asked { metric: gauge, read: Box::new(read), store: Gauge::set });
     }
 

@@ -46,7 +46,7 @@ async fn look_over(config: NodeConfig) -> Result<()> {
         let pair = files.pair(&files.read()?)?;
         report("tls", &format!("certificate until {}", pair.not_after));
     }
-    if let Some(gateway) = &config.gateway {
+    if let Some(gateway) = config.services.gateway() {
         report(
             "connections",
             &format!("at most {}, {} topics each", gateway.max_connections, gateway.max_topics),
@@ -58,7 +58,7 @@ async fn look_over(config: NodeConfig) -> Result<()> {
             &format!("after {}, retry {}", shown(gateway.max_age), shown(gateway.retry)),
         );
     }
-    if let Some(ingest) = &config.ingest {
+    if let Some(ingest) = config.services.ingest() {
         report("events", &format!("at most {} bytes each", ingest.event_bytes_max));
     }
     match config.store {

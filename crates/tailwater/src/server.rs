@@ -1,4 +1,4 @@
-//! Accepts connections and serves a router on them: HTTP/1.1 and HTTP/2, in clear or by TLS.
+//! Accepts connections and serves a router on them: HTTP/1.1 and HTTP/2, in clear or over TLS.
 
 #[cfg(target_os = "linux")]
 mod deferred;
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::tls::Tls;
+use crate::workers::Workers;
 use stall::Impatient;
 
 /// The time in which a client must have sent the head of its request.
@@ -47,8 +48,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// costs little and resumes where it was.
 const STALL_MAX: Duration = Duration::from_mins(10);
 
-/// Connections that may wait to be accepted: who comes when it is full is not refused, but tries again
-/// after a second. The kernel takes less, 4,096 by itself (net.core.somaxconn).
+/// Connections that may wait to be accepted. When the backlog is full, the kernel drops the SYN and the
+/// client retries after a second. The kernel allows fewer, 4,096 by default (net.core.somaxconn).
 const BACKLOG: u32 = 16 * 1024;
 
 /// Opens a listening socket.
@@ -66,46 +67,54 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// How a server is told to end.
+/// Tells a server to end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ending {
-    /// From now on HTTP/2 clients are sent GOAWAY, so that whoever is told to come back comes by a
-    /// new connection, which a load balancer sends elsewhere. (On HTTP/1.1 the answers see to that.)
-    /// New connections are accepted and served.
+    /// Once cancelled, HTTP/2 clients are sent GOAWAY: a client that is told to come back then opens
+    /// another connection, which a load balancer sends elsewhere. (Over HTTP/1.1 the responses close the
+    /// connection.) New connections are accepted and served.
     pub(crate) last_requests: CancellationToken,
-    /// No connection is accepted any more.
+    /// Once cancelled, no connection is accepted any more.
     pub(crate) stop: CancellationToken,
 }
 
 impl Ending {
-    /// Ends what is left.
+    /// Ends the server.
     pub(crate) fn stop(&self) {
         self.last_requests.cancel();
         self.stop.cancel();
     }
 }
 
-/// What is served.
+/// The services behind a listening socket.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     /// Everything.
     pub(crate) router: Router,
-    /// Whose event streams are taken off the router, if they may be: it serves them the same but for
-    /// what is layered over the router.
+    /// The gateway whose event streams are taken off the router, if any: it serves them the same, but for
+    /// the layers over the router.
     pub(crate) streams: Option<Gateway>,
-    /// How connections are encrypted, if they are. Their event streams stay on the router.
+    /// Encrypts the connections, if they are to be encrypted. Their event streams stay on the router.
     pub(crate) tls: Option<Arc<Tls>>,
 }
 
-/// Serves until it is told to stop, then lets open requests finish for at most `grace`.
-pub(crate) async fn serve(listener: TcpListener, site: Site, ending: Ending, grace: Duration) {
-    let tasks = TaskTracker::new();
+/// Serves on `workers` until it is told to stop, then lets open requests finish for at most `grace`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    site: Site,
+    workers: Workers,
+    ending: Ending,
+    grace: Duration,
+) {
     prepare(&listener);
+    let mut turns = workers.turns();
     while let Some(accepted) = ending.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
                 let (site, ending) = (site.clone(), ending.clone());
-                tasks.spawn(connection(stream, peer, site, ending, tasks.clone()));
+                turns.next().serve(stream, move |stream, tasks| {
+                    connection(stream, peer, site, ending, tasks)
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -114,15 +123,13 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, ending: Ending, gra
         }
     }
     drop(listener);
-    tasks.close();
-    if timeout(grace, tasks.wait()).await.is_err() {
-        tracing::warn!(left = tasks.len(), "closing connections that did not finish");
+    if timeout(grace, workers.all_closed()).await.is_err() {
+        tracing::warn!(left = workers.open(), "closing connections that did not finish");
     }
 }
 
-/// Sets what the connections of a listener inherit from it: events are small and must leave at once,
-/// a peer that vanished must not be kept for ever,
-/// and whoever connects will speak first.
+/// Sets the options that the connections of a listener inherit: an event is small and must leave at once,
+/// a peer that vanished must not be kept for ever, and a client speaks first.
 fn prepare(listener: &TcpListener) {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
     let socket = SockRef::from(listener);
