@@ -31,21 +31,21 @@ use crate::tls::Tls;
 use crate::workers::Workers;
 use stall::Impatient;
 
-/// The time in which a client must have sent the head of its request.
+/// The longest time until a client has sent the head of its request.
 const HEAD_MAX: Duration = Duration::from_secs(30);
-/// What one connection may have waiting for its client: a page of events, not hyper's 400 KiB.
+/// Bytes of one connection that may wait for its client: a page of events, not hyper's 400 KiB.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// The same of one HTTP/2 stream, of which a connection has many (docs/performance.md).
 const STREAM_BUFFER_BYTES: usize = 16 * 1024;
 /// Streams of one HTTP/2 connection: a browser's tabs share one, a proxy's clients too.
 const STREAMS_MAX: u32 = 1000;
-/// The pause after a failed accept, which is mostly for want of file descriptors.
+/// The pause after a failed accept. The usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A peer that is gone without a word is noticed after this time and three probes of 10 s.
+/// The silence after which a peer is probed. Three probes of 10 s without an answer end the connection.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// The longest that a peer may take nothing of what waits for it. Long, since a reader that stalls
-/// costs little and resumes where it was.
+/// The longest time that a peer may leave waiting bytes unread. Long, since a reader that stalls costs
+/// little and resumes where it was.
 const STALL_MAX: Duration = Duration::from_mins(10);
 
 /// Connections that may wait to be accepted. When the backlog is full, the kernel drops the SYN and the
@@ -61,7 +61,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // What connections of an earlier process leave behind keeps nobody from the port.
+    // Connections of an earlier process in TIME_WAIT do not keep the port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

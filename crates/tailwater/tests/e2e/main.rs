@@ -25,3 +25,4 @@ mod tail;
 mod tls;
 mod traces;
 mod watch;
+mod workers;
