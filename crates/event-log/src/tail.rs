@@ -1,9 +1,9 @@
-//! The live end of a topic: its recent events and the wake-up of those who wait for the next.
+//! The live end of a topic: its recent events, and the wake-up of readers that wait for the next.
 //!
-//! A [`Tail`] belongs to one log on one node and is shared by all readers of the topic there. It is a
-//! window, not a queue: readers copy from it and nothing waits for them. One invariant carries
+//! A [`Tail`] belongs to one log on one node, and all readers of the topic there share it. It is a
+//! window, not a queue: readers copy from it, and nothing waits for them. One invariant carries
 //! everything: **the window is contiguous** from the position before its first event up to its head.
-//! A position that the window does not contain is a matter for [`Log::read`](crate::Log::read).
+//! [`Log::read`](crate::Log::read) answers for a position that the window does not contain.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -29,7 +29,7 @@ struct Window {
     ended: bool,
 }
 
-/// What a tail has for a position.
+/// The result of a read from a tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recent {
     /// Events follow, and were copied up to the head.
@@ -43,62 +43,63 @@ pub enum Recent {
 }
 
 impl Tail {
-    /// A tail whose topic stands at `head`, with an empty window of at most `capacity`.
+    /// Makes the tail of a topic whose head is `head`, with an empty window of at most `capacity`.
     #[must_use]
     pub fn new(head: Position, ended: bool, capacity: Limit) -> Self {
         let window = Window { before: head, events: VecDeque::new(), bytes: 0, capacity, ended };
         Self { window: RwLock::new(window), readers: Arc::default() }
     }
 
-    /// The last position of which this node knows.
+    /// Returns the last position that this node knows.
     #[must_use]
     pub fn head(&self) -> Position {
         self.window().head()
     }
 
-    /// Whether the event at the head ended the topic.
+    /// Returns whether the event at the head ended the topic.
     #[must_use]
     pub fn ended(&self) -> bool {
         self.window().ended
     }
 
-    /// Whether `position` is the head and the topic ended there, both at one moment.
+    /// Returns whether `position` is the head and the topic ended there, both at one moment.
     pub(crate) fn ended_at(&self, position: Position) -> bool {
         let window = self.window();
         window.ended && window.head() == position
     }
 
-    /// The oldest event in the window.
+    /// Returns the position of the oldest event in the window.
     #[must_use]
     pub fn oldest(&self) -> Option<Position> {
         self.window().events.front().map(Event::position)
     }
 
-    /// How many events the window holds.
+    /// Returns the number of events in the window.
     #[must_use]
     pub fn len(&self) -> usize {
         self.window().events.len()
     }
 
-    /// Whether the window holds no event.
+    /// Returns whether the window holds no event.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// A wake-up for one reader. Take it, mark it seen, read, then wait: nothing is missed between.
+    /// Makes the wake-up of one reader. A reader that marks it unchanged, reads, and then waits misses
+    /// nothing in between.
     #[must_use]
     pub fn wake(&self) -> Wake {
         self.readers.join()
     }
 
-    /// How many wake-ups are out, which is how many readers the topic has on this node.
+    /// Returns the number of readers that the topic has on this node: of wake-ups that are out.
     #[must_use]
     pub fn readers(&self) -> usize {
         self.readers.count()
     }
 
-    /// Copies what follows `after` into `events`, at most `limit`.
+    /// Copies the events after `after` into `events`, at most `limit`.
     pub fn read(&self, after: Position, limit: Limit, events: &mut Events) -> Recent {
         let window = self.window();
         if after == window.head() {
@@ -131,8 +132,8 @@ impl Tail {
         self.readers.wake();
     }
 
-    /// Forgets the window and goes on from `head`; for a log whose numbering was found broken.
-    /// Readers are woken and, not being at the head, read the log, which tells them what they miss.
+    /// Forgets the window and goes on from `head`, for a log whose numbering was found broken. Wakes
+    /// the readers: their positions are not in the window, so they read the log and learn of the gap.
     pub fn reset(&self, head: Position, ended: bool) {
         let mut window = self.window_mut();
         window.events.clear();
@@ -143,7 +144,7 @@ impl Tail {
         self.readers.wake();
     }
 
-    /// Drops events from the front while `stale` says so.
+    /// Drops events from the front while `stale` returns true.
     pub fn trim_while(&self, mut stale: impl FnMut(&Event) -> bool) {
         let mut window = self.window_mut();
         while window.events.front().is_some_and(&mut stale) {
@@ -160,7 +161,7 @@ impl Tail {
     }
 
     fn window(&self) -> RwLockReadGuard<'_, Window> {
-        // A panic under the lock is a broken invariant; its victims are only this topic's readers.
+        // A panic under the lock is a broken invariant. It concerns only the readers of this topic.
         self.window.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -174,8 +175,8 @@ impl Window {
         self.events.back().map_or(self.before, Event::position)
     }
 
-    /// The index of the event that follows `after`, if `after` is in the window: the same number in
-    /// another generation has other milliseconds, and is not.
+    /// Returns the index of the event after `after`, if the window contains `after`. The same number in
+    /// another generation has other milliseconds, so the window does not contain it.
     fn index_after(&self, after: Position) -> Option<usize> {
         if after == self.before {
             return Some(0);
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_before_after_or_beside_the_window_is_the_logs_business() {
+    fn a_position_before_after_or_beside_the_window_is_elsewhere() {
         let tail = tail_of(6);
         for (ms, n) in [(1001, 1), (0, 0), (1007, 7), (999, 4), (u64::MAX, u64::MAX)] {
             assert_eq!(read(&tail, Position::new(ms, n)).0, Recent::Elsewhere, "{ms}-{n}");
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_says_whether_it_has_reached_the_head() {
+    fn a_read_tells_whether_it_has_reached_the_head() {
         let tail = tail_of(4);
         for (most, recent) in [(0, Recent::ToLimit), (3, Recent::ToLimit), (4, Recent::ToHead)] {
             let (limit, mut events) = (Limit { events: most, ..ALL }, Events::new());

@@ -1,258 +1,266 @@
-//! The wake-up of those who wait for a tail to move.
+//! The wake-up of readers that wait for a tail to move.
 //!
-//! Each reader has a place in one list and leaves its waker there for good. So a move is one pass over
-//! memory that lies together, and a reader that goes on waiting has nothing to do but to compare two
-//! numbers. With a list of those who wait right now, each reader would leave and join it for every
-//! event, and touch its neighbours as it does.
+//! A reader leaves its waker in a place of its own until it goes away. So a move is one pass over memory
+//! that lies together, and a reader that goes on waiting only compares two numbers. With a list of the
+//! readers that wait at the moment, each reader would leave and join the list for every event.
+//!
+//! The places are in one shard for each runtime on which readers wait. Waking a task of another
+//! current-thread runtime is a system call, so a move starts one task there, the wave, and the wave wakes
+//! the readers of its shard. A process with one runtime has one shard.
 
+mod shard;
+#[cfg(test)]
+mod tests;
+
+use std::cell::LazyCell;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
 
-/// The readers of a tail, and how often it has moved.
+use shard::{Left, Shard};
+
+/// The readers of a tail, and how often the tail has moved.
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
     moves: AtomicU64,
-    is_waking: AtomicBool,
-    places: Mutex<Places>,
+    shards: Mutex<Shards>,
 }
 
 #[derive(Debug, Default)]
-struct Places {
-    /// A reader that has never waited has no waker yet, and a place may be free.
-    wakers: Vec<Option<Waker>>,
-    free: Vec<usize>,
+struct Shards {
+    /// At most one for each runtime with readers. A shard keeps its index while there are readers.
+    list: SmallVec<[Shard; 1]>,
+    /// Wake-ups that are out, including those that nobody has waited with.
+    readers: usize,
 }
 
 /// Wakes a reader when its tail has moved.
 #[derive(Debug)]
 pub struct Wake {
     readers: Arc<Readers>,
-    place: usize,
-    /// The moves of which the reader knows.
+    /// The moves that the reader knows.
     seen: u64,
-    /// What is in its place, to be compared without a lock.
-    task: Option<Waker>,
+    /// `None` until the first wait.
+    place: Option<Place>,
 }
 
-/// Readers that are woken before these run: what the wake-up touched of them is still at hand then,
-/// and neither a publisher nor a queue of tasks waits for a long list.
+/// A reader's place in a shard.
+#[derive(Debug)]
+struct Place {
+    shard: u32,
+    index: u32,
+    /// The waker that the shard has there, for a comparison without the lock.
+    waker: Waker,
+}
+
+/// Wakes the readers of a shard, [`WOKEN_AT_ONCE`] at a time, and lets those run before the next.
+#[derive(Debug)]
+struct Wave {
+    readers: Arc<Readers>,
+    shard: usize,
+    is_over: bool,
+}
+
+/// Readers that are woken before these run. The memory that a wake-up touched is still in a cache when its
+/// reader runs, and neither a publisher nor a run queue waits for a long list.
 const WOKEN_AT_ONCE: usize = 64;
 
+/// Shards that a move wakes by a wave without an allocation: the runtimes of a usual machine.
+const WAVES_INLINE: usize = 4;
+
 impl Readers {
-    /// Takes a reader in. The moves so far are known to it.
+    /// Adds a reader, which knows the moves so far.
     pub(crate) fn join(self: &Arc<Self>) -> Wake {
         let seen = self.moves();
-        let mut places = self.places();
-        let place = places.free.pop().unwrap_or_else(|| {
-            places.wakers.push(None);
-            places.wakers.len() - 1
-        });
-        drop(places);
-        Wake { readers: Arc::clone(self), place, seen, task: None }
+        self.shards().readers += 1;
+        Wake { readers: Arc::clone(self), seen, place: None }
     }
 
-    /// How many there are.
+    /// Returns the number of readers.
     pub(crate) fn count(&self) -> usize {
-        let places = self.places();
-        places.wakers.len() - places.free.len()
+        self.shards().readers
     }
 
-    /// Wakes all: at once if they are few, else in a wave.
+    /// Wakes all readers: a few of the current runtime at once, all others by a wave on their runtime.
     pub(crate) fn wake(self: &Arc<Self>) {
-        // Before the pass: whoever leaves its waker behind it sees this, and does not wait.
+        // Before the pass: a reader that leaves its waker after the pass sees this move, and does not wait.
         self.moves.fetch_add(1, AcqRel);
-        if self.places().wakers.len() > WOKEN_AT_ONCE
-            && let Ok(runtime) = Handle::try_current()
-        {
-            if !self.is_waking.swap(true, AcqRel) {
-                drop(runtime.spawn(Arc::clone(self).wave()));
-            }
-            return;
-        }
-        let mut first = 0;
-        while self.wake_some(first) {
-            first += WOKEN_AT_ONCE;
+        for (runtime, shard) in self.wake_few() {
+            // Without the lock: a runtime that has ended drops the wave here.
+            let wave = Wave { readers: Arc::clone(self), shard, is_over: false };
+            drop(runtime.spawn(wave.run()));
         }
     }
 
-    /// Wakes many, some at a time, and lets those run before the next. A move that comes meanwhile
-    /// begins no wave of its own but prolongs this one.
-    async fn wave(self: Arc<Self>) {
-        loop {
-            let moves = self.moves();
-            let mut first = 0;
-            while self.wake_some(first) {
-                first += WOKEN_AT_ONCE;
-                yield_now().await;
-            }
-            // Whoever moved the tail and found a wave under way has moved it before this.
-            self.is_waking.swap(false, AcqRel);
-            if self.moves() == moves || self.is_waking.swap(true, AcqRel) {
-                return;
+    /// Wakes the readers that are to be woken at once, and returns the shards that need a wave.
+    fn wake_few(&self) -> SmallVec<[(Handle, usize); WAVES_INLINE]> {
+        let here = LazyCell::new(|| Handle::try_current().ok().map(|runtime| runtime.id()));
+        let mut waves = SmallVec::new();
+        for (index, shard) in self.shards().list.iter_mut().enumerate() {
+            match shard.wave_runtime(|| *here) {
+                None => shard.wake_from(0, usize::MAX),
+                // A wave that is under way goes on until it has seen this move.
+                Some(_) if shard.is_waking => {}
+                Some(runtime) => {
+                    waves.push((runtime.clone(), index));
+                    shard.is_waking = true;
+                }
             }
         }
-    }
-
-    /// Wakes some from the one at `first` on; whether there were any.
-    fn wake_some(&self, first: usize) -> bool {
-        let places = self.places();
-        let Some(rest) = places.wakers.get(first..).filter(|rest| !rest.is_empty()) else {
-            return false;
-        };
-        rest.iter().take(WOKEN_AT_ONCE).flatten().for_each(Waker::wake_by_ref);
-        true
+        waves
     }
 
     fn moves(&self) -> u64 {
         self.moves.load(Acquire)
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        // Nothing under the lock panics but a foreign waker, and the list is whole then.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shards(&self) -> MutexGuard<'_, Shards> {
+        // Nothing panics under the lock but a foreign waker, and the lists are whole then.
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shards {
+    /// Leaves a waker in a reader's place, in the shard of the current runtime.
+    fn put(&mut self, last: Option<Place>, waker: Waker) -> (Place, Option<Left>) {
+        let here = Handle::try_current().ok();
+        let left = match last {
+            Some(Place { shard, index, .. }) if self.list[shard as usize].is_of(here.as_ref()) => {
+                let left = self.list[shard as usize].replace(index, waker.clone());
+                return (Place { shard, index, waker }, Some(left));
+            }
+            Some(place) => Some(self.leave(&place)),
+            None => None,
+        };
+        let shard = self.shard_of(here);
+        let index = self.list[shard].take_place(waker.clone());
+        let shard = u32::try_from(shard).expect("a process has fewer runtimes");
+        (Place { shard, index, waker }, left)
+    }
+
+    /// Finds or makes the shard of a runtime.
+    fn shard_of(&mut self, runtime: Option<Handle>) -> usize {
+        let used = |shard: &Shard| !shard.is_vacant() && shard.is_of(runtime.as_ref());
+        let found =
+            self.list.iter().position(used).or_else(|| self.list.iter().position(Shard::is_vacant));
+        let index = found.unwrap_or_else(|| {
+            self.list.push(Shard::default());
+            self.list.len() - 1
+        });
+        if self.list[index].is_vacant() {
+            self.list[index] = Shard::new(runtime);
+        }
+        index
+    }
+
+    fn leave(&mut self, place: &Place) -> Left {
+        self.list[place.shard as usize].leave(place.index)
+    }
+
+    /// Frees the list when nobody needs an index of it any more.
+    fn tidy(&mut self) {
+        if self.list.iter().all(Shard::is_vacant) {
+            self.list = SmallVec::new();
+        }
+    }
+}
+
+impl Wave {
+    async fn run(mut self) {
+        loop {
+            let moves = self.readers.moves();
+            let mut first = 0;
+            while self.wake_some(first) {
+                first += WOKEN_AT_ONCE;
+                yield_now().await;
+            }
+            if self.ends(moves) {
+                return;
+            }
+        }
+    }
+
+    /// Wakes some readers from the place `first` on. Returns whether these are to run before the wave
+    /// looks for more.
+    fn wake_some(&self, first: usize) -> bool {
+        let shards = self.readers.shards();
+        let shard = &shards.list[self.shard];
+        shard.wake_from(first, WOKEN_AT_ONCE);
+        shard.places() > WOKEN_AT_ONCE.max(first)
+    }
+
+    /// Ends the wave unless the tail has moved since it had made `moves`.
+    fn ends(&mut self, moves: u64) -> bool {
+        let mut shards = self.readers.shards();
+        // A move counts itself before it takes the lock and looks for a wave.
+        self.is_over = self.readers.moves() == moves;
+        if self.is_over {
+            shards.list[self.shard].is_waking = false;
+            shards.tidy();
+        }
+        self.is_over
+    }
+}
+
+impl Drop for Wave {
+    /// Wakes the rest at once if the runtime has ended before the wave: a reader may be polled elsewhere.
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let mut shards = self.readers.shards();
+        shards.list[self.shard].is_waking = false;
+        shards.list[self.shard].wake_from(0, usize::MAX);
+        shards.tidy();
     }
 }
 
 impl Wake {
-    /// Whether the tail has moved since this was last marked.
+    /// Returns whether the tail has moved since the last call of [`mark_unchanged`](Self::mark_unchanged).
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.readers.moves() != self.seen
     }
 
-    /// Takes the moves so far as known. Do it before a read: what moves the tail from here on ends the
-    /// next wait.
+    /// Takes the moves so far as known. Call it before a read: a later move ends the next wait.
     pub fn mark_unchanged(&mut self) {
         self.seen = self.readers.moves();
     }
 
-    /// Waits until it has.
+    /// Waits until the tail has moved.
     pub(crate) fn poll_changed(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if self.task.as_ref().is_none_or(|task| !task.will_wake(cx.waker())) {
-            self.leave(Some(cx.waker().clone()));
+        if self.place.as_ref().is_none_or(|place| !place.waker.will_wake(cx.waker())) {
+            self.leave_waker(cx.waker().clone());
         }
-        // Behind the waker, so that a move either is seen here or wakes it.
+        // After the waker is in its place, so that a move either is seen here or wakes it.
         match self.has_changed() {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }
 
-    /// Leaves a waker in this reader's place.
-    fn leave(&mut self, task: Option<Waker>) {
-        self.task.clone_from(&task);
-        let old = std::mem::replace(&mut self.readers.places().wakers[self.place], task);
-        // Outside the lock: it may be the last of its task.
-        drop(old);
+    fn leave_waker(&mut self, waker: Waker) {
+        let last = self.place.take();
+        // The lock ends with this statement. The last waker is dropped after it: with its task, maybe.
+        let (place, left) = self.readers.shards().put(last, waker);
+        self.place = Some(place);
+        drop(left);
     }
 }
 
 impl Drop for Wake {
     fn drop(&mut self) {
-        self.leave(None);
-        let mut places = self.readers.places();
-        places.free.push(self.place);
-        // A topic that had many readers once need not remember them.
-        if places.free.len() == places.wakers.len() {
-            *places = Places::default();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    use std::task::Wake as Task;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Task for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
-
-    fn wait(wake: &mut Wake, task: &Arc<Woken>) -> bool {
-        wake.poll_changed(&Context::from_waker(&Waker::from(Arc::clone(task)))).is_pending()
-    }
-
-    #[test]
-    fn every_reader_is_woken_by_every_move() {
-        let readers = Arc::new(Readers::default());
-        let task = Arc::new(Woken::default());
-        let count = 3 * WOKEN_AT_ONCE + 1;
-        let mut wakes: Vec<_> = (0..count).map(|_| readers.join()).collect();
-        for moves in 1..=3 {
-            assert!(wakes.iter_mut().all(|wake| wait(wake, &task)));
-            readers.wake();
-            assert_eq!(task.0.load(Relaxed), moves * count);
-            assert!(wakes.iter_mut().all(|wake| !wait(wake, &task)));
-            wakes.iter_mut().for_each(Wake::mark_unchanged);
-        }
-    }
-
-    #[test]
-    fn a_move_before_the_wait_ends_it_and_one_that_was_marked_does_not() {
-        let readers = Arc::new(Readers::default());
-        let (mut wake, task) = (readers.join(), Arc::default());
-        readers.wake();
-        assert!(wake.has_changed() && !wait(&mut wake, &task));
-        wake.mark_unchanged();
-        assert!(!wake.has_changed() && wait(&mut wake, &task));
-    }
-
-    #[test]
-    fn whoever_is_polled_by_another_task_wakes_that_one() {
-        let readers = Arc::new(Readers::default());
-        let (first, second) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
-        let mut wake = readers.join();
-        assert!(wait(&mut wake, &first) && wait(&mut wake, &second));
-        readers.wake();
-        assert_eq!((first.0.load(Relaxed), second.0.load(Relaxed)), (0, 1));
-    }
-
-    #[test]
-    fn readers_that_left_are_neither_woken_nor_kept() {
-        let readers = Arc::new(Readers::default());
-        let task = Arc::new(Woken::default());
-        for _ in 0..3 {
-            let mut wakes: Vec<_> = (0..10).map(|_| readers.join()).collect();
-            assert!(wakes.iter_mut().all(|wake| wait(wake, &task)));
-            wakes.truncate(4);
-            assert_eq!((readers.count(), readers.places().wakers.len()), (4, 10));
-            let again = readers.join();
-            assert_eq!((readers.count(), readers.places().wakers.len()), (5, 10));
-            drop((wakes, again));
-            assert_eq!((readers.count(), readers.places().wakers.capacity()), (0, 0));
-            assert_eq!(Arc::strong_count(&task), 1);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_wave_reaches_everybody_and_a_move_meanwhile_prolongs_it() {
-        let readers = Arc::new(Readers::default());
-        let tasks: Vec<_> = (0..5 * WOKEN_AT_ONCE).map(|_| Arc::<Woken>::default()).collect();
-        let mut wakes: Vec<_> = tasks.iter().map(|_| readers.join()).collect();
-        assert!(wakes.iter_mut().zip(&tasks).all(|(wake, task)| wait(wake, task)));
-        let woken = || tasks.iter().map(|task| task.0.load(Relaxed)).collect::<Vec<_>>();
-
-        readers.wake();
-        assert_eq!(woken().iter().sum::<usize>(), 0, "it is not done in passing");
-        yield_now().await;
-        let before = woken();
-        assert_eq!(before.iter().sum::<usize>(), WOKEN_AT_ONCE);
-        readers.wake();
-        while readers.is_waking.load(Acquire) {
-            yield_now().await;
-        }
-        assert!(woken().iter().zip(before).all(|(after, before)| *after > before));
-        assert_eq!(Arc::strong_count(&readers), wakes.len() + 1, "no wave is left");
+        let mut shards = self.readers.shards();
+        shards.readers -= 1;
+        let left = self.place.as_ref().map(|place| shards.leave(place));
+        shards.tidy();
+        drop(shards);
+        // Without the lock: the waker may be the last reference to its task.
+        drop(left);
     }
 }

@@ -108,6 +108,17 @@ impl Registry {
         self.external_gauge(opts(name, help), Box::new(read));
     }
 
+    /// Registers a gauge for one value of a label, read at each scrape. The values are a closed set.
+    pub fn gauge_fn_of(
+        &self,
+        name: &str,
+        help: &str,
+        (label, value): (&str, &str),
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) {
+        self.external_gauge(opts(name, help).const_label(label, value), Box::new(read));
+    }
+
     /// Registers a counter whose value is read at each scrape, optionally for one value of a label.
     pub fn counter_fn(
         &self,

@@ -1,5 +1,5 @@
-//! The operators' port: metrics, liveness, readiness, the connections that fare worst, and what is
-//! logged.
+//! The operators' port: metrics, liveness, readiness, the connections that are farthest behind, and the
+//! levels of the logs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::Levels;
 
-/// What the operators' port reports on.
+/// The parts of a node that the operators' port reports on.
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
     pub(crate) registry: Registry,
@@ -26,13 +26,13 @@ pub(crate) struct Admin {
     /// On a node that serves subscribers.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) levels: Levels,
-    /// Cancelled when the node is about to stop.
+    /// Cancelled when the node begins to leave.
     pub(crate) leaving: CancellationToken,
 }
 
-/// The longest that readiness waits for the log.
+/// The longest time that readiness waits for the log.
 const LOG_MAX: Duration = Duration::from_secs(2);
-/// Connections listed at most.
+/// The most connections that are listed.
 const LISTED_MAX: usize = 1000;
 
 #[derive(Debug, Deserialize)]
@@ -49,7 +49,7 @@ impl Admin {
     pub(crate) fn router(self) -> Router {
         Router::new()
             .route("/metrics", get(metrics))
-            // That the process answers is all: a node without its log must not be restarted for it.
+            // A process that answers is alive: a restart does not help a node that has lost its log.
             .route("/livez", get("ok\n"))
             .route("/readyz", get(ready))
             .route("/debug/connections", get(connections))
@@ -70,8 +70,8 @@ async fn ready(State(admin): State<Admin>) -> Response {
     };
     match ready {
         Ok(()) => "ok\n".into_response(),
-        Err(why) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response()
+        Err(reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response()
         }
     }
 }
@@ -96,7 +96,7 @@ async fn levels(State(admin): State<Admin>) -> String {
     admin.levels.get() + "\n"
 }
 
-/// Changes what is logged. It lasts until the next change or the end of the process.
+/// Changes the levels of the logs until the next change or the end of the process.
 async fn set_levels(State(admin): State<Admin>, levels: String) -> Response {
     match admin.levels.set(levels.trim()) {
         Ok(()) => (admin.levels.get() + "\n").into_response(),

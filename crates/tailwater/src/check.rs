@@ -46,7 +46,7 @@ async fn validate(config: NodeConfig) -> Result<()> {
     if let Some(files) = &config.tls {
         report("tls", &files.check()?);
     }
-    if let Some(gateway) = &config.gateway {
+    if let Some(gateway) = config.services.gateway() {
         report(
             "connections",
             &format!(
@@ -61,7 +61,7 @@ async fn validate(config: NodeConfig) -> Result<()> {
             &format!("after {}, retry {}", shown(gateway.max_age), shown(gateway.retry)),
         );
     }
-    if let Some(ingest) = &config.ingest {
+    if let Some(ingest) = config.services.ingest() {
         report("events", &format!("at most {} bytes each", ingest.event_bytes_max));
     }
     match config.store {

@@ -20,16 +20,22 @@ use crate::tls;
 /// Everything that a node needs to run.
 #[derive(Debug)]
 pub(crate) struct NodeConfig {
-    pub(crate) role: &'static str,
+    pub(crate) services: Services,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) store: Store,
-    pub(crate) gateway: Option<gateway::Config>,
-    pub(crate) ingest: Option<ingest::Config>,
     pub(crate) drain: Drain,
     pub(crate) cors: Option<CorsLayer>,
     pub(crate) tls: Option<tls::Files>,
     pub(crate) telemetry: TelemetryConfig,
+}
+
+/// The services of a node, of which there is at least one.
+#[derive(Debug)]
+pub(crate) enum Services {
+    Gateway(gateway::Config),
+    Ingest(ingest::Config),
+    Both(gateway::Config, ingest::Config),
 }
 
 /// Where events are kept.
@@ -60,19 +66,13 @@ impl TryFrom<ServeArgs> for NodeConfig {
     type Error = anyhow::Error;
 
     fn try_from(args: ServeArgs) -> Result<Self> {
-        let gateway = gateway_config(&args.subscribers, &args.node, true)?;
         let drain = drain(&args.node, Some(&args.subscribers));
-        Ok(Self {
-            ingest: Some(ingest_config(&args.publishers, &drain)?),
-            gateway: Some(gateway),
-            drain,
-            ..Self::of(
-                "serve",
-                args.listen,
-                store(args.redis.as_deref(), &args.log, args.publishers.durability)?,
-                &args.node,
-            )?
-        })
+        let services = Services::Both(
+            gateway_config(&args.subscribers, &args.node, true)?,
+            ingest_config(&args.publishers, &drain)?,
+        );
+        let store = store(args.redis.as_deref(), &args.log, args.publishers.durability)?;
+        Self::of(services, store, drain, args.listen, &args.node)
     }
 }
 
@@ -80,16 +80,10 @@ impl TryFrom<GatewayArgs> for NodeConfig {
     type Error = anyhow::Error;
 
     fn try_from(args: GatewayArgs) -> Result<Self> {
-        Ok(Self {
-            gateway: Some(gateway_config(&args.subscribers, &args.node, false)?),
-            drain: drain(&args.node, Some(&args.subscribers)),
-            ..Self::of(
-                "gateway",
-                args.listen,
-                store(Some(&args.redis), &args.log, Durability::Memory)?,
-                &args.node,
-            )?
-        })
+        let drain = drain(&args.node, Some(&args.subscribers));
+        let services = Services::Gateway(gateway_config(&args.subscribers, &args.node, false)?);
+        let store = store(Some(&args.redis), &args.log, Durability::Memory)?;
+        Self::of(services, store, drain, args.listen, &args.node)
     }
 }
 
@@ -98,21 +92,45 @@ impl TryFrom<IngestArgs> for NodeConfig {
 
     fn try_from(args: IngestArgs) -> Result<Self> {
         let drain = drain(&args.node, None);
-        Ok(Self {
-            ingest: Some(ingest_config(&args.publishers, &drain)?),
-            drain,
-            ..Self::of(
-                "ingest",
-                args.listen,
-                store(Some(&args.redis), &args.log, args.publishers.durability)?,
-                &args.node,
-            )?
-        })
+        let services = Services::Ingest(ingest_config(&args.publishers, &drain)?);
+        let store = store(Some(&args.redis), &args.log, args.publishers.durability)?;
+        Self::of(services, store, drain, args.listen, &args.node)
+    }
+}
+
+impl Services {
+    /// The subcommand that runs these services.
+    pub(crate) const fn role(&self) -> &'static str {
+        match self {
+            Self::Gateway(_) => "gateway",
+            Self::Ingest(_) => "ingest",
+            Self::Both(..) => "serve",
+        }
+    }
+
+    pub(crate) const fn gateway(&self) -> Option<&gateway::Config> {
+        match self {
+            Self::Gateway(gateway) | Self::Both(gateway, _) => Some(gateway),
+            Self::Ingest(_) => None,
+        }
+    }
+
+    pub(crate) const fn ingest(&self) -> Option<&ingest::Config> {
+        match self {
+            Self::Ingest(ingest) | Self::Both(_, ingest) => Some(ingest),
+            Self::Gateway(_) => None,
+        }
     }
 }
 
 impl NodeConfig {
-    fn of(role: &'static str, listen: SocketAddr, store: Store, node: &NodeArgs) -> Result<Self> {
+    fn of(
+        services: Services,
+        store: Store,
+        drain: Drain,
+        listen: SocketAddr,
+        node: &NodeArgs,
+    ) -> Result<Self> {
         let (admin, port) = (node.admin_listen, listen.port());
         let same_host = listen.ip() == admin.ip()
             || listen.ip().is_unspecified()
@@ -128,13 +146,11 @@ impl NodeConfig {
         );
         within("--drain-delay", node.drain_delay, Duration::ZERO, Duration::from_hours(1))?;
         Ok(Self {
-            role,
+            services,
             listen,
             admin_listen: admin,
             store,
-            gateway: None,
-            ingest: None,
-            drain: drain(node, None),
+            drain,
             cors: cors(&node.cors_origin)?,
             tls: tls_files(node)?,
             telemetry: TelemetryConfig {

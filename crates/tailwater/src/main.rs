@@ -1,7 +1,7 @@
 //! Tailwater: resumable Server-Sent Events from any node.
 //!
-//! This crate is the process: arguments, environment, which log, signals, assembly. What it runs is
-//! in `gateway` and `ingest`; what they run on is in `event-log` and `redis-log`.
+//! This crate is the process: arguments, environment, the choice of a log, signals, assembly. The services
+//! are in `gateway` and `ingest`, the logs in `event-log` and `redis-log`.
 
 mod admin;
 mod args;
@@ -9,10 +9,12 @@ mod check;
 mod client;
 mod config;
 mod log_metrics;
+mod node;
 mod run;
 mod server;
 mod telemetry;
 mod tls;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -26,7 +28,7 @@ use crate::args::{Args, Command};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    // For all that speak TLS here: the clients, and the exporter of traces.
+    // For every user of TLS in this process: the server, the clients, and the exporter of traces.
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("nothing has installed a provider before main");

@@ -1,4 +1,4 @@
-//! Accepts connections and serves a router on them: HTTP/1.1 and HTTP/2, in clear or by TLS.
+//! Accepts connections and serves a router on them: HTTP/1.1 and HTTP/2, in clear or over TLS.
 
 #[cfg(target_os = "linux")]
 mod deferred;
@@ -28,27 +28,28 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::tls::Tls;
+use crate::workers::Workers;
 use stall::Impatient;
 
-/// The time in which a client must have sent the head of its request.
+/// The longest time until a client has sent the head of its request.
 const HEAD_MAX: Duration = Duration::from_secs(30);
-/// What one connection may have waiting for its client: a page of events, not hyper's 400 KiB.
+/// Bytes of one connection that may wait for its client: a page of events, not hyper's 400 KiB.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// The same of one HTTP/2 stream, of which a connection has many (docs/performance.md).
 const STREAM_BUFFER_BYTES: usize = 16 * 1024;
 /// Streams of one HTTP/2 connection: a browser's tabs share one, a proxy's clients too.
 const STREAMS_MAX: u32 = 1000;
-/// The pause after a failed accept, which is mostly for want of file descriptors.
+/// The pause after a failed accept. The usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A peer that is gone without a word is noticed after this time and three probes of 10 s.
+/// The silence after which a peer is probed. Three probes of 10 s without an answer end the connection.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// The longest that a peer may take nothing of what waits for it. Long, since a reader that stalls
-/// costs little and resumes where it was.
+/// The longest time that a peer may leave waiting bytes unread. Long, since a reader that stalls costs
+/// little and resumes where it was.
 const STALL_MAX: Duration = Duration::from_mins(10);
 
-/// Connections that may wait to be accepted: who comes when it is full is not refused, but tries again
-/// after a second. The kernel takes less, 4,096 by itself (net.core.somaxconn).
+/// Connections that may wait to be accepted. When the backlog is full, the kernel drops the SYN and the
+/// client retries after a second. The kernel allows fewer, 4,096 by default (net.core.somaxconn).
 const BACKLOG: u32 = 16 * 1024;
 
 /// Opens a listening socket.
@@ -60,52 +61,60 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // What connections of an earlier process leave behind keeps nobody from the port.
+    // Connections of an earlier process in TIME_WAIT do not keep the port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// How a server is told to end.
+/// Tells a server to end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ending {
-    /// From now on HTTP/2 clients are sent GOAWAY, so that whoever is told to come back comes by a
-    /// new connection, which a load balancer sends elsewhere. (On HTTP/1.1 the answers see to that.)
-    /// New connections are accepted and served.
+    /// Once cancelled, HTTP/2 clients are sent GOAWAY: a client that is told to come back then opens
+    /// another connection, which a load balancer sends elsewhere. (Over HTTP/1.1 the responses close the
+    /// connection.) New connections are accepted and served.
     pub(crate) last_requests: CancellationToken,
-    /// No connection is accepted any more.
+    /// Once cancelled, no connection is accepted any more.
     pub(crate) stop: CancellationToken,
 }
 
 impl Ending {
-    /// Ends what is left.
+    /// Ends the server.
     pub(crate) fn stop(&self) {
         self.last_requests.cancel();
         self.stop.cancel();
     }
 }
 
-/// What is served.
+/// The services behind a listening socket.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     /// Everything.
     pub(crate) router: Router,
-    /// Whose event streams are taken off the router, if they may be: it serves them the same but for
-    /// what is layered over the router.
+    /// The gateway whose event streams are taken off the router, if any: it serves them the same, but for
+    /// the layers over the router.
     pub(crate) streams: Option<Gateway>,
-    /// How connections are encrypted, if they are. Their event streams stay on the router.
+    /// Encrypts the connections, if they are to be encrypted. Their event streams stay on the router.
     pub(crate) tls: Option<Arc<Tls>>,
 }
 
-/// Serves until it is told to stop, then lets open requests finish for at most `grace`.
-pub(crate) async fn serve(listener: TcpListener, site: Site, ending: Ending, grace: Duration) {
-    let tasks = TaskTracker::new();
+/// Serves on `workers` until it is told to stop, then lets open requests finish for at most `grace`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    site: Site,
+    workers: Workers,
+    ending: Ending,
+    grace: Duration,
+) {
     prepare(&listener);
+    let mut turns = workers.turns();
     while let Some(accepted) = ending.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
                 let (site, ending) = (site.clone(), ending.clone());
-                tasks.spawn(connection(stream, peer, site, ending, tasks.clone()));
+                turns.next().serve(stream, move |stream, tasks| {
+                    connection(stream, peer, site, ending, tasks)
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
@@ -114,15 +123,13 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, ending: Ending, gra
         }
     }
     drop(listener);
-    tasks.close();
-    if timeout(grace, tasks.wait()).await.is_err() {
-        tracing::warn!(left = tasks.len(), "closing connections that did not finish");
+    if timeout(grace, workers.all_closed()).await.is_err() {
+        tracing::warn!(left = workers.open(), "closing connections that did not finish");
     }
 }
 
-/// Sets what the connections of a listener inherit from it: events are small and must leave at once,
-/// a peer that vanished must not be kept for ever,
-/// and whoever connects will speak first.
+/// Sets the options that the connections of a listener inherit: an event is small and must leave at once,
+/// a peer that vanished must not be kept for ever, and a client speaks first.
 fn prepare(listener: &TcpListener) {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
     let socket = SockRef::from(listener);

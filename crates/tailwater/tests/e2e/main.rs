@@ -26,3 +26,4 @@ mod tls;
 mod tls_tickets;
 mod traces;
 mod watch;
+mod workers;

@@ -1,0 +1,211 @@
+//! A node: its log, its services, its sockets, and the way it leaves.
+//!
+//! The home runtime holds everything but connections: the log's tasks, accepting, the admin port, the
+//! probe. Connections are on the node's workers.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use axum::Router;
+use event_log::{Log, MemoryLog};
+use gateway::Gateway;
+use metrics::Registry;
+use redis_log::RedisLog;
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+use crate::admin::Admin;
+use crate::config::{Drain, NodeConfig, Services, Store};
+use crate::log_metrics;
+use crate::run::StopSignals;
+use crate::server::{self, Ending, Site};
+use crate::telemetry::Telemetry;
+use crate::tls::Tls;
+use crate::workers::{Threads, Workers};
+
+/// A node whose sockets are open, and which serves once it runs.
+pub(crate) struct Node {
+    role: &'static str,
+    /// On a node that serves subscribers.
+    gateway: Option<Gateway>,
+    tls: Option<Arc<Tls>>,
+    public: Door,
+    admin: Door,
+    threads: Threads,
+    drain: Drain,
+}
+
+/// A listening socket, and the site behind it.
+struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+    site: Site,
+    workers: Workers,
+}
+
+impl Node {
+    /// Opens the log and the sockets. Call it within the home runtime.
+    ///
+    /// # Errors
+    /// A file cannot be used, an address is taken, or a thread cannot be started.
+    pub(crate) fn build(config: NodeConfig, telemetry: &Telemetry) -> Result<Self> {
+        let NodeConfig { services, listen, admin_listen, store, drain, cors, tls, .. } = config;
+        let role = services.role();
+        let registry = Registry::new();
+        registry.info("build_info", "What runs.", ("version", env!("CARGO_PKG_VERSION")));
+        telemetry.register(&registry);
+        let tls = tls.map(|files| Tls::open(files, &registry)).transpose()?.map(Arc::new);
+        let log = open(store, &registry);
+        let (gateway, mut router) = serve(&services, &log, &registry);
+        // A layer over the router holds for event streams as well, so they stay there.
+        let streams = gateway.clone().filter(|_| cors.is_none());
+        if let Some(cors) = cors {
+            router = router.layer(cors);
+        }
+        let site = Site { router, streams, tls: tls.clone() };
+        let (workers, threads) = Workers::for_each_core().context("the workers did not start")?;
+        workers.register(&registry);
+        let public = Door::open("--listen", listen, site, workers)?;
+
+        let (levels, leaving) = (telemetry.levels(), drain.leaving.clone());
+        let admin = Admin { registry, log, gateway: gateway.clone(), levels, leaving };
+        let site = Site { router: admin.router(), streams: None, tls: None };
+        let admin = Door::open("--admin-listen", admin_listen, site, Workers::home())?;
+        Ok(Self { role, gateway, tls, public, admin, threads, drain })
+    }
+
+    /// Serves until a signal, then leaves in order; a second signal skips the rest.
+    ///
+    /// # Errors
+    /// A part of the node has panicked.
+    pub(crate) async fn run(self, mut signals: StopSignals) -> Result<()> {
+        let Self { role, gateway, tls, public, admin, threads, drain } = self;
+        tracing::info!(role, listen = %public.address, admin = %admin.address, "serving");
+        announce(role, public.address, tls.is_some());
+
+        let (ending, admin_ending) = (Ending::default(), Ending::default());
+        let served = tokio::spawn(public.serve(ending.clone(), &drain));
+        let administered = tokio::spawn(admin.serve(admin_ending.clone(), &drain));
+        let orderly = async {
+            leave(gateway.as_ref(), &drain, &ending).await;
+            ending.stop();
+            served.await.context("the server panicked")?;
+            // Last, so that the end can be watched.
+            admin_ending.stop();
+            administered.await.context("the admin server panicked")
+        };
+        let life = async {
+            tokio::select! {
+                signal = signals.received() => tracing::info!(signal, "stopping"),
+                () = keep(gateway.as_ref(), tls.as_deref()) => {}
+            }
+            tokio::select! {
+                left = orderly => left,
+                signal = signals.received() => {
+                    tracing::warn!(signal, "stopping at once");
+                    Ok(())
+                }
+            }
+        };
+        tokio::select! {
+            ended = life => ended?,
+            () = threads.ended() => bail!("a worker panicked"),
+        }
+        // The connections that are left end here.
+        drop(threads);
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+impl Door {
+    fn open(flag: &str, address: SocketAddr, site: Site, workers: Workers) -> Result<Self> {
+        let listener = server::listen(address).with_context(|| format!("{flag} {address}"))?;
+        let address = listener.local_addr().context("the listening socket has no address")?;
+        Ok(Self { listener, address, site, workers })
+    }
+
+    fn serve(self, ending: Ending, drain: &Drain) -> impl Future<Output = ()> + use<> {
+        server::serve(self.listener, self.site, self.workers, ending, drain.grace)
+    }
+}
+
+/// Opens the log. A Redis that is away now delays the first reads and appends, not the start.
+fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
+    match store {
+        Store::Memory(retention) => {
+            log_metrics::register_retention(registry, &retention);
+            Arc::new(MemoryLog::new(retention))
+        }
+        Store::Redis(config) => {
+            log_metrics::register_retention(registry, &config.retention);
+            let log = RedisLog::new(*config);
+            log_metrics::register(registry, &log.stats());
+            log
+        }
+    }
+}
+
+/// Makes the services, and one router for all of them.
+fn serve(
+    services: &Services,
+    log: &Arc<dyn Log>,
+    registry: &Registry,
+) -> (Option<Gateway>, Router) {
+    let gateway = services.gateway().cloned();
+    let gateway = gateway.map(|config| Gateway::new(config, Arc::clone(log), registry));
+    let ingest = services.ingest().cloned();
+    let ingest = ingest.map(|config| ingest::router(config, Arc::clone(log), registry));
+    let routers = [gateway.as_ref().map(Gateway::router), ingest];
+    (gateway, routers.into_iter().flatten().fold(Router::new(), Router::merge))
+}
+
+/// Keeps the node ready and its certificate fresh. Never ends.
+async fn keep(gateway: Option<&Gateway>, tls: Option<&Tls>) {
+    let ready = async {
+        match gateway {
+            Some(gateway) => gateway.run_probe().await,
+            None => pending().await,
+        }
+    };
+    let fresh = async {
+        match tls {
+            Some(tls) => tls.keep_fresh().await,
+            None => pending().await,
+        }
+    };
+    tokio::join!(ready, fresh);
+}
+
+/// Gives connections away once load balancers have learned that the node leaves: subscribers over their
+/// window, then streams of publishers.
+async fn leave(gateway: Option<&Gateway>, drain: &Drain, ending: &Ending) {
+    drain.leaving.cancel();
+    match gateway {
+        Some(gateway) => {
+            let last_requests = async {
+                gateway.handing_away().await;
+                ending.last_requests.cancel();
+            };
+            tokio::join!(gateway.drain(drain.delay, drain.window, drain.grace), last_requests);
+        }
+        None => sleep(drain.delay).await,
+    }
+    drain.streams.cancel();
+}
+
+/// Tells a person at a terminal where the console is.
+fn announce(role: &str, listen: SocketAddr, is_encrypted: bool) {
+    use std::io::IsTerminal as _;
+    if role != "ingest" && std::io::stderr().is_terminal() {
+        let host = if listen.ip().is_unspecified() {
+            "localhost".to_owned()
+        } else {
+            listen.ip().to_string()
+        };
+        let scheme = if is_encrypted { "https" } else { "http" };
+        eprintln!("\n  Console:  {scheme}://{host}:{}/\n", listen.port());
+    }
+}
