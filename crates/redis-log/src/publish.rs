@@ -252,9 +252,8 @@ fn error(text: &str) -> Failure {
 }
 
 /// Returns true if the server has not loaded the script.
-pub(crate) fn forgot(failure: &Failure) -> bool {
-    matches!(failure, Failure::Redis(error)
-        if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+pub(crate) fn lacks_script(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 /// Milliseconds; Redis refuses a life of zero.

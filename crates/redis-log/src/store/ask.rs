@@ -7,6 +7,7 @@ use super::Store;
 use super::patience::Patience;
 use crate::address::Address;
 use crate::error::{Failure, Meaning};
+use crate::publish;
 
 impl Store {
     /// Runs commands of one key each, all of one partition, in their order.
@@ -47,12 +48,7 @@ impl Store {
     async fn ask_at(&self, owner: &Address, commands: &[Cmd]) -> Result<Vec<Value>, Failure> {
         let peer = self.peers.get(owner, false)?;
         let mut connection = peer.connection().await?;
-        let mut pipeline = redis::pipe();
-        pipeline.ignore_errors();
-        for command in commands {
-            pipeline.add_command(command.clone());
-        }
-        let replies: Vec<Result<Value, RedisError>> = pipeline.query_async(&mut connection).await?;
+        let replies = run(&mut connection, commands).await?;
         let asked = |reply: &Result<Value, RedisError>| {
             let Err(error) = reply else { return false };
             matches!(Failure::Redis(error.clone()).meaning(owner), Meaning::Ask { .. })
@@ -82,11 +78,29 @@ impl Store {
             };
             let Meaning::Ask { to } = failure.meaning(owner) else { return Err(failure) };
             let mut there = self.peers.get(&to, true)?.connection().await?;
-            let mut pipeline = redis::pipe();
-            pipeline.cmd("ASKING").ignore().add_command(command.clone());
-            let (value,): (Value,) = pipeline.query_async(&mut there).await?;
-            values.push(value);
+            let asked = [redis::cmd("ASKING"), command.clone()];
+            let reply = run(&mut there, &asked).await?.into_iter().nth(1);
+            values.push(reply.ok_or(Failure::Answer("none to a command after ASKING"))??);
         }
         Ok(values)
     }
+}
+
+/// Runs commands in one pipeline. If the server lacks the script, the script is loaded and they run
+/// again: the connections of a pool do not load it, because few of them ever run it.
+async fn run(
+    connection: &mut Connection,
+    commands: &[Cmd],
+) -> Result<Vec<Result<Value, RedisError>>, RedisError> {
+    let mut pipeline = redis::pipe();
+    pipeline.ignore_errors();
+    for command in commands {
+        pipeline.add_command(command.clone());
+    }
+    let replies: Vec<Result<Value, RedisError>> = pipeline.query_async(connection).await?;
+    if !replies.iter().any(|reply| reply.as_ref().is_err_and(publish::lacks_script)) {
+        return Ok(replies);
+    }
+    publish::loading().exec_async(connection).await?;
+    pipeline.query_async(connection).await
 }

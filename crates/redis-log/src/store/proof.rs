@@ -73,7 +73,9 @@ impl Proof {
                             return Err(Failure::Disk(finding));
                         }
                         None => {
-                            return Err(Failure::Disk(format!("the server does not report {name}")));
+                            return Err(Failure::Disk(format!(
+                                "the server does not report {name}"
+                            )));
                         }
                     }
                 }

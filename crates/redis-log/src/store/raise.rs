@@ -37,18 +37,7 @@ impl Store {
     /// Raises one head, and returns it.
     async fn raise(&self, topic: &Topic, witness: Position) -> Result<Option<LogHead>, Failure> {
         let command = self.publisher.raise(topic, witness);
-        let answers = match self.ask(keys::partition(topic), &[command]).await {
-            Err(failure) if publish::forgot(&failure) => {
-                let owner = self.topology.owner(keys::partition(topic))?;
-                let mut connection = self.peers.get(&owner, false)?.connection().await?;
-                // Connections of the pool do not load the script, so the server may not have it.
-                publish::loading().exec_async(&mut connection).await?;
-                drop(connection);
-                let command = self.publisher.raise(topic, witness);
-                self.ask(keys::partition(topic), &[command]).await?
-            }
-            answers => answers?,
-        };
+        let answers = self.ask(keys::partition(topic), &[command]).await?;
         let answer = answers.into_iter().next().unwrap_or_default();
         let mut raised = false;
         for answer in publish::answers(Ok(answer), 1) {

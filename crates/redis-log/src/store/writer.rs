@@ -14,7 +14,7 @@ use super::peer::Appending;
 use crate::access::Access;
 use crate::address::Address;
 use crate::error::Failure;
-use crate::publish::{self, ScriptAnswer, forgot};
+use crate::publish::{self, ScriptAnswer, lacks_script};
 use crate::server::ServerInfo;
 use crate::wire::{Broken, Wire};
 
@@ -99,8 +99,8 @@ impl Writer {
         batch: &[Guest<'_>],
     ) -> Vec<Result<ScriptAnswer, Failure>> {
         let mut answers = self.proved(batch).await;
-        let missed: Vec<usize> =
-            (0..answers.len()).filter(|i| answers[*i].as_ref().is_err_and(forgot)).collect();
+        let lacking = |answer: &Result<_, _>| matches!(answer, Err(Failure::Redis(error)) if lacks_script(error));
+        let missed: Vec<usize> = (0..answers.len()).filter(|i| lacking(&answers[*i])).collect();
         if !missed.is_empty() {
             self.run_again(batch, &missed, &mut answers).await;
         }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use event_log::{AppendError, Log};
 use redis::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::deployment::{Cluster, until};
 use crate::server::Server;
 use crate::support::{
-    Reader, append, audited_at, config_at, event, fill, keyed, open, topic, try_append,
+    DEADLINE, Reader, append, audited_at, config_at, event, fill, keyed, open, topic, try_append,
 };
 use crate::traffic::{Traffic, lasting};
 
@@ -173,4 +173,50 @@ async fn a_divided_topic_is_read_whole_and_written_once_it_is_in_one_place() {
         try_append(&log, keyed(t, "7", "k")).await.unwrap();
         assert_eq!(reader.until(7).await, [7]);
     }
+}
+
+#[tokio::test]
+async fn a_head_on_its_way_is_raised_on_a_server_without_the_script() {
+    let cluster = Cluster::start().await;
+    let (source, target) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let log = open(config_at(&cluster.url())).await;
+    let mut found: Vec<String> = Vec::new();
+    let mut t = topic("t");
+    for i in 0.. {
+        t = topic(&format!("t{i}"));
+        fill(&log, &t, 1..=3).await;
+        found = source.words(&format!("KEYS [eh]:*:{t}")).await;
+        if !found.is_empty() {
+            break;
+        }
+    }
+    // The log gets acknowledgements for 4 to 6, which the server then loses.
+    let mut lagging = Vec::new();
+    for key in &found {
+        lagging.push((key, dump(source, key).await));
+    }
+    fill(&log, &t, 4..=6).await;
+    for (key, bytes) in lagging {
+        let restore = redis::cmd("RESTORE").arg(key).arg(0).arg(bytes).arg("REPLACE").take();
+        source.run::<()>(&restore).await;
+    }
+    assert_eq!(log.bounds(&t).await.unwrap().unwrap().head.n, 3);
+
+    let on_its_way = Move::begin(slot_of(source, &found[0]).await, source, target).await;
+    for key in &found {
+        on_its_way.key(key).await;
+    }
+    target.words::<()>("SCRIPT FLUSH").await;
+    // A feed that reconnects makes the log compare its witnesses.
+    source.words::<()>("CLIENT KILL TYPE normal").await;
+    let deadline = Instant::now() + DEADLINE;
+    while log.bounds(&t).await.unwrap().unwrap().head.n != 6 {
+        assert!(Instant::now() < deadline, "the head is not raised");
+        sleep(Duration::from_millis(20)).await;
+    }
+    on_its_way.finish().await;
+}
+
+async fn dump(node: &Server, key: &str) -> Vec<u8> {
+    node.words(&format!("DUMP {key}")).await
 }
