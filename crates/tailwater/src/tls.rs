@@ -258,7 +258,7 @@ fn config(certificate: &Arc<Current>, tickets: Option<&SharedTickets>) -> Result
     };
     config.ignore_client_order = true;
     config.send_tls13_tickets = TICKETS;
-    // The client keeps its session, in a ticket. A store of this node would be a second one, with a bound.
+    // Clients keep their sessions, in tickets, so the node stores none.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }

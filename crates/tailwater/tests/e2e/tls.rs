@@ -1,4 +1,4 @@
-//! HTTP by TLS: both versions of HTTP, certificates that change, and files that are no use.
+//! HTTP over TLS: both versions of HTTP, certificates that change, and files that cannot be used.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -40,7 +40,7 @@ impl Issued {
         self.0.path().join(name).display().to_string()
     }
 
-    /// When the certificate expires, in seconds since 1970, as openssl sees it.
+    /// The time at which the certificate expires, in seconds since 1970, read by openssl.
     fn not_after(&self) -> f64 {
         let script = "date -d \"$(openssl x509 -in tls.crt -noout -enddate | cut -d= -f2)\" +%s";
         let said = Command::new("sh").args(["-ec", script]).current_dir(self.0.path()).output();
@@ -49,7 +49,7 @@ impl Issued {
 
     /// A client that trusts this authority and no other.
     fn client(&self, version: Version) -> Client {
-        // Another test may have been first.
+        // Another test may have installed the provider already.
         let _first = rustls::crypto::ring::default_provider().install_default();
         let ca = Certificate::from_pem(&fs::read(self.file("ca.crt")).unwrap()).unwrap();
         let builder = Client::builder().tls_certs_only([ca]);
@@ -57,7 +57,7 @@ impl Issued {
         builder.build().unwrap()
     }
 
-    /// A node that serves by TLS.
+    /// Makes the node serve over TLS.
     pub(crate) fn encrypt(&self, node: TailwaterBuilder) -> TailwaterBuilder {
         node.flag("--tls-cert", self.file("tls.crt")).flag("--tls-key", self.file("tls.key"))
     }
@@ -71,7 +71,7 @@ fn url(node: SocketAddr, query: &str) -> String {
     format!("https://localhost:{}/v1/events?{query}", node.port())
 }
 
-/// Publishes by TLS; says whether there was a handshake, and insists that the rest goes well.
+/// Publishes over TLS. Returns false if there was no handshake, and panics at any other failure.
 async fn publish(client: &Client, to: SocketAddr, data: &'static str) -> bool {
     match client.post(url(to, "topic=t")).body(data).send().await {
         Ok(answer) => {
@@ -107,17 +107,17 @@ async fn events_come_by(version: Version) {
 }
 
 #[tokio::test]
-async fn events_come_over_http_1_by_tls() {
+async fn events_come_over_http_1_over_tls() {
     events_come_by(Version::HTTP_11).await;
 }
 
 #[tokio::test]
-async fn events_come_over_http_2_by_tls_as_alpn_chooses() {
+async fn events_come_over_http_2_over_tls_as_alpn_chooses() {
     events_come_by(Version::HTTP_2).await;
 }
 
 #[tokio::test]
-async fn streams_by_tls_are_handed_away_before_a_node_stops() {
+async fn streams_over_tls_are_handed_away_before_a_node_stops() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let issued = Issued::new();
         let mut node = issued.serve().await;
@@ -132,7 +132,7 @@ async fn streams_by_tls_are_handed_away_before_a_node_stops() {
 }
 
 #[tokio::test]
-async fn ingest_takes_events_by_tls() {
+async fn ingest_takes_events_over_tls() {
     let issued = Issued::new();
     let redis = Redis::start().await.unwrap();
     let ingest = Tailwater::ingest(TAILWATER)
@@ -143,7 +143,7 @@ async fn ingest_takes_events_by_tls() {
     assert!(publish(&issued.client(Version::HTTP_2), ingest.addr(), "x").await);
 }
 
-/// Puts a directory in the place that a link leads to, at once, as Kubernetes swaps secrets.
+/// Makes a symbolic link lead to another directory, atomically, as Kubernetes swaps secrets.
 pub(crate) fn swap(link: &Path, to: &Path) {
     let new = link.with_extension("new");
     symlink(to, &new).unwrap();
@@ -159,7 +159,7 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
     let file = |name| link.join(name).display().to_string();
     let node = serve().flag("--tls-cert", file("tls.crt")).flag("--tls-key", file("tls.key"));
     let node = node.start().await.unwrap();
-    // A client that came before would resume its session and ask for no certificate.
+    // A client with a session would resume it and check no certificate.
     let is_trusted_by =
         async |issued: &Issued| publish(&issued.client(Version::HTTP_11), node.addr(), "x").await;
     assert!(is_trusted_by(&old).await && !is_trusted_by(&new).await);
@@ -169,7 +169,7 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
     assert!(!is_trusted_by(&old).await);
 
     fs::write(new.file("tls.key"), fs::read(old.file("tls.key")).unwrap()).unwrap();
-    until("it is told", async || node.log().contains("certificate not replaced")).await;
+    until("it is logged", async || node.log().contains("certificate not replaced")).await;
     assert!(node.log().contains("is not the key of --tls-cert"), "{}", node.log());
     assert!(is_trusted_by(&new).await, "the last good one is kept");
     let metrics = node.metrics().await.unwrap();
@@ -178,14 +178,14 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
 }
 
 #[tokio::test]
-async fn only_a_client_that_says_something_wrong_counts_as_a_failed_handshake() {
+async fn only_a_client_that_sends_something_wrong_counts_as_a_failed_handshake() {
     let issued = Issued::new();
     let node = issued.serve().await;
     let failed = async || {
         let metrics = node.metrics().await.unwrap();
         metric(&metrics, "tailwater_tls_handshakes_failed_total").unwrap()
     };
-    // As a load balancer looks whether the port is open.
+    // As a load balancer that checks whether the port is open.
     drop(TcpStream::connect(node.addr()).await.unwrap());
     let plain = loadtest::http::get(node.addr(), "/v1/events?topic=t").await;
     assert!(plain.is_err(), "{plain:?}");
@@ -202,7 +202,7 @@ async fn a_client_that_never_shakes_hands_is_given_up() {
 }
 
 #[tokio::test]
-async fn files_that_are_no_use_are_named() {
+async fn files_that_cannot_be_used_are_named() {
     let (ours, theirs) = (Issued::new(), Issued::new());
     let (crt, key, missing) = (ours.file("tls.crt"), ours.file("tls.key"), ours.file("missing"));
     let start = async |cert: Option<&str>, key: Option<&str>| {

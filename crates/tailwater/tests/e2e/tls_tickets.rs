@@ -1,4 +1,5 @@
-//! TLS sessions that clients resume at any node, with keys that change while the nodes run.
+//! TLS sessions: their cipher suites, and tickets that clients resume them by at any node, with keys that
+//! change while the nodes run.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -7,10 +8,14 @@ use std::sync::Arc;
 
 use loadtest::process::Tailwater;
 use rustls::HandshakeKind::{self, Full, Resumed};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{cipher_suite, default_provider};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    CipherSuite, ClientConfig, RootCertStore, SupportedCipherSuite, SupportedProtocolVersion,
+};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -63,9 +68,17 @@ struct Client(Arc<ClientConfig>);
 
 impl Client {
     fn trusting(issued: &Issued, version: &'static SupportedProtocolVersion) -> Client {
+        Client::offering(default_provider().cipher_suites, issued, version)
+    }
+
+    fn offering(
+        cipher_suites: Vec<SupportedCipherSuite>,
+        issued: &Issued,
+        version: &'static SupportedProtocolVersion,
+    ) -> Client {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(issued.file("ca.crt")).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(CryptoProvider { cipher_suites, ..default_provider() });
         let builder = ClientConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(&[version]).unwrap();
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
@@ -76,6 +89,10 @@ impl Client {
 
     /// Subscribes, and returns the kind of handshake that this took. The client has its tickets then.
     async fn subscribe(&self, to: SocketAddr) -> HandshakeKind {
+        self.session(to).await.0
+    }
+
+    async fn session(&self, to: SocketAddr) -> (HandshakeKind, CipherSuite) {
         let stream = TcpStream::connect(to).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let mut stream =
@@ -88,7 +105,8 @@ impl Client {
         }
         let session = stream.get_ref().1;
         assert!(!session.is_early_data_accepted(), "a request that can be replayed");
-        session.handshake_kind().unwrap()
+        let suite = session.negotiated_cipher_suite().unwrap().suite();
+        (session.handshake_kind().unwrap(), suite)
     }
 }
 
@@ -182,6 +200,20 @@ async fn a_ticket_of_another_key_costs_a_full_handshake_and_nothing_else() {
     assert_eq!(handshakes(&second).await, (2.0, 0.0));
     let metrics = second.metrics().await.unwrap();
     assert_eq!(metric(&metrics, "tailwater_tls_handshakes_failed_total"), Some(0.0));
+}
+
+#[tokio::test]
+async fn a_suite_with_sha_256_is_chosen_and_a_client_without_one_is_served() {
+    let issued = Issued::new();
+    let node = issued.encrypt(serve()).start().await.unwrap();
+    let client = Client::trusting(&issued, &TLS13);
+    // rustls' clients prefer AES-256 with SHA-384.
+    let (_, suite) = client.session(node.addr()).await;
+    assert_eq!(suite, CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let suites = vec![cipher_suite::TLS13_AES_256_GCM_SHA384];
+    let client = Client::offering(suites, &issued, &TLS13);
+    let (_, suite) = client.session(node.addr()).await;
+    assert_eq!(suite, CipherSuite::TLS13_AES_256_GCM_SHA384);
 }
 
 #[tokio::test]
