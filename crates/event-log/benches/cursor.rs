@@ -1,4 +1,4 @@
-//! The cursor's loop: what a step costs and allocates, for a reader at the tail and one behind it.
+//! The cursor's loop: time and allocations of a step, for a reader at the tail and a reader behind it.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ fn step(cursor: &mut Cursor) -> Option<Step> {
     cursor.next(PAGE).now_or_never()
 }
 
-/// An event for each of many readers who wait for it, and their finding that there is no more.
+/// Delivers an event to each of many waiting readers, and polls each reader once more without an event.
 #[divan::bench(args = [1, 100, 5000], sample_size = 1)]
 fn deliver(bencher: Bencher<'_, '_>, readers: usize) {
     let log = Arc::new(MemoryLog::new(Retention::default()));
@@ -53,7 +53,7 @@ fn deliver(bencher: Bencher<'_, '_>, readers: usize) {
     );
 }
 
-/// A reader that comes back and has missed so many.
+/// Reads the events that a returning reader has missed.
 #[divan::bench(args = [1, 100, 1000], sample_size = 1)]
 fn resume(bencher: Bencher<'_, '_>, missed: usize) {
     let log = Arc::new(MemoryLog::new(Retention::default()));

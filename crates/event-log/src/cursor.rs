@@ -1,7 +1,7 @@
-//! **A connection is a cursor over an append-only log.** This file is that sentence.
+//! **A connection is a cursor over an append-only log.** This file implements that sentence.
 //!
-//! A [`Cursor`] holds one position for each topic of a subscription. [`Cursor::next`] is the only way
-//! forward, for a live reader, one that resumes, a slow one and a long-poll alike:
+//! A [`Cursor`] holds one position for each topic of a subscription. [`Cursor::poll_next`] is the only way
+//! forward for a live reader, a reader that resumes, a slow reader and a long-poll alike:
 //!
 //! ```text
 //!            ┌────────────── read after the position ◄─────────────┐
@@ -11,8 +11,9 @@
 //!                    step: advance the position and return
 //! ```
 //!
-//! There is no hand-over from replay to live, hence none to get wrong, and no queue: what a slow
-//! reader has not taken is in the log. A cursor's memory is its positions.
+//! There is no hand-over from replay to live, and no queue: the log keeps the events that a slow reader
+//! has not taken. A cursor keeps its positions, and until its first step the one page that its opening
+//! has read.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -20,27 +21,27 @@ use std::task::{Context, Poll, ready};
 
 use smallvec::SmallVec;
 
-use crate::{Events, Gap, Limit, Log, Position, ReadError, Reason, Seek, Topic};
+use crate::{Events, Gap, Limit, Log, Page, Position, ReadError, Reason, Seek, Topic};
 
 mod place;
 mod reads;
 pub(crate) mod wire;
 
-use place::{Ended, Look, Opened, Place, Start};
+use place::{Ended, Look, Place, Start};
 use reads::{Answer, Reads};
 
 /// Positions in the logs of one or several topics.
 #[derive(Debug)]
 pub struct Cursor {
     log: Arc<dyn Log>,
-    /// Sorted by topic, each topic once: the order of the wire form. Mostly there is one, which is to
-    /// lie where its reader does.
+    /// Sorted by topic, each topic once: the order of the wire form. Most cursors have one topic, whose
+    /// place lies inside the cursor to save a cache miss.
     places: SmallVec<[Place; 1]>,
     topics_hash: u32,
     /// The place to look at first, so that a busy topic does not starve the others.
     turn: u32,
-    /// The read of the log under way, and the pauses after earlier ones. Boxed and mostly absent: a
-    /// reader that waits at the tail keeps no room for them.
+    /// The reads of the log. Boxed and mostly absent: a reader that waits at the tail keeps no room for
+    /// them.
     reads: Option<Box<Reads>>,
 }
 
@@ -51,24 +52,24 @@ pub enum Origin {
     Latest,
     /// Somewhere in the history.
     Seek(Seek),
-    /// After the cursor that the client brought: text from outside.
+    /// After the cursor that the client sent: untrusted text.
     Resume(String),
 }
 
-/// What became of the beginning, the worst of all topics.
+/// The result of an opening; of several topics, the worst result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// No cursor was brought.
+    /// The client sent no cursor.
     Live,
     /// Everything after the cursor can be read.
     Exact,
-    /// Some of it was trimmed.
+    /// Some events after the cursor were trimmed.
     Gap,
-    /// The log has lost what the reader had seen.
+    /// The log has lost events that the reader had seen.
     Rewound,
     /// The topic began anew.
     Reset,
-    /// The cursor was not understood.
+    /// The cursor could not be parsed.
     Invalid,
 }
 
@@ -77,21 +78,21 @@ pub enum Outcome {
 pub enum Step {
     /// The next events, in order.
     Events {
-        /// Which topic, as an index into [`Cursor::topics`].
+        /// The topic, as an index into [`Cursor::topics`].
         topic: usize,
         /// At least one, and at most the limit.
         events: Events,
     },
     /// Positions that cannot be read; the cursor stands behind them now.
     Gap {
-        /// Which topic, as an index into [`Cursor::topics`].
+        /// The topic, as an index into [`Cursor::topics`].
         topic: usize,
-        /// What is gone. Rare, hence apart.
+        /// The positions that are gone. Boxed because a gap is rare.
         gap: Box<Gap>,
     },
-    /// The topic's publisher has ended it, and everything before was delivered.
+    /// The publisher has ended the topic, and everything before the end was delivered.
     End {
-        /// Which topic, as an index into [`Cursor::topics`].
+        /// The topic, as an index into [`Cursor::topics`].
         topic: usize,
     },
     /// All topics have ended.
@@ -99,7 +100,7 @@ pub enum Step {
 }
 
 impl Cursor {
-    /// Opens a cursor on `topics` (repeated ones count once).
+    /// Opens a cursor on `topics`; repeated topics count once.
     ///
     /// # Errors
     /// The log cannot be reached.
@@ -116,17 +117,17 @@ impl Cursor {
         let mut places = SmallVec::<[Place; 1]>::with_capacity(topics.len());
         let mut reads = Reads::default();
         let mut left = Limit::PAGE;
-        for (topic, start) in topics.into_iter().zip(starts) {
-            let (place, opened) = Place::open(&*log, topic, start, &mut left).await?;
-            match opened {
-                Opened::Known => {}
-                Opened::Gap(reason) => outcome = outcome.max(Outcome::of(reason)),
-                Opened::Ahead(tail_head) => reads.pause(places.len(), Ok(tail_head)),
-            }
+        for (topic, start) in topics.into_iter().enumerate().zip(starts) {
+            let (place, answer) = Place::open(&*log, topic, start, &mut left).await?;
             places.push(place);
+            let Some(answer) = answer else { continue };
+            if let Ok(Page { gap: Some(gap), .. }) = &answer.page {
+                outcome = outcome.max(Outcome::of(gap.reason));
+            }
+            reads.keep(answer);
         }
-        // A cursor does not say which of its topics' ends its reader has heard of; a reader that
-        // goes on with others is told again.
+        // A cursor's text does not record the topics whose end the reader knows. A reader that goes on
+        // with other topics is told of the end again.
         if places.iter().any(|place| place.ended != Ended::Told) {
             for place in places.iter_mut().filter(|place| place.ended == Ended::Told) {
                 place.ended = Ended::Untold;
@@ -141,31 +142,31 @@ impl Cursor {
         self.places.iter().map(|place| &place.topic)
     }
 
-    /// Whether it is a cursor of several topics.
+    /// Returns true for a cursor of several topics.
     #[must_use]
     pub fn is_several(&self) -> bool {
         self.places.len() > 1
     }
 
-    /// Whether all topics have ended and the reader knows.
+    /// Returns true if all topics have ended and the reader was told.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.places.iter().all(|place| place.ended == Ended::Told)
     }
 
-    /// How many events the log had after this cursor when its node last heard of it.
+    /// Events that follow this cursor, as far as the tails on this node know.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.places.iter().map(Place::lag).sum()
     }
 
-    /// The most of these events that are of one topic.
+    /// The largest [`lag`](Self::lag) of a single topic.
     #[must_use]
     pub fn lag_most(&self) -> u64 {
         self.places.iter().map(Place::lag).max().unwrap_or_default()
     }
 
-    /// How many events of its topics it has passed, by their numbers.
+    /// Events that this cursor has passed in all its topics, counted by their numbers.
     #[must_use]
     pub fn passed(&self) -> u64 {
         self.places.iter().map(|place| place.position.n).fold(0, u64::saturating_add)
@@ -177,8 +178,8 @@ impl Cursor {
         wire::encode(self.topics_hash, self.places.iter().map(|place| place.position))
     }
 
-    /// The cursor as text, as it was when `topic` stood at `position`: for the events of a [`Step`],
-    /// which the cursor itself has passed already.
+    /// The cursor as text, as of the moment in which `topic` stood at `position`: the id of an event
+    /// inside a [`Step`], after which the cursor itself has moved on.
     #[must_use]
     pub fn wire_at(&self, topic: usize, position: Position) -> String {
         let positions = self.places.iter().enumerate();
@@ -188,7 +189,7 @@ impl Cursor {
         )
     }
 
-    /// Where it stands in a topic; text is what everybody else gets.
+    /// The position in a topic, for the conformance suite. Other callers get text.
     #[cfg(feature = "conformance")]
     pub(crate) fn position(&self, topic: usize) -> Position {
         self.places[topic].position
@@ -222,15 +223,15 @@ impl Cursor {
     /// fails or brings nothing pauses its topic, at a growing length and for as long as the caller
     /// waits; the tail's next news ends the pause early.
     ///
-    /// No step is returned while a read is under way, so a caller that was given a step holds nothing of
-    /// the log. A caller that turns to other work while this is pending calls
+    /// No read is under way when a step is returned, so a caller that handles a step holds no connection of
+    /// the log. A caller that turns to other work after `Pending` calls
     /// [`cancel_read`](Self::cancel_read) first.
     pub fn poll_next(&mut self, limit: Limit, cx: &mut Context<'_>) -> Poll<Step> {
         loop {
             if let Some(step) = ready!(self.poll_now(limit, cx)) {
                 return Poll::Ready(step);
             }
-            // Topics that have ended too: their names may be used again.
+            // Including topics that have ended: a publisher may use their names again.
             let moved = self.places.iter_mut().any(|place| place.wake.poll_changed(cx).is_ready());
             if !moved && !self.is_pause_over(cx) {
                 return Poll::Pending;
@@ -238,9 +239,9 @@ impl Cursor {
         }
     }
 
-    /// Drops the read of the log under way, if there is one. It is begun anew at the next poll.
+    /// Drops the read of the log that is under way. The next poll begins the read anew.
     ///
-    /// A read that nobody polls keeps a connection of the log from others.
+    /// A read that nobody polls keeps a connection of the log from other readers.
     pub fn cancel_read(&mut self) {
         if let Some(reads) = &mut self.reads {
             reads.cancel();
@@ -251,12 +252,14 @@ impl Cursor {
     /// The next step if there is one now; pending only while the log is read.
     fn poll_now(&mut self, limit: Limit, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         loop {
-            // First, so that no position moves while its topic is read.
+            // Before the tails, so that no position moves between a read and its answer.
             if let Some(reads) = &mut self.reads
-                && let Some(answer) = ready!(reads.poll_read(cx))
-                && let Some(step) = self.take(answer, limit)
+                && let Some(answer) = ready!(reads.poll_answer(cx))
             {
-                return Poll::Ready(Some(step));
+                match self.take(answer, limit) {
+                    Some(step) => return Poll::Ready(Some(step)),
+                    None => continue,
+                }
             }
             match self.look(limit) {
                 Found::Step(step) => return Poll::Ready(Some(step)),
@@ -304,7 +307,7 @@ impl Cursor {
                 }
                 None => Ok(tail_head),
             },
-            // One topic that cannot be read keeps no other from its readers.
+            // A topic that cannot be read must not delay the other topics.
             Err(error) => Err(error),
         };
         self.reads.get_or_insert_default().pause(topic, result);
@@ -342,7 +345,7 @@ impl Cursor {
         self.reads.take_if(|reads| reads.is_empty());
     }
 
-    /// All topics, from the one whose turn it is.
+    /// All topics, beginning with the topic whose turn it is.
     fn turns(&self) -> impl Iterator<Item = usize> + use<> {
         let (turn, count) = (self.turn as usize, self.places.len());
         (0..count).map(move |offset| (turn + offset) % count)
@@ -367,12 +370,12 @@ impl Drop for Waiting<'_> {
 }
 
 fn turn_after(topic: usize) -> u32 {
-    // Nobody reads that many topics at once; if they did, the first would have its turn.
+    // No request names 2^32 topics. If one did, the turn would go back to the first topic.
     u32::try_from(topic + 1).unwrap_or(0)
 }
 
 impl Outcome {
-    /// The word for a metric or a message.
+    /// The outcome as a word, for a metric or a message.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -385,8 +388,8 @@ impl Outcome {
         }
     }
 
-    /// Whether the reader goes on in the past that it knew, so that what lies between is what it
-    /// missed.
+    /// Returns true if the reader goes on in the history that it knew, so that the events between its
+    /// cursor and the head are the events that it missed.
     #[must_use]
     pub const fn is_continued(self) -> bool {
         matches!(self, Self::Exact | Self::Gap)

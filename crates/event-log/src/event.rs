@@ -1,4 +1,4 @@
-//! What a log holds.
+//! Events: the entries of a log.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ use crate::{Position, Topic};
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EventType(Arc<str>);
 
-/// Why a text is no event type.
+/// A text that is not a valid event type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadEventType {
     /// The type is empty.
@@ -35,7 +35,7 @@ pub enum BadEventType {
 impl EventType {
     /// The longest type, in bytes.
     pub const MAX_BYTES: usize = 128;
-    /// What the types of control events begin with.
+    /// The prefix of the types of control events.
     pub const RESERVED: &'static str = "tailwater.";
 
     /// A type that publishers may use.
@@ -71,12 +71,12 @@ impl fmt::Debug for EventType {
     }
 }
 
-/// The publisher's trace, as the W3C header `traceparent` gives it.
+/// The publisher's trace: the value of the W3C header `traceparent`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceParent(Box<str>);
 
 impl TraceParent {
-    /// Takes the header's value if it has the form of version 00: `00-<32 hex>-<16 hex>-<2 hex>`.
+    /// Parses a header value in the form of version 00: `00-<32 hex>-<16 hex>-<2 hex>`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let lengths = [2, 32, 16, 2];
@@ -96,26 +96,26 @@ impl TraceParent {
     }
 }
 
-/// Whether more may follow in the topic.
+/// The mark of an event that ends its topic, or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mark {
-    /// An event; more may follow.
+    /// An event; more events may follow.
     #[default]
     Open,
-    /// An event, and the topic's last.
+    /// The topic's last event.
     Last,
-    /// No event: it says only that the topic is complete. It has a position like any other entry.
+    /// An entry without data that ends the topic. Like any other entry, it has a position.
     End,
 }
 
-/// An event that no log has taken yet.
+/// An event that no log has stored yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NewEvent {
-    /// What SSE clients listen for by name; `None` is SSE's `message`.
+    /// The type, which SSE clients listen for by name; `None` is SSE's `message`.
     pub kind: Option<EventType>,
     /// The payload.
     pub data: Box<str>,
-    /// Whether the topic ends here.
+    /// Set to end the topic with this event.
     pub mark: Mark,
     /// The publisher's trace.
     pub trace: Option<TraceParent>,
@@ -124,12 +124,13 @@ pub struct NewEvent {
 /// An event in its topic's log, cheap to clone.
 #[derive(Clone)]
 pub struct Event {
-    /// Beside the pointer: a window is searched by it, and what is behind the pointer is far.
+    /// Stored beside the pointer: a search of a window reads only the positions, without a cache miss for
+    /// each event.
     position: Position,
     inner: Arc<Inner>,
 }
 
-/// Events in order. Nearly always one is delivered: that, and a second, takes no allocation.
+/// Events in order. Most deliveries have one event; one or two events need no allocation.
 pub type Events = SmallVec<[Event; 2]>;
 
 struct Inner {
@@ -139,7 +140,7 @@ struct Inner {
 }
 
 impl Event {
-    /// How many encodings of itself an event can keep.
+    /// The number of encodings that an event can cache.
     pub const ENCODINGS: usize = 3;
 
     /// The event at a position of a topic.
@@ -148,44 +149,44 @@ impl Event {
         Self { position, inner: Arc::new(Inner { topic, new, encodings: Default::default() }) }
     }
 
-    /// The topic it was published to.
+    /// The topic of the event.
     #[must_use]
     pub fn topic(&self) -> &Topic {
         &self.inner.topic
     }
 
-    /// Where it stands in its topic; `position().ms` is its time.
+    /// The event's position in its topic; `position().ms` is the event's time.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// Its type, if the publisher gave one.
+    /// The event's type, if the publisher gave one.
     #[must_use]
     pub fn kind(&self) -> Option<&EventType> {
         self.inner.new.kind.as_ref()
     }
 
-    /// Its payload.
+    /// The event's payload.
     #[must_use]
     pub fn data(&self) -> &str {
         &self.inner.new.data
     }
 
-    /// Whether the topic ends with it.
+    /// The event's mark, which says if the topic ends with this event.
     #[must_use]
     pub fn mark(&self) -> Mark {
         self.inner.new.mark
     }
 
-    /// The trace of the request that published it.
+    /// The trace of the request that published the event.
     #[must_use]
     pub fn trace(&self) -> Option<&TraceParent> {
         self.inner.new.trace.as_ref()
     }
 
-    /// One of its encodings, made by the first who asks and shared from then on. What the slots mean
-    /// is for the caller to say: the core knows no wire.
+    /// Returns the encoding in a slot. The first call encodes the event, and later calls share the result.
+    /// The caller gives the slots their meaning, since this crate knows no wire format.
     ///
     /// # Panics
     /// If `slot` is not below [`Event::ENCODINGS`].
@@ -193,10 +194,10 @@ impl Event {
         self.inner.encodings[slot].get_or_init(|| encode(self))
     }
 
-    /// Bytes it keeps in memory, roughly: what bounds a page or a window.
+    /// The approximate bytes of the event in memory, which bound a page or a window.
     #[must_use]
     pub fn weight(&self) -> usize {
-        // The payload stands once as it came and about once in an encoding.
+        // The payload is kept once as published and about once in an encoding.
         size_of::<Inner>() + 2 * self.data().len()
     }
 }

@@ -1,37 +1,37 @@
-//! What a reader is told when it cannot have the events that follow its position.
+//! Gaps: the answer to a reader whose next events cannot be read.
 //!
-//! [`classify`] is the resume table: every [`Log`](crate::Log) decides by it, so a position means
-//! the same on all of them. It is a pure function of what the log said.
+//! [`classify`] is the resume table: every [`Log`](crate::Log) uses it, so that a position has the same
+//! meaning in all logs. The function is pure.
 
 use crate::Position;
 
 /// Positions that can no longer be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// Why they cannot be read.
+    /// The reason why the positions cannot be read.
     pub reason: Reason,
-    /// How many events the reader misses, where that can be known.
+    /// The number of events that the reader misses, if the log can count them.
     pub missed: Option<u64>,
-    /// The position the reader had; `None` if it could not be understood.
+    /// The reader's position; `None` if the cursor could not be parsed.
     pub requested: Option<Position>,
     /// The oldest event that can still be read, if there is one.
     pub oldest: Option<Position>,
     /// The topic's head.
     pub newest: Position,
-    /// Where the reader goes on.
+    /// The position from which the reader goes on.
     pub resume: Position,
 }
 
-/// Why positions cannot be read.
+/// The reason why positions cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// The log has dropped them for length or age.
+    /// The log has dropped the events because of length or age.
     Trimmed,
-    /// The reader saw events that the log has lost since, as after a fail-over.
+    /// The reader has seen events that the log has lost since, for example in a fail-over.
     Rewound,
-    /// The topic was deleted, and its numbers began anew.
+    /// The topic was deleted, and its numbers began again at 1.
     Reset,
-    /// The cursor could not be understood; the reader goes on live.
+    /// The cursor could not be parsed; the reader goes on live.
     Invalid,
 }
 
@@ -39,7 +39,7 @@ impl Reason {
     /// All reasons.
     pub const ALL: [Self; 4] = [Self::Trimmed, Self::Rewound, Self::Reset, Self::Invalid];
 
-    /// The word for a metric or a message.
+    /// The reason as a word, for a metric or a message.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,20 +51,20 @@ impl Reason {
     }
 }
 
-/// What a log says of a topic's numbering.
+/// The numbering of a topic in its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Generation {
     /// The last position given out.
     pub head: Position,
-    /// The first position given out since the store last began or changed its primary: what a reader
-    /// holds from before, with a number this high, is not this log's.
+    /// The first position given out since the store last began or changed its primary. A reader's older
+    /// position with a number this high is not from this log.
     pub first: Position,
 }
 
-/// Decides whether a reader at `after` can go on without a gap.
+/// Returns the gap of a reader at `after`, or `None` if the reader can go on without one.
 ///
-/// `generation` is `None` if the log does not know the topic; `next` is the first event after the
-/// position `after` (by the order of positions), `oldest` the first one there is.
+/// `generation` is `None` if the log does not know the topic. `next` is the first event after `after` in
+/// the order of positions, and `oldest` is the first event in the log.
 #[must_use]
 pub fn classify(
     after: Position,
@@ -86,14 +86,14 @@ pub fn classify(
         Some(Gap { reason, missed, requested: Some(after), oldest, newest: head, resume })
     };
     if after.ms < first.ms && after.n >= first.n {
-        // Numbers that began again at 1 are another log under the old name.
+        // Numbers that began again at 1 belong to another log under the old name.
         let reason = if first.n == 1 { Reason::Reset } else { Reason::Rewound };
-        // Whatever sorts after the position was stored after it was lost, maybe in a generation that
-        // has passed as well.
+        // Events that sort after the position were stored after its loss, maybe in a generation that has
+        // passed as well.
         return gap(reason, None, next.map_or(head, Position::before));
     }
-    // Of generations before this one the events alone bear witness: once they are trimmed, a position
-    // from back then may have been lost as well, and its number may count another past.
+    // Only events are proof of an earlier generation. Once they are trimmed, the log may have lost the
+    // position too, and its number may belong to another history.
     let vouched = after.n == 0
         || after.ms >= first.ms
         || oldest.is_some_and(|oldest| oldest.n <= after.n)
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_trimmed_is_counted_exactly() {
+    fn trimmed_events_are_counted_exactly() {
         assert_eq!(
             outcome(at(10, 4), at(20, 9), at(1, 1), Some(at(18, 8)), Some(at(18, 8))),
             Some((Reason::Trimmed, Some(3), at(18, 7)))
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_passed_generation_stored_instead_of_what_was_lost_is_not_skipped() {
+    fn events_of_a_passed_generation_that_replaced_lost_events_are_not_skipped() {
         // The reader saw n = 8; the next primary went on from 4, and another one from 6.
         let (head, first, next) = (at(20_200, 9), at(20_100, 6), at(10_100, 4));
         assert_eq!(
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_from_before_two_lost_tails_whose_witnesses_are_trimmed_is_not_counted_with() {
+    fn events_missed_since_a_trimmed_generation_are_not_counted() {
         let (head, first) = (at(20_300, 14), at(20_100, 11));
         let seen = |n, oldest| outcome(at(100, n), head, first, Some(oldest), Some(oldest));
         // The reader saw n = 6 and 8; the next primary went on from 4, the one after it from 11.
@@ -197,14 +197,14 @@ mod tests {
             outcome(at(100, 8), head, first, None, None),
             Some((Reason::Trimmed, None, head))
         );
-        // Any witness settles it.
+        // An event from that generation is proof.
         assert_eq!(seen(8, at(10_100, 4)), Some((Reason::Rewound, None, at(10_100, 3))));
-        // Where such a reader was put it is at home.
+        // The resume position of such a reader is without a gap.
         assert_eq!(
             outcome(at(10_120, 8), head, first, Some(at(10_120, 9)), Some(at(10_120, 9))),
             None
         );
-        // Whoever has seen nothing has seen nothing that was lost.
+        // A reader that has seen no event has seen no lost event.
         assert_eq!(
             outcome(Position::START, head, first, Some(at(10_120, 9)), Some(at(10_120, 9))),
             Some((Reason::Trimmed, Some(8), at(10_120, 8)))
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_nobody_gave_out_is_not_counted_with() {
+    fn a_number_that_was_never_given_out_is_rewound() {
         // Older than the head by its clock, beyond it by its number, and everything has expired.
         for n in [9, 10, u64::MAX] {
             assert_eq!(

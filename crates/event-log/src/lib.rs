@@ -5,8 +5,8 @@
 //! position and waits when there is not, so live tail, resume, slow reader and long-poll are one loop.
 //! Start with `cursor.rs`.
 //!
-//! Never does I/O, knows no Redis, no HTTP, no serde and no prometheus: what a log is stored in and
-//! how an event looks on the wire are for the crates that depend on this one.
+//! Never does I/O; knows no Redis, no HTTP, no serde and no prometheus. The crates that depend on this one
+//! store a log and encode an event for the wire.
 
 mod cursor;
 mod event;

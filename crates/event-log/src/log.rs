@@ -1,4 +1,4 @@
-//! The store of events, as the rest of Tailwater sees it.
+//! The interface to the store of events.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,41 +7,41 @@ use async_trait::async_trait;
 
 use crate::{Event, Gap, NewEvent, Position, Tail, Topic};
 
-/// Append-only logs, one a topic.
+/// Append-only logs, one for each topic.
 ///
-/// Every implementation passes `conformance`, which is where this contract is spelled out in code:
-/// numbers without holes, one order for all readers, gaps announced exactly.
+/// Every implementation passes `conformance`, which tests this contract: numbers without holes, one order
+/// for all readers, gaps announced exactly.
 #[async_trait]
 pub trait Log: fmt::Debug + Send + Sync + 'static {
-    /// Appends in the order given; the answer has one result for each, in the same order. One that
-    /// fails stops none that follows. `Ok` means stored at the durability the log was opened with.
+    /// Appends the batch in order and returns one result for each append, in the same order. An append that
+    /// fails does not stop the appends after it. `Ok` means stored at the durability of this log.
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>>;
 
-    /// Reads what follows `after`: a gap and no events if something that followed is gone, else
-    /// events, the first of which is the next one. Nothing of either means that `after` is the head.
+    /// Reads the events that follow `after`. The page has a gap and no events if the next event is gone, and
+    /// neither gap nor events if `after` is the head.
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError>;
 
     /// Finds the position from which a reader without a cursor begins.
     async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError>;
 
-    /// What is there of a topic; `None` if the log does not know it.
+    /// Returns the bounds of a topic, or `None` if the log does not know the topic.
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError>;
 
-    /// The live end of a topic. Once it is returned, every later event extends it sooner or later, or
-    /// it is reset to a head that has passed the event, so that its readers read the log. Only moving
-    /// it counts: a reader that stands at its head takes its word that nothing follows. What extends
-    /// it is the successor of its head in the same generation, and not only by number.
+    /// Returns the live end of a topic. Every later event extends the tail sooner or later, or the log
+    /// resets the tail to a head past the event, so that readers read the log. A reader at the tail's head
+    /// does not ask the log, so the log must move the tail. An event that extends the tail is the successor
+    /// of the head in the same generation, not only by number.
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError>;
 }
 
 /// One event on its way into a topic.
 #[derive(Debug, Clone)]
 pub struct Append {
-    /// Where to.
+    /// The topic.
     pub topic: Topic,
-    /// What.
+    /// The event.
     pub event: NewEvent,
-    /// Makes a retry safe: within the key's lifetime the same key in the same topic is stored once.
+    /// Makes a retry safe: within the key's lifetime, a topic stores an event with this key once.
     pub key: Option<Key>,
 }
 
@@ -49,13 +49,13 @@ pub struct Append {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key(Box<str>);
 
-/// Why a text is no idempotency key.
+/// A text that is not a valid idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
     /// The key is empty or longer than [`Key::MAX_BYTES`].
     #[error("an idempotency key has {0} bytes; it must have 1 to {max}", max = Key::MAX_BYTES)]
     Length(usize),
-    /// The key holds something other than visible ASCII.
+    /// The key has a byte outside visible ASCII.
     #[error("an idempotency key must be visible ASCII without spaces")]
     Char,
 }
@@ -64,7 +64,7 @@ impl Key {
     /// The longest key, in bytes.
     pub const MAX_BYTES: usize = 128;
 
-    /// The key, checked.
+    /// Checks and returns a key.
     ///
     /// # Errors
     /// Empty, too long, or not visible ASCII.
@@ -85,19 +85,19 @@ impl Key {
     }
 }
 
-/// The log holds the event.
+/// Confirms that the log holds an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
-    /// Where it stands.
+    /// The position of the event.
     pub position: Position,
-    /// Whether an earlier append with the same key had put it there.
+    /// True if an earlier append with the same key stored the event.
     pub duplicate: bool,
 }
 
-/// Why an event was not acknowledged.
+/// An append that was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// The topic is complete.
+    /// The publisher has ended the topic.
     #[error("topic {topic} was ended at {last}; nothing can follow")]
     Ended {
         /// The topic.
@@ -113,7 +113,7 @@ pub enum AppendError {
     Unavailable(String),
 }
 
-/// Why nothing was read.
+/// A read that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The log did not answer.
@@ -121,12 +121,12 @@ pub enum ReadError {
     Unavailable(String),
 }
 
-/// The most that one read brings.
+/// The largest page that one read returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// Events; 0 counts as 1, since a reader that takes nothing would wait for ever.
+    /// Events; 0 counts as 1, since a reader that takes no event would wait for ever.
     pub events: usize,
-    /// Bytes of [`Event::weight`]; the first event comes whatever its size.
+    /// Bytes of [`Event::weight`]; a page always has its first event, whatever the size.
     pub bytes: usize,
 }
 
@@ -137,7 +137,7 @@ impl Limit {
     /// events, little enough that a reader that stalls pins only this.
     pub const PAGE: Self = Self { events: 512, bytes: 64 * 1024 };
 
-    /// How many of the events are within it.
+    /// Counts the events, from the first, that are within the limit.
     #[must_use]
     pub fn fits(self, events: &[Event]) -> usize {
         let mut bytes = 0;
@@ -153,16 +153,22 @@ impl Limit {
     }
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
-    /// What is gone between the position and the first event that can be read. Then `events` is empty.
+    /// The positions that are gone before the first readable event. With a gap, `events` is empty.
     pub gap: Option<Gap>,
-    /// What follows the position.
+    /// The events that follow the position.
     pub events: Vec<Event>,
 }
 
-/// Where a reader without a cursor begins.
+impl From<Gap> for Page {
+    fn from(gap: Gap) -> Self {
+        Self { gap: Some(gap), events: Vec::new() }
+    }
+}
+
+/// The place in the history where a reader without a cursor begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seek {
     /// At the oldest event.
@@ -173,24 +179,24 @@ pub enum Seek {
     Since(u64),
 }
 
-/// Where such a reader is put.
+/// The result of a [`Seek`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sought {
-    /// The position before the first event it gets.
+    /// The position before the first event that the reader gets.
     pub position: Position,
-    /// Set if events of the asked time may be gone.
+    /// Set if events of the requested time may be gone.
     pub gap: Option<Gap>,
 }
 
-/// What is there of a topic.
+/// The events that a log has of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// The last position given out.
     pub head: Position,
     /// The oldest event that can still be read.
     pub oldest: Option<Position>,
-    /// How many events can still be read.
+    /// The number of events that can still be read.
     pub length: u64,
-    /// Whether its publisher has ended it.
+    /// True if the publisher has ended the topic.
     pub ended: bool,
 }

@@ -1,6 +1,6 @@
-//! The embedded log: everything in this process, for one node and for tests.
+//! The embedded log: all events in this process, for one node and for tests.
 //!
-//! A topic's [`Tail`] with the whole history as its window is the log. Nothing outlives the process.
+//! The log of a topic is a [`Tail`] whose window is the whole history. No event outlives the process.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,16 +14,16 @@ use crate::{
     Position, ReadError, Reason, Receipt, Recent, Seek, Sought, Tail, Topic, classify,
 };
 
-/// How long a log keeps things.
+/// The time for which a log keeps events, numbers and keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Events kept in a topic.
     pub events: usize,
     /// The age at which an event is dropped.
     pub age: Duration,
-    /// How long after its last event a topic's numbering is remembered.
+    /// The time after its last event at which a topic's numbering is forgotten.
     pub topic: Duration,
-    /// How long an idempotency key is remembered.
+    /// The time for which an idempotency key is remembered.
     pub key: Duration,
 }
 
@@ -52,32 +52,32 @@ struct State {
     keys: HashMap<(Topic, Key), Position>,
     /// The keys in the order of their expiry.
     expiries: VecDeque<(u64, (Topic, Key))>,
-    /// Appends and subscriptions until topics that nobody uses are looked for.
+    /// Appends and subscriptions until the next sweep for topics that nobody uses.
     until_sweep: usize,
-    /// What was wiped had positions below this time: what follows must not look like one of them.
+    /// Wiped events had positions before this time. New positions must not repeat them.
     floor: u64,
 }
 
 #[derive(Debug)]
 struct Stored {
-    /// The first position given out; `None` before it.
+    /// The first position given out; `None` before the first event.
     first: Option<Position>,
     tail: Arc<Tail>,
 }
 
-/// Wall-clock milliseconds that follow tokio's clock, so that tests may pause it.
+/// Wall-clock milliseconds that follow tokio's clock, so that tests can pause the clock.
 #[derive(Debug)]
 struct Clock {
     start_ms: u64,
     start: Instant,
 }
 
-/// Bytes kept of a topic, whatever the number of events: a thousand of the largest would be half a
-/// gigabyte. What is beyond is trimmed, and told as such.
+/// Most bytes kept of a topic: without this bound, a thousand of the largest events would take half a
+/// gigabyte. The oldest events beyond the bound are trimmed, and readers are told of the gap.
 const TOPIC_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Keys remembered at a time; 2 minutes at 8,000 keyed events a second, about 200 MB.
+/// Most keys remembered at a time: 2 minutes at 8,000 keyed events a second, about 200 MB.
 const KEYS_MAX: usize = 1_000_000;
-/// Appends and subscriptions between two looks for topics that can be forgotten: their cost spreads over as many.
+/// Appends and subscriptions between two sweeps for unused topics, which share the cost of a sweep.
 const SWEEP_EVERY: usize = 4096;
 
 impl MemoryLog {
@@ -87,7 +87,7 @@ impl MemoryLog {
         Self { retention, clock: Clock::new(), state: Mutex::default() }
     }
 
-    /// Drops all but the newest `keep` events of a topic, as age would.
+    /// Drops all but the newest `keep` events of a topic, as ageing does.
     pub fn trim(&self, topic: &Topic, keep: usize) {
         if let Some(stored) = self.state().topics.get(topic) {
             let mut excess = stored.tail.len().saturating_sub(keep);
@@ -99,7 +99,7 @@ impl MemoryLog {
         }
     }
 
-    /// Forgets everything, as a store that was wiped.
+    /// Forgets everything, like a store that was wiped.
     pub fn flush(&self) {
         let mut state = self.state();
         state.keys.clear();
@@ -116,8 +116,8 @@ impl MemoryLog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at a topic's tail as it is now, without what has aged; `None` if the log does not know
-    /// it. Nobody appends meanwhile: what `look` sees belongs together.
+    /// Calls `look` with a topic's tail after dropping aged events; `None` if the log does not know the
+    /// topic. The lock keeps appends out, so `look` sees a consistent state.
     fn look<T>(&self, topic: &Topic, look: impl FnOnce(Generation, &Tail) -> T) -> Option<T> {
         let mut state = self.state();
         let stored = state.topics.get_mut(topic)?;
@@ -171,13 +171,13 @@ impl Log for MemoryLog {
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
         let mut state = self.state();
-        // Whoever only listens makes entries too, under whatever names a client thinks of.
+        // A subscription adds an entry too, under any name that a client sends.
         state.forget(self.clock.now(), &self.retention, 1);
         Ok(Arc::clone(&state.stored(topic, &self.retention).tail))
     }
 }
 
-/// What follows `after` in a tail that is the whole log.
+/// The page after `after` in a tail that is the whole log.
 fn page(generation: Generation, tail: &Tail, after: Position, limit: Limit) -> Page {
     let mut recent = Events::new();
     if tail.read(after, limit, &mut recent) != Recent::Elsewhere {
@@ -227,11 +227,11 @@ impl State {
         }
         let floor = self.floor;
         let stored = self.stored(&topic, retention);
-        // What the topic's time has run out for must not be continued, nor keep it ended.
+        // A topic whose retention has passed begins anew: no old number goes on, no old end remains.
         stored.age(now, retention);
         let head = stored.tail.head();
         if stored.tail.ended() {
-            // Ending what is ended is what was asked for.
+            // A second end changes nothing, and succeeds.
             return match event.mark {
                 Mark::End => Ok(Receipt { position: head, duplicate: true }),
                 Mark::Open | Mark::Last => Err(AppendError::Ended { topic, last: head }),
@@ -249,7 +249,7 @@ impl State {
         Ok(Receipt { position, duplicate: false })
     }
 
-    /// Drops keys that have expired and, now and then, topics that nobody reads or remembers.
+    /// Drops expired keys and, every [`SWEEP_EVERY`] appends, topics without readers and history.
     fn forget(&mut self, now: u64, retention: &Retention, appends: usize) {
         while self.expiries.front().is_some_and(|(expiry, _)| *expiry <= now) {
             if let Some((_, key)) = self.expiries.pop_front() {
@@ -269,7 +269,7 @@ impl State {
 }
 
 impl Stored {
-    /// Drops what is too old: events, and after the topic's time its numbering.
+    /// Drops events that are too old, and the numbering after the topic's retention.
     fn age(&mut self, now: u64, retention: &Retention) {
         let oldest = now.saturating_sub(millis(retention.age));
         self.tail.trim_while(|event| event.position().ms < oldest);
@@ -282,7 +282,7 @@ impl Stored {
 }
 
 impl Gap {
-    /// What a reader that begins at a time is told: events of that time may have been dropped.
+    /// The gap for a reader that begins at a time of which events may have been dropped.
     #[must_use]
     pub fn since(
         seek: Seek,
@@ -292,7 +292,7 @@ impl Gap {
     ) -> Option<Self> {
         let Seek::Since(ms) = seek else { return None };
         let maybe_gone = match oldest {
-            // What went before the oldest may have been of the same millisecond.
+            // The event before the oldest may have had the same millisecond.
             Some(oldest) => oldest.n > 1 && oldest.ms >= ms,
             None => head.ms >= ms,
         };

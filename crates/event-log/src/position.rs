@@ -1,4 +1,4 @@
-//! A place in a topic's log.
+//! Positions in a topic's log.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub struct Position {
     pub n: u64,
 }
 
-/// The text is no position.
+/// A text that is not a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a position is written <ms>-<n>, two decimal numbers below 2^64")]
 pub struct BadPosition;

@@ -1,15 +1,15 @@
-//! The name of a log.
+//! Topics: the names of logs.
 
 use std::fmt;
 use std::sync::Arc;
 
 /// A topic's name: 1 to 200 bytes of `A-Z a-z 0-9 . _ ~ : / @ -`, cheap to clone.
 ///
-/// The characters are those that mean the same in a query string, escaped or not.
+/// Each of these characters has the same meaning in a query string, escaped or not.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(Arc<str>);
 
-/// Why a text is no topic.
+/// A text that is not a valid topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTopic {
     /// The name is empty.
@@ -18,10 +18,10 @@ pub enum BadTopic {
     /// The name is longer than [`Topic::MAX_BYTES`].
     #[error("a topic's name has {0} bytes; the limit is {max}", max = Topic::MAX_BYTES)]
     TooLong(usize),
-    /// The name holds a character that no topic may have.
+    /// The name has a character that topics must not contain.
     #[error("a topic's name must not contain {0:?}; allowed are A-Z a-z 0-9 . _ ~ : / @ -")]
     BadChar(char),
-    /// The name is in the part of the namespace that Tailwater keeps for itself.
+    /// The name begins with the prefix of Tailwater's own topics.
     #[error("topic {0:?} begins with \"tailwater.\", which is reserved")]
     Reserved(String),
 }
@@ -29,10 +29,10 @@ pub enum BadTopic {
 impl Topic {
     /// The longest name, in bytes.
     pub const MAX_BYTES: usize = 200;
-    /// What the names of Tailwater's own topics begin with.
+    /// The prefix of Tailwater's own topics.
     pub const RESERVED: &'static str = "tailwater.";
 
-    /// A topic that users may publish and subscribe to.
+    /// Parses the name of a topic that users may publish and subscribe to.
     ///
     /// # Errors
     /// Empty, too long, a character outside the alphabet, or reserved.
@@ -43,10 +43,10 @@ impl Topic {
         Self::checked(name)
     }
 
-    /// A topic of Tailwater's own: `tailwater.` and what is given.
+    /// One of Tailwater's own topics: `tailwater.` followed by `name`.
     ///
     /// # Errors
-    /// As [`Topic::new`], reserved names apart.
+    /// The same as for [`Topic::new`], except that the name is reserved.
     pub fn reserved(rest: &str) -> Result<Self, BadTopic> {
         Self::checked(&format!("{}{rest}", Self::RESERVED))
     }

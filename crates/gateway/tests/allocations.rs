@@ -63,11 +63,16 @@ async fn connect(listener: &TcpListener, gateway: &Gateway) -> tokio::net::TcpSt
     else {
         panic!("no event stream");
     };
-    drop(tokio::spawn(stream.run()));
+    let task = allocation_counter::measure(|| drop(tokio::spawn(stream.run())));
+    assert!(task.bytes_total <= TASK_BYTES_MAX, "a task takes {} bytes", task.bytes_total);
     let client = tokio::net::TcpStream::from_std(client).unwrap();
     read_until(&client, b"tailwater.ready").await;
     client
 }
+
+/// Bytes of a reader's task, the largest part of an idle connection's memory. Tokio rounds a task up to a
+/// multiple of 128 bytes.
+const TASK_BYTES_MAX: u64 = 512;
 
 async fn read_until(client: &tokio::net::TcpStream, expected: &[u8]) {
     let mut buffer = [0; 2048];

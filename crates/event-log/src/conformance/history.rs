@@ -18,13 +18,13 @@ pub struct Truth(Arc<Mutex<BTreeMap<Topic, History>>>);
 #[derive(Debug, Clone, Default)]
 pub struct History {
     /// One for each time that its numbers began at 1.
-    generations: Vec<Generation>,
+    generations: Vec<Entries>,
     /// The store has forgotten the last generation.
     forgotten: bool,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Generation {
+struct Entries {
     /// Entry `n` is at index `n - 1`.
     entries: Vec<Entry>,
     /// How many, from the first, can no longer be read.
@@ -91,7 +91,7 @@ impl History {
         let last = self.generations.last().and_then(|g| g.entries.last()).map(|e| e.position);
         let begins = self.current().is_none();
         if begins {
-            self.generations.push(Generation::default());
+            self.generations.push(Entries::default());
             self.forgotten = false;
         }
         let Some(generation) = self.generations.last_mut() else { unreachable!("just pushed") };
@@ -222,7 +222,7 @@ impl History {
         (generation..self.generations.len()).any(|g| self.ends_after(g) == Some(0))
     }
 
-    fn live_mut(&mut self) -> Option<&mut Generation> {
+    fn live_mut(&mut self) -> Option<&mut Entries> {
         let current = self.current()?;
         self.generations.get_mut(current)
     }

@@ -24,7 +24,7 @@ use crate::{
 
 mod plan;
 
-use plan::{Op, Start, TOPICS};
+use plan::{Arrival, Op, TOPICS};
 
 /// The longest plan.
 const OPS: usize = 120;
@@ -222,20 +222,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn open(&mut self, node: usize, slot: usize, on: &[bool], start: &Start) -> Verdict {
+    async fn open(&mut self, node: usize, slot: usize, on: &[bool], start: &Arrival) -> Verdict {
         let chosen = self.topics.iter().zip(on).filter(|(_, on)| **on).map(|(t, _)| t.clone());
         let topics: Vec<_> = chosen.collect();
         let Some(first) = topics.first() else { return Ok(()) };
         let origin = match *start {
-            Start::Latest => Origin::Latest,
-            Start::Seek(seek) => Origin::Seek(seek),
-            Start::Since { entry, plus } => {
+            Arrival::Latest => Origin::Latest,
+            Arrival::Seek(seek) => Origin::Seek(seek),
+            Arrival::Since { entry, plus } => {
                 let position = self.truth.of(first, |history| history.any_position(entry));
                 Origin::Seek(Seek::Since(position.ms + plus))
             }
-            Start::Garbage => Origin::Resume("garbage".to_owned()),
+            Arrival::Garbage => Origin::Resume("garbage".to_owned()),
         };
-        let garbage = matches!(start, Start::Garbage);
+        let garbage = matches!(start, Arrival::Garbage);
         let log = Arc::clone(&self.nodes[node]);
         let reader = Reader::open(log, &topics, origin, &self.truth).await?;
         if garbage != (reader.outcome() == Outcome::Invalid) {

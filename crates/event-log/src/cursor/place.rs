@@ -1,40 +1,39 @@
-//! One topic of a cursor: its position, and a turn of the loop there.
+//! One topic of a cursor: its position, and one turn of the cursor's loop in this topic.
 
 use std::sync::Arc;
 
+use super::reads::Answer;
 use super::wire::{self, InvalidCursor};
 use super::{Origin, Outcome, Step};
 use crate::{
-    Event, Events, Gap, Limit, Log, Mark, Page, Position, ReadError, Reason, Recent, Seek, Sought,
-    Tail, Topic, Wake,
+    Event, Events, Gap, Limit, Log, Mark, Page, Position, ReadError, Reason, Recent, Seek, Tail,
+    Topic, Wake,
 };
 
-/// Where a cursor stands in one topic.
+/// The place of a cursor in one topic.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) topic: Topic,
     pub(super) position: Position,
     pub(super) tail: Arc<Tail>,
     pub(super) wake: Wake,
-    /// Whether it has read up to the head: until the wake-up has changed there is nothing to read.
+    /// Set after a read up to the head: there is nothing to read until the tail moves.
     current: bool,
-    /// The page that the opening read, with a gap or events: the first step. Boxed because it is rare
-    /// and short-lived.
-    opening: Option<Box<Page>>,
     pub(super) ended: Ended,
-    /// At [`Position::START`] after a reset: the position before it. A tail that has not heard of the
-    /// reset begins at the start as well, and would tell again what is up to here. Rare, hence apart.
+    /// Set at [`Position::START`] after a reset: the position before the reset. A tail that has not heard
+    /// of the reset begins at the start as well, and would deliver the events up to this position again.
+    /// Boxed because a reset is rare.
     floor: Option<Box<Position>>,
 }
 
-/// Whether a cursor has passed the end of a topic.
+/// The state of a cursor at the end of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// More may come.
+    /// More events may follow.
     No,
-    /// The end was reached and is yet to be told.
+    /// The cursor has reached the end, and the reader is not told yet.
     Untold,
-    /// The end was told, or the reader came with a cursor that was already there.
+    /// The reader was told, or came with a cursor that was at the end already.
     Told,
 }
 
@@ -48,17 +47,6 @@ pub(super) enum Look {
     Elsewhere,
 }
 
-/// What the opening of a place has found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Opened {
-    /// The tail or the log has what follows the position.
-    Known,
-    /// Positions that cannot be read.
-    Gap(Reason),
-    /// Nothing follows the position in the log, and the tail, whose head this was, does not have it.
-    Ahead(Position),
-}
-
 /// Where one topic of a subscription begins.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Start {
@@ -69,83 +57,71 @@ pub(super) enum Start {
 }
 
 impl Place {
-    /// Opens a place. The log is read if the tail does not have the position: of the page, at most
-    /// `left` is kept for the first step and taken from `left`, which all places of a cursor share.
+    /// Opens a place, with the answer of the log if the tail does not have the position or something is
+    /// gone. Of a page, at most `left` is kept and taken from `left`, which all places of a cursor share.
     pub(super) async fn open(
         log: &dyn Log,
-        topic: Topic,
+        (index, topic): (usize, Topic),
         start: Start,
         left: &mut Limit,
-    ) -> Result<(Self, Opened), ReadError> {
+    ) -> Result<(Self, Option<Answer>), ReadError> {
         // Before anything is read: a later append wakes this reader.
         let tail = log.tail(&topic).await?;
         let wake = tail.wake();
-        let (mut position, mut gap, mut resumed) = (tail.head(), None, false);
-        let mut opened = Opened::Known;
-        let mut events = Vec::new();
+        let tail_head = tail.head();
+        let (mut position, mut page, mut resumed) = (tail_head, None, false);
         match start {
             Start::Latest => {}
             Start::Invalid => {
                 let oldest = log.bounds(&topic).await?.and_then(|bounds| bounds.oldest);
-                gap = Some(Gap {
+                page = Some(Page::from(Gap {
                     reason: Reason::Invalid,
                     missed: None,
                     requested: None,
                     oldest,
                     newest: position,
                     resume: position,
-                });
+                }));
             }
-            Start::Seek(seek) => Sought { position, gap } = log.seek(&topic, seek).await?,
+            Start::Seek(seek) => {
+                let sought = log.seek(&topic, seek).await?;
+                (position, page) = (sought.position, sought.gap.map(Page::from));
+            }
             Start::After(after) => {
-                let tail_head = position;
                 position = after;
                 if tail.read(after, Limit::ONE, &mut Events::new()) == Recent::Elsewhere {
-                    let page = log.read(&topic, after, *left).await?;
-                    if page.gap.is_none() && page.events.is_empty() {
-                        opened = Opened::Ahead(tail_head);
-                    }
-                    (gap, events) = (page.gap, within(left, page.events));
+                    page = kept(log.read(&topic, after, *left).await?, left);
                 }
-                resumed = gap.is_none();
+                resumed = true;
             }
         }
-        let ended = match gap.is_none() && tail.ended_at(position) {
+        let has_gap = page.as_ref().is_some_and(|page| page.gap.is_some());
+        let ended = match !has_gap && tail.ended_at(position) {
             true if resumed => Ended::Told,
             true => Ended::Untold,
             false => Ended::No,
         };
-        if let Some(gap) = &gap {
-            opened = Opened::Gap(gap.reason);
-        }
-        let has_step = gap.is_some() || !events.is_empty();
-        let opening = has_step.then(|| Box::new(Page { gap, events }));
-        let place =
-            Self { topic, position, tail, wake, current: false, opening, ended, floor: None };
-        Ok((place, opened))
+        let answer = page.map(|page| Answer { topic: index, tail_head, page: Ok(page) });
+        let place = Self { topic, position, tail, wake, current: false, ended, floor: None };
+        Ok((place, answer))
     }
 
     pub(super) fn lag(&self) -> u64 {
         self.tail.head().n.saturating_sub(self.position.n)
     }
 
-    /// One turn of the loop for this topic, as far as its tail knows.
+    /// Looks for the next step in the tail.
     pub(super) fn look(&mut self, topic: usize, limit: Limit) -> Look {
         if self.ended == Ended::Untold {
             self.ended = Ended::Told;
             return Look::Step(Step::End { topic });
         }
-        if let Some(page) = self.opening.take()
-            && let Some(step) = self.take(topic, *page, limit)
-        {
-            return Look::Step(step);
-        }
         if self.current && !self.wake.has_changed() {
             return Look::Nothing;
         }
-        // Seen before the read: what moves the tail after this line ends the next wait at once.
+        // Marked before the read: a move of the tail after this line ends the next wait at once.
         self.wake.mark_unchanged();
-        // The end is the head until the topic begins anew, which is a gap like any other.
+        // The end stays the head until the topic begins anew, which the log reports as a gap.
         if self.ended == Ended::Told && self.tail.head() == self.position {
             return Look::Nothing;
         }
@@ -156,7 +132,7 @@ impl Place {
             Recent::ToHead | Recent::ToLimit => {
                 self.advance(topic, events).map_or(Look::Nothing, Look::Step)
             }
-            // It came with a cursor of the end before this node had heard of it.
+            // The reader came with the cursor of the end before this node had heard of the end.
             Recent::AtHead if self.tail.ended_at(self.position) => {
                 self.ended = Ended::Told;
                 Look::Step(Step::End { topic })
@@ -176,7 +152,7 @@ impl Place {
         self.advance(topic, events)
     }
 
-    /// What the tail has, unless it is of a past that the reader has left.
+    /// Reads the tail, except for events from before a reset that the reader has passed.
     fn recent(&self, limit: Limit, events: &mut Events) -> Recent {
         let recent = self.tail.read(self.position, limit, events);
         if self.position == Position::START
@@ -188,7 +164,7 @@ impl Place {
         recent
     }
 
-    /// Moves behind the events, if there are any.
+    /// Moves past the events and returns their step, or `None` without events.
     fn advance(&mut self, topic: usize, mut events: Events) -> Option<Step> {
         let first = events.first()?;
         assert_eq!(
@@ -242,19 +218,23 @@ impl Start {
     }
 }
 
-/// Keeps of a page's events as much as is left, and takes it from there.
-fn within(left: &mut Limit, mut events: Vec<Event>) -> Vec<Event> {
+/// Keeps of a page as many events as are left, and takes them from there. `None` if none is left, so that
+/// the events have to be read again.
+fn kept(mut page: Page, left: &mut Limit) -> Option<Page> {
+    if page.gap.is_some() || page.events.is_empty() {
+        return Some(page);
+    }
     // A limit lets the first event through whatever its size. Once nothing is left, no event is kept.
     if left.events == 0 {
-        return Vec::new();
+        return None;
     }
-    events.truncate(left.fits(&events));
-    let bytes: usize = events.iter().map(Event::weight).sum();
-    left.events -= events.len();
+    page.events.truncate(left.fits(&page.events));
+    let bytes = page.events.iter().map(Event::weight).sum();
+    left.events -= page.events.len();
     match left.bytes.checked_sub(bytes) {
         Some(bytes) => left.bytes = bytes,
         // The page is one event that is larger than all that was left.
         None => *left = Limit { events: 0, bytes: 0 },
     }
-    events
+    Some(page)
 }

@@ -1,4 +1,8 @@
-//! A cursor's reads of the log: the one under way, and a pause for each topic that a read did not move.
+//! A cursor's reads of the log: the answers that its opening got, the read under way, and a pause for each
+//! topic that a read did not move.
+//!
+//! The opening of a cursor reads the log to find gaps. Its answers are kept for the first steps, so that
+//! no page is read twice. All topics together keep at most one page, and a page is dropped with its step.
 //!
 //! A read that fails and a read that brings nothing pause alike. The second belongs to a reader that is
 //! ahead of its node's tail, as after a reconnect to a node whose feed lags: the tail does not have the
@@ -6,6 +10,7 @@
 //!
 //! A reader that waits at the tail has no [`Reads`]; its cursor keeps only the empty pointer.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,9 +22,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{Limit, Log, Page, Position, ReadError, Topic};
 
-/// The read under way and the pauses after earlier ones.
+/// The reads of a cursor. Empty for a reader at the tail.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
+    /// Of the opening, in the order of the topics.
+    answers: VecDeque<Answer>,
     under_way: Option<Read>,
     pauses: SmallVec<[Pause; 1]>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -74,8 +81,16 @@ impl Reads {
         self.under_way = Some(Read { topic, tail_head, page });
     }
 
-    /// Polls the read under way. Returns `None` if there is no read.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+    /// Keeps an answer that came before the first poll.
+    pub(super) fn keep(&mut self, answer: Answer) {
+        self.answers.push_back(answer);
+    }
+
+    /// Returns the next answer of the opening or of the read under way, or `None` if there is neither.
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+        if let Some(answer) = self.answers.pop_front() {
+            return Poll::Ready(Some(answer));
+        }
         let Some(read) = &mut self.under_way else { return Poll::Ready(None) };
         let polled = read.page.as_mut().poll(cx);
         polled.map(|page| {
@@ -105,12 +120,12 @@ impl Reads {
         self.pauses.retain(|pause| pause.topic != topic);
     }
 
-    /// Whether there is neither a read nor a pause.
+    /// Returns true if there is no answer, no read and no pause.
     pub(super) fn is_empty(&self) -> bool {
-        self.under_way.is_none() && self.pauses.is_empty()
+        self.answers.is_empty() && self.under_way.is_none() && self.pauses.is_empty()
     }
 
-    /// Whether the log is not to be asked yet for what follows `after`.
+    /// Returns true if it is too early to ask the log again for the events after `after`.
     pub(super) fn is_paused(&self, topic: usize, after: Position, tail_head: Position) -> bool {
         let paused = self.pauses.iter().find(|pause| pause.topic == topic);
         paused.is_some_and(|pause| {
@@ -118,7 +133,7 @@ impl Reads {
         })
     }
 
-    /// Why the log could not be read, if one of the paused reads failed.
+    /// The error of a paused read that failed, if there is one.
     pub(super) fn error(&self) -> Option<ReadError> {
         self.pauses.iter().find_map(|pause| pause.result.as_ref().err().cloned())
     }
@@ -137,11 +152,11 @@ impl Reads {
 }
 
 impl Pause {
-    /// Whether a move of the tail to `tail_head` is a reason to ask the log again before the pause is
-    /// over. The tail itself does not have the position.
+    /// Returns true if a move of the tail to `tail_head` is a reason to ask the log again before the end of
+    /// the pause. The tail itself does not have the position.
     ///
-    /// A tail that has come closer to a reader ahead of it repeats what the log has said already, and a
-    /// log that cannot be read is not asked more often because a topic is busy.
+    /// A tail that has only come closer to a reader ahead of it brings nothing that the log has not had
+    /// already. A log that cannot be read is not asked more often because a topic is busy.
     fn is_ended_by_move(&self, after: Position, tail_head: Position) -> bool {
         match self.result {
             Ok(before) => tail_head != before && !(before < tail_head && tail_head < after),

@@ -1,12 +1,12 @@
-//! A cursor as text: what travels as the id of an SSE event and comes back as `Last-Event-ID`.
+//! A cursor as text: the id of an SSE event, which comes back as `Last-Event-ID`.
 //!
 //! | topics | text |
 //! |---|---|
 //! | one | the position, `<ms>-<n>` |
 //! | several | `v1.` and base64url of: FNV-1a-32 of the sorted topics (4 bytes, big endian), varint of the greatest ms, then for each topic in sorted order varint(greatest ms - ms), varint(n) |
 //!
-//! The hash makes a cursor that was issued for other topics an error instead of a wrong place.
-//! Text from a client is untrusted: any of it either decodes to positions or is [`InvalidCursor`].
+//! Because of the hash, a cursor of other topics is an error instead of a wrong position. Text from a client
+//! is untrusted: any text decodes to positions or is an [`InvalidCursor`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -15,9 +15,9 @@ use crate::{Position, Topic};
 
 const VERSION: &str = "v1.";
 
-/// The text is no cursor of this subscription.
+/// A text that is not a cursor of this subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the cursor cannot be understood for these topics")]
+#[error("the cursor is not valid for these topics")]
 pub struct InvalidCursor;
 
 /// Writes the positions, given in the order of the sorted topics.
@@ -42,7 +42,7 @@ pub(crate) fn encode(
     text
 }
 
-/// Reads what [`encode`] wrote for `count` topics with this hash.
+/// Reads the text that [`encode`] wrote for `count` topics with this hash.
 pub(crate) fn decode(
     text: &str,
     topics_hash: u32,
@@ -67,7 +67,7 @@ pub(crate) fn decode(
     if rest.is_empty() { Ok(positions) } else { Err(InvalidCursor) }
 }
 
-/// FNV-1a over the sorted names, each ended by a zero byte, which no name contains.
+/// FNV-1a over the sorted names, each followed by a zero byte, which no name contains.
 pub(crate) fn hash<'a>(sorted: impl Iterator<Item = &'a Topic>) -> u32 {
     let names = sorted.flat_map(|topic| topic.as_str().bytes().chain([0]));
     names.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
@@ -109,7 +109,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_reads_back(positions in prop::collection::vec(position(), 1..9), hash: u32) {
+        fn encoded_positions_decode_to_themselves(positions in prop::collection::vec(position(), 1..9), hash: u32) {
             let text = encode(hash, positions.iter().copied());
             prop_assert_eq!(decode(&text, hash, positions.len()), Ok(positions));
         }

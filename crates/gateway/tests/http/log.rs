@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -61,6 +62,17 @@ pub(crate) struct Remote {
     pub(crate) memory: Arc<MemoryLog>,
     tails: Mutex<HashMap<Topic, Arc<Tail>>>,
     mood: Mutex<Mood>,
+    /// Reads that were begun, and of these the reads that have ended.
+    pub(crate) reads: [AtomicUsize; 2],
+}
+
+/// Notes that a read has ended, answered or dropped.
+struct Reading<'a>(&'a AtomicUsize);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Relaxed);
+    }
 }
 
 const WINDOW: Limit = Limit { events: 4, bytes: usize::MAX };
@@ -68,7 +80,8 @@ const WINDOW: Limit = Limit { events: 4, bytes: usize::MAX };
 impl Remote {
     pub(crate) fn new() -> Arc<Self> {
         let memory = Arc::new(MemoryLog::new(Retention::default()));
-        Arc::new(Self { memory, tails: Mutex::default(), mood: Mutex::new(Mood::Works) })
+        let mood = Mutex::new(Mood::Works);
+        Arc::new(Self { memory, tails: Mutex::default(), mood, reads: Default::default() })
     }
 
     /// From now on it cannot be reached.
@@ -79,6 +92,11 @@ impl Remote {
     /// It can be reached again, and this node hears how far its topics are.
     pub(crate) async fn comes_back(&self) {
         *self.mood.lock().unwrap() = Mood::Works;
+        self.move_tails().await;
+    }
+
+    /// The tails move to the heads of their topics, past readers that do not have these events yet.
+    pub(crate) async fn move_tails(&self) {
         let tails = self.tails.lock().unwrap().clone();
         for (topic, tail) in tails {
             if let Some(bounds) = self.memory.bounds(&topic).await.unwrap() {
@@ -118,6 +136,8 @@ impl Log for Remote {
     }
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        self.reads[0].fetch_add(1, Relaxed);
+        let _reading = Reading(&self.reads[1]);
         self.reached().await?;
         self.memory.read(topic, after, limit).await
     }

@@ -1,5 +1,6 @@
 //! A log that goes away while clients are connected.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use gateway::Config;
@@ -61,4 +62,23 @@ async fn a_reader_of_history_goes_on_where_the_log_went_away() {
         assert_eq!(stream.data(900).await, expected);
     };
     tokio::join!(healer, reader);
+}
+
+/// A read that nobody polls would keep a connection of the log from others for as long as the client
+/// does not take its heartbeat.
+#[tokio::test]
+async fn a_heartbeat_drops_the_read_under_way() {
+    let remote = Remote::new();
+    let config = Config { heartbeat: Duration::from_millis(40), ..Config::default() };
+    let node = Node::on(config, remote.memory.clone(), remote.clone()).await;
+    let mut stream = node.subscribe("topic=t").await;
+    stream.ready().await;
+    remote.goes_away(Mood::Hangs);
+    remote.memory.publish_numbers("t", 0..50).await;
+    remote.move_tails().await;
+    let silent = timeout(Duration::from_millis(400), stream.try_event()).await;
+    assert!(silent.is_err(), "{:?}", silent.unwrap());
+    let [begun, ended] = [0, 1].map(|i| remote.reads[i].load(Relaxed));
+    assert!(begun >= 3, "each heartbeat of 400 ms begins the read anew: {begun}");
+    assert_eq!(begun, ended + 1, "at most one read of a client is under way");
 }

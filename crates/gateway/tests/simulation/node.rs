@@ -29,6 +29,9 @@ pub(crate) struct Node {
     page: usize,
     state: Mutex<State>,
     opening: tokio::sync::Mutex<()>,
+    /// A turn for each read, as a pool of connections has it: a read that a gateway neither polls nor
+    /// drops keeps its other clients waiting.
+    turns: tokio::sync::Semaphore,
 }
 
 #[derive(Debug)]
@@ -59,6 +62,8 @@ enum Phase {
 
 const AUDIT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(500);
+/// Reads of a node at a time: fewer than its clients.
+const TURNS: usize = 2;
 
 impl Node {
     /// A node whose windows and pages are so large.
@@ -71,6 +76,7 @@ impl Node {
             page,
             state: Mutex::new(state),
             opening: tokio::sync::Mutex::default(),
+            turns: tokio::sync::Semaphore::new(TURNS),
         });
         world.join(Arc::clone(&node));
         if world.bug != Some(Bug::TrustsTheFeed) {
@@ -312,6 +318,7 @@ impl Log for Node {
     }
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        let _turn = self.turns.acquire().await.expect("nobody closes it");
         self.travel().await?;
         let page = self.world.store.read(topic, after, limit.events.clamp(1, self.page));
         let page = self.distort(topic, after, page);

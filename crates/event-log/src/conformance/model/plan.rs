@@ -31,7 +31,7 @@ pub(super) enum Op {
     /// Lets milliseconds pass, if the lab can.
     Pass { ms: u64 },
     /// A reader comes; the one that had its name leaves.
-    Open { node: usize, reader: usize, topics: Vec<bool>, start: Start },
+    Open { node: usize, reader: usize, topics: Vec<bool>, start: Arrival },
     /// A reader takes its next step if there is one.
     Next { reader: usize, limit: usize },
     /// A reader is cut off, after some event of its last step or after all of it, and comes again.
@@ -40,7 +40,7 @@ pub(super) enum Op {
 
 /// How a reader comes for the first time.
 #[derive(Debug, Clone)]
-pub(super) enum Start {
+pub(super) enum Arrival {
     Latest,
     Seek(Seek),
     /// At the time of an event that was once published, and some milliseconds.
@@ -80,12 +80,12 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn start() -> impl Strategy<Value = Start> {
+fn start() -> impl Strategy<Value = Arrival> {
     prop_oneof![
-        3 => Just(Start::Latest),
-        2 => Just(Start::Seek(Seek::Earliest)),
-        2 => (0..8u64).prop_map(|count| Start::Seek(Seek::Last(count))),
-        1 => (0..1000usize, 0..3u64).prop_map(|(entry, plus)| Start::Since { entry, plus }),
-        1 => Just(Start::Garbage),
+        3 => Just(Arrival::Latest),
+        2 => Just(Arrival::Seek(Seek::Earliest)),
+        2 => (0..8u64).prop_map(|count| Arrival::Seek(Seek::Last(count))),
+        1 => (0..1000usize, 0..3u64).prop_map(|(entry, plus)| Arrival::Since { entry, plus }),
+        1 => Just(Arrival::Garbage),
     ]
 }
