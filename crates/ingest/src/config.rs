@@ -27,6 +27,8 @@ pub struct Config {
     /// Cancelled when the node stops: bodies that stream are then told, in their receipts, to send
     /// the rest elsewhere. Everything else is short and is served to its end.
     pub drain: CancellationToken,
+    /// The origins whose pages may publish, besides ingest's own.
+    pub cors: cors::Policy,
 }
 
 impl Default for Config {
@@ -40,6 +42,7 @@ impl Default for Config {
             append_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             drain: CancellationToken::new(),
+            cors: cors::Policy::default(),
         }
     }
 }

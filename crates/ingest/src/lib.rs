@@ -17,6 +17,7 @@ mod appender;
 mod body;
 mod cloudevents;
 mod config;
+mod cross_origin;
 mod error;
 mod event;
 mod head;
@@ -38,16 +39,23 @@ use event_log::Log;
 
 pub use config::Config;
 
+use cross_origin::allow;
 use publish::Ingest;
 
-/// The routes of ingest: `POST` and `PUT /v1/events`, and `GET /v1/topics/{topic}`.
+const EVENTS: &str = "/v1/events";
+const TOPIC: &str = "/v1/topics/{*topic}";
+
+/// The routes of ingest: `POST` and `PUT /v1/events`, `GET /v1/topics/{topic}`, and their preflights if
+/// the configuration allows pages of other origins.
 ///
-/// `PUT` is `POST`, since that is what `curl -T -` sends, the one way to make curl stream its standard
-/// input. No route answers `GET /v1/events`: that is the gateway's, whose router merges with this one.
-/// There is no fallback, for the same reason.
+/// `PUT` is `POST`, since `curl -T -` sends it, the one way to make curl stream its standard input. No
+/// route answers `GET /v1/events`: that is the gateway's, which merges with this router. There is no
+/// fallback, for the same reason.
 pub fn router(config: Config, log: Arc<dyn Log>, registry: &metrics::Registry) -> Router {
-    Router::new()
-        .route("/v1/events", post(publish::publish).put(publish::publish))
-        .route("/v1/topics/{*topic}", get(topics::show))
-        .with_state(Arc::new(Ingest::new(config, log, registry)))
+    let cors = config.cors.clone();
+    let routes = Router::new()
+        .route(EVENTS, post(publish::publish).put(publish::publish))
+        .route(TOPIC, get(topics::show))
+        .with_state(Arc::new(Ingest::new(config, log, registry)));
+    allow(routes, [EVENTS, TOPIC], cors)
 }

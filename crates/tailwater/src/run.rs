@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use crate::admin::Admin;
 use crate::config::{Drain, NodeConfig, Store};
 use crate::log_metrics;
-use crate::server::{self, Ending, Site};
+use crate::server::{self, Ending, Entry, Site};
 use crate::tls::Tls;
 
 /// Runs a node until it is told to stop.
@@ -43,7 +43,7 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 async fn serve(config: NodeConfig, telemetry: &Telemetry) -> Result<()> {
-    let NodeConfig { role, listen, admin_listen, store, gateway, ingest, drain, cors, tls, .. } =
+    let NodeConfig { role, listen, admin_listen, store, gateway, ingest, drain, tls, .. } =
         config;
     // Before anything else, so that a signal during the start is not lost.
     let mut told_to_stop = StopSignal::new()?;
@@ -54,18 +54,14 @@ async fn serve(config: NodeConfig, telemetry: &Telemetry) -> Result<()> {
     let log = open(store, &registry);
     let gateway = gateway.map(|config| Gateway::new(config, Arc::clone(&log), &registry));
     let mut router = Router::new();
-    if let Some(gateway) = &gateway {
-        router = router.merge(gateway.router());
-    }
     if let Some(config) = ingest {
         router = router.merge(ingest::router(config, Arc::clone(&log), &registry));
     }
-    // What is layered over the router holds for event streams as well, so they stay there.
-    let streams = gateway.clone().filter(|_| cors.is_none());
-    if let Some(cors) = cors {
-        router = router.layer(cors);
-    }
-    let site = Site { router, streams, tls: tls.clone() };
+    let entry = match &gateway {
+        Some(gateway) => Entry::Door(gateway.door(router)),
+        None => Entry::Routes(router),
+    };
+    let site = Site { entry, tls: tls.clone() };
     let leaving = drain.leaving.clone();
     let levels = telemetry.levels();
     let admin = Admin { registry, log, gateway: gateway.clone(), levels, leaving };
@@ -81,7 +77,7 @@ async fn serve(config: NodeConfig, telemetry: &Telemetry) -> Result<()> {
     let served = tokio::spawn(server::serve(listener, site, ending.clone(), drain.grace));
     let administered = tokio::spawn(server::serve(
         admin_listener,
-        Site { router: admin.router(), streams: None, tls: None },
+        Site { entry: Entry::Routes(admin.router()), tls: None },
         admin_ending.clone(),
         drain.grace,
     ));
