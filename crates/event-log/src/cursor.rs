@@ -16,18 +16,18 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use smallvec::SmallVec;
-use tokio::time::sleep;
 
 use crate::{Events, Gap, Limit, Log, Position, ReadError, Reason, Seek, Topic};
 
 mod place;
+mod reads;
 pub(crate) mod wire;
 
-use place::{Ended, Near, Place, Start};
+use place::{Ended, Look, Opened, Place, Start};
+use reads::{Answer, Reads};
 
 /// Positions in the logs of one or several topics.
 #[derive(Debug)]
@@ -39,6 +39,9 @@ pub struct Cursor {
     topics_hash: u32,
     /// The place to look at first, so that a busy topic does not starve the others.
     turn: u32,
+    /// The read of the log under way, and the pauses after earlier ones. Boxed and mostly absent: a
+    /// reader that waits at the tail keeps no room for them.
+    reads: Option<Box<Reads>>,
 }
 
 /// Where a subscription begins.
@@ -95,11 +98,6 @@ pub enum Step {
     Finished,
 }
 
-/// Pause after a failed read, doubled each time up to [`RETRY_MAX`]. The reader's connection stays.
-const RETRY_MIN: Duration = Duration::from_millis(50);
-/// Longest pause between two tries to read.
-const RETRY_MAX: Duration = Duration::from_secs(2);
-
 impl Cursor {
     /// Opens a cursor on `topics` (repeated ones count once).
     ///
@@ -116,10 +114,14 @@ impl Cursor {
         let topics_hash = wire::hash(topics.iter());
         let (starts, mut outcome) = Start::all(&origin, topics_hash, topics.len());
         let mut places = SmallVec::<[Place; 1]>::with_capacity(topics.len());
+        let mut reads = Reads::default();
+        let mut left = Limit::PAGE;
         for (topic, start) in topics.into_iter().zip(starts) {
-            let place = Place::open(&*log, topic, start).await?;
-            if let Some(gap) = &place.gap {
-                outcome = outcome.max(Outcome::of(gap.reason));
+            let (place, opened) = Place::open(&*log, topic, start, &mut left).await?;
+            match opened {
+                Opened::Known => {}
+                Opened::Gap(reason) => outcome = outcome.max(Outcome::of(reason)),
+                Opened::Ahead(tail_head) => reads.pause(places.len(), Ok(tail_head)),
             }
             places.push(place);
         }
@@ -130,7 +132,8 @@ impl Cursor {
                 place.ended = Ended::Untold;
             }
         }
-        Ok((Self { log, places, topics_hash, turn: 0 }, outcome))
+        let reads = (!reads.is_empty()).then(|| Box::new(reads));
+        Ok((Self { log, places, topics_hash, turn: 0, reads }, outcome))
     }
 
     /// The topics, sorted.
@@ -191,97 +194,175 @@ impl Cursor {
         self.places[topic].position
     }
 
-    /// The next step; waits for it if need be. A log that does not answer is asked again, at a
-    /// growing pause, for as long as the caller waits.
+    /// Waits for the next step.
     ///
-    /// Cancel-safe: a position moves only in the moment in which its step is returned.
+    /// Cancel-safe: a position moves only in the moment in which its step is returned. A read of the log
+    /// that is under way ends with the future.
     pub async fn next(&mut self, limit: Limit) -> Step {
-        let mut pause = RETRY_MIN;
-        loop {
-            if let Some(step) = poll_fn(|cx| self.poll_near(limit, cx)).await {
-                return step;
-            }
-            // What is rare is boxed: a reader that waits at the tail keeps no room for it.
-            match Box::pin(self.try_next(limit)).await {
-                Ok(Some(step)) => return step,
-                Ok(None) => {}
-                Err(ReadError::Unavailable(_)) => {
-                    Box::pin(sleep(pause)).await;
-                    pause = (pause * 2).min(RETRY_MAX);
-                }
-            }
+        let waiting = Waiting(self);
+        poll_fn(|cx| waiting.0.poll_next(limit, cx)).await
+    }
+
+    /// Returns the next step if there is one now, without waiting for a tail to move or a pause to end.
+    ///
+    /// Cancel-safe, as [`next`](Self::next) is.
+    ///
+    /// # Errors
+    /// The log could not be read when it was last asked about one of the topics.
+    pub async fn try_next(&mut self, limit: Limit) -> Result<Option<Step>, ReadError> {
+        let waiting = Waiting(self);
+        let step = poll_fn(|cx| waiting.0.poll_now(limit, cx)).await;
+        match step {
+            None => waiting.0.read_error().map_or(Ok(None), Err),
+            step => Ok(step),
         }
     }
 
-    /// The next step, as far as the tails of the topics know: waits for one of them to move. `None`
-    /// when the log has to be asked, which [`next`](Self::next) does.
-    pub fn poll_near(&mut self, limit: Limit, cx: &mut Context<'_>) -> Poll<Option<Step>> {
+    /// Polls for the next step. A topic that its tail cannot serve is read from the log. A read that
+    /// fails or brings nothing pauses its topic, at a growing length and for as long as the caller
+    /// waits; the tail's next news ends the pause early.
+    ///
+    /// No step is returned while a read is under way, so a caller that was given a step holds nothing of
+    /// the log. A caller that turns to other work while this is pending calls
+    /// [`cancel_read`](Self::cancel_read) first.
+    pub fn poll_next(&mut self, limit: Limit, cx: &mut Context<'_>) -> Poll<Step> {
         loop {
-            match self.near(limit) {
-                Near::Step(step) => return Poll::Ready(Some(step)),
-                Near::Far => return Poll::Ready(None),
-                Near::Nothing => {}
+            if let Some(step) = ready!(self.poll_now(limit, cx)) {
+                return Poll::Ready(step);
             }
-            // Those that have ended too: their names may be used again.
-            if !self.places.iter_mut().any(|place| place.wake.poll_changed(cx).is_ready()) {
+            // Topics that have ended too: their names may be used again.
+            let moved = self.places.iter_mut().any(|place| place.wake.poll_changed(cx).is_ready());
+            if !moved && !self.is_pause_over(cx) {
                 return Poll::Pending;
             }
         }
     }
 
-    /// The next step if there is one now.
+    /// Drops the read of the log under way, if there is one. It is begun anew at the next poll.
     ///
-    /// # Errors
-    /// The log cannot be reached.
-    pub async fn try_next(&mut self, limit: Limit) -> Result<Option<Step>, ReadError> {
-        let mut failed = None;
-        for topic in self.turns() {
-            let place = &mut self.places[topic];
-            let step = match place.near(topic, limit) {
-                Near::Step(step) => Some(step),
-                Near::Nothing => None,
-                Near::Far => match place.far(&*self.log, topic, limit).await {
-                    Ok(step) => step,
-                    // One topic that cannot be read keeps no other from its readers.
-                    Err(error) => {
-                        failed = Some(error);
-                        None
-                    }
-                },
-            };
-            if step.is_some() {
-                self.turn = turn_after(topic);
-                return Ok(step);
-            }
-        }
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(self.is_finished().then_some(Step::Finished)),
+    /// A read that nobody polls keeps a connection of the log from others.
+    pub fn cancel_read(&mut self) {
+        if let Some(reads) = &mut self.reads {
+            reads.cancel();
+            self.drop_empty_reads();
         }
     }
 
-    /// The next step, as far as the tails know.
-    fn near(&mut self, limit: Limit) -> Near {
-        for topic in self.turns() {
-            match self.places[topic].near(topic, limit) {
-                Near::Nothing => {}
-                Near::Step(step) => {
-                    self.turn = turn_after(topic);
-                    return Near::Step(step);
+    /// The next step if there is one now; pending only while the log is read.
+    fn poll_now(&mut self, limit: Limit, cx: &mut Context<'_>) -> Poll<Option<Step>> {
+        loop {
+            // First, so that no position moves while its topic is read.
+            if let Some(reads) = &mut self.reads
+                && let Some(answer) = ready!(reads.poll_read(cx))
+                && let Some(step) = self.take(answer, limit)
+            {
+                return Poll::Ready(Some(step));
+            }
+            match self.look(limit) {
+                Found::Step(step) => return Poll::Ready(Some(step)),
+                Found::Unread(topic) => self.read(topic, limit),
+                Found::Nothing => {
+                    let is_finished = self.is_finished() && self.read_error().is_none();
+                    return Poll::Ready(is_finished.then_some(Step::Finished));
                 }
-                Near::Far => return Near::Far,
             }
         }
-        match self.is_finished() {
-            true => Near::Step(Step::Finished),
-            false => Near::Nothing,
+    }
+
+    /// Looks for the next step in the tails, until a topic has to be read from the log.
+    fn look(&mut self, limit: Limit) -> Found {
+        for topic in self.turns() {
+            match self.places[topic].look(topic, limit) {
+                Look::Step(step) => {
+                    self.has_moved(topic);
+                    return Found::Step(step);
+                }
+                Look::Nothing => self.forget_pause(topic),
+                Look::Elsewhere if self.is_paused(topic) => {}
+                Look::Elsewhere => return Found::Unread(topic),
+            }
         }
+        Found::Nothing
+    }
+
+    /// Begins to read a topic from the log.
+    fn read(&mut self, topic: usize, limit: Limit) {
+        let place = &self.places[topic];
+        let positions = (place.position, place.tail.head());
+        let reads = self.reads.get_or_insert_default();
+        reads.begin(&self.log, (topic, &place.topic), positions, limit);
+    }
+
+    /// Takes the log's answer: returns its step, or pauses the topic.
+    fn take(&mut self, answer: Answer, limit: Limit) -> Option<Step> {
+        let Answer { topic, tail_head, page } = answer;
+        let result = match page {
+            Ok(page) => match self.places[topic].take(topic, page, limit) {
+                Some(step) => {
+                    self.has_moved(topic);
+                    return Some(step);
+                }
+                None => Ok(tail_head),
+            },
+            // One topic that cannot be read keeps no other from its readers.
+            Err(error) => Err(error),
+        };
+        self.reads.get_or_insert_default().pause(topic, result);
+        None
+    }
+
+    fn has_moved(&mut self, topic: usize) {
+        self.turn = turn_after(topic);
+        self.forget_pause(topic);
+    }
+
+    fn is_paused(&self, topic: usize) -> bool {
+        let place = &self.places[topic];
+        self.reads
+            .as_ref()
+            .is_some_and(|reads| reads.is_paused(topic, place.position, place.tail.head()))
+    }
+
+    fn read_error(&self) -> Option<ReadError> {
+        self.reads.as_ref().and_then(|reads| reads.error())
+    }
+
+    fn forget_pause(&mut self, topic: usize) {
+        if let Some(reads) = &mut self.reads {
+            reads.forget(topic);
+            self.drop_empty_reads();
+        }
+    }
+
+    fn is_pause_over(&mut self, cx: &mut Context<'_>) -> bool {
+        self.reads.as_mut().is_some_and(|reads| reads.poll_pause(cx).is_ready())
+    }
+
+    fn drop_empty_reads(&mut self) {
+        self.reads.take_if(|reads| reads.is_empty());
     }
 
     /// All topics, from the one whose turn it is.
     fn turns(&self) -> impl Iterator<Item = usize> + use<> {
         let (turn, count) = (self.turn as usize, self.places.len());
         (0..count).map(move |offset| (turn + offset) % count)
+    }
+}
+
+/// The result of a look at all topics.
+enum Found {
+    Step(Step),
+    Nothing,
+    /// This topic has to be read from the log.
+    Unread(usize),
+}
+
+/// Borrows a cursor for a future, and ends its read of the log with that future.
+struct Waiting<'a>(&'a mut Cursor);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.cancel_read();
     }
 }
 

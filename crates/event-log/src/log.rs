@@ -133,6 +133,9 @@ pub struct Limit {
 impl Limit {
     /// A single event.
     pub const ONE: Self = Self { events: 1, bytes: 0 };
+    /// A page of an event stream: enough that a reader that lags costs a system call for hundreds of
+    /// events, little enough that a reader that stalls pins only this.
+    pub const PAGE: Self = Self { events: 512, bytes: 64 * 1024 };
 
     /// How many of the events are within it.
     #[must_use]

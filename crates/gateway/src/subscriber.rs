@@ -3,8 +3,7 @@
 //! Its memory is constant: it holds a cursor and the bytes of at most one page, and makes the next
 //! only when it is asked, which is when the client has taken the last.
 
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -43,24 +42,6 @@ pub(crate) struct Subscriber {
     waited: bool,
 }
 
-/// What there is without asking the log.
-#[derive(Debug)]
-pub(crate) enum Near {
-    /// What is to be written next.
-    Bytes(Bytes),
-    /// The log has to be asked.
-    Far,
-    /// The stream is over.
-    Over,
-}
-
-/// What a subscriber waits for.
-#[derive(Debug)]
-enum Due {
-    Ring(Ring),
-    Step(Step),
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Opening,
@@ -71,10 +52,6 @@ enum Stage {
 /// The target of the lines that tell a connection's life, so that they can be had, or not, apart from
 /// all else: one at info when it closes, one at debug when it opens.
 pub(crate) const CONNECTION: &str = "tailwater::connection";
-
-/// The most that is written at once: enough that a reader that is behind costs a system call for
-/// hundreds of events, little enough that one that stalls pins only this.
-const PAGE: Limit = Limit { events: 512, bytes: 64 * 1024 };
 
 impl Subscriber {
     pub(crate) fn new(
@@ -113,44 +90,26 @@ impl Subscriber {
         subscriber
     }
 
-    /// What is to be written next; `None` when the stream is over. Waits for it.
+    /// Returns the next bytes to write, or `None` at the end of the stream.
     ///
-    /// Cancel-safe: what moves the cursor is returned in the same moment.
+    /// Cancel-safe: the cursor moves only in the moment in which the bytes of its step are returned.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
-        match poll_fn(|cx| self.poll_near(cx)).await {
-            Near::Bytes(bytes) => Some(bytes),
-            Near::Over => None,
-            // Boxed, since a reader that waits at the tail should keep no room for it.
-            Near::Far => Box::pin(self.far()).await,
-        }
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The same, as far as it is to be had without asking the log.
-    pub(crate) fn poll_near(&mut self, cx: &mut Context<'_>) -> Poll<Near> {
+    /// Polls for the next bytes to write; `None` is the end of the stream. While bytes are returned, no
+    /// read of the log is under way, so a client that does not take them holds nothing of the log.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             let next = match self.stage {
                 Stage::Opening => Some(self.begin()),
-                Stage::Open => match ready!(self.poll_due(cx)) {
-                    None => return Poll::Ready(Near::Far),
-                    Some(due) => self.take(due),
-                },
-                Stage::Closed(_) => return Poll::Ready(Near::Over),
+                Stage::Open => ready!(self.poll_step(cx)),
+                Stage::Closed(_) => return Poll::Ready(None),
             };
             if let Some(bytes) = next {
-                return Poll::Ready(Near::Bytes(self.written(bytes)));
+                return Poll::Ready(Some(self.written(bytes)));
             }
         }
-    }
-
-    /// The same, from the log.
-    pub(crate) async fn far(&mut self) -> Option<Bytes> {
-        while let Stage::Opening | Stage::Open = self.stage {
-            let due = self.due().await;
-            if let Some(bytes) = self.take(due) {
-                return Some(self.written(bytes));
-            }
-        }
-        None
     }
 
     /// What others know of it.
@@ -173,40 +132,27 @@ impl Subscriber {
         self.framing.wrap(out.freeze())
     }
 
-    /// What is to be written of what was due, if anything is.
-    fn take(&mut self, due: Due) -> Option<Bytes> {
-        match due {
-            Due::Ring(Ring::Over(reason)) => Some(self.hand_away(reason)),
-            Due::Ring(Ring::Heartbeat) => Some(self.beat()),
-            Due::Step(Step::Finished) => {
-                self.stage = Stage::Closed(Close::End);
-                None
-            }
-            Due::Step(step) => self.deliver(step),
-        }
-    }
-
     fn written(&mut self, bytes: Bytes) -> Bytes {
         self.alarm.put_off();
         self.admission.connection.bytes.add(bytes.len());
         bytes
     }
 
-    /// Waits for the next step or the alarm, `None` if the log has to be asked for the step.
+    /// Polls for the next step or the alarm; `None` is a step of which this subscriber wants nothing.
     ///
-    /// Who waited was mostly woken by an event, and looks at the clock when it is written. For whom
-    /// there is always something the alarm comes first, else it would never come.
-    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Option<Due>> {
+    /// A reader that was waiting usually wakes for an event; it looks at the alarm after the write. A
+    /// reader that has always something to read looks at the alarm first, or it would never ring.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let had_waited = std::mem::replace(&mut self.waited, true);
         if !had_waited && let Poll::Ready(ring) = self.poll_alarm(cx) {
-            return Poll::Ready(Some(Due::Ring(ring)));
+            return Poll::Ready(Some(self.answer(ring)));
         }
-        if let Poll::Ready(step) = self.cursor.poll_near(PAGE, cx) {
+        if let Poll::Ready(step) = self.cursor.poll_next(Limit::PAGE, cx) {
             self.waited = false;
-            return Poll::Ready(step.map(Due::Step));
+            return Poll::Ready(self.deliver(step));
         }
         match had_waited {
-            true => self.poll_alarm(cx).map(|ring| Some(Due::Ring(ring))),
+            true => self.poll_alarm(cx).map(|ring| Some(self.answer(ring))),
             false => Poll::Pending,
         }
     }
@@ -215,19 +161,13 @@ impl Subscriber {
         self.alarm.poll(&self.admission.connection.task, cx)
     }
 
-    /// Waits for the next step, of which the log is asked, or the alarm. Cancel-safe: the alarm keeps
-    /// what it learns, and see [`Cursor::next`].
-    async fn due(&mut self) -> Due {
-        let Self { alarm, admission, cursor, waited, .. } = self;
-        *waited = false;
-        let mut next = pin!(cursor.next(PAGE));
-        poll_fn(|cx| {
-            if let Poll::Ready(ring) = alarm.poll(&admission.connection.task, cx) {
-                return Poll::Ready(Due::Ring(ring));
-            }
-            next.as_mut().poll(cx).map(Due::Step)
-        })
-        .await
+    fn answer(&mut self, ring: Ring) -> Bytes {
+        // Nobody polls the cursor until the client has taken these bytes.
+        self.cursor.cancel_read();
+        match ring {
+            Ring::Over(reason) => self.hand_away(reason),
+            Ring::Heartbeat => self.beat(),
+        }
     }
 
     fn hand_away(&mut self, reason: Close) -> Bytes {
@@ -256,7 +196,10 @@ impl Subscriber {
                 let name = self.topic(topic).clone();
                 Some(self.control(|out, cursor| control::put_end(out, &name, cursor)))
             }
-            Step::Finished => None,
+            Step::Finished => {
+                self.stage = Stage::Closed(Close::End);
+                return None;
+            }
         };
         self.progress();
         bytes

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::wire::{self, InvalidCursor};
 use super::{Origin, Outcome, Step};
 use crate::{
-    Events, Gap, Limit, Log, Mark, Position, ReadError, Reason, Recent, Seek, Tail, Topic, Wake,
+    Event, Events, Gap, Limit, Log, Mark, Page, Position, ReadError, Reason, Recent, Seek, Sought,
+    Tail, Topic, Wake,
 };
 
 /// Where a cursor stands in one topic.
@@ -17,8 +18,9 @@ pub(super) struct Place {
     pub(super) wake: Wake,
     /// Whether it has read up to the head: until the wake-up has changed there is nothing to read.
     current: bool,
-    /// A gap found at the opening, to be told first. Rare, hence apart.
-    pub(super) gap: Option<Box<Gap>>,
+    /// The page that the opening read, with a gap or events: the first step. Boxed because it is rare
+    /// and short-lived.
+    opening: Option<Box<Page>>,
     pub(super) ended: Ended,
     /// At [`Position::START`] after a reset: the position before it. A tail that has not heard of the
     /// reset begins at the start as well, and would tell again what is up to here. Rare, hence apart.
@@ -36,13 +38,25 @@ pub(super) enum Ended {
     Told,
 }
 
-/// What is to be had without asking the log.
+/// The result of a look at one topic.
 #[derive(Debug)]
-pub(super) enum Near {
+pub(super) enum Look {
     Step(Step),
+    /// The tail has nothing after the position yet.
     Nothing,
-    /// The log has to be asked.
-    Far,
+    /// The tail does not have the position: the log must be read.
+    Elsewhere,
+}
+
+/// What the opening of a place has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// The tail or the log has what follows the position.
+    Known,
+    /// Positions that cannot be read.
+    Gap(Reason),
+    /// Nothing follows the position in the log, and the tail, whose head this was, does not have it.
+    Ahead(Position),
 }
 
 /// Where one topic of a subscription begins.
@@ -55,44 +69,60 @@ pub(super) enum Start {
 }
 
 impl Place {
-    pub(super) async fn open(log: &dyn Log, topic: Topic, start: Start) -> Result<Self, ReadError> {
-        // The tail first: what is appended from here on wakes this reader.
+    /// Opens a place. The log is read if the tail does not have the position: of the page, at most
+    /// `left` is kept for the first step and taken from `left`, which all places of a cursor share.
+    pub(super) async fn open(
+        log: &dyn Log,
+        topic: Topic,
+        start: Start,
+        left: &mut Limit,
+    ) -> Result<(Self, Opened), ReadError> {
+        // Before anything is read: a later append wakes this reader.
         let tail = log.tail(&topic).await?;
-        let (position, gap, resumed) = match start {
-            Start::Latest => (tail.head(), None, false),
+        let wake = tail.wake();
+        let (mut position, mut gap, mut resumed) = (tail.head(), None, false);
+        let mut opened = Opened::Known;
+        let mut events = Vec::new();
+        match start {
+            Start::Latest => {}
             Start::Invalid => {
-                let head = tail.head();
                 let oldest = log.bounds(&topic).await?.and_then(|bounds| bounds.oldest);
-                let gap = Gap {
+                gap = Some(Gap {
                     reason: Reason::Invalid,
                     missed: None,
                     requested: None,
                     oldest,
-                    newest: head,
-                    resume: head,
-                };
-                (head, Some(gap), false)
+                    newest: position,
+                    resume: position,
+                });
             }
-            Start::Seek(seek) => {
-                let sought = log.seek(&topic, seek).await?;
-                (sought.position, sought.gap, false)
+            Start::Seek(seek) => Sought { position, gap } = log.seek(&topic, seek).await?,
+            Start::After(after) => {
+                let tail_head = position;
+                position = after;
+                if tail.read(after, Limit::ONE, &mut Events::new()) == Recent::Elsewhere {
+                    let page = log.read(&topic, after, *left).await?;
+                    if page.gap.is_none() && page.events.is_empty() {
+                        opened = Opened::Ahead(tail_head);
+                    }
+                    (gap, events) = (page.gap, within(left, page.events));
+                }
+                resumed = gap.is_none();
             }
-            Start::After(position) => {
-                let gap = match tail.read(position, Limit::ONE, &mut Events::new()) {
-                    Recent::Elsewhere => log.read(&topic, position, Limit::ONE).await?.gap,
-                    Recent::ToHead | Recent::ToLimit | Recent::AtHead => None,
-                };
-                (position, gap, gap.is_none())
-            }
-        };
+        }
         let ended = match gap.is_none() && tail.ended_at(position) {
             true if resumed => Ended::Told,
             true => Ended::Untold,
             false => Ended::No,
         };
-        let wake = tail.wake();
-        let gap = gap.map(Box::new);
-        Ok(Self { topic, position, tail, wake, current: false, gap, ended, floor: None })
+        if let Some(gap) = &gap {
+            opened = Opened::Gap(gap.reason);
+        }
+        let has_step = gap.is_some() || !events.is_empty();
+        let opening = has_step.then(|| Box::new(Page { gap, events }));
+        let place =
+            Self { topic, position, tail, wake, current: false, opening, ended, floor: None };
+        Ok((place, opened))
     }
 
     pub(super) fn lag(&self) -> u64 {
@@ -100,54 +130,50 @@ impl Place {
     }
 
     /// One turn of the loop for this topic, as far as its tail knows.
-    pub(super) fn near(&mut self, topic: usize, limit: Limit) -> Near {
+    pub(super) fn look(&mut self, topic: usize, limit: Limit) -> Look {
         if self.ended == Ended::Untold {
             self.ended = Ended::Told;
-            return Near::Step(Step::End { topic });
+            return Look::Step(Step::End { topic });
         }
-        if let Some(gap) = self.gap.take() {
-            return Near::Step(self.skip(topic, gap));
+        if let Some(page) = self.opening.take()
+            && let Some(step) = self.take(topic, *page, limit)
+        {
+            return Look::Step(step);
         }
         if self.current && !self.wake.has_changed() {
-            return Near::Nothing;
+            return Look::Nothing;
         }
         // Seen before the read: what moves the tail after this line ends the next wait at once.
         self.wake.mark_unchanged();
         // The end is the head until the topic begins anew, which is a gap like any other.
         if self.ended == Ended::Told && self.tail.head() == self.position {
-            return Near::Nothing;
+            return Look::Nothing;
         }
         let mut events = Events::new();
         let recent = self.recent(limit, &mut events);
         self.current = matches!(recent, Recent::AtHead | Recent::ToHead);
         match recent {
             Recent::ToHead | Recent::ToLimit => {
-                self.advance(topic, events).map_or(Near::Nothing, Near::Step)
+                self.advance(topic, events).map_or(Look::Nothing, Look::Step)
             }
             // It came with a cursor of the end before this node had heard of it.
             Recent::AtHead if self.tail.ended_at(self.position) => {
                 self.ended = Ended::Told;
-                Near::Step(Step::End { topic })
+                Look::Step(Step::End { topic })
             }
-            Recent::AtHead => Near::Nothing,
-            Recent::Elsewhere => Near::Far,
+            Recent::AtHead => Look::Nothing,
+            Recent::Elsewhere => Look::Elsewhere,
         }
     }
 
-    /// The same from the log.
-    pub(super) async fn far(
-        &mut self,
-        log: &dyn Log,
-        topic: usize,
-        limit: Limit,
-    ) -> Result<Option<Step>, ReadError> {
-        let page = log.read(&self.topic, self.position, limit).await?;
+    /// Takes a page of the log: moves to the end of its gap or of its events, as far as the limit goes.
+    pub(super) fn take(&mut self, topic: usize, page: Page, limit: Limit) -> Option<Step> {
         if let Some(gap) = page.gap {
-            return Ok(Some(self.skip(topic, Box::new(gap))));
+            return Some(self.skip(topic, Box::new(gap)));
         }
         let mut events = Events::from(page.events);
         events.truncate(limit.fits(&events));
-        Ok(self.advance(topic, events))
+        self.advance(topic, events)
     }
 
     /// What the tail has, unless it is of a past that the reader has left.
@@ -214,4 +240,21 @@ impl Start {
             },
         }
     }
+}
+
+/// Keeps of a page's events as much as is left, and takes it from there.
+fn within(left: &mut Limit, mut events: Vec<Event>) -> Vec<Event> {
+    // A limit lets the first event through whatever its size. Once nothing is left, no event is kept.
+    if left.events == 0 {
+        return Vec::new();
+    }
+    events.truncate(left.fits(&events));
+    let bytes: usize = events.iter().map(Event::weight).sum();
+    left.events -= events.len();
+    match left.bytes.checked_sub(bytes) {
+        Some(bytes) => left.bytes = bytes,
+        // The page is one event that is larger than all that was left.
+        None => *left = Limit { events: 0, bytes: 0 },
+    }
+    events
 }

@@ -25,6 +25,7 @@ use event_log::{
     Append, AppendError, Bounds, Event, Limit, Log, Mark, MemoryLog, NewEvent, Page, Position,
     ReadError, Receipt, Seek, Sought, Tail, Topic,
 };
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::bug::Bug;
@@ -48,6 +49,9 @@ pub(crate) struct Store {
 pub(crate) struct Node {
     store: Arc<Store>,
     state: Mutex<State>,
+    /// A turn for each read, as a log with a pool of connections has it: a read that a reader neither
+    /// polls nor drops keeps the other readers of the node waiting.
+    turns: Semaphore,
 }
 
 #[derive(Debug)]
@@ -123,7 +127,7 @@ impl Node {
             surprises: 20,
             resets: 5,
         };
-        Self { store, state: Mutex::new(state) }
+        Self { store, state: Mutex::new(state), turns: Semaphore::new(1) }
     }
 
     /// What the node does by itself at this moment: feeding, resetting, auditing.
@@ -225,7 +229,8 @@ impl Node {
         }
         let mut state = lock(&self.state);
         let now = Instant::now();
-        if state.dice.chance(3) {
+        // Only a store that answers goes away: else the readers that ask again would keep it away.
+        if state.away_until <= now && state.dice.chance(3) {
             state.away_until = now + Duration::from_millis(state.dice.below(4000));
         }
         match state.away_until > now {
@@ -256,6 +261,7 @@ impl Log for Node {
     }
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        let _turn = self.turns.acquire().await.expect("nobody closes it");
         self.travel().await?;
         self.surprise(topic, 20).await;
         if self.roll(|dice| dice.chance(2)) {

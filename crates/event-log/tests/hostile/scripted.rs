@@ -143,8 +143,9 @@ async fn a_window_from_before_a_reset_is_not_told_again() {
     let origin = Origin::Resume(second.position().to_string());
     let mut cursor = log.cursor(vec![log.topic.clone()], origin).await;
     log.store.flush();
-    let step = cursor.try_next(ONE).await.expect("the log answers");
-    assert!(matches!(step, Some(Step::Gap { .. })), "{step:?}");
+    // The opening has read the log a moment ago; the next read is after a pause.
+    let step = cursor.next(ONE).await;
+    assert!(matches!(step, Step::Gap { .. }), "{step:?}");
     let step = cursor.try_next(ONE).await.expect("the log answers");
     assert!(step.is_none(), "{step:?} is of the past");
     log.tail.reset(Position::START, false);

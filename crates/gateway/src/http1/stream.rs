@@ -4,7 +4,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,9 +12,8 @@ use futures_util::FutureExt as _;
 use tokio::io::{AsyncWriteExt as _, ReadBuf};
 
 use crate::chunk;
-use crate::connections::Connection;
 use crate::impatient::Impatient;
-use crate::subscriber::{Near, Subscriber};
+use crate::subscriber::Subscriber;
 use crate::transport::Transport;
 
 /// An event stream that is open and has written nothing yet.
@@ -36,8 +34,6 @@ pub struct EventStream<T> {
 enum Stop {
     /// The connection is full; these bytes are left.
     Full(Bytes),
-    /// The log has to be asked.
-    Far,
     /// The stream is over.
     Over,
     /// The client is gone.
@@ -79,7 +75,7 @@ impl<T: Transport> EventStream<T> {
             let mut stop = Stop::Full(Box::pin(self.first()).await);
             // Boxed, so that a reader that waits at the tail keeps no room for rare states.
             while Box::pin(self.pass(stop)).await? {
-                stop = poll_fn(|cx| self.poll_near(cx)).await?;
+                stop = poll_fn(|cx| self.poll_write(cx)).await?;
             }
             Ok(())
         }
@@ -89,10 +85,6 @@ impl<T: Transport> EventStream<T> {
     async fn pass(&mut self, stop: Stop) -> io::Result<bool> {
         match stop {
             Stop::Full(rest) => self.write(rest).await?,
-            Stop::Far => match self.far().await? {
-                Some(page) => self.write(page).await?,
-                None => return Ok(false),
-            },
             Stop::Over => {
                 self.write(Bytes::from_static(chunk::END)).await?;
                 self.patient().shutdown().await?;
@@ -117,38 +109,19 @@ impl<T: Transport> EventStream<T> {
         out.into()
     }
 
-    /// Writes everything that is to be had without asking the log, waits for more and writes it, until
-    /// something pauses that.
+    /// Writes everything that there is, waits for more and writes it, until something pauses that.
     ///
     /// Writing comes first, because a write notices a client that is gone as well.
-    fn poll_near(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stop>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stop>> {
         loop {
-            return match self.subscriber.poll_near(cx) {
-                Poll::Ready(Near::Bytes(mut bytes)) => match self.transport.try_send(&mut bytes) {
+            return match self.subscriber.poll_next(cx) {
+                Poll::Ready(Some(mut bytes)) => match self.transport.try_send(&mut bytes) {
                     Ok(true) => continue,
                     sent => Poll::Ready(sent.map(|_| Stop::Full(bytes))),
                 },
-                Poll::Ready(Near::Far) => Poll::Ready(Ok(Stop::Far)),
-                Poll::Ready(Near::Over) => Poll::Ready(Ok(Stop::Over)),
-                Poll::Pending => {
-                    let connection = self.subscriber.connection();
-                    poll_gone(&mut self.transport, &mut self.chatter, connection)
-                        .map_ok(|()| Stop::Gone)
-                }
+                Poll::Ready(None) => Poll::Ready(Ok(Stop::Over)),
+                Poll::Pending => self.poll_gone().map_ok(|()| Stop::Gone),
             };
-        }
-    }
-
-    /// Returns the next bytes from the log, or `None` if the client is gone. Both may be dropped at any
-    /// await.
-    async fn far(&mut self) -> io::Result<Option<Bytes>> {
-        let Self { subscriber, transport, chatter, .. } = self;
-        let connection = Arc::clone(subscriber.connection());
-        tokio::select! {
-            biased;
-            // At the end there are no bytes, and the next poll reports the end once more.
-            next = subscriber.far() => Ok(Some(next.unwrap_or_default())),
-            gone = poll_fn(|_| poll_gone(transport, chatter, &connection)) => gone.map(|()| None),
         }
     }
 
@@ -162,25 +135,22 @@ impl<T: Transport> EventStream<T> {
     fn patient(&mut self) -> Impatient<&mut T> {
         Impatient::new(&mut self.transport, Duration::from_millis(self.stall_ms.into()))
     }
-}
 
-/// Waits until the client is gone.
-fn poll_gone(
-    transport: &mut impl Transport,
-    chatter: &mut u16,
-    connection: &Arc<Connection>,
-) -> Poll<io::Result<()>> {
-    connection.poll_stirred(|cx| {
-        while *chatter > 0 {
-            let mut scrap = [0; SCRAP_BYTES];
-            let mut scrap = ReadBuf::new(&mut scrap);
-            ready!(Pin::new(&mut *transport).poll_read(cx, &mut scrap))?;
-            if scrap.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+    /// Waits until the client is gone.
+    fn poll_gone(&mut self) -> Poll<io::Result<()>> {
+        let Self { transport, chatter, subscriber, .. } = self;
+        subscriber.connection().poll_stirred(|cx| {
+            while *chatter > 0 {
+                let mut scrap = [0; SCRAP_BYTES];
+                let mut scrap = ReadBuf::new(&mut scrap);
+                ready!(Pin::new(&mut *transport).poll_read(cx, &mut scrap))?;
+                if scrap.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                let count = u16::try_from(scrap.filled().len()).expect("a scrap is small");
+                *chatter = chatter.saturating_sub(count);
             }
-            let count = u16::try_from(scrap.filled().len()).expect("a scrap is small");
-            *chatter = chatter.saturating_sub(count);
-        }
-        Poll::Pending
-    })
+            Poll::Pending
+        })
+    }
 }

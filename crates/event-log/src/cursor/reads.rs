@@ -1,0 +1,157 @@
+//! A cursor's reads of the log: the one under way, and a pause for each topic that a read did not move.
+//!
+//! A read that fails and a read that brings nothing pause alike. The second belongs to a reader that is
+//! ahead of its node's tail, as after a reconnect to a node whose feed lags: the tail does not have the
+//! position, and the log has nothing after it. Without a pause the cursor would ask again at once.
+//!
+//! A reader that waits at the tail has no [`Reads`]; its cursor keeps only the empty pointer.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{Limit, Log, Page, Position, ReadError, Topic};
+
+/// The read under way and the pauses after earlier ones.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    under_way: Option<Read>,
+    pauses: SmallVec<[Pause; 1]>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// One read of the log. It may hold a connection of the log for as long as it exists, so nobody may keep
+/// a read without polling it.
+struct Read {
+    topic: usize,
+    tail_head: Position,
+    page: Pin<Box<dyn Future<Output = Result<Page, ReadError>> + Send>>,
+}
+
+/// The result of a read.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The topic, as an index into the cursor's places.
+    pub(super) topic: usize,
+    /// The tail's head before the log was asked.
+    pub(super) tail_head: Position,
+    pub(super) page: Result<Page, ReadError>,
+}
+
+/// Keeps a cursor from asking the log about one topic.
+#[derive(Debug)]
+struct Pause {
+    topic: usize,
+    length: Duration,
+    until: Instant,
+    /// The tail's head before the log answered that nothing follows, or the error of a read that failed.
+    result: Result<Position, ReadError>,
+}
+
+/// Pause after a read that failed or brought nothing, doubled each time up to [`PAUSE_MAX`]. The
+/// reader's connection stays open.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// Longest pause between two reads of a topic: the largest delay of a reader after the log is back.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+impl Reads {
+    /// Begins a read; no other may be under way.
+    pub(super) fn begin(
+        &mut self,
+        log: &Arc<dyn Log>,
+        (topic, name): (usize, &Topic),
+        (after, tail_head): (Position, Position),
+        limit: Limit,
+    ) {
+        assert!(self.under_way.is_none(), "a cursor reads one topic at a time");
+        let (log, name) = (Arc::clone(log), name.clone());
+        let page = Box::pin(async move { log.read(&name, after, limit).await });
+        self.under_way = Some(Read { topic, tail_head, page });
+    }
+
+    /// Polls the read under way. Returns `None` if there is no read.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+        let Some(read) = &mut self.under_way else { return Poll::Ready(None) };
+        let polled = read.page.as_mut().poll(cx);
+        polled.map(|page| {
+            let Read { topic, tail_head, .. } = self.under_way.take()?;
+            Some(Answer { topic, tail_head, page })
+        })
+    }
+
+    /// Drops the read under way, and with the read the connection that it holds.
+    pub(super) fn cancel(&mut self) {
+        self.under_way = None;
+    }
+
+    /// Pauses a topic after a read that did not move it: longer than after the read before.
+    pub(super) fn pause(&mut self, topic: usize, result: Result<Position, ReadError>) {
+        let paused = self.pauses.iter_mut().find(|pause| pause.topic == topic);
+        let length = paused.as_ref().map_or(PAUSE_MIN, |pause| (pause.length * 2).min(PAUSE_MAX));
+        let pause = Pause { topic, length, until: Instant::now() + length, result };
+        match paused {
+            Some(paused) => *paused = pause,
+            None => self.pauses.push(pause),
+        }
+    }
+
+    /// Forgets the pause of a topic that its tail serves again.
+    pub(super) fn forget(&mut self, topic: usize) {
+        self.pauses.retain(|pause| pause.topic != topic);
+    }
+
+    /// Whether there is neither a read nor a pause.
+    pub(super) fn is_empty(&self) -> bool {
+        self.under_way.is_none() && self.pauses.is_empty()
+    }
+
+    /// Whether the log is not to be asked yet for what follows `after`.
+    pub(super) fn is_paused(&self, topic: usize, after: Position, tail_head: Position) -> bool {
+        let paused = self.pauses.iter().find(|pause| pause.topic == topic);
+        paused.is_some_and(|pause| {
+            Instant::now() < pause.until && !pause.is_ended_by_move(after, tail_head)
+        })
+    }
+
+    /// Why the log could not be read, if one of the paused reads failed.
+    pub(super) fn error(&self) -> Option<ReadError> {
+        self.pauses.iter().find_map(|pause| pause.result.as_ref().err().cloned())
+    }
+
+    /// Waits for the first pause to end.
+    pub(super) fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.pauses.iter().map(|pause| pause.until).min() else {
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl Pause {
+    /// Whether a move of the tail to `tail_head` is a reason to ask the log again before the pause is
+    /// over. The tail itself does not have the position.
+    ///
+    /// A tail that has come closer to a reader ahead of it repeats what the log has said already, and a
+    /// log that cannot be read is not asked more often because a topic is busy.
+    fn is_ended_by_move(&self, after: Position, tail_head: Position) -> bool {
+        match self.result {
+            Ok(before) => tail_head != before && !(before < tail_head && tail_head < after),
+            Err(_) => false,
+        }
+    }
+}
+
+impl fmt::Debug for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Read").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
