@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::http::Request;
 use divan::counter::ItemsCount;
@@ -12,7 +13,6 @@ use gateway::{Config, Gateway};
 use http_body_util::BodyExt as _;
 use metrics::Registry;
 use tokio::runtime::{Builder, Runtime};
-use tower::ServiceExt as _;
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -34,12 +34,13 @@ impl Node {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let log = Arc::new(MemoryLog::new(Retention::default()));
         let gateway = Gateway::new(Config::default(), log.clone(), &Registry::new());
+        let door = gateway.door(Router::new());
         let bodies = runtime.block_on(async {
             let mut bodies = Vec::new();
             for _ in 0..readers {
                 let request = Request::get("/v1/events?topic=orders").body(Body::empty());
-                let asked = gateway.router().oneshot(request.expect("a good request"));
-                bodies.push(asked.await.expect("an answer").into_body());
+                let answer = door.answer(request.expect("a good request"), None);
+                bodies.push(answer.await.into_body());
             }
             bodies
         });

@@ -1,10 +1,10 @@
-//! Where a subscriber is, for the logs: its peer, and who that says it speaks for.
+//! The address of a subscriber, for the logs: its peer, and the client that the peer speaks for.
 
 use std::net::SocketAddr;
 
-use axum::http::HeaderMap;
+use crate::head::SubscriptionHead;
 
-/// Where a subscriber is.
+/// The address of a subscriber.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Client {
     /// The other end of the socket, which may be a load balancer's.
@@ -17,30 +17,26 @@ pub(crate) struct Client {
 const FORWARDED_BYTES_MAX: usize = 128;
 
 impl Client {
-    pub(crate) fn new(peer: Option<SocketAddr>, headers: &HeaderMap) -> Self {
-        Self { peer, forwarded_for: forwarded_for(headers) }
+    pub(crate) fn new(peer: Option<SocketAddr>, head: &SubscriptionHead<'_>) -> Self {
+        Self { peer, forwarded_for: head.forwarded_for.and_then(addresses) }
     }
 }
 
-/// Only what could be addresses: it goes into logs.
-fn forwarded_for(headers: &HeaderMap) -> Option<Box<str>> {
-    let text = headers.get("x-forwarded-for")?.to_str().ok()?;
-    let is_address = |b: u8| b.is_ascii_hexdigit() || b".:,[] ".contains(&b);
-    (text.len() <= FORWARDED_BYTES_MAX && text.bytes().all(is_address)).then(|| text.into())
+/// Takes only text that could be addresses, because it goes into logs.
+fn addresses(value: &[u8]) -> Option<Box<str>> {
+    let is_address = |b: &u8| b.is_ascii_hexdigit() || b".:,[] ".contains(b);
+    let is_short = value.len() <= FORWARDED_BYTES_MAX;
+    let text = str::from_utf8(value).ok()?;
+    (is_short && value.iter().all(is_address)).then(|| text.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     #[test]
     fn only_addresses_are_taken_from_a_header_that_anybody_writes() {
-        let taken = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("x-forwarded-for", HeaderValue::from_str(text).unwrap());
-            forwarded_for(&headers).map(String::from)
-        };
+        let taken = |text: &str| addresses(text.as_bytes()).map(String::from);
         for good in ["203.0.113.7", "203.0.113.7, 10.0.0.1", "[2001:db8::1]:443"] {
             assert_eq!(taken(good).as_deref(), Some(good));
         }

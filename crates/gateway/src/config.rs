@@ -17,6 +17,8 @@ pub struct Config {
     pub retry: Duration,
     /// The age at which a connection is handed away, give or take a fifth.
     pub max_age: Duration,
+    /// The origins whose pages may use this gateway, besides its own.
+    pub cors: cors::Policy,
     /// Whether the console offers to publish: whether ingest answers at the same address.
     pub publish: bool,
 }
@@ -30,6 +32,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(15),
             retry: Duration::from_secs(2),
             max_age: Duration::from_mins(30),
+            cors: cors::Policy::default(),
             publish: false,
         }
     }

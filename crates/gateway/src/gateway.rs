@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use event_log::Log;
 use metrics::Registry;
 use tokio::sync::watch;
@@ -14,7 +13,6 @@ use crate::connections::{ConnectionReport, Connections};
 use crate::drain::Phase;
 use crate::metrics::Metrics;
 use crate::probe::{self, Probe};
-use crate::{console, handler};
 
 /// Serves subscribers from a log. Cheap to clone; clones are one gateway.
 #[derive(Debug, Clone)]
@@ -59,11 +57,6 @@ impl Gateway {
         let gateway = Self(Arc::new(shared));
         gateway.register_asked(registry);
         gateway
-    }
-
-    /// `GET /v1/events` and the console.
-    pub fn router(&self) -> Router {
-        handler::router(Arc::clone(&self.0)).merge(console::router(&self.0.config))
     }
 
     /// Proves again and again that an event published here comes back; polled for as long as the

@@ -1,16 +1,15 @@
-//! `GET /v1/events`: from a request to a stream or an answer.
+//! From a request for events to its answer, whichever front end has read it.
+//!
+//! Every header of an answer is chosen here: `http1.rs` and `door.rs` only write it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Extension, RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Origin, Outcome, Topic};
 use futures_util::stream;
@@ -24,110 +23,132 @@ use crate::drain::Phase;
 use crate::error::{BadRequest, Refusal};
 use crate::frame::{Framing, HEARTBEAT};
 use crate::gateway::Shared;
+use crate::head::SubscriptionHead;
 use crate::metrics::Reject;
-use crate::request::{Request, Transport};
+use crate::request::{Form, Request};
 use crate::subscriber::{CONNECTION, Subscriber};
 use crate::{control, long_poll, trace};
 
-/// The longest that a client waits for the log before it is told to come back.
+/// The longest that a client waits for the log before the gateway tells it to come back.
 const OPEN_MAX: Duration = Duration::from_secs(5);
 
 /// The headers of an event stream.
-pub(crate) const STREAM_HEADERS: [(&str, &str); 3] = [
-    ("content-type", "text/event-stream; charset=utf-8"),
-    ("cache-control", "no-cache, no-transform"),
+const STREAM_HEADERS: [(HeaderName, HeaderValue); 3] = [
+    (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
     // nginx buffers whole streams without it.
-    ("x-accel-buffering", "no"),
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
 ];
 
-/// What a request is answered with.
+/// A request for events that a front end has read.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) struct Asked {
+    request: Result<Request, BadRequest>,
+    client: Client,
+    cors: cors::Grant,
+    via: Via,
+}
+
+/// The connection that a request came over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Via {
+    /// The other end, if it is known.
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) version: Version,
+    /// The form that a stream's bytes take on it.
+    pub(crate) framing: Framing,
+}
+
+/// An answer: its status, all headers but those of its transfer, and its content.
+pub(crate) type Reply = axum::http::Response<Content>;
+
+/// The content of an answer.
+#[derive(Debug)]
+pub(crate) enum Content {
     /// Events, for as long as they come.
-    Stream(Subscriber),
-    /// Something that is complete.
-    Whole(Response),
+    Events(Subscriber),
+    /// A body that is complete.
+    Whole(Body),
 }
 
-/// The resource that is subscribed to.
-pub(crate) const PATH: &str = "/v1/events";
-
-pub(crate) fn router(gateway: Arc<Shared>) -> Router {
-    Router::new().route(PATH, get(subscribe).head(describe)).with_state(gateway)
-}
-
-async fn subscribe(
-    State(gateway): State<Arc<Shared>>,
-    RawQuery(query): RawQuery,
-    version: Version,
-    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
-    headers: HeaderMap,
-) -> Response {
-    let request = match parse(&gateway, query, &headers) {
-        Ok(request) => request,
-        Err(bad) => return bad.into_response(),
-    };
-    let transport = request.transport;
-    let client = Client::new(peer.map(|Extension(ConnectInfo(peer))| peer), &headers);
-    let mut response = match answer(&gateway, request, client, Framing::None).await {
-        Answer::Whole(response) => response,
-        Answer::Stream(subscriber) => {
-            let frames = stream::unfold(subscriber, async |mut subscriber| {
-                let bytes = subscriber.next().await?;
-                Some((Ok::<Bytes, Infallible>(bytes), subscriber))
-            });
-            event_stream(Body::from_stream(frames))
+impl Asked {
+    pub(crate) fn parse(gateway: &Shared, head: &SubscriptionHead<'_>, via: Via) -> Self {
+        Self {
+            request: Request::parse(head, gateway.config.max_topics),
+            client: Client::new(via.peer, head),
+            cors: gateway.config.cors.grant(head.origin),
+            via,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn request(&self) -> &Result<Request, BadRequest> {
+        &self.request
+    }
+
+    /// Whether two front ends have read the same.
+    #[cfg(test)]
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        let seen = |asked: &Self| (asked.request.clone(), asked.client.clone(), asked.cors.clone());
+        seen(self) == seen(other)
+    }
+
+    /// Whether the request makes sense and asks for an event stream.
+    pub(crate) fn is_for_stream(&self) -> bool {
+        self.request.as_ref().is_ok_and(|request| matches!(request.form, Form::Stream { .. }))
+    }
+}
+
+/// Answers a request.
+pub(crate) async fn answer(gateway: &Arc<Shared>, asked: Asked) -> Reply {
+    // The client is to come back over a connection of its own, which may lead to another gateway. A
+    // connection that is kept alive would bring the client back here, even while this gateway stops.
+    let closes = asked.is_for_stream() && asked.via.version <= Version::HTTP_11;
+    let Asked { request, client, cors, via } = asked;
+    let mut reply = match request {
+        Ok(request) => subscribe(gateway, request, client, via.framing).await,
+        Err(bad) => reject(gateway, bad),
     };
-    // The client is to come back over a connection of its own, which may lead elsewhere: one that is
-    // kept alive would bring it to this gateway again, most of all when this one is to stop.
-    if matches!(transport, Transport::Sse { .. }) && version <= Version::HTTP_11 {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if closes {
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
+    cors.put(reply.headers_mut());
+    reply
 }
 
-/// What a GET would be answered with, without a subscription.
-async fn describe(
-    State(gateway): State<Arc<Shared>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    match parse(&gateway, query, &headers).map(|request| request.transport) {
-        Ok(Transport::Sse { .. }) => event_stream(Body::empty()),
-        Ok(Transport::LongPoll { .. }) => long_poll::HEADERS.into_response(),
-        Err(bad) => bad.into_response(),
-    }
+/// Answers as [`answer`] would, without a subscription and without a body.
+pub(crate) fn describe(gateway: &Shared, asked: Asked) -> Reply {
+    let Asked { request, cors, .. } = asked;
+    let mut reply = match request.map(|request| request.form) {
+        Ok(Form::Stream { .. }) => stream_of(Content::Whole(Body::empty())),
+        Ok(Form::LongPoll { .. }) => whole(long_poll::HEADERS.into_response()),
+        Err(bad) => reject(gateway, bad),
+    };
+    cors.put(reply.headers_mut());
+    reply
 }
 
-fn parse(
-    gateway: &Shared,
-    query: Option<String>,
-    headers: &HeaderMap,
-) -> Result<Request, BadRequest> {
-    let query = query.unwrap_or_default();
-    Request::parse(&query, headers, gateway.config.max_topics)
-        .inspect_err(|_| gateway.metrics.rejected.of(Reject::BadRequest).inc())
+fn reject(gateway: &Shared, bad: BadRequest) -> Reply {
+    gateway.metrics.rejected.of(Reject::BadRequest).inc();
+    whole(bad.into_response())
 }
 
-/// Answers a request that makes sense, over whichever connection it came.
-pub(crate) async fn answer(
+/// Answers a request that makes sense.
+async fn subscribe(
     gateway: &Arc<Shared>,
     request: Request,
     client: Client,
     framing: Framing,
-) -> Answer {
+) -> Reply {
     let span = trace::connect(&request);
     let brought = request.cursor().map(ToOwned::to_owned);
-    let Request { topics, origin, resume, style, transport, .. } = request;
+    let Request { topics, origin, resume, style, form, .. } = request;
     let opened = open(gateway, topics, origin, client).instrument(span.clone()).await;
     trace::connected(&span, opened.as_ref().map(|opened| opened.outcome).map_err(|why| *why));
     drop(span);
     let Opened { admission, cursor, outcome } = match opened {
         Ok(opened) => opened,
-        Err(refusal) => {
-            return Answer::Whole(refuse(gateway, refusal, transport, brought.as_deref()));
-        }
+        Err(refusal) => return refuse(gateway, refusal, form, brought.as_deref()),
     };
     if brought.is_some() && outcome != Outcome::Live {
         gateway.metrics.resumes.of(outcome).inc();
@@ -136,31 +157,30 @@ pub(crate) async fn answer(
             gateway.metrics.resume_missed_events.observe(missed as f64);
         }
     }
-    let heartbeat = match transport {
-        Transport::LongPoll { wait, limit } => {
-            return Answer::Whole(
-                long_poll::answer(gateway, cursor, brought, style, wait, limit).await,
-            );
+    let heartbeat = match form {
+        Form::LongPoll { wait, limit } => {
+            return whole(long_poll::answer(gateway, cursor, brought, style, wait, limit).await);
         }
-        // The client has it all: the one status that makes an EventSource stop.
-        Transport::Sse { .. } if cursor.is_finished() => {
+        // The client has everything, and this is the one status that makes an EventSource stop.
+        Form::Stream { .. } if cursor.is_finished() => {
             let headers = [(header::CACHE_CONTROL, "no-store")];
-            return Answer::Whole((StatusCode::NO_CONTENT, headers).into_response());
+            return whole((StatusCode::NO_CONTENT, headers).into_response());
         }
-        Transport::Sse { heartbeat } => heartbeat.unwrap_or(gateway.config.heartbeat),
+        Form::Stream { heartbeat } => heartbeat.unwrap_or(gateway.config.heartbeat),
     };
     gateway.metrics.opened.of(resume).inc();
-    Answer::Stream(Subscriber::new(
+    let subscriber = Subscriber::new(
         Arc::clone(gateway),
         admission,
         (cursor, outcome),
         brought,
         (style, framing),
         heartbeat,
-    ))
+    );
+    stream_of(Content::Events(subscriber))
 }
 
-/// A subscription that has found its place.
+/// A subscription whose cursor is open.
 struct Opened {
     admission: Admission,
     cursor: Cursor,
@@ -187,36 +207,50 @@ async fn open(
     }
 }
 
-/// Refuses in the client's own language: an error to those who speak JSON; to an `EventSource`,
-/// which would die of one, a stream that tells it to come back.
-fn refuse(
-    gateway: &Shared,
-    refusal: Refusal,
-    transport: Transport,
-    brought: Option<&str>,
-) -> Response {
+/// Refuses in the client's own language: a client that asks for JSON gets an error; an `EventSource`,
+/// which an error would end for ever, gets a stream that tells it to come back.
+fn refuse(gateway: &Shared, refusal: Refusal, form: Form, brought: Option<&str>) -> Reply {
     let reason = Reject::from(refusal);
     gateway.metrics.rejected.of(reason).inc();
     tracing::debug!(target: CONNECTION, reason = reason.as_str(), "connection refused");
-    if matches!(transport, Transport::LongPoll { .. }) {
-        return refusal.into_response();
+    if matches!(form, Form::LongPoll { .. }) {
+        return whole(refusal.into_response());
     }
-    // Its cursor goes back as it came, because an event without an id makes some clients forget it.
+    // The client's cursor goes back as it came, because an event without an id makes some clients
+    // forget theirs.
     let cursor = brought.filter(|cursor| is_safe_id(cursor));
     let mut out = BytesMut::from(&HEARTBEAT[..]);
     let retry_ms = control::jittered(gateway.config.retry);
     control::put_reconnect(&mut out, reason, retry_ms, cursor);
-    event_stream(Body::from(out.freeze()))
+    stream_of(Content::Whole(Body::from(out.freeze())))
 }
 
-fn event_stream(body: Body) -> Response {
-    let headers = STREAM_HEADERS
-        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-    (headers, body).into_response()
+fn stream_of(content: Content) -> Reply {
+    let mut reply = Reply::new(content);
+    reply.headers_mut().extend(STREAM_HEADERS);
+    reply
 }
 
-/// Whether a client's text may stand in an `id` line: what a cursor is written with, and no more of
-/// it than the largest cursor.
+fn whole(response: Response) -> Reply {
+    response.map(Content::Whole)
+}
+
+impl Content {
+    /// A body that a general HTTP server sends.
+    pub(crate) fn into_body(self) -> Body {
+        let subscriber = match self {
+            Self::Whole(body) => return body,
+            Self::Events(subscriber) => subscriber,
+        };
+        Body::from_stream(stream::unfold(subscriber, async |mut subscriber| {
+            let bytes = subscriber.next().await?;
+            Some((Ok::<Bytes, Infallible>(bytes), subscriber))
+        }))
+    }
+}
+
+/// Whether a client's text may stand in an `id` line: only characters that a cursor is written with,
+/// and no more of them than the largest cursor has.
 fn is_safe_id(text: &str) -> bool {
     text.len() <= 2048 && text.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -1,52 +1,55 @@
-//! Event streams over HTTP/1.1 on the bare socket.
+//! Event streams over HTTP/1.1, written to the connection itself.
 //!
-//! After its head an event stream is nothing but chunks, for hours. A task that owns the socket and
-//! writes them costs little more than the system call and about a kilobyte; a general server keeps
-//! buffers for requests that never come (docs/adr/0003).
+//! After its head an event stream is nothing but chunks, for hours. A task that owns the connection and
+//! writes the chunks costs little more than the system call and about a kilobyte; a general server
+//! keeps buffers for requests that never come (docs/adr/0003).
 //!
-//! This looks at the first request of a connection. A plain `GET /v1/events?…` for an event stream is
-//! served here; whatever else it may be, and at any doubt, the connection goes to the general server
-//! with the bytes that were read. So there is no second implementation of HTTP: only of one request.
+//! [`Door::accept`] looks at the first request of a connection. A plain `GET /v1/events?…` for an event
+//! stream is served here. Any other request, and any that is odd, goes to the general server with the
+//! bytes that were read. So this file implements one request and not HTTP.
 
-mod answer;
-mod head;
+pub(crate) mod head;
 mod rewind;
 mod stream;
+mod write;
 
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use axum::http::Version;
+use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
-use crate::Gateway;
-use crate::client::Client;
+use crate::door::Door;
 use crate::frame::Framing;
-use crate::handler::{self, Answer};
-use crate::request::{Request, Transport};
+use crate::gateway::Shared;
+use crate::handler::{self, Asked, Content, Via};
+use crate::transport::Transport;
 
-use head::Head;
+use head::FirstRequest;
 pub use rewind::Rewind;
 pub use stream::EventStream;
 
 /// How long a client may keep this gateway waiting.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// Until the head of its request has come.
+    /// Until the head of the client's request has come.
     pub head: Duration,
-    /// Without taking anything of what waits for it.
+    /// Without taking anything of the bytes that wait for the client.
     pub stall: Duration,
 }
 
-/// What became of a connection.
+/// The result of looking at a connection's first request.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
-pub enum Accepted {
-    /// It is an event stream, to be run.
-    Stream(EventStream),
-    /// It wants something else: its bytes so far, and the rest.
-    Other(Rewind<TcpStream>),
-    /// It is over: answered, given up by its client, or too slow.
+#[expect(clippy::large_enum_variant, reason = "its maker takes it apart at once")]
+pub enum Accepted<T> {
+    /// An event stream, to be run.
+    Stream(EventStream<T>),
+    /// Another request: the connection, which gives the bytes that were read once more.
+    Other(Rewind<T>),
+    /// The connection is over: answered, given up by its client, or too slow.
     Closed,
 }
 
@@ -55,70 +58,71 @@ const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Room for a first read: the head of a browser's request with its cookies.
 const READ_BYTES: usize = 2048;
 
-impl Gateway {
-    /// Reads the head of a connection's first request and, if it subscribes to an event stream, opens
-    /// that. While nothing has come, `hurry` ends the wait and leaves the connection to whoever
-    /// serves the others.
-    pub async fn accept(
+impl Door {
+    /// Reads the head of a connection's first request and, if the request asks for an event stream,
+    /// opens that. Until the first byte has come, `hurry` ends the wait and leaves the connection to
+    /// the general server.
+    pub async fn accept<T: Transport>(
         &self,
-        socket: TcpStream,
+        mut transport: T,
+        peer: SocketAddr,
         patience: Patience,
         hurry: impl Future<Output = ()>,
-    ) -> Accepted {
+    ) -> Accepted<T> {
+        let gateway = &self.gateway.0;
         let mut read = Vec::with_capacity(READ_BYTES);
-        let head = match timeout(patience.head, read_head(&socket, &mut read, hurry)).await {
-            Ok(Ok(head)) => head,
+        let asked = read_head(gateway, &mut transport, peer, &mut read, hurry);
+        let asked = match timeout(patience.head, asked).await {
+            Ok(Ok(asked)) => asked,
             Ok(Err(_)) | Err(_) => return Accepted::Closed,
         };
-        let request = head.and_then(|head| {
-            let max_topics = self.0.config.max_topics;
-            // What is refused is counted and answered where all requests are.
-            let request = Request::parse(&head.query, &head.headers, max_topics).ok()?;
-            let client = Client::new(socket.peer_addr().ok(), &head.headers);
-            matches!(request.transport, Transport::Sse { .. }).then_some((request, client))
-        });
-        let Some((request, client)) = request else {
-            return Accepted::Other(Rewind::new(socket, read.into()));
+        // A request that makes no sense is counted and answered where all requests are.
+        let Some(asked) = asked.filter(Asked::is_for_stream) else {
+            return Accepted::Other(Rewind::new(transport, read.into()));
         };
         drop(read);
-        match handler::answer(&self.0, request, client, Framing::Chunks).await {
-            Answer::Stream(subscriber) => {
-                Accepted::Stream(EventStream::new(socket, subscriber, patience.stall))
+        let (parts, content) = handler::answer(gateway, asked).await.into_parts();
+        match content {
+            Content::Events(subscriber) => {
+                let head = write::stream_head(&parts);
+                Accepted::Stream(EventStream::new(transport, subscriber, head, patience.stall))
             }
-            Answer::Whole(response) => {
-                // A client that is gone misses an answer that it has not waited for.
-                let _sent = timeout(patience.stall, answer::send(socket, response)).await;
+            Content::Whole(body) => {
+                // A client that has left misses an answer that it does not wait for.
+                let _sent = write::whole(transport, &parts, body, patience.stall).await;
                 Accepted::Closed
             }
         }
     }
 }
 
-/// Reads until the head is complete; `None` if it is not for us.
-async fn read_head(
-    socket: &TcpStream,
+/// Reads until the head is complete. Returns `None` if the request is not for this file.
+async fn read_head<T: Transport>(
+    gateway: &Shared,
+    transport: &mut T,
+    peer: SocketAddr,
     read: &mut Vec<u8>,
     hurry: impl Future<Output = ()>,
-) -> std::io::Result<Option<head::Subscribe>> {
+) -> io::Result<Option<Asked>> {
+    let via = Via { peer: Some(peer), version: Version::HTTP_11, framing: Framing::Chunks };
     tokio::pin!(hurry);
     loop {
-        // A socket that was accepted with its request need not be waited for, but the runtime says
-        // so. Both may be dropped: nothing is read before the first is ready.
-        tokio::select! {
+        let is_silent = read.is_empty();
+        // A read that is dropped has read nothing.
+        let count = tokio::select! {
             biased;
-            ready = socket.readable() => ready?,
-            () = &mut hurry, if read.is_empty() => return Ok(None),
-        }
-        match socket.try_read_buf(read) {
-            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
+            count = transport.read_buf(read) => count?,
+            () = &mut hurry, if is_silent => return Ok(None),
+        };
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match head::parse(read) {
-            Head::Subscribe(subscribe) => return Ok(Some(subscribe)),
-            Head::Partial if read.len() < HEAD_BYTES_MAX => read.reserve(READ_BYTES),
-            Head::Partial | Head::Other => return Ok(None),
+            FirstRequest::Subscription(head) => {
+                return Ok(Some(Asked::parse(gateway, &head, via)));
+            }
+            FirstRequest::Incomplete if read.len() < HEAD_BYTES_MAX => read.reserve(READ_BYTES),
+            FirstRequest::Incomplete | FirstRequest::Other => return Ok(None),
         }
     }
 }

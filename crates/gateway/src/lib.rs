@@ -1,9 +1,9 @@
 //! Subscribers' side of Tailwater: `GET /v1/events` as an event stream or a long-poll.
 //!
-//! A connection is a [`event_log::Cursor`] and a way to write its steps: `request.rs` parses what a
-//! client asks for, `handler.rs` opens the cursor, `subscriber.rs` turns steps into bytes,
-//! `frame.rs` and `control.rs` are what those bytes look like. Over HTTP/1.1 `http1.rs` writes them to
-//! the bare socket; all else is axum's.
+//! A connection is a [`event_log::Cursor`] and a way to write its steps. `door.rs` lets requests in,
+//! `head.rs` is the part of one that counts, `request.rs` parses it, `handler.rs` opens the cursor,
+//! `subscriber.rs` turns steps into bytes, `frame.rs` and `control.rs` form those bytes. Over HTTP/1.1
+//! `http1.rs` writes them to the connection itself; axum and hyper serve the rest.
 //!
 //! Keeps no state that a client needs on another gateway: no sessions, no queue for a connection, no
 //! list of clients. Never touches Redis.
@@ -15,21 +15,28 @@ mod config;
 mod connections;
 mod console;
 mod control;
+mod door;
 mod drain;
 mod envelope;
 mod error;
 mod frame;
 mod gateway;
 mod handler;
+mod head;
 mod http1;
+mod impatient;
 mod long_poll;
 mod metrics;
 mod probe;
 mod request;
 mod subscriber;
 mod trace;
+mod transport;
 
 pub use config::Config;
 pub use connections::ConnectionReport;
+pub use door::Door;
 pub use gateway::{Gateway, NotReady};
 pub use http1::{Accepted, EventStream, Patience, Rewind};
+pub use impatient::Impatient;
+pub use transport::{Transport, send_now};

@@ -1,12 +1,12 @@
-//! What a subscriber asks for, parsed from its request.
+//! A request to subscribe, parsed from its head.
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, header};
 use event_log::{EventType, Origin, Seek, Topic, TraceParent};
 use jiff::Timestamp;
 
 use crate::error::BadRequest;
+use crate::head::SubscriptionHead;
 use crate::metrics::Resume;
 
 /// A request to subscribe.
@@ -20,9 +20,9 @@ pub(crate) struct Request {
     pub(crate) resume: Resume,
     /// Which events, and in which form.
     pub(crate) style: Style,
-    /// SSE or long-poll.
-    pub(crate) transport: Transport,
-    /// The trace that it is part of, if its client has one.
+    /// An event stream or a long-poll.
+    pub(crate) form: Form,
+    /// The client's trace, if the client has one.
     pub(crate) trace: Option<TraceParent>,
 }
 
@@ -35,12 +35,12 @@ pub(crate) struct Style {
     pub(crate) envelope: bool,
 }
 
-/// How events travel.
+/// The form in which events travel.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Transport {
+pub(crate) enum Form {
     /// An event stream that stays open, with a comment after so much silence.
-    Sse { heartbeat: Option<Duration> },
-    /// One answer with what there is, or with the first that comes within the wait.
+    Stream { heartbeat: Option<Duration> },
+    /// One answer with the events that there are, or with the first that comes within the wait.
     LongPoll { wait: Duration, limit: usize },
 }
 
@@ -55,18 +55,15 @@ const LIMIT_EVENTS: (u64, u64) = (1, 1000);
 const LIMIT_DEFAULT: usize = 100;
 
 impl Request {
-    pub(crate) fn parse(
-        query: &str,
-        headers: &HeaderMap,
-        max_topics: usize,
-    ) -> Result<Self, BadRequest> {
+    /// Parses a head, the same for every front end.
+    pub(crate) fn parse(head: &SubscriptionHead<'_>, max_topics: usize) -> Result<Self, BadRequest> {
         let mut topics = Vec::new();
-        let mut cursor = last_event_id(headers);
+        let mut cursor = head.last_event_id.and_then(cursor_of);
         let mut resume = if cursor.is_some() { Resume::Header } else { Resume::None };
         let (mut from, mut heartbeat, mut wait, mut limit) =
             (None, None, Duration::ZERO, LIMIT_DEFAULT);
         let mut style = Style::default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        for (name, value) in form_urlencoded::parse(head.query.as_bytes()) {
             match &*name {
                 "topic" => topics.push(Topic::new(&value)?),
                 "last_event_id" | "lastEventId" => {
@@ -108,11 +105,12 @@ impl Request {
             Some(cursor) => Origin::Resume(cursor),
             None => from.unwrap_or(Origin::Latest),
         };
-        let transport = match wants_json(headers) {
-            true => Transport::LongPoll { wait, limit },
-            false => Transport::Sse { heartbeat },
+        let form = match wants_json(&head.accept) {
+            true => Form::LongPoll { wait, limit },
+            false => Form::Stream { heartbeat },
         };
-        Ok(Self { topics, origin, resume, style, transport, trace: trace(headers) })
+        let trace = head.traceparent.and_then(trace_of);
+        Ok(Self { topics, origin, resume, style, form, trace })
     }
 
     /// The cursor that the client brought: text from outside.
@@ -124,11 +122,11 @@ impl Request {
     }
 }
 
-impl Transport {
+impl Form {
     /// The word for a log or a trace.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Sse { .. } => "sse",
+            Self::Stream { .. } => "sse",
             Self::LongPoll { .. } => "long_poll",
         }
     }
@@ -144,30 +142,33 @@ impl Style {
 }
 
 /// Whether the client takes JSON and no event stream.
-fn wants_json(headers: &HeaderMap) -> bool {
-    let accepts = |what: &str| {
-        headers.get_all(header::ACCEPT).iter().any(|value| {
-            value.to_str().is_ok_and(|value| {
-                value.split(',').any(|part| {
-                    let media_type = part.split(';').next().unwrap_or_default();
-                    media_type.trim().eq_ignore_ascii_case(what)
-                })
-            })
-        })
+fn wants_json(accept: &[&[u8]]) -> bool {
+    let accepts = |wanted: &str| {
+        accept.iter().filter_map(|value| visible(value)).flat_map(|value| value.split(',')).any(
+            |part| {
+                let media_type = part.split(';').next().unwrap_or_default();
+                media_type.trim().eq_ignore_ascii_case(wanted)
+            },
+        )
     };
     accepts("application/json") && !accepts("text/event-stream")
 }
 
-/// The cursor of the header, if there is one. Browsers send an id's bytes as they came, so they may
-/// be any: what is not UTF-8 becomes a cursor that cannot be understood.
-fn last_event_id(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("last-event-id")?.as_bytes();
+/// The text of a header that consists of visible ASCII characters, spaces and tabs.
+fn visible(value: &[u8]) -> Option<&str> {
+    let is_visible = |b: &u8| b.is_ascii_graphic() || b" \t".contains(b);
+    str::from_utf8(value).ok().filter(|_| value.iter().all(is_visible))
+}
+
+/// The cursor of the header, unless that is empty. Browsers send an id's bytes as they came, so they
+/// may be any: bytes that are not UTF-8 become a cursor that cannot be understood.
+fn cursor_of(value: &[u8]) -> Option<String> {
     (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned())
 }
 
-/// A malformed `traceparent` is as none: so W3C Trace Context wants it.
-fn trace(headers: &HeaderMap) -> Option<TraceParent> {
-    TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)
+/// The trace of a `traceparent`. A malformed one counts as absent, as W3C Trace Context wants it.
+fn trace_of(value: &[u8]) -> Option<TraceParent> {
+    TraceParent::parse(visible(value)?)
 }
 
 fn parse_from(value: &str) -> Result<Origin, BadRequest> {
@@ -211,15 +212,11 @@ fn number(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
     use proptest::prelude::*;
 
-    fn parse(query: &str, headers: &[(&'static str, &'static str)]) -> Result<Request, BadRequest> {
-        let headers = headers
-            .iter()
-            .map(|(k, v)| (k.parse().unwrap(), HeaderValue::from_static(v)))
-            .collect();
-        Request::parse(query, &headers, 3)
+    fn parse(query: &str, headers: &[(&str, &str)]) -> Result<Request, BadRequest> {
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+        Request::parse(&SubscriptionHead::collect(query, headers), 3)
     }
 
     #[test]
@@ -249,16 +246,18 @@ mod tests {
 
     #[test]
     fn json_is_for_those_who_take_no_event_stream() {
-        let transport = |accept| parse("topic=t&wait=9", &[("accept", accept)]).unwrap().transport;
-        let poll = Transport::LongPoll { wait: Duration::from_secs(9), limit: LIMIT_DEFAULT };
-        let sse = Transport::Sse { heartbeat: None };
-        assert_eq!(transport("application/json"), poll);
-        assert_eq!(transport("application/json;q=0.9, text/plain"), poll);
+        let form = |accept| parse("topic=t&wait=9", &[("accept", accept)]).unwrap().form;
+        let poll = Form::LongPoll { wait: Duration::from_secs(9), limit: LIMIT_DEFAULT };
+        let stream = Form::Stream { heartbeat: None };
+        assert_eq!(form("application/json"), poll);
+        assert_eq!(form("application/json;q=0.9, text/plain"), poll);
         for accept in
             ["text/event-stream", "*/*", "application/json, text/event-stream", "text/html"]
         {
-            assert_eq!(transport(accept), sse, "{accept}");
+            assert_eq!(form(accept), stream, "{accept}");
         }
+        let both = [("accept", "application/json"), ("accept", "text/event-stream")];
+        assert_eq!(parse("topic=t", &both).unwrap().form, stream, "every value counts");
     }
 
     #[test]
@@ -274,14 +273,12 @@ mod tests {
             query in r"((topic|from|last_event_id|types|heartbeat|wait|limit|_)=[^&]{0,9}&?){0,6}",
             cursor: Vec<u8>,
             accept: Vec<u8>,
+            trace: Vec<u8>,
         ) {
-            let mut headers = HeaderMap::new();
-            for (name, value) in [("last-event-id", cursor), ("accept", accept)] {
-                if let Ok(value) = HeaderValue::from_bytes(&value) {
-                    headers.insert(name, value);
-                }
-            }
-            let _either = Request::parse(&query, &headers, 3);
+            let headers =
+                [("last-event-id", &cursor), ("accept", &accept), ("traceparent", &trace)];
+            let headers = headers.map(|(name, value)| (name, value.as_slice()));
+            let _either = Request::parse(&SubscriptionHead::collect(&query, headers), 3);
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) fn connect(request: &Request) -> Span {
         otel.kind = "server",
         otel.status_code = Empty,
         topics = request.topics.len(),
-        form = request.transport.as_str(),
+        form = request.form.as_str(),
         resume = request.resume.as_str(),
         outcome = Empty,
     );

@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use event_log::{Append, Log as _, MemoryLog, NewEvent, Retention, Topic};
 use gateway::{Accepted, Config, Gateway, Patience};
 use metrics::Registry;
@@ -57,12 +58,11 @@ async fn connect(listener: &TcpListener, gateway: &Gateway) -> tokio::net::TcpSt
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.write_all(b"GET /v1/events?topic=orders HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     client.set_nonblocking(true).unwrap();
-    let (socket, _) = listener.accept().await.unwrap();
+    let (socket, peer) = listener.accept().await.unwrap();
     let patience = Patience { head: Duration::from_secs(5), stall: Duration::from_secs(5) };
-    let Accepted::Stream(stream) = gateway.accept(socket, patience, std::future::pending()).await
-    else {
-        panic!("no event stream");
-    };
+    let door = gateway.door(Router::new());
+    let accepted = door.accept(socket, peer, patience, std::future::pending()).await;
+    let Accepted::Stream(stream) = accepted else { panic!("no event stream") };
     let task = allocation_counter::measure(|| drop(tokio::spawn(stream.run())));
     assert!(task.bytes_total <= TASK_BYTES_MAX, "a task takes {} bytes", task.bytes_total);
     let client = tokio::net::TcpStream::from_std(client).unwrap();

@@ -27,6 +27,8 @@ pub struct Config {
     /// Cancelled when the node stops. The receipts of streaming bodies then ask their publishers to send the
     /// rest to another node. All other requests are short and are served to their end.
     pub drain: CancellationToken,
+    /// The origins whose pages may publish, besides ingest's own.
+    pub cors: cors::Policy,
 }
 
 impl Default for Config {
@@ -40,6 +42,7 @@ impl Default for Config {
             append_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             drain: CancellationToken::new(),
+            cors: cors::Policy::default(),
         }
     }
 }

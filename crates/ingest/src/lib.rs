@@ -17,6 +17,7 @@ mod appender;
 mod body;
 mod cloudevents;
 mod config;
+mod cross_origin;
 mod error;
 mod event;
 mod head;
@@ -38,16 +39,23 @@ use event_log::Log;
 
 pub use config::Config;
 
+use cross_origin::allow;
 use publish::Ingest;
 
-/// The routes of ingest: `POST` and `PUT /v1/events`, and `GET /v1/topics/{topic}`.
+const EVENTS: &str = "/v1/events";
+const TOPIC: &str = "/v1/topics/{*topic}";
+
+/// The routes of ingest: `POST` and `PUT /v1/events`, `GET /v1/topics/{topic}`, and their preflights if
+/// the configuration allows pages of other origins.
 ///
 /// `PUT` does the same as `POST`, because `curl -T -` sends it, and curl streams its standard input in no
 /// other way. No route answers `GET /v1/events`, because the gateway does and its router merges with this
 /// one. For the same reason there is no fallback.
 pub fn router(config: Config, log: Arc<dyn Log>, registry: &metrics::Registry) -> Router {
-    Router::new()
-        .route("/v1/events", post(publish::publish).put(publish::publish))
-        .route("/v1/topics/{*topic}", get(topics::show))
-        .with_state(Arc::new(Ingest::new(config, log, registry)))
+    let cors = config.cors.clone();
+    let routes = Router::new()
+        .route(EVENTS, post(publish::publish).put(publish::publish))
+        .route(TOPIC, get(topics::show))
+        .with_state(Arc::new(Ingest::new(config, log, registry)));
+    allow(routes, [EVENTS, TOPIC], cors)
 }

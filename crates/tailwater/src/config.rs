@@ -5,11 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use axum::http::HeaderValue;
 use event_log::Retention;
 use redis_log::Durability;
 use tokio_util::sync::CancellationToken;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::args::{
     GatewayArgs, IngestArgs, LogArgs, NodeArgs, PublisherArgs, ServeArgs, SubscriberArgs,
@@ -25,7 +23,6 @@ pub(crate) struct NodeConfig {
     pub(crate) admin_listen: SocketAddr,
     pub(crate) store: Store,
     pub(crate) drain: Drain,
-    pub(crate) cors: Option<CorsLayer>,
     pub(crate) tls: Option<tls::Files>,
     pub(crate) telemetry: TelemetryConfig,
 }
@@ -69,7 +66,7 @@ impl TryFrom<ServeArgs> for NodeConfig {
         let drain = drain(&args.node, Some(&args.subscribers));
         let services = Services::Both(
             gateway_config(&args.subscribers, &args.node, true)?,
-            ingest_config(&args.publishers, &drain)?,
+            ingest_config(&args.publishers, &args.node, &drain)?,
         );
         let store = store(args.redis.as_deref(), &args.log, args.publishers.durability)?;
         Self::of(services, store, drain, args.listen, &args.node)
@@ -92,7 +89,7 @@ impl TryFrom<IngestArgs> for NodeConfig {
 
     fn try_from(args: IngestArgs) -> Result<Self> {
         let drain = drain(&args.node, None);
-        let services = Services::Ingest(ingest_config(&args.publishers, &drain)?);
+        let services = Services::Ingest(ingest_config(&args.publishers, &args.node, &drain)?);
         let store = store(Some(&args.redis), &args.log, args.publishers.durability)?;
         Self::of(services, store, drain, args.listen, &args.node)
     }
@@ -151,7 +148,6 @@ impl NodeConfig {
             admin_listen: admin,
             store,
             drain,
-            cors: cors(&node.cors_origin)?,
             tls: tls_files(node)?,
             telemetry: TelemetryConfig {
                 format: node.log_format,
@@ -208,11 +204,12 @@ fn gateway_config(
         heartbeat: args.heartbeat,
         retry: args.retry,
         max_age: args.max_age,
+        cors: cors(node)?,
         publish,
     })
 }
 
-fn ingest_config(args: &PublisherArgs, drain: &Drain) -> Result<ingest::Config> {
+fn ingest_config(args: &PublisherArgs, node: &NodeArgs, drain: &Drain) -> Result<ingest::Config> {
     let event_bytes_max = args.event_bytes_max.0;
     ensure!(
         (1..=64 << 20).contains(&event_bytes_max),
@@ -224,6 +221,7 @@ fn ingest_config(args: &PublisherArgs, drain: &Drain) -> Result<ingest::Config> 
         event_bytes_max,
         batch_bytes_max: defaults.batch_bytes_max.max(event_bytes_max),
         drain: drain.streams.clone(),
+        cors: cors(node)?,
         ..defaults
     })
 }
@@ -285,23 +283,9 @@ fn drain(node: &NodeArgs, subscribers: Option<&SubscriberArgs>) -> Drain {
     }
 }
 
-/// What pages of other origins may do: everything, since nothing here depends on who asks.
-fn cors(origins: &[String]) -> Result<Option<CorsLayer>> {
-    if origins.is_empty() {
-        return Ok(None);
-    }
-    let allowed = if origins.iter().any(|origin| origin == "*") {
-        ensure!(origins.len() == 1, "--cors-origin is * and {:?}: * is all there can be", origins);
-        AllowOrigin::from(Any)
-    } else {
-        let values = origins.iter().map(|origin| match origin.split_once("://") {
-            Some((_, host)) if !host.contains('/') => Ok(HeaderValue::from_str(origin)?),
-            _ => bail!("--cors-origin {origin:?} is no origin, as https://app.example.com"),
-        });
-        AllowOrigin::list(values.collect::<Result<Vec<_>>>()?)
-    };
-    let layer = CorsLayer::new().allow_origin(allowed).allow_methods(Any).allow_headers(Any);
-    Ok(Some(layer.expose_headers(Any)))
+/// The origins whose pages may use the node, besides its own.
+fn cors(node: &NodeArgs) -> Result<cors::Policy> {
+    cors::Policy::allow(&node.cors_origin).context("--cors-origin")
 }
 
 fn tls_files(node: &NodeArgs) -> Result<Option<tls::Files>> {

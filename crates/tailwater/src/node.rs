@@ -20,7 +20,7 @@ use crate::admin::Admin;
 use crate::config::{Drain, NodeConfig, Services, Store};
 use crate::log_metrics;
 use crate::run::StopSignals;
-use crate::server::{self, Ending, Site};
+use crate::server::{self, Ending, Entry, Site};
 use crate::telemetry::Telemetry;
 use crate::tls::Tls;
 use crate::workers::{Threads, Workers};
@@ -31,14 +31,14 @@ pub(crate) struct Node {
     /// On a node that serves subscribers.
     gateway: Option<Gateway>,
     tls: Option<Arc<Tls>>,
-    public: Door,
-    admin: Door,
+    public: Port,
+    admin: Port,
     threads: Threads,
     drain: Drain,
 }
 
 /// A listening socket, and the site behind it.
-struct Door {
+struct Port {
     listener: TcpListener,
     address: SocketAddr,
     site: Site,
@@ -51,28 +51,23 @@ impl Node {
     /// # Errors
     /// A file cannot be used, an address is taken, or a thread cannot be started.
     pub(crate) fn build(config: NodeConfig, telemetry: &Telemetry) -> Result<Self> {
-        let NodeConfig { services, listen, admin_listen, store, drain, cors, tls, .. } = config;
+        let NodeConfig { services, listen, admin_listen, store, drain, tls, .. } = config;
         let role = services.role();
         let registry = Registry::new();
         registry.info("build_info", "What runs.", ("version", env!("CARGO_PKG_VERSION")));
         telemetry.register(&registry);
         let tls = tls.map(|files| Tls::open(files, &registry)).transpose()?.map(Arc::new);
         let log = open(store, &registry);
-        let (gateway, mut router) = serve(&services, &log, &registry);
-        // A layer over the router holds for event streams as well, so they stay there.
-        let streams = gateway.clone().filter(|_| cors.is_none());
-        if let Some(cors) = cors {
-            router = router.layer(cors);
-        }
-        let site = Site { router, streams, tls: tls.clone() };
+        let (gateway, entry) = serve(&services, &log, &registry);
+        let site = Site { entry, tls: tls.clone() };
         let (workers, threads) = Workers::for_each_core().context("the workers did not start")?;
         workers.register(&registry);
-        let public = Door::open("--listen", listen, site, workers)?;
+        let public = Port::open("--listen", listen, site, workers)?;
 
         let (levels, leaving) = (telemetry.levels(), drain.leaving.clone());
         let admin = Admin { registry, log, gateway: gateway.clone(), levels, leaving };
-        let site = Site { router: admin.router(), streams: None, tls: None };
-        let admin = Door::open("--admin-listen", admin_listen, site, Workers::home())?;
+        let site = Site { entry: Entry::Routes(admin.router()), tls: None };
+        let admin = Port::open("--admin-listen", admin_listen, site, Workers::home())?;
         Ok(Self { role, gateway, tls, public, admin, threads, drain })
     }
 
@@ -120,7 +115,7 @@ impl Node {
     }
 }
 
-impl Door {
+impl Port {
     fn open(flag: &str, address: SocketAddr, site: Site, workers: Workers) -> Result<Self> {
         let listener = server::listen(address).with_context(|| format!("{flag} {address}"))?;
         let address = listener.local_addr().context("the listening socket has no address")?;
@@ -148,18 +143,22 @@ fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
     }
 }
 
-/// Makes the services, and one router for all of them.
+/// Makes the services, and the one way in to all of them.
 fn serve(
     services: &Services,
     log: &Arc<dyn Log>,
     registry: &Registry,
-) -> (Option<Gateway>, Router) {
-    let gateway = services.gateway().cloned();
-    let gateway = gateway.map(|config| Gateway::new(config, Arc::clone(log), registry));
-    let ingest = services.ingest().cloned();
-    let ingest = ingest.map(|config| ingest::router(config, Arc::clone(log), registry));
-    let routers = [gateway.as_ref().map(Gateway::router), ingest];
-    (gateway, routers.into_iter().flatten().fold(Router::new(), Router::merge))
+) -> (Option<Gateway>, Entry) {
+    let routes = match services.ingest().cloned() {
+        Some(config) => ingest::router(config, Arc::clone(log), registry),
+        None => Router::new(),
+    };
+    let Some(config) = services.gateway().cloned() else {
+        return (None, Entry::Routes(routes));
+    };
+    let gateway = Gateway::new(config, Arc::clone(log), registry);
+    let entry = Entry::Door(gateway.door(routes));
+    (Some(gateway), entry)
 }
 
 /// Keeps the node ready and its certificate fresh. Never ends.

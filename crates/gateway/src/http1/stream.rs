@@ -1,40 +1,38 @@
-//! One event stream and its socket: what a subscriber has is written, and nothing is kept beside it.
+//! One event stream and its connection: the writer sends what the subscriber returns and keeps nothing
+//! beside it.
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use futures_util::FutureExt as _;
-use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::io::{AsyncWriteExt as _, ReadBuf};
 
-use super::answer::{put_header, put_rest};
 use crate::chunk;
-use crate::connections::Connection;
-use crate::handler::STREAM_HEADERS;
+use crate::impatient::Impatient;
 use crate::subscriber::Subscriber;
+use crate::transport::Transport;
 
 /// An event stream that is open and has written nothing yet.
 #[derive(Debug)]
-pub struct EventStream {
-    socket: TcpStream,
+pub struct EventStream<T> {
+    transport: T,
     subscriber: Subscriber,
-    /// The longest time that its client may take nothing, in milliseconds.
+    /// The head of the answer, until it is written.
+    head: Vec<u8>,
+    /// The longest time that the client may take nothing, in milliseconds.
     stall_ms: u32,
-    /// Bytes that the client may still send, though nobody reads them as anything.
+    /// Bytes that the client may still send, which nobody reads as anything.
     chatter: u16,
 }
 
-/// Why nothing more is written for now.
+/// The reason why the writer pauses.
 #[derive(Debug)]
 enum Stop {
-    /// The socket is full; this is left.
+    /// The connection is full; these bytes are left.
     Full(Bytes),
     /// The stream is over.
     Over,
@@ -42,24 +40,29 @@ enum Stop {
     Gone,
 }
 
-/// Bytes that a client may send behind its request before we stop to listen: the next request that a
-/// proxy sent too early, for which this connection will not be used.
+/// Bytes that a client may send behind its request before the writer stops to listen: the next request
+/// that a proxy sent too early, for which this connection will not be used.
 const CHATTER_MAX: u16 = 16 * 1024;
-/// Bytes of them looked at at a time.
+/// Bytes of them that one read takes.
 const SCRAP_BYTES: usize = 256;
 
-impl EventStream {
-    pub(super) fn new(socket: TcpStream, subscriber: Subscriber, stall: Duration) -> Self {
+impl<T: Transport> EventStream<T> {
+    pub(super) fn new(
+        transport: T,
+        subscriber: Subscriber,
+        head: Vec<u8>,
+        stall: Duration,
+    ) -> Self {
         let stall_ms = stall.as_millis().try_into().unwrap_or(u32::MAX);
-        Self { socket, subscriber, stall_ms, chatter: CHATTER_MAX }
+        Self { transport, subscriber, head, stall_ms, chatter: CHATTER_MAX }
     }
 
-    /// Writes until the stream is over, the client is gone, or it takes nothing for too long. Its
-    /// future is small, so spawn it by itself: it is what an idle connection costs.
+    /// Writes until the stream is over, the client is gone, or the client takes nothing for too long.
+    /// Spawn the future by itself: it is small, and an idle connection costs nothing else.
     #[expect(clippy::manual_async_fn, reason = "an async fn would keep its argument twice")]
     pub fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
-            // Clients come and go; that one broke off is its connection's end, no fault of ours.
+            // Clients come and go; a connection that breaks is no fault of ours.
             if let Err(error) = self.write_all().await {
                 tracing::debug!(%error, "connection failed");
             }
@@ -70,7 +73,7 @@ impl EventStream {
     fn write_all(&mut self) -> impl Future<Output = io::Result<()>> + Send {
         async {
             let mut stop = Stop::Full(Box::pin(self.first()).await);
-            // Boxed, so that a reader that waits at the tail keeps no room for what is rare.
+            // Boxed, so that a reader that waits at the tail keeps no room for rare states.
             while Box::pin(self.pass(stop)).await? {
                 stop = poll_fn(|cx| self.poll_write(cx)).await?;
             }
@@ -78,13 +81,13 @@ impl EventStream {
         }
     }
 
-    /// Does what writing has stopped for; whether it goes on.
+    /// Does what the writer has paused for; returns whether it goes on.
     async fn pass(&mut self, stop: Stop) -> io::Result<bool> {
         match stop {
             Stop::Full(rest) => self.write(rest).await?,
             Stop::Over => {
                 self.write(Bytes::from_static(chunk::END)).await?;
-                self.socket.shutdown().await?;
+                self.patient().shutdown().await?;
                 return Ok(false);
             }
             Stop::Gone => return Ok(false),
@@ -92,14 +95,9 @@ impl EventStream {
         Ok(true)
     }
 
-    /// The head and all that is there already, to leave as one.
+    /// The head and everything that is there already, to leave as one.
     async fn first(&mut self) -> Bytes {
-        let mut out = b"HTTP/1.1 200 OK\r\n".to_vec();
-        for (name, value) in STREAM_HEADERS {
-            put_header(&mut out, name, value.as_bytes());
-        }
-        put_header(&mut out, "transfer-encoding", b"chunked");
-        put_rest(&mut out);
+        let mut out = std::mem::take(&mut self.head);
         if let Some(ready) = self.subscriber.next().await {
             out.extend_from_slice(&ready);
         }
@@ -111,15 +109,15 @@ impl EventStream {
         out.into()
     }
 
-    /// Writes whatever there is, waits for more and writes it, until that stops.
+    /// Writes everything that there is, waits for more and writes it, until something pauses that.
     ///
-    /// Writing comes first: a client that is gone is noticed by that as well.
+    /// Writing comes first, because a write notices a client that is gone as well.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stop>> {
         loop {
             return match self.subscriber.poll_next(cx) {
-                Poll::Ready(Some(bytes)) => match self.send(&bytes) {
-                    Ok(count) if count == bytes.len() => continue,
-                    written => Poll::Ready(written.map(|count| Stop::Full(bytes.slice(count..)))),
+                Poll::Ready(Some(mut bytes)) => match self.transport.try_send(&mut bytes) {
+                    Ok(true) => continue,
+                    sent => Poll::Ready(sent.map(|_| Stop::Full(bytes))),
                 },
                 Poll::Ready(None) => Poll::Ready(Ok(Stop::Over)),
                 Poll::Pending => self.poll_gone().map_ok(|()| Stop::Gone),
@@ -127,55 +125,32 @@ impl EventStream {
         }
     }
 
+    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        let mut patient = self.patient();
+        patient.write_all(&bytes).await?;
+        patient.flush().await
+    }
+
+    /// The connection under the stall clock.
+    fn patient(&mut self) -> Impatient<&mut T> {
+        Impatient::new(&mut self.transport, Duration::from_millis(self.stall_ms.into()))
+    }
+
+    /// Waits until the client is gone.
     fn poll_gone(&mut self) -> Poll<io::Result<()>> {
-        poll_gone(&self.socket, &mut self.chatter, self.subscriber.connection())
-    }
-
-    async fn write(&mut self, mut bytes: Bytes) -> io::Result<()> {
-        loop {
-            match self.socket.try_write(&bytes) {
-                Ok(count) => bytes.advance(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-            if bytes.is_empty() {
-                return Ok(());
-            }
-            // A reader that stalls costs little but its place; it has that for so long.
-            let stall = Duration::from_millis(self.stall_ms.into());
-            timeout(stall, self.socket.writable()).await??;
-        }
-    }
-
-    /// How much the socket takes at once. Asks the kernel and not the runtime, whose note of what the
-    /// socket is ready for is far from all else that a delivery touches.
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        match send(&self.socket, bytes, SendFlags::NOSIGNAL) {
-            Err(Errno::AGAIN) => Ok(0),
-            sent => Ok(sent?),
-        }
-    }
-}
-
-/// Waits until the client is gone.
-fn poll_gone(
-    socket: &TcpStream,
-    chatter: &mut u16,
-    connection: &Arc<Connection>,
-) -> Poll<io::Result<()>> {
-    connection.poll_stirred(|cx| {
-        while *chatter > 0 {
-            ready!(socket.poll_read_ready(cx))?;
-            match socket.try_read(&mut [0; SCRAP_BYTES]) {
-                Ok(0) => return Poll::Ready(Ok(())),
-                Ok(count) => {
-                    let count = u16::try_from(count).expect("a scrap is small");
-                    *chatter = chatter.saturating_sub(count);
+        let Self { transport, chatter, subscriber, .. } = self;
+        subscriber.connection().poll_stirred(|cx| {
+            while *chatter > 0 {
+                let mut scrap = [0; SCRAP_BYTES];
+                let mut scrap = ReadBuf::new(&mut scrap);
+                ready!(Pin::new(&mut *transport).poll_read(cx, &mut scrap))?;
+                if scrap.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                let count = u16::try_from(scrap.filled().len()).expect("a scrap is small");
+                *chatter = chatter.saturating_sub(count);
             }
-        }
-        Poll::Pending
-    })
+            Poll::Pending
+        })
+    }
 }

@@ -7,6 +7,7 @@
 
 mod client;
 mod console;
+mod cross_origin;
 mod drain;
 mod end;
 mod gaps;

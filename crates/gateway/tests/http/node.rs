@@ -1,15 +1,18 @@
 //! A gateway on a socket of its own.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::metrics::Registry;
+use axum::Router;
 use event_log::{Log, MemoryLog, Retention};
-use gateway::{Accepted, Config, Gateway, Patience};
+use gateway::{Accepted, Config, Door, Gateway, Patience};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
+use hyper::service::service_fn;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -59,7 +62,7 @@ impl Node {
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
         let listener: TcpListener = socket.listen(1024).unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(listener, gateway.clone()));
+        let serving = tokio::spawn(serve(listener, gateway.door(Router::new())));
         Self { gateway, log: memory, address, registry, serving }
     }
 
@@ -114,34 +117,38 @@ impl Node {
     }
 }
 
-async fn serve(listener: TcpListener, gateway: Gateway) {
-    if !BARE {
-        return axum::serve(listener, gateway.router()).await.unwrap();
-    }
-    while let Ok((socket, _)) = listener.accept().await {
-        let gateway = gateway.clone();
+async fn serve(listener: TcpListener, door: Door) {
+    while let Ok((socket, peer)) = listener.accept().await {
+        let door = door.clone();
         tokio::spawn(async move {
+            if !BARE {
+                return general(socket, peer, door).await;
+            }
             let patience = Patience { head: HEAD_MAX, stall: PATIENCE };
-            match gateway.accept(socket, patience, std::future::pending()).await {
+            match door.accept(socket, peer, patience, std::future::pending()).await {
                 Accepted::Stream(stream) => {
                     let run = stream.run();
-                    assert!(
-                        size_of_val(&run) <= 1024,
-                        "{}: it is what an idle one costs",
-                        size_of_val(&run)
-                    );
+                    let size = size_of_val(&run);
+                    assert!(size <= 1024, "{size}: it is what an idle one costs");
                     run.await;
                 }
-                Accepted::Other(stream) => {
-                    let service = TowerToHyperService::new(gateway.router());
-                    let builder = Builder::new(TokioExecutor::new());
-                    // It may end in any way that a client likes.
-                    builder.serve_connection(TokioIo::new(stream), service).await.ok();
-                }
+                Accepted::Other(stream) => general(stream, peer, door).await,
                 Accepted::Closed => {}
             }
         });
     }
+}
+
+async fn general<S>(stream: S, peer: SocketAddr, door: Door)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let door = door.clone();
+        async move { Ok::<_, Infallible>(door.answer(request, Some(peer)).await) }
+    });
+    // It may end in any way that a client likes.
+    Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await.ok();
 }
 
 impl Drop for Node {

@@ -1,17 +1,17 @@
 //! What happens after a while. The clock stands still and jumps to what is waited for, so these
-//! tests drive the router without a socket, whose events a clock that jumps would overtake.
+//! tests drive the door without a socket, whose events a clock that jumps would overtake.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::metrics::Registry;
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::Request;
 use event_log::{Log, MemoryLog, Retention};
 use gateway::{Config, Gateway, NotReady};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, advance, sleep, timeout};
-use tower::ServiceExt as _;
 
 use crate::log::{Mood, Publish as _, Remote};
 
@@ -30,7 +30,7 @@ fn gateway(config: Config, log: Arc<dyn Log>) -> Gateway {
 /// Opens a stream and reads its first bytes.
 async fn open(gateway: &Gateway, query: &str) -> Body {
     let request = Request::get(format!("/v1/events?{query}")).body(Body::empty()).unwrap();
-    let mut body = gateway.router().oneshot(request).await.unwrap().into_body();
+    let mut body = gateway.door(Router::new()).answer(request, None).await.into_body();
     let first = next(&mut body).await.unwrap();
     assert!(first.starts_with(b":\nevent: tailwater.ready\n"), "{first:?}");
     body

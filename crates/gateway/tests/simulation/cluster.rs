@@ -9,12 +9,11 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use bytes::Bytes;
 use event_log::Log;
-use gateway::{Config, Gateway};
+use gateway::{Config, Door, Gateway};
 use http_body_util::BodyExt as _;
 use metrics::Registry;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-use tower::ServiceExt as _;
 
 use super::bug::Bug;
 use super::ensemble::{Group, OUTSIDE};
@@ -36,7 +35,7 @@ pub(crate) struct Cluster {
 pub(crate) struct Up {
     pub(crate) node: Arc<Node>,
     gateway: Gateway,
-    router: Router,
+    door: Door,
     alive: Arc<AtomicBool>,
 }
 
@@ -104,9 +103,9 @@ impl Cluster {
         let node = Node::start(&self.world, group, self.window, self.page);
         let config = Config { node: format!("g{slot}"), ..self.config.lock().unwrap().clone() };
         let gateway = Gateway::new(config, Arc::clone(&node) as Arc<dyn Log>, &Registry::new());
-        let router = gateway.router();
+        let door = gateway.door(Router::new());
         let alive = Arc::new(AtomicBool::new(true));
-        self.slots()[slot] = Some(Up { node, gateway, router, alive });
+        self.slots()[slot] = Some(Up { node, gateway, door, alive });
     }
 
     /// Ends a gateway at once, unless it has been replaced.
@@ -156,7 +155,7 @@ impl Cluster {
 
     /// Sends a request; `None` if nobody listens there.
     pub(crate) fn connect(&self, slot: usize, request: Request<Body>) -> Option<Connection> {
-        let Up { node, router, alive, .. } = self.up(slot)?;
+        let Up { node, door, alive, .. } = self.up(slot)?;
         let (to, from) = mpsc::channel(BUFFER);
         let ahead = self.world.bug == Some(Bug::IdsAhead);
         self.world.stage.spawn(node.group, async move {
@@ -164,7 +163,7 @@ impl Cluster {
             tokio::select! {
                 biased;
                 () = to.closed() => {}
-                _sent = serve(router, request, &to, ahead) => {}
+                _sent = serve(door, request, &to, ahead) => {}
             }
         });
         Some(Connection { from, alive })
@@ -176,12 +175,12 @@ impl Cluster {
 }
 
 async fn serve(
-    router: Router,
+    door: Door,
     request: Request<Body>,
     to: &mpsc::Sender<Sent>,
     ids_ahead: bool,
 ) -> Result<(), mpsc::error::SendError<Sent>> {
-    let Ok(response) = router.oneshot(request).await;
+    let response = door.answer(request, None).await;
     to.send(Sent::Head(response.status())).await?;
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {

@@ -6,6 +6,7 @@
 )]
 
 mod cloudevents;
+mod cross_origin;
 mod double;
 mod limits;
 mod server;

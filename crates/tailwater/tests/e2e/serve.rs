@@ -202,6 +202,28 @@ async fn pages_of_other_origins_may_use_a_node_that_names_them() {
 }
 
 #[tokio::test]
+async fn pages_of_a_named_origin_may_subscribe_publish_and_ask_first() {
+    let node = serve().flag("--cors-origin", "https://app.example").start().await.unwrap();
+    let mut http = http::Client::new(node.addr());
+    let origin = [("origin", "https://app.example")];
+    for (method, path, status) in [
+        ("POST", "/v1/events?topic=t", 200),
+        ("GET", "/v1/topics/t", 200),
+        ("GET", "/v1/events", 400),
+        ("HEAD", "/v1/events?topic=t", 200),
+        ("OPTIONS", "/v1/events", 200),
+        ("OPTIONS", "/v1/topics/t", 200),
+    ] {
+        let body = if method == "POST" { "x" } else { "" };
+        let answer = http.request(method.parse().unwrap(), path, &origin, body.into()).await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, status, "{method} {path}");
+        let allowed: Vec<_> = answer.headers.get_all("access-control-allow-origin").iter().collect();
+        assert_eq!(allowed, ["https://app.example"], "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_node_tells_an_event_source_to_come_back_and_others_why() {
     let node = serve().flag("--max-connections", "1").start().await.unwrap();
     let first = Reader::open(node.addr(), "topic=t").await;

@@ -5,16 +5,23 @@ use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use loadtest::process::{Redis, Tailwater, TailwaterBuilder};
 use reqwest::{Certificate, Client, Version};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::cli::tailwater;
-use crate::support::{TAILWATER, metric, serve, until};
+use crate::support::{PATIENCE, TAILWATER, metric, serve, until};
 
 /// A directory with an authority of its own (`ca.crt`), a certificate for `localhost`
 /// (`tls.crt`) and its key (`tls.key`).
@@ -114,6 +121,149 @@ async fn events_come_over_http_1_over_tls() {
 #[tokio::test]
 async fn events_come_over_http_2_over_tls_as_alpn_chooses() {
     events_come_by(Version::HTTP_2).await;
+}
+
+/// An event stream over HTTP/1.1, read to its last byte as TLS sees it.
+struct Stream {
+    stream: TlsStream<TcpStream>,
+    read: String,
+}
+
+impl Stream {
+    async fn open(issued: &Issued, node: SocketAddr, query: &str, headers: &str) -> Stream {
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_file_iter(issued.file("ca.crt")).unwrap() {
+            roots.add(authority.unwrap()).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        // No ALPN, as many clients of HTTP/1.1.
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let socket = TcpStream::connect(node).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let mut stream =
+            TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap();
+        let head = format!("GET /v1/events?{query} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        Stream { stream, read: String::new() }
+    }
+
+    /// Reads until the text has come; everything that has.
+    async fn until(&mut self, text: &str) -> &str {
+        let mut searched = 0;
+        while !self.read[searched..].contains(text) {
+            searched = self.read.len().saturating_sub(text.len());
+            let mut bytes = vec![0; 64 * 1024];
+            let count = timeout(PATIENCE, self.stream.read(&mut bytes)).await.unwrap().unwrap();
+            assert!(count > 0, "the end before {text:?}: {}", self.read);
+            self.read.push_str(str::from_utf8(&bytes[..count]).unwrap());
+        }
+        &self.read
+    }
+
+    /// Reads to the end, which fails unless the node says that it is one (close_notify).
+    async fn rest(&mut self) -> &str {
+        let rest = self.stream.read_to_string(&mut self.read);
+        timeout(PATIENCE, rest).await.unwrap().unwrap();
+        &self.read
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_over_tls_gets_what_it_missed() {
+    let issued = Issued::new();
+    let node = issued.serve().await;
+    let client = issued.client(Version::HTTP_11);
+    for data in ["one", "two"] {
+        assert!(publish(&client, node.addr(), data).await);
+    }
+    let mut stream = Stream::open(&issued, node.addr(), "topic=t&from=earliest", "").await;
+    let first = stream.until("data: two\n").await;
+    let at_one = first.split("data: one\nid: ").nth(1).unwrap().lines().next().unwrap();
+    let cursor = format!("last-event-id: {at_one}\r\n");
+    let mut again = Stream::open(&issued, node.addr(), "topic=t", &cursor).await;
+    let read = again.until("data: two\n").await;
+    assert!(read.contains("\"outcome\":\"exact\"") && !read.contains("data: one\n"), "{read}");
+    assert!(read.starts_with("HTTP/1.1 200 OK\r\n") && read.contains("connection: close"), "{read}");
+}
+
+#[tokio::test]
+async fn a_stream_over_tls_whose_topic_ends_is_closed_in_order() {
+    let issued = Issued::new();
+    let node = issued.serve().await;
+    let client = issued.client(Version::HTTP_11);
+    let mut stream = Stream::open(&issued, node.addr(), "topic=t", "").await;
+    stream.until("tailwater.ready").await;
+    let answer = client.post(url(node.addr(), "topic=t&end=true")).body("last").send().await;
+    assert_eq!(answer.unwrap().status(), 200);
+    let read = stream.rest().await;
+    assert!(read.contains("data: last\n") && read.contains("tailwater.end"), "{read}");
+    assert!(read.ends_with("\r\n0\r\n\r\n"), "{read}");
+}
+
+#[tokio::test]
+async fn a_stream_over_tls_is_handed_away_with_a_close_notify() {
+    let issued = Issued::new();
+    let mut node = issued.serve().await;
+    let mut stream = Stream::open(&issued, node.addr(), "topic=t", "").await;
+    stream.until("tailwater.ready").await;
+    node.begin_termination().unwrap();
+    let read = stream.rest().await;
+    assert!(read.contains("\"reason\":\"drain\"") && read.ends_with("0\r\n\r\n"), "{read}");
+    assert_eq!(node.wait_exit().await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_over_tls_is_noticed_while_nothing_comes() {
+    let issued = Issued::new();
+    let node = issued.encrypt(serve()).flag("--heartbeat", "60s").start().await.unwrap();
+    let open = async || {
+        metric(&node.metrics().await.unwrap(), "tailwater_connections").unwrap()
+    };
+    // One says goodbye, the other breaks off.
+    for says_goodbye in [true, false] {
+        let mut stream = Stream::open(&issued, node.addr(), "topic=t", "").await;
+        stream.until("tailwater.ready").await;
+        assert_eq!(open().await, 1.0);
+        if says_goodbye {
+            stream.stream.shutdown().await.unwrap();
+        }
+        drop(stream);
+        until("it is noticed", async || open().await == 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_over_tls_holds_little_and_then_gets_everything_in_order() {
+    const EVENTS: u32 = 20_000;
+    const EVENT_BYTES: usize = 1024;
+    /// The node's window and heap may grow, but not by a copy of the events for a reader.
+    const TAKEN_MAX: u64 = 8 << 20;
+    let issued = Issued::new();
+    let node = issued.encrypt(serve()).flag("--history-events", "30000").start().await.unwrap();
+    let client = issued.client(Version::HTTP_11);
+    let mut stalled = Stream::open(&issued, node.addr(), "topic=t", "").await;
+    stalled.until("tailwater.ready").await;
+    for batch in 0..EVENTS / 1000 {
+        let line = |n| format!("{{\"data\":\"{n:<EVENT_BYTES$}\"}}\n");
+        let lines: String = (batch * 1000..(batch + 1) * 1000).map(line).collect();
+        let batch = client.post(url(node.addr(), "topic=t"));
+        let batch = batch.header("content-type", "application/x-ndjson").body(lines);
+        assert_eq!(batch.send().await.unwrap().status(), 200);
+    }
+    // It takes only as much as the sockets hold: 20 MB are waiting.
+    let delivered = async || {
+        let metrics = node.metrics().await.unwrap();
+        metric(&metrics, "tailwater_events_delivered_total").unwrap() as u64
+    };
+    let taken = delivered().await * EVENT_BYTES as u64;
+    assert!(taken < TAKEN_MAX, "{taken} bytes were taken for a reader that does not read");
+    stalled.until(&format!("data: {} ", EVENTS - 1)).await;
+    let numbers = stalled.read.split("data: ").filter_map(|data| {
+        data.split_whitespace().next()?.parse::<u32>().ok()
+    });
+    assert!(numbers.eq(0..EVENTS), "every event once and in order");
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
-//! A stream that gives up a peer which takes nothing.
+//! The stall clock: a connection that gives up a peer which takes nothing.
 //!
-//! A reader that stalls costs no more than its place, but it would hold that for ever: nobody asks
-//! its connection for the next page, so neither its age nor a drain can end it, and TCP keeps a peer
-//! that still answers its probes.
+//! A reader that stalls costs no more than its place, but would hold that for ever: nobody asks its
+//! connection for the next page, so neither its age nor a drain can end it, and TCP keeps a peer that
+//! still answers its probes.
 
 use std::io;
 use std::pin::Pin;
@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream whose writes fail after `patience` without progress.
+/// A stream whose writes fail when the peer has taken nothing for too long.
 #[derive(Debug)]
-pub(super) struct Impatient<S> {
+pub struct Impatient<S> {
     stream: S,
     patience: Duration,
     /// Set while the peer takes nothing.
@@ -22,7 +22,8 @@ pub(super) struct Impatient<S> {
 }
 
 impl<S> Impatient<S> {
-    pub(super) const fn new(stream: S, patience: Duration) -> Self {
+    /// A stream that waits for its peer for at most `patience` at a time.
+    pub const fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, stalled: None }
     }
 
@@ -80,7 +81,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // By TLS there is a last word to be taken.
+        // Over TLS the peer has to take a close_notify.
         let shutdown = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.judge(cx, shutdown)
     }

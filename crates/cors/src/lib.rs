@@ -1,0 +1,213 @@
+//! Cross-origin resource sharing: which pages of other origins may use a node.
+//!
+//! A [`Policy`] decides about an `Origin` header and gives the headers of the answer. Gateway and
+//! ingest put them on their own answers, so no layer over a router does.
+//!
+//! A page that is allowed may use every method and header, because no answer depends on the page that
+//! asks. Credentials (`access-control-allow-credentials`) are absent for the same reason.
+
+use std::sync::Arc;
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, VARY,
+};
+use http::{HeaderMap, HeaderValue};
+
+/// The origins whose pages may use a node, besides the node's own. The default allows none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy(Allowed);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Allowed {
+    #[default]
+    Nobody,
+    Anybody,
+    Listed(Arc<[HeaderValue]>),
+}
+
+/// The headers that one answer carries under a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// `None` if the policy allows nobody, so that the answer carries no header at all.
+    allow_origin: Option<AllowOrigin>,
+}
+
+/// The value of `access-control-allow-origin`; `None` leaves the header out.
+type AllowOrigin = Option<HeaderValue>;
+
+/// A list of origins that is no policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadOrigin {
+    /// The text is not `scheme://host[:port]`.
+    #[error("{0:?} is no origin, as https://app.example.com")]
+    Malformed(String),
+    /// `*` allows every origin, so nothing may stand beside it.
+    #[error("{0:?} names origins beside *: * stands alone")]
+    BesideAny(Vec<String>),
+}
+
+/// Every method, header or origin.
+const ANY: HeaderValue = HeaderValue::from_static("*");
+/// The request headers that an answer depends on, so that no cache gives it to another page.
+const DEPENDS_ON: HeaderValue = HeaderValue::from_static(
+    "origin, access-control-request-method, access-control-request-headers",
+);
+
+impl Policy {
+    /// A policy that allows these origins, or every origin if the list is `*`. An empty list allows
+    /// none.
+    ///
+    /// # Errors
+    /// A text is no origin, or `*` does not stand alone.
+    pub fn allow(origins: &[String]) -> Result<Self, BadOrigin> {
+        if origins.is_empty() {
+            return Ok(Self::default());
+        }
+        if origins.iter().any(|origin| origin == "*") {
+            let is_alone = origins.len() == 1;
+            let beside = || BadOrigin::BesideAny(origins.to_vec());
+            return is_alone.then_some(Self(Allowed::Anybody)).ok_or_else(beside);
+        }
+        let listed = origins.iter().map(|origin| {
+            let value = match origin.split_once("://") {
+                Some((_, host)) if !host.contains('/') => HeaderValue::from_str(origin).ok(),
+                _ => None,
+            };
+            value.ok_or_else(|| BadOrigin::Malformed(origin.clone()))
+        });
+        Ok(Self(Allowed::Listed(listed.collect::<Result<_, _>>()?)))
+    }
+
+    /// Decides about the request's `Origin` header, if the request has one.
+    #[must_use]
+    pub fn grant(&self, origin: Option<&[u8]>) -> Grant {
+        let allow_origin = match &self.0 {
+            Allowed::Nobody => None,
+            Allowed::Anybody => Some(Some(ANY)),
+            Allowed::Listed(listed) => {
+                let is = |allowed: &&HeaderValue| Some(allowed.as_bytes()) == origin;
+                Some(listed.iter().find(is).cloned())
+            }
+        };
+        Grant { allow_origin }
+    }
+
+    /// Returns the headers of the answer to `OPTIONS`, by which a browser asks before it sends a
+    /// request. The status is 200 and the body empty. `None` if the policy allows nobody: `OPTIONS` is
+    /// then a method like any other.
+    #[must_use]
+    pub fn preflight(&self, origin: Option<&[u8]>) -> Option<HeaderMap> {
+        let allow_origin = self.grant(origin).allow_origin?;
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, ANY);
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ANY);
+        put(&mut headers, allow_origin);
+        Some(headers)
+    }
+}
+
+impl Grant {
+    /// Adds the headers to an answer.
+    pub fn put(self, headers: &mut HeaderMap) {
+        if let Some(allow_origin) = self.allow_origin {
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, ANY);
+            put(headers, allow_origin);
+        }
+    }
+}
+
+fn put(headers: &mut HeaderMap, allow_origin: AllowOrigin) {
+    if let Some(origin) = allow_origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    headers.append(VARY, DEPENDS_ON);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APP: &[u8] = b"https://app.example";
+
+    fn policy(origins: &[&str]) -> Result<Policy, BadOrigin> {
+        Policy::allow(&origins.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    /// The headers as `name: value`, sorted.
+    fn lines(headers: &HeaderMap) -> Vec<String> {
+        let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
+            format!("{name}: {}", value.to_str().expect("a header in ASCII"))
+        };
+        let mut lines: Vec<_> = headers.iter().map(line).collect();
+        lines.sort();
+        lines
+    }
+
+    fn granted(policy: &Policy, origin: Option<&[u8]>) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        policy.grant(origin).put(&mut headers);
+        lines(&headers)
+    }
+
+    const EXPOSE: &str = "access-control-expose-headers: *";
+    const VARY: &str =
+        "vary: origin, access-control-request-method, access-control-request-headers";
+
+    #[test]
+    fn any_origin_is_allowed_with_and_without_the_header() {
+        let any = policy(&["*"]).unwrap();
+        for origin in [None, Some(APP)] {
+            let expected = ["access-control-allow-origin: *", EXPOSE, VARY];
+            assert_eq!(granted(&any, origin), expected);
+        }
+    }
+
+    #[test]
+    fn a_listed_origin_is_echoed_and_another_is_not() {
+        let listed = policy(&["https://other.example", "https://app.example"]).unwrap();
+        let expected = ["access-control-allow-origin: https://app.example", EXPOSE, VARY];
+        assert_eq!(granted(&listed, Some(APP)), expected);
+        let others = [None, Some(&b"https://evil.example"[..]), Some(b"https://app.example."), Some(b"\xff")];
+        for origin in others {
+            assert_eq!(granted(&listed, origin), [EXPOSE, VARY]);
+        }
+    }
+
+    #[test]
+    fn a_preflight_allows_every_method_and_header() {
+        let rest = ["access-control-allow-headers: *", "access-control-allow-methods: *"];
+        let listed = policy(&["https://app.example"]).unwrap();
+        let allowed = lines(&listed.preflight(Some(APP)).unwrap());
+        let origin = "access-control-allow-origin: https://app.example";
+        assert_eq!(allowed, [rest[0], rest[1], origin, VARY]);
+        let refused = lines(&listed.preflight(Some(b"https://evil.example")).unwrap());
+        assert_eq!(refused, [rest[0], rest[1], VARY]);
+    }
+
+    #[test]
+    fn no_policy_leaves_every_answer_as_it_was() {
+        let nobody = policy(&[]).unwrap();
+        assert_eq!(nobody, Policy::default());
+        assert!(granted(&nobody, Some(APP)).is_empty());
+        assert_eq!(nobody.preflight(Some(APP)), None);
+    }
+
+    #[test]
+    fn another_reason_to_vary_is_kept() {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::VARY, HeaderValue::from_static("accept"));
+        policy(&["*"]).unwrap().grant(None).put(&mut headers);
+        assert!(lines(&headers).contains(&"vary: accept".to_owned()), "{headers:?}");
+        assert!(lines(&headers).contains(&VARY.to_owned()), "{headers:?}");
+    }
+
+    #[test]
+    fn a_list_that_is_no_policy_names_its_fault() {
+        for bad in ["app.example", "https://app.example/", "https://app.example/page", "https://a\n"] {
+            assert_eq!(policy(&[bad]), Err(BadOrigin::Malformed(bad.to_owned())));
+        }
+        let beside = policy(&["*", "https://a.example"]).unwrap_err().to_string();
+        assert_eq!(beside, r#"["*", "https://a.example"] names origins beside *: * stands alone"#);
+    }
+}

@@ -1,0 +1,105 @@
+//! The door of a node with a gateway: the only way in for a request for events.
+//!
+//! A [`Door`] takes connections ([`Door::accept`]) and single requests that a general HTTP server has
+//! parsed ([`Door::answer`]). It gives away neither a router nor a service, so nothing can be layered
+//! over subscriptions: a layer would miss the streams that never meet a router (docs/adr/0009).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{Method, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{BoxError, Extension};
+use tower::ServiceExt as _;
+
+use crate::console;
+use crate::frame::Framing;
+use crate::gateway::{Gateway, Shared};
+use crate::handler::{self, Asked, Via};
+use crate::head::SubscriptionHead;
+
+/// The resource that clients subscribe to.
+pub(crate) const PATH: &str = "/v1/events";
+
+/// Everything that a node with a gateway serves. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Door {
+    pub(crate) gateway: Gateway,
+    routes: Router,
+}
+
+impl Gateway {
+    /// Opens the door: `GET`, `HEAD` and preflights of `/v1/events`, the console, and the routes of
+    /// `others`. A layer over `others` stays over those.
+    ///
+    /// # Panics
+    /// `others` has one of these routes as well.
+    #[must_use]
+    pub fn door(&self, others: Router) -> Door {
+        let events = get(subscribe).head(describe);
+        let events = Router::new().route(PATH, events).with_state(Arc::clone(&self.0));
+        let routes = others.merge(console::router(&self.0.config)).merge(events);
+        Door { gateway: self.clone(), routes }
+    }
+}
+
+impl Door {
+    /// Answers a request that a general HTTP server has parsed, from a client at `peer` if that is
+    /// known.
+    pub async fn answer<B>(
+        &self,
+        mut request: axum::http::Request<B>,
+        peer: Option<SocketAddr>,
+    ) -> Response
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if request.method() == Method::OPTIONS && request.uri().path() == PATH {
+            let origin = request.headers().get(header::ORIGIN).map(|origin| origin.as_bytes());
+            if let Some(headers) = self.gateway.0.config.cors.preflight(origin) {
+                return headers.into_response();
+            }
+        }
+        request.extensions_mut().insert(Peer(peer));
+        let Ok(response) = self.routes.clone().oneshot(request.map(Body::new)).await;
+        response
+    }
+}
+
+/// The other end of a request's connection.
+#[derive(Debug, Clone, Copy)]
+struct Peer(Option<SocketAddr>);
+
+async fn subscribe(
+    State(gateway): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
+    let asked = read(&gateway, &request.into_parts().0, peer);
+    handler::answer(&gateway, asked).await.map(handler::Content::into_body)
+}
+
+/// Answers as a GET would be answered, without a subscription.
+async fn describe(
+    State(gateway): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
+    let asked = read(&gateway, &request.into_parts().0, peer);
+    handler::describe(&gateway, asked).map(handler::Content::into_body)
+}
+
+/// Reads a request that the general server has parsed.
+fn read(gateway: &Shared, parts: &Parts, Peer(peer): Peer) -> Asked {
+    let via = Via { peer, version: parts.version, framing: Framing::None };
+    Asked::parse(gateway, &SubscriptionHead::of(parts), via)
+}
+
+#[cfg(test)]
+mod tests;

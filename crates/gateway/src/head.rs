@@ -1,0 +1,163 @@
+//! The head of a request for events: everything that a subscription looks at.
+//!
+//! Two front ends read requests: `http1.rs` from the bytes of a socket, `door.rs` from what hyper has
+//! parsed. Each feeds all its headers to [`SubscriptionHead::collect`], so this file holds the only
+//! list of header names.
+//!
+//! A head borrows from the request and ends when it is parsed. It is never logged: a query or a header
+//! may hold a secret, so [`Debug`](std::fmt::Debug) prints sizes only.
+
+use std::fmt;
+
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+
+macro_rules! header_fields {
+    ($($field:ident: $name:literal,)+) => {
+        /// A header that a subscription looks at.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum HeaderField {
+            $($field,)+
+        }
+
+        impl HeaderField {
+            /// Every field.
+            pub(crate) const ALL: &[Self] = &[$(Self::$field,)+];
+
+            /// The header's name, in lower case.
+            pub(crate) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$field => $name,)+
+                }
+            }
+        }
+    };
+}
+
+header_fields! {
+    Accept: "accept",
+    LastEventId: "last-event-id",
+    Origin: "origin",
+    Authorization: "authorization",
+    Cookie: "cookie",
+    ForwardedFor: "x-forwarded-for",
+    TraceParent: "traceparent",
+}
+
+/// The parts of a request's head that a subscription looks at.
+///
+/// A list header keeps every value, in order: a client may split `accept`, and HTTP/2 clients do split
+/// `cookie`. Of any other header the first value counts.
+#[derive(Default, PartialEq)]
+pub(crate) struct SubscriptionHead<'a> {
+    /// The query without its `?`; empty if there is none.
+    pub(crate) query: &'a str,
+    pub(crate) accept: Vec<&'a [u8]>,
+    pub(crate) last_event_id: Option<&'a [u8]>,
+    /// The origin of the page that asks.
+    pub(crate) origin: Option<&'a [u8]>,
+    pub(crate) authorization: Option<&'a [u8]>,
+    pub(crate) cookie: Vec<&'a [u8]>,
+    /// `X-Forwarded-For`: addresses, as anybody may have written them.
+    pub(crate) forwarded_for: Option<&'a [u8]>,
+    pub(crate) traceparent: Option<&'a [u8]>,
+}
+
+impl HeaderField {
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|field| name.eq_ignore_ascii_case(field.name()))
+    }
+}
+
+impl<'a> SubscriptionHead<'a> {
+    /// Collects a head from a query and all headers of a request.
+    pub(crate) fn collect(
+        query: &'a str,
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Self {
+        let mut head = Self { query, ..Self::default() };
+        for (name, value) in headers {
+            let Some(field) = HeaderField::named(name) else { continue };
+            let first = match field {
+                HeaderField::Accept => {
+                    head.accept.push(value);
+                    continue;
+                }
+                HeaderField::Cookie => {
+                    head.cookie.push(value);
+                    continue;
+                }
+                HeaderField::LastEventId => &mut head.last_event_id,
+                HeaderField::Origin => &mut head.origin,
+                HeaderField::Authorization => &mut head.authorization,
+                HeaderField::ForwardedFor => &mut head.forwarded_for,
+                HeaderField::TraceParent => &mut head.traceparent,
+            };
+            first.get_or_insert(value);
+        }
+        head
+    }
+
+    /// The head of a request that hyper has parsed.
+    pub(crate) fn of(parts: &'a Parts) -> Self {
+        Self::collect(parts.uri.query().unwrap_or_default(), pairs(&parts.headers))
+    }
+
+    /// The values of a field.
+    pub(crate) fn values(&self, field: HeaderField) -> &[&'a [u8]] {
+        match field {
+            HeaderField::Accept => &self.accept,
+            HeaderField::LastEventId => self.last_event_id.as_slice(),
+            HeaderField::Origin => self.origin.as_slice(),
+            HeaderField::Authorization => self.authorization.as_slice(),
+            HeaderField::Cookie => &self.cookie,
+            HeaderField::ForwardedFor => self.forwarded_for.as_slice(),
+            HeaderField::TraceParent => self.traceparent.as_slice(),
+        }
+    }
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+}
+
+impl fmt::Debug for SubscriptionHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut head = f.debug_struct("SubscriptionHead");
+        head.field("query_bytes", &self.query.len());
+        for field in HeaderField::ALL {
+            let sizes: Vec<_> = self.values(*field).iter().map(|value| value.len()).collect();
+            if !sizes.is_empty() {
+                head.field(field.name(), &sizes);
+            }
+        }
+        head.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_header_keeps_every_value_and_any_other_its_first() {
+        let both = |field: &HeaderField| [(field.name(), &b"one"[..]), (field.name(), b"two")];
+        let headers: Vec<_> = HeaderField::ALL.iter().flat_map(both).collect();
+        let head = SubscriptionHead::collect("topic=t", headers);
+        for field in HeaderField::ALL {
+            let is_list = matches!(field, HeaderField::Accept | HeaderField::Cookie);
+            let expected = [&b"one"[..], b"two"];
+            let expected = &expected[..if is_list { 2 } else { 1 }];
+            assert_eq!(head.values(*field), expected, "{}", field.name());
+        }
+    }
+
+    #[test]
+    fn a_head_never_prints_what_it_holds() {
+        let secret = |field: &HeaderField| (field.name(), &b"secret"[..]);
+        let head = SubscriptionHead::collect("token=secret", HeaderField::ALL.iter().map(secret));
+        let printed = format!("{head:?} {head:#?}");
+        assert!(!printed.contains("secret"), "{printed}");
+        assert!(printed.contains("authorization"), "{printed}");
+    }
+}

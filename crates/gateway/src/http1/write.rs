@@ -1,0 +1,64 @@
+//! Heads and complete answers as HTTP/1.1.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use axum::body::{Body, to_bytes};
+use axum::http::response::Parts;
+use axum::http::{StatusCode, header};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::impatient::Impatient;
+use crate::transport::Transport;
+
+/// Refusals, and the other answers that are written here, have a few lines.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The head of an answer whose body comes in chunks.
+pub(super) fn stream_head(parts: &Parts) -> Vec<u8> {
+    let mut out = begin(parts);
+    put_header(&mut out, "transfer-encoding", b"chunked");
+    end(&mut out);
+    out
+}
+
+/// Sends a complete answer and closes the connection.
+pub(super) async fn whole(
+    transport: impl Transport,
+    parts: &Parts,
+    body: Body,
+    stall: Duration,
+) -> io::Result<()> {
+    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(io::Error::other)?;
+    let mut out = begin(parts);
+    if parts.status != StatusCode::NO_CONTENT {
+        put_header(&mut out, "content-length", body.len().to_string().as_bytes());
+    }
+    end(&mut out);
+    out.extend_from_slice(&body);
+    let mut transport = Impatient::new(transport, stall);
+    transport.write_all(&out).await?;
+    transport.flush().await?;
+    transport.shutdown().await
+}
+
+fn begin(parts: &Parts) -> Vec<u8> {
+    let mut out = format!("HTTP/1.1 {}\r\n", parts.status).into_bytes();
+    for (name, value) in &parts.headers {
+        if name != header::CONTENT_LENGTH {
+            put_header(&mut out, name.as_str(), value.as_bytes());
+        }
+    }
+    out
+}
+
+fn end(out: &mut Vec<u8>) {
+    put_header(out, "date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
