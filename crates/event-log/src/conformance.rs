@@ -1,17 +1,17 @@
-//! The suite that every [`Log`] passes: the contract, as checks that fail by name.
+//! The suite that every [`Log`] passes: one named check for each rule of the contract.
 //!
-//! A crate that brings a log implements [`Lab`] and expands [`conformance!`](crate::conformance) in a
-//! test, which makes one `#[tokio::test]` a check:
+//! A crate with a log implements [`Lab`] and expands [`conformance!`](crate::conformance) in a test, which
+//! generates one `#[tokio::test]` for each check:
 //!
 //! ```ignore
 //! async fn lab() -> RedisLab { … }
 //! event_log::conformance!(lab);
 //! ```
 //!
-//! [`model`] then compares random interleavings with what ought to have happened.
+//! [`model`] compares random interleavings with a model of the log.
 //!
-//! Each check names topics that nobody else uses. None asserts how fast anything is: they wait for
-//! what must come, and conclude that nothing came only from what came instead.
+//! Each check uses topics of its own. No check asserts a timing: a check waits for the expected step, and
+//! proves that a step did not come by a later step that came instead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,33 +37,33 @@ mod seek;
 mod several;
 mod stage;
 
-/// A log under test, and the hands that its store is mistreated with.
+/// A log under test, with functions that damage its store.
 ///
-/// Every log of a lab is to be opened with [`RETENTION`] or more, and to notice within two seconds
-/// what its feed did not tell it.
+/// A lab opens every log with [`RETENTION`] or more. Its logs notice within two seconds an event that the
+/// feed has lost.
 #[async_trait]
 pub trait Lab: Send + Sync {
     /// The log of one node, the same at each call.
     fn log(&self) -> Arc<dyn Log>;
 
-    /// The log of another node over the same store, a new one each time, which has not seen any topic.
-    /// A log that lives in one process has no other node and answers itself.
+    /// The log of a new node over the same store, which has not seen any topic. A log that lives in one
+    /// process has no other node and returns itself.
     async fn second(&self) -> Arc<dyn Log>;
 
-    /// Wipes the store behind the logs' backs. Returns when the store's clock has passed the last
-    /// position given out. No two labs that run at the same time may share what this wipes.
+    /// Wipes the store without telling the logs. Returns when the store's clock has passed the last position
+    /// given out. Labs that run at the same time must not share a store.
     async fn flush(&self);
 
     /// Drops all but the newest `keep` events of a topic from the store, exactly.
     async fn trim(&self, topic: &Topic, keep: usize);
 
-    /// Set if the log ages by tokio's clock, exactly as said: [`model`] then moves a paused clock.
+    /// Set if the log ages exactly by tokio's clock. [`model`] then advances a paused clock.
     fn ageing(&self) -> Option<Retention> {
         None
     }
 }
 
-/// What the suite needs a log to keep.
+/// The retention that the suite needs.
 pub const RETENTION: Retention = Retention {
     events: 10_000,
     age: Duration::from_hours(1),
@@ -71,11 +71,11 @@ pub const RETENTION: Retention = Retention {
     key: Duration::from_mins(10),
 };
 
-/// How long a check waits for what must come. Generous: a slow machine is no failure.
+/// The longest wait of a check for an expected step. Generous, so that a slow machine does not fail.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Calls a macro with every check, as `module::name`: the one list of them. A check that is not in it
-/// is dead code, which the compiler reports.
+/// Calls a macro with every check, as `module::name`. A check that is missing in this list is dead code,
+/// which the compiler reports.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_checks {
@@ -99,9 +99,9 @@ macro_rules! conformance_checks {
             gaps {
                 trimming_announces_the_exact_number_missed
                 a_reader_whose_events_are_all_gone_goes_on_live
-                a_connected_reader_is_told_of_what_was_trimmed_before_it
-                a_wiped_topic_is_reset_for_one_who_resumes
-                a_wiped_topic_is_reset_for_one_who_is_connected
+                a_connected_reader_is_told_of_events_trimmed_before_it
+                a_wiped_topic_is_reset_for_a_reader_that_resumes
+                a_wiped_topic_is_reset_for_a_connected_reader
                 a_wiped_topic_that_grew_past_the_old_number_is_read_from_its_beginning
                 a_gap_is_told_once
             }
@@ -109,7 +109,7 @@ macro_rules! conformance_checks {
                 a_live_reader_is_told_of_the_end_once
                 nothing_follows_the_end
                 every_position_of_an_ended_topic_resumes_to_the_end
-                one_who_comes_after_the_end_is_told
+                a_reader_that_comes_after_the_end_is_told
                 several_topics_are_finished_when_all_are
                 an_ended_topic_that_begins_anew_is_a_reset
             }
@@ -120,7 +120,7 @@ macro_rules! conformance_checks {
                 every_text_comes_back_byte_for_byte
             }
             several {
-                every_prefix_of_what_was_delivered_resumes_exactly
+                every_delivered_prefix_resumes_exactly
                 a_quiet_topic_is_not_starved_by_a_busy_one
                 a_topic_named_twice_is_read_once
             }
@@ -144,8 +144,8 @@ macro_rules! conformance_checks {
     };
 }
 
-/// Makes a `#[tokio::test]` of each check, for the lab that an `async fn() -> impl Lab` makes anew
-/// each time. The calling crate depends on tokio with `macros` and `rt-multi-thread`.
+/// Generates a `#[tokio::test]` for each check. An `async fn() -> impl Lab` makes a new lab for each test.
+/// The calling crate depends on tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! conformance {
     ($lab:path) => {
@@ -176,7 +176,7 @@ macro_rules! dispatch {
 /// Runs one check of the suite, which panics if the log fails it.
 ///
 /// # Panics
-/// If the log does not keep the contract.
+/// The log breaks the contract.
 pub async fn check(name: &str, lab: &dyn Lab) {
     crate::conformance_checks! { dispatch { name lab } }
 }

@@ -67,7 +67,7 @@ pub enum Outcome {
     Gap,
     /// The log has lost events that the reader had seen.
     Rewound,
-    /// The topic began anew.
+    /// The topic was deleted, and its numbers began again.
     Reset,
     /// The cursor could not be parsed.
     Invalid,
@@ -219,9 +219,9 @@ impl Cursor {
         }
     }
 
-    /// Polls for the next step. A topic that its tail cannot serve is read from the log. A read that
-    /// fails or brings nothing pauses its topic, at a growing length and for as long as the caller
-    /// waits; the tail's next news ends the pause early.
+    /// Polls for the next step. A topic that its tail cannot serve is read from the log. A read that fails
+    /// or brings nothing pauses its topic, longer each time up to a bound; news from the tail ends the pause
+    /// early.
     ///
     /// No read is under way when a step is returned, so a caller that handles a step holds no connection of
     /// the log. A caller that turns to other work after `Pending` calls
@@ -239,9 +239,9 @@ impl Cursor {
         }
     }
 
-    /// Drops the read of the log that is under way. The next poll begins the read anew.
+    /// Drops the read of the log that is under way. The next poll begins the read again.
     ///
-    /// A read that nobody polls keeps a connection of the log from other readers.
+    /// A read that is not polled keeps a connection of the log from other readers.
     pub fn cancel_read(&mut self) {
         if let Some(reads) = &mut self.reads {
             reads.cancel();

@@ -52,7 +52,7 @@ struct State {
     keys: HashMap<(Topic, Key), Position>,
     /// The keys in the order of their expiry.
     expiries: VecDeque<(u64, (Topic, Key))>,
-    /// Appends and subscriptions until the next sweep for topics that nobody uses.
+    /// Appends and subscriptions until the next sweep for unused topics.
     until_sweep: usize,
     /// Wiped events had positions before this time. New positions must not repeat them.
     floor: u64,
@@ -227,7 +227,7 @@ impl State {
         }
         let floor = self.floor;
         let stored = self.stored(&topic, retention);
-        // A topic whose retention has passed begins anew: no old number goes on, no old end remains.
+        // A topic whose retention has passed begins again: neither its numbers nor its end go on.
         stored.age(now, retention);
         let head = stored.tail.head();
         if stored.tail.ended() {

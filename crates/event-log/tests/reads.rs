@@ -1,4 +1,4 @@
-//! A cursor asks the log as often as it must, and no more.
+//! A cursor reads the log as often as necessary, and no more.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use event_log::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-/// A log that counts its reads, and whose tails move only when a test moves them.
+/// A log that counts its reads. Its tails move only when a test moves them.
 #[derive(Debug)]
 struct Counted {
     store: MemoryLog,
@@ -31,7 +31,7 @@ struct Counted {
     failing: Mutex<Option<Topic>>,
 }
 
-/// Notes that a read has ended, answered or not.
+/// Counts a read as under way until it is answered or dropped.
 struct UnderWay(Arc<AtomicUsize>);
 
 impl Drop for UnderWay {
@@ -58,7 +58,7 @@ impl Counted {
         })
     }
 
-    /// Publishes to the store, of which no tail hears.
+    /// Publishes to the store without telling the tails.
     async fn publish(&self, topic: &Topic, count: u64) -> Vec<Event> {
         let mut events = Vec::new();
         for _ in 0..count {
@@ -231,7 +231,7 @@ async fn a_topic_that_is_ahead_neither_delays_the_others_nor_makes_them_spin() {
         assert!(began.elapsed() <= READ, "an event waited {:?}", began.elapsed());
     }
     assert_eq!(log.reads_of(&live), 0);
-    // A wait that the test gives up may drop a read, which the next wait begins anew.
+    // The test cancels its waits, and with a wait a read, which the next wait begins again.
     assert!((2..=2 * HANDFUL).contains(&log.reads()), "{} reads in 2 s", log.reads());
 }
 

@@ -1,8 +1,8 @@
 //! The one timer of a reader, for its heartbeat and for its end.
 //!
-//! A delivery puts the heartbeat off, and touches no timer for it: the timer rings when it was once
-//! set for, finds nothing due, and is set anew. So a busy reader costs a timer once in a heartbeat,
-//! not twice a delivery.
+//! A delivery postpones the heartbeat without a change to the timer: the timer fires at its old deadline,
+//! finds nothing due, and is set again. So a busy reader sets its timer once for each heartbeat interval
+//! instead of twice for each delivery.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -18,51 +18,51 @@ use crate::metrics::Close;
 #[derive(Debug)]
 pub(crate) struct Alarm {
     lifetime: Lifetime,
-    /// The longest silence that there may be: somewhat less than was asked for, so that the heartbeats
-    /// of readers that were written to together are spread.
+    /// The longest silence: a random share of the configured time, so that readers that were written to
+    /// together send their heartbeats at different times.
     silence: Duration,
-    /// When it is due; `None` if it was put off since this was last polled.
+    /// The time of the next heartbeat; `None` if it was postponed since the last poll.
     heartbeat: Option<Instant>,
     timer: Pin<Box<Sleep>>,
-    /// Until when the timer is known to wake this task, so that nobody need look at it.
+    /// The deadline at which the timer is known to wake this task. No poll of the timer is needed before.
     quiet_until: Option<Instant>,
-    /// The task that was last named to those who hand connections away.
+    /// The task that the drain was last told to wake.
     task: Option<Waker>,
 }
 
-/// What is due.
+/// The reason of an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ring {
-    /// The connection is over.
+    /// The lifetime of the connection is over.
     Over(Close),
-    /// There was silence for as long as there may be.
+    /// Nothing was sent for the longest allowed silence.
     Heartbeat,
 }
 
 impl Alarm {
-    /// Rings when there was no more than `patience` of silence.
+    /// An alarm that rings at the latest after `patience` without a write.
     pub(crate) fn new(lifetime: Lifetime, patience: Duration) -> Self {
         let silence = patience.mul_f64(0.8 + 0.2 * fastrand::f64());
         let timer = Box::pin(sleep_until(lifetime.ends.min(Instant::now() + silence)));
         Self { lifetime, silence, heartbeat: None, timer, quiet_until: None, task: None }
     }
 
-    /// Puts the heartbeat off: something is written, and then this is polled, which knows the time.
+    /// Postpones the heartbeat because something is written. The next poll, which reads the clock, sets the
+    /// new time.
     pub(crate) fn put_off(&mut self) {
         self.heartbeat = None;
     }
 
-    /// Waits for what is due. A drain is heard of whenever this is polled: `place` is where those who
-    /// hand connections away find the task to wake.
+    /// Polls for the next alarm. Each poll checks for a drain, which finds the task to wake in `place`.
     pub(crate) fn poll(&mut self, place: &connections::Task, cx: &mut Context<'_>) -> Poll<Ring> {
-        // Named before the phase is looked at: they change it, and then wake.
+        // Before the check of the phase: a drain changes the phase first and wakes the tasks then.
         self.name_task(place, cx.waker());
         let now = Instant::now();
         let heartbeat = *self.heartbeat.get_or_insert(now + self.silence);
         if self.lifetime.hear() {
             self.set(heartbeat);
         }
-        // The clock is at hand where the timer is far: in a cache that thousands of readers share.
+        // The clock is in the CPU cache, since all readers use it; the timer of one reader is not.
         if self.quiet_until.is_some_and(|until| now < until) {
             return Poll::Pending;
         }
@@ -82,7 +82,7 @@ impl Alarm {
     }
 
     fn name_task(&mut self, place: &connections::Task, task: &Waker) {
-        // It is the same task all its life, and the place is far from what a delivery touches.
+        // A connection keeps its task, and the write to `place` would cost a cache miss for each delivery.
         if self.task.as_ref().is_none_or(|last| !last.will_wake(task)) {
             place.name(task);
             self.task = Some(task.clone());

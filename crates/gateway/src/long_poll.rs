@@ -1,4 +1,4 @@
-//! The same cursor loop, answered once: for clients that cannot keep a stream open.
+//! Long-poll: one response from a cursor, for clients that cannot keep a stream open.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::envelope;
 use crate::gateway::Shared;
 use crate::request::Style;
 
-/// The headers of an answer.
+/// The headers of a response.
 pub(crate) const HEADERS: [(HeaderName, &str); 2] =
     [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
 
-/// What a long-poll has found so far.
+/// The events and gaps that a long-poll has found.
 #[derive(Debug, Default)]
 struct Answer {
     events: Vec<Event>,
@@ -28,23 +28,23 @@ struct Answer {
     gaps: Vec<Value>,
 }
 
-/// The rest of an answer, behind its events.
+/// The rest of the body after the events.
 #[derive(Serialize)]
 struct End {
-    /// To be brought with the next request.
+    /// The cursor for the next request.
     cursor: String,
     gaps: Vec<Value>,
-    /// Whether all topics have ended.
+    /// True if all topics have ended.
     ended: bool,
 }
 
-/// Bytes of events in one answer; the first comes whatever its size.
+/// Most bytes of events in one response; the first event is sent whatever its size.
 const BYTES_MAX: usize = 1024 * 1024;
-/// The time to read what there is, of a client that would not wait for what there is not.
+/// The longest time to read existing events for a client that does not wait for new ones.
 const READ_MAX: Duration = Duration::from_secs(5);
 
-/// Answers with what there is, or with the first that comes within the wait. A log that does not
-/// answer is waited for like an event: an empty answer has a cursor, from which nothing is lost.
+/// Responds with the existing events, or with the first event within the wait. A log that cannot be read
+/// counts as a log without events: the empty response has a cursor, so the client loses nothing.
 pub(crate) async fn answer(
     gateway: &Shared,
     mut cursor: Cursor,
@@ -85,11 +85,12 @@ pub(crate) async fn answer(
     (HEADERS, answer.into_json(&cursor)).into_response()
 }
 
-/// The next step; `None` if this gateway is about to stop, so that its waiting clients ask another.
+/// Waits for the next step. Returns `None` when this gateway drains, so that its waiting clients go to
+/// another.
 async fn wait_for(gateway: &Shared, cursor: &mut Cursor, page: Limit) -> Option<Step> {
     let mut phase = gateway.phase.subscribe();
-    // What there is comes first. Both may be dropped at any await: one has found nothing then, the
-    // other changes nothing.
+    // Steps come before the drain. Both arms are cancel-safe: a dropped `next` has moved no position, and
+    // `wait_for` only reads.
     tokio::select! {
         biased;
         step = cursor.next(page) => Some(step),
@@ -102,7 +103,7 @@ impl Answer {
         self.events.is_empty() && self.gaps.is_empty()
     }
 
-    /// The answer's body: the events as they are encoded already, then the rest.
+    /// The body: the encoded events, then the rest.
     fn into_json(self, cursor: &Cursor) -> Vec<u8> {
         let mut json = br#"{"events":["#.to_vec();
         for (i, event) in self.events.iter().enumerate() {
@@ -112,7 +113,7 @@ impl Answer {
         json.extend_from_slice(b"],");
         let end = End { cursor: cursor.wire(), gaps: self.gaps, ended: cursor.is_finished() };
         let end = serde_json::to_vec(&end).expect("strings and numbers always serialise");
-        // Behind its opening brace: it goes on in the object that the events began.
+        // Without the opening brace: the object began before the events.
         json.extend_from_slice(&end[1..]);
         json
     }

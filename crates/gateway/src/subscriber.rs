@@ -1,7 +1,7 @@
-//! One open event stream: a cursor, and how its steps look on the wire.
+//! One open event stream: a cursor, and the bytes of its steps.
 //!
-//! Its memory is constant: it holds a cursor and the bytes of at most one page, and makes the next
-//! only when it is asked, which is when the client has taken the last.
+//! The memory of a subscriber is constant: a cursor and the bytes of at most one page. The writer polls for
+//! the next page when the client has taken the last one.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -28,17 +28,17 @@ pub(crate) struct Subscriber {
     admission: Admission,
     cursor: Cursor,
     outcome: Outcome,
-    /// The client's cursor as it came.
+    /// The client's cursor as sent.
     brought: Option<Box<str>>,
     style: Style,
     framing: Framing,
     alarm: Alarm,
     stage: Stage,
-    /// Whether the cursor has moved since an id was last sent.
+    /// Set when the cursor has moved since the last id was sent.
     id_is_behind: bool,
-    /// Whether the reader has been at the tail: what it got before is a replay.
+    /// Set when the reader has reached the tail. Events before that are a replay.
     caught_up: bool,
-    /// Whether it was waiting when it was last polled.
+    /// Set when the last poll was pending.
     waited: bool,
 }
 
@@ -49,8 +49,8 @@ enum Stage {
     Closed(Close),
 }
 
-/// The target of the lines that tell a connection's life, so that they can be had, or not, apart from
-/// all else: one at info when it closes, one at debug when it opens.
+/// The target of the log lines about a connection, which have a level of their own: debug for the line at
+/// the opening, info for the line at the close.
 pub(crate) const CONNECTION: &str = "tailwater::connection";
 
 impl Subscriber {
@@ -97,8 +97,8 @@ impl Subscriber {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Polls for the next bytes to write; `None` is the end of the stream. While bytes are returned, no
-    /// read of the log is under way, so a client that does not take them holds nothing of the log.
+    /// Polls for the next bytes to write; `None` is the end of the stream. No read of the log is under way
+    /// when bytes are returned, so a client that stalls holds no connection of the log.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             let next = match self.stage {
@@ -112,12 +112,12 @@ impl Subscriber {
         }
     }
 
-    /// What others know of it.
+    /// The connection, as drain and metrics see it.
     pub(crate) const fn connection(&self) -> &Arc<Connection> {
         &self.admission.connection
     }
 
-    /// Whether something waits for it already.
+    /// Returns true if events are waiting for this subscriber.
     pub(crate) fn is_behind(&self) -> bool {
         self.cursor.lag() > 0
     }
@@ -138,10 +138,11 @@ impl Subscriber {
         bytes
     }
 
-    /// Polls for the next step or the alarm; `None` is a step of which this subscriber wants nothing.
+    /// Polls for the bytes of the next step or of the alarm; `None` for a step without bytes for this
+    /// subscriber.
     ///
-    /// A reader that was waiting usually wakes for an event; it looks at the alarm after the write. A
-    /// reader that has always something to read looks at the alarm first, or it would never ring.
+    /// A reader that was waiting usually wakes for an event, and checks the alarm after the write. A reader
+    /// that always finds a step checks the alarm first, or the alarm would never ring.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let had_waited = std::mem::replace(&mut self.waited, true);
         if !had_waited && let Poll::Ready(ring) = self.poll_alarm(cx) {
@@ -162,7 +163,7 @@ impl Subscriber {
     }
 
     fn answer(&mut self, ring: Ring) -> Bytes {
-        // Nobody polls the cursor until the client has taken these bytes.
+        // The cursor is not polled until the client has taken these bytes.
         self.cursor.cancel_read();
         match ring {
             Ring::Over(reason) => self.hand_away(reason),
@@ -183,7 +184,7 @@ impl Subscriber {
         }
     }
 
-    /// The bytes of a step, if this subscriber wants any of it.
+    /// The bytes of a step, or `None` if the step has no bytes for this subscriber.
     fn deliver(&mut self, step: Step) -> Option<Bytes> {
         let bytes = match step {
             Step::Events { topic, events } => self.deliver_events(topic, events),
@@ -218,7 +219,7 @@ impl Subscriber {
         }
     }
 
-    /// The frames of several events, or of one that needs an id of its own, as one piece.
+    /// The frames of several events, or of one event whose id is a cursor of several topics, in one buffer.
     fn join(&self, topic: usize, events: &[Event], shape: Shape) -> Bytes {
         let id_len = if self.cursor.is_several() { self.cursor.wire().len() } else { 0 };
         let size = events.iter().map(|event| shape.chunk(event).len() + id_len).sum();
@@ -241,8 +242,8 @@ impl Subscriber {
         self.framing.wrap(out.freeze())
     }
 
-    /// The client's cursor, for the logs: only one that was understood, since any other may be
-    /// anything, a secret too.
+    /// The client's cursor for the log lines, unless it was invalid: an invalid cursor may be any text, even
+    /// a secret.
     fn from(&self) -> Option<&str> {
         self.brought.as_deref().filter(|_| self.outcome != Outcome::Invalid)
     }
@@ -267,7 +268,7 @@ impl Subscriber {
         }
     }
 
-    /// Counts how old what the client had missed is, by the first that it gets.
+    /// Observes the age of the oldest event that the client had missed: the first event that it gets.
     fn count_missed(&self, delivered: &[Event]) {
         let Some(first) = delivered.first().filter(|_| self.outcome.is_continued()) else { return };
         if self.admission.connection.events.get() == delivered.len() as u64 {
@@ -275,7 +276,7 @@ impl Subscriber {
         }
     }
 
-    /// Notes how far the cursor is now.
+    /// Records the cursor's progress.
     fn progress(&mut self) {
         let connection = &self.admission.connection;
         connection.stands(self.cursor.passed());
@@ -292,7 +293,7 @@ impl Drop for Subscriber {
     fn drop(&mut self) {
         let reason = match self.stage {
             Stage::Closed(reason) => reason,
-            // Nobody reads any more.
+            // The client is gone.
             Stage::Opening | Stage::Open => Close::Client,
         };
         let connection = &self.admission.connection;

@@ -1,4 +1,4 @@
-//! A topic that its publisher has ended.
+//! Topics that a publisher has ended.
 
 use super::Lab;
 use super::reader::Reader;
@@ -34,7 +34,7 @@ pub(super) async fn nothing_follows_the_end(lab: &dyn Lab) {
                 let answer = stage.truth.publish(&*log, &topic, refused, None).await;
                 assert_eq!(answer, Err(AppendError::Ended { topic: topic.clone(), last }));
             }
-            // Ending what is ended is what was asked for; so is a retry.
+            // A second end, like a retry of the first, succeeds.
             let end = stage.truth.publish(&*log, &topic, marked("", Mark::End), None).await;
             let end = end.expect("an end is idempotent");
             assert_eq!((end.position, end.duplicate), (last, true));
@@ -65,7 +65,7 @@ pub(super) async fn every_position_of_an_ended_topic_resumes_to_the_end(lab: &dy
     }
 }
 
-pub(super) async fn one_who_comes_after_the_end_is_told(lab: &dyn Lab) {
+pub(super) async fn a_reader_that_comes_after_the_end_is_told(lab: &dyn Lab) {
     let stage = Stage::new(lab);
     let topic = topic("late-comer");
     stage.fill(&topic, 4).await;
@@ -95,7 +95,7 @@ pub(super) async fn several_topics_are_finished_when_all_are(lab: &dyn Lab) {
             }
         }
         stage.publish(ended, marked("", Mark::End)).await;
-        // Read until this topic's end was told; no other may be told meanwhile.
+        // Read up to this topic's end; no other end may come first.
         loop {
             match stage.step(&mut reader, Limit::ONE).await {
                 Step::End { .. } => break,
@@ -110,8 +110,8 @@ pub(super) async fn several_topics_are_finished_when_all_are(lab: &dyn Lab) {
     finished(&stage, &mut reader).await;
 }
 
-/// A topic may be used again after its store has forgotten it, and a reader of it and of others that
-/// is still connected must not sleep through that.
+/// A publisher may use a topic again after the store has forgotten it. A connected reader of this topic and
+/// others must be told.
 pub(super) async fn an_ended_topic_that_begins_anew_is_a_reset(lab: &dyn Lab) {
     let stage = Stage::new(lab);
     let [ended, other] = ["ended", "other"].map(topic);

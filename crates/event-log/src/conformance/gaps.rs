@@ -1,4 +1,4 @@
-//! What can no longer be read is announced, exactly.
+//! Gaps are announced exactly.
 
 use super::Lab;
 use super::stage::{ALL, Stage, after, event, numbers, step, topic};
@@ -54,7 +54,7 @@ pub(super) async fn a_reader_whose_events_are_all_gone_goes_on_live(lab: &dyn La
     }
 }
 
-pub(super) async fn a_connected_reader_is_told_of_what_was_trimmed_before_it(lab: &dyn Lab) {
+pub(super) async fn a_connected_reader_is_told_of_events_trimmed_before_it(lab: &dyn Lab) {
     let stage = Stage::new(lab);
     let topic = topic("trimmed-under");
     let (mut here, _) = stage.resumed(&stage.log, &topic, Position::START).await;
@@ -72,7 +72,7 @@ pub(super) async fn a_connected_reader_is_told_of_what_was_trimmed_before_it(lab
     }
 }
 
-pub(super) async fn a_wiped_topic_is_reset_for_one_who_resumes(lab: &dyn Lab) {
+pub(super) async fn a_wiped_topic_is_reset_for_a_reader_that_resumes(lab: &dyn Lab) {
     let stage = Stage::new(lab);
     let topic = topic("wiped");
     let head = stage.fill(&topic, 5).await[5];
@@ -90,7 +90,7 @@ pub(super) async fn a_wiped_topic_is_reset_for_one_who_resumes(lab: &dyn Lab) {
     stage.nothing_but_the_next(&mut reader, &topic).await;
 }
 
-pub(super) async fn a_wiped_topic_is_reset_for_one_who_is_connected(lab: &dyn Lab) {
+pub(super) async fn a_wiped_topic_is_reset_for_a_connected_reader(lab: &dyn Lab) {
     let stage = Stage::new(lab);
     let topic = topic("wiped");
     let head = stage.fill(&topic, 5).await[5];
@@ -122,7 +122,7 @@ pub(super) async fn a_wiped_topic_that_grew_past_the_old_number_is_read_from_its
         assert_eq!(outcome, Outcome::Reset, "{position}");
         stage.read_to(&mut resumed, 9, ALL).await;
     }
-    // The connected reader stood at 5, which is also a number of the new generation.
+    // The connected reader was at 5, which is a number of the new generation too.
     let Step::Gap { gap, .. } = stage.step(&mut connected, ALL).await else { panic!("no gap") };
     assert_eq!(gap.reason, Reason::Reset);
     stage.read_to(&mut connected, 9, ALL).await;
@@ -138,7 +138,7 @@ pub(super) async fn a_gap_is_told_once(lab: &dyn Lab) {
     let (mut cursor, _) = opened.expect("it opens");
     let Step::Gap { gap, .. } = step(&mut cursor, ALL).await else { panic!("no gap") };
     assert_eq!(gap.missed, Some(3));
-    // The cursor that came with the gap is a position from which nothing is missing.
+    // The cursor of the gap is a position from which no event is missing.
     let opened = Cursor::open(fresh, vec![topic], Origin::Resume(cursor.wire())).await;
     let (mut again, outcome) = opened.expect("it opens");
     assert_eq!(outcome, Outcome::Exact);

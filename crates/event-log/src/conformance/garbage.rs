@@ -1,4 +1,4 @@
-//! Cursors that are none.
+//! Texts that are not cursors.
 
 use super::Lab;
 use super::stage::{ALL, Stage, event, numbers, topic};
@@ -49,7 +49,7 @@ pub(super) async fn a_cursor_of_other_topics_is_invalid(lab: &dyn Lab) {
         for to in sets {
             let [from, to] =
                 [from, to].map(|set| set.iter().map(|t| (*t).clone()).collect::<Vec<_>>());
-            // One topic's cursor is a position, which any other topic's might be.
+            // The cursor of one topic is a position, which is valid for any other topic too.
             if from == to || (from.len() == 1 && to.len() == 1) {
                 continue;
             }

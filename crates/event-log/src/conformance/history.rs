@@ -1,65 +1,66 @@
-//! What truly happened to a topic: every entry that was ever acknowledged, and what became of it.
+//! The true history of a topic: every acknowledged entry, and if it can still be read.
 //!
-//! A pure model: it knows no log. It is told what was done and is asked what a reader may see.
+//! A pure model that knows no log. A test records its operations here and compares the readers with it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{Append, AppendError, Bounds, Key, Log, Mark, NewEvent, Position, Receipt, Topic};
 
-/// What is wrong, in words for the person who reads the failed test.
+/// The result of a check; an error is a message for the reader of a failed test.
 pub type Verdict = Result<(), String>;
 
-/// The histories of all topics of a test, shared by those who make them.
+/// The histories of all topics of a test, shared by its publishers and readers.
 #[derive(Debug, Clone, Default)]
 pub struct Truth(Arc<Mutex<BTreeMap<Topic, History>>>);
 
-/// All that happened to a topic.
+/// The history of one topic.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// One for each time that its numbers began at 1.
+    /// One for each time that the topic's numbers began at 1.
     generations: Vec<Entries>,
-    /// The store has forgotten the last generation.
+    /// Set if the store has forgotten the last generation.
     forgotten: bool,
 }
 
+/// The entries of one generation.
 #[derive(Debug, Clone, Default)]
 struct Entries {
     /// Entry `n` is at index `n - 1`.
     entries: Vec<Entry>,
-    /// How many, from the first, can no longer be read.
+    /// The number of entries, from the first, that can no longer be read.
     gone: usize,
 }
 
-/// What was appended, and where it was put.
+/// An acknowledged append.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Where the receipt said.
+    /// The position in the receipt.
     pub position: Position,
-    /// What was sent.
+    /// The event as sent.
     pub event: NewEvent,
 }
 
 impl Truth {
-    /// Looks at, or changes, the history of a topic.
+    /// Calls `f` with the history of a topic.
     pub fn of<T>(&self, topic: &Topic, f: impl FnOnce(&mut History) -> T) -> T {
         let mut histories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         f(histories.entry(topic.clone()).or_default())
     }
 
-    /// Looks at, or changes, all histories.
+    /// Calls `f` with the history of each topic.
     pub fn each(&self, f: impl FnMut(&mut History)) {
         let mut histories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         histories.values_mut().for_each(f);
     }
 
-    /// Publishes to the log and to the history, which must agree on the position of what is new.
+    /// Publishes to the log and to the history, which must agree on the position of a new event.
     ///
     /// # Errors
-    /// The log's.
+    /// The error of the log.
     ///
     /// # Panics
-    /// If the position does not follow.
+    /// The position is not the next one.
     pub async fn publish(
         &self,
         log: &dyn Log,
@@ -80,10 +81,10 @@ impl Truth {
 }
 
 impl History {
-    /// The entry was acknowledged.
+    /// Records an acknowledged entry.
     ///
     /// # Errors
-    /// The position is not the one that follows.
+    /// The position is not the next one of the topic.
     pub fn append(&mut self, position: Position, event: NewEvent) -> Verdict {
         if self.is_ended() {
             return Err(format!("{position} was acknowledged after the end"));
@@ -105,14 +106,14 @@ impl History {
         Ok(())
     }
 
-    /// All but the newest `keep` entries were dropped.
+    /// Records that all but the newest `keep` entries were dropped.
     pub fn trim(&mut self, keep: usize) {
         if let Some(generation) = self.live_mut() {
             generation.gone = generation.gone.max(generation.entries.len().saturating_sub(keep));
         }
     }
 
-    /// Entries older than `ms` were dropped.
+    /// Records that entries older than `ms` were dropped.
     pub fn age(&mut self, ms: u64) {
         if let Some(generation) = self.live_mut() {
             let old = generation.entries.iter().take_while(|e| e.position.ms < ms).count();
@@ -120,7 +121,7 @@ impl History {
         }
     }
 
-    /// The store lost everything, the numbering too.
+    /// Records that the store lost everything, including the numbering.
     pub fn forget(&mut self) {
         self.forgotten = true;
     }
@@ -131,7 +132,7 @@ impl History {
         self.current().map_or(&[], |g| &self.generations[g].entries[self.generations[g].gone..])
     }
 
-    /// What the log should say of the topic.
+    /// The bounds that the log should return.
     #[must_use]
     pub fn bounds(&self) -> Option<Bounds> {
         let head = self.generations[self.current()?].entries.last()?.position;
@@ -143,18 +144,18 @@ impl History {
         })
     }
 
-    /// Whether the topic was ended.
+    /// Returns true if the topic was ended.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.current().is_some_and(|g| self.ends_after(g).is_some())
     }
 
-    /// Whether one position is the other's predecessor, in one generation.
+    /// Returns true if one position directly precedes the other in the same generation.
     #[must_use]
     pub fn are_neighbours(&self, one: Position, next: Position) -> bool {
         match self.find(next) {
             Some((generation, _)) if next.n == 1 => {
-                // Nothing comes before the first but the start.
+                // Only the start precedes the first entry.
                 one == Position::START && self.current() == Some(generation)
             }
             Some((generation, _)) => {
@@ -164,7 +165,7 @@ impl History {
         }
     }
 
-    /// A position that was once given out, chosen by a number; the start if there is none.
+    /// A position that was once given out, selected by a number, or the start if there is none.
     pub(super) fn any_position(&self, choice: usize) -> Position {
         let all = self.generations.iter().flat_map(|generation| &generation.entries);
         let count =
@@ -178,12 +179,12 @@ impl History {
         self.current().unwrap_or(self.generations.len())
     }
 
-    /// The generation that the store has, if any.
+    /// The generation in the store, if there is one.
     pub(super) fn current(&self) -> Option<usize> {
         self.generations.len().checked_sub(1).filter(|_| !self.forgotten)
     }
 
-    /// How many entries of a generation can no longer be read.
+    /// The number of entries of a generation that can no longer be read.
     pub(super) fn gone(&self, generation: usize) -> u64 {
         match self.generations.get(generation) {
             Some(g) if self.current() == Some(generation) => g.gone as u64,
@@ -192,7 +193,7 @@ impl History {
         }
     }
 
-    /// The entry at a position, and its generation.
+    /// The entry at a position, with its generation.
     pub(super) fn find(&self, position: Position) -> Option<(usize, &Entry)> {
         let index = usize::try_from(position.n.checked_sub(1)?).ok()?;
         let entries = self.generations.iter().map(|g| g.entries.get(index)).enumerate();
@@ -201,13 +202,13 @@ impl History {
             .find(|(_, entry)| entry.position == position)
     }
 
-    /// The generation in which a reader at this position stands: at an entry, or just before one.
+    /// The generation of a reader at this position, which is an entry or the start before one.
     pub(super) fn standing(&self, position: Position) -> Option<usize> {
         let next = Position::new(position.ms, position.n.checked_add(1)?);
         self.find(position).or_else(|| self.find(next)).map(|(g, _)| g)
     }
 
-    /// The number after which a generation has nothing but, perhaps, the entry that says so.
+    /// The number after which a generation has no event, only perhaps an entry that marks the end.
     pub(super) fn ends_after(&self, generation: usize) -> Option<u64> {
         let last = self.generations.get(generation)?.entries.last()?;
         match last.event.mark {
@@ -217,7 +218,7 @@ impl History {
         }
     }
 
-    /// Whether a generation from this one on has nothing but its end.
+    /// Returns true if a generation, from this one on, consists of its end only.
     pub(super) fn has_bare_end_since(&self, generation: usize) -> bool {
         (generation..self.generations.len()).any(|g| self.ends_after(g) == Some(0))
     }

@@ -54,7 +54,7 @@ pub(super) async fn keys_work_within_a_batch_and_leave_others_alone(lab: &dyn La
     assert_eq!(got, [(1, new), (2, new), (1, again), (3, new), (4, new), (3, again), (1, again)]);
 }
 
-/// What was stored stays stored: its receipt is the answer even after the event is gone.
+/// A retry gets the receipt of its event even after the event is gone.
 pub(super) async fn a_retry_is_answered_after_its_event_was_trimmed(lab: &dyn Lab) {
     let stage = Stage::new(lab);
     let topic = topic("key-trim");

@@ -1,35 +1,34 @@
-//! What a reader was told of one topic, held against its [`History`].
+//! The steps of a reader in one topic, compared with the topic's [`History`].
 //!
-//! The claim is invariant 1: in order, exactly once, and every hole announced, with the true number
-//! where one is given. What a reader may see of the past is not restricted: a window on its node may
-//! still hold what the store has dropped.
+//! The ledger checks invariant 1: in order, exactly once, every gap announced, and every count in a gap
+//! true. A reader may see events that the store has dropped, since a window on its node may have them.
 //!
-//! One thing is not held against a log: a reader that comes with `n` = 0 has seen nothing that a wiped
-//! topic could contradict, so it goes on with whichever generation it meets.
+//! A reader with `n` = 0 has seen no event that a wiped topic could contradict, so it may go on with any
+//! generation.
 
 use super::history::{History, Verdict};
 use crate::{Event, Gap, Mark, Position, Reason, Step};
 
-/// Where a reader stands by what it was told.
+/// The place of a reader according to its steps.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     generation: usize,
-    /// The last number it was told of, delivered or announced as gone.
+    /// The last number that was delivered or announced as gone.
     n: u64,
-    /// The end was told on this connection.
+    /// Set when the end was told on this connection.
     ended: bool,
     /// Gaps that only an opening may bring.
     opening: Opening,
 }
 
-/// What a reader asked for when it came.
+/// The kind of a reader's opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
-    /// Nothing that needs an explanation.
+    /// An opening that brings no gap by itself.
     Plain,
     /// A time in the past, of which events may be gone.
     Since,
-    /// With text that is no cursor.
+    /// A text that is not a cursor.
     Garbage,
 }
 
@@ -41,14 +40,14 @@ impl Ledger {
     pub fn open(history: &History, position: Position, opening: Opening) -> Result<Self, String> {
         let generation = match history.standing(position) {
             Some(generation) => generation,
-            // Before whichever generation it meets: its node may be behind the store.
+            // Before any generation: the node may be behind the store.
             None if position == Position::START => 0,
             None => return Err(format!("a reader was put at {position}, which is nowhere")),
         };
         Ok(Self { generation, n: position.n, ended: false, opening })
     }
 
-    /// The reader left and comes again with the cursor it had.
+    /// Records that the reader reconnects with its cursor.
     pub fn reconnect(&mut self) {
         if self.n == 0 {
             self.generation = 0;
@@ -63,7 +62,7 @@ impl Ledger {
         self.n
     }
 
-    /// Enters a step. Whatever topic it names is the caller's business.
+    /// Enters a step of this ledger's topic.
     ///
     /// # Errors
     /// The step contradicts the history.
@@ -123,7 +122,7 @@ impl Ledger {
         let told = format!("{gap:?} was told at {} of generation {}", self.n, self.generation);
         let Gap { reason, missed, resume, .. } = *gap;
         match reason {
-            // Told at the opening, of what was before it.
+            // Told at the opening, about events before it.
             Reason::Trimmed if self.opening == Opening::Since && missed.is_none() => {
                 return self.begin(resume).map_err(|()| told);
             }
@@ -144,7 +143,7 @@ impl Ledger {
             Reason::Reset => {
                 let (next, n) = match history.standing(resume) {
                     Some(generation) => (generation, resume.n),
-                    // Whichever comes next, which may have come and gone since the gap was found.
+                    // The next generation, which may have passed since the gap was found.
                     None if resume == Position::START
                         && self.generation < history.next_generation() =>
                     {
@@ -174,7 +173,7 @@ impl Ledger {
         let here = history.ends_after(self.generation);
         match here {
             Some(n) if n == self.n || n + 1 == self.n => Ok(()),
-            // It met a later generation, in which there was nothing but the end.
+            // The reader met a later generation that consists of its end only.
             _ if self.n == 0 && history.has_bare_end_since(self.generation) => Ok(()),
             _ => Err(format!("the end was told at {}, but it is after {here:?}", self.n)),
         }

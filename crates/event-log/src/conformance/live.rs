@@ -1,4 +1,4 @@
-//! Readers that wait.
+//! Waiting readers.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ pub(super) async fn waiting_readers_are_woken_on_every_node(lab: &dyn Lab) {
         let waiting = join_all(readers.iter_mut().map(|reader| async move {
             timeout(DEADLINE, reader.cursor_mut().next(ALL)).await.expect("it is woken")
         }));
-        // The publisher comes last: the readers are polled, and wait, before it begins.
+        // The publisher comes last, so that the readers are polled and wait before it begins.
         let (steps, position) =
             tokio::join!(biased; waiting, stage.publish(&topics[0], event("wake")));
-        // Compared only now: a reader may have its event before the publisher has its receipt.
+        // Compared only now: a reader may get the event before the publisher gets the receipt.
         for (reader, step) in readers.iter_mut().zip(&steps) {
             reader.enter(step, &stage.truth).expect("the step is true");
         }
@@ -61,7 +61,7 @@ pub(super) async fn a_hundred_readers_share_a_tail(lab: &dyn Lab) {
     assert_eq!(tail.readers(), 0);
 }
 
-/// A future of `next` is polled a few times and dropped, as `select!` does, over and over.
+/// Polls a future of `next` a few times and drops it, as `select!` does, again and again.
 pub(super) async fn dropping_a_wait_at_any_point_loses_nothing(lab: &dyn Lab) {
     const N: u64 = 120;
     let stage = Stage::new(lab);
@@ -87,7 +87,7 @@ pub(super) async fn dropping_a_wait_at_any_point_loses_nothing(lab: &dyn Lab) {
             if !behind {
                 break;
             }
-            // At times it is let through, since a slow store might never answer in a few polls.
+            // Some futures run to the end, since a slow store may never answer within a few polls.
             let polls = if dice.chance(20) { u64::MAX } else { dice.below(6) };
             let limit = Limit { events: 1, bytes: usize::MAX };
             let step = {

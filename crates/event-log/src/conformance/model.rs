@@ -1,8 +1,7 @@
-//! Random interleavings of everything that happens to a log and its readers, held against a model.
+//! Random interleavings of operations on a log and its readers, compared with a model.
 //!
-//! The model is [`history`](super::history), which knows what was acknowledged, and a
-//! [`ledger`](super::ledger) for each reader and topic, which knows what that reader was told. A
-//! failing plan is shrunk to the shortest that fails and printed.
+//! The model is the [`history`](super::history) of the acknowledged entries, and a [`ledger`](super::ledger)
+//! of the steps of each reader in each topic. Proptest shrinks a failing plan and prints it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,13 +27,13 @@ use plan::{Arrival, Op, TOPICS};
 
 /// The longest plan.
 const OPS: usize = 120;
-/// Steps that a reader may take to catch up; a plan publishes fewer entries.
+/// Most steps of a reader to catch up; a plan publishes fewer entries.
 const CATCH_UP: usize = 10_000;
 
-/// Runs `cases` random plans, each in a runtime and a lab of its own.
+/// Runs `cases` random plans, each in a new runtime and lab.
 ///
 /// # Panics
-/// If the log contradicts the model in one of them.
+/// The log contradicts the model in one of the plans.
 pub fn interleavings<L: Lab>(cases: u32, runtime: impl Fn() -> Runtime, lab: impl AsyncFn() -> L) {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let verdict = TestRunner::new(config).run(&plan::plan(OPS), |plan| {
@@ -46,19 +45,19 @@ pub fn interleavings<L: Lab>(cases: u32, runtime: impl Fn() -> Runtime, lab: imp
     }
 }
 
-/// A plan on its way.
+/// The run of a plan.
 struct Run<'a> {
     lab: &'a dyn Lab,
     nodes: [Arc<dyn Log>; 2],
     topics: Vec<Topic>,
     truth: Truth,
     readers: BTreeMap<usize, Seat>,
-    /// What each key was answered, and until when it is remembered.
+    /// The position of each key's event, and the time until which the log remembers the key.
     keys: BTreeMap<(usize, u8), (Position, u64)>,
     clock: Option<Ageing>,
 }
 
-/// A reader, and where it was before its last step.
+/// A reader, with its ledgers before its last step.
 struct Seat {
     reader: Reader,
     before: Vec<Ledger>,
@@ -151,7 +150,7 @@ impl<'a> Run<'a> {
         self.clock.as_ref().map_or(0, elapsed)
     }
 
-    /// What time does to the truth.
+    /// Ages the truth.
     fn age(&mut self) {
         let (now, Some(Ageing { retention, .. })) = (self.now(), &self.clock) else { return };
         self.truth.each(|history| {
@@ -245,7 +244,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Publishes once more wherever it is possible: by then every reader has all there was.
+    /// Ends each open topic, and reads until every reader has reached all ends.
     async fn catch_up(&mut self) -> Verdict {
         for topic in &self.topics {
             if !self.truth.of(topic, |history| history.is_ended()) {
@@ -292,7 +291,7 @@ impl Seat {
     ) -> Result<Self, String> {
         let mut wire = self.reader.cursor().wire();
         if let (Some(cut), Some(Step::Events { topic, mut events })) = (cut, self.last) {
-            // The client got the events up to one of them, and holds that one's cursor.
+            // The client got the events up to one of them, and has the cursor of that event.
             events.truncate(cut % events.len() + 1);
             let last = events.last().expect("a step has events");
             wire = self.reader.cursor().wire_at(topic, last.position());
@@ -311,7 +310,7 @@ impl Seat {
     }
 }
 
-/// What `Log::read` must answer, which unlike a window knows what the store has dropped.
+/// Checks a page of `Log::read`, which unlike a tail's window has no event that the store has dropped.
 fn check_page(history: &History, after: Position, limit: Limit, page: &Page) -> Verdict {
     let told = page.gap.map(|gap| (gap.reason, gap.missed, gap.resume.n));
     let got: Vec<_> = page.events.iter().map(crate::Event::position).collect();

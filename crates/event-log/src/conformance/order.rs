@@ -65,7 +65,7 @@ pub(super) async fn two_publishers_make_one_order(lab: &dyn Lab) {
         (1..=2 * EACH as u64).collect::<Vec<_>>()
     );
     for log in [one, other] {
-        // A log may have a page smaller than what it is asked for.
+        // A log may return smaller pages than the limit.
         let mut events: Vec<crate::Event> = Vec::new();
         while events.len() < all.len() {
             let after = events.last().map_or(Position::START, crate::Event::position);
@@ -104,7 +104,7 @@ pub(super) async fn bounds_tell_what_is_there(lab: &dyn Lab) {
     assert_eq!(bounds().await, Some(Bounds { head, oldest: Some(head), length: 1, ended: true }));
     stage.flush().await;
     assert_eq!(bounds().await, None);
-    // A topic that somebody only listens to is not known either.
+    // A topic that has readers but no events is unknown too.
     let tail = stage.log.tail(&topic).await.expect("the log answers");
     assert_eq!((bounds().await, tail.head()), (None, Position::START));
     let page = stage.log.read(&topic, Position::START, Limit::ONE).await.expect("the log answers");

@@ -47,7 +47,7 @@ pub(super) async fn a_page_holds_no_more_bytes_than_asked_except_for_one_event(l
     }
 }
 
-/// A limit of nothing would be a reader that waits for ever: it counts as one event.
+/// A limit of 0 counts as one event, or its reader would wait for ever.
 pub(super) async fn a_limit_of_nothing_still_moves(lab: &dyn Lab) {
     let stage = Stage::new(lab);
     let topic = topic("nothing");

@@ -1,4 +1,4 @@
-//! A reader whose every step is entered in a ledger.
+//! A reader that enters every step in a ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::history::{Truth, Verdict};
 use super::ledger::{Ledger, Opening};
 use crate::{Cursor, Limit, Log, Origin, Outcome, ReadError, Seek, Step, Topic};
 
-/// Pause after a log that did not answer.
+/// Pause after a log that could not be reached.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// A [`Cursor`] and what it told, topic by topic.
+/// A [`Cursor`] with a ledger for each topic.
 #[derive(Debug)]
 pub struct Reader {
     cursor: Cursor,
@@ -23,10 +23,10 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a cursor for a reader that comes for the first time.
+    /// Opens a cursor for a new reader.
     ///
     /// # Errors
-    /// It was put where it cannot be.
+    /// The reader was put at an impossible position.
     pub async fn open(
         log: Arc<dyn Log>,
         topics: &[Topic],
@@ -47,18 +47,18 @@ impl Reader {
         Ok(Self { cursor, ledgers, outcome })
     }
 
-    /// Comes again to `log` with the text of a cursor, having been told what `self` was told.
+    /// Reconnects to `log` with the text of a cursor, and keeps the ledgers.
     pub async fn reconnect(self, log: Arc<dyn Log>, wire: String) -> Self {
         let topics: Vec<_> = self.cursor.topics().cloned().collect();
         let Self { mut ledgers, cursor, .. } = self;
-        // The old connection is gone before the new one comes.
+        // The old connection closes before the new one opens.
         drop(cursor);
         let (cursor, outcome) = open(log, &topics, Origin::Resume(wire)).await;
         ledgers.iter_mut().for_each(Ledger::reconnect);
         Self { cursor, ledgers, outcome }
     }
 
-    /// What became of the opening.
+    /// The outcome of the opening.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
@@ -70,7 +70,7 @@ impl Reader {
         &self.cursor
     }
 
-    /// The cursor, to be moved; whatever it returns is to be entered.
+    /// The cursor. The caller enters each step with [`enter`](Self::enter).
     pub fn cursor_mut(&mut self) -> &mut Cursor {
         &mut self.cursor
     }
@@ -81,7 +81,7 @@ impl Reader {
         &self.ledgers
     }
 
-    /// Puts back ledgers of an earlier moment: the reader did not get what came after it.
+    /// Restores earlier ledgers, because the reader did not get the later steps.
     pub fn roll_back(&mut self, ledgers: Vec<Ledger>) {
         self.ledgers = ledgers;
     }
@@ -129,7 +129,7 @@ impl Reader {
             }
             let at = |why| format!("{name}: {why}");
             truth.of(name, |history| ledger.enter(step, history)).map_err(at)?;
-            // The cursor passes an end that stands alone with the event before it.
+            // The cursor passes a bare end together with the event before it.
             let position = self.cursor.position(topic);
             if position.n != ledger.n() && position.n != ledger.n() + 1 {
                 return Err(at(format!("the cursor is at {position} but told {}", ledger.n())));
@@ -139,7 +139,7 @@ impl Reader {
     }
 }
 
-/// Opens a cursor as a client does: one that is refused comes again.
+/// Opens a cursor as a client does, again and again until the log answers.
 async fn open(log: Arc<dyn Log>, topics: &[Topic], origin: Origin) -> (Cursor, Outcome) {
     let opened = timeout(DEADLINE, async {
         loop {

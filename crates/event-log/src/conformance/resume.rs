@@ -1,4 +1,4 @@
-//! Coming again with a position.
+//! Readers that resume from a position.
 
 use super::Lab;
 use super::stage::{ALL, Stage, after, event, numbers, step, topic};
@@ -56,7 +56,7 @@ pub(super) async fn a_cursor_from_the_future_is_rewound(lab: &dyn Lab) {
     }
 }
 
-/// Numbers at the edges of what a client can send break nothing and end in live events.
+/// The extreme positions that a client can send break nothing, and their readers get live events.
 pub(super) async fn no_position_is_too_strange(lab: &dyn Lab) {
     let stage = Stage::new(lab);
     let topic = topic("strange");

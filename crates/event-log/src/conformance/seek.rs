@@ -1,4 +1,4 @@
-//! Beginning somewhere in the history without a cursor.
+//! Readers that begin in the history without a cursor.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub(super) async fn since_begins_with_the_first_event_of_that_time_or_later(lab:
     begins_before(&stage, &topic, Seek::Since(1), 1).await;
     let mut positions = Vec::<Position>::new();
     while positions.len() < 5 {
-        // Until the log's clock has moved on: a time between two events is needed.
+        // Until the log's clock has moved on: the check needs a time between two events.
         tokio::time::sleep(Duration::from_millis(5)).await;
         positions.push(stage.publish(&topic, event("x")).await);
     }
@@ -94,7 +94,7 @@ async fn sought_gap(stage: &Stage<'_>, topic: &Topic, seek: Seek) -> bool {
     sought.gap.is_some()
 }
 
-/// The reader's first event is `first`, on any node, and everything after it follows.
+/// Checks on any node that the reader's first event is `first` and that all later events follow.
 async fn begins_before(stage: &Stage<'_>, topic: &Topic, seek: Seek, first: u64) {
     for log in [stage.lab.log(), stage.lab.second().await] {
         let sought = log.seek(topic, seek).await.expect("the log answers");

@@ -7,7 +7,7 @@ use super::ledger::Ledger;
 use super::stage::{ALL, Stage, event, topic};
 use crate::{Events, Limit, Origin, Step, Topic};
 
-pub(super) async fn every_prefix_of_what_was_delivered_resumes_exactly(lab: &dyn Lab) {
+pub(super) async fn every_delivered_prefix_resumes_exactly(lab: &dyn Lab) {
     const N: u64 = 6;
     let stage = Stage::new(lab);
     let topics: [Topic; 3] = ["one", "two", "three"].map(topic);
@@ -18,7 +18,7 @@ pub(super) async fn every_prefix_of_what_was_delivered_resumes_exactly(lab: &dyn
             stage.publish(topic, event("x")).await;
         }
     }
-    // What a client that was cut off after any event has seen, and the cursor it holds.
+    // The events that a client has seen when it is cut off after any event, and the client's cursor.
     let mut prefixes: Vec<(Vec<Ledger>, String)> = Vec::new();
     let all = |ledgers: &[Ledger]| ledgers.iter().all(|ledger| ledger.n() == N);
     while !all(reader.ledgers()) {
@@ -56,7 +56,7 @@ pub(super) async fn a_quiet_topic_is_not_starved_by_a_busy_one(lab: &dyn Lab) {
     stage.fill(&topics[0], 500).await;
     stage.fill(&topics[2], 500).await;
     stage.step(&mut reader, Limit::ONE).await;
-    // The node must know of it first: a reader that stands at the tail reads it from there.
+    // The node must hear of the event first: a reader at the tail reads it from there.
     let mut alone = stage.reader(&stage.log, &topics[1..2], Origin::Latest).await;
     let quiet = stage.publish(&topics[1], event("quiet")).await;
     stage.read_to(&mut alone, quiet.n, Limit::ONE).await;

@@ -1,4 +1,4 @@
-//! What every check needs: a lab, the truth, and short words for the usual moves.
+//! The stage of a check: a lab, the truth, and helpers for common operations.
 
 use std::process;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::{
 /// A page that holds all of a small history.
 pub(super) const ALL: Limit = Limit { events: 10_000, bytes: usize::MAX };
 
-/// Appends that one batch brings: less than any log should refuse.
+/// Appends in one batch: few enough for any log.
 const BATCH: u64 = 200;
 
 /// A topic that no other check, process or run uses.
@@ -28,12 +28,12 @@ pub(super) fn topic(label: &str) -> Topic {
     Topic::new(&name).expect("a label is short and made of letters")
 }
 
-/// An event of this text.
+/// An event with this data.
 pub(super) fn event(data: &str) -> NewEvent {
     NewEvent { data: data.into(), ..NewEvent::default() }
 }
 
-/// An event of this text and mark.
+/// An event with this data and mark.
 pub(super) fn marked(data: &str, mark: Mark) -> NewEvent {
     NewEvent { mark, ..event(data) }
 }
@@ -48,12 +48,12 @@ pub(super) fn after(position: Position) -> Origin {
     Origin::Resume(position.to_string())
 }
 
-/// The step of a cursor, which must come.
+/// Waits for a cursor's next step, which must come.
 pub(super) async fn step(cursor: &mut Cursor, limit: Limit) -> Step {
     tokio::time::timeout(DEADLINE, cursor.next(limit)).await.expect("a step comes")
 }
 
-/// A lab, and the truth about what was done in it.
+/// A lab, and the true history of its topics.
 pub(super) struct Stage<'a> {
     pub(super) lab: &'a dyn Lab,
     pub(super) log: Arc<dyn Log>,
@@ -83,7 +83,7 @@ impl<'a> Stage<'a> {
         self.truth.publish(&*self.log, topic, event, key).await
     }
 
-    /// Publishes `count` events in batches; answers the position before them and theirs.
+    /// Publishes `count` events in batches. Returns the position before them and their positions.
     pub(super) async fn fill(&self, topic: &Topic, count: u64) -> Vec<Position> {
         let head = self.truth.of(topic, |h| h.bounds().map_or(Position::START, |b| b.head));
         let mut positions = vec![head];
@@ -103,19 +103,19 @@ impl<'a> Stage<'a> {
         positions
     }
 
-    /// Trims, in the lab and in truth.
+    /// Trims a topic in the lab and in the truth.
     pub(super) async fn trim(&self, topic: &Topic, keep: usize) {
         self.lab.trim(topic, keep).await;
         self.truth.of(topic, |history| history.trim(keep));
     }
 
-    /// Wipes, in the lab and in truth.
+    /// Wipes the store in the lab and in the truth.
     pub(super) async fn flush(&self) {
         self.lab.flush().await;
         self.truth.each(super::history::History::forget);
     }
 
-    /// A reader, which must be given a place.
+    /// Opens a reader, which must be put at a valid position.
     pub(super) async fn reader(
         &self,
         log: &Arc<dyn Log>,
@@ -126,7 +126,7 @@ impl<'a> Stage<'a> {
         reader.expect("a reader is put where it belongs")
     }
 
-    /// A reader of one topic that resumes.
+    /// Opens a reader that resumes one topic.
     pub(super) async fn resumed(
         &self,
         log: &Arc<dyn Log>,
@@ -138,7 +138,7 @@ impl<'a> Stage<'a> {
         (reader, outcome)
     }
 
-    /// The next step of a reader, which must come and be true.
+    /// Waits for the next step of a reader, which must come and be true.
     pub(super) async fn step(&self, reader: &mut Reader, limit: Limit) -> Step {
         reader.next(limit, &self.truth).await.expect("the next step is true")
     }
@@ -151,7 +151,7 @@ impl<'a> Stage<'a> {
         assert_eq!(reader.ledgers()[0].n(), n, "nobody reads past the head");
     }
 
-    /// Publishes once more and reads up to it: whatever came too much would come before.
+    /// Publishes one more event and reads it: a superfluous step would come before it.
     pub(super) async fn nothing_but_the_next(&self, reader: &mut Reader, topic: &Topic) {
         let position = self.publish(topic, event("the next")).await;
         match self.step(reader, ALL).await {

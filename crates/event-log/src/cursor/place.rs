@@ -121,7 +121,7 @@ impl Place {
         }
         // Marked before the read: a move of the tail after this line ends the next wait at once.
         self.wake.mark_unchanged();
-        // The end stays the head until the topic begins anew, which the log reports as a gap.
+        // The end stays the head until the topic begins again, which the log reports as a gap.
         if self.ended == Ended::Told && self.tail.head() == self.position {
             return Look::Nothing;
         }

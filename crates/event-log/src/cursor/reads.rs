@@ -32,8 +32,8 @@ pub(super) struct Reads {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// One read of the log. It may hold a connection of the log for as long as it exists, so nobody may keep
-/// a read without polling it.
+/// One read of the log. A read may hold a connection of the log for as long as it exists, so its owner polls
+/// the read or drops it.
 struct Read {
     topic: usize,
     tail_head: Position,

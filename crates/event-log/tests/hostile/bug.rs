@@ -1,8 +1,8 @@
-//! Mistakes that are planted to see that they are found: a test that cannot fail is worth nothing.
+//! Planted bugs, which the schedules must find: a test that cannot fail is worth nothing.
 
 use event_log::{Event, NewEvent, Page};
 
-/// What is wrong on purpose.
+/// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
     /// A page misses an event in its middle.
@@ -13,23 +13,23 @@ pub(crate) enum Bug {
     SwapsTwo,
     /// A page has a text that was never published.
     ChangesText,
-    /// A gap says one more than are gone.
+    /// A gap counts one event too many.
     CountsOneTooMany,
-    /// A gap does not say how many are gone although that is known.
+    /// A gap does not count the events although the log can count them.
     DoesNotCount,
-    /// A gap goes on one event too late.
+    /// A gap resumes one event too late.
     SkipsTooFar,
-    /// Nothing is said of a gap.
+    /// Gaps are not reported.
     HidesGaps,
-    /// The feed takes the event with the next number for the next event, though it be of another past.
+    /// The feed takes an event with the next number as the next event, even from another generation.
     ComparesNumbers,
-    /// What the feed loses is never looked for.
+    /// The audit never runs, so events that the feed has lost stay lost.
     NeverAudits,
-    /// The audit finds the end and keeps it to itself.
+    /// The audit finds the end and does not mark the tail.
     ForgetsTheEnd,
-    /// The reader's client comes again with the cursor of a step that it did not get.
+    /// The client reconnects with the cursor of a step that it did not get.
     LosesSteps,
-    /// The reader's client comes again with the cursor from before a step that it got.
+    /// The client reconnects with the cursor from before a step that it got.
     RepeatsSteps,
 }
 
@@ -50,7 +50,7 @@ impl Bug {
         Self::RepeatsSteps,
     ];
 
-    /// What the bug makes of a true page.
+    /// Changes a page as the bug does.
     pub(crate) fn distort(self, mut page: Page) -> Page {
         let Page { gap, events } = &mut page;
         match (self, gap, &mut events[..]) {

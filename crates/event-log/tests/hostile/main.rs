@@ -1,6 +1,6 @@
-//! Cursors on nodes that are hostile on purpose lose, double, reorder and miss nothing.
+//! Cursors on hostile nodes lose, repeat and reorder nothing.
 //!
-//! Everything is drawn from a seed and runs on a paused clock, so a failing seed fails again.
+//! A seed draws each schedule, which runs on a paused clock, so a failing seed fails again.
 
 mod bug;
 mod node;
@@ -10,7 +10,7 @@ mod scripted;
 use bug::Bug;
 use schedule::run;
 
-/// Schedules in each of the tests below, which run at the same time.
+/// Schedules in each of the tests below, which run in parallel.
 const SEEDS: u64 = 1000;
 /// Seeds within which a planted bug must have shown.
 const PATIENCE: u64 = 100;

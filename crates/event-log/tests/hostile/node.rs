@@ -1,8 +1,8 @@
-//! A node that does everything which the contract of a [`Log`] permits at the worst moment.
+//! A node that does everything that the contract of a [`Log`] permits, at the worst moment.
 //!
-//! The store is a [`MemoryLog`]; the tails are the node's own, and the feed from one to the other
-//! delays, loses and resets. What a node promises is little: sooner or later its audit finds what its
-//! feed has lost. Every prank stands for a mistake that a cursor, or a log, might make:
+//! The store is a [`MemoryLog`]. Each node has tails of its own, and the feed from the store to the tails
+//! delays, loses and resets. A node promises only that its audit finds a lost event sooner or later. Each
+//! prank provokes a mistake of a cursor or of a log:
 //!
 //! | prank | catches |
 //! |---|---|
@@ -30,18 +30,18 @@ use tokio::time::{Instant, sleep};
 
 use super::bug::Bug;
 
-/// How often a node compares its tails with the store.
+/// The interval at which a node compares its tails with the store.
 pub(crate) const AUDIT: Duration = Duration::from_secs(5);
 
 const WINDOW: Limit = Limit { events: 4, bytes: usize::MAX };
 
-/// What all nodes share.
+/// The store, which all nodes share.
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) log: MemoryLog,
     pub(crate) truth: Truth,
     pub(crate) bug: Option<Bug>,
-    /// What was published, in order; each node takes it from where it stopped.
+    /// The published events in order. Each node goes on from its own index.
     published: Mutex<Vec<Event>>,
 }
 
@@ -49,8 +49,8 @@ pub(crate) struct Store {
 pub(crate) struct Node {
     store: Arc<Store>,
     state: Mutex<State>,
-    /// A turn for each read, as a log with a pool of connections has it: a read that a reader neither
-    /// polls nor drops keeps the other readers of the node waiting.
+    /// One turn for each read, like a pool of connections. A read that is neither polled nor dropped keeps
+    /// the other reads of the node waiting.
     turns: Semaphore,
 }
 
@@ -58,16 +58,16 @@ pub(crate) struct Node {
 struct State {
     dice: Dice,
     tails: BTreeMap<Topic, Arc<Tail>>,
-    /// Up to where the feed has taken what was published.
+    /// The number of published events that the feed has taken.
     fed: usize,
-    /// On their way to the tails.
+    /// Events on their way to the tails.
     late: Vec<(Instant, Event)>,
-    /// The store does not answer until then.
+    /// The store does not answer before this time.
     away_until: Instant,
     next_audit: Instant,
-    /// Events that the node may still publish behind its readers' backs.
+    /// Events that the node may still publish without telling its readers.
     surprises: u32,
-    /// Resets that are left: one at any time for ever would wake whoever slept through a wake-up.
+    /// Resets that are left. Endless resets would wake a reader that has missed a wake-up, and hide the bug.
     resets: u32,
 }
 
@@ -102,7 +102,7 @@ impl Store {
         self.truth.of(topic, |history| history.bounds())
     }
 
-    /// Whether `event` is the entry after `head` and not only the number after it.
+    /// Returns true if `event` is the entry after `head`, and not only the number after it.
     fn follows(&self, head: Position, event: &Event) -> bool {
         if self.bug == Some(Bug::ComparesNumbers) {
             return event.position().n == head.n + 1 && event.position().ms >= head.ms;
@@ -130,7 +130,7 @@ impl Node {
         Self { store, state: Mutex::new(state), turns: Semaphore::new(1) }
     }
 
-    /// What the node does by itself at this moment: feeding, resetting, auditing.
+    /// Feeds the tails, and resets and audits them at random.
     pub(crate) fn tick(&self) {
         let mut state = lock(&self.state);
         let now = Instant::now();
@@ -166,12 +166,12 @@ impl Node {
         if self.store.follows(head, &event) {
             tail.extend([event]);
         } else if event.position() > head && state.dice.chance(50) {
-            // A hole in the feed: some logs repair it at once, others wait for the audit.
+            // A hole in the feed. Some logs repair it at once, others wait for the audit.
             self.repair(event.topic(), tail);
         }
     }
 
-    /// Sets a tail to where its topic is, or was a moment ago.
+    /// Resets a tail to the head of its topic, or to an earlier head.
     fn reset_one(&self, state: &mut State) {
         if state.tails.is_empty() || state.resets == 0 || !state.dice.chance(10) {
             return;
@@ -221,7 +221,7 @@ impl Node {
         roll(&mut lock(&self.state).dice)
     }
 
-    /// Time passes on the way to the store, which may be away.
+    /// Waits for the way to the store, which may be away.
     async fn travel(&self) -> Result<(), ReadError> {
         let delay = self.roll(|dice| if dice.chance(30) { dice.below(300) } else { 0 });
         if delay > 0 {
@@ -229,7 +229,7 @@ impl Node {
         }
         let mut state = lock(&self.state);
         let now = Instant::now();
-        // Only a store that answers goes away: else the readers that ask again would keep it away.
+        // Only a store that answers goes away. Otherwise readers that ask again would keep it away.
         if state.away_until <= now && state.dice.chance(3) {
             state.away_until = now + Duration::from_millis(state.dice.below(4000));
         }
@@ -239,7 +239,7 @@ impl Node {
         }
     }
 
-    /// Something happens in the store of which the reader's node has not heard.
+    /// Publishes an event to the store without telling the reader's node.
     async fn surprise(&self, topic: &Topic, percent: u64) {
         let strikes = {
             let mut state = lock(&self.state);
@@ -274,7 +274,7 @@ impl Log for Node {
         };
         let nothing = page.gap.is_none() && page.events.is_empty();
         self.surprise(topic, if nothing { 50 } else { 5 }).await;
-        // The answer is old by the time it arrives.
+        // The answer is old when it arrives.
         self.travel().await?;
         Ok(page)
     }

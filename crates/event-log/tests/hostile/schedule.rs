@@ -1,7 +1,7 @@
-//! One seeded run: a publisher, readers each on nodes of its own, and a hostile hand in everything.
+//! One seeded run: a publisher, and readers on hostile nodes.
 //!
-//! A node serves one reader, since readers of one tail are woken in an order that tokio draws by lot:
-//! that way a seed is a schedule, to the last step.
+//! A node serves one reader, since tokio wakes the readers of one tail in a random order. With one reader,
+//! a seed determines every step.
 
 use std::panic::resume_unwind;
 use std::pin::pin;
@@ -23,19 +23,19 @@ use super::node::{Node, Store, lock};
 const READERS: u64 = 3;
 const TOPICS: u64 = 2;
 const EVENTS: u64 = 60;
-/// By then whoever still waits will wait for ever: the audit has been by dozens of times.
+/// The longest run. A reader that still waits after dozens of audits waits for ever.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// What happened, line by line.
+/// The steps of a run, one a line.
 pub(crate) type Trace = Vec<String>;
 
-/// Runs a seed on a paused clock. An error says which reader was told what it should not have been.
+/// Runs a seed on a paused clock. The error names the reader and the wrong step.
 pub(crate) fn run(seed: u64, bug: Option<Bug>) -> Result<Trace, String> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let waited = timeout(PATIENCE, schedule(seed, bug)).await;
-        waited.unwrap_or_else(|_| Err("somebody waits for ever".to_owned()))
+        waited.unwrap_or_else(|_| Err("a reader waits for ever".to_owned()))
     })
 }
 
@@ -81,7 +81,7 @@ async fn schedule(seed: u64, bug: Option<Bug>) -> Result<Trace, String> {
     let mut verdict = Ok(());
     while let Some(ended) = tasks.join_next().await {
         verdict = verdict.and(ended.unwrap_or_else(|error| match error.try_into_panic() {
-            // With a bug planted, an assertion of the cursor is as good a report as any.
+            // A failed assertion of the cursor reports a planted bug as well.
             Ok(panic) if bug.is_none() => resume_unwind(panic),
             _ => Err("a panic".to_owned()),
         }));
@@ -103,7 +103,7 @@ fn event(mark: Mark) -> NewEvent {
     NewEvent { data: "x".into(), mark, ..NewEvent::default() }
 }
 
-/// A reader that cancels its waits, is cut off and comes again, until all its topics have ended.
+/// A reader that cancels its waits, is cut off and reconnects, until all its topics have ended.
 struct Client {
     number: u64,
     dice: Dice,
@@ -135,7 +135,7 @@ impl Client {
             if matches!(step, Step::Finished) {
                 return Ok(());
             }
-            // A reader that is slow at times falls behind its window.
+            // A slow reader falls behind the window of its tail.
             if self.dice.chance(10) {
                 sleep(Duration::from_millis(self.dice.below(3000))).await;
             }
@@ -149,7 +149,7 @@ impl Client {
         Arc::clone(self.dice.pick(&self.nodes)) as Arc<dyn Log>
     }
 
-    /// The next step, or nothing if the wait was given up.
+    /// Waits for the next step; `None` if the wait was cancelled.
     async fn next(&mut self, reader: &mut Reader) -> Option<Step> {
         let events = usize::try_from(1 + self.dice.below(5)).expect("small");
         let limit = Limit { events, bytes: usize::MAX };
@@ -159,15 +159,15 @@ impl Client {
             1 => timeout(Duration::from_millis(self.dice.below(2000)), next).await.ok(),
             _ => {
                 let step = poll_at_most(next, self.dice.below(4)).await;
-                // Time must go on between, or nothing would ever happen.
+                // Time must pass in between, or nothing would ever happen.
                 sleep(Duration::from_millis(1 + self.dice.below(50))).await;
                 step
             }
         }
     }
 
-    /// The connection breaks after some event of the step, and the client comes again with the cursor
-    /// of the last event it got.
+    /// Breaks the connection after an event of the step. The client reconnects with the cursor of that
+    /// event.
     async fn cut_off(
         &mut self,
         mut reader: Reader,

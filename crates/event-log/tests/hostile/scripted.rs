@@ -1,4 +1,4 @@
-//! Single moments that lots would rarely hit, each played out by hand.
+//! Scripted races that random schedules would rarely hit.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::node::lock;
 
 const ONE: Limit = Limit::ONE;
 
-/// A node whose tail of `topic` is moved by hand, as is what happens while it is read.
+/// A node with a scripted tail of `topic`, and a scripted event during each read.
 #[derive(Debug)]
 struct Scripted {
     store: MemoryLog,
@@ -23,13 +23,13 @@ struct Scripted {
     script: Mutex<Script>,
 }
 
-/// What a read of the topic comes to, once it has been answered and before the answer arrives.
+/// An event between the log's answer to a read and the answer's arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Script {
     Nothing,
-    /// The topic grows by one, and the tail hears of it at once.
+    /// The topic grows by one event, and the tail hears of the event at once.
     Grow,
-    /// The store does not answer, now and later.
+    /// The store does not answer, neither now nor later.
     Fail,
 }
 
@@ -121,7 +121,7 @@ async fn a_topic_that_cannot_be_read_keeps_no_other_waiting() {
     for round in 1..=5 {
         for (topic, index) in others.iter().zip([0, 2]) {
             publish(&log.store, topic).await;
-            let step = cursor.try_next(ONE).await.expect("the others answer");
+            let step = cursor.try_next(ONE).await.expect("the other topics answer");
             assert!(
                 matches!(&step, Some(Step::Events { topic, events })
                     if *topic == index && events[0].position().n == round),
@@ -129,11 +129,12 @@ async fn a_topic_that_cannot_be_read_keeps_no_other_waiting() {
             );
         }
     }
-    assert!(cursor.try_next(ONE).await.is_err(), "nothing came, and not all were asked");
+    assert!(cursor.try_next(ONE).await.is_err(), "a failed read of a topic is an error");
     *lock(&log.script) = Script::Nothing;
 }
 
-/// Catches a cursor that takes the window of a wiped topic, which begins at the start, for the new one.
+/// Catches a cursor that takes the window of a wiped topic for the window of the new one, since both begin
+/// at the start.
 #[tokio::test(start_paused = true)]
 async fn a_window_from_before_a_reset_is_not_told_again() {
     let (log, _) = Scripted::new(0, 0, Script::Nothing).await;

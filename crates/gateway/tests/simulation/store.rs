@@ -153,9 +153,9 @@ impl Store {
         inner.keys.clear();
     }
 
-    /// Another server takes over, which has nothing of the last `tail`, and a clock that is so far from
-    /// the true time, or less far behind it: as far as its fence reaches beyond what is lost. How many
-    /// entries are lost.
+    /// Another server takes over without the entries of the last `tail`. Its clock is `skew_ms` from the true
+    /// time, but not farther behind than its fence reaches beyond the lost entries. Returns the number of
+    /// lost entries.
     pub(crate) fn fail_over(&self, tail: Duration, skew_ms: i64) -> u64 {
         let mut inner = self.inner();
         let moment = Instant::now() - tail;

@@ -1,4 +1,4 @@
-//! What a random test does, as data that proptest can shrink and print.
+//! The plan of a random test, as data that proptest can shrink and print.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -8,42 +8,42 @@ use crate::{Mark, Seek};
 
 /// Topics in a plan.
 pub(super) const TOPICS: usize = 3;
-/// Readers that a plan has at a time.
+/// Readers of a plan at a time.
 const READERS: usize = 4;
-/// Different idempotency keys: few, so that they meet.
+/// Different idempotency keys: few, so that keys repeat.
 const KEYS: u8 = 3;
 
-/// One thing that happens.
+/// One operation of a plan.
 #[derive(Debug, Clone)]
 pub(super) enum Op {
     /// Publishes one entry.
     Append { node: usize, topic: usize, key: Option<u8>, mark: Mark },
-    /// Publishes several.
+    /// Publishes several entries.
     Fill { topic: usize, count: u64 },
-    /// Asks the log for what follows some position that it once gave out.
+    /// Reads the log after a position that it once gave out.
     Read { node: usize, topic: usize, after: usize, limit: usize },
-    /// Asks the log what is there.
+    /// Asks the log for the bounds of a topic.
     Bounds { node: usize, topic: usize },
-    /// Drops all but the newest.
+    /// Drops all but the newest entries.
     Trim { topic: usize, keep: usize },
     /// Wipes the store.
     Flush,
     /// Lets milliseconds pass, if the lab can.
     Pass { ms: u64 },
-    /// A reader comes; the one that had its name leaves.
+    /// A reader comes and replaces the reader in its slot.
     Open { node: usize, reader: usize, topics: Vec<bool>, start: Arrival },
     /// A reader takes its next step if there is one.
     Next { reader: usize, limit: usize },
-    /// A reader is cut off, after some event of its last step or after all of it, and comes again.
+    /// A reader is cut off after an event of its last step, or after the whole step, and reconnects.
     Reconnect { node: usize, reader: usize, cut: Option<usize> },
 }
 
-/// How a reader comes for the first time.
+/// The origin of a new reader.
 #[derive(Debug, Clone)]
 pub(super) enum Arrival {
     Latest,
     Seek(Seek),
-    /// At the time of an event that was once published, and some milliseconds.
+    /// Some milliseconds after the time of an event that was once published.
     Since {
         entry: usize,
         plus: u64,
