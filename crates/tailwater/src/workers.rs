@@ -25,7 +25,7 @@ pub(crate) struct Workers(Arc<[Worker]>);
 #[derive(Debug)]
 pub(crate) struct Worker {
     runtime: Handle,
-    /// Whether connections are accepted on this very runtime.
+    /// True if connections are accepted on this runtime, so that none has to be handed over.
     is_home: bool,
     /// The tasks of its connections, one for each that is open.
     connections: TaskTracker,

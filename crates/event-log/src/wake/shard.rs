@@ -16,7 +16,7 @@ pub(super) struct Shard {
     /// `None` in a place that is free.
     wakers: Vec<Option<Waker>>,
     free: Vec<u32>,
-    /// Whether a wave is under way.
+    /// True while a wave is under way.
     pub(super) is_waking: bool,
 }
 

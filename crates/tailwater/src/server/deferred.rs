@@ -1,8 +1,7 @@
-//! A listener that gives connections away when their request is there.
+//! A listener that returns a connection when its request has come.
 //!
-//! The kernel keeps a connection to itself until its first bytes have come, so that accepting it,
-//! reading the request and answering are one go. Else a task is made, finds nothing, and is woken for
-//! it again. Linux only.
+//! The kernel holds a connection back until its first bytes have come. So one poll of a task accepts it,
+//! reads the request and answers; otherwise the task would find nothing, wait, and be woken. Linux only.
 
 use std::io;
 
@@ -10,8 +9,7 @@ use nix::sys::socket::setsockopt;
 use nix::{libc, setsockopt_impl, sockopt_impl};
 use tokio::net::TcpListener;
 
-/// How long a silent connection is kept back, in seconds. Short: who has not spoken by then is waited
-/// for as ever.
+/// The time that a silent connection is held back, in seconds. Short: after it the task waits instead.
 const SECONDS: u32 = 1;
 
 sockopt_impl!(DeferAccept, SetOnly, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, u32);
