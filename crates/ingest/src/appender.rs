@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{Append, AppendError, Log, Receipt, Topic};
-use metrics::{Counters, Histogram, IntGauge, Registry, buckets, label};
+use metrics::{Counters, Histogram, IntGauge, Registry, buckets};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
 use crate::error::Error;
+use crate::outcome::Outcome;
 
 /// Appends events and returns a receipt or an error for each.
 #[derive(Debug)]
@@ -19,20 +20,6 @@ pub(crate) struct Appender {
     seconds: Histogram,
     /// Bodies that are streaming events now.
     pub(crate) streams: IntGauge,
-}
-
-label! {
-    /// The outcome of an event that a publisher sent.
-    pub(crate) enum Outcome as "outcome" {
-        /// The log stored it.
-        Stored => "stored",
-        /// The log held an event with the same key already.
-        Duplicate => "duplicate",
-        /// The publisher must change the event or send fewer bytes.
-        Refused => "refused",
-        /// The log did not take the event; the publisher may retry.
-        Unavailable => "unavailable",
-    }
 }
 
 /// A receipt as the publisher reads it: the log holds the event.

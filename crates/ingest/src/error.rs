@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use event_log::{AppendError, BadEventType, BadKey, BadTopic, ReadError};
 use serde::Serialize;
 
-use crate::appender::Outcome;
+use crate::outcome::Outcome;
 
 /// The cause of an error, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::body;
+use crate::decode::{Decode, Item};
 use crate::error::{Code, Error};
 use crate::event::event;
 use crate::head::RequestHead;
 use crate::json;
 use crate::lines::{Ends, Line, Lines};
-use crate::stream::{Decode, Item};
 
 /// Decodes events from lines of JSON.
 #[derive(Debug)]

@@ -6,11 +6,11 @@
 use bytes::Bytes;
 use event_log::{Append, BadEventType, EventType, Topic};
 
+use crate::decode::{Decode, Item};
 use crate::error::{Code, Error};
 use crate::event::event;
 use crate::head::RequestHead;
 use crate::lines::{Ends, Line, Lines};
-use crate::stream::{Decode, Item};
 
 /// Parses dispatched events from the bytes of an event stream.
 #[derive(Debug)]

@@ -26,29 +26,12 @@ use tokio_util::sync::CancellationToken;
 use crate::Config;
 use crate::appender::{Answer, Appender, transient};
 use crate::body::{BrokenOff, Upload};
+use crate::decode::{Decode, Item};
 use crate::error::{Code, Error};
 use crate::head::RequestHead;
 use crate::media::Media;
 use crate::ndjson::NdjsonDecoder;
 use crate::sse::SseDecoder;
-
-/// Decodes events from the pieces of a body.
-pub(crate) trait Decode: Send {
-    /// Takes the next piece. Call it only after [`Decode::take`] has returned `None`.
-    fn push(&mut self, chunk: Bytes);
-    /// Returns the next complete event.
-    fn take(&mut self) -> Option<Item>;
-    /// Returns the event that the end of the body completes, or an error if the end cuts it off.
-    fn finish(&mut self) -> Option<Item>;
-}
-
-/// An event of a body, or the error in it.
-#[derive(Debug)]
-pub(crate) struct Item {
-    /// Its first line, from 1.
-    pub(crate) line: u64,
-    pub(crate) event: Result<Append, Error>,
-}
 
 /// A body that streams events.
 pub(crate) struct Stream {
