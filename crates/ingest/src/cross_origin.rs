@@ -18,9 +18,9 @@ pub(crate) fn allow<const N: usize>(
         return routes;
     }
     let routes = routes.route_layer(from_fn_with_state(policy.clone(), put));
-    let preflights = paths.into_iter().fold(Router::new(), |router, path| {
-        router.route(path, options(preflight))
-    });
+    let preflights = paths
+        .into_iter()
+        .fold(Router::new(), |router, path| router.route(path, options(preflight)));
     routes.merge(preflights.with_state(policy))
 }
 

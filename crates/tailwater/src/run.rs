@@ -43,8 +43,7 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 async fn serve(config: NodeConfig, telemetry: &Telemetry) -> Result<()> {
-    let NodeConfig { role, listen, admin_listen, store, gateway, ingest, drain, tls, .. } =
-        config;
+    let NodeConfig { role, listen, admin_listen, store, gateway, ingest, drain, tls, .. } = config;
     // Before anything else, so that a signal during the start is not lost.
     let mut told_to_stop = StopSignal::new()?;
     let registry = Registry::new();

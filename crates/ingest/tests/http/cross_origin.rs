@@ -41,11 +41,9 @@ async fn a_browser_that_asks_first_is_told_what_a_page_may_do() {
         let asks = [APP, ("access-control-request-method", "POST")];
         let answer = server.send(&format!("OPTIONS {path}"), &asks, "").await;
         assert_eq!((answer.status, &*answer.body), (200, ""), "{path}");
-        for expected in [
-            ALLOWED,
-            "access-control-allow-methods: *\r\n",
-            "access-control-allow-headers: *\r\n",
-        ] {
+        for expected in
+            [ALLOWED, "access-control-allow-methods: *\r\n", "access-control-allow-headers: *\r\n"]
+        {
             assert!(answer.head.contains(expected), "{path}: {}", answer.head);
         }
     }
