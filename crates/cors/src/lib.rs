@@ -168,7 +168,12 @@ mod tests {
         let listed = policy(&["https://other.example", "https://app.example"]).unwrap();
         let expected = ["access-control-allow-origin: https://app.example", EXPOSE, VARY];
         assert_eq!(granted(&listed, Some(APP)), expected);
-        let others = [None, Some(&b"https://evil.example"[..]), Some(b"https://app.example."), Some(b"\xff")];
+        let others = [
+            None,
+            Some(&b"https://evil.example"[..]),
+            Some(b"https://app.example."),
+            Some(b"\xff"),
+        ];
         for origin in others {
             assert_eq!(granted(&listed, origin), [EXPOSE, VARY]);
         }
@@ -204,7 +209,9 @@ mod tests {
 
     #[test]
     fn a_list_that_is_no_policy_names_its_fault() {
-        for bad in ["app.example", "https://app.example/", "https://app.example/page", "https://a\n"] {
+        for bad in
+            ["app.example", "https://app.example/", "https://app.example/page", "https://a\n"]
+        {
             assert_eq!(policy(&[bad]), Err(BadOrigin::Malformed(bad.to_owned())));
         }
         let beside = policy(&["*", "https://a.example"]).unwrap_err().to_string();

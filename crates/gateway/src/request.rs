@@ -56,7 +56,10 @@ const LIMIT_DEFAULT: usize = 100;
 
 impl Request {
     /// Parses a head, the same for every front end.
-    pub(crate) fn parse(head: &SubscriptionHead<'_>, max_topics: usize) -> Result<Self, BadRequest> {
+    pub(crate) fn parse(
+        head: &SubscriptionHead<'_>,
+        max_topics: usize,
+    ) -> Result<Self, BadRequest> {
         let mut topics = Vec::new();
         let mut cursor = head.last_event_id.and_then(cursor_of);
         let mut resume = if cursor.is_some() { Resume::Header } else { Resume::None };

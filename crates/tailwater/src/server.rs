@@ -1,8 +1,8 @@
 //! Accepts connections and serves a site on them: HTTP/1.1 and HTTP/2, in clear or over TLS.
 
+mod connection;
 #[cfg(target_os = "linux")]
 mod deferred;
-mod connection;
 mod encrypted;
 
 use std::io;

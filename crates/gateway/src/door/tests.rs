@@ -84,9 +84,17 @@ fn header_name() -> impl Strategy<Value = String> {
 
 fn header_value() -> impl Strategy<Value = Vec<u8>> {
     let usual = [
-        "text/event-stream", "application/json", "application/json;q=0.5, */*", "5-1", "",
-        "203.0.113.7, 10.0.0.1", "https://app.example", "https://evil.example",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Bearer x", "a=b; c=d",
+        "text/event-stream",
+        "application/json",
+        "application/json;q=0.5, */*",
+        "5-1",
+        "",
+        "203.0.113.7, 10.0.0.1",
+        "https://app.example",
+        "https://evil.example",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "Bearer x",
+        "a=b; c=d",
     ];
     let usual = select(usual.map(|text| text.as_bytes().to_vec()).to_vec());
     let visible = prop::collection::vec(prop_oneof![32..127_u8, 128..=255_u8, Just(b'\t')], 0..12);
@@ -95,12 +103,28 @@ fn header_value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn target() -> impl Strategy<Value = Vec<u8>> {
-    let paths = vec!["/v1/events", "/v1/events/", "/v1/event", "http://x/v1/events", "/v1/%65vents"];
+    let paths =
+        vec!["/v1/events", "/v1/events/", "/v1/event", "http://x/v1/events", "/v1/%65vents"];
     let path = prop_oneof![12 => Just("/v1/events"), 1 => select(paths)];
     let usual = vec![
-        "topic=t", "topic=u&topic=t", "topic=a%20b", "topic=", "from=-5", "from=now", "types=a,b",
-        "last_event_id=6-2", "lastEventId=", "heartbeat=3", "heartbeat=1", "wait=9", "limit=0",
-        "envelope=json", "_=1", "unknown", "topic=1&topic=2&topic=3&topic=4", "",
+        "topic=t",
+        "topic=u&topic=t",
+        "topic=a%20b",
+        "topic=",
+        "from=-5",
+        "from=now",
+        "types=a,b",
+        "last_event_id=6-2",
+        "lastEventId=",
+        "heartbeat=3",
+        "heartbeat=1",
+        "wait=9",
+        "limit=0",
+        "envelope=json",
+        "_=1",
+        "unknown",
+        "topic=1&topic=2&topic=3&topic=4",
+        "",
     ];
     let odd = prop::collection::vec(prop_oneof![20 => 33..127_u8, 1 => any::<u8>()], 0..6);
     let part = prop_oneof![
@@ -118,7 +142,8 @@ fn target() -> impl Strategy<Value = Vec<u8>> {
 fn head() -> impl Strategy<Value = Vec<u8>> {
     let methods = vec!["GET", "HEAD", "POST", "get", "GET "];
     let method = prop_oneof![12 => Just("GET"), 1 => select(methods)];
-    let version = prop_oneof![12 => Just("HTTP/1.1"), 1 => select(vec!["HTTP/1.0", "HTTP/2.0", ""])];
+    let version =
+        prop_oneof![12 => Just("HTTP/1.1"), 1 => select(vec!["HTTP/1.0", "HTTP/2.0", ""])];
     let headers = prop::collection::vec((header_name(), header_value()), 0..7);
     let end = prop_oneof![12 => Just("\r\n"), 1 => Just("\n")];
     let kept = prop_oneof![12 => Just(1.0), 1 => 0.0..1.0];

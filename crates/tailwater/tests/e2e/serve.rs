@@ -218,7 +218,8 @@ async fn pages_of_a_named_origin_may_subscribe_publish_and_ask_first() {
         let answer = http.request(method.parse().unwrap(), path, &origin, body.into()).await;
         let answer = answer.unwrap();
         assert_eq!(answer.status, status, "{method} {path}");
-        let allowed: Vec<_> = answer.headers.get_all("access-control-allow-origin").iter().collect();
+        let allowed: Vec<_> =
+            answer.headers.get_all("access-control-allow-origin").iter().collect();
         assert_eq!(allowed, ["https://app.example"], "{method} {path}");
     }
 }
