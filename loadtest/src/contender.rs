@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::process::CoreSet;
+
 pub use self::stack::{Cpu, Holding, Stack};
 
 /// A server that can be measured.
@@ -25,6 +27,14 @@ pub enum Contender {
     Before,
     /// The three of another build.
     BeforeRedis,
+    /// `tailwater serve --cors-origin`; every reader sends that origin.
+    TailwaterCors,
+    /// The same of another build.
+    BeforeCors,
+    /// `tailwater serve` on the cores of `--two-cores`.
+    TailwaterTwoCores,
+    /// The same of another build.
+    BeforeTwoCores,
     /// axum's Sse with tokio's broadcast.
     Naive,
     /// A task a connection and WebSocket frames, for `styles` alone.
@@ -43,8 +53,8 @@ pub struct Programs {
     pub tailwater: PathBuf,
     /// Another build of it.
     pub before: Option<PathBuf>,
-    /// The core of all processes of a server.
-    pub core: usize,
+    /// The cores that all processes of a server share.
+    pub cores: CoreSet,
     /// Where their logs go.
     pub directory: PathBuf,
 }
@@ -58,6 +68,10 @@ impl Contender {
             Self::TailwaterRedis => "tailwater-redis",
             Self::Before => "before",
             Self::BeforeRedis => "before-redis",
+            Self::TailwaterCors => "tailwater-cors",
+            Self::BeforeCors => "before-cors",
+            Self::TailwaterTwoCores => "tailwater-two-cores",
+            Self::BeforeTwoCores => "before-two-cores",
             Self::Naive => "naive",
             Self::Websocket => "websocket",
             Self::Nchan => "nchan",
@@ -67,7 +81,29 @@ impl Contender {
 
     /// Whether it is a build of Tailwater.
     pub const fn is_ours(self) -> bool {
-        matches!(self, Self::Tailwater | Self::TailwaterRedis | Self::Before | Self::BeforeRedis)
+        matches!(self, Self::Tailwater | Self::TailwaterRedis | Self::TailwaterCors)
+            || matches!(self, Self::TailwaterTwoCores)
+            || self.is_before()
+    }
+
+    /// Whether it is another build of Tailwater than the one under test.
+    pub const fn is_before(self) -> bool {
+        matches!(self, Self::Before | Self::BeforeRedis | Self::BeforeCors | Self::BeforeTwoCores)
+    }
+
+    /// Whether it is the cluster with a gateway, an ingest and Redis.
+    pub const fn is_cluster(self) -> bool {
+        matches!(self, Self::TailwaterRedis | Self::BeforeRedis)
+    }
+
+    /// Whether its readers come from an origin that `--cors-origin` allows.
+    pub const fn has_cors(self) -> bool {
+        matches!(self, Self::TailwaterCors | Self::BeforeCors)
+    }
+
+    /// Whether it runs on the cores of `--two-cores`.
+    pub const fn is_on_two_cores(self) -> bool {
+        matches!(self, Self::TailwaterTwoCores | Self::BeforeTwoCores)
     }
 
     /// Whether it knows more than one topic.

@@ -17,6 +17,7 @@
 //! ```
 
 mod child;
+mod cores;
 mod haproxy;
 mod namespace;
 mod network;
@@ -30,6 +31,7 @@ mod spawner;
 mod tailwater;
 mod worker;
 
+pub use cores::CoreSet;
 pub use haproxy::{Haproxy, ServerState, ServerView};
 pub use namespace::Namespace;
 pub use network::Network;
@@ -37,7 +39,7 @@ pub use pinned::{Memory, Pinned, pin};
 pub use place::Place;
 pub use port::Port;
 pub use proxy::{Proxy, Way};
-pub(crate) use redis::info;
+pub(crate) use redis::calls;
 pub use redis::{AppendFsync, Redis, RedisBuilder};
 pub use tailwater::{Tailwater, TailwaterBuilder};
 pub use worker::Worker;

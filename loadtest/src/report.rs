@@ -1,6 +1,7 @@
 //! What a run came to: a page with plots, a JSON file and a table on the terminal.
 
 mod comparison;
+mod goal;
 mod page;
 mod plot;
 mod sheet;
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 pub use comparison::{Cell, Comparison, Line, Quantity, line, median, ratio};
+pub use goal::Goal;
 pub use plot::{Plot, Tone};
 use serde::Serialize;
 pub use sheet::{Sheet, SheetRow};

@@ -10,13 +10,15 @@ use tokio::time::{Instant, sleep};
 use super::{Contender, Programs, Stack, nginx};
 use crate::driver::{Dialect, Endpoint};
 use crate::http;
-use crate::process::{Pinned, Port};
+use crate::process::{CoreSet, Pinned, Port};
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
 /// What the names of gateways begin with.
 pub(super) const GATEWAY: &str = "gateway";
 /// What those of ingests begin with.
 pub(super) const INGEST: &str = "ingest";
+/// The origin that `--cors-origin` allows and that readers send.
+const ORIGIN: &str = "https://app.example";
 const POLL: Duration = Duration::from_millis(20);
 /// As many as Docker and many systems let a process open, less its own files.
 const SUBSCRIBERS: [&str; 4] = ["--max-connections", "19900", "--drain-window", "0s"];
@@ -27,12 +29,10 @@ impl Contender {
     /// # Errors
     /// When a process does not start; the message shows its log.
     pub async fn start(self, programs: &Programs) -> Result<Stack> {
-        let site = Site { core: programs.core, directory: programs.directory.join(self.name()) };
-        let build = || match self {
-            Self::Before | Self::BeforeRedis => {
-                programs.before.as_deref().context("--before is not given")
-            }
-            _ => Ok(programs.tailwater.as_path()),
+        let site = Site { cores: programs.cores.clone(), directory: programs.directory.join(self.name()) };
+        let build = || match self.is_before() {
+            true => programs.before.as_deref().context("--before is not given"),
+            false => Ok(programs.tailwater.as_path()),
         };
         match self {
             Self::Floor | Self::Naive | Self::Websocket => {
@@ -48,10 +48,20 @@ impl Contender {
                 };
                 Ok(Stack::one(server, dialect))
             }
-            Self::Tailwater | Self::Before => Ok(Stack::one(
-                site.tailwater(build()?, "serve", "serve", &SUBSCRIBERS).await?,
-                Dialect::Tailwater,
-            )),
+            Self::Tailwater
+            | Self::Before
+            | Self::TailwaterTwoCores
+            | Self::BeforeTwoCores
+            | Self::TailwaterCors
+            | Self::BeforeCors => {
+                let cors: &[&str] =
+                    if self.has_cors() { &["--cors-origin", ORIGIN] } else { &[] };
+                let flags = [&SUBSCRIBERS[..], cors].concat();
+                let server = site.tailwater(build()?, "serve", "serve", &flags).await?;
+                let mut stack = Stack::one(server, Dialect::Tailwater);
+                stack.endpoint.origin = self.has_cors().then_some(ORIGIN);
+                Ok(stack)
+            }
             Self::TailwaterRedis | Self::BeforeRedis => site.cluster(build()?, 1).await,
             Self::Nchan => Ok(Stack::one(site.nginx(None).await?, Dialect::Nchan)),
             Self::NchanRedis => {
@@ -70,7 +80,7 @@ impl Programs {
     /// # Errors
     /// When a process does not start; the message shows its log.
     pub async fn start_gateways(&self, gateways: usize) -> Result<Stack> {
-        let site = Site { core: self.core, directory: self.directory.join("cluster") };
+        let site = Site { cores: self.cores.clone(), directory: self.directory.join("cluster") };
         site.cluster(&self.tailwater, gateways).await
     }
 
@@ -79,7 +89,7 @@ impl Programs {
     /// # Errors
     /// When a process does not start; the message shows its log.
     pub async fn start_ingests(&self, ingests: usize) -> Result<Stack> {
-        let site = Site { core: self.core, directory: self.directory.join("intake") };
+        let site = Site { cores: self.cores.clone(), directory: self.directory.join("intake") };
         let redis = site.redis().await?;
         let url = format!("redis://{}", redis.addr());
         let mut processes = Vec::new();
@@ -98,7 +108,7 @@ impl Programs {
     /// # Errors
     /// When it does not start; the message shows its log.
     pub async fn start_serve(&self, flags: &[&str]) -> Result<Stack> {
-        let site = Site { core: self.core, directory: self.directory.join("serve") };
+        let site = Site { cores: self.cores.clone(), directory: self.directory.join("serve") };
         let flags = [&SUBSCRIBERS[..], flags].concat();
         let server = site.tailwater(&self.tailwater, "serve", "serve", &flags).await?;
         Ok(Stack::one(server, Dialect::Tailwater))
@@ -112,9 +122,9 @@ impl Stack {
     }
 }
 
-/// A core and a directory.
+/// Cores and a directory.
 struct Site {
-    core: usize,
+    cores: CoreSet,
     directory: PathBuf,
 }
 
@@ -125,7 +135,7 @@ impl Site {
         program: &Path,
         arguments: impl FnOnce(SocketAddr) -> Result<Vec<String>>,
     ) -> Result<Pinned> {
-        Pinned::start(name, self.core, program, &self.directory, arguments).await
+        Pinned::start(name, &self.cores, program, &self.directory, arguments).await
     }
 
     async fn nginx(&self, redis: Option<SocketAddr>) -> Result<Pinned> {
@@ -177,7 +187,7 @@ impl Site {
             processes.push(self.tailwater(program, GATEWAY, &node, &flags).await?);
         }
         let subscribe = processes.last().context("there is no gateway")?.addr();
-        let endpoint = Endpoint { publish, subscribe, dialect: Dialect::Tailwater };
+        let endpoint = Endpoint { publish, subscribe, dialect: Dialect::Tailwater, origin: None };
         Ok(Stack { endpoint, processes, redis: Some(redis) })
     }
 }

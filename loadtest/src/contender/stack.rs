@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::launch::{GATEWAY, INGEST};
 use crate::driver::Endpoint;
-use crate::process::{Memory, Pinned, info};
+use crate::process::{Memory, Pinned, calls};
 
 /// Running processes that are one server together. Dropping it kills them.
 #[derive(Debug)]
@@ -60,15 +60,13 @@ impl Stack {
         ingests.map(Pinned::addr).collect()
     }
 
-    /// How often its Redis was given a command, by scripts too.
+    /// How often its Redis ran a command, for scripts too.
     ///
     /// # Errors
-    /// When it has no Redis, or that does not know.
+    /// When the stack has no Redis, or Redis does not answer.
     pub async fn redis_calls(&self, command: &str) -> Result<u64> {
         let redis = self.redis.as_ref().context("there is no Redis")?;
-        let stats = info(redis.addr(), &format!("cmdstat_{command}")).await?;
-        let calls = stats.strip_prefix("calls=").and_then(|rest| rest.split(',').next());
-        Ok(calls.with_context(|| format!("no calls in {stats}"))?.parse()?)
+        calls(redis.addr(), command).await
     }
 
     /// The processor time that it has used.

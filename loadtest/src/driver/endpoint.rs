@@ -11,6 +11,8 @@ pub struct Endpoint {
     pub subscribe: SocketAddr,
     /// What its URLs look like.
     pub dialect: Dialect,
+    /// The web origin that readers send.
+    pub origin: Option<&'static str>,
 }
 
 /// The URLs of a server.
@@ -27,7 +29,7 @@ pub enum Dialect {
 impl Endpoint {
     /// A server that does both at one address.
     pub const fn at(address: SocketAddr, dialect: Dialect) -> Self {
-        Self { publish: address, subscribe: address, dialect }
+        Self { publish: address, subscribe: address, dialect, origin: None }
     }
 
     pub(super) fn publish_path(&self, topic: &str) -> String {
@@ -53,7 +55,12 @@ impl Endpoint {
                  sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             );
         }
-        let cursor = cursor.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
-        format!("GET {path} HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n{cursor}\r\n")
+        let header = |name, value: Option<&str>| {
+            value.map(|value| format!("{name}: {value}\r\n")).unwrap_or_default()
+        };
+        let (cursor, origin) = (header("last-event-id", cursor), header("origin", self.origin));
+        format!(
+            "GET {path} HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n{origin}{cursor}\r\n"
+        )
     }
 }

@@ -1,4 +1,4 @@
-//! Any program on one core, with what it costs.
+//! A program that is pinned to cores, its CPU time and its memory.
 
 use std::iter::Sum;
 use std::net::{SocketAddr, TcpStream};
@@ -11,12 +11,13 @@ use nix::unistd::Pid;
 use serde::Serialize;
 
 use super::child::{Child, Recipe, WorkDir};
+use super::cores::CoreSet;
 use super::port::Port;
 
 const START_DEADLINE: Duration = Duration::from_secs(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
-/// A program that runs on one core only (through `taskset`) and listens on a port of its own.
+/// A program that runs on chosen cores only (through `taskset`) and listens on a port of its own.
 #[derive(Debug)]
 pub struct Pinned {
     child: Child,
@@ -42,20 +43,20 @@ impl Sum for Memory {
 }
 
 impl Pinned {
-    /// Starts `program` on `core` with the arguments that `arguments` makes of its address, and
+    /// Starts `program` on `cores` with the arguments that `arguments` makes of its address, and
     /// waits until it accepts connections.
     ///
     /// # Errors
     /// When it does not start; the message shows its log.
     pub async fn start(
         name: &str,
-        core: usize,
+        cores: &CoreSet,
         program: &Path,
         directory: &Path,
         arguments: impl FnOnce(SocketAddr) -> Result<Vec<String>>,
     ) -> Result<Pinned> {
         let port = Port::reserve()?;
-        let pin = ["-c".to_owned(), core.to_string(), program.display().to_string()];
+        let pin = ["-c".to_owned(), cores.to_string(), program.display().to_string()];
         let args = pin.into_iter().chain(arguments(port.addr())?).collect();
         let recipe = Recipe {
             wrapper: Vec::new(),

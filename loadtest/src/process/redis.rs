@@ -275,8 +275,20 @@ impl Redis {
     }
 }
 
+/// How often any server ran a command since its start.
+pub(crate) async fn calls(addr: SocketAddr, command: &str) -> Result<u64> {
+    let info = query(addr, &["INFO", "commandstats"]).await?.concat();
+    let prefix = format!("cmdstat_{command}:calls=");
+    // A command that never ran has no line.
+    let Some(rest) = info.lines().find_map(|line| line.strip_prefix(&prefix)) else {
+        return Ok(0);
+    };
+    let calls = rest.split(',').next().unwrap_or_default();
+    calls.parse().with_context(|| format!("no number of calls in {rest:?}"))
+}
+
 /// A field of the INFO of any server.
-pub(crate) async fn info(addr: SocketAddr, field: &str) -> Result<String> {
+async fn info(addr: SocketAddr, field: &str) -> Result<String> {
     let info = query(addr, &["INFO", "everything"]).await?.concat();
     let prefix = format!("{field}:");
     let value = info.lines().find_map(|line| line.strip_prefix(&prefix));

@@ -3,6 +3,7 @@
 //! Each round starts every server in turn, alone on one core, and drives it from another. Machines
 //! drift, so only ratios inside one run mean anything, and only CPU time: never the clock's.
 
+mod cold;
 mod goals;
 mod million;
 mod outcome;
@@ -21,9 +22,10 @@ use tokio::time::Instant;
 
 use self::round::Measured;
 use super::Common;
+use super::mixed::Cores;
 use crate::cluster::find_tailwater;
 use crate::contender::{Contender, Programs};
-use crate::process::pin;
+use crate::process::{CoreSet, pin};
 use crate::progress::{Progress, bar};
 use crate::report::Comparison;
 
@@ -41,11 +43,13 @@ pub struct Options {
     #[command(flatten)]
     common: Common,
 
-    /// The servers, in the order in which they are run in a round.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Contender::Floor, Contender::Tailwater, Contender::TailwaterRedis, Contender::Naive, Contender::NchanRedis])]
+    /// The servers, in the order in which a round runs them [default: all that have a goal, and
+    /// with --before the same of that build].
+    #[arg(long, value_enum, value_delimiter = ',')]
     servers: Vec<Contender>,
 
-    /// Another build of tailwater, to run as `before` or `before-redis` beside the one under test.
+    /// Another build of tailwater, for the servers `before`, `before-redis`, `before-cors` and
+    /// `before-two-cores`.
     #[arg(long, value_name = "PATH")]
     before: Option<PathBuf>,
 
@@ -105,13 +109,15 @@ pub struct Options {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
-    /// The core of the servers.
-    #[arg(long, default_value_t = 0)]
-    server_core: usize,
+    #[command(flatten)]
+    cores: Cores,
 
-    /// The core of the driver.
-    #[arg(long, default_value_t = 1)]
-    driver_core: usize,
+    /// The cores of the servers `tailwater-two-cores` and `before-two-cores`.
+    ///
+    /// On a machine with two cores the driver runs on one of them. The CPU time stays fair, because
+    /// it counts only the time that the server's threads ran. The latencies are not fair.
+    #[arg(long, value_name = "CORES", default_value = "0,1")]
+    two_cores: CoreSet,
 }
 
 /// A part of a round.
@@ -127,6 +133,8 @@ pub enum Phase {
     Pressure,
     /// Clients that come back and have missed some.
     Resume,
+    /// One client that resumes outside the gateway's memory: the reads that Redis answers.
+    Cold,
     /// Few readers, and many.
     Scale,
     /// Many topics with one reader each, from the publisher to the reader.
@@ -136,12 +144,13 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Idle,
         Self::Fanout,
         Self::Latency,
         Self::Pressure,
         Self::Resume,
+        Self::Cold,
         Self::Scale,
         Self::Topics,
         Self::Million,
@@ -149,8 +158,45 @@ impl Phase {
 }
 
 impl Options {
-    fn runs(&self, phase: Phase) -> bool {
-        self.phases.contains(&phase)
+    /// The servers of this run, in their order.
+    fn servers(&self) -> Vec<Contender> {
+        use Contender::{
+            Before, BeforeCors, BeforeRedis, BeforeTwoCores, Floor, Naive, NchanRedis, Tailwater,
+            TailwaterCors, TailwaterRedis, TailwaterTwoCores,
+        };
+        let all = [
+            Floor,
+            Tailwater,
+            Before,
+            TailwaterRedis,
+            BeforeRedis,
+            TailwaterCors,
+            BeforeCors,
+            TailwaterTwoCores,
+            BeforeTwoCores,
+            Naive,
+            NchanRedis,
+        ];
+        if self.servers.is_empty() {
+            let has_before = self.before.is_some();
+            all.into_iter().filter(|server| has_before || !server.is_before()).collect()
+        } else {
+            self.servers.clone()
+        }
+    }
+
+    /// Whether this run measures a phase on a server. The servers that exist for one ratio run only
+    /// the phases of that ratio.
+    fn measures(&self, phase: Phase, server: Contender) -> bool {
+        let has_phase = match phase {
+            Phase::Fanout => true,
+            Phase::Idle => !server.is_on_two_cores(),
+            _ if server.has_cors() || server.is_on_two_cores() => false,
+            Phase::Topics => server.has_topics(),
+            Phase::Cold => server.is_cluster(),
+            _ => true,
+        };
+        has_phase && self.phases.contains(&phase)
     }
 }
 
@@ -166,16 +212,17 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     let programs = Programs {
         tailwater: find_tailwater(options.common.tailwater.as_deref())?,
         before: options.before.as_ref().map(std::path::absolute).transpose()?,
-        core: options.server_core,
+        cores: options.cores.server_cores.clone(),
         directory: directory.clone(),
     };
     let bench =
         Arc::new(Bench { options: options.clone(), programs, progress, epoch: Instant::now() });
     let mut rounds: Vec<(Contender, Vec<Measured>)> =
-        options.servers.iter().map(|contender| (*contender, Vec::new())).collect();
+        options.servers().into_iter().map(|contender| (contender, Vec::new())).collect();
     let steps = options.rounds * rounds.len();
     for step in 0..steps {
-        let (contender, measured) = &mut rounds[step % options.servers.len()];
+        let column = step % rounds.len();
+        let (contender, measured) = &mut rounds[column];
         let one = bench.once(*contender, step as f64 / steps as f64).await;
         measured.push(one.with_context(|| format!("measuring {}", contender.name()))?);
     }
@@ -194,13 +241,17 @@ struct Bench {
 
 impl Bench {
     async fn once(self: &Arc<Self>, contender: Contender, done: f64) -> Result<Measured> {
-        let server = contender.start(&self.programs).await?;
+        let mut programs = self.programs.clone();
+        if contender.is_on_two_cores() {
+            programs.cores = self.options.two_cores.clone();
+        }
+        let server = contender.start(&programs).await?;
         let bench = Arc::clone(self);
         let measured = tokio::task::spawn_blocking(move || {
             let begin = |phase: Phase| {
                 bench.progress.status(&format!("{} {}: {phase:?}", bar(done), contender.name()));
             };
-            let pinned = pin(bench.options.driver_core);
+            let pinned = pin(bench.options.cores.driver_core);
             let measure = || round::measure(contender, &server, &bench.options, bench.epoch, begin);
             (pinned.and_then(|()| measure()), server)
         });

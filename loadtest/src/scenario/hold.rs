@@ -97,7 +97,7 @@ async fn hold(options: &Options) -> Result<Report> {
     let programs = Programs {
         tailwater: find_tailwater(options.common.tailwater.as_deref())?,
         before: None,
-        core: options.cores.server_core,
+        cores: options.cores.server_cores.clone(),
         directory: directory.clone(),
     };
     let gateways = options.connections.div_ceil(EACH_MAX);

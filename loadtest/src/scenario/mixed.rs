@@ -11,7 +11,7 @@ use super::Common;
 use crate::cluster::find_tailwater;
 use crate::contender::{Contender, Programs};
 use crate::mix::{Course, Mix};
-use crate::process::pin;
+use crate::process::{CoreSet, pin};
 use crate::progress::{Progress, bar};
 use crate::report::Report;
 
@@ -67,11 +67,14 @@ pub struct Options {
 }
 
 /// Where things run.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Cores {
-    /// The core of the servers.
-    #[arg(long, default_value_t = 0)]
-    pub(super) server_core: usize,
+    /// The cores that all processes of a server share, as `0` or `0,1`.
+    ///
+    /// A server that shares a core with the driver still has a fair CPU time, which counts only the
+    /// time that its own threads ran. Its latencies are not fair.
+    #[arg(long, value_name = "CORES", default_value = "0")]
+    pub(super) server_cores: CoreSet,
 
     /// The core of the driver.
     #[arg(long, default_value_t = 1)]
@@ -95,7 +98,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         event_bytes: options.event_bytes,
         seed: options.common.seed,
     };
-    let course = play(NAME, mix, &options.common, options.cores).await?;
+    let course = play(NAME, mix, &options.common, options.cores.clone()).await?;
     let report = report(NAME, &mix, &course);
     tell(NAME, &options.common, &report)?;
     Ok(report)
@@ -111,7 +114,7 @@ pub(super) async fn play(
     let programs = Programs {
         tailwater: find_tailwater(common.tailwater.as_deref())?,
         before: None,
-        core: cores.server_core,
+        cores: cores.server_cores.clone(),
         directory: std::path::absolute(common.directory(name))?,
     };
     let server = Contender::TailwaterRedis.start(&programs).await?;

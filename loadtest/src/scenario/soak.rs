@@ -68,7 +68,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         event_bytes: options.event_bytes,
         seed: options.common.seed,
     };
-    let course = play(NAME, mix, &options.common, options.cores).await?;
+    let course = play(NAME, mix, &options.common, options.cores.clone()).await?;
     let mut report = report(NAME, &mix, &course);
     if let Some(growth) = growth(&course, options.time) {
         let is_good = growth < GROWTH_MAX;

@@ -64,7 +64,7 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     let programs = Programs {
         tailwater: find_tailwater(options.common.tailwater.as_deref())?,
         before: None,
-        core: options.cores.server_core,
+        cores: options.cores.server_cores.clone(),
         directory: directory.clone(),
     };
     let progress = Progress::new();

@@ -98,7 +98,7 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     let programs = Programs {
         tailwater: find_tailwater(options.common.tailwater.as_deref())?,
         before: options.before.as_ref().map(std::path::absolute).transpose()?,
-        core: options.cores.server_core,
+        cores: options.cores.server_cores.clone(),
         directory: directory.clone(),
     };
     let certificate = Certificate::issue(&directory)?;

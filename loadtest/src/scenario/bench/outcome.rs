@@ -20,11 +20,10 @@ pub(super) fn report(options: &Options, rounds: &Rounds) -> Comparison {
     if lost + repeated > 0 {
         failures.push(format!("Tailwater: {lost} events lost, {repeated} repeated"));
     }
-    let mut verdict = vec![
+    let verdict = vec![
         Figure::zero("lost by Tailwater", lost),
         Figure::zero("repeated by Tailwater", repeated),
     ];
-    verdict.extend(goals::figures(rounds));
     let columns: Vec<&[Measured]> = rounds.iter().map(|(_, all)| all.as_slice()).collect();
     let lines = quantity::ALL.iter().filter_map(|q| line(q.name, q.digits, &columns, q.read));
     let raw: Vec<_> =
@@ -34,6 +33,7 @@ pub(super) fn report(options: &Options, rounds: &Rounds) -> Comparison {
         summary: summary(options, rounds),
         failures,
         verdict,
+        goals: goals::all(rounds),
         columns: rounds.iter().map(|(who, _)| who.name().to_owned()).collect(),
         lines: lines.collect(),
         raw: json!(raw),
@@ -45,14 +45,16 @@ fn summary(options: &Options, rounds: &Rounds) -> String {
     format!(
         "{} readers of one topic, {} bytes an event, {} events/s and then {} in flight; {} topics \
          with a reader each. Medians of {} interleaved rounds, in brackets the ratio to {first}. CPU \
-         is that of all the server's processes, on core {}; the driver runs on core {}.",
+         is that of all the server's processes, on cores {} ({} for two-cores); the driver runs on \
+         core {}.",
         grouped(options.readers as u64),
         options.event_bytes,
         options.rate,
         options.in_flight,
         grouped(options.topics as u64),
         options.rounds,
-        options.server_core,
-        options.driver_core,
+        options.cores.server_cores,
+        options.two_cores,
+        options.cores.driver_core,
     )
 }

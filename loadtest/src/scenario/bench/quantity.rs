@@ -37,6 +37,7 @@ pub(super) const ALL: &[Quantity] = &[
     quantity("idle, PSS bytes a connection", 0, |m| m.pss_bytes),
     CONNECT,
     RESUME,
+    COLD_READS,
     quantity("scale, few: CPU us a delivery", 2, |m| m.scale.map(|s| s.few_us)),
     quantity("scale, many: CPU us a delivery", 2, |m| m.scale.map(|s| s.many_us)),
     SCALE,
@@ -58,11 +59,15 @@ pub(super) const FANOUT: Quantity = quantity("fan-out, CPU us a delivery", 2, |m
 pub(super) const PRESSURE: Quantity = quantity("pressure, CPU us a delivery", 3, |m| m.pressure_us);
 pub(super) const MILLION_SHARE: Quantity =
     quantity("million, % delivered in time", 1, |m| m.million.map(|m| m.share * 100.0));
+pub(super) const MILLION_LATE: Quantity =
+    quantity("million, % late", 2, |m| m.million.map(|m| 100.0 - m.share * 100.0));
 pub(super) const MILLION_P99: Quantity =
     quantity("million, p99 ms", 1, |m| m.million.map(|m| m.latency.p99_ms));
 pub(super) const IDLE_RSS: Quantity = quantity("idle, RSS bytes a connection", 0, |m| m.rss_bytes);
 pub(super) const CONNECT: Quantity = quantity("connect, CPU us", 1, |m| m.connect_us);
 pub(super) const RESUME: Quantity = quantity("resume, CPU us an event", 3, |m| m.resume_us);
+pub(super) const COLD_READS: Quantity =
+    quantity("cold resume of a page, Redis reads", 0, |m| m.cold_reads);
 pub(super) const SCALE: Quantity =
     quantity("scale, many / few", 2, |m| m.scale.map(|s| s.many_us / s.few_us));
 pub(super) const TOPICS: Quantity =

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::cold;
 use super::million::{self, Million};
 use super::scale::{self, Scale};
 use super::topics::{self, Topics};
@@ -45,6 +46,8 @@ pub(super) struct Measured {
     pub(super) pressure_batch: Option<f64>,
     /// CPU microseconds an event for clients that connect and resume.
     pub(super) resume_us: Option<f64>,
+    /// Reads that Redis answers for a client that resumes outside the gateway's memory.
+    pub(super) cold_reads: Option<f64>,
     /// As many deliveries as are offered.
     pub(super) million: Option<Million>,
     /// Few readers, and many.
@@ -74,7 +77,7 @@ pub(super) fn measure(
     };
     round.warm_up()?;
     for phase in Phase::ALL {
-        if options.runs(phase) && (phase != Phase::Topics || contender.has_topics()) {
+        if options.measures(phase, contender) {
             begin(phase);
             round.run(phase)?;
         }
@@ -98,6 +101,7 @@ impl Round<'_> {
             Phase::Latency => self.latency(),
             Phase::Pressure => self.pressure(),
             Phase::Resume => self.resume(),
+            Phase::Cold => self.cold(),
             Phase::Scale => self.scale(),
             Phase::Topics => self.topics(),
             Phase::Million => self.million(),
@@ -188,6 +192,12 @@ impl Round<'_> {
         let tally = self.count();
         let cpu = self.server.cpu()? - before;
         self.measured.resume_us = Some(micros(cpu.all) / tally.delivered as f64);
+        Ok(())
+    }
+
+    fn cold(&mut self) -> Result<()> {
+        self.close()?;
+        self.measured.cold_reads = Some(cold::measure(self.server)?);
         Ok(())
     }
 

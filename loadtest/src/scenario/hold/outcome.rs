@@ -49,7 +49,7 @@ pub(super) fn report(options: &Options, held: &Held) -> Report {
              both ends of each connection are here.",
             grouped(held.open),
             held.gateways,
-            options.cores.server_core,
+            options.cores.server_cores,
             options.cores.driver_core,
             options.events,
             options.rate,

@@ -27,7 +27,7 @@ pub(super) fn report(options: &Options, rounds: &[(Trial, Vec<Cost>)]) -> Compar
         humantime::format_duration(options.time),
         options.streams,
         options.rounds,
-        options.cores.server_core,
+        options.cores.server_cores,
         options.cores.driver_core,
     );
     let columns: Vec<_> =

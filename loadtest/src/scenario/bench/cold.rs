@@ -1,0 +1,62 @@
+//! The reads of Redis for one client that resumes outside the memory of its gateway.
+//!
+//! The topic has events before its first reader comes, so the gateway does not hold them. A second
+//! reader then stays at the tail: the reads for a topic that becomes watched are over before the
+//! count begins.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+use crate::contender::Stack;
+use crate::http;
+use crate::sse::Client;
+
+const PATH: &str = "/v1/events?topic=cold";
+/// Events of the resume: fewer than one read of a gateway brings.
+const MISSED: u64 = 100;
+/// After a change, before Redis is asked for its counts.
+const PAUSE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Deserialize)]
+struct Receipt {
+    id: String,
+}
+
+/// Publishes events, resumes after the first one and returns the number of `XRANGE` that Redis ran
+/// until the last one came.
+pub(super) fn measure(server: &Stack) -> Result<f64> {
+    Handle::current().block_on(async { timeout(PATIENCE, reads(server)).await? })
+}
+
+async fn reads(server: &Stack) -> Result<f64> {
+    let mut publisher = http::Client::new(server.endpoint().publish);
+    let mut ids = Vec::new();
+    for _ in 0..=MISSED {
+        let receipt = publisher.post(PATH, &[("content-type", "text/plain")], "cold").await?;
+        ids.push(receipt.json::<Receipt>()?.id);
+    }
+    let (first, last) = (ids.first().context("no event")?, ids.last().context("no event")?);
+    let gateway = server.endpoint().subscribe;
+    let mut watcher = Client::new(gateway, PATH);
+    watcher.next_event().await.context("the watcher's stream did not open")?;
+    sleep(PAUSE).await;
+
+    let before = server.redis_calls("xrange").await?;
+    let mut reader = Client::new(gateway, PATH).header("last-event-id", first);
+    let mut came = 0;
+    loop {
+        let event = reader.next_event().await.context("the server refused the reader")?;
+        came += u64::from(!event.is_control());
+        if event.id == *last {
+            break;
+        }
+    }
+    ensure!(came == MISSED, "{came} of {MISSED} events came");
+    sleep(PAUSE).await;
+    Ok((server.redis_calls("xrange").await? - before) as f64)
+}
