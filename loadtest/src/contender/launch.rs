@@ -29,7 +29,8 @@ impl Contender {
     /// # Errors
     /// When a process does not start; the message shows its log.
     pub async fn start(self, programs: &Programs) -> Result<Stack> {
-        let site = Site { cores: programs.cores.clone(), directory: programs.directory.join(self.name()) };
+        let site =
+            Site { cores: programs.cores.clone(), directory: programs.directory.join(self.name()) };
         let build = || match self.is_before() {
             true => programs.before.as_deref().context("--before is not given"),
             false => Ok(programs.tailwater.as_path()),
@@ -54,8 +55,7 @@ impl Contender {
             | Self::BeforeTwoCores
             | Self::TailwaterCors
             | Self::BeforeCors => {
-                let cors: &[&str] =
-                    if self.has_cors() { &["--cors-origin", ORIGIN] } else { &[] };
+                let cors: &[&str] = if self.has_cors() { &["--cors-origin", ORIGIN] } else { &[] };
                 let flags = [&SUBSCRIBERS[..], cors].concat();
                 let server = site.tailwater(build()?, "serve", "serve", &flags).await?;
                 let mut stack = Stack::one(server, Dialect::Tailwater);

@@ -16,8 +16,9 @@ use crate::http;
 use crate::sse::Client;
 
 const PATH: &str = "/v1/events?topic=cold";
-/// Events of the resume: fewer than one read of a gateway brings.
-const MISSED: u64 = 100;
+/// Events of the resume: more than the newest ones that a gateway holds once a topic has a reader, and
+/// so few that one page of the log reaches those.
+const MISSED: u64 = 200;
 /// After a change, before Redis is asked for its counts.
 const PAUSE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(10);

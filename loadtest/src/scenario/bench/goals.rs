@@ -116,8 +116,7 @@ mod tests {
         let goals = all(&rounds);
         let goals: Vec<_> =
             goals.iter().map(|goal| (goal.name.as_str(), goal.value, goal.before)).collect();
-        let expected =
-            [("fan-out, CORS / none", 1.0, Some(1.2)), ("fan-out / before", 0.8, None)];
+        let expected = [("fan-out, CORS / none", 1.0, Some(1.2)), ("fan-out / before", 0.8, None)];
         assert_eq!(goals, expected);
     }
 }
