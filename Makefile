@@ -5,6 +5,7 @@ PORT ?= 8080
 PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bin/promtool)
 
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
+beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
 .PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny clean
 
@@ -81,19 +82,19 @@ storm: ## 20,000 subscribers come back within 2 s, 100 events behind; a report i
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest storm --out $(OUT)/storm
 
-dist: ## target/dist/tailwater as images have it, and the program that measures it
+dist: ## target/dist/tailwater as images have it, and the programs that measure it
 	cargo build --profile dist -p tailwater
 	cargo build --release -p loadtest
 
-bench: dist ## What everything costs, beside a floor, nginx with nchan and a naive gateway; a report in out/bench
+bench: dist ## Costs beside a floor, nginx with nchan and BEFORE=another build; a report in out/bench
 	scripts/setup bench
-	$(call measure,bench)
+	$(call measure,bench) $(beside)
 
 styles: dist ## Polling, long-polling, SSE and WebSocket side by side; a report in out/styles
 	$(call measure,styles)
 
-wire: dist ## HTTP/1.1 and HTTP/2, in clear and by TLS, side by side; a report in out/wire
-	$(call measure,wire)
+wire: dist ## HTTP/1.1 and HTTP/2, clear and TLS, one core and two, BEFORE=another build; a report in out/wire
+	$(call measure,wire) $(beside)
 
 intake: dist ## What one Redis takes in, through one ingest and two; a report in out/intake
 	$(call measure,intake)

@@ -17,6 +17,8 @@ const READY_DEADLINE: Duration = Duration::from_secs(20);
 pub(super) const GATEWAY: &str = "gateway";
 /// What those of ingests begin with.
 pub(super) const INGEST: &str = "ingest";
+/// The name of the reference program for TLS.
+const TLS_REFERENCE: &str = "tls-reference";
 /// The origin that `--cors-origin` allows and that readers send.
 const ORIGIN: &str = "https://app.example";
 const POLL: Duration = Duration::from_millis(20);
@@ -103,14 +105,39 @@ impl Programs {
         Ok(Stack { endpoint, processes, redis: Some(redis) })
     }
 
+    /// Whether `tailwater serve` has a flag.
+    ///
+    /// # Errors
+    /// When the program does not run.
+    pub fn knows(&self, flag: &str) -> Result<bool> {
+        let help = std::process::Command::new(&self.tailwater).args(["serve", "--help"]).output();
+        let help = help.with_context(|| format!("cannot run {}", self.tailwater.display()))?;
+        Ok(String::from_utf8_lossy(&help.stdout).contains(flag))
+    }
+
+    /// Starts the reference program for TLS with a certificate and its key.
+    ///
+    /// # Errors
+    /// When it does not start; the message shows its log.
+    pub async fn start_tls_reference(&self, certificate: &Path, key: &Path) -> Result<Stack> {
+        let site = Site { cores: self.cores.clone(), directory: self.directory.join("reference") };
+        // Built with this program, into the same directory.
+        let program = std::env::current_exe()?.with_file_name(TLS_REFERENCE);
+        let files = [certificate, key].map(|file| file.display().to_string());
+        let arguments = |at: SocketAddr| Ok([vec![at.to_string()], files.to_vec()].concat());
+        let server = site.run(TLS_REFERENCE, &program, arguments).await?;
+        Ok(Stack::one(server, Dialect::Tailwater))
+    }
+
     /// Starts `tailwater serve` with the embedded log and these flags.
     ///
     /// # Errors
     /// When it does not start; the message shows its log.
-    pub async fn start_serve(&self, flags: &[&str]) -> Result<Stack> {
+    pub async fn start_serve(&self, node: &str, flags: &[String]) -> Result<Stack> {
         let site = Site { cores: self.cores.clone(), directory: self.directory.join("serve") };
-        let flags = [&SUBSCRIBERS[..], flags].concat();
-        let server = site.tailwater(&self.tailwater, "serve", "serve", &flags).await?;
+        let flags: Vec<&str> =
+            SUBSCRIBERS.into_iter().chain(flags.iter().map(String::as_str)).collect();
+        let server = site.tailwater(&self.tailwater, "serve", node, &flags).await?;
         Ok(Stack::one(server, Dialect::Tailwater))
     }
 }

@@ -1,26 +1,43 @@
-//! What the transports came to: medians, and their ratios to plain HTTP/1.1.
+//! The report of the transports: medians, their ratios to plain HTTP/1.1, and the goals.
 
 use super::cost::Cost;
-use super::{Options, Trial};
+use super::trial::{Measured, Trial};
+use super::{Options, goals};
 use crate::report::{Comparison, Quantity, grouped};
 
-const QUANTITIES: [Quantity<Cost>; 7] = [
-    ("CPU us a delivery", 2, |c| Some(c.cpu_us)),
-    ("connect, CPU us a stream", 1, |c| Some(c.connect_us)),
-    ("RSS bytes a stream, idle", 0, |c| Some(c.idle_bytes)),
-    ("RSS bytes a stream, after the events", 0, |c| Some(c.used_bytes)),
-    ("RSS bytes a stream, not read", 0, |c| c.stalled_bytes),
-    ("latency p50 ms", 1, |c| Some(c.latency.p50_ms)),
-    ("latency p99 ms", 1, |c| Some(c.latency.p99_ms)),
+pub(super) const CPU: Quantity<Measured> =
+    ("CPU us a delivery", 2, |m| m.streams.map(|c| c.cpu_us));
+pub(super) const IDLE: Quantity<Measured> =
+    ("idle, RSS bytes a stream", 0, |m| m.streams.map(|c| c.idle_bytes));
+pub(super) const FULL_SHARE: Quantity<Measured> =
+    ("back, % full handshakes", 0, |m| m.reconnect.map(|r| r.full_share));
+
+const QUANTITIES: [Quantity<Measured>; 10] = [
+    CPU,
+    ("connect, CPU us a stream", 1, |m| m.streams.map(|c| c.connect_us)),
+    IDLE,
+    ("used, RSS bytes a stream", 0, |m| m.streams.map(|c| c.used_bytes)),
+    ("unread, RSS bytes a stream", 0, |m| m.streams.and_then(|c| c.stalled_bytes)),
+    ("p50 ms", 1, |m| m.streams.map(|c| c.latency.p50_ms)),
+    ("p99 ms", 1, |m| m.streams.map(|c| c.latency.p99_ms)),
+    ("new, CPU us", 1, |m| m.reconnect.map(|r| r.full_us)),
+    ("back, CPU us", 1, |m| m.reconnect.map(|r| r.return_us)),
+    FULL_SHARE,
 ];
 
-pub(super) fn report(options: &Options, rounds: &[(Trial, Vec<Cost>)]) -> Comparison {
-    let sum = |count: fn(&Cost) -> u64| rounds.iter().flat_map(|(_, all)| all).map(count).sum();
+/// The CPU time of a client that comes back, divided by the time of a new one.
+pub(super) const CONNECT_BACK: fn(&Measured) -> Option<f64> =
+    |m| m.reconnect.map(|r| r.return_us / r.full_us);
+
+pub(super) fn report(options: &Options, rounds: &[(Trial, Vec<Measured>)]) -> Comparison {
+    let costs = || rounds.iter().flat_map(|(_, all)| all).filter_map(|measured| measured.streams);
+    let sum = |count: fn(Cost) -> u64| costs().map(count).sum();
     let summary = format!(
         "{} streams of one topic, {} events/s of {} bytes for {}; x{} means so many streams a \
-         connection. Medians of {} interleaved rounds, in brackets the ratio to the first \
-         column. CPU and memory are the server's, on core {}; every TLS handshake is a full one. \
-         The clients run on core {}.",
+         connection. Medians of {} interleaved rounds, in brackets the ratio to the first trial. \
+         CPU and memory are the server's, on cores {} ({} for \"two cores\"); every TLS handshake is \
+         a full one, except in \"reconnect\": there {} clients connect to a node (\"new\") and as \
+         many come back from another node with its tickets (\"back\"). The clients run on core {}.",
         grouped(options.readers as u64),
         options.rate,
         options.event_bytes,
@@ -28,10 +45,13 @@ pub(super) fn report(options: &Options, rounds: &[(Trial, Vec<Cost>)]) -> Compar
         options.streams,
         options.rounds,
         options.cores.server_cores,
+        options.two_cores,
+        grouped(options.returns as u64),
         options.cores.driver_core,
     );
     let columns: Vec<_> =
         rounds.iter().map(|(trial, all)| (trial.name(), all.as_slice())).collect();
     let losses = (sum(|c| c.lost), sum(|c| c.repeated));
-    Comparison::of(super::NAME, summary, &columns, &QUANTITIES, losses)
+    let goals = goals::all(options.streams, rounds);
+    Comparison { goals, ..Comparison::of(super::NAME, summary, &columns, &QUANTITIES, losses) }
 }

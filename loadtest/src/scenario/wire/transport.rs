@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -78,7 +79,10 @@ impl Client {
         certificate: &Certificate,
     ) -> Result<Self> {
         let protocol = if transport.is_http2 { "h2" } else { "http/1.1" };
-        let tls = transport.is_tls.then(|| certificate.connector(protocol)).transpose()?;
+        let tls = transport
+            .is_tls
+            .then(|| certificate.connector(protocol, Resumption::disabled()))
+            .transpose()?;
         Ok(Self { address, is_http2: transport.is_http2, tls, stall: CancellationToken::new() })
     }
 
