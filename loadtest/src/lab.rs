@@ -2,7 +2,7 @@
 //! own between each of them and Redis, publishers at work, and subscribers whose every sight is kept.
 
 mod books;
-mod crowd;
+mod readers;
 mod seat;
 mod setup;
 mod topology;
@@ -20,19 +20,19 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use books::Books;
-pub use crowd::Crowd;
+pub use readers::LabCrowd;
 pub use seat::{Seat, Towards};
 pub(crate) use setup::CLOCK_FILE;
 pub use setup::{Durability, Server, Setup, Topology};
 pub(crate) use topology::wait;
 
-use crate::http;
-use crate::load::{Load, Published};
-use crate::payload::Payload;
-use crate::process::{Network, Port, Proxy, Redis, Tailwater};
-use crate::publisher::Publisher;
+use crate::client::http;
+use crate::client::load::{Load, Published};
+use crate::client::payload::Payload;
+use crate::client::publisher::Publisher;
+use crate::machine::{Network, Port, Proxy, Redis, Tailwater};
 use crate::random::Random;
-use crate::timeline::{MarkKind, Timeline, sample};
+use crate::report::timeline::{MarkKind, Timeline, sample};
 
 /// Topics with a steady load, and how many events a second over all of them.
 pub const TOPICS: usize = 20;
@@ -53,7 +53,7 @@ pub struct Lab {
     /// What it was built by.
     pub setup: Setup,
     /// The subscribers.
-    pub crowd: Crowd,
+    pub crowd: LabCrowd,
     /// The gateways, `gw-1` and on.
     pub gateways: Vec<Tailwater>,
     /// The ingest.
@@ -99,7 +99,7 @@ impl Lab {
         topics.push("by-hand".to_owned());
         let addrs = parts.gateways.iter().map(Tailwater::addr).collect();
         let timeline = Timeline::begin();
-        let crowd = Crowd::new(addrs, topics.into(), timeline.began());
+        let crowd = LabCrowd::new(addrs, topics.into(), timeline.began());
         let mut lab = Lab {
             setup,
             crowd,

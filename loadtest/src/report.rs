@@ -2,9 +2,12 @@
 
 mod comparison;
 mod goal;
+pub mod histogram;
 mod page;
 mod plot;
+pub mod progress;
 mod sheet;
+pub mod timeline;
 
 use std::path::Path;
 
@@ -15,7 +18,7 @@ pub use plot::{Plot, Tone};
 use serde::Serialize;
 pub use sheet::{Sheet, SheetRow};
 
-use crate::timeline::Mark;
+use crate::report::timeline::Mark;
 
 /// One number of a report.
 #[derive(Clone, Debug, Serialize)]

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use loadtest::audience::{Audience, Sabotage};
-use loadtest::load::{Load, Published};
-use loadtest::payload::Payload;
-use loadtest::position::Position;
-use loadtest::publisher::Receipt;
+use loadtest::client::load::{Load, Published};
+use loadtest::client::payload::Payload;
+use loadtest::client::position::Position;
+use loadtest::client::publisher::Receipt;
+use loadtest::proof::audience::{Audience, Sabotage};
 use loadtest::random::Random;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::histogram::Histogram;
-use crate::history::History;
-use crate::oddities::Oddities;
+use crate::proof::history::History;
+use crate::proof::oddities::Oddities;
+use crate::report::histogram::Histogram;
 
 /// Everything that is known about a trial, behind one lock.
 #[derive(Debug, Default)]

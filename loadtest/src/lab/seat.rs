@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::crowd::Shared;
-use crate::control::Control;
-use crate::history::Entry;
-use crate::payload::Payload;
-use crate::position::Position;
-use crate::sse::{Client, Event, OnRefusal, Signal};
+use super::readers::LabShared;
+use crate::client::control::Control;
+use crate::client::payload::Payload;
+use crate::client::position::Position;
+use crate::client::sse::{Event, EventSource, OnRefusal, Signal};
+use crate::proof::history::Entry;
 
 /// A stream without a byte for this long is dead: two heartbeats of 3 s and some.
 const SILENCE_MAX: Duration = Duration::from_secs(8);
@@ -43,7 +43,7 @@ pub struct Seat {
 
 /// A subscriber at work.
 pub(super) struct Listener {
-    shared: Arc<Shared>,
+    shared: Arc<LabShared>,
     client: usize,
     seat: Seat,
     gateway: usize,
@@ -56,7 +56,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(shared: Arc<Shared>, client: usize, seat: Seat) -> Self {
+    pub(super) fn new(shared: Arc<LabShared>, client: usize, seat: Seat) -> Self {
         let (Towards::Gateway(gateway) | Towards::Wire(_, gateway)) = seat.towards;
         Listener {
             shared,
@@ -74,7 +74,7 @@ impl Listener {
     pub(super) async fn listen(mut self) {
         let topic = &self.shared.topics[self.seat.topic];
         let path = format!("/v1/events?topic={topic}&heartbeat=3");
-        let mut client = Client::new(self.addr(), path).on_refusal(OnRefusal::Retry);
+        let mut client = EventSource::new(self.addr(), path).on_refusal(OnRefusal::Retry);
         if self.seat.notices_silence {
             client = client.silence_max(SILENCE_MAX);
         }
@@ -100,7 +100,7 @@ impl Listener {
         }
     }
 
-    fn signal(&mut self, signal: Signal, client: &mut Client) {
+    fn signal(&mut self, signal: Signal, client: &mut EventSource) {
         match signal {
             Signal::Event(event) => self.event(&event),
             Signal::Open { without } => {
@@ -140,7 +140,7 @@ impl Listener {
         }
     }
 
-    fn go_elsewhere(&mut self, client: &mut Client) {
+    fn go_elsewhere(&mut self, client: &mut EventSource) {
         if let Towards::Gateway(_) = self.seat.towards {
             self.gateway = (self.gateway + 1) % self.shared.gateways.len();
             client.set_addr(self.addr());

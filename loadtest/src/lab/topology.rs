@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::time::{Instant, sleep};
 
 use super::setup::Setup;
-use crate::process::{Network, Place, Port, Redis};
+use crate::machine::{Network, Place, Port, Redis};
 
 /// The name by which Sentinels know the primary.
 const NAME: &str = "tailwater";

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::page::escaped;
-use crate::timeline::{Mark, MarkKind};
+use crate::report::timeline::{Mark, MarkKind};
 
 const WIDTH: f64 = 1080.0;
 const LEFT: f64 = 58.0;
@@ -43,7 +43,7 @@ pub struct Plot {
 
 /// The place of a plot among those that share its time axis.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct PlotPlace {
     pub(super) is_first: bool,
     pub(super) is_last: bool,
     /// The last second of the axis.
@@ -56,7 +56,7 @@ impl Plot {
         self.points.iter().any(|point| point.1 > 0.0)
     }
 
-    pub(super) fn svg(&self, place: Place, marks: &[Mark]) -> String {
+    pub(super) fn svg(&self, place: PlotPlace, marks: &[Mark]) -> String {
         let labels = if place.is_first { LABEL_ROWS as f64 * LABEL_ROW } else { 0.0 };
         let top = TOP + labels;
         let bottom = top + PLOT_HEIGHT;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::page::{STYLE, escaped, plots};
 use super::plot::Plot;
 use super::write_all;
-use crate::timeline::Mark;
+use crate::report::timeline::Mark;
 
 /// The results of many trials.
 #[derive(Clone, Debug, Serialize)]

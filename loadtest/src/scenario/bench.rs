@@ -4,9 +4,9 @@
 //! drift, so only ratios inside one run mean anything, and only CPU time: never the clock's.
 
 mod cold;
+mod comparison;
 mod goals;
 mod million;
-mod outcome;
 mod quantity;
 mod round;
 mod scale;
@@ -20,14 +20,14 @@ use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 use tokio::time::Instant;
 
-use self::round::Measured;
+use self::round::BenchMeasured;
 use super::Common;
 use super::mixed::Cores;
-use crate::cluster::find_tailwater;
-use crate::contender::{Contender, Programs};
-use crate::process::{CoreSet, pin};
-use crate::progress::{Progress, bar};
+use crate::cost::contender::{Contender, Programs};
+use crate::machine::cluster::find_tailwater;
+use crate::machine::{CoreSet, pin};
 use crate::report::Comparison;
+use crate::report::progress::{Progress, bar};
 
 const NAME: &str = "bench";
 
@@ -217,7 +217,7 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     };
     let bench =
         Arc::new(Bench { options: options.clone(), programs, progress, epoch: Instant::now() });
-    let mut rounds: Vec<(Contender, Vec<Measured>)> =
+    let mut rounds: Vec<(Contender, Vec<BenchMeasured>)> =
         options.servers().into_iter().map(|contender| (contender, Vec::new())).collect();
     let steps = options.rounds * rounds.len();
     for step in 0..steps {
@@ -226,7 +226,7 @@ pub async fn run(options: &Options) -> Result<Comparison> {
         let one = bench.once(*contender, step as f64 / steps as f64).await;
         measured.push(one.with_context(|| format!("measuring {}", contender.name()))?);
     }
-    let report = outcome::report(options, &rounds);
+    let report = comparison::report(options, &rounds);
     report.write(&directory)?;
     bench.progress.report(&format!("{}\n{}", report.table(), report.figures()), &directory);
     Ok(report)
@@ -240,7 +240,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn once(self: &Arc<Self>, contender: Contender, done: f64) -> Result<Measured> {
+    async fn once(self: &Arc<Self>, contender: Contender, done: f64) -> Result<BenchMeasured> {
         let mut programs = self.programs.clone();
         if contender.is_on_two_cores() {
             programs.cores = self.options.two_cores.clone();

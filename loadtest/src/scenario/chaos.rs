@@ -2,20 +2,20 @@
 
 mod catalogue;
 mod fault;
-mod outcome;
+mod row;
 mod trial;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use self::catalogue::{SCENARIOS, Scenario};
+use self::catalogue::{ChaosScenario, SCENARIOS};
 use super::Common;
-use crate::cluster::find_tailwater;
-use crate::history::Tampering;
 use crate::lab::Server;
-use crate::progress::Progress;
+use crate::machine::cluster::find_tailwater;
+use crate::proof::history::Tampering;
 use crate::report::Sheet;
+use crate::report::progress::Progress;
 
 const NAME: &str = "chaos";
 
@@ -60,7 +60,7 @@ impl Options {
         self.list
     }
 
-    fn scenarios(&self) -> Result<Vec<&'static Scenario>> {
+    fn scenarios(&self) -> Result<Vec<&'static ChaosScenario>> {
         if self.scenario.is_empty() {
             return Ok(SCENARIOS.iter().filter(|scenario| scenario.quick || !self.quick).collect());
         }
@@ -90,7 +90,7 @@ pub async fn run(options: &Options) -> Result<Vec<String>> {
     let mut sheet = Sheet {
         title: NAME.to_owned(),
         summary: format!("Faults caused on purpose, one a scenario; seed {}.", options.common.seed),
-        columns: outcome::COLUMNS.map(str::to_owned).to_vec(),
+        columns: row::COLUMNS.map(str::to_owned).to_vec(),
         rows: Vec::new(),
     };
     for server in &servers {
@@ -98,7 +98,7 @@ pub async fn run(options: &Options) -> Result<Vec<String>> {
             if !scenario.runs_on(server) {
                 continue;
             }
-            let trial = trial::Trial {
+            let trial = trial::ChaosTrial {
                 scenario,
                 server,
                 tailwater: &tailwater,

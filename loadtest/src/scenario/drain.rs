@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 use super::Common;
 use super::outcome::Outcome;
 use super::stage::Stage;
-use crate::audience::{Audience, Sabotage};
-use crate::cluster::{Cluster, ClusterOptions, find_tailwater};
-use crate::load::Load;
-use crate::process::ServerState;
-use crate::progress::Progress;
+use crate::client::load::Load;
+use crate::client::sse::Connection;
+use crate::machine::ServerState;
+use crate::machine::cluster::{Cluster, ClusterOptions, find_tailwater};
+use crate::proof::audience::{Audience, Sabotage};
+use crate::report::progress::Progress;
+use crate::report::timeline::MarkKind;
 use crate::report::{Figure, Report, grouped, millis};
-use crate::sse::Connection;
-use crate::timeline::MarkKind;
 
 const NAME: &str = "drain";
 

@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::Common;
 use super::outcome::Outcome;
 use super::stage::Stage;
-use crate::audience::{Audience, Sabotage};
-use crate::cluster::{Cluster, ClusterOptions, find_tailwater};
-use crate::load::Load;
-use crate::progress::Progress;
+use crate::client::load::Load;
+use crate::machine::cluster::{Cluster, ClusterOptions, find_tailwater};
+use crate::proof::audience::{Audience, Sabotage};
+use crate::report::progress::Progress;
 use crate::report::{Report, grouped};
 
 const NAME: &str = "failover";

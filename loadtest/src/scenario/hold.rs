@@ -1,24 +1,24 @@
 //! As many connections as a machine holds: several gateways, several drivers, one network namespace.
 
-pub mod crowd;
 mod kernel;
-mod outcome;
+mod summary;
+pub mod worker;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::time::{Instant, sleep};
 
-use self::crowd::Seen;
 use self::kernel::Kernel;
+use self::worker::HoldSeen;
 use super::Common;
 use super::mixed::Cores;
-use crate::cluster::find_tailwater;
-use crate::contender::{Cpu, Programs, Stack};
-use crate::driver::Driver;
-use crate::process::{Memory, Namespace, Worker, pin};
-use crate::progress::Progress;
+use crate::cost::contender::{Cpu, Programs, Stack};
+use crate::cost::driver::Driver;
+use crate::machine::cluster::find_tailwater;
+use crate::machine::{Memory, Namespace, Worker, pin};
 use crate::report::Report;
+use crate::report::progress::Progress;
 
 const NAME: &str = "hold";
 /// After a change, before memory is read.
@@ -70,7 +70,7 @@ struct Held {
     /// Before the first connection and with all of them.
     memory: [Memory; 2],
     kernel: [Kernel; 2],
-    seen: Vec<Seen>,
+    seen: Vec<HoldSeen>,
 }
 
 /// Makes the namespace and runs this program in it.
@@ -106,7 +106,7 @@ async fn hold(options: &Options) -> Result<Report> {
     let server = programs.start_gateways(gateways).await?;
     let held = measure(options, &server, &progress).await;
     server.stop().await?;
-    let report = outcome::report(options, &held?);
+    let report = summary::report(options, &held?);
     report.write(&directory)?;
     progress.report(&report.table(), &directory);
     Ok(report)

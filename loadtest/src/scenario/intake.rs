@@ -1,6 +1,6 @@
 //! How many events one Redis takes in, through one ingest and through two.
 
-mod outcome;
+mod comparison;
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use super::Common;
 use super::mixed::Cores;
 use super::rounds::interleaved;
-use crate::cluster::find_tailwater;
-use crate::contender::{Programs, Stack};
-use crate::driver::{Dialect, Driver, Endpoint, Wire};
-use crate::process::pin;
-use crate::progress::Progress;
+use crate::cost::contender::{Programs, Stack};
+use crate::cost::driver::{Dialect, Driver, DriverEndpoint, PublishWire};
+use crate::machine::cluster::find_tailwater;
+use crate::machine::pin;
 use crate::report::Comparison;
+use crate::report::progress::Progress;
 
 const NAME: &str = "intake";
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -65,23 +65,23 @@ pub struct Options {
 
 /// A way in which events come in.
 #[derive(Debug, Clone, Copy)]
-struct Way {
-    wire: Wire,
+struct IntakeWay {
+    wire: PublishWire,
     ingests: usize,
 }
 
-impl Way {
+impl IntakeWay {
     const ALL: [Self; 4] = [
-        Self { wire: Wire::Posts, ingests: 1 },
-        Self { wire: Wire::Posts, ingests: 2 },
-        Self { wire: Wire::Lines, ingests: 1 },
-        Self { wire: Wire::Lines, ingests: 2 },
+        Self { wire: PublishWire::Posts, ingests: 1 },
+        Self { wire: PublishWire::Posts, ingests: 2 },
+        Self { wire: PublishWire::Lines, ingests: 1 },
+        Self { wire: PublishWire::Lines, ingests: 2 },
     ];
 
     fn name(self) -> String {
         let wire = match self.wire {
-            Wire::Posts => "POSTs",
-            Wire::Lines => "lines",
+            PublishWire::Posts => "POSTs",
+            PublishWire::Lines => "lines",
         };
         format!("{wire}, {} ingest", self.ingests)
     }
@@ -89,7 +89,7 @@ impl Way {
 
 /// What was measured in one round.
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Cost {
+struct IntakeCost {
     /// CPU microseconds an event of Redis.
     redis_us: f64,
     /// The same of all ingests.
@@ -117,21 +117,26 @@ pub async fn run(options: &Options) -> Result<Comparison> {
         directory: directory.clone(),
     };
     let (progress, epoch) = (Progress::new(), Instant::now());
-    let columns = Way::ALL.map(|way| (way, way.name().to_owned()));
-    let once = async |way: Way| {
+    let columns = IntakeWay::ALL.map(|way| (way, way.name().to_owned()));
+    let once = async |way: IntakeWay| {
         let server = programs.start_ingests(way.ingests).await?;
         let cost = measure(way, &server, options, epoch).await;
         server.stop().await?;
         cost
     };
     let rounds = interleaved(columns, options.rounds, &progress, once).await?;
-    let report = outcome::report(options, &rounds);
+    let report = comparison::report(options, &rounds);
     report.write(&directory)?;
     progress.report(&format!("{}\n{}", report.table(), report.figures()), &directory);
     Ok(report)
 }
 
-async fn measure(way: Way, server: &Stack, options: &Options, epoch: Instant) -> Result<Cost> {
+async fn measure(
+    way: IntakeWay,
+    server: &Stack,
+    options: &Options,
+    epoch: Instant,
+) -> Result<IntakeCost> {
     publish(way, server, options, epoch, WARM_UP).await?;
     let calls = async || -> Result<(u64, u64)> {
         Ok((server.redis_calls("xadd").await?, server.redis_calls("evalsha").await?))
@@ -143,7 +148,7 @@ async fn measure(way: Way, server: &Stack, options: &Options, epoch: Instant) ->
     let (stored_then, runs_then) = calls().await?;
     let events = acknowledged as f64;
     let us = |time: Duration| time.as_secs_f64() * 1e6 / events;
-    Ok(Cost {
+    Ok(IntakeCost {
         redis_us: us(cpu.redis),
         ingest_us: us(cpu.all - cpu.redis),
         rate: events / seconds,
@@ -155,21 +160,22 @@ async fn measure(way: Way, server: &Stack, options: &Options, epoch: Instant) ->
 
 /// Publishes to every ingest, by a driver each; how many events were acknowledged.
 async fn publish(
-    way: Way,
+    way: IntakeWay,
     server: &Stack,
     options: &Options,
     epoch: Instant,
     time: Duration,
 ) -> Result<u64> {
     let (connections, depth) = match way.wire {
-        Wire::Posts => (options.publishers, 1),
-        Wire::Lines => (options.streams, options.lines),
+        PublishWire::Posts => (options.publishers, 1),
+        PublishWire::Lines => (options.streams, options.lines),
     };
     let drivers: Vec<_> = server
         .ingests()
         .into_iter()
         .map(|ingest| {
-            let (options, endpoint) = (options.clone(), Endpoint::at(ingest, Dialect::Tailwater));
+            let (options, endpoint) =
+                (options.clone(), DriverEndpoint::at(ingest, Dialect::Tailwater));
             tokio::task::spawn_blocking(move || {
                 pin(options.cores.driver_core)?;
                 let mut driver = Driver::reading(endpoint, options.event_bytes, epoch)?;

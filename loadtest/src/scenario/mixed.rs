@@ -1,19 +1,19 @@
 //! Fan-out, many topics, resumes, slow readers and churn together, on one gateway.
 
-mod outcome;
+mod summary;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-pub(super) use self::outcome::report;
+pub(super) use self::summary::report;
 use super::Common;
-use crate::cluster::find_tailwater;
-use crate::contender::{Contender, Programs};
-use crate::mix::{Course, Mix};
-use crate::process::{CoreSet, pin};
-use crate::progress::{Progress, bar};
+use crate::cost::contender::{Contender, Programs};
+use crate::cost::mix::{Course, Mix};
+use crate::machine::cluster::find_tailwater;
+use crate::machine::{CoreSet, pin};
 use crate::report::Report;
+use crate::report::progress::{Progress, bar};
 
 const NAME: &str = "mixed";
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::audience::Ledger;
-use crate::checker::Verdict;
-use crate::histogram::Quantiles;
+use crate::proof::audience::Ledger;
+use crate::proof::checker::Verdict;
+use crate::report::histogram::Quantiles;
+use crate::report::timeline::{SAMPLE_EVERY, Sample, Timeline};
 use crate::report::{Figure, Plot, Report, Tone, grouped, millis};
-use crate::timeline::{SAMPLE_EVERY, Sample, Timeline};
 
 /// Samples that cover one second.
 const SAMPLES_A_SECOND: usize = (1000 / SAMPLE_EVERY.as_millis()) as usize;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::progress::{Progress, bar};
+use crate::report::progress::{Progress, bar};
 
 /// Measures each column in turn, so many times over; all measurements of each.
 ///

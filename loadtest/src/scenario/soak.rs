@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Common;
 use super::mixed::{Cores, play, report, tell};
-use crate::mix::{Course, Mix};
+use crate::cost::mix::{Course, Mix};
 use crate::report::{Figure, Report};
 
 const NAME: &str = "soak";

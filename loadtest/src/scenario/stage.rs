@@ -9,12 +9,12 @@ use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep};
 
 use super::outcome::Outcome;
-use crate::audience::Audience;
-use crate::load::Load;
-use crate::progress::{Progress, bar};
+use crate::client::load::Load;
+use crate::proof::audience::Audience;
 use crate::random::Random;
+use crate::report::progress::{Progress, bar};
+use crate::report::timeline::{MarkKind, Timeline, sample};
 use crate::report::{Report, grouped, millis};
-use crate::timeline::{MarkKind, Timeline, sample};
 
 /// Between two clients that come at the start.
 const ADMISSION: Duration = Duration::from_millis(2);

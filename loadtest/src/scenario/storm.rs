@@ -1,7 +1,7 @@
 //! Everybody comes back at once.
 
-pub mod crowd;
 mod figures;
+pub mod worker;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use self::crowd::Answer;
-use self::figures::{Cost, Figures};
+use self::figures::{Figures, StormCost};
+use self::worker::CrowdAnswer;
 use super::Common;
-use crate::cluster::find_tailwater;
-use crate::http;
-use crate::payload::Payload;
-use crate::process::{Redis, Tailwater, Worker};
-use crate::progress::Progress;
+use crate::client::http;
+use crate::client::payload::Payload;
+use crate::machine::cluster::find_tailwater;
+use crate::machine::{Redis, Tailwater, Worker};
+use crate::report::progress::Progress;
 use crate::report::{Report, grouped};
 
 const NAME: &str = "storm";
@@ -218,7 +218,7 @@ impl Storm<'_> {
     }
 
     /// Asks all workers, and returns when all of their clients are current or time is up.
-    async fn await_current(&mut self) -> Result<Vec<Answer>> {
+    async fn await_current(&mut self) -> Result<Vec<CrowdAnswer>> {
         let until = Instant::now() + CATCH_UP_DEADLINE;
         let order = format!("state {}", self.published);
         loop {
@@ -231,7 +231,7 @@ impl Storm<'_> {
         }
     }
 
-    async fn ask(&mut self, order: &str) -> Result<Vec<Answer>> {
+    async fn ask(&mut self, order: &str) -> Result<Vec<CrowdAnswer>> {
         let mut answers = Vec::new();
         for worker in &mut self.workers {
             worker.order(order).await?;
@@ -257,7 +257,7 @@ impl Storm<'_> {
     }
 
     /// Lets everybody come back, and counts what that costs.
-    async fn come_back(&mut self) -> Result<(Vec<Answer>, Cost)> {
+    async fn come_back(&mut self) -> Result<(Vec<CrowdAnswer>, StormCost)> {
         // Nothing of what went before is to be counted.
         sleep(Duration::from_secs(1)).await;
         self.redis.query(&["CONFIG", "RESETSTAT"]).await?;
@@ -267,7 +267,7 @@ impl Storm<'_> {
         let answers = self.await_current().await?;
         let (took, after) = (begin.elapsed(), self.cpu().await?);
         let stats = self.redis.query(&["INFO", "commandstats"]).await?.concat();
-        Ok((answers, Cost::new(&stats, before, after, took)))
+        Ok((answers, StormCost::new(&stats, before, after, took)))
     }
 
     /// CPU time of Redis by its own account, and of the gateways that live.

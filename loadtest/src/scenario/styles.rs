@@ -1,6 +1,6 @@
 //! Polling, long-polling, server-sent events and WebSocket: the same events, the same users.
 
-mod outcome;
+mod comparison;
 mod style;
 
 use std::time::Duration;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use tokio::time::Instant;
 
-use self::style::{Cost, Style};
+use self::style::{Style, StyleCost};
 use super::Common;
 use super::mixed::Cores;
 use super::rounds::interleaved;
-use crate::cluster::find_tailwater;
-use crate::contender::Programs;
-use crate::process::pin;
-use crate::progress::Progress;
+use crate::cost::contender::Programs;
+use crate::machine::cluster::find_tailwater;
+use crate::machine::pin;
 use crate::report::Comparison;
+use crate::report::progress::Progress;
 
 const NAME: &str = "styles";
 
@@ -72,7 +72,7 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     let columns = Style::ALL.map(|style| (style, style.name().to_owned()));
     let once = async |style| once(style, &programs, options, epoch).await;
     let rounds = interleaved(columns, options.rounds, &progress, once).await?;
-    let report = outcome::report(options, &rounds);
+    let report = comparison::report(options, &rounds);
     report.write(&directory)?;
     progress.report(&format!("{}\n{}", report.table(), report.figures()), &directory);
     Ok(report)
@@ -83,7 +83,7 @@ async fn once(
     programs: &Programs,
     options: &Options,
     epoch: Instant,
-) -> Result<Cost> {
+) -> Result<StyleCost> {
     let server = style.server().start(programs).await?;
     let options = options.clone();
     let cost = tokio::task::spawn_blocking(move || {

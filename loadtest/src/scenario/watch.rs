@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use self::marks::Marks;
 use super::outcome::Outcome;
 use super::stage::Stage;
-use crate::audience::{Audience, Manners, Sabotage};
-use crate::endpoint::Endpoint;
-use crate::load::Load;
-use crate::progress::Progress;
-use crate::publisher::Target;
+use crate::client::endpoint::Endpoint;
+use crate::client::load::Load;
+use crate::client::publisher::Target;
+use crate::proof::audience::{Audience, Manners, Sabotage};
+use crate::report::progress::Progress;
 use crate::report::{Report, grouped};
 
 const NAME: &str = "watch";

@@ -1,11 +1,11 @@
 //! The same streams over HTTP/1.1 and HTTP/2, in clear and over TLS, on one core and on two.
 
 mod certificate;
+mod comparison;
 mod cost;
-mod crowd;
 mod goals;
-mod outcome;
 mod reconnect;
+mod streams;
 mod transport;
 mod trial;
 
@@ -17,15 +17,15 @@ use tokio::time::Instant;
 
 use self::certificate::{Certificate, KeyKind};
 use self::transport::Transport;
-use self::trial::{Build, Case, Measured, Part, Trial};
+use self::trial::{Build, Case, Part, WireMeasured, WireTrial};
 use super::Common;
 use super::mixed::Cores;
 use super::rounds::interleaved;
-use crate::cluster::find_tailwater;
-use crate::contender::{Programs, Stack};
-use crate::process::{CoreSet, pin};
-use crate::progress::Progress;
+use crate::cost::contender::{Programs, Stack};
+use crate::machine::cluster::find_tailwater;
+use crate::machine::{CoreSet, pin};
 use crate::report::Comparison;
+use crate::report::progress::Progress;
 
 const NAME: &str = "wire";
 
@@ -106,27 +106,27 @@ pub async fn run(options: &Options) -> Result<Comparison> {
         cores: options.cores.server_cores.clone(),
         directory: directory.clone(),
     };
-    let bench = Bench { programs, directory, epoch: Instant::now(), options: options.clone() };
-    let trials = Trial::all(&options.parts, options.streams, bench.programs.before.is_some());
+    let bench = WireBench { programs, directory, epoch: Instant::now(), options: options.clone() };
+    let trials = WireTrial::all(&options.parts, options.streams, bench.programs.before.is_some());
     let columns = trials.into_iter().map(|trial| (trial, trial.name()));
     let progress = Progress::new();
     let once = async |trial| bench.once(trial).await;
     let rounds = interleaved(columns, options.rounds, &progress, once).await?;
-    let report = outcome::report(options, &rounds);
+    let report = comparison::report(options, &rounds);
     report.write(&bench.directory)?;
     progress.report(&format!("{}\n{}", report.table(), report.figures()), &bench.directory);
     Ok(report)
 }
 
-struct Bench {
+struct WireBench {
     options: Options,
     programs: Programs,
     directory: PathBuf,
     epoch: Instant,
 }
 
-impl Bench {
-    async fn once(&self, trial: Trial) -> Result<Measured> {
+impl WireBench {
+    async fn once(&self, trial: WireTrial) -> Result<WireMeasured> {
         let mut programs = self.programs.clone();
         if let (Build::Before, Some(before)) = (trial.build, programs.before.take()) {
             programs.tailwater = before;
@@ -142,14 +142,14 @@ impl Bench {
         }
     }
 
-    async fn streams(&self, programs: &Programs, transport: Transport) -> Result<Measured> {
+    async fn streams(&self, programs: &Programs, transport: Transport) -> Result<WireMeasured> {
         let certificate = Certificate::issue(&self.directory, KeyKind::EcdsaP256)?;
         let flags = if transport.is_tls { certificate.flags() } else { Vec::new() };
         let server = programs.start_serve("serve", &flags).await?;
         self.measure(server, transport, certificate).await
     }
 
-    async fn reference(&self, programs: &Programs) -> Result<Measured> {
+    async fn reference(&self, programs: &Programs) -> Result<WireMeasured> {
         let certificate = Certificate::issue(&self.directory, KeyKind::EcdsaP256)?;
         let (file, key) = (&certificate.certificate, &certificate.key);
         let server = programs.start_tls_reference(file, key).await?;
@@ -162,17 +162,17 @@ impl Bench {
         server: Stack,
         transport: Transport,
         certificate: Certificate,
-    ) -> Result<Measured> {
+    ) -> Result<WireMeasured> {
         let (options, epoch) = (self.options.clone(), self.epoch);
         let (cost, server) = on_core(options.cores.driver_core, server, async move |server| {
             cost::measure(server, transport, &certificate, &options, epoch).await
         })
         .await?;
         server.stop().await?;
-        Ok(Measured { streams: Some(cost?), ..Measured::default() })
+        Ok(WireMeasured { streams: Some(cost?), ..WireMeasured::default() })
     }
 
-    async fn reconnect(&self, programs: &Programs, kind: KeyKind) -> Result<Measured> {
+    async fn reconnect(&self, programs: &Programs, kind: KeyKind) -> Result<WireMeasured> {
         let certificate = Certificate::issue(&self.directory, kind)?;
         let mut flags = certificate.flags();
         if programs.knows(reconnect::FLAG)? {
@@ -189,7 +189,7 @@ impl Bench {
         for node in nodes {
             node.stop().await?;
         }
-        Ok(Measured { reconnect: Some(cost?), ..Measured::default() })
+        Ok(WireMeasured { reconnect: Some(cost?), ..WireMeasured::default() })
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use futures_util::StreamExt as _;
-use loadtest::process::{Redis, Tailwater, TailwaterBuilder};
+use loadtest::machine::{Redis, Tailwater, TailwaterBuilder};
 use reqwest::{Certificate, Client, Version};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
@@ -187,7 +187,7 @@ async fn only_a_client_that_says_something_wrong_counts_as_a_failed_handshake() 
     };
     // As a load balancer looks whether the port is open.
     drop(TcpStream::connect(node.addr()).await.unwrap());
-    let plain = loadtest::http::get(node.addr(), "/v1/events?topic=t").await;
+    let plain = loadtest::client::http::get(node.addr(), "/v1/events?topic=t").await;
     assert!(plain.is_err(), "{plain:?}");
     until("it is counted", async || failed().await > 0.0).await;
     assert_eq!(failed().await, 1.0);

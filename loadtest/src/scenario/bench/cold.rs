@@ -11,9 +11,9 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use crate::contender::Stack;
-use crate::http;
-use crate::sse::Client;
+use crate::client::http;
+use crate::client::sse::EventSource;
+use crate::cost::contender::Stack;
 
 const PATH: &str = "/v1/events?topic=cold";
 /// Events of the resume: more than the newest ones that a gateway holds once a topic has a reader, and
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize)]
-struct Receipt {
+struct ColdReceipt {
     id: String,
 }
 
@@ -39,16 +39,16 @@ async fn reads(server: &Stack) -> Result<f64> {
     let mut ids = Vec::new();
     for _ in 0..=MISSED {
         let receipt = publisher.post(PATH, &[("content-type", "text/plain")], "cold").await?;
-        ids.push(receipt.json::<Receipt>()?.id);
+        ids.push(receipt.json::<ColdReceipt>()?.id);
     }
     let (first, last) = (ids.first().context("no event")?, ids.last().context("no event")?);
     let gateway = server.endpoint().subscribe;
-    let mut watcher = Client::new(gateway, PATH);
+    let mut watcher = EventSource::new(gateway, PATH);
     watcher.next_event().await.context("the watcher's stream did not open")?;
     sleep(PAUSE).await;
 
     let before = server.redis_calls("xrange").await?;
-    let mut reader = Client::new(gateway, PATH).header("last-event-id", first);
+    let mut reader = EventSource::new(gateway, PATH).header("last-event-id", first);
     let mut came = 0;
     loop {
         let event = reader.next_event().await.context("the server refused the reader")?;

@@ -1,11 +1,11 @@
 //! The goals of Tailwater, for all that a run has measured both sides of.
 
-use super::outcome::Rounds;
+use super::comparison::Rounds;
 use super::quantity::{
-    COLD_READS, CONNECT, FANOUT, IDLE_RSS, LINES, MILLION_LATE, MILLION_P99, PRESSURE, Quantity,
-    RESUME, SCALE, TOPICS,
+    BenchQuantity, COLD_READS, CONNECT, FANOUT, IDLE_RSS, LINES, MILLION_LATE, MILLION_P99,
+    PRESSURE, RESUME, SCALE, TOPICS,
 };
-use crate::contender::Contender::{
+use crate::cost::contender::Contender::{
     self, Before, BeforeCors, BeforeRedis, BeforeTwoCores, Floor, NchanRedis, Tailwater,
     TailwaterCors, TailwaterRedis, TailwaterTwoCores,
 };
@@ -15,10 +15,10 @@ use crate::report::{Goal, median, ratio};
 const SINCE_BEFORE: f64 = 1.03;
 
 /// A quantity of one server, or its ratio to the quantity of a second one.
-struct Target {
+struct BenchTarget {
     name: &'static str,
     most: f64,
-    quantity: Quantity,
+    quantity: BenchQuantity,
     server: Contender,
     base: Option<Contender>,
 }
@@ -26,14 +26,14 @@ struct Target {
 const fn target(
     name: &'static str,
     most: f64,
-    quantity: Quantity,
+    quantity: BenchQuantity,
     server: Contender,
     base: Option<Contender>,
-) -> Target {
-    Target { name, most, quantity, server, base }
+) -> BenchTarget {
+    BenchTarget { name, most, quantity, server, base }
 }
 
-const TARGETS: [Target; 22] = [
+const TARGETS: [BenchTarget; 22] = [
     target("fan-out / floor", 1.15, FANOUT, Tailwater, Some(Floor)),
     target("fan-out / nchan+Redis", 0.75, FANOUT, Tailwater, Some(NchanRedis)),
     target("pressure / nchan+Redis", 0.05, PRESSURE, Tailwater, Some(NchanRedis)),
@@ -60,7 +60,7 @@ const TARGETS: [Target; 22] = [
 
 /// The goals that the run can judge.
 pub(super) fn all(rounds: &Rounds) -> Vec<Goal> {
-    let goal = |target: &Target| {
+    let goal = |target: &BenchTarget| {
         let value = value(rounds, target, |server| server)?;
         let has_twin = target.base.is_none_or(|base| !base.is_before());
         let before = has_twin.then(|| self::value(rounds, target, twin)).flatten();
@@ -72,7 +72,7 @@ pub(super) fn all(rounds: &Rounds) -> Vec<Goal> {
 /// The value of a target, with `replace` applied to its servers.
 fn value(
     rounds: &Rounds,
-    target: &Target,
+    target: &BenchTarget,
     replace: impl Fn(Contender) -> Contender,
 ) -> Option<f64> {
     let of = |server: Contender| {
@@ -99,13 +99,13 @@ const fn twin(server: Contender) -> Contender {
 
 #[cfg(test)]
 mod tests {
-    use super::super::round::Measured;
+    use super::super::round::BenchMeasured;
     use super::{Before, BeforeCors, Contender, Tailwater, TailwaterCors, all};
 
     #[test]
     fn goals_compare_both_builds_and_leave_out_what_was_not_measured() {
         let cost = |server: Contender, us| {
-            (server, vec![Measured { fixed_us: Some(us), ..Measured::default() }])
+            (server, vec![BenchMeasured { fixed_us: Some(us), ..BenchMeasured::default() }])
         };
         let rounds = [
             cost(Tailwater, 4.0),

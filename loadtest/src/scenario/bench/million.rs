@@ -6,9 +6,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::round::micros;
-use crate::contender::Stack;
-use crate::driver::{Driver, Tally};
-use crate::histogram::Quantiles;
+use crate::cost::contender::Stack;
+use crate::cost::driver::{Driver, Tally};
+use crate::report::histogram::Quantiles;
 
 /// How long the last events may take, beyond the time in which they were offered.
 const GRACE: Duration = Duration::from_secs(1);

@@ -13,9 +13,9 @@ use super::million::{self, Million};
 use super::scale::{self, Scale};
 use super::topics::{self, Topics};
 use super::{Options, Phase};
-use crate::contender::{Contender, Stack};
-use crate::driver::{Driver, Endpoint, Pace, Tally, Wire};
-use crate::histogram::Quantiles;
+use crate::cost::contender::{Contender, Stack};
+use crate::cost::driver::{Driver, DriverEndpoint, Pace, PublishWire, Tally};
+use crate::report::histogram::Quantiles;
 
 /// Streams that are opened and closed before anything is measured, so that lazy parts are made.
 const WARM_UP: usize = 64;
@@ -27,7 +27,7 @@ const CAPTURE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What one round has measured. A phase that was not run has `None`.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct Measured {
+pub(super) struct BenchMeasured {
     /// Resident bytes an idle connection.
     pub(super) rss_bytes: Option<f64>,
     /// The same, shared pages divided.
@@ -67,13 +67,13 @@ pub(super) fn measure(
     options: &Options,
     epoch: Instant,
     begin: impl Fn(Phase),
-) -> Result<Measured> {
+) -> Result<BenchMeasured> {
     let mut round = Round {
         contender,
         server,
         options,
         driver: Driver::new(server.endpoint(), options.event_bytes, epoch)?,
-        measured: Measured::default(),
+        measured: BenchMeasured::default(),
     };
     round.warm_up()?;
     for phase in Phase::ALL {
@@ -90,7 +90,7 @@ struct Round<'a> {
     server: &'a Stack,
     options: &'a Options,
     driver: Driver,
-    measured: Measured,
+    measured: BenchMeasured,
 }
 
 impl Round<'_> {
@@ -211,8 +211,11 @@ impl Round<'_> {
 
     fn topics(&mut self) -> Result<()> {
         self.close()?;
-        let ways: &[Wire] =
-            if self.contender.is_ours() { &[Wire::Posts, Wire::Lines] } else { &[Wire::Posts] };
+        let ways: &[PublishWire] = if self.contender.is_ours() {
+            &[PublishWire::Posts, PublishWire::Lines]
+        } else {
+            &[PublishWire::Posts]
+        };
         self.driver.use_topics(self.options.topics);
         self.driver.open_topics(0)?;
         for wire in ways {
@@ -220,13 +223,13 @@ impl Round<'_> {
                 topics::measure(self.server, &mut self.driver, self.options, *wire)?;
             tallies.iter().for_each(|tally| self.add(tally));
             match wire {
-                Wire::Posts => self.measured.topics = Some(topics),
-                Wire::Lines => self.measured.lines = Some(topics),
+                PublishWire::Posts => self.measured.topics = Some(topics),
+                PublishWire::Lines => self.measured.lines = Some(topics),
             }
         }
         self.close()?;
         self.driver.use_topics(1);
-        self.driver.publish_over(1, Wire::Posts)
+        self.driver.publish_over(1, PublishWire::Posts)
     }
 
     fn million(&mut self) -> Result<()> {
@@ -254,7 +257,7 @@ impl Round<'_> {
 }
 
 /// Publishes an event and returns the id that a reader sees with it.
-fn capture(endpoint: &Endpoint, driver: &mut Driver) -> Result<String> {
+fn capture(endpoint: &DriverEndpoint, driver: &mut Driver) -> Result<String> {
     let mut stream = TcpStream::connect(endpoint.subscribe)?;
     stream.set_read_timeout(Some(CAPTURE_PATIENCE))?;
     stream.write_all(driver.stream_request().as_bytes())?;

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::Options;
 use super::round::{SHARE, micros};
-use crate::contender::Stack;
-use crate::driver::{Driver, Pace, Tally, Wire};
-use crate::histogram::Quantiles;
+use crate::cost::contender::Stack;
+use crate::cost::driver::{Driver, Pace, PublishWire, Tally};
+use crate::report::histogram::Quantiles;
 
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -36,11 +36,11 @@ pub(super) fn measure(
     server: &Stack,
     driver: &mut Driver,
     options: &Options,
-    wire: Wire,
+    wire: PublishWire,
 ) -> Result<(Topics, [Tally; 2])> {
     let connections = match wire {
-        Wire::Posts => options.publishers,
-        Wire::Lines => options.streams,
+        PublishWire::Posts => options.publishers,
+        PublishWire::Lines => options.streams,
     };
     driver.publish_over(connections, wire)?;
     let window = Pace::Window(options.in_flight);

@@ -7,9 +7,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Options;
-use crate::contender::{Contender, Stack};
-use crate::driver::{Driver, Polling};
-use crate::histogram::Quantiles;
+use crate::cost::contender::{Contender, Stack};
+use crate::cost::driver::{Driver, Polling};
+use crate::report::histogram::Quantiles;
 
 /// The longest time between two polls.
 const SLOW_POLL: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ pub(super) enum Style {
 
 /// What one round has measured, of the server and between it and its users.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Cost {
+pub(super) struct StyleCost {
     /// CPU microseconds a user and event.
     pub(super) cpu_us: f64,
     /// Bytes to a user, an event.
@@ -63,7 +63,12 @@ impl Style {
     }
 
     /// Publishes for a time and waits until everybody has heard of it.
-    pub(super) fn measure(self, server: &Stack, options: &Options, epoch: Instant) -> Result<Cost> {
+    pub(super) fn measure(
+        self,
+        server: &Stack,
+        options: &Options,
+        epoch: Instant,
+    ) -> Result<StyleCost> {
         let mut driver = Driver::new(server.endpoint(), options.event_bytes, epoch)?;
         driver.publish(1)?;
         driver.idle(PAUSE)?;
@@ -88,7 +93,7 @@ impl Style {
         driver.wait_for(events * users, SLOW_POLL + PAUSE)?;
         let tally = driver.reset();
         let deliveries = (events * users) as f64;
-        Ok(Cost {
+        Ok(StyleCost {
             cpu_us: cpu.all.as_secs_f64() * 1e6 / deliveries,
             bytes_down: bytes as f64 / deliveries,
             bytes_up: asked as f64 / deliveries,

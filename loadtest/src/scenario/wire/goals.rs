@@ -1,36 +1,36 @@
 //! The goals of the transports, for all that a run has measured both sides of.
 
 use super::certificate::KeyKind;
-use super::outcome::{CONNECT_BACK, CPU, FULL_SHARE, IDLE};
+use super::comparison::{CONNECT_BACK, CPU, FULL_SHARE, IDLE};
 use super::transport::Transport;
-use super::trial::{Build, Case, Measured, Trial};
+use super::trial::{Build, Case, WireMeasured, WireTrial};
 use crate::report::{Goal, median, ratio};
 
-type Read = fn(&Measured) -> Option<f64>;
+type ReadMeasured = fn(&WireMeasured) -> Option<f64>;
 
 /// A quantity of a case, or its ratio to the same quantity of a second case.
-struct Target {
+struct WireTarget {
     name: String,
     most: f64,
-    read: Read,
+    read: ReadMeasured,
     case: Case,
     base: Option<Case>,
 }
 
-fn targets(streams: usize) -> Vec<Target> {
+fn targets(streams: usize) -> Vec<WireTarget> {
     let transport = |is_http2, is_tls| {
         let streams = if is_http2 { streams } else { 1 };
         Transport { is_http2, is_tls, streams }
     };
     let (plain, tls) = (transport(false, false), transport(false, true));
-    let target = |name: &str, most, read: Read, case, base| {
+    let target = |name: &str, most, read: ReadMeasured, case, base| {
         let name = name.to_owned();
-        Target { name, most, read, case, base }
+        WireTarget { name, most, read, case, base }
     };
     let two_cores = |transport: Transport, most| {
         let name = format!("{}, CPU a delivery, two cores / one", transport.name());
         let base = Some(Case::OneCore(transport));
-        Target { name, most, read: CPU.2, case: Case::TwoCores(transport), base }
+        WireTarget { name, most, read: CPU.2, case: Case::TwoCores(transport), base }
     };
     let back = Case::Reconnect(KeyKind::EcdsaP256);
     vec![
@@ -69,8 +69,8 @@ fn targets(streams: usize) -> Vec<Target> {
 }
 
 /// The goals that the run can judge.
-pub(super) fn all(streams: usize, rounds: &[(Trial, Vec<Measured>)]) -> Vec<Goal> {
-    let goal = |target: Target| {
+pub(super) fn all(streams: usize, rounds: &[(WireTrial, Vec<WireMeasured>)]) -> Vec<Goal> {
+    let goal = |target: WireTarget| {
         let (value, before) =
             (value(rounds, &target, Build::Tested)?, value(rounds, &target, Build::Before));
         Some(Goal { name: target.name, most: target.most, value, before })
@@ -78,10 +78,15 @@ pub(super) fn all(streams: usize, rounds: &[(Trial, Vec<Measured>)]) -> Vec<Goal
     targets(streams).into_iter().filter_map(goal).collect()
 }
 
-fn value(rounds: &[(Trial, Vec<Measured>)], target: &Target, build: Build) -> Option<f64> {
+fn value(
+    rounds: &[(WireTrial, Vec<WireMeasured>)],
+    target: &WireTarget,
+    build: Build,
+) -> Option<f64> {
     let of = |case: Case| {
         let build = if case == Case::Reference { Build::Tested } else { build };
-        let is_it = |(trial, _): &&(Trial, Vec<Measured>)| *trial == Trial { case, build };
+        let is_it =
+            |(trial, _): &&(WireTrial, Vec<WireMeasured>)| *trial == WireTrial { case, build };
         rounds.iter().find(is_it).map(|(_, all)| all.as_slice())
     };
     let own = of(target.case)?;

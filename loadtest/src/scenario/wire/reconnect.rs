@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::certificate::{Certificate, HOST};
-use crate::contender::Stack;
+use crate::cost::contender::Stack;
 
 /// The flag of a node that shares its ticket keys with others.
 pub(super) const FLAG: &str = "--tls-ticket-keys";
@@ -44,7 +44,7 @@ const SESSIONS: usize = 8;
 
 /// The cost of coming back.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Reconnect {
+pub(super) struct ReconnectCost {
     /// Full handshakes of all that came back, in percent.
     pub(super) full_share: f64,
     /// CPU microseconds of the second node for a client without a ticket, until its ready event.
@@ -69,7 +69,7 @@ pub(super) async fn measure(
     [first, second]: [&Stack; 2],
     certificate: &Certificate,
     count: usize,
-) -> Result<Reconnect> {
+) -> Result<ReconnectCost> {
     let (there, here) = (first.endpoint().subscribe, second.endpoint().subscribe);
     let stranger = Visitor::new(certificate, false)?;
     for address in [there, here] {
@@ -109,7 +109,7 @@ pub(super) async fn measure(
     let back = second.cpu()? - before;
     let full_handshakes = streams.iter().filter(|stream| is_full(stream)).count();
     let each = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
-    Ok(Reconnect {
+    Ok(ReconnectCost {
         full_share: 100.0 * full_handshakes as f64 / count as f64,
         full_us: each(full.all),
         return_us: each(back.all),

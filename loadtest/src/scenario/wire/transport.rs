@@ -53,7 +53,7 @@ impl Transport {
 
 /// Makes connections of one kind to one server.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(super) struct WireClient {
     address: SocketAddr,
     is_http2: bool,
     tls: Option<TlsConnector>,
@@ -62,7 +62,7 @@ pub(super) struct Client {
 }
 
 /// An open connection.
-pub(super) struct Connection {
+pub(super) struct WireConnection {
     sender: Sender,
     _driver: AbortOnDropHandle<()>,
 }
@@ -72,7 +72,7 @@ enum Sender {
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-impl Client {
+impl WireClient {
     pub(super) fn new(
         address: SocketAddr,
         transport: Transport,
@@ -86,7 +86,7 @@ impl Client {
         Ok(Self { address, is_http2: transport.is_http2, tls, stall: CancellationToken::new() })
     }
 
-    pub(super) async fn connect(&self) -> Result<Connection> {
+    pub(super) async fn connect(&self) -> Result<WireConnection> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
@@ -98,7 +98,7 @@ impl Client {
         }
     }
 
-    async fn shake_hands<S>(&self, stream: S) -> Result<Connection>
+    async fn shake_hands<S>(&self, stream: S) -> Result<WireConnection>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -110,7 +110,7 @@ impl Client {
             let (sender, connection) = http1::handshake(stream).await?;
             (Sender::Http1(sender), tokio::spawn(drive(connection, stall)))
         };
-        Ok(Connection { sender, _driver: AbortOnDropHandle::new(driver) })
+        Ok(WireConnection { sender, _driver: AbortOnDropHandle::new(driver) })
     }
 }
 
@@ -125,7 +125,7 @@ async fn drive(connection: impl Future<Output = hyper::Result<()>>, stall: Cance
     }
 }
 
-impl Connection {
+impl WireConnection {
     /// Opens a stream of the topic.
     pub(super) async fn subscribe(&mut self) -> Result<Incoming> {
         let answer = self.send(Method::GET, ("accept", "text/event-stream"), Bytes::new()).await?;

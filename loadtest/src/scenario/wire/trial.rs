@@ -4,8 +4,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::certificate::KeyKind;
-use super::cost::Cost;
-use super::reconnect::Reconnect;
+use super::cost::WireCost;
+use super::reconnect::ReconnectCost;
 use super::transport::Transport;
 
 /// A part of a run.
@@ -67,12 +67,12 @@ pub(super) enum Build {
 
 /// A case of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Trial {
+pub(super) struct WireTrial {
     pub(super) case: Case,
     pub(super) build: Build,
 }
 
-impl Trial {
+impl WireTrial {
     /// All of the parts, each build's beside the other's.
     pub(super) fn all(parts: &[Part], streams: usize, has_before: bool) -> Vec<Self> {
         let builds: &[Build] =
@@ -98,26 +98,26 @@ impl Trial {
 
 /// The measurements of one round of a trial.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(super) struct Measured {
-    pub(super) streams: Option<Cost>,
-    pub(super) reconnect: Option<Reconnect>,
+pub(super) struct WireMeasured {
+    pub(super) streams: Option<WireCost>,
+    pub(super) reconnect: Option<ReconnectCost>,
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, Trial};
+    use super::{Part, WireTrial};
 
     #[test]
     fn every_case_but_the_reference_runs_for_both_builds() {
         let names = |parts: &[Part]| -> Vec<String> {
-            Trial::all(parts, 50, true).into_iter().map(Trial::name).collect()
+            WireTrial::all(parts, 50, true).into_iter().map(WireTrial::name).collect()
         };
         let all = names(&Part::ALL);
         assert_eq!(all.iter().filter(|name| name.ends_with("(before)")).count(), 11);
         assert_eq!(all.len(), 23);
         assert_eq!(names(&[Part::Reference]), ["reference, TLS"]);
         let two = ["HTTP/1.1, two cores", "h2c x50, two cores", "h2, TLS x50, two cores"];
-        let tested: Vec<_> = Trial::all(&[Part::TwoCores], 50, false);
-        assert_eq!(tested.into_iter().map(Trial::name).collect::<Vec<_>>(), two);
+        let tested: Vec<_> = WireTrial::all(&[Part::TwoCores], 50, false);
+        assert_eq!(tested.into_iter().map(WireTrial::name).collect::<Vec<_>>(), two);
     }
 }

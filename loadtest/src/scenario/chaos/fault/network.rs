@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep};
 
 use crate::lab::{BY_HAND, Lab};
-use crate::process::{Proxy, Way};
+use crate::machine::{Proxy, Way};
 
 /// How long the audit of a gateway may take to find what was lost, twice its interval.
 const AUDIT_MAX: Duration = Duration::from_secs(10);

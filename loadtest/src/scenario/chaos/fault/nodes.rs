@@ -6,7 +6,7 @@ use anyhow::Result;
 use tokio::time::sleep;
 
 use crate::lab::Lab;
-use crate::process::Way;
+use crate::machine::Way;
 
 /// Kills Redis and starts it again on what it has on its disk.
 pub(in super::super) async fn kill_primary(lab: &mut Lab) -> Result<()> {

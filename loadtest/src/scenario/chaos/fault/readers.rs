@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::lab::{BY_HAND, Lab, Seat, Towards};
-use crate::process::{Proxy, Way};
+use crate::machine::{Proxy, Way};
 
 /// So many slow readers, each on a wire of its own.
 const READERS: usize = 5;
