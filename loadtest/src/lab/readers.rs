@@ -13,7 +13,7 @@ use super::books::Books;
 use super::seat::{Listener, Seat};
 use crate::client::load::Published;
 use crate::proof::history::History;
-use crate::report::timeline::Counters;
+use crate::report::timeline::RunCounters;
 
 /// Subscribers, each to one topic, and the books of what they saw.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct LabShared {
     pub(super) topics: Arc<[String]>,
     pub(super) epoch: Instant,
     books: Mutex<Books>,
-    tally: Counters,
+    tally: RunCounters,
     pub(super) away: watch::Sender<bool>,
     /// For each gateway when it was last broken, in milliseconds since the epoch.
     harmed: Vec<AtomicU64>,
@@ -43,7 +43,7 @@ impl LabShared {
     }
 
     /// The counters.
-    pub fn tally(&self) -> &Counters {
+    pub fn tally(&self) -> &RunCounters {
         &self.tally
     }
 
@@ -78,7 +78,7 @@ impl LabCrowd {
             topics,
             epoch,
             books: Mutex::new(books),
-            tally: Counters::default(),
+            tally: RunCounters::default(),
             away: watch::channel(false).0,
             harmed,
             started: AtomicUsize::new(0),

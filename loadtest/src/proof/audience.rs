@@ -16,7 +16,7 @@ use crate::client::endpoint::Endpoint;
 use crate::client::load::Published;
 use crate::proof::checker::TopicId;
 use crate::random::Random;
-use crate::report::timeline::Counters;
+use crate::report::timeline::RunCounters;
 
 /// A lie that the clients tell, to prove that the checker notices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -65,7 +65,7 @@ struct AudienceShared {
     sabotage: Sabotage,
     epoch: Instant,
     ledger: Mutex<Ledger>,
-    tally: Counters,
+    tally: RunCounters,
 }
 
 impl AudienceShared {
@@ -123,7 +123,7 @@ impl Audience {
             sabotage,
             epoch,
             ledger: Mutex::new(ledger),
-            tally: Counters::default(),
+            tally: RunCounters::default(),
         };
         Audience { shared: Arc::new(shared), tasks: JoinSet::new() }
     }
@@ -157,7 +157,7 @@ impl Audience {
     }
 
     /// The counters.
-    pub fn tally(&self) -> &Counters {
+    pub fn tally(&self) -> &RunCounters {
         &self.shared.tally
     }
 

@@ -12,7 +12,7 @@ mod transcript;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use judgement::Judgement;
-use transcript::Place;
+use transcript::TopicPosition;
 pub use transcript::{Entry, Transcript};
 
 use crate::client::position::Position;
@@ -83,7 +83,7 @@ impl History {
     pub fn judge(&self) -> Judgement {
         let mut judgement =
             Judgement { clients: self.clients.len() as u64, ..Judgement::default() };
-        let mut places: HashMap<Place, u32> = HashMap::new();
+        let mut places: HashMap<TopicPosition, u32> = HashMap::new();
         for (index, topic) in self.topics.iter().enumerate() {
             judgement.acknowledged += topic.acknowledged.len() as u64;
             let lost = topic.acknowledged.keys().filter(|seq| !topic.readable.contains(seq));

@@ -17,7 +17,7 @@ const SAMPLES_MAX: usize = 7200;
 
 /// Counters of a run, for all tasks.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct RunCounters {
     /// Events that reached a client.
     pub delivered: AtomicU64,
     /// Events that were acknowledged.
@@ -38,7 +38,7 @@ struct Streams {
     longest: Duration,
 }
 
-impl Counters {
+impl RunCounters {
     /// A client opened a stream; not its first one if it was `without` one.
     pub fn opened(&self, client: usize, without: Option<Duration>) {
         let mut streams = self.streams();
@@ -172,7 +172,7 @@ impl Timeline {
 }
 
 /// Hands a sample to `take` every [`SAMPLE_EVERY`], until the future is dropped.
-pub async fn sample(tally: &Counters, begin: Instant, take: impl Fn(Sample)) {
+pub async fn sample(tally: &RunCounters, begin: Instant, take: impl Fn(Sample)) {
     let mut ticks = interval(SAMPLE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
@@ -211,11 +211,11 @@ mod tests {
 
     use tokio::time::{Instant, sleep, timeout};
 
-    use super::{Counters, SAMPLES_MAX, Sample, Timeline, sample};
+    use super::{RunCounters, SAMPLES_MAX, Sample, Timeline, sample};
 
     #[tokio::test(start_paused = true)]
     async fn interruption_is_seen_while_it_lasts_and_when_it_ends() {
-        let (tally, timeline) = (Counters::default(), std::sync::Mutex::new(Timeline::begin()));
+        let (tally, timeline) = (RunCounters::default(), std::sync::Mutex::new(Timeline::begin()));
         tally.opened(0, None);
         tally.opened(1, None);
         let life = async {

@@ -7,7 +7,7 @@ use super::{Tampering, TopicHistory};
 use crate::client::position::Position;
 
 /// A position of a topic.
-pub(super) type Place = (usize, Position);
+pub(super) type TopicPosition = (usize, Position);
 
 /// One thing that a client saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Transcript {
         &self,
         topic: usize,
         history: &TopicHistory,
-        places: &mut HashMap<Place, u32>,
+        places: &mut HashMap<TopicPosition, u32>,
         judgement: &mut Judgement,
     ) {
         let mut walk = Walk {
