@@ -50,7 +50,7 @@ const READ_DEADLINE: Duration = Duration::from_secs(40);
 /// The deployment. Dropping it kills everything.
 #[derive(Debug)]
 pub struct Lab {
-    /// What it was built by.
+    /// The setup that it was built from.
     pub setup: Setup,
     /// The subscribers.
     pub crowd: LabCrowd,
@@ -70,11 +70,11 @@ pub struct Lab {
     pub sentinels: Vec<Redis>,
     /// Chooses moments and victims.
     pub random: Random,
-    /// What was done and how it went, over time.
+    /// The faults and their effects, over time.
     pub timeline: Arc<Mutex<Timeline>>,
-    /// What makes the trial void or failed, besides the judgement.
+    /// The reasons, besides the judgement, for which the trial is void or failed.
     pub broken: Vec<String>,
-    /// What is worth telling.
+    /// Remarks for the report.
     pub notes: Vec<String>,
     /// The link that can be cut, if there is one. Below the programs: it goes last.
     pub network: Option<Network>,

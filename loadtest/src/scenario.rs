@@ -18,7 +18,7 @@ pub mod wire;
 
 use std::path::PathBuf;
 
-/// What every scenario may be told.
+/// The options of every scenario.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Common {
     /// The program under test [default: `tailwater` beside this program].

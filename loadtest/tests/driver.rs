@@ -121,7 +121,7 @@ async fn moody_ingest() -> SocketAddr {
     addr
 }
 
-/// What each topic got, as `(seq, n)`.
+/// The events of each topic, as `(seq, n)`.
 type Seen = BTreeMap<usize, Vec<(u32, u64)>>;
 
 #[derive(Default)]

@@ -36,7 +36,7 @@ pub struct Gap {
     pub topic: String,
     /// `trimmed`, `reset`, `rewound` or `invalid`.
     pub reason: String,
-    /// How many events are missing, if it can be known.
+    /// The number of missing events, if the gateway can know it.
     pub missed: Option<u64>,
     /// The position that was asked for.
     pub requested: Option<String>,

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::endpoint::Endpoint;
 
-/// How long an answer may take unless [`Client::timeout`] says otherwise.
+/// The time limit of an answer, unless [`Client::timeout`] sets another one.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// An answer, read completely.

@@ -14,7 +14,7 @@ use crate::client::publisher::{PublishError, Publisher, Receipt, Target};
 /// which takes 20 ms an event still keeps up with 3,000 a second.
 const PUBLISHERS: usize = 64;
 
-/// What to publish.
+/// A steady stream of events for some topics.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// Where to.
@@ -51,7 +51,7 @@ impl Load {
     /// `epoch`.
     ///
     /// Each topic belongs to one publisher that sends its next event after the last one's receipt,
-    /// so the order in a topic is kept. What could not be sent on time (ingest was away) is sent
+    /// so the order in a topic is kept. An event that was late (ingest was away) is published
     /// as fast as possible afterwards: the total is always rate times duration.
     pub async fn run(self, epoch: Instant, done: impl Fn(Published) + Clone + Send + 'static) {
         let load = Arc::new(self);

@@ -1,4 +1,4 @@
-//! What the driver publishes: an event that can prove it is itself.
+//! The payload of an event: a text that proves its own identity.
 
 use std::fmt::Write as _;
 use std::time::Duration;

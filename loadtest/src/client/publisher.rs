@@ -13,7 +13,7 @@ use crate::client::endpoint::Endpoint;
 use crate::client::http;
 use crate::client::position::Position;
 
-/// How long one attempt may take. Short, because a killed ingest answers nothing and a retry with
+/// The time limit of one attempt. Short, because a killed ingest answers nothing and a retry with
 /// the same key costs nothing.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -35,7 +35,7 @@ impl<T: Into<Endpoint>> From<T> for Target {
     }
 }
 
-/// What the log said about an event.
+/// The log's answer to an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The topic.
@@ -44,7 +44,7 @@ pub struct Receipt {
     pub at: Position,
     /// The key was known: an earlier attempt had been stored.
     pub duplicate: bool,
-    /// How many attempts it took, the successful one included.
+    /// The number of attempts, with the successful one.
     pub attempts: u32,
 }
 
@@ -62,14 +62,14 @@ pub enum PublishError {
     /// The answer says that a retry is pointless.
     #[error("refused: {0}")]
     Refused(String),
-    /// No attempt succeeded in time. Whether the event was stored is unknown.
+    /// No attempt succeeded in time. The log may have stored the event or not.
     #[error("not acknowledged within {deadline:?}, {attempts} attempts; the last one: {last:#}")]
     Deadline {
         /// The deadline.
         deadline: Duration,
         /// Attempts so far.
         attempts: u32,
-        /// What the last one came to.
+        /// The result of the last attempt.
         last: anyhow::Error,
     },
 }

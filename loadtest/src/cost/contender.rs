@@ -79,34 +79,34 @@ impl Contender {
         }
     }
 
-    /// Whether it is a build of Tailwater.
+    /// Returns true for a build of Tailwater.
     pub const fn is_ours(self) -> bool {
         matches!(self, Self::Tailwater | Self::TailwaterRedis | Self::TailwaterCors)
             || matches!(self, Self::TailwaterTwoCores)
             || self.is_before()
     }
 
-    /// Whether it is another build of Tailwater than the one under test.
+    /// Returns true for the builds of `--before`.
     pub const fn is_before(self) -> bool {
         matches!(self, Self::Before | Self::BeforeRedis | Self::BeforeCors | Self::BeforeTwoCores)
     }
 
-    /// Whether it is the cluster with a gateway, an ingest and Redis.
+    /// Returns true for a cluster of a gateway, an ingest and Redis.
     pub const fn is_cluster(self) -> bool {
         matches!(self, Self::TailwaterRedis | Self::BeforeRedis)
     }
 
-    /// Whether its readers come from an origin that `--cors-origin` allows.
+    /// Returns true if its readers come from an origin that `--cors-origin` allows.
     pub const fn has_cors(self) -> bool {
         matches!(self, Self::TailwaterCors | Self::BeforeCors)
     }
 
-    /// Whether it runs on the cores of `--two-cores`.
+    /// Returns true if it runs on the cores of `--two-cores`.
     pub const fn is_on_two_cores(self) -> bool {
         matches!(self, Self::TailwaterTwoCores | Self::BeforeTwoCores)
     }
 
-    /// Whether it knows more than one topic.
+    /// Returns true if it can serve more than one topic.
     pub const fn has_topics(self) -> bool {
         !matches!(self, Self::Floor | Self::Naive | Self::Websocket)
     }

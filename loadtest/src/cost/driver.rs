@@ -38,7 +38,7 @@ const POLLERS: usize = 1 << 32;
 /// Connections that are being made at a time: less than any server's backlog.
 const CONNECTING_MAX: usize = 100;
 const READ_BYTES: usize = 256 * 1024;
-/// How long everything that was asked for may take to come.
+/// The time limit for everything that was asked for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Drives one server.
@@ -53,7 +53,7 @@ pub struct Driver {
     topics: Vec<DriverTopic>,
     buffer: Vec<u8>,
     event_bytes: usize,
-    /// Whether readers remember the ids of events, and come back with them.
+    /// True if readers remember the ids of events, and come back with them.
     keeps_ids: bool,
     tally: Tally,
 }
@@ -136,7 +136,7 @@ impl Driver {
         self.topics[0].published
     }
 
-    /// How many streams there are.
+    /// The number of streams.
     pub fn readers(&self) -> usize {
         self.readers.len()
     }
@@ -223,7 +223,7 @@ impl Driver {
     pub fn settle(&mut self, deliveries: u64) -> Result<()> {
         self.wait_for(deliveries, PATIENCE)?;
         let got = self.tally.delivered + self.tally.lost;
-        // What never came and left no hole behind it is lost as well.
+        // Events that never came and left no hole are lost as well.
         self.tally.lost += deliveries.saturating_sub(got);
         Ok(())
     }

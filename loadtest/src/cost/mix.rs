@@ -12,10 +12,10 @@ use crate::cost::driver::{Driver, PublishWire, Tally};
 use crate::random::Random;
 use crate::report::histogram::Quantiles;
 
-/// How often readers are chosen to go, and events published.
+/// The pause between two choices of readers, and between two batches of events.
 const TICK: Duration = Duration::from_millis(20);
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
-/// Who goes away comes back after so long.
+/// A reader that goes away comes back after this time.
 const AWAY: Duration = Duration::from_secs(3);
 /// A slow reader reads for a second of this long.
 const SLOW_PERIOD: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(60);
 const PUBLISHERS: usize = 16;
 
-/// What happens.
+/// The load of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Mix {
     /// Readers of the one topic.
@@ -43,7 +43,7 @@ pub struct Mix {
     pub away: f64,
     /// The share of the one topic's readers that hardly reads.
     pub slow: f64,
-    /// How long.
+    /// The length of the run.
     pub time: Duration,
     /// The size of an event's data.
     pub event_bytes: usize,
@@ -51,10 +51,10 @@ pub struct Mix {
     pub seed: u64,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Course {
-    /// What all readers got.
+    /// The deliveries of all readers.
     pub tally: Tally,
     /// Each second.
     pub samples: Vec<MixSample>,

@@ -1,4 +1,4 @@
-//! What was seen in one trial.
+//! The observations of one trial.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

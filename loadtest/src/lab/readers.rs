@@ -22,7 +22,7 @@ pub struct LabCrowd {
     tasks: JoinSet<()>,
 }
 
-/// What all subscribers share.
+/// The state that all subscribers share.
 #[derive(Debug)]
 pub struct LabShared {
     pub(super) gateways: Vec<SocketAddr>,
@@ -47,7 +47,7 @@ impl LabShared {
         &self.tally
     }
 
-    /// Whether the gateway was broken by us since this moment.
+    /// True if the lab broke the gateway since this moment.
     pub(super) fn was_harmed_since(&self, gateway: usize, opened: Duration) -> bool {
         u128::from(self.harmed[gateway].load(Relaxed)) >= opened.as_millis().max(1)
     }
@@ -92,12 +92,12 @@ impl LabCrowd {
         self.tasks.spawn(Listener::new(Arc::clone(&self.shared), client, seat).listen());
     }
 
-    /// How many subscribers there are.
+    /// The number of subscribers.
     pub fn seats(&self) -> usize {
         self.tasks.len()
     }
 
-    /// How many have had a stream.
+    /// The number of subscribers that have had a stream.
     pub fn started(&self) -> usize {
         self.shared.started.load(Relaxed)
     }
@@ -128,7 +128,7 @@ impl LabCrowd {
         self.shared.books()
     }
 
-    /// What lets others see the books too.
+    /// A second handle to the books.
     pub fn handle(&self) -> Arc<LabShared> {
         Arc::clone(&self.shared)
     }

@@ -26,7 +26,7 @@ pub enum Towards {
     Wire(SocketAddr, usize),
 }
 
-/// What kind of subscriber it is.
+/// The kind of the subscriber.
 #[derive(Clone, Copy, Debug)]
 pub struct Seat {
     /// Index of its topic.

@@ -1,4 +1,4 @@
-//! What a trial's deployment consists of, and how it is started.
+//! The deployment of a trial, and its start.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::machine::{
     AppendFsync, Network, Place, Port, Proxy, Redis, RedisBuilder, Tailwater, TailwaterBuilder,
 };
 
-/// How Redis is laid out.
+/// The layout of Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topology {
     /// One server.
@@ -31,7 +31,7 @@ impl Topology {
     }
 }
 
-/// What an acknowledgement is worth.
+/// The promise of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// The primary has it in memory.
@@ -98,29 +98,29 @@ fn find_valkey() -> Result<PathBuf> {
     }
 }
 
-/// What a trial's deployment consists of.
+/// The deployment of a trial.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The program under test.
     pub tailwater: PathBuf,
     /// The Redis or Valkey under test.
     pub server: Server,
-    /// How it is laid out.
+    /// The layout of Redis.
     pub topology: Topology,
     /// When its append-only file is made durable.
     pub append_fsync: AppendFsync,
-    /// What an acknowledgement is worth.
+    /// The promise of an acknowledgement.
     pub durability: Durability,
     /// One server has a replica that may take its place.
     pub has_replica: bool,
     /// The primary, one Sentinel and the ingest are on one side of a link that can be cut, the
     /// gateways on the other.
     pub can_part: bool,
-    /// Whether its clock can be moved, by libfaketime.
+    /// True if libfaketime can move its clock.
     pub has_own_clock: bool,
-    /// How many gateways.
+    /// The number of gateways.
     pub gateways: usize,
-    /// How many subscribers, at first.
+    /// The number of subscribers at the start.
     pub clients: usize,
     /// The size of an event.
     pub event_bytes: usize,
@@ -128,7 +128,7 @@ pub struct Setup {
     pub history_events: usize,
 }
 
-/// What was started.
+/// The running deployment.
 pub(super) struct Parts {
     pub(super) servers: Vec<Redis>,
     pub(super) sentinels: Vec<Redis>,

@@ -13,7 +13,7 @@ use crate::machine::{Network, Place, Port, Redis};
 /// The name by which Sentinels know the primary.
 const NAME: &str = "tailwater";
 
-/// How many Sentinels, and how many of them must agree.
+/// The number of Sentinels, and the number that must agree.
 const SENTINELS: usize = 3;
 const QUORUM: usize = 2;
 
@@ -33,7 +33,7 @@ const POLL: Duration = Duration::from_millis(50);
 pub(super) struct Servers {
     pub(super) servers: Vec<Redis>,
     pub(super) sentinels: Vec<Redis>,
-    /// How Tailwater is told of them.
+    /// The URL that names them to Tailwater.
     pub(super) url: String,
     /// The ports of a cluster's bus, on which servers come back.
     pub(super) buses: Vec<Port>,
@@ -140,7 +140,7 @@ async fn wait_monitored(sentinels: &[Redis]) -> Result<()> {
     .await
 }
 
-/// What a Sentinel takes for the primary.
+/// The primary, in a Sentinel's view.
 ///
 /// # Errors
 /// When it does not answer.
@@ -240,7 +240,7 @@ pub(super) async fn cluster(
     Ok(Servers { servers, sentinels: Vec::new(), url, buses })
 }
 
-/// How many primaries serve slots, as this node sees it; 0 while its cluster is down.
+/// The number of primaries that serve slots, in this node's view; 0 while its cluster is down.
 pub(super) async fn is_well(server: &Redis) -> Result<usize> {
     let info = server.query(&["CLUSTER", "INFO"]).await?.concat();
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);

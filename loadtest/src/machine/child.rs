@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep};
 
 use super::spawner;
 
-/// How often the state of a process is looked at.
+/// The pause between two looks at the state of a process.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How many lines of its log a failure shows.
+/// The number of log lines that a failure shows.
 const TAIL_LINES: usize = 30;
 
 /// Where a program keeps its files.
@@ -49,10 +49,11 @@ impl WorkDir {
     }
 }
 
-/// How to start a program, again and again.
+/// The command of a program that may start again and again.
 #[derive(Debug)]
 pub(super) struct Recipe {
-    /// What starts the program, `ip netns exec NAME` for instance; it must become it by exec.
+    /// The command that starts the program, `ip netns exec NAME` for instance; it must exec the
+    /// program.
     pub(super) wrapper: Vec<String>,
     pub(super) program: PathBuf,
     pub(super) args: Vec<String>,

@@ -6,12 +6,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::machine::{Haproxy, Redis, Tailwater};
 
-/// What a [`Cluster`] consists of.
+/// The parts of a [`Cluster`].
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
     /// The program under test.
     pub tailwater: PathBuf,
-    /// How many gateways.
+    /// The number of gateways.
     pub gateways: usize,
     /// Flags with their values for every gateway.
     pub gateway_flags: Vec<(&'static str, String)>,

@@ -58,7 +58,7 @@ backend gateways
     default-server check inter 1s fastinter 250ms downinter 250ms fall 2 rise 1
 ";
 
-/// What the load balancer may be told about a server.
+/// A state of a server that the load balancer can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerState {
     /// Takes new connections, if its health check agrees.
@@ -79,7 +79,7 @@ impl ServerState {
     }
 }
 
-/// What the load balancer has seen of a server.
+/// The load balancer's view of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerView {
     /// It gets new connections.
@@ -157,7 +157,7 @@ impl Haproxy {
         Ok(())
     }
 
-    /// What it has seen of a gateway, by its node name.
+    /// The load balancer's view of a gateway, by its node name.
     ///
     /// # Errors
     /// When it knows none of that name or does not answer.

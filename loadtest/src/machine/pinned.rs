@@ -77,12 +77,12 @@ impl Pinned {
         self.port.addr()
     }
 
-    /// What it was called at its start.
+    /// The name that it was started with.
     pub fn name(&self) -> &str {
         self.child.name()
     }
 
-    /// How many files it has open, with what it started.
+    /// The number of its open files, with those of its child processes.
     ///
     /// # Errors
     /// When it does not run.

@@ -25,12 +25,12 @@ impl Place {
         self.namespace.as_deref().unwrap_or_default()
     }
 
-    /// What a server there has to listen on to be reached by all.
+    /// The address on which a server there must listen so that everybody reaches it.
     pub(super) fn any_ip(&self) -> Ipv4Addr {
         if self.namespace.is_some() { Ipv4Addr::UNSPECIFIED } else { self.ip }
     }
 
-    /// What starts a program there.
+    /// The command that starts a program there.
     pub(super) fn wrapper(&self) -> Vec<String> {
         match &self.namespace {
             None => Vec::new(),

@@ -21,14 +21,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::resp::frame_length;
 
-/// What one read takes, and the pieces that may wait for their delay to pass.
+/// The size of one read, and the number of pieces that may wait for their delay to pass.
 const PIECE: usize = 16 * 1024;
 const PIECES: usize = 64;
 
 /// The receive buffer towards the server: small, so that a server which is not read from notices.
 const BUFFER: u32 = 64 * 1024;
 
-/// How pushes begin that carry a message, and no confirmation of a subscription.
+/// The prefixes of pushes that carry a message, and no confirmation of a subscription.
 const MESSAGE: &[u8] = b">3\r\n$8\r\nsmessage\r\n";
 
 /// Which way bytes go.
@@ -40,7 +40,7 @@ pub enum Way {
     Down,
 }
 
-/// What the wire does to what comes along.
+/// The treatment of the bytes that pass.
 #[derive(Clone, Debug, Default)]
 struct Weather {
     held: [bool; 2],
@@ -52,9 +52,9 @@ struct Weather {
     refuses: bool,
     /// Where new connections lead.
     target: Option<SocketAddr>,
-    /// How often all connections were cut so far.
+    /// The number of times that all connections were cut.
     cuts: u64,
-    /// How often all connections were stranded so far, each way.
+    /// The number of times that all connections were stranded, each way.
     strands: [u64; 2],
 }
 
@@ -152,7 +152,7 @@ impl Proxy {
         });
     }
 
-    /// How many messages were lost so far.
+    /// The number of lost messages.
     pub fn lost_messages(&self) -> u64 {
         self.lost.as_ref().map_or(0, |lost| lost.load(Relaxed))
     }
@@ -221,7 +221,7 @@ async fn connect(target: SocketAddr) -> io::Result<TcpStream> {
 /// One direction of one connection.
 struct Wire {
     way: Way,
-    /// How often connections had been stranded when this one began.
+    /// The number of strandings before this connection began.
     strands: u64,
     weather: watch::Receiver<Weather>,
     lost: Option<Arc<AtomicU64>>,

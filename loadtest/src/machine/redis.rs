@@ -18,7 +18,7 @@ use super::resp;
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
-/// What a Sentinel's file is called.
+/// The name of a Sentinel's configuration file.
 const SENTINEL_CONFIG: &str = "sentinel.conf";
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -36,7 +36,7 @@ pub enum AppendFsync {
     Always,
 }
 
-/// What a [`Redis`] is to be.
+/// The options of a [`Redis`].
 #[derive(Debug, Default)]
 pub struct RedisBuilder {
     append_fsync: AppendFsync,
@@ -131,7 +131,7 @@ impl RedisBuilder {
         Ok(redis)
     }
 
-    /// What it does with its data.
+    /// The persistence of its data.
     fn storage(&self) -> Vec<String> {
         let fsync = match self.append_fsync {
             AppendFsync::Off => None,
@@ -275,7 +275,7 @@ impl Redis {
     }
 }
 
-/// How often any server ran a command since its start.
+/// Counts the calls of a command in any server since its start.
 pub(crate) async fn calls(addr: SocketAddr, command: &str) -> Result<u64> {
     let info = query(addr, &["INFO", "commandstats"]).await?.concat();
     let prefix = format!("cmdstat_{command}:calls=");

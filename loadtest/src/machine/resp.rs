@@ -21,7 +21,7 @@ pub(super) fn frame_length(bytes: &[u8]) -> Option<usize> {
     Some(end)
 }
 
-/// The texts and numbers of a complete frame, in order, however they are nested. What is nil is an
+/// The texts and numbers of a complete frame, in order, however they are nested. A nil is an
 /// empty text.
 pub(super) fn texts(frame: &[u8]) -> Vec<String> {
     let mut texts = Vec::new();

@@ -21,7 +21,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(60);
 
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a [`Tailwater`] is to be.
+/// The options of a [`Tailwater`].
 #[derive(Debug)]
 pub struct TailwaterBuilder {
     program: PathBuf,
@@ -181,7 +181,7 @@ impl Tailwater {
         self.child.wait_until(READY_DEADLINE, "ready", is_ready).await
     }
 
-    /// Whether `/readyz` answers 200 now.
+    /// Returns true if `/readyz` answers 200 now.
     pub async fn is_ready(&self) -> bool {
         let answer = http::get(self.admin_addr(), "/readyz").await;
         answer.is_ok_and(|answer| answer.status == 200)
@@ -269,7 +269,7 @@ impl Tailwater {
         Ok(())
     }
 
-    /// How many files it has open.
+    /// The number of its open files.
     ///
     /// # Errors
     /// When it does not run.
@@ -306,7 +306,7 @@ impl Tailwater {
         self.child.pid()
     }
 
-    /// Whether the process runs.
+    /// Returns true while the process runs.
     pub fn is_running(&mut self) -> bool {
         self.child.is_running()
     }

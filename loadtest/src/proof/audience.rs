@@ -30,7 +30,7 @@ pub enum Sabotage {
     Replay,
 }
 
-/// How clients treat a server that says nothing.
+/// The clients' treatment of a server that says nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Manners {
     /// The heartbeat that they ask for; `None` leaves it to the gateway.

@@ -34,7 +34,7 @@ impl ClientId {
     }
 }
 
-/// What was acknowledged and what arrived.
+/// The acknowledged events and the deliveries.
 #[derive(Debug, Default)]
 pub struct Checker {
     topics: Vec<CheckedTopic>,
@@ -91,12 +91,12 @@ impl Checker {
         self.clients[client.0].1.last()
     }
 
-    /// How many clients have a start.
+    /// The number of clients that have a start.
     pub fn started_clients(&self) -> usize {
         self.clients.iter().filter(|(_, client)| client.last().is_some()).count()
     }
 
-    /// How many clients have not reached the last acknowledged event of their topic.
+    /// The number of clients that have not reached the last acknowledged event of their topic.
     pub fn unfinished(&self) -> usize {
         let is_behind = |(topic, client): &&(TopicId, Subscriber)| {
             client.behind(self.topics[topic.0].head()).is_none_or(|n| n > 0)
@@ -104,7 +104,7 @@ impl Checker {
         self.clients.iter().filter(is_behind).count()
     }
 
-    /// How many acknowledged events the clients together have not reached yet.
+    /// The number of acknowledged events that the clients together have not reached yet.
     pub fn behind(&self) -> u64 {
         let behind = |(topic, client): &(TopicId, Subscriber)| {
             client.behind(self.topics[topic.0].head()).unwrap_or(0)
@@ -112,7 +112,7 @@ impl Checker {
         self.clients.iter().map(behind).sum()
     }
 
-    /// What is wrong so far. Clients that are still on their way count as unfinished.
+    /// The verdict so far. Clients that are still on their way count as unfinished.
     pub fn verdict(&self) -> Verdict {
         let mut verdict = Verdict::default();
         for topic in &self.topics {

@@ -1,4 +1,4 @@
-//! What was acknowledged and what each client saw, judged afterwards: for logs that lose things.
+//! Acknowledgements and deliveries, judged after the run: for logs that lose events.
 //!
 //! The [`checker`](crate::proof::checker) trusts the numbers of the log, which a log that loses its tail
 //! gives out again. This trusts only the publishers: each topic has one, which numbers its payloads
@@ -17,7 +17,7 @@ pub use transcript::{Entry, Transcript};
 
 use crate::client::position::Position;
 
-/// What is known of one topic.
+/// The record of one topic.
 #[derive(Clone, Debug, Default)]
 pub struct TopicHistory {
     /// The receipts: payload number and position.
@@ -65,7 +65,8 @@ impl History {
         self.topics[topic].acknowledged.last_key_value().map_or(0, |(seq, _)| *seq)
     }
 
-    /// How many clients lack their topic's newest acknowledged payload and were not told of a gap
+    /// The number of clients that lack their topic's newest acknowledged payload and heard of no
+    /// gap
     /// since their last event.
     pub fn unfinished(&self) -> usize {
         (0..self.topics.len()).map(|topic| self.unfinished_in(topic)).sum()
@@ -79,7 +80,7 @@ impl History {
         here.map(|(_, client)| client).filter(is_behind).count()
     }
 
-    /// What went wrong.
+    /// The failures of the run.
     pub fn judge(&self) -> Judgement {
         let mut judgement =
             Judgement { clients: self.clients.len() as u64, ..Judgement::default() };

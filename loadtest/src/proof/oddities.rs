@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// How many different messages are kept; the rest is only counted.
+/// The number of different messages that are kept; the rest is only counted.
 const KEPT: usize = 10;
 
 /// Messages, the same ones counted together.
@@ -19,7 +19,7 @@ impl Oddities {
         *self.0.entry(what).or_default() += 1;
     }
 
-    /// How many there were.
+    /// The number of all messages.
     pub fn count(&self) -> u64 {
         self.0.values().sum()
     }

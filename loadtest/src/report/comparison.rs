@@ -10,14 +10,14 @@ use serde_json::json;
 use super::page::{STYLE, escaped, tile};
 use super::{Figure, Goal, goal, write_all};
 
-/// What several servers were measured to need.
+/// The measurements of several servers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// The scenario's name.
     pub scenario: String,
-    /// What was done, in a few sentences.
+    /// A description of the run, in a few sentences.
     pub summary: String,
-    /// What went wrong; the run passed when there is nothing.
+    /// The failures; a run without any passed.
     pub failures: Vec<String>,
     /// The figures that matter most.
     pub verdict: Vec<Figure>,
@@ -34,7 +34,7 @@ pub struct Comparison {
 /// One quantity of all servers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
-    /// What it is, with its unit.
+    /// The name of the quantity, with its unit.
     pub name: String,
     /// Digits behind the point.
     pub digits: usize,

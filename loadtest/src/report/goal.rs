@@ -18,7 +18,7 @@ pub struct Goal {
 }
 
 impl Goal {
-    /// Whether the build under test reaches the goal.
+    /// Returns true if the build under test reaches the goal.
     pub fn is_reached(&self) -> bool {
         self.value <= self.most
     }

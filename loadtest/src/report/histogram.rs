@@ -17,10 +17,10 @@ pub struct Histogram {
     max: Duration,
 }
 
-/// What a report says about a distribution, in milliseconds.
+/// The figures of a distribution, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
-    /// How many durations there were.
+    /// The number of durations.
     pub count: u64,
     /// The median.
     pub p50_ms: f64,

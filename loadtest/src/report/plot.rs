@@ -20,22 +20,22 @@ const AXIS_HEIGHT: f64 = 24.0;
 /// The width of one letter of a label, roughly.
 const LETTER: f64 = 6.3;
 
-/// What a quantity is about, which chooses its colour.
+/// The subject of a quantity, which chooses its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tone {
     /// Work that gets done.
     Flow,
-    /// What clients suffer.
+    /// The pain of clients.
     Pain,
 }
 
 /// One quantity over time.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plot {
-    /// What it shows.
+    /// The title above the plot.
     pub title: String,
-    /// What it is about.
+    /// The subject of the quantity.
     pub tone: Tone,
     /// Seconds and values, in order of time.
     pub points: Vec<(f64, f64)>,
@@ -51,7 +51,7 @@ pub(super) struct PlotPlace {
 }
 
 impl Plot {
-    /// Whether it shows anything but zeros.
+    /// Returns true if the plot shows anything but zeros.
     pub(super) fn is_telling(&self) -> bool {
         self.points.iter().any(|point| point.1 > 0.0)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often a line is printed on stdout where it cannot be overwritten.
+/// The pause between two lines on stdout where a line cannot be overwritten.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// The same on stderr, which is there to be followed. A little less than a second, so that a
@@ -58,13 +58,13 @@ impl Progress {
         self.print(&format!("{erase}{text}\n"));
     }
 
-    /// What the run came to, and where its page is.
+    /// Prints the table of the run, and the path of its page.
     pub fn report(&self, table: &str, directory: &Path) {
         self.result(table);
         self.result(&format!("report: {}", directory.join("report.html").display()));
     }
 
-    /// What the run came to; on stdout, wherever the rest goes.
+    /// Prints a result; on stdout, wherever the status goes.
     fn result(&self, text: &str) {
         if self.is_terminal {
             self.print(ERASE);
@@ -89,7 +89,7 @@ impl Progress {
     }
 }
 
-/// Whoever reads our output may be gone; that is no reason to stop.
+/// A reader of the output may be gone, which is no reason to stop.
 fn print(out: Out, text: &str) {
     let mut out: Box<dyn std::io::Write> = match out {
         Out::Stdout => Box::new(std::io::stdout().lock()),

@@ -1,4 +1,4 @@
-//! What happened when: counters that everybody counts up, samples of them, and marks.
+//! The timeline of a run: counters that all tasks share, samples of them, and marks.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// How often the counters are looked at.
+/// The pause between two samples.
 pub const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 
 /// Samples that are kept; an hour of them. Beyond that neighbours are joined, so a run of days
@@ -57,7 +57,7 @@ impl RunCounters {
         self.streams().away.insert(client, Instant::now());
     }
 
-    /// How many clients have lost their stream and are not back.
+    /// The number of clients that have lost their stream and are not back.
     pub fn away(&self) -> usize {
         self.streams().away.len()
     }
@@ -113,13 +113,13 @@ impl Sample {
 pub struct Mark {
     /// Seconds since the beginning of the timeline.
     pub at: f64,
-    /// What, in a few words.
+    /// The act, in a few words.
     pub label: String,
-    /// How a plot shows it.
+    /// The kind, which chooses the look in a plot.
     pub kind: MarkKind,
 }
 
-/// How bad it was meant to be.
+/// The intended severity of an act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MarkKind {

@@ -1,4 +1,4 @@
-//! What a delivery costs, beside what it must cost and what it costs elsewhere.
+//! The cost of a delivery, beside the floor and beside other servers.
 //!
 //! Each round starts every server in turn, alone on one core, and drives it from another. Machines
 //! drift, so only ratios inside one run mean anything, and only CPU time: never the clock's.
@@ -53,7 +53,7 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     before: Option<PathBuf>,
 
-    /// What is measured.
+    /// The phases of a round.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Phase::ALL)]
     phases: Vec<Phase>,
 
@@ -101,11 +101,11 @@ pub struct Options {
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How long a phase publishes.
+    /// The time for which a phase publishes.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     duration: Duration,
 
-    /// How often every server is started and measured.
+    /// The number of rounds; each starts and measures every server once.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
@@ -185,7 +185,8 @@ impl Options {
         }
     }
 
-    /// Whether this run measures a phase on a server. The servers that exist for one ratio run only
+    /// Returns true if this run measures a phase on a server. Servers that exist for one ratio run
+    /// only
     /// the phases of that ratio.
     fn measures(&self, phase: Phase, server: Contender) -> bool {
         let has_phase = match phase {

@@ -55,7 +55,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether scenarios are only to be listed.
+    /// Returns true if the run only lists the scenarios.
     pub fn is_list(&self) -> bool {
         self.list
     }

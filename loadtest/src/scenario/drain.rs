@@ -22,13 +22,13 @@ const NAME: &str = "drain";
 
 const GATEWAYS: usize = 3;
 
-/// How long clients may take to open their first streams, beyond the admission.
+/// The time that clients may take to open their first streams, beyond the admission.
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How long an event may take to be acknowledged: nothing happens to the ingest.
+/// The time that an acknowledgement may take: the ingest is not disturbed.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long clients may take to come back and catch up after the last event.
+/// The time that clients may take to come back and catch up after the last event.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The plots' margin before the signal and after the exit.
@@ -49,7 +49,7 @@ const KNOCK_EVERY: Duration = Duration::from_millis(20);
 /// out of order; else 1.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// What every scenario may be told.
+    /// The options of every scenario.
     #[command(flatten)]
     pub common: Common,
 
@@ -111,7 +111,7 @@ impl Options {
         }
     }
 
-    /// How long the gateway may take to stop.
+    /// The time that the gateway may take to stop.
     fn allowed(&self) -> Duration {
         self.drain_delay + self.drain_window + self.shutdown_grace
     }
@@ -231,10 +231,10 @@ impl Options {
     }
 }
 
-/// What new connections met.
+/// The answers to new connections.
 struct Knocks {
     count: u64,
-    /// How long HAProxy went on to believe that the gateway takes them.
+    /// The time for which HAProxy still took the gateway for open.
     routed_for: Duration,
     refused: Option<String>,
 }

@@ -19,13 +19,13 @@ use crate::report::{Report, grouped};
 
 const NAME: &str = "failover";
 
-/// How long clients may take to open their first streams, beyond the admission.
+/// The time that clients may take to open their first streams, beyond the admission.
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How long an event may take to be acknowledged: several restarts of the ingest.
+/// The time that an acknowledgement may take: several restarts of the ingest.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long clients may take to catch up after the last event.
+/// The time that clients may take to catch up after the last event.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Kills gateways and the ingest under load and proves that every acknowledged event reached every
@@ -62,7 +62,7 @@ pub struct Options {
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How long events are published.
+    /// The time for which events are published.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     duration: Duration,
 

@@ -60,7 +60,7 @@ pub struct Options {
     inside: bool,
 }
 
-/// What was measured.
+/// The measurements of a run.
 struct Held {
     gateways: usize,
     open: u64,

@@ -1,4 +1,4 @@
-//! How many events one Redis takes in, through one ingest and through two.
+//! The intake of one Redis, through one ingest and through two.
 
 mod comparison;
 
@@ -21,7 +21,8 @@ use crate::report::progress::Progress;
 const NAME: &str = "intake";
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// What an event costs Redis and ingest until its receipt, and how many a core of Redis takes in.
+/// Measures what an event costs Redis and ingest until its receipt, and the intake of a core of
+/// Redis.
 ///
 /// Nobody reads. Publishers wait for receipts before they go on, of single requests or of some lines
 /// of NDJSON, through one ingest and through two. Exit code 1 if Redis has stored less than was
@@ -50,7 +51,7 @@ pub struct Options {
     #[arg(long, default_value_t = 64)]
     lines: u64,
 
-    /// How long events are published.
+    /// The time for which events are published.
     #[arg(long = "for", default_value = "4s", value_parser = humantime::parse_duration)]
     time: Duration,
 
@@ -58,7 +59,7 @@ pub struct Options {
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How often every way is measured.
+    /// The number of rounds; each measures every way once.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
@@ -87,7 +88,7 @@ impl IntakeWay {
     }
 }
 
-/// What was measured in one round.
+/// The measurements of one round.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct IntakeCost {
     /// CPU microseconds an event of Redis.

@@ -29,7 +29,7 @@ pub struct Options {
     #[command(flatten)]
     cores: Cores,
 
-    /// How long.
+    /// The length of the run.
     #[arg(long = "for", default_value = "1m", value_parser = humantime::parse_duration)]
     time: Duration,
 

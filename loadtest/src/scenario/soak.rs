@@ -10,7 +10,7 @@ use crate::cost::mix::{Course, Mix};
 use crate::report::{Figure, Report};
 
 const NAME: &str = "soak";
-/// What the processes may grow by, in percent.
+/// The growth that the processes may have, in percent.
 const GROWTH_MAX: f64 = 5.0;
 /// The share of the run after which it has settled: the topic's history is full, and every reader
 /// has been replaced many times.
@@ -29,7 +29,7 @@ pub struct Options {
     #[command(flatten)]
     cores: Cores,
 
-    /// How long.
+    /// The length of the run.
     #[arg(long = "for", default_value = "30m", value_parser = humantime::parse_duration)]
     time: Duration,
 
@@ -85,7 +85,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// What the memory of gateway and ingest has grown by, in percent.
+/// The growth of the memory of gateway and ingest, in percent.
 fn growth(course: &Course, time: Duration) -> Option<f64> {
     let window = Duration::from_secs(60).min(time.mul_f64(SETTLED)).as_secs_f64();
     let settled = time.mul_f64(SETTLED).as_secs_f64();

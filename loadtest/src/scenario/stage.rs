@@ -19,7 +19,7 @@ use crate::report::{Report, grouped, millis};
 /// Between two clients that come at the start.
 const ADMISSION: Duration = Duration::from_millis(2);
 
-/// How long the run goes on after everybody has caught up, for duplicates that come late.
+/// The rest of the run after every client has caught up, for duplicates that come late.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 const STATUS_EVERY: Duration = Duration::from_millis(250);

@@ -20,7 +20,7 @@ use crate::report::progress::Progress;
 
 const NAME: &str = "styles";
 
-/// What a user costs who polls, long-polls, reads server-sent events, or a WebSocket.
+/// Measures the cost of a user that polls, long-polls, reads server-sent events or a WebSocket.
 ///
 /// The same events for the same number of users, a style after the other, each with a server of its
 /// own: Tailwater, and for WebSocket a reference program. Everybody keeps a connection. Exit code 1 if
@@ -41,7 +41,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1.0)]
     rate: f64,
 
-    /// How long events are published.
+    /// The time for which events are published.
     #[arg(long = "for", default_value = "20s", value_parser = humantime::parse_duration)]
     time: Duration,
 
@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How often every style is measured.
+    /// The number of rounds; each measures every style once.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }

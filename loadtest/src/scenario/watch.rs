@@ -25,7 +25,7 @@ use crate::report::{Report, grouped};
 
 const NAME: &str = "watch";
 
-/// How often the file of marks is looked at.
+/// The pause between two looks at the file of marks.
 const MARKS_EVERY: Duration = Duration::from_millis(500);
 
 /// The heartbeats that a gateway grants.
@@ -39,8 +39,8 @@ const HEARTBEAT_SECONDS: std::ops::RangeInclusive<u64> = 3..=60;
 /// an event under the same Idempotency-Key until it is acknowledged.
 ///
 /// Ends after --for, or at Ctrl-C or SIGTERM (a second one ends it at once), waits until everybody
-/// has everything, and writes the report. What you did to the cluster is drawn into its plots if
-/// you say so: echo "$(date +%s%3N) kill gateway-2" >> marks, with --marks marks.
+/// has everything, and writes the report. The plots show your acts on the cluster if
+/// you write them into the file of --marks: echo "$(date +%s%3N) kill gateway-2" >> marks.
 ///
 /// Exit code 0 only if nothing was lost, duplicated, out of order or skipped, every event was
 /// acknowledged, every subscriber finished and none was refused; else 1.
@@ -72,7 +72,7 @@ pub struct Options {
     #[arg(long, default_value_t = 20)]
     topics: usize,
 
-    /// What the names of the topics begin with; one run at a time may use it [default: a new one].
+    /// Prefix of the names of the topics; one run at a time may use it [default: a new one].
     #[arg(long, value_name = "TEXT")]
     topic_prefix: Option<String>,
 
@@ -84,7 +84,7 @@ pub struct Options {
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How long events are published [default: until stopped].
+    /// The time for which events are published [default: until stopped].
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
 
@@ -96,7 +96,7 @@ pub struct Options {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     connect_timeout: Duration,
 
-    /// How long an event may take to be acknowledged, and in the end the subscribers to catch up.
+    /// Time limit of an acknowledgement, and of the subscribers' catching up at the end.
     /// Keep it below the cluster's --idempotency-ttl.
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = humantime::parse_duration)]
     patience: Duration,

@@ -73,7 +73,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
 
-    /// How long events are published.
+    /// The time for which events are published.
     #[arg(long = "for", default_value = "4s", value_parser = humantime::parse_duration)]
     time: Duration,
 
@@ -81,7 +81,7 @@ pub struct Options {
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How often every transport is measured.
+    /// The number of rounds; each measures every transport once.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }

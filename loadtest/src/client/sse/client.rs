@@ -15,7 +15,7 @@ const RETRY_DEFAULT: Duration = Duration::from_secs(3);
 /// [`EventSource::answer_timeout`] says otherwise. Browsers would wait for minutes, a load test cannot.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a client does at a status other than 200 and 204.
+/// The client's reaction to a status other than 200 and 204.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRefusal {
     /// Stops for good, as every browser does.
@@ -25,7 +25,7 @@ pub enum OnRefusal {
     Retry,
 }
 
-/// What happened next.
+/// The next change of a client.
 #[derive(Debug)]
 pub enum Signal {
     /// A stream opened; for a reconnect with the time since the last one was lost.
@@ -39,7 +39,7 @@ pub enum Signal {
     Lost,
     /// An attempt to connect failed before there was an answer; it will be repeated.
     Failed,
-    /// The server refused. What follows is as [`OnRefusal`] says.
+    /// The server refused. [`OnRefusal`] decides the next step.
     Refused {
         /// The status, neither 200 nor 204.
         status: u16,
@@ -50,7 +50,7 @@ pub enum Signal {
     Stopped,
 }
 
-/// What a client went through so far.
+/// The counts of a client since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Streams after the first one.
@@ -170,12 +170,12 @@ impl EventSource {
         self.server = server.into();
     }
 
-    /// How long the client waits before a reconnect: what the last stream asked for.
+    /// The time between a loss and the reconnect: the last stream's `retry`.
     pub fn retry(&self) -> Duration {
         self.retry
     }
 
-    /// What the client went through so far.
+    /// The counts of this client since its start.
     pub fn stats(&self) -> Stats {
         self.stats
     }
@@ -188,7 +188,7 @@ impl EventSource {
         }
     }
 
-    /// What happens next. After [`Signal::Stopped`] it is `Stopped` for ever.
+    /// Waits for the next change. After [`Signal::Stopped`] it is `Stopped` for ever.
     ///
     /// Cancel-safe: dropped while it waits for events or for the retry time it loses nothing;
     /// dropped while it connects, the next call connects anew.

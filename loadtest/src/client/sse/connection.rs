@@ -14,10 +14,10 @@ use super::head::{HEAD_BYTES_MAX, Head, invalid};
 use super::{Event, Parser};
 use crate::client::endpoint::Endpoint;
 
-/// What one read takes at most; on the stack, so an idle connection pays nothing for it.
+/// The most bytes of one read; on the stack, so an idle connection pays nothing for it.
 const READ_BYTES: usize = 16 * 1024;
 
-/// How a stream ended.
+/// The end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The body was complete: its last chunk came, or all bytes it had promised.
@@ -26,7 +26,7 @@ pub enum End {
     Broken,
 }
 
-/// How the end of the body shows.
+/// The sign that ends a body.
 #[derive(Debug)]
 enum Framing {
     Chunked(Decoder),
@@ -111,7 +111,7 @@ impl Connection {
         }
     }
 
-    /// How the stream ended; `None` while it is open.
+    /// The end of the stream; `None` while it is open.
     pub fn end(&self) -> Option<End> {
         self.end
     }
@@ -199,7 +199,7 @@ impl Framing {
         }
     }
 
-    /// What a close of the connection means while the body is not known to be complete.
+    /// Explains a close of the connection while the body is not known to be complete.
     fn at_eof(&self) -> End {
         match self {
             Framing::UntilClose | Framing::Length(0) => End::Complete,

@@ -1,4 +1,4 @@
-//! How each contender is started.
+//! Starts each contender.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use crate::cost::driver::{Dialect, DriverEndpoint};
 use crate::machine::{CoreSet, Pinned, Port};
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
-/// What the names of gateways begin with.
+/// The prefix of the names of gateways.
 pub(super) const GATEWAY: &str = "gateway";
-/// What those of ingests begin with.
+/// The prefix of the names of ingests.
 pub(super) const INGEST: &str = "ingest";
 /// The name of the reference program for TLS.
 const TLS_REFERENCE: &str = "tls-reference";
@@ -105,7 +105,7 @@ impl Programs {
         Ok(Stack { endpoint, processes, redis: Some(redis) })
     }
 
-    /// Whether `tailwater serve` has a flag.
+    /// Returns true if `tailwater serve` has a flag.
     ///
     /// # Errors
     /// When the program does not run.

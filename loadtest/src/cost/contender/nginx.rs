@@ -22,7 +22,7 @@ pub(super) fn arguments(
     Ok(vec!["-c".to_owned(), path.display().to_string()])
 }
 
-/// Whether it has found its Redis.
+/// Returns true once nginx has found its Redis.
 pub(super) async fn takes_events(address: SocketAddr) -> Result<bool> {
     let answer = http::Client::new(address).post("/pub?topic=probe", &[], "probe").await?;
     Ok(answer.status < 300)

@@ -29,7 +29,7 @@ pub struct Cpu {
     pub redis: Duration,
 }
 
-/// What a process holds at a moment.
+/// The resources of a process at a moment.
 #[derive(Debug, Clone, Serialize)]
 pub struct Holding {
     /// The process.
@@ -60,7 +60,7 @@ impl Stack {
         ingests.map(Pinned::addr).collect()
     }
 
-    /// How often its Redis ran a command, for scripts too.
+    /// Counts the calls of a command in its Redis, with the calls by scripts.
     ///
     /// # Errors
     /// When the stack has no Redis, or Redis does not answer.
@@ -87,7 +87,7 @@ impl Stack {
         self.processes.iter().map(Pinned::memory).sum()
     }
 
-    /// What each process holds, Redis last.
+    /// The resources of each process, Redis last.
     ///
     /// # Errors
     /// When one is gone.

@@ -1,4 +1,4 @@
-//! What single readers do while others read: they come, go, come back and fall behind.
+//! The churn of single readers while others read: they come, go, come back and lag.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ pub struct DriverEndpoint {
     pub publish: SocketAddr,
     /// Where they are read.
     pub subscribe: SocketAddr,
-    /// What its URLs look like.
+    /// The form of its URLs.
     pub dialect: Dialect,
     /// The web origin that readers send.
     pub origin: Option<&'static str>,

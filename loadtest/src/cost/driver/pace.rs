@@ -1,4 +1,4 @@
-//! How fast events are published, and to which topics.
+//! The pace of publishing, and the topics in turn.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Driver, PATIENCE};
 
-/// How fast events are published.
+/// The pace of publishing.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
     /// So many a second, whatever becomes of them.
@@ -84,7 +84,7 @@ impl Driver {
     }
 
     /// Publishes to the topics in turn for a time, whoever reads them: `depth` events at once by each
-    /// connection, and the next ones when these have their receipts. How many events that were.
+    /// connection, and the next ones when these have their receipts. Returns the number of events.
     ///
     /// # Errors
     /// When an event is refused or gets no receipt.
@@ -103,7 +103,8 @@ impl Driver {
     }
 
     /// Lets each connection that waits for no receipt publish `depth` events at once to its next
-    /// topics, `turns`, as long as that makes no more than `most`; then lets things happen. How many
+    /// topics, `turns`, as long as that makes no more than `most`; then turns once. Returns the
+    /// number of
     /// events that were.
     fn hand_in(&mut self, turns: &mut [usize], depth: u64, most: u64) -> Result<u64> {
         let mut events = 0;
@@ -122,7 +123,7 @@ impl Driver {
         Ok(events)
     }
 
-    /// How many events of this phase everybody has got, or lost.
+    /// The number of this phase's events that every reader has got, or lost.
     fn through(&self) -> u64 {
         (self.tally.delivered + self.tally.lost) / (self.readers.len() as u64).max(1)
     }

@@ -14,10 +14,10 @@ use super::stamp;
 use super::tally::Tally;
 use super::{Driver, POLLERS, connect, is_not_yet};
 
-/// What a payload begins with in an answer.
+/// The prefix of a payload in an answer.
 const DATA: &[u8] = b"\"data\":\"#";
 const CURSOR: &[u8] = b"\"cursor\":\"";
-/// How long a long-poll waits, in seconds.
+/// The longest wait of a long-poll, in seconds.
 const WAIT: u64 = 30;
 /// The time in which a connection is made, or an answer comes.
 const CONNECTED: Duration = Duration::from_millis(500);
@@ -35,7 +35,7 @@ pub enum Polling {
 #[derive(Debug, Default)]
 pub(super) struct Pollers {
     users: Vec<Poller>,
-    /// Who asks next, in order of time.
+    /// The users in the order of their next request.
     due: VecDeque<(Instant, usize)>,
 }
 
@@ -124,7 +124,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Whether an answer has come completely.
+    /// Returns true once an answer is complete.
     fn ready(&mut self, buffer: &mut [u8], tally: &mut Tally) -> Result<bool> {
         loop {
             match self.stream.read(buffer) {
@@ -193,7 +193,7 @@ mod tests {
         let mut poller = Poller { stream, polling, cursor, next: 4, pending: Vec::new() };
         let mut tally = Tally::new(Instant::now());
         let mut read = |poller: &mut Poller| loop {
-            // What was written to a loopback socket is there at once, or nearly.
+            // Bytes written to a loopback socket arrive at once, or nearly.
             if poller.ready(&mut [0; 4096], &mut tally).unwrap() {
                 return (tally.delivered, tally.lost, poller.cursor.clone());
             }

@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use super::endpoint::DriverEndpoint;
 use super::is_not_yet;
 
-/// How events are handed in.
+/// The form in which events are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishWire {
     /// A POST an event, over a connection that is kept.
@@ -57,7 +57,7 @@ impl PublishingConnection {
         &mut self.stream
     }
 
-    /// How many events have no receipt yet.
+    /// The number of events without a receipt.
     pub(super) const fn in_flight(&self) -> u64 {
         self.sent - self.receipts
     }
@@ -109,7 +109,7 @@ impl PublishingConnection {
     fn count(&mut self, read: &[u8]) -> Result<()> {
         let mut bytes = std::mem::take(&mut self.pending);
         bytes.extend_from_slice(read);
-        // What a receipt is known by, and what follows if the event was taken.
+        // The mark of a receipt, and the byte that follows if the event was taken.
         let (mark, good): (&[u8], u8) = match self.wire {
             PublishWire::Posts => (b"HTTP/1.1 ", b'2'),
             PublishWire::Lines => (b"\"duplicate\":", b'f'),

@@ -40,7 +40,7 @@ enum ReaderStage {
     Open,
 }
 
-/// Whether a stream goes on.
+/// The state of a stream after a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     Open,
@@ -88,7 +88,7 @@ impl Reader {
         self.pending = Vec::new();
     }
 
-    /// Whoever has no cursor begins with whatever comes.
+    /// A reader without a cursor begins with the first event that comes.
     pub(super) fn begin_again(&mut self) {
         if self.id().is_none() {
             self.next = 0;
@@ -127,7 +127,7 @@ impl Reader {
         self.id.as_deref().filter(|id| !id.is_empty())
     }
 
-    /// How many of `published` events have not come.
+    /// The number of `published` events that have not come.
     pub(super) const fn behind(&self, published: u64) -> u64 {
         (published + 1).saturating_sub(if self.next == 0 { 1 } else { self.next })
     }
@@ -139,7 +139,7 @@ impl Reader {
         buffer: &mut [u8],
         tally: &mut Tally,
     ) -> Result<Ending> {
-        // What the socket was ready for may be older than the connection.
+        // The readiness may be older than the connection.
         let Some(mut stream) = self.stream.take() else { return Ok(Ending::Open) };
         let ending = self.use_stream(&mut stream, is_ending, buffer, tally);
         self.stream = Some(stream);

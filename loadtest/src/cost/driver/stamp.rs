@@ -1,13 +1,13 @@
-//! What the driver publishes: a number and a time, filled up to the size that was asked for.
+//! The driver's payload: a number and a time, filled up to the size that was asked for.
 
 use anyhow::{Context, Result};
 
-/// What a payload begins with, as it stands in an event stream.
+/// The prefix of a payload, as it stands in an event stream.
 pub(super) const MARK: &[u8] = b"data: #";
 /// `NNNNNNNNNN TTTTTTTTTTTTTTTT `: the number, and microseconds since 1970.
 const STAMP_LEN: usize = 28;
 
-/// What is known of a delivered event.
+/// The contents of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) number: u64,

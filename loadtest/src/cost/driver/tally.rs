@@ -1,4 +1,4 @@
-//! What all readers together got.
+//! The deliveries of all readers together.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use crate::report::histogram::Histogram;
 #[derive(Debug)]
 pub struct Tally {
     epoch: Instant,
-    /// What other processes call that moment.
+    /// The same moment for other processes.
     epoch_micros: u64,
     now_micros: u64,
     /// Events that came, each reader's counted.
@@ -24,7 +24,7 @@ pub struct Tally {
     pub closed: u64,
     /// Reads that brought something.
     pub reads: u64,
-    /// What they brought.
+    /// The bytes of these reads.
     pub bytes: u64,
     /// The bytes of the readers' requests.
     pub asked: u64,

@@ -127,7 +127,7 @@ impl Floor {
     fn flush(&mut self, index: usize) {
         let Some(peer) = &mut self.peers[index] else { return };
         let Some(cursor) = &mut peer.cursor else { return };
-        // What does not fit is written when the socket has room, and an error comes by a read.
+        // The rest is written when the socket has room, and an error comes by a read.
         while *cursor < self.history.len() {
             match peer.stream.write(&self.history[*cursor..]) {
                 Ok(count) => *cursor += count,

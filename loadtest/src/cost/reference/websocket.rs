@@ -32,7 +32,7 @@ pub(super) async fn serve(address: SocketAddr) -> Result<()> {
         stream.set_nodelay(true)?;
         let sender = Arc::clone(&sender);
         tokio::spawn(async move {
-            // Whoever breaks off has gone.
+            // A client that breaks off ends its own task only.
             answer(stream, &sender).await.ok();
         });
     }

@@ -1,4 +1,4 @@
-//! What a run has seen so far.
+//! The observations of a run.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::report::histogram::Histogram;
 /// Everything that is known about a run, behind one lock that is held for some 100 ns.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// What was acknowledged and what arrived.
+    /// The acknowledged events and the deliveries.
     pub checker: Checker,
     /// From the first attempt to publish to the arrival.
     pub latency: Histogram,

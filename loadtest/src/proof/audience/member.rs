@@ -12,7 +12,7 @@ use crate::client::position::Position;
 use crate::client::sse::{Event, EventSource, OnRefusal, Signal};
 use crate::proof::checker::ClientId;
 
-/// How far back the cursor of a replaying client lies, in events.
+/// The distance of a replaying client's cursor from the head, in events.
 const REPLAYED_EVENTS: usize = 5;
 
 /// A subscriber to one topic.
@@ -24,7 +24,7 @@ pub(super) struct Member {
     older: VecDeque<String>,
     /// When the present stream opened, since the epoch.
     opened: Duration,
-    /// How many of its streams fell silent.
+    /// The number of its streams that fell silent.
     silent: u64,
 }
 

@@ -48,7 +48,8 @@ impl Subscriber {
         self.start.map(|_| self.last)
     }
 
-    /// How many events of a topic with this head are still to come; `None` before the start.
+    /// The number of events of a topic with this head that are still to come; `None` before the
+    /// start.
     pub(super) fn behind(&self, head: u64) -> Option<u64> {
         self.start.map(|_| head.saturating_sub(self.last.n))
     }

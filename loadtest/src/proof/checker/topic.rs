@@ -6,7 +6,7 @@ use crate::client::position::Position;
 /// A number this far beyond what is known is garbage, not an event, and must not fill our memory.
 const LEAP_MAX: u64 = 1 << 20;
 
-/// What is known of one position. Payload numbers start at 1, so 0 is "not yet".
+/// The payload at one position. Payload numbers start at 1, so 0 is "not yet".
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     acknowledged: u32,
@@ -45,12 +45,12 @@ impl CheckedTopic {
         self.head = self.head.max(at.n);
     }
 
-    /// Whether an event of this topic can have this number.
+    /// Returns true if an event of this topic can have this number.
     pub(super) fn is_plausible(&self, n: u64) -> bool {
         n > 0 && n < self.slots.len() as u64 + LEAP_MAX
     }
 
-    /// Whether `seq` is the payload that belongs at `n`, as far as is known.
+    /// Returns true if `seq` is the payload that belongs at `n`, as far as is known.
     pub(super) fn delivered(&mut self, n: u64, seq: u32) -> bool {
         let Some(slot) = self.slot(n) else {
             return false;

@@ -34,14 +34,14 @@ pub struct Verdict {
     pub missed_truly: u64,
     /// Clients that did not reach the last acknowledged event of their topic, or never started.
     pub unfinished: u64,
-    /// How many events they lacked.
+    /// The number of events that they lacked.
     pub behind: u64,
     /// Acknowledgements that contradict another one or a delivery: one position, two payloads.
     pub contradictions: u64,
 }
 
 impl Verdict {
-    /// What is wrong, in words. Empty when every event reached every client once and in order.
+    /// The failures, in words. Empty when every event reached every client once and in order.
     pub fn failures(&self) -> Vec<String> {
         let counts = [
             (self.lost, "deliveries lost"),
@@ -59,7 +59,7 @@ impl Verdict {
             .collect()
     }
 
-    /// Whether gaps announced exactly what was missing.
+    /// Returns true if gaps announced exactly the events that were missing.
     pub fn gaps_are_exact(&self) -> bool {
         self.missed_announced == self.missed_truly
     }

@@ -53,7 +53,7 @@ impl Judgement {
         self.lost + self.missing + self.missing_unnumbered
     }
 
-    /// What no run may show, in words.
+    /// The failures that no run may show, in words.
     pub fn failures(&self) -> Vec<String> {
         let counts = [
             (self.lost, "deliveries lost in silence"),
@@ -75,7 +75,7 @@ impl Judgement {
         failures
     }
 
-    /// What a run in which nothing may be lost may not show either.
+    /// More failures, for a run in which nothing may be lost.
     pub fn losses(&self) -> Vec<String> {
         let counts = [
             (self.unreadable, "acknowledged events that the log has lost"),

@@ -1,4 +1,4 @@
-//! What one client saw, in order.
+//! The stream of one client, in order.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,7 +21,7 @@ pub enum Entry {
     },
     /// A gap.
     Gap {
-        /// How many events, if the gateway could know.
+        /// The number of events, if the gateway could know.
         missed: Option<u64>,
         /// The log had lost what was there, or began anew: numbers may fall.
         is_rewind: bool,
@@ -30,7 +30,7 @@ pub enum Entry {
     },
 }
 
-/// What one client saw, in order.
+/// The stream of one client, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
     entries: Vec<Entry>,

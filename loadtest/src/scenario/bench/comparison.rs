@@ -1,4 +1,4 @@
-//! What the rounds came to: medians, ratios, and what must be zero.
+//! The report of the rounds: medians, ratios, and the counts that must be zero.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::{Options, goals, quantity};
 use crate::cost::contender::Contender;
 use crate::report::{Comparison, Figure, grouped, line};
 
-/// What each server was measured to need, round by round.
+/// The measurements of each server, round by round.
 pub(super) type Rounds = [(Contender, Vec<BenchMeasured>)];
 
 /// Puts the report together from all rounds of all servers.

@@ -10,10 +10,10 @@ use crate::cost::contender::Stack;
 use crate::cost::driver::{Driver, Tally};
 use crate::report::histogram::Quantiles;
 
-/// How long the last events may take, beyond the time in which they were offered.
+/// The time that the last events may take, beyond the time in which they were offered.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What became of them.
+/// The result of the phase.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Million {
     /// The share that arrived in time.

@@ -1,4 +1,4 @@
-//! What is measured: each quantity's name, its digits, and where it stands.
+//! The quantities of the report: name, digits, and field of a measurement.
 
 use super::round::BenchMeasured;
 

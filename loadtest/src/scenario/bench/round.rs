@@ -25,7 +25,7 @@ pub(super) const SHARE: f64 = 0.3;
 const PAUSE: Duration = Duration::from_millis(300);
 const CAPTURE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What one round has measured. A phase that was not run has `None`.
+/// The measurements of one round. A phase that did not run has `None`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct BenchMeasured {
     /// Resident bytes an idle connection.
@@ -248,7 +248,7 @@ impl Round<'_> {
         self.measured.repeated += tally.repeated;
     }
 
-    /// What the phase counted, which ends here.
+    /// Ends the phase and returns its deliveries.
     fn count(&mut self) -> Tally {
         let tally = self.driver.reset();
         self.add(&tally);

@@ -1,4 +1,4 @@
-//! Whether a delivery costs more where there are more readers.
+//! The cost of a delivery with few readers, and with many.
 
 use anyhow::Result;
 use serde::Serialize;

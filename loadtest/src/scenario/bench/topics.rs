@@ -16,7 +16,7 @@ use crate::report::histogram::Quantiles;
 
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// What events to many topics cost.
+/// The costs of events to many topics.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct Topics {
     /// CPU microseconds an event of all processes, as fast as it goes.

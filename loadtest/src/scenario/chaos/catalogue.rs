@@ -13,12 +13,12 @@ use crate::machine::AppendFsync;
 /// A fault, from its cause to its end.
 type Fault = for<'a> fn(&'a mut Lab) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-/// What has to hold besides that nothing is lost in silence.
+/// The promise of a scenario, besides that nothing is lost in silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Promise {
     /// Nothing is lost, and nobody is told that something is.
     Lossless,
-    /// Nothing acknowledged is lost. Who has seen something that nobody got a receipt for may be
+    /// Nothing acknowledged is lost. A reader of an event without a receipt may be
     /// told that it is gone.
     Kept,
     /// The log may lose something, and those who miss it are told.
@@ -47,7 +47,7 @@ pub(super) struct ChaosScenario {
     pub(super) fault: Fault,
 }
 
-/// What most scenarios are like.
+/// The defaults of a scenario.
 const USUAL: ChaosScenario = ChaosScenario {
     name: "",
     about: "",
@@ -394,7 +394,7 @@ pub(super) const SCENARIOS: &[ChaosScenario] = &[
 ];
 
 impl ChaosScenario {
-    /// Whether this server has what it needs.
+    /// Returns true if this server has the features that it needs.
     pub(super) fn runs_on(&self, server: &Server) -> bool {
         !self.needs_valkey || server.version.starts_with("valkey 9")
     }

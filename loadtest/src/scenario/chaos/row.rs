@@ -1,4 +1,4 @@
-//! What a trial came to, as a row of the report.
+//! A trial as a row of the report.
 
 use serde_json::json;
 
@@ -118,7 +118,7 @@ fn failures(
     failures
 }
 
-/// What is worth a sentence beside the table.
+/// Remarks beside the table.
 fn remarks(judgement: &Judgement, books: &Books) -> Vec<String> {
     let mut remarks = Vec::new();
     if judgement.gaps > 0 {

@@ -14,7 +14,7 @@ use crate::report::SheetRow;
 /// Longer than this it should not take to read everything: something stands in the way.
 const READ_BACK_MAX: Duration = Duration::from_secs(2);
 
-/// What is to be run.
+/// The scenario and the server.
 pub(super) struct ChaosTrial<'a> {
     pub(super) scenario: &'a ChaosScenario,
     pub(super) server: &'a Server,
@@ -25,7 +25,7 @@ pub(super) struct ChaosTrial<'a> {
 }
 
 impl ChaosTrial<'_> {
-    /// Runs it. What cannot be run is a failure too.
+    /// Runs it. A trial that cannot run is a failure too.
     pub(super) async fn run(&self) -> SheetRow {
         match self.try_run().await {
             Ok(row) => row,

@@ -1,4 +1,4 @@
-//! What is broken, and when.
+//! The faults of a run, and their times.
 
 use std::time::Duration;
 

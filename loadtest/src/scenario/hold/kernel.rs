@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-/// What it uses at a moment, in bytes.
+/// The kernel's memory at a moment, in bytes.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Kernel {
     /// Its objects: sockets, files, directory entries, entries of epoll.

@@ -1,4 +1,4 @@
-//! What was held, and with how much memory.
+//! The held connections and their memory, as a report.
 
 use serde_json::json;
 

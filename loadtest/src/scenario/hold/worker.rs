@@ -26,7 +26,7 @@ pub struct Options {
     core: usize,
 }
 
-/// What they got.
+/// The deliveries of one worker's readers.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct HoldSeen {
     pub(super) delivered: u64,

@@ -1,4 +1,4 @@
-//! What the ways came to: medians, and their ratios to single requests through one ingest.
+//! The report of the ways: medians, and their ratios to single requests through one ingest.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What the readers got and what the servers held, as a report.
+//! The deliveries of the readers and the resources of the servers, as a report.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::report::{Figure, Plot, Report, Tone, grouped, millis};
 /// Connections to Redis, which are made when they are needed and then kept.
 const POOLED_MAX: u64 = 64;
 
-/// What a run came to. Whoever has more to say adds it.
+/// The report of a run, to which a scenario may add.
 pub(in crate::scenario) fn report(name: &str, mix: &Mix, course: &Course) -> Report {
     let tally = &course.tally;
     let leaked = course.files[1].saturating_sub(course.files[0] + POOLED_MAX);

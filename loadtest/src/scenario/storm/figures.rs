@@ -1,4 +1,4 @@
-//! What the storm came to.
+//! The figures of a storm.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::worker::CrowdAnswer;
 use super::{NAME, Options};
 use crate::report::{Figure, Report, grouped, millis};
 
-/// What it took.
+/// The costs of a storm.
 #[derive(Debug)]
 pub(super) struct StormCost {
     /// Commands that Redis ran, by name, the most frequent first.

@@ -31,7 +31,7 @@ pub struct Options {
     seed: u64,
 }
 
-/// What a worker says of its clients.
+/// The state of a worker's clients.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CrowdAnswer {
     /// Clients with a stream.

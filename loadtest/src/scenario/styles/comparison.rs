@@ -1,4 +1,4 @@
-//! What the styles came to: medians, and their ratios to polling every second.
+//! The report of the styles: medians, and their ratios to polling every second.
 
 use super::Options;
 use super::style::{Style, StyleCost};

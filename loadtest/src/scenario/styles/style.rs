@@ -25,7 +25,7 @@ pub(super) enum Style {
     WebSocket,
 }
 
-/// What one round has measured, of the server and between it and its users.
+/// The measurements of one round, of the server and of the traffic with its users.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct StyleCost {
     /// CPU microseconds a user and event.

@@ -1,4 +1,4 @@
-//! What others did to the cluster, as they wrote it into a file.
+//! The acts of others on the cluster, from a file that they write.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! What a transport costs the server, in one round.
+//! The cost of a transport for the server, in one round.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::report::histogram::Quantiles;
 const WARM_UP: usize = 100;
 /// After a change, before memory is read.
 const PAUSE: Duration = Duration::from_millis(500);
-/// What is published to readers that do not read: more than the kernel holds for a connection.
+/// The events for readers that do not read: more than the kernel holds for a connection.
 const STALL_EVENTS: u64 = 200;
 const STALL_BYTES: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What was measured.
+/// The measurements of one round.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct WireCost {
     /// CPU microseconds a delivery.

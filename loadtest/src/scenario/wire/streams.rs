@@ -62,7 +62,7 @@ impl WireCrowd {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = Tally::new(tally.epoch());
         let mut seen = std::mem::replace(&mut *tally, fresh);
-        // What never came and left no hole behind it is lost as well.
+        // Events that never came and left no hole are lost as well.
         seen.lost = deliveries.saturating_sub(seen.delivered);
         Ok(seen)
     }

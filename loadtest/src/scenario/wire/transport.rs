@@ -23,7 +23,7 @@ use super::certificate::{Certificate, HOST};
 
 const PATH: &str = "/v1/events?topic=bench";
 
-/// What carries the streams.
+/// The carrier of the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Transport {
     pub(super) is_http2: bool,

@@ -163,7 +163,7 @@ pub(in super::super) async fn migrate_at_once(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Whether a line of CLUSTER NODES names the slot.
+/// Returns true if a line of CLUSTER NODES names the slot.
 fn holds(line: &str, slot: u32) -> bool {
     line.split_whitespace().skip(8).any(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

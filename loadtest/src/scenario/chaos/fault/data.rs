@@ -1,4 +1,4 @@
-//! What an operator or another program may do to the data in Redis.
+//! Acts of an operator or of another program on the data in Redis.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::lab::{BY_HAND, Lab};
 use crate::machine::{Proxy, Way};
 
-/// How long the audit of a gateway may take to find what was lost, twice its interval.
+/// The time in which a gateway's audit must find a loss: twice its interval.
 const AUDIT_MAX: Duration = Duration::from_secs(10);
 
 fn wires(lab: &Lab) -> impl Iterator<Item = &Proxy> {

@@ -36,7 +36,7 @@ pub(in super::super) async fn promote_behind(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Stops a gateway for 30 s. Whoever notices the silence goes elsewhere; the others stay.
+/// Stops a gateway for 30 s. A client that notices the silence goes elsewhere; the others stay.
 pub(in super::super) async fn freeze_gateway(lab: &mut Lab) -> Result<()> {
     let victim = lab.choose(lab.gateways.len());
     lab.fault("freeze a gateway");
