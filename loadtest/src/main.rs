@@ -11,9 +11,9 @@ use loadtest::scenario::{
 
 /// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
 ///
-/// Each scenario but `watch` starts its own servers on free ports. All write report.html and
-/// report.json, print a table, and exit with 0 when nothing went wrong, 1 when something did, and 2
-/// when they could not run.
+/// Every scenario except `watch` starts its own servers on free ports. Each writes report.html and
+/// report.json, prints a table, and exits with 0 if it passed, 1 if it failed, and 2 if it could
+/// not run.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {

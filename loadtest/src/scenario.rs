@@ -25,11 +25,11 @@ pub struct Common {
     #[arg(long, value_name = "PATH")]
     pub tailwater: Option<PathBuf>,
 
-    /// Where the report, the logs and Redis's data go [default: out/SCENARIO].
+    /// Directory for the report, the logs and the data of Redis [default: out/SCENARIO].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Repeats the random choices of an earlier run: which client reads which topic.
+    /// Seed of the random choices, such as the topic of a client; repeats those of an earlier run.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }

@@ -17,7 +17,7 @@ pub use self::stack::{Cpu, Holding, Stack};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Contender {
-    /// One thread, epoll and send(): what the kernel charges.
+    /// One thread, epoll and send(): the cost of the kernel alone.
     Floor,
     /// `tailwater serve` with the embedded log.
     Tailwater,
@@ -25,7 +25,7 @@ pub enum Contender {
     TailwaterRedis,
     /// `tailwater serve` of another build (`--before`).
     Before,
-    /// The three of another build.
+    /// The same three of another build.
     BeforeRedis,
     /// `tailwater serve --cors-origin`; every reader sends that origin.
     TailwaterCors,

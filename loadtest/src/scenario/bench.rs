@@ -31,13 +31,14 @@ use crate::report::progress::{Progress, bar};
 
 const NAME: &str = "bench";
 
-/// Measures what a connection, a delivery and a resume cost a server's processor, and its memory.
+/// Measures the CPU time and the memory of a connection, a delivery and a resume.
 ///
-/// Runs the same phases against several servers in turn, each alone on one core, for several
-/// interleaved rounds, and shows medians and their ratios to the first server: the floor, a program
-/// that does nothing but send(). Checks the order of the events on every connection.
+/// Runs the same phases against several servers in turn, in interleaved rounds, each server alone
+/// on its cores. Shows medians and their ratios to the first server: the floor, a program that does
+/// nothing but send(). Checks the order of the events on every connection, and judges each goal
+/// whose servers and phases ran.
 ///
-/// Exit code 1 if Tailwater lost or repeated an event; the costs decide nothing.
+/// Exits with 1 if Tailwater lost or repeated an event. A missed goal does not fail the run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -89,15 +90,16 @@ pub struct Options {
     #[arg(long, default_value_t = 5000)]
     topics: usize,
 
-    /// Connections that publish in the phase `topics`, by a request an event.
+    /// Connections that publish in the phase `topics`, with a request for each event.
     #[arg(long, default_value_t = 64)]
     publishers: usize,
 
-    /// Connections that publish in the phase `topics` by lines, where the server takes lines.
+    /// Connections that publish in the phase `topics` in lines of NDJSON, if the server takes
+    /// those.
     #[arg(long, default_value_t = 4)]
     streams: usize,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
@@ -127,15 +129,15 @@ pub enum Phase {
     Idle,
     /// A fixed rate: one event a write.
     Fanout,
-    /// The rate that takes 30 % of the server's core; needs `fanout`.
+    /// The rate that takes 30 % of the server's core. Needs `fanout`.
     Latency,
     /// As many events as the server can take.
     Pressure,
-    /// Clients that come back and have missed some.
+    /// Clients that come back and have missed events.
     Resume,
-    /// One client that resumes outside the gateway's memory: the reads that Redis answers.
+    /// One client that resumes outside the gateway's memory; counts the reads of Redis.
     Cold,
-    /// Few readers, and many.
+    /// Few readers and many, one event at a time.
     Scale,
     /// Many topics with one reader each, from the publisher to the reader.
     Topics,

@@ -21,13 +21,13 @@ const NAME: &str = "chaos";
 
 /// Causes faults, one a scenario, and proves that no acknowledged event is lost in silence.
 ///
-/// Each scenario starts its own Redis (or Valkey), three gateways and an ingest, with a wire of ours
+/// Each scenario starts its own Redis (or Valkey), three gateways and an ingest, with a proxy
 /// between each of them and Redis. Publishers send 500 events a second to 20 topics and repeat each
-/// under the same Idempotency-Key until it is acknowledged; 200 subscribers listen at the gateways,
-/// some of them away while it happens. Then one thing is broken, at a moment and with a victim that
-/// the seed chooses, and mended. In the end everything that was acknowledged has to have reached
-/// every subscriber once and in order, or lie in a gap that it was told of; what it was told to miss
-/// must be gone; no stream may have ended but by the fault itself.
+/// under the same Idempotency-Key until it is acknowledged; 200 subscribers read from the gateways,
+/// some of them away during the fault. The fault strikes at a moment and at a victim that the seed
+/// chooses, and is then repaired. At the end every acknowledged event must have reached every
+/// subscriber once and in order, or lie in a gap that the subscriber was told of. Events of such a
+/// gap must be gone from the log. No stream may have ended for another reason than the fault.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -37,15 +37,15 @@ pub struct Options {
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     scenario: Vec<String>,
 
-    /// Only the quick ones.
+    /// Runs only the quick scenarios.
     #[arg(long, conflicts_with = "scenario")]
     quick: bool,
 
-    /// `redis` (the redis-server of the PATH), `valkey` (by scripts/setup-valkey), or a program.
+    /// `redis` (redis-server in the PATH), `valkey` (installed by scripts/setup-valkey), or a path.
     #[arg(long, value_name = "NAME|PATH", num_args = 1.., value_delimiter = ',', default_value = "redis")]
     server: Vec<String>,
 
-    /// Lists the scenarios and stops.
+    /// Lists the scenarios and exits.
     #[arg(long)]
     list: bool,
 

@@ -39,9 +39,10 @@ const KNOCK_EVERY: Duration = Duration::from_millis(20);
 
 /// Stops a gateway that holds all connections and proves that its clients move in their own time.
 ///
-/// Starts Redis, three gateways behind HAProxy, and one ingest. All subscribers come to the first
-/// gateway, then the others are let in and the first one gets SIGTERM. Until HAProxy has noticed,
-/// new connections knock at it 50 times a second, as those do that a load balancer still sends.
+/// Starts Redis, three gateways behind HAProxy, and one ingest. All subscribers connect to the
+/// first gateway. Then HAProxy admits the other gateways and the first one gets SIGTERM. Until
+/// HAProxy has noticed, new connections go to the first gateway 50 times a second, like those that
+/// a load balancer still sends.
 ///
 /// Exit code 0 only if the gateway exited with 0 within --drain-delay + --drain-window +
 /// --shutdown-grace, no connection was refused by it while HAProxy thought it up, none failed at
@@ -53,7 +54,7 @@ pub struct Options {
     #[command(flatten)]
     pub common: Common,
 
-    /// Subscribers, all on the gateway that is stopped.
+    /// Subscribers, all on the gateway that stops.
     #[arg(long, default_value_t = 5000)]
     pub clients: usize,
 
@@ -65,7 +66,7 @@ pub struct Options {
     #[arg(long, default_value_t = 500)]
     pub rate: u32,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     pub event_bytes: usize,
 

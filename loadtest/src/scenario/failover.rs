@@ -58,7 +58,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2000)]
     rate: u32,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 

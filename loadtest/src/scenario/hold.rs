@@ -26,11 +26,12 @@ const PAUSE: Duration = Duration::from_secs(3);
 /// Connections of a gateway: what a process may have open, less its own files and some reserve.
 const EACH_MAX: usize = 17_000;
 
-/// Holds 100,000 connections by several gateways, and counts the memory of kernel and processes.
+/// Holds 100,000 connections on several gateways and counts the memory of kernel and processes.
 ///
-/// Everything runs in a network namespace of its own, which needs root and iproute2. A process may
-/// often open 20,000 files, so there are several gateways with a driver each; all gateways run on one
-/// core, all drivers on another. Exit code 1 if a connection is missing or an event is lost.
+/// The run has a network namespace of its own, which needs root and iproute2. Many systems let a
+/// process open 20,000 files, so there are several gateways with a driver each. All gateways run on
+/// one core, all drivers on another one. Exits with 1 if a connection is missing or an event is
+/// lost.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -43,7 +44,7 @@ pub struct Options {
     #[arg(long, default_value_t = 100_000)]
     connections: usize,
 
-    /// Events that everybody gets.
+    /// Events that every connection gets.
     #[arg(long, default_value_t = 10)]
     events: u64,
 
@@ -51,7 +52,7 @@ pub struct Options {
     #[arg(long, default_value_t = 0.5)]
     rate: f64,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 

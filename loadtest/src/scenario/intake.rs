@@ -21,12 +21,11 @@ use crate::report::progress::Progress;
 const NAME: &str = "intake";
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// Measures what an event costs Redis and ingest until its receipt, and the intake of a core of
-/// Redis.
+/// Measures the cost of an event for Redis and ingest, and the intake of a core of Redis.
 ///
-/// Nobody reads. Publishers wait for receipts before they go on, of single requests or of some lines
-/// of NDJSON, through one ingest and through two. Exit code 1 if Redis has stored less than was
-/// acknowledged.
+/// The run has no readers. Publishers wait for the receipt of a request, or of some lines of
+/// NDJSON, before they send the next; first through one ingest, then through two. Exits with 1 if
+/// Redis stored fewer events than were acknowledged.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -39,15 +38,15 @@ pub struct Options {
     #[arg(long, default_value_t = 1000)]
     topics: usize,
 
-    /// Connections to each ingest that publish by a request an event.
+    /// Connections to each ingest that publish with a request for each event.
     #[arg(long, default_value_t = 64)]
     publishers: usize,
 
-    /// Connections to each ingest that publish by lines.
+    /// Connections to each ingest that publish in lines of NDJSON.
     #[arg(long, default_value_t = 4)]
     streams: usize,
 
-    /// Lines that each of these sends at a time.
+    /// Lines that such a connection sends at a time.
     #[arg(long, default_value_t = 64)]
     lines: u64,
 
@@ -55,7 +54,7 @@ pub struct Options {
     #[arg(long = "for", default_value = "4s", value_parser = humantime::parse_duration)]
     time: Duration,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 

@@ -17,10 +17,10 @@ use crate::report::progress::{Progress, bar};
 
 const NAME: &str = "mixed";
 
-/// Everything at once: one topic for many, many topics for one each, resumes, slow readers, churn.
+/// Runs fan-out, topics, resumes, slow readers and churn together on one gateway.
 ///
-/// A gateway, an ingest and their Redis on one core; the driver on another. Exit code 1 if anything
-/// was lost, repeated or out of order, or the gateway closed a stream.
+/// A gateway, an ingest and their Redis share one core; the driver runs on another one. Exits with
+/// 1 if an event was lost, repeated or out of order, or if the gateway closed a stream.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2000)]
     readers: usize,
 
-    /// Its events a second.
+    /// Events a second of the one topic.
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
 
@@ -45,23 +45,24 @@ pub struct Options {
     #[arg(long, default_value_t = 1000)]
     topics: usize,
 
-    /// Events a second of all these topics together.
+    /// Events a second of all other topics together.
     #[arg(long, default_value_t = 500.0)]
     topics_rate: f64,
 
-    /// The share of all readers that is replaced each second, half of them by themselves.
+    /// Share of all readers that leaves each second. Half of them come back with their cursors, and
+    /// new readers replace the others.
     #[arg(long, default_value_t = 0.05)]
     churn: f64,
 
-    /// The share of the one topic's readers that goes away each second, for 3 s.
+    /// Share of the one topic's readers that goes away each second, for 3 s.
     #[arg(long, default_value_t = 0.02)]
     away: f64,
 
-    /// The share of the one topic's readers that reads for 1 s of 10 s.
+    /// Share of the one topic's readers that reads for only 1 s of every 10 s.
     #[arg(long, default_value_t = 0.05)]
     slow: f64,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 }

@@ -16,11 +16,12 @@ const GROWTH_MAX: f64 = 5.0;
 /// has been replaced many times.
 const SETTLED: f64 = 0.1;
 
-/// Half an hour of churn: does the memory of the gateway grow?
+/// Runs half an hour of churn and compares the memory of the gateway before and after.
 ///
-/// A gateway, an ingest and their Redis on one core; the driver on another. The memory in the first
-/// minute after a tenth of the time is compared with that in the last minute. Exit code 1 if it grew
-/// by 5 % or more, if files stay open, or if anything was lost, repeated or out of order.
+/// A gateway, an ingest and their Redis share one core; the driver runs on another one. Compares
+/// the memory of the first minute after a tenth of the time with that of the last minute. Exits
+/// with 1 if it grew by 5 % or more, if files stay open, or if an event was lost, repeated or out
+/// of order.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -37,16 +38,16 @@ pub struct Options {
     #[arg(long, default_value_t = 5000)]
     readers: usize,
 
-    /// Its events a second.
+    /// Events a second.
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
 
-    /// The share of the readers that is replaced each second: half of them by new ones, half of them
-    /// by themselves, with their cursor.
+    /// Share of the readers that leaves each second. Half of them come back with their cursors, and
+    /// new readers replace the others.
     #[arg(long, default_value_t = 0.1)]
     churn: f64,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 }

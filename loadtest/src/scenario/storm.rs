@@ -31,13 +31,13 @@ const BATCH: usize = 500;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(120);
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(120);
 
-/// Subscribers that have missed something all come back within two seconds.
+/// Lets all subscribers come back within two seconds, each of them some events behind.
 ///
-/// All are connected to the gateways and current. Then one gateway is killed with -9, every
-/// subscriber loses its stream, and events are published to every topic. Then all of them come back
-/// to the other gateways, each with its own cursor. Counted are the commands that this costs Redis,
-/// the CPU time of Redis and of the gateways, and the time until the last of them has everything.
-/// Exit code 0 only if all have it, once and in order.
+/// All subscribers are connected to the gateways and have all events. Then one gateway is killed
+/// with -9, every subscriber loses its stream, and events are published to every topic. Then all
+/// subscribers come back to the other gateways, each with its own cursor. The report counts the
+/// commands of Redis, the CPU time of Redis and of the gateways, and the time until the last
+/// subscriber has all events. Exits with 0 only if every subscriber got them once and in order.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -51,15 +51,15 @@ pub struct Options {
     #[arg(long, default_value_t = 500)]
     topics: usize,
 
-    /// Events that each topic gets while everybody is away.
+    /// Events that each topic gets while the subscribers are away.
     #[arg(long, default_value_t = 100)]
     behind: u32,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// The time over which they come back.
+    /// Time over which the subscribers come back.
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     within: Duration,
 
@@ -67,7 +67,7 @@ pub struct Options {
     #[arg(long, default_value_t = 3)]
     gateways: usize,
 
-    /// The other gateways are restarted too, so that nothing is in anybody's memory.
+    /// Restarts the other gateways too, so that no gateway holds an event in memory.
     #[arg(long)]
     cold: bool,
 

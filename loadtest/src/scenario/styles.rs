@@ -20,11 +20,11 @@ use crate::report::progress::Progress;
 
 const NAME: &str = "styles";
 
-/// Measures the cost of a user that polls, long-polls, reads server-sent events or a WebSocket.
+/// Measures the cost of a user that polls, long-polls, reads SSE or reads a WebSocket.
 ///
-/// The same events for the same number of users, a style after the other, each with a server of its
-/// own: Tailwater, and for WebSocket a reference program. Everybody keeps a connection. Exit code 1 if
-/// anybody lost or repeated an event.
+/// Publishes the same events to the same number of users in one style after the other. Each style
+/// has a server of its own: Tailwater, and for WebSocket a reference program. Every user keeps a
+/// connection. Exits with 1 if a user lost an event or got it twice.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1000)]
     users: usize,
 
-    /// Its events a second.
+    /// Events a second.
     #[arg(long, default_value_t = 1.0)]
     rate: f64,
 
@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long = "for", default_value = "20s", value_parser = humantime::parse_duration)]
     time: Duration,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 

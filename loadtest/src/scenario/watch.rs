@@ -31,36 +31,36 @@ const MARKS_EVERY: Duration = Duration::from_millis(500);
 /// The heartbeats that a gateway grants.
 const HEARTBEAT_SECONDS: std::ops::RangeInclusive<u64> = 3..=60;
 
-/// Drives a cluster that is there already, while you break it, and reports what subscribers noticed.
+/// Drives a running cluster while you break it, and reports the effect on subscribers.
 ///
 /// Subscribers connect to --url, one topic each, and come back as a browser's EventSource does:
 /// after the retry time that the gateway named, with Last-Event-ID. A stream without a byte for 2.5
 /// heartbeats is given up, so that a paused gateway and a cut cable are noticed. Publishers repeat
 /// an event under the same Idempotency-Key until it is acknowledged.
 ///
-/// Ends after --for, or at Ctrl-C or SIGTERM (a second one ends it at once), waits until everybody
-/// has everything, and writes the report. The plots show your acts on the cluster if
+/// Ends after --for, or at Ctrl-C or SIGTERM (a second one ends it at once), waits until every
+/// subscriber has all events, and writes the report. The plots show your acts on the cluster if
 /// you write them into the file of --marks: echo "$(date +%s%3N) kill gateway-2" >> marks.
 ///
 /// Exit code 0 only if nothing was lost, duplicated, out of order or skipped, every event was
 /// acknowledged, every subscriber finished and none was refused; else 1.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Where subscribers connect: the load balancer.
+    /// URL of the load balancer, for subscribers.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Endpoint,
 
-    /// Where events are published [default: the same].
+    /// URL of the ingest, for publishers [default: --url].
     #[arg(long, value_name = "URL")]
     ingest_url: Option<Endpoint>,
 
-    /// Publishes straight to this Redis, past ingest, which shows what ingest adds: a URL as that of
-    /// `tailwater ingest --redis`.
+    /// Publishes straight to this Redis instead of an ingest, to measure what the ingest adds. A
+    /// URL of the form that `tailwater ingest --redis` takes.
     #[arg(long, value_name = "URL", conflicts_with = "ingest_url")]
     redis: Option<RedisUrl>,
 
-    /// Addresses of this machine that subscribers connect from, in turn: one has some 28,000 ports
-    /// to a server.
+    /// Addresses of this machine from which subscribers connect, in turn. One address has some
+    /// 28,000 ports to a server.
     #[arg(long, value_name = "IP,...", value_delimiter = ',')]
     sources: Vec<IpAddr>,
 
@@ -80,7 +80,7 @@ pub struct Options {
     #[arg(long, default_value_t = 500)]
     rate: u32,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
@@ -101,7 +101,7 @@ pub struct Options {
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = humantime::parse_duration)]
     patience: Duration,
 
-    /// Fails the run if a subscriber was without a connection for longer than its retry time and
+    /// Fails the run if a subscriber was without a connection for its retry time and more than
     /// this.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     max_interruption: Option<Duration>,
@@ -114,7 +114,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     marks: Option<PathBuf>,
 
-    /// Where the report goes.
+    /// Directory for the report.
     #[arg(long, value_name = "DIR", default_value = "out/watch")]
     out: PathBuf,
 
@@ -122,7 +122,7 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t)]
     sabotage: Sabotage,
 
-    /// Repeats the random choice of which client reads which topic.
+    /// Seed of the random choice of each client's topic.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }

@@ -32,8 +32,8 @@ const NAME: &str = "wire";
 /// Measures what a stream and a delivery cost over HTTP/1.1, h2c and h2, in clear and over TLS.
 ///
 /// Publishes the same events to the same number of readers over one transport after the other, each
-/// with a node of its own. Then lets clients come back over TLS at another node. Needs openssl. Exit
-/// code 1 if a reader lost an event or got it twice; the costs decide nothing.
+/// with a node of its own. Then lets clients come back over TLS at another node. Needs openssl.
+/// Exits with 1 if a reader lost an event or got it twice. A missed goal does not fail the run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1000)]
     readers: usize,
 
-    /// Streams of one HTTP/2 connection, where it has several.
+    /// Streams of an HTTP/2 connection, in the rows with several streams a connection.
     #[arg(long, default_value_t = 50)]
     streams: usize,
 
@@ -77,7 +77,7 @@ pub struct Options {
     #[arg(long = "for", default_value = "4s", value_parser = humantime::parse_duration)]
     time: Duration,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
