@@ -141,10 +141,10 @@ impl Lab {
         }
     }
 
-    /// Waits until everybody has a stream.
+    /// Waits until every subscriber has a stream.
     ///
     /// # Errors
-    /// When somebody does not get one.
+    /// When a subscriber does not get one.
     pub async fn wait_seated(&self) -> Result<()> {
         let until = Instant::now() + OPEN_DEADLINE;
         while self.crowd.started() < self.crowd.seats() {
@@ -215,7 +215,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Waits until everybody has everything, or was told, or time is up.
+    /// Waits until every subscriber has all events, or was told of a gap, or time is up.
     pub async fn settle(&self) {
         let until = Instant::now() + SETTLE_DEADLINE;
         while self.crowd.books().history.unfinished() > 0 && Instant::now() < until {
@@ -257,7 +257,7 @@ impl Lab {
         Ok(begin.elapsed())
     }
 
-    /// Reads all topics from their beginnings through a gateway: what the log still has.
+    /// Reads all topics from their beginnings through a gateway: the events that the log still has.
     ///
     /// # Errors
     /// When a gateway does not answer.

@@ -9,7 +9,7 @@ use loadtest::scenario::{
     bench, chaos, drain, failover, hold, intake, mixed, soak, storm, styles, watch, wire,
 };
 
-/// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
+/// Drives real Tailwater processes under load, breaks them, and reports the effect on subscribers.
 ///
 /// Every scenario except `watch` starts its own servers on free ports. Each writes report.html and
 /// report.json, prints a table, and exits with 0 if it passed, 1 if it failed, and 2 if it could
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the scenario and returns what went wrong.
+/// Runs the scenario and returns its failures.
 #[tokio::main]
 async fn run(arguments: &Arguments) -> Result<Vec<String>> {
     // Every subscriber is a socket here and two in the load balancer, which inherits the limit.

@@ -64,7 +64,7 @@ impl Control {
     /// Reads a control event; `None` for an event of a publisher.
     ///
     /// # Errors
-    /// When the type is not one of the four, or its data is not what it should be.
+    /// When the type is not one of the four, or its data has another form.
     pub fn read(event: &Event) -> Result<Option<Control>> {
         let Some(word) = event.event_type().strip_prefix("tailwater.") else {
             return Ok(None);

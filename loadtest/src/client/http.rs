@@ -39,7 +39,7 @@ impl Response {
     /// The body as JSON.
     ///
     /// # Errors
-    /// When it is not what `T` reads; the message shows the status and the body.
+    /// When `T` cannot read it; the message shows the status and the body.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.body)
             .with_context(|| format!("unexpected body of a {}: {:?}", self.status, self.text()))
@@ -94,11 +94,11 @@ impl Client {
         self.request(Method::POST, path, headers, body.into()).await
     }
 
-    /// Sends one request and reads its whole answer, whatever the status.
+    /// Sends one request and reads its whole answer, for any status.
     ///
     /// # Errors
-    /// When there is no complete answer in time. The connection is then closed, and whether the
-    /// server did what it was asked is unknown.
+    /// When there is no complete answer in time. The connection is then closed; the server
+    /// may have done the request or not.
     pub async fn request(
         &mut self,
         method: Method,
@@ -152,7 +152,7 @@ async fn connect(server: &Endpoint) -> Result<Open> {
     let stream = server.connect().await.with_context(|| format!("cannot connect to {server}"))?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(async move {
-        // An error here reaches whoever waits for the answer as well.
+        // An error here reaches the task that waits for the answer as well.
         connection.await.ok();
     });
     Ok(Open { sender, _driver: AbortOnDropHandle::new(driver) })

@@ -35,7 +35,7 @@ pub struct Load {
     pub stop: CancellationToken,
 }
 
-/// One event and what became of it.
+/// One event and its fate.
 #[derive(Debug)]
 pub struct Published {
     /// Index of the topic.

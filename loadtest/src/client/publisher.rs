@@ -148,7 +148,7 @@ async fn post(http: &mut http::Client, topic: &str, key: &str, body: Bytes) -> A
     let said = || format!("{}: {}", response.status, response.text());
     match response.status {
         200 => Ok(response.json()),
-        // 408 is what a load balancer says on a connection that it had given up.
+        // A load balancer answers 408 on a connection that it had given up.
         408 | 429 | 500.. => Ok(Err(anyhow::anyhow!(said()))),
         _ => Err(PublishError::Refused(said())),
     }

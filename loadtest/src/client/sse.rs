@@ -4,7 +4,7 @@
 //! - [`EventSource`] behaves as a browser's `EventSource`: it comes back with `Last-Event-ID`.
 //!
 //! Thousands fit into one process: an idle connection holds a socket, a parser with empty buffers
-//! and no read buffer (bytes are read into the stack of whoever polls). Absent: TLS, HTTP/2,
+//! and no read buffer (bytes are read into the stack of the task that polls). Absent: TLS, HTTP/2,
 //! redirects, compression.
 
 mod chunked;

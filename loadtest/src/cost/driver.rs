@@ -32,7 +32,7 @@ use self::reader::Ending;
 pub(crate) use self::reader::Reader;
 pub use self::tally::Tally;
 
-/// The tokens of publishers, and of users who poll; those of readers are below.
+/// The tokens of publishers, and of users that poll; those of readers are below.
 const PUBLISHERS: usize = 2 << 32;
 const POLLERS: usize = 1 << 32;
 /// Connections that are being made at a time: less than any server's backlog.
@@ -120,7 +120,7 @@ impl Driver {
         self.topics = (0..count).map(topic).collect();
     }
 
-    /// Begins a new phase; what the last one counted.
+    /// Begins a new phase and returns the counts of the last one.
     pub fn reset(&mut self) -> Tally {
         let fresh = Tally::new(self.tally.epoch());
         std::mem::replace(&mut self.tally, fresh)
@@ -294,7 +294,7 @@ impl Driver {
         closed.into_iter().try_for_each(|index| self.closed(index))
     }
 
-    /// As a browser, whoever has a cursor comes back with it.
+    /// A reader with a cursor comes back with it, like a browser.
     fn closed(&mut self, index: usize) -> Result<()> {
         ensure!(self.keeps_ids, "the server closed the stream of reader {index}");
         self.tally.closed += 1;

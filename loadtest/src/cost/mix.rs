@@ -1,4 +1,4 @@
-//! Everything at once, for a time: one topic for many, many topics for one each, readers who come,
+//! All loads at once, for a time: one topic for many, many topics for one each, readers that come,
 //! go, come back, and hardly read.
 
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub struct MixSample {
     pub seconds: f64,
     /// Deliveries a second.
     pub deliveries: f64,
-    /// Of readers who were there.
+    /// Of readers that were connected.
     pub latency: Quantiles,
     /// The server's processes.
     pub holdings: Vec<Holding>,
@@ -119,7 +119,7 @@ struct Play {
     driver: Driver,
     random: Random,
     slow: usize,
-    /// When, and who comes back then; in order of time.
+    /// The times of return and the readers, in order of time.
     away: Vec<(Instant, usize)>,
     is_away: Vec<bool>,
     course: Course,
@@ -163,7 +163,7 @@ impl Play {
         Ok(())
     }
 
-    /// Somebody who is neither slow nor away.
+    /// A reader that is neither slow nor away.
     fn pick(&mut self, among: usize) -> Option<usize> {
         let picked = self.slow + (self.random.draw() as usize) % (among - self.slow).max(1);
         let is_away = self.is_away.get(picked).copied().unwrap_or(false);
@@ -213,7 +213,7 @@ impl Play {
         Ok(())
     }
 
-    /// A last event for everybody, and a last look.
+    /// Publishes a last event to every reader, and takes a last sample.
     fn end(mut self, server: &Stack) -> Result<Course> {
         (0..self.slow).try_for_each(|reader| self.driver.pause(reader, false))?;
         self.bring_back(Instant::now() + AWAY)?;

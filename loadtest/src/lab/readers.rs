@@ -15,7 +15,7 @@ use crate::client::load::Published;
 use crate::proof::history::History;
 use crate::report::timeline::RunCounters;
 
-/// Subscribers, each to one topic, and the books of what they saw.
+/// Subscribers, each to one topic, and the books of their deliveries.
 #[derive(Debug)]
 pub struct LabCrowd {
     shared: Arc<LabShared>,
@@ -133,7 +133,7 @@ impl LabCrowd {
         Arc::clone(&self.shared)
     }
 
-    /// A function that enters what publishers report.
+    /// A function that enters the receipts of publishers.
     pub fn bookkeeper(&self) -> impl Fn(Published) + Clone + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move |published| shared.enter(&published)

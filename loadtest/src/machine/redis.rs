@@ -157,7 +157,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Says what the server is to be.
+    /// Starts the options of a server.
     pub fn builder() -> RedisBuilder {
         RedisBuilder::default()
     }

@@ -211,7 +211,7 @@ impl Tailwater {
         self.child.terminate(STOP_DEADLINE).await
     }
 
-    /// Sends SIGTERM and does not wait: for what happens during the drain.
+    /// Sends SIGTERM and does not wait: for tests of the drain itself.
     ///
     /// # Errors
     /// When it does not run.

@@ -1,7 +1,6 @@
-//! Another process of this program, which is told what to do line by line.
+//! Another process of this program, which takes orders line by line.
 //!
-//! A process may open so many files and no more, often 20,000; whoever needs more sockets needs
-//! more processes.
+//! A process may open only so many files, often 20,000, so more sockets need more processes.
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};

@@ -1,4 +1,4 @@
-//! Thousands of subscribers and the ledger of what they saw.
+//! Thousands of subscribers and the ledger of their deliveries.
 
 mod ledger;
 mod member;
@@ -95,7 +95,7 @@ impl AudienceShared {
 }
 
 impl Audience {
-    /// An audience without anybody in it. Payload times count from `epoch`.
+    /// An audience without clients. Payload times count from `epoch`.
     pub fn new(
         server: impl Into<Endpoint>,
         topics: Arc<[String]>,
@@ -166,7 +166,7 @@ impl Audience {
         self.shared.ledger()
     }
 
-    /// A function that enters what publishers report.
+    /// A function that enters the receipts of publishers.
     pub fn bookkeeper(&self) -> impl Fn(Published) + Clone + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move |published| shared.enter(&published)

@@ -1,4 +1,4 @@
-//! Knows what was acknowledged and what arrived, and says what is wrong.
+//! Compares acknowledged events with deliveries, and counts every difference.
 //!
 //! The rule it checks: an acknowledged event is delivered to every subscriber of its topic whose
 //! cursor was before it, in order, exactly once, or the subscriber is told of a gap. Memory is
@@ -65,8 +65,8 @@ impl Checker {
         self.topics[topic.0].acknowledged(at, seq);
     }
 
-    /// The client's stream opened with this cursor. Only the first one counts: later streams are
-    /// to continue where the client is, whatever they say.
+    /// The client's stream opened with this cursor. Only the first one counts: later streams must
+    /// continue at the position of the client, with any cursor.
     pub fn started(&mut self, client: ClientId, cursor: Position) {
         self.clients[client.0].1.started(cursor);
     }

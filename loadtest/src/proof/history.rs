@@ -110,7 +110,7 @@ impl History {
     }
 }
 
-/// A lie about what clients saw, to prove that the judgement notices.
+/// A lie about the deliveries, to prove that the judgement notices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Tampering {
     /// The truth.
@@ -124,7 +124,7 @@ pub enum Tampering {
     RepeatEvent,
     /// Two events of a client change places: must be reported out of order.
     SwapEvents,
-    /// A gap that a client was told of is forgotten: what it missed must be reported lost.
+    /// A gap that a client was told of is forgotten: its events must be reported lost.
     DropGap,
 }
 

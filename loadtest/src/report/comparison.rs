@@ -205,8 +205,8 @@ impl Line {
     }
 }
 
-/// A quantity of each column's rounds: medians, and ratios to the first column's. `None` if nobody
-/// measured it.
+/// A quantity of each column's rounds: medians, and ratios to the first column's. `None` if no
+/// column has it.
 pub fn line<M>(
     name: &str,
     digits: usize,

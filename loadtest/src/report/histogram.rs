@@ -9,7 +9,7 @@ const PARTS: u64 = 32;
 const PART_BITS: u32 = PARTS.trailing_zeros();
 const BUCKETS: usize = ((64 - PART_BITS as usize) + 1) * PARTS as usize;
 
-/// A distribution of durations, in microseconds. 15 KB, whatever it has seen.
+/// A distribution of durations, in microseconds. Always 15 KB.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     buckets: Vec<u64>,

@@ -89,7 +89,7 @@ fn timeline(marks: &[Mark]) -> String {
         )
     };
     let rows: String = marks.iter().map(row).collect();
-    format!("<div class=\"card\"><h2>What was done</h2><table>{rows}</table></div>")
+    format!("<div class=\"card\"><h2>Acts</h2><table>{rows}</table></div>")
 }
 
 /// The text with the characters replaced that mean something in HTML.

@@ -16,7 +16,7 @@ const FOLLOWED_EVERY: Duration = Duration::from_millis(900);
 
 const ERASE: &str = "\r\x1b[2K";
 
-/// Prints what is going on.
+/// Prints the state of a run.
 #[derive(Debug)]
 pub struct Progress {
     out: Out,

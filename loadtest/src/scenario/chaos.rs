@@ -49,7 +49,8 @@ pub struct Options {
     #[arg(long)]
     list: bool,
 
-    /// Lies about what the subscribers saw, to prove that it is noticed: the run must fail.
+    /// Falsifies the deliveries of subscribers, to prove that the judgement notices: the run must
+    /// fail.
     #[arg(long, value_enum, default_value_t)]
     sabotage: Tampering,
 }
@@ -72,7 +73,7 @@ impl Options {
     }
 }
 
-/// Runs the scenarios, writes the report and prints the table. Returns what went wrong.
+/// Runs the scenarios, writes the report and prints the table. Returns the failures.
 ///
 /// # Errors
 /// When there is no such scenario or server.

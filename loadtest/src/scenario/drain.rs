@@ -1,4 +1,4 @@
-//! A gateway full of connections is told to stop, and nobody may be refused, cut off or late.
+//! A gateway full of connections stops, and no client may be refused, cut off or late.
 
 use std::time::Duration;
 
@@ -168,7 +168,7 @@ pub async fn run(options: &Options) -> Result<Report> {
 }
 
 impl Options {
-    /// Stops the gateway. Returns what went wrong.
+    /// Stops the gateway. Returns the failures.
     async fn drain(
         &self,
         stage: &Stage,
@@ -257,7 +257,7 @@ async fn knock(stage: &Stage, cluster: &Cluster, node: &str) -> Result<Knocks> {
             Ok(())
         };
         let answer = answer.await;
-        // Asked afterwards: what was refused just before HAProxy noticed counts.
+        // Asked afterwards: a refusal just before HAProxy noticed counts.
         let is_routed = cluster.haproxy.server(node).await?.is_up;
         count += 1;
         let refused = match answer {

@@ -23,7 +23,7 @@ use crate::report::progress::Progress;
 const NAME: &str = "hold";
 /// After a change, before memory is read.
 const PAUSE: Duration = Duration::from_secs(3);
-/// Connections of a gateway: what a process may have open, less its own files and some reserve.
+/// Connections of a gateway: the files that a process may open, less its own and some reserve.
 const EACH_MAX: usize = 17_000;
 
 /// Holds 100,000 connections on several gateways and counts the memory of kernel and processes.
@@ -145,7 +145,7 @@ async fn measure(options: &Options, server: &Stack, progress: &Progress) -> Resu
     for worker in &mut workers {
         worker.order(&format!("read {}", options.events)).await?;
     }
-    progress.say(&format!("{} events for everybody", options.events));
+    progress.say(&format!("{} events for every connection", options.events));
     let (rate, time) = (options.rate, options.events as f64 / options.rate);
     let core = options.cores.driver_core;
     let published = tokio::task::spawn_blocking(move || {

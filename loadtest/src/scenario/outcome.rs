@@ -42,7 +42,7 @@ impl Outcome {
         }
     }
 
-    /// Joins what the checker, the processes and the publishers have to say.
+    /// Joins the findings of the checker, the processes and the publishers.
     pub(super) fn report(self, ledger: &Ledger, timeline: Timeline) -> Report {
         let Outcome { scenario, summary, broken, figures, allows_gaps, interruption_max } = self;
         let verdict = ledger.checker.verdict();

@@ -1,4 +1,4 @@
-//! Interleaved rounds: what drifts between two of them drifts for all columns.
+//! Interleaved rounds: a drift of the machine between two of them meets all columns.
 
 use anyhow::{Context as _, Result};
 

@@ -1,4 +1,4 @@
-//! Everybody comes back at once.
+//! All subscribers come back at once.
 
 mod figures;
 pub mod worker;
@@ -22,7 +22,7 @@ use crate::report::{Report, grouped};
 
 const NAME: &str = "storm";
 
-/// Sockets that one process of ours holds: well below what one may open.
+/// Sockets that one worker process holds: well below the number of files that it may open.
 const CLIENTS_A_WORKER: usize = 10_000;
 
 /// Events that one request publishes.
@@ -109,10 +109,10 @@ pub async fn run(options: &Options) -> Result<Report> {
     storm.connect().await?;
     storm.publish(1).await?;
     storm.await_current().await?;
-    progress.say("kill -9 of a gateway; everybody loses the stream");
+    progress.say("kill -9 of a gateway; every subscriber loses its stream");
     storm.break_off().await?;
     storm.publish(options.behind).await?;
-    progress.say("everybody comes back");
+    progress.say("all subscribers come back");
     let (answers, cost) = storm.come_back().await?;
     let server = crate::lab::Server::find(&options.server)?;
     let figures = Figures::new(options, server.version, &answers, cost, storm.dropped);
@@ -201,7 +201,7 @@ impl Storm<'_> {
         Ok(())
     }
 
-    /// Gives everybody a first stream.
+    /// Gives every subscriber a first stream.
     async fn connect(&mut self) -> Result<()> {
         let spread = Duration::from_millis(self.options.clients as u64 / 2);
         self.order_connect(spread, 0).await?;
@@ -256,9 +256,9 @@ impl Storm<'_> {
         Ok(())
     }
 
-    /// Lets everybody come back, and counts what that costs.
+    /// Lets all subscribers come back, and counts the cost.
     async fn come_back(&mut self) -> Result<(Vec<CrowdAnswer>, StormCost)> {
-        // Nothing of what went before is to be counted.
+        // The work before this moment does not count.
         sleep(Duration::from_secs(1)).await;
         self.redis.query(&["CONFIG", "RESETSTAT"]).await?;
         let before = self.cpu().await?;

@@ -1,4 +1,4 @@
-//! A cluster that somebody else runs and breaks, seen from its clients.
+//! A cluster that somebody else runs and breaks, in the view of its clients.
 
 mod marks;
 
@@ -242,7 +242,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     stage.conclude(outcome, &options.out).await
 }
 
-/// Ctrl-C, or what `kill` and orchestrators send.
+/// Ctrl-C, or the signal that `kill` and orchestrators send.
 struct Interruption {
     by_hand: Signal,
     by_program: Signal,

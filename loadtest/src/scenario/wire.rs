@@ -29,7 +29,7 @@ use crate::report::progress::Progress;
 
 const NAME: &str = "wire";
 
-/// Measures what a stream and a delivery cost over HTTP/1.1, h2c and h2, in clear and over TLS.
+/// Measures the costs of a stream and a delivery over HTTP/1.1, h2c and h2, in clear and over TLS.
 ///
 /// Publishes the same events to the same number of readers over one transport after the other, each
 /// with a node of its own. Then lets clients come back over TLS at another node. Needs openssl.

@@ -35,7 +35,7 @@ impl Decoder {
         self.state == ChunkState::Done
     }
 
-    /// Takes the next bytes and hands on what they carry of the body.
+    /// Takes the next bytes and hands on their part of the body.
     pub(super) fn feed(
         &mut self,
         mut bytes: &[u8],

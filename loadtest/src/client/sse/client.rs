@@ -1,4 +1,4 @@
-//! A client that behaves as a browser's `EventSource`, and counts what happens to it.
+//! A client that behaves as a browser's `EventSource`, and counts its reconnects and failures.
 
 use std::time::Duration;
 
@@ -128,7 +128,7 @@ impl EventSource {
         self
     }
 
-    /// Says what a refusal does.
+    /// Sets the reaction to a refusal.
     #[must_use]
     pub fn on_refusal(mut self, on_refusal: OnRefusal) -> Self {
         self.on_refusal = on_refusal;

@@ -41,7 +41,7 @@ pub struct Connection {
     head: Head,
     framing: Framing,
     parser: Parser,
-    /// Events of the last read that nobody asked for yet; bounded by what one read can carry.
+    /// Events of the last read that are still to be taken; bounded by the size of one read.
     events: VecDeque<Event>,
     end: Option<End>,
     bytes_received: u64,
@@ -49,7 +49,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Sends `GET path` with the headers and waits for the head of the answer, whatever its
+    /// Sends `GET path` with the headers and waits for the head of the answer, with any
     /// status. `Host` and `Accept: text/event-stream` are sent unless `headers` names them.
     ///
     /// # Errors

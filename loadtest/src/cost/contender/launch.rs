@@ -170,7 +170,7 @@ impl Site {
         self.run("nginx", Path::new(nginx::PROGRAM), arguments).await
     }
 
-    /// Without persistence, for whoever it serves.
+    /// A Redis without persistence.
     async fn redis(&self) -> Result<Pinned> {
         let arguments = |at: SocketAddr| {
             let (ip, port) = (at.ip().to_string(), at.port().to_string());
@@ -193,7 +193,7 @@ impl Site {
         let arguments = |at: SocketAddr| {
             let (at, admin) = (at.to_string(), admin.to_string());
             let own = [role, "--listen", &at, "--admin-listen", &admin, "--node", node];
-            // At the end there is nobody to wait for.
+            // At the end there is no client to wait for.
             let end = ["--drain-delay", "0s"];
             Ok(own.iter().chain(&end).chain(more).map(|word| (*word).to_owned()).collect())
         };

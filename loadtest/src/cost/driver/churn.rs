@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Driver;
 use super::reader::{Ending, Reader};
 
-/// The least that the kernel grants a slow reader's socket: what it does not read waits elsewhere.
+/// The least that the kernel grants a slow reader's socket: unread bytes wait elsewhere.
 const SLOW_BYTES: usize = 4096;
 
 impl Driver {

@@ -10,15 +10,16 @@ use super::{Driver, PATIENCE};
 /// The pace of publishing.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
-    /// So many a second, whatever becomes of them.
+    /// So many a second, even if the server does not keep up.
     Rate(f64),
-    /// So many at a time that have not reached everybody. Of several connections each has its share,
+    /// So many at a time that have not reached all readers. Of several connections each has its
+    /// share,
     /// which it publishes at once when it has the receipts for the last.
     Window(u64),
 }
 
 impl Driver {
-    /// Publishes to the first topic for a time, then waits until everybody has everything.
+    /// Publishes to the first topic for a time, then waits until every reader has every event.
     ///
     /// # Errors
     /// When an event is refused, or a stream ends.
@@ -83,7 +84,8 @@ impl Driver {
         Ok(events)
     }
 
-    /// Publishes to the topics in turn for a time, whoever reads them: `depth` events at once by each
+    /// Publishes to the topics in turn for a time, with or without readers: `depth` events at once
+    /// by each
     /// connection, and the next ones when these have their receipts. Returns the number of events.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! A user who polls: a request after the other over one connection, each with the last one's cursor.
+//! A user that polls: one request after the other over one connection, each with the last cursor.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -31,7 +31,7 @@ pub enum Polling {
     Long,
 }
 
-/// The users who poll.
+/// The users that poll.
 #[derive(Debug, Default)]
 pub(super) struct Pollers {
     users: Vec<Poller>,
@@ -51,7 +51,7 @@ struct Poller {
 }
 
 impl Driver {
-    /// Opens `count` users' connections, who ask in turn and expect the next event of the first
+    /// Opens the connections of `count` users, which ask in turn and expect the next event of the first
     /// topic.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Driver {
             // Connections that are being made are fewer than any server's backlog.
             self.idle(Duration::from_micros(100))?;
         }
-        // Everybody has a cursor then.
+        // Every user has a cursor then.
         self.idle(CONNECTED + spread + CONNECTED)
     }
 
@@ -92,7 +92,7 @@ impl Driver {
         Ok(next.map_or(timeout, |next| next.min(timeout)))
     }
 
-    /// Reads what came for a user.
+    /// Reads the answer to a user.
     pub(super) fn answered(&mut self, index: usize) -> Result<()> {
         let Some(user) = self.pollers.users.get_mut(index) else { return Ok(()) };
         let polling = user.polling;

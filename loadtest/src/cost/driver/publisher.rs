@@ -1,4 +1,4 @@
-//! One publishing connection: what is still to be written, and the receipts that have come.
+//! One publishing connection: unwritten events, and the receipts that have come.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 
@@ -27,7 +27,7 @@ pub(super) struct PublishingConnection {
     /// client's buffer has.
     lines: Vec<u8>,
     unwritten: Vec<u8>,
-    /// The end of what was read, if a receipt may begin there.
+    /// The end of the last read, if a receipt may begin there.
     pending: Vec<u8>,
     sent: u64,
     receipts: u64,
@@ -62,7 +62,7 @@ impl PublishingConnection {
         self.sent - self.receipts
     }
 
-    /// Adds an event to what is to be written.
+    /// Adds an event to the unwritten bytes.
     pub(super) fn put(&mut self, topic: &str, payload: &str) {
         match self.wire {
             PublishWire::Posts => write!(
@@ -80,7 +80,7 @@ impl PublishingConnection {
         self.sent += 1;
     }
 
-    /// Writes and reads what the socket is ready for.
+    /// Uses the readiness of the socket: writes and reads.
     pub(super) fn ready(&mut self, buffer: &mut [u8]) -> Result<()> {
         if !self.lines.is_empty() {
             write!(self.unwritten, "{:x}\r\n", self.lines.len())?;
@@ -105,7 +105,7 @@ impl PublishingConnection {
         }
     }
 
-    /// Counts the receipts in what was read.
+    /// Counts the receipts in the bytes of a read.
     fn count(&mut self, read: &[u8]) -> Result<()> {
         let mut bytes = std::mem::take(&mut self.pending);
         bytes.extend_from_slice(read);

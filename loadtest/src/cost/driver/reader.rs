@@ -1,4 +1,4 @@
-//! One SSE connection of the driver: a socket, what it waits for, and what it got.
+//! One SSE connection of the driver: a socket, the event that comes next, and the deliveries.
 //!
 //! It knows the driver's own payloads and looks for nothing else, so that tens of thousands cost the
 //! driver little: heads and the frames around payloads are passed over.
@@ -27,9 +27,9 @@ pub(crate) struct Reader {
     /// It reads nothing for now, or seldom: its delays are its own.
     is_slow: bool,
     is_paused: bool,
-    /// When its stream was opened: what is older comes late by its own doing.
+    /// The time when its stream was opened: older events come late by the reader's own doing.
     since_micros: u64,
-    /// The end of what was read, if more of it has to come.
+    /// The end of the last read, if more of it has to come.
     pending: Vec<u8>,
 }
 
@@ -65,7 +65,7 @@ impl Reader {
         }
     }
 
-    /// A reader of bodies that somebody else reads from their connection.
+    /// A reader of bodies, whose connection belongs to somebody else.
     pub(crate) fn of_bodies(next: u64) -> Self {
         Self { stage: ReaderStage::Open, ..Self::new(0, next, false) }
     }
@@ -79,7 +79,7 @@ impl Reader {
         self.take(piece, tally)
     }
 
-    /// Takes a connection that is being made, and what to ask over it. The one before is closed.
+    /// Takes a connection that is being made, and the request for it. The one before is closed.
     pub(super) fn connect(&mut self, stream: TcpStream, request: Arc<[u8]>) {
         self.stream = Some(stream);
         self.request = request;
@@ -132,7 +132,7 @@ impl Reader {
         (published + 1).saturating_sub(if self.next == 0 { 1 } else { self.next })
     }
 
-    /// Does what the socket is ready for: reads once, and to the end if `is_ending`.
+    /// Uses the readiness of the socket: reads once, and to the end if `is_ending`.
     pub(super) fn ready(
         &mut self,
         is_ending: bool,

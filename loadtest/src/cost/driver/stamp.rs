@@ -14,7 +14,7 @@ pub(super) struct Stamp {
     pub(super) micros: u64,
 }
 
-/// A payload of `size` bytes, at least what the stamp needs.
+/// A payload of `size` bytes, or more if the stamp needs more.
 pub(super) fn encode(stamp: Stamp, size: usize) -> String {
     let mut text = format!("#{:010} {:016} ", stamp.number, stamp.micros);
     while text.len() < size {

@@ -28,7 +28,7 @@ pub struct Tally {
     pub bytes: u64,
     /// The bytes of the readers' requests.
     pub asked: u64,
-    /// From before an event was published until it was read, of readers who were there to read it.
+    /// From before an event was published until it was read, for readers that were connected.
     pub latency: Histogram,
 }
 
@@ -54,7 +54,7 @@ impl Tally {
         self.epoch
     }
 
-    /// Adds what another one counted.
+    /// Adds the counts of another tally.
     pub fn add(&mut self, other: &Tally) {
         self.delivered += other.delivered;
         self.lost += other.lost;

@@ -41,7 +41,7 @@ async fn publish(State(naive): State<Arc<Naive>>, data: String) {
     if history.len() > HISTORY_MAX {
         history.pop_front();
     }
-    // Without a reader there is nobody to tell.
+    // An error says that there is no reader.
     naive.sender.send(event).ok();
 }
 

@@ -1,7 +1,7 @@
 //! The reference for HTTP/1.1 over TLS: one small task a connection, tokio-rustls and jemalloc.
 //!
 //! `tls-reference ADDRESS CERTIFICATE KEY` shakes hands, reads a request, answers the head of a stream
-//! and then writes each event that somebody publishes. It is a program of its own because the
+//! and then writes each published event. It is a program of its own because the
 //! allocator belongs to the process. Absent: cursors, history, topics, limits, HTTP/2. Not for use.
 
 use std::net::SocketAddr;
@@ -78,7 +78,7 @@ async fn serve(stream: TcpStream, acceptor: &TlsAcceptor, sender: &Sender<Bytes>
     }
 }
 
-/// Publishes what the client posts, until it asks for a stream.
+/// Publishes the client's posts, until the client asks for a stream.
 async fn subscription(
     stream: &mut TlsStream<TcpStream>,
     sender: &Sender<Bytes>,
@@ -106,7 +106,7 @@ async fn subscription(
         }
         let event = format!("data: {}\nid: {number}\n\n", str::from_utf8(&read[..length])?);
         read.drain(..length);
-        // An error says that nobody reads.
+        // An error says that there is no reader.
         sender.send(format!("{:x}\r\n{event}\r\n", event.len()).into()).ok();
         stream.write_all(ACCEPTED).await?;
         stream.flush().await?;

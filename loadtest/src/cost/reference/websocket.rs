@@ -59,7 +59,7 @@ async fn answer(mut stream: TcpStream, sender: &Sender<Bytes>) -> Result<()> {
         }
         number += 1;
         let data = str::from_utf8(&read[..length])?;
-        // Without a reader there is nobody to tell.
+        // An error says that there is no reader.
         sender.send(frame(&format!("data: {data}\nid: {number}"))?).ok();
         read.drain(..length);
         stream.write_all(ACCEPTED).await?;

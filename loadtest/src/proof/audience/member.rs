@@ -1,4 +1,4 @@
-//! One client of the audience: listens, and enters what it hears.
+//! One client of the audience: reads a stream and enters each event.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

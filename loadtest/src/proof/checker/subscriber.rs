@@ -1,4 +1,4 @@
-//! One client: where it is, and what it missed or got twice.
+//! One client: its position, and the events that it missed or got twice.
 
 use std::ops::RangeInclusive;
 
@@ -96,7 +96,7 @@ impl Subscriber {
         self.corrupted += 1;
     }
 
-    /// Accepts what was announced, and no more.
+    /// Accepts the announced events as missing, and no others.
     fn after_gap(&mut self, announced: &Announced, at: Position) {
         let before = at.n.saturating_sub(1);
         if announced.renumbered && at.n <= self.last.n {

@@ -3,7 +3,7 @@
 use super::verdict::Verdict;
 use crate::client::position::Position;
 
-/// A number this far beyond what is known is garbage, not an event, and must not fill our memory.
+/// A number this far beyond the known ones is garbage, not an event, and must not fill the memory.
 const LEAP_MAX: u64 = 1 << 20;
 
 /// The payload at one position. Payload numbers start at 1, so 0 is "not yet".

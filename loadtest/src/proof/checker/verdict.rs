@@ -13,13 +13,13 @@ pub struct Verdict {
     pub clients: u64,
     /// Events that the log acknowledged.
     pub acknowledged: u64,
-    /// Deliveries that this calls for: for each client, what its topic got after its start.
+    /// Deliveries that this calls for: for each client, the events of its topic after its start.
     pub expected: u64,
     /// Deliveries made, each event once a client.
     pub delivered: u64,
     /// Events that a client never got although it got later ones, and that no gap announced.
     pub lost: u64,
-    /// Deliveries of what the client had already: the same position again, or the same payload at
+    /// Deliveries of events that the client had already: the same position again, or the same payload at
     /// another position.
     pub duplicated: u64,
     /// Deliveries behind a later event, or with a time before an earlier one's.

@@ -1,4 +1,4 @@
-//! The sum of what went wrong.
+//! The judgement of a history: its counts and failures.
 
 use serde::Serialize;
 
@@ -17,10 +17,10 @@ pub struct Judgement {
     pub delivered: u64,
     /// Acknowledged events that a client never got and was not told of.
     pub lost: u64,
-    /// Deliveries of what the client had already.
+    /// Deliveries of events that the client had already.
     pub duplicated: u64,
-    /// Deliveries of what the client had already, after it was told that the log had lost it: the
-    /// publisher had got no receipt and sent it again.
+    /// Deliveries of events that the client had already, after it was told that the log had lost them:
+    /// the publisher had got no receipt and sent them again.
     pub again: u64,
     /// Deliveries behind a later one, and numbers that skip or fall without a gap.
     pub out_of_order: u64,
@@ -38,7 +38,7 @@ pub struct Judgement {
     pub missing: u64,
     /// Acknowledged events that clients were missing at gaps without a number.
     pub missing_unnumbered: u64,
-    /// Of all that clients were told they miss: what the log still had in the end.
+    /// Events that clients were told they miss, and that the log still had in the end.
     pub readable_after_all: u64,
 }
 

@@ -23,7 +23,7 @@ pub enum Entry {
     Gap {
         /// The number of events, if the gateway could know.
         missed: Option<u64>,
-        /// The log had lost what was there, or began anew: numbers may fall.
+        /// The log had lost the events there, or began anew: numbers may fall.
         is_rewind: bool,
         /// The cursor behind it.
         resume: Position,

@@ -41,7 +41,7 @@ pub(super) fn report(options: &Options, rounds: &Rounds) -> Comparison {
 }
 
 fn summary(options: &Options, rounds: &Rounds) -> String {
-    let first = rounds.first().map_or("nobody", |(who, _)| who.name());
+    let first = rounds.first().map_or("none", |(who, _)| who.name());
     format!(
         "{} readers of one topic, {} bytes an event, {} events/s and then {} in flight; {} topics \
          with a reader each. Medians of {} interleaved rounds, in brackets the ratio to {first}. CPU \

@@ -1,4 +1,4 @@
-//! A million deliveries a second, offered whether they are taken or not.
+//! A million deliveries a second, offered at a fixed rate.
 
 use std::time::Duration;
 

@@ -74,6 +74,6 @@ pub(super) const SCALE: BenchQuantity =
     quantity("scale, many / few", 2, |m| m.scale.map(|s| s.many_us / s.few_us));
 pub(super) const TOPICS: BenchQuantity =
     quantity("topics, CPU us an event", 1, |m| m.topics.map(|t| t.full_us));
-/// Of a server that takes no lines, what it takes instead.
+/// For a server that takes no lines, the cost of its requests.
 pub(super) const LINES: BenchQuantity =
     quantity("topics by lines, CPU us an event", 1, |m| m.lines.or(m.topics).map(|t| t.full_us));

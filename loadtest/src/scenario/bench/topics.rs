@@ -1,6 +1,6 @@
-//! Many topics with one reader each: what an event costs from its publisher to its reader.
+//! Many topics with one reader each: the cost of an event from its publisher to its reader.
 //!
-//! Closed loop first, which is what the server can do; then at 30 % of its core.
+//! Closed loop first, which shows the most that the server can do; then at 30 % of its core.
 
 use std::time::Duration;
 

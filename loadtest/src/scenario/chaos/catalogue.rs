@@ -16,14 +16,14 @@ type Fault = for<'a> fn(&'a mut Lab) -> Pin<Box<dyn Future<Output = Result<()>> 
 /// The promise of a scenario, besides that nothing is lost in silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Promise {
-    /// Nothing is lost, and nobody is told that something is.
+    /// Nothing is lost, and no reader is told of a loss.
     Lossless,
     /// Nothing acknowledged is lost. A reader of an event without a receipt may be
     /// told that it is gone.
     Kept,
-    /// The log may lose something, and those who miss it are told.
+    /// The log may lose events, and the readers that miss them are told.
     Told,
-    /// The log loses something, and somebody is told.
+    /// The log loses events, and at least one reader is told.
     Announced,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct ChaosScenario {
     pub(super) has_own_clock: bool,
     pub(super) event_bytes: usize,
     pub(super) history_events: usize,
-    /// Needs what only Valkey 9 has.
+    /// Needs a feature that only Valkey 9 has.
     pub(super) needs_valkey: bool,
     pub(super) fault: Fault,
 }

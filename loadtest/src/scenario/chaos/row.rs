@@ -99,7 +99,9 @@ fn failures(
     let mut failures = judgement.failures();
     match trial.scenario.promise {
         Promise::Lossless => failures.extend(judgement.losses()),
-        Promise::Announced if judgement.gaps == 0 => failures.push("nobody was told".to_owned()),
+        Promise::Announced if judgement.gaps == 0 => {
+            failures.push("no subscriber was told".to_owned())
+        }
         Promise::Kept if judgement.unreadable > 0 => {
             let unreadable = grouped(judgement.unreadable);
             failures.push(format!("{unreadable} acknowledged events that the log has lost"));

@@ -39,7 +39,7 @@ fn schedule(duration: Duration, gateways: usize) -> Vec<(Duration, FailoverFault
 }
 
 impl Options {
-    /// Plays the schedule. Returns what the processes did wrong.
+    /// Plays the schedule. Returns the failures of the processes.
     pub(super) async fn break_things(
         &self,
         stage: &Stage,

@@ -45,7 +45,7 @@ pub(super) fn report(options: &Options, held: &Held) -> Report {
         scenario: "hold".to_owned(),
         summary: format!(
             "{} connections at {} gateways on core {}, from as many drivers on core {}; then {} \
-             events for everybody, {} a second. Kernel memory is half of what the machine's grew by: \
+             events for every connection, {} a second. Kernel memory is half of the growth of the machine's: \
              both ends of each connection are here.",
             grouped(held.open),
             held.gateways,

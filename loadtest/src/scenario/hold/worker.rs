@@ -35,7 +35,7 @@ pub(super) struct HoldSeen {
     pub(super) latency: Quantiles,
 }
 
-/// Does what it is told until standard input ends: `open`, `read EVENTS`.
+/// Follows orders until standard input ends: `open`, `read EVENTS`.
 ///
 /// # Errors
 /// When an order makes no sense or the gateway refuses.

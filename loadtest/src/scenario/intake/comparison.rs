@@ -37,7 +37,7 @@ pub(super) fn report(options: &Options, rounds: &[(IntakeWay, Vec<IntakeCost>)])
             "Events of {} bytes to {} topics an ingest, closed loop: {} connections with a POST at a \
              time, or {} with {} lines of NDJSON at a time, to every ingest. Medians of {} interleaved \
              rounds, in brackets the ratio to the first column. Redis and the ingests share core {}, \
-             the publishers are on core {}; what a core of Redis takes in is 1 s / its CPU an event.",
+             the publishers are on core {}; the intake of a core of Redis is 1 s / its CPU an event.",
             options.event_bytes,
             grouped(options.topics as u64),
             options.publishers,

@@ -92,7 +92,7 @@ struct CrowdShared {
     progress: Mutex<Vec<CrowdProgress>>,
 }
 
-/// Does what it is told until standard input ends.
+/// Follows orders until standard input ends.
 ///
 /// # Errors
 /// When an order makes no sense.
@@ -209,7 +209,7 @@ async fn listen(shared: Arc<CrowdShared>, index: usize, topic: usize, chance: u6
 }
 
 impl CrowdShared {
-    /// Counts what happened; whether the client may stay with its gateway.
+    /// Counts a signal. Returns false if the client must leave its gateway.
     fn signal(&self, client: usize, topic: &str, signal: Signal) -> bool {
         let counters = &self.counters;
         match signal {

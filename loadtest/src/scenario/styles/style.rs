@@ -1,4 +1,4 @@
-//! A way in which events reach users, and what it costs.
+//! A way in which events reach users, and its cost.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl Style {
         }
     }
 
-    /// Publishes for a time and waits until everybody has heard of it.
+    /// Publishes for a time and waits until every user has every event.
     pub(super) fn measure(
         self,
         server: &Stack,

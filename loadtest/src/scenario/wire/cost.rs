@@ -41,7 +41,7 @@ pub(super) struct WireCost {
     pub(super) repeated: u64,
 }
 
-/// Opens the streams, publishes for a time, and waits until everybody has everything.
+/// Opens the streams, publishes for a time, and waits until every reader has every event.
 pub(super) async fn measure(
     server: &Stack,
     transport: Transport,

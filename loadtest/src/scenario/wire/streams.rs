@@ -1,4 +1,4 @@
-//! The readers of one topic, whatever carries their streams.
+//! The readers of one topic, over any transport.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,14 +48,15 @@ impl WireCrowd {
         self.with(|tally| tally.payload(number, size))
     }
 
-    /// Waits until everybody together has got as many events, or the time is up; what they got.
+    /// Waits for so many deliveries of all readers together, or until the time is up. Returns the
+    /// deliveries.
     pub(super) async fn settle(&mut self, deliveries: u64, patience: Duration) -> Result<Tally> {
         let until = Instant::now() + patience;
         while self.with(|tally| tally.delivered + tally.lost) < deliveries && Instant::now() < until
         {
             sleep(POLL).await;
         }
-        // Nobody's stream may have ended.
+        // No stream may have ended.
         if let Some(ended) = self.readers.try_join_next() {
             ended??;
         }

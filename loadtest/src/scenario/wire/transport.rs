@@ -114,11 +114,11 @@ impl WireClient {
     }
 }
 
-/// Reads and writes until it is told to stall. An error reaches whoever reads the streams as well.
+/// Reads and writes until it is told to stall. An error reaches the readers of the streams as well.
 async fn drive(connection: impl Future<Output = hyper::Result<()>>, stall: CancellationToken) {
     let mut connection = pin!(connection);
     tokio::select! {
-        // First: who stalls reads no more, whatever there is.
+        // First: a stalled connection reads no more.
         biased;
         () = stall.cancelled() => pending().await,
         _ = &mut connection => {}

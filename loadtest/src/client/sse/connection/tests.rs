@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use super::{Connection, End};
 
-/// Answers one request with these pieces, closes, and gives back what the request was.
+/// Answers one request with these pieces, closes, and returns the request.
 async fn serve(pieces: &'static [&'static str]) -> (SocketAddr, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("an address");

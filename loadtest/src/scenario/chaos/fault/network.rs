@@ -1,4 +1,4 @@
-//! Wires that lose, hold or delay what goes over them.
+//! Proxies that lose, hold or delay the bytes that pass.
 
 use std::time::Duration;
 
@@ -63,7 +63,10 @@ pub(in super::super) async fn lose_last_notification(lab: &mut Lab) -> Result<()
     }
     let lost: u64 = lab.gateway_wires.iter().map(Proxy::lost_messages).sum();
     lab.must(lost > 0, "messages were lost");
-    lab.note(format!("{lost} messages lost; everybody had them after {:.1?}", begin.elapsed()));
+    lab.note(format!(
+        "{lost} messages lost; every subscriber had them after {:.1?}",
+        begin.elapsed()
+    ));
     Ok(())
 }
 
