@@ -139,7 +139,7 @@ impl Pinned {
     }
 
     fn pids(&self) -> Result<Vec<u32>> {
-        let mut pids = vec![self.child.pid().context("it does not run")?];
+        let mut pids = vec![self.child.pid().context("the program does not run")?];
         let mut next = 0;
         while let Some(pid) = pids.get(next) {
             let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;

@@ -259,12 +259,12 @@ impl Tailwater {
     /// # Errors
     /// When it does not run, or `prlimit` of util-linux is missing.
     pub fn limit_files(&self, files: u64) -> Result<()> {
-        let pid = self.child.pid().context("it does not run")?;
+        let pid = self.child.pid().context("the program does not run")?;
         let limit = format!("--nofile={files}:");
         let status = std::process::Command::new("prlimit")
             .args(["--pid", &pid.to_string(), &limit])
             .status()
-            .context("no prlimit")?;
+            .context("cannot run prlimit")?;
         anyhow::ensure!(status.success(), "prlimit left with {status}");
         Ok(())
     }
@@ -274,7 +274,7 @@ impl Tailwater {
     /// # Errors
     /// When it does not run.
     pub fn open_files(&self) -> Result<u64> {
-        let pid = self.child.pid().context("it does not run")?;
+        let pid = self.child.pid().context("the program does not run")?;
         Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64)
     }
 
@@ -283,7 +283,7 @@ impl Tailwater {
     /// # Errors
     /// When it does not run.
     pub fn cpu_time(&self) -> Result<Duration> {
-        super::child::cpu_time(self.child.pid().context("it does not run")?)
+        super::child::cpu_time(self.child.pid().context("the program does not run")?)
     }
 
     /// The memory that it holds, in bytes (`VmRSS`).
@@ -291,7 +291,7 @@ impl Tailwater {
     /// # Errors
     /// When it does not run.
     pub fn rss_bytes(&self) -> Result<u64> {
-        let pid = self.child.pid().context("it does not run")?;
+        let pid = self.child.pid().context("the program does not run")?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let kib: u64 = status
             .lines()

@@ -101,7 +101,7 @@ pub(super) const SCENARIOS: &[ChaosScenario] = &[
     },
     ChaosScenario {
         name: "lost-tail",
-        about: "a replica takes over that lacks what clients have seen already; a gateway is killed",
+        about: "a replica that lacks events of clients takes over; a gateway is killed",
         promise: Promise::Announced,
         has_replica: true,
         fault: |lab| Box::pin(nodes::promote_behind(lab)),

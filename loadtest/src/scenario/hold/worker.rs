@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> Result<Vec<String>> {
                 };
                 println!("{}", serde_json::to_string(&seen)?);
             }
-            _ => bail!("an order that makes no sense: {line:?}"),
+            _ => bail!("an unknown order: {line:?}"),
         }
     }
     Ok(Vec::new())

@@ -120,9 +120,12 @@ pub async fn run(options: &Options) -> Result<Vec<String>> {
             }
             ["state", seq] => {
                 let answer = shared.answer(since, seq.parse()?);
-                println!("{}", serde_json::to_string(&answer).context("it is plain")?);
+                println!(
+                    "{}",
+                    serde_json::to_string(&answer).context("an answer that JSON cannot express")?
+                );
             }
-            _ => bail!("an order that makes no sense: {line:?}"),
+            _ => bail!("an unknown order: {line:?}"),
         }
     }
     Ok(Vec::new())

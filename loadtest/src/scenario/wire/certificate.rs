@@ -64,7 +64,7 @@ impl Certificate {
             .arg("-out")
             .arg(&files.certificate)
             .output()
-            .context("no openssl")?;
+            .context("cannot run openssl")?;
         ensure!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
         Ok(files)
     }

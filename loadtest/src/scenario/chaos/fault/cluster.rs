@@ -151,7 +151,10 @@ pub(in super::super) async fn migrate_at_once(lab: &mut Lab) -> Result<()> {
         from.query(&["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &text, &text, "NODE", &to]).await?;
         wait("the slot is moved", DEADLINE, async || {
             let nodes = from.query(&["CLUSTER", "NODES"]).await?.concat();
-            let own = nodes.lines().find(|line| line.contains("myself")).context("no myself")?;
+            let own = nodes
+                .lines()
+                .find(|line| line.contains("myself"))
+                .context("CLUSTER NODES without the node itself")?;
             Ok(!holds(own, *slot))
         })
         .await?;
