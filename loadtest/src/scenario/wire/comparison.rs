@@ -12,7 +12,11 @@ pub(super) const IDLE: Quantity<WireMeasured> =
 pub(super) const FULL_SHARE: Quantity<WireMeasured> =
     ("back, % full handshakes", 0, |m| m.reconnect.map(|r| r.full_share));
 
-const QUANTITIES: [Quantity<WireMeasured>; 10] = [
+/// The CPU time of a client that comes back, divided by the time of a new one.
+pub(super) const BACK: Quantity<WireMeasured> =
+    ("back / new", 2, |m| m.reconnect.map(|r| r.return_us / r.full_us));
+
+const QUANTITIES: [Quantity<WireMeasured>; 11] = [
     CPU,
     ("connect, CPU us a stream", 1, |m| m.streams.map(|c| c.connect_us)),
     IDLE,
@@ -22,12 +26,9 @@ const QUANTITIES: [Quantity<WireMeasured>; 10] = [
     ("p99 ms", 1, |m| m.streams.map(|c| c.latency.p99_ms)),
     ("new, CPU us", 1, |m| m.reconnect.map(|r| r.full_us)),
     ("back, CPU us", 1, |m| m.reconnect.map(|r| r.return_us)),
+    BACK,
     FULL_SHARE,
 ];
-
-/// The CPU time of a client that comes back, divided by the time of a new one.
-pub(super) const CONNECT_BACK: fn(&WireMeasured) -> Option<f64> =
-    |m| m.reconnect.map(|r| r.return_us / r.full_us);
 
 pub(super) fn report(options: &Options, rounds: &[(WireTrial, Vec<WireMeasured>)]) -> Comparison {
     let costs = || rounds.iter().flat_map(|(_, all)| all).filter_map(|measured| measured.streams);
