@@ -1,5 +1,5 @@
-//! One deployment to be broken: Redis in some topology, gateways and an ingest, with a wire of our
-//! own between each of them and Redis, publishers at work, and subscribers whose every sight is kept.
+//! One deployment to break: Redis in some topology, gateways and an ingest, with a proxy between each
+//! of them and Redis, publishers at work, and subscribers that keep every delivery.
 
 mod books;
 mod readers;
@@ -41,7 +41,7 @@ const RATE: u32 = 500;
 /// The topic that is published to by hand: the last one.
 pub const BY_HAND: usize = TOPICS;
 
-/// Longer than any fault of ours lasts.
+/// Longer than any fault of the lab.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(60);
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 const SETTLE_DEADLINE: Duration = Duration::from_secs(20);
@@ -354,7 +354,7 @@ impl Lab {
         self.notes.push(text.into());
     }
 
-    /// Where the files of this trial go.
+    /// The directory of this trial's files.
     pub fn directory(&self) -> &std::path::Path {
         &self.directory
     }

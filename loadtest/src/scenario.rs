@@ -35,7 +35,7 @@ pub struct Common {
 }
 
 impl Common {
-    /// Where this scenario's files go.
+    /// The directory of this scenario's files.
     pub fn directory(&self, scenario: &str) -> PathBuf {
         let default = || PathBuf::from("out").join(scenario);
         self.out.clone().unwrap_or_else(default)

@@ -23,7 +23,7 @@ pub enum Control {
 pub struct Ready {
     /// `live`, `exact`, `gap`, `reset`, `rewound` or `invalid`.
     pub outcome: String,
-    /// Where the stream starts; for one topic a position.
+    /// The start of the stream; for one topic a position.
     pub cursor: String,
     /// The gateway that answers.
     pub node: String,

@@ -1,4 +1,4 @@
-//! Where a server is, a host name or an address and a port, and from where it is reached.
+//! The address of a server: a host name or an IP, a port, and the addresses to connect from.
 
 use std::fmt;
 use std::io;

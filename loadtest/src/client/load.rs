@@ -17,7 +17,7 @@ const PUBLISHERS: usize = 64;
 /// A steady stream of events for some topics.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// Where to.
+    /// The ingest or the log that takes the events.
     pub target: Target,
     /// The topics, served in turn.
     pub topics: Arc<[String]>,

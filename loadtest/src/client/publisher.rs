@@ -20,7 +20,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// Where events are published.
+/// The receiver of events.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// An ingest.
@@ -40,7 +40,7 @@ impl<T: Into<Endpoint>> From<T> for Target {
 pub struct Receipt {
     /// The topic.
     pub topic: String,
-    /// Where the event is.
+    /// The position of the event.
     pub at: Position,
     /// The key was known: an earlier attempt had been stored.
     pub duplicate: bool,

@@ -55,7 +55,7 @@ pub struct Programs {
     pub before: Option<PathBuf>,
     /// The cores that all processes of a server share.
     pub cores: CoreSet,
-    /// Where their logs go.
+    /// The directory of their logs.
     pub directory: PathBuf,
 }
 

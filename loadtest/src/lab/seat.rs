@@ -17,7 +17,7 @@ use crate::proof::history::Entry;
 /// A stream without a byte for this long is dead: two heartbeats of 3 s and some.
 const SILENCE_MAX: Duration = Duration::from_secs(8);
 
-/// Where a subscriber connects first.
+/// The first server of a subscriber.
 #[derive(Clone, Copy, Debug)]
 pub enum Towards {
     /// To this gateway; after a loss to the next one, as through a load balancer.
@@ -31,7 +31,7 @@ pub enum Towards {
 pub struct Seat {
     /// Index of its topic.
     pub topic: usize,
-    /// Where it connects.
+    /// The address that it connects to.
     pub towards: Towards,
     /// Leaves before the fault and comes back after it.
     pub travels: bool,

@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// The number of log lines that a failure shows.
 const TAIL_LINES: usize = 30;
 
-/// Where a program keeps its files.
+/// The directory of a program's files.
 #[derive(Debug)]
 pub(super) enum WorkDir {
     /// Deleted when the handle is dropped.

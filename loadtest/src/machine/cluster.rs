@@ -17,7 +17,7 @@ pub struct ClusterOptions {
     pub gateway_flags: Vec<(&'static str, String)>,
     /// Flags with their values for the ingest.
     pub ingest_flags: Vec<(&'static str, String)>,
-    /// Where logs and data go; they stay there.
+    /// The directory of logs and data, which stay there.
     pub directory: PathBuf,
 }
 

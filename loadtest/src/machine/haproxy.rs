@@ -127,7 +127,7 @@ impl Haproxy {
         Ok(haproxy)
     }
 
-    /// Where subscribers connect.
+    /// The address for subscribers.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }

@@ -72,7 +72,7 @@ impl Pinned {
         Ok(Pinned { child, port })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }

@@ -1,4 +1,4 @@
-//! Where a program runs: this machine's own network, or a namespace beside it.
+//! The network of a program: this machine's own, or a namespace beside it.
 
 use std::net::Ipv4Addr;
 
@@ -7,9 +7,9 @@ use std::net::Ipv4Addr;
 pub struct Place {
     /// The name of the namespace; `None` is the driver's own.
     pub namespace: Option<String>,
-    /// Where the driver reaches programs there.
+    /// The address by which the driver reaches programs there.
     pub ip: Ipv4Addr,
-    /// Where programs reach each other.
+    /// The address by which programs there reach each other.
     pub inner: Ipv4Addr,
 }
 

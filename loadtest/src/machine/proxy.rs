@@ -1,8 +1,8 @@
-//! A wire that misbehaves when it is told to: a TCP proxy inside this process.
+//! A TCP proxy inside this process that misbehaves on command.
 //!
 //! It can stop to forward without closing (to either side the peer looks half-open), delay, slow
 //! down to some bytes a second, cut, refuse, and lose single messages of a Redis subscription. It
-//! holds little itself, so a sender notices a stopped one as it would notice a real connection that stalls.
+//! holds little itself, so a sender notices a stopped one as it would notice a stalled connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ struct Weather {
     /// Messages of subscriptions that contain this are lost.
     loses: Option<Arc<[u8]>>,
     refuses: bool,
-    /// Where new connections lead.
+    /// The target of new connections.
     target: Option<SocketAddr>,
     /// The number of times that all connections were cut.
     cuts: u64,
@@ -94,7 +94,7 @@ impl Proxy {
         Ok(Proxy { addr, weather, lost, _accepting: AbortOnDropHandle::new(accepting) })
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }

@@ -1,4 +1,4 @@
-//! A redis-server of our own.
+//! A redis-server that the driver starts.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -170,12 +170,12 @@ impl Redis {
         Redis::builder().start().await
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
 
-    /// Where other programs of its place reach it.
+    /// Its address for other programs of its place.
     pub fn inner_addr(&self) -> SocketAddr {
         self.inner
     }
@@ -264,7 +264,7 @@ impl Redis {
         info(self.addr(), field).await
     }
 
-    /// Where it keeps its files.
+    /// The directory of its files.
     pub fn directory(&self) -> &Path {
         self.child.directory()
     }

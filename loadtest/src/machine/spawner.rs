@@ -29,7 +29,7 @@ pub(super) fn spawn(command: Command) -> io::Result<Child> {
     answer.recv().map_err(|_| io::Error::other("the spawner thread is gone"))?
 }
 
-/// A command for `program` that the kernel kills with this process. Where `setpriv` is missing,
+/// A command for `program` that the kernel kills with this process. If `setpriv` is missing,
 /// only dropping the handle kills it.
 pub(super) fn command(program: &std::path::Path) -> Command {
     static SETPRIV: OnceLock<bool> = OnceLock::new();

@@ -157,12 +157,12 @@ impl Tailwater {
         self.child.name()
     }
 
-    /// Where events come in and go out.
+    /// The address for publishers and subscribers.
     pub fn addr(&self) -> SocketAddr {
         self.listen.addr()
     }
 
-    /// Where `/readyz`, `/livez` and `/metrics` are.
+    /// The address of `/readyz`, `/livez` and `/metrics`.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin.addr()
     }

@@ -18,7 +18,7 @@ use crate::proof::checker::TopicId;
 use crate::random::Random;
 use crate::report::timeline::RunCounters;
 
-/// A lie that the clients tell, to prove that the checker notices.
+/// A misbehaviour of the clients, to prove that the checker notices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Sabotage {
     /// Clients behave.

@@ -1,10 +1,10 @@
 //! Acknowledgements and deliveries, judged after the run: for logs that lose events.
 //!
-//! The [`checker`](crate::proof::checker) trusts the numbers of the log, which a log that loses its tail
-//! gives out again. This trusts only the publishers: each topic has one, which numbers its payloads
-//! upwards and sends the next one after the last one's receipt. So a client that gets payload 7
-//! after payload 4 is missing those of 5 and 6 that were acknowledged; that is a loss, unless it was
-//! told of a gap in between. Pure: no clock, no I/O.
+//! The [`checker`](crate::proof::checker) trusts the numbers of the log, but a log that loses its
+//! tail gives numbers out again. A history trusts only the publishers: each topic has one, which
+//! numbers its payloads upwards and sends the next one after the last one's receipt. So a client
+//! that gets payload 7 after payload 4 lacks the payloads 5 and 6. An acknowledged one of them is
+//! lost, unless the client was told of a gap in between. Pure: no clock, no I/O.
 
 mod judgement;
 mod transcript;
@@ -110,7 +110,7 @@ impl History {
     }
 }
 
-/// A lie about the deliveries, to prove that the judgement notices.
+/// A falsification of the deliveries, to prove that the judgement notices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Tampering {
     /// The truth.

@@ -1,4 +1,4 @@
-//! Things that must not happen and have no counter: unknown control events and the like.
+//! Events that must not happen and have no counter, such as an unknown control event.
 
 use std::collections::BTreeMap;
 

@@ -187,7 +187,7 @@ struct Rows {
     ends: [f64; LABEL_ROWS],
 }
 
-/// Where a label stands.
+/// The place of a label.
 struct Label {
     left: f64,
     top: f64,

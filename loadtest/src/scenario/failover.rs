@@ -1,4 +1,4 @@
-//! Gateways and the ingest die, again and again, and no subscriber may notice.
+//! Gateways and the ingest die again and again, and no subscriber may notice.
 
 mod faults;
 

@@ -67,7 +67,7 @@ pub struct Options {
     event_bytes: usize,
 }
 
-/// Where things run.
+/// The cores of a run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Cores {
     /// The cores that all processes of a server share, as `0` or `0,1`.

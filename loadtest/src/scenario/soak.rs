@@ -1,4 +1,4 @@
-//! Churn for a long time: does the gateway grow?
+//! Churn for a long time, and the growth of the gateway.
 
 use std::time::Duration;
 

@@ -144,7 +144,7 @@ impl Options {
         }
     }
 
-    /// Where events are published.
+    /// The receiver of events.
     async fn target(&self) -> Result<Target> {
         let Some(url) = &self.redis else {
             return Ok(self.ingest_url.as_ref().unwrap_or(&self.url).clone().into());

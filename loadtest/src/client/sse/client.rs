@@ -11,8 +11,8 @@ use crate::client::endpoint::Endpoint;
 /// Reconnection time until the server names another one; Chromium's and WebKit's.
 const RETRY_DEFAULT: Duration = Duration::from_secs(3);
 
-/// An answer that takes longer than this is given up and tried again, unless
-/// [`EventSource::answer_timeout`] says otherwise. Browsers would wait for minutes, a load test cannot.
+/// The client gives up an answer that takes longer than this and tries again, unless
+/// [`EventSource::answer_timeout`] sets another limit. Browsers wait for minutes, a load test cannot.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The client's reaction to a status other than 200 and 204.

@@ -43,18 +43,18 @@ pub struct Holding {
 }
 
 impl Stack {
-    /// Where it takes and gives events.
+    /// Its addresses for publishers and readers.
     pub const fn endpoint(&self) -> DriverEndpoint {
         self.endpoint
     }
 
-    /// Where its gateways listen.
+    /// The addresses of its gateways.
     pub fn gateways(&self) -> Vec<SocketAddr> {
         let gateways = self.processes.iter().filter(|process| process.name().starts_with(GATEWAY));
         gateways.map(Pinned::addr).collect()
     }
 
-    /// Where its ingests listen.
+    /// The addresses of its ingests.
     pub fn ingests(&self) -> Vec<SocketAddr> {
         let ingests = self.processes.iter().filter(|process| process.name().starts_with(INGEST));
         ingests.map(Pinned::addr).collect()

@@ -1,13 +1,13 @@
-//! Where a server takes events and gives them, and how it is asked.
+//! The addresses of a server for publishers and readers, and the form of its requests.
 
 use std::net::SocketAddr;
 
 /// The two addresses of a server, which may be one, and its words.
 #[derive(Debug, Clone, Copy)]
 pub struct DriverEndpoint {
-    /// Where events are published.
+    /// The address for publishers.
     pub publish: SocketAddr,
-    /// Where they are read.
+    /// The address for readers.
     pub subscribe: SocketAddr,
     /// The form of its URLs.
     pub dialect: Dialect,

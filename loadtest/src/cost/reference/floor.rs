@@ -23,13 +23,13 @@ struct Floor {
     free: Vec<usize>,
     /// All frames, one after the other.
     history: Vec<u8>,
-    /// Where frame `n` begins, by `n - 1`; the last is the end.
+    /// The beginning of frame `n`, by `n - 1`; the last is the end.
     starts: Vec<usize>,
 }
 
 struct Peer {
     stream: TcpStream,
-    /// Where it stands in the history, once it reads.
+    /// Its place in the history, once it reads.
     cursor: Option<usize>,
     /// A request that has not come completely.
     pending: Vec<u8>,

@@ -35,7 +35,7 @@ pub struct Ledger {
     pub duplicate_receipts: u64,
     /// Events that were never acknowledged.
     pub unacknowledged: u64,
-    /// Things that must not happen and have no counter: unknown control events and the like.
+    /// Events that must not happen and have no counter, such as an unknown control event.
     pub oddities: Oddities,
 }
 

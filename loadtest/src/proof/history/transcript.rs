@@ -25,7 +25,7 @@ pub enum Entry {
         missed: Option<u64>,
         /// The log had lost the events there, or began anew: numbers may fall.
         is_rewind: bool,
-        /// The cursor behind it.
+        /// The cursor after it.
         resume: Position,
     },
 }
@@ -97,7 +97,7 @@ impl Transcript {
         walk.skip_to(u32::MAX);
     }
 
-    /// Tells a lie if there is an entry for it.
+    /// Falsifies the transcript if it has a suitable entry. Returns true if it did.
     pub(super) fn tamper(&mut self, tampering: Tampering) -> bool {
         let is_event = |entry: &Entry| matches!(entry, Entry::Event { .. });
         let events: Vec<usize> =

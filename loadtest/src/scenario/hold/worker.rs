@@ -13,7 +13,7 @@ use crate::report::histogram::Quantiles;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where and how many.
+/// The gateway, and the number of readers.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[arg(long)]

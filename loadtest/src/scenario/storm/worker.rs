@@ -71,7 +71,7 @@ struct Counters {
     failed: AtomicU64,
 }
 
-/// Where one client is.
+/// The progress of one client.
 #[derive(Clone, Copy, Debug, Default)]
 struct CrowdProgress {
     connected: bool,
