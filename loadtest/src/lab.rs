@@ -1,5 +1,5 @@
-//! One deployment to break: Redis in some topology, gateways and an ingest, with a proxy between each
-//! of them and Redis, publishers at work, and subscribers that keep every delivery.
+//! One deployment to break: Redis in some topology, gateways and an ingest, with a proxy between
+//! each of them and Redis, publishers at work, and subscribers that keep every delivery.
 
 mod books;
 mod readers;
@@ -223,7 +223,8 @@ impl Lab {
         }
     }
 
-    /// Waits until the Sentinels have made another server the primary, and returns how long it took.
+    /// Waits until the Sentinels have made another server the primary, and returns how long it
+    /// took.
     ///
     /// # Errors
     /// When they do not.

@@ -17,8 +17,8 @@
 //! `proof` and `cost` do not know each other.
 //!
 //! Three crates of the workspace are used: `sse` parses event streams, `event-log` has the types of
-//! a log that a publisher appends to, and `redis-log` is such a log, for the scenario `watch` alone.
-//! Subscribers see nothing but HTTP.
+//! a log that a publisher appends to, and `redis-log` is such a log, for the scenario `watch`
+//! alone. Subscribers see nothing but HTTP.
 
 pub mod client;
 pub mod cost;

@@ -1,4 +1,4 @@
-//! The servers that are compared, and how each is started.
+//! The servers that are compared, and the start of each.
 
 mod launch;
 mod nginx;
@@ -46,7 +46,7 @@ pub enum Contender {
     NchanRedis,
 }
 
-/// The programs that contenders are, and where they run.
+/// The programs of the contenders, their cores and their directory.
 #[derive(Debug, Clone)]
 pub struct Programs {
     /// The program under test.

@@ -126,7 +126,7 @@ impl Driver {
         std::mem::replace(&mut self.tally, fresh)
     }
 
-    /// The bytes that came to this phase's readers, and those that they asked with.
+    /// The bytes of the answers to this phase's readers, and of their requests.
     pub fn traffic(&self) -> (u64, u64) {
         (self.tally.bytes, self.tally.asked)
     }
@@ -228,7 +228,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Lets things happen for a time.
+    /// Serves the sockets for a time.
     ///
     /// # Errors
     /// When a stream ends.
@@ -266,7 +266,7 @@ impl Driver {
         }
     }
 
-    /// Waits for something to happen and does it.
+    /// Waits until a socket is ready, and serves it.
     fn turn(&mut self, timeout: Duration) -> Result<()> {
         let timeout = self.ask_due(timeout)?;
         match self.poll.poll(&mut self.events, Some(timeout)) {

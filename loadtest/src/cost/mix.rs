@@ -80,7 +80,7 @@ pub struct MixSample {
 }
 
 impl Mix {
-    /// Lets it happen on this thread; `status` hears of each sample.
+    /// Runs the load on this thread and hands each sample to `status`.
     ///
     /// # Errors
     /// When an event is refused or the server cannot be reached.

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use clap::ValueEnum;
 
-/// A reference server and where it listens.
+/// A reference server and its address.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Reference {
     #[arg(value_enum)]

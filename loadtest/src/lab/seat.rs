@@ -1,4 +1,4 @@
-//! One subscriber: where it sits, and how it listens.
+//! One subscriber: its kind, its server, and its stream.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub(super) struct Listener {
     has_started: bool,
     /// When the present stream opened, since the epoch.
     opened: Duration,
-    /// The gateway has said good-bye on it.
+    /// The gateway has told the stream to reconnect.
     was_sent_away: bool,
     last_event: Option<Instant>,
 }
@@ -70,7 +70,7 @@ impl Listener {
         }
     }
 
-    /// Listens until the task is aborted.
+    /// Reads until the task is aborted.
     pub(super) async fn listen(mut self) {
         let topic = &self.shared.topics[self.seat.topic];
         let path = format!("/v1/events?topic={topic}&heartbeat=3");

@@ -247,9 +247,8 @@ impl Setup {
     }
 }
 
-/// The environment in which the file moves a program's time. The C library
-/// comes first again, because libfaketime and the jemalloc of Debian's Redis call each other
-/// forever.
+/// The environment in which the file moves a program's time. The C library comes first again,
+/// because libfaketime and the jemalloc of Debian's Redis call each other forever.
 fn clock(file: &Path) -> Result<[(&'static str, String); 4]> {
     const PLACES: [&str; 3] =
         ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"];

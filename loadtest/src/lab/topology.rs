@@ -174,8 +174,8 @@ pub(super) async fn fail_over(sentinel: &Redis) -> Result<()> {
     Ok(())
 }
 
-/// Three primaries that share the slots, with a replica each: `servers[n + 3]` follows `servers[n]`;
-/// in one place, or with the first primary near and everything else far.
+/// Three primaries that share the slots, with a replica each: `servers[n + 3]` follows
+/// `servers[n]`; in one place, or with the first primary near and everything else far.
 pub(super) async fn cluster(
     setup: &Setup,
     directory: &Path,
@@ -250,7 +250,7 @@ pub(super) async fn is_well(server: &Redis) -> Result<usize> {
     Ok(field("cluster_size:").and_then(|size| size.parse().ok()).unwrap_or(0))
 }
 
-/// Polls until it is so.
+/// Polls until the condition holds.
 pub(crate) async fn wait(
     what: &str,
     deadline: Duration,

@@ -70,7 +70,7 @@ impl Cluster {
     }
 }
 
-/// The program under test: the given path, or the `tailwater` beside this program, which is where
+/// The program under test: the given path, or the `tailwater` beside this program, where
 /// one `cargo build` puts both.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ const COUNT: u16 = 20_000;
 /// A port on 127.0.0.1 that no other test of this machine is given until this is dropped.
 ///
 /// It does not hold the port open, so that a program can listen on it, stop, and listen again.
-/// Other test processes are kept off by a lock file.
+/// A lock file keeps other test processes off.
 #[derive(Debug)]
 pub struct Port {
     ip: Ipv4Addr,

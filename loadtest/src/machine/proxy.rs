@@ -25,13 +25,14 @@ use super::resp::frame_length;
 const PIECE: usize = 16 * 1024;
 const PIECES: usize = 64;
 
-/// The receive buffer towards the server: small, so that a server which is not read from notices.
+/// The receive buffer towards the server: small, so that a server notices a client that does not
+/// read.
 const BUFFER: u32 = 64 * 1024;
 
 /// The prefixes of pushes that carry a message, and no confirmation of a subscription.
 const MESSAGE: &[u8] = b">3\r\n$8\r\nsmessage\r\n";
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// From the client to the server.
@@ -115,7 +116,7 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.strands[way as usize] += 1);
     }
 
-    /// Lets everything that goes this way take so much longer.
+    /// Delays all bytes of this direction.
     pub fn delay(&self, way: Way, delay: Duration) {
         self.weather.send_modify(|weather| weather.delay[way as usize] = delay);
     }

@@ -157,7 +157,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts the options of a server.
+    /// The options of a server, to be changed and started.
     pub fn builder() -> RedisBuilder {
         RedisBuilder::default()
     }

@@ -1,4 +1,4 @@
-//! As much of Redis's protocol as a driver needs: where a frame ends, and the texts in it.
+//! The part of Redis's protocol that a driver needs: the length of a frame, and its texts.
 
 /// The length of the first frame in `bytes`; `None` while it is incomplete or not understood.
 pub(super) fn frame_length(bytes: &[u8]) -> Option<usize> {

@@ -56,7 +56,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Gone already is as good.
+        // An error means that the process has ended already.
         self.child.kill().ok();
         self.child.wait().ok();
     }

@@ -36,7 +36,7 @@ pub struct Comparison {
 pub struct Line {
     /// The name of the quantity, with its unit.
     pub name: String,
-    /// Digits behind the point.
+    /// Decimals.
     pub digits: usize,
     /// A cell a column; `None` where it was not measured.
     pub cells: Vec<Option<Cell>>,
@@ -51,12 +51,12 @@ pub struct Cell {
     pub ratio: Option<f64>,
 }
 
-/// A quantity of a round: its name with its unit, digits behind the point, and where it stands.
+/// A quantity of a round: its name with its unit, its decimals, and its field.
 pub type Quantity<M> = (&'static str, usize, fn(&M) -> Option<f64>);
 
 impl Comparison {
-    /// Compares the rounds of each column, in which so many events were lost and repeated: there may
-    /// be none.
+    /// Compares the rounds of each column, in which so many events were lost and repeated: there
+    /// may be none.
     pub fn of<M: Serialize>(
         scenario: &str,
         summary: String,

@@ -46,8 +46,8 @@ const KNOCK_EVERY: Duration = Duration::from_millis(20);
 ///
 /// Exit code 0 only if the gateway exited with 0 within --drain-delay + --drain-window +
 /// --shutdown-grace, no connection was refused by it while HAProxy thought it up, none failed at
-/// HAProxy, every client was told to reconnect and none cut off, and nothing was lost, duplicated or
-/// out of order; else 1.
+/// HAProxy, every client was told to reconnect and none cut off, and nothing was lost, duplicated
+/// or out of order; else 1.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// The options of every scenario.

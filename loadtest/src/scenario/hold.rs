@@ -1,4 +1,5 @@
-//! As many connections as a machine holds: several gateways, several drivers, one network namespace.
+//! As many connections as a machine holds: several gateways, several drivers, one network
+//! namespace.
 
 mod kernel;
 mod summary;

@@ -118,7 +118,8 @@ pub struct Options {
     #[arg(long, value_name = "DIR", default_value = "out/watch")]
     out: PathBuf,
 
-    /// Lets the clients misbehave, to prove that the checker notices: a run with reconnects must fail.
+    /// Lets the clients misbehave, to prove that the checker notices: a run with reconnects must
+    /// fail.
     #[arg(long, value_enum, default_value_t)]
     sabotage: Sabotage,
 

@@ -12,7 +12,8 @@ use crate::client::endpoint::Endpoint;
 const RETRY_DEFAULT: Duration = Duration::from_secs(3);
 
 /// The client gives up an answer that takes longer than this and tries again, unless
-/// [`EventSource::answer_timeout`] sets another limit. Browsers wait for minutes, a load test cannot.
+/// [`EventSource::answer_timeout`] sets another limit. Browsers wait for minutes, a load test
+/// cannot.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The client's reaction to a status other than 200 and 204.

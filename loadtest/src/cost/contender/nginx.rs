@@ -30,7 +30,8 @@ pub(super) async fn takes_events(address: SocketAddr) -> Result<bool> {
 
 fn configuration(address: SocketAddr, redis: Option<SocketAddr>, directory: &Path) -> String {
     let place = directory.display();
-    // `backup` keeps serving from memory and copies to Redis; `distributed`, the default, costs more.
+    // `backup` keeps serving from memory and copies to Redis; `distributed`, the default, costs
+    // more.
     let (upstream, pass) = match redis {
         None => (String::new(), ""),
         Some(redis) => (

@@ -1,4 +1,4 @@
-//! A server under measurement: one process or several, all on one core.
+//! A server under measurement: one process or several, all on the same cores.
 
 use std::net::SocketAddr;
 use std::ops::Sub;

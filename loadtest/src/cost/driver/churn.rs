@@ -72,7 +72,7 @@ impl Driver {
     }
 
     /// Publishes to these topics in turn, of which `done` events have been published before, until
-    /// there are `events`; how many there are then.
+    /// there are `events`. Returns the number of events.
     ///
     /// # Errors
     /// When one is refused.
@@ -92,7 +92,8 @@ impl Driver {
         Ok(done.max(events))
     }
 
-    /// Waits until every reader has its topic's last event; how many never came.
+    /// Waits until every reader has its topic's last event. Returns the number of events that never
+    /// came.
     ///
     /// # Errors
     /// When a stream cannot be opened again.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-/// The two addresses of a server, which may be one, and its words.
+/// The two addresses of a server, which may be the same, and the form of its requests.
 #[derive(Debug, Clone, Copy)]
 pub struct DriverEndpoint {
     /// The address for publishers.

@@ -13,8 +13,7 @@ pub enum Pace {
     /// So many a second, even if the server does not keep up.
     Rate(f64),
     /// So many at a time that have not reached all readers. Of several connections each has its
-    /// share,
-    /// which it publishes at once when it has the receipts for the last.
+    /// share, which it publishes at once when it has the receipts for the last.
     Window(u64),
 }
 
@@ -59,7 +58,8 @@ impl Driver {
     }
 
     /// Publishes to the topics in turn, each of which has one reader, for a time; then waits until
-    /// they have everything. A topic belongs to one connection, which keeps its events in order.
+    /// the readers have every event. A topic belongs to one connection, which keeps its events in
+    /// order.
     ///
     /// # Errors
     /// When an event is refused, or a stream ends.
@@ -85,8 +85,8 @@ impl Driver {
     }
 
     /// Publishes to the topics in turn for a time, with or without readers: `depth` events at once
-    /// by each
-    /// connection, and the next ones when these have their receipts. Returns the number of events.
+    /// by each connection, and the next ones when these have their receipts. Returns the number of
+    /// events.
     ///
     /// # Errors
     /// When an event is refused or gets no receipt.
@@ -106,8 +106,7 @@ impl Driver {
 
     /// Lets each connection that waits for no receipt publish `depth` events at once to its next
     /// topics, `turns`, as long as that makes no more than `most`; then turns once. Returns the
-    /// number of
-    /// events that were.
+    /// number of events.
     fn hand_in(&mut self, turns: &mut [usize], depth: u64, most: u64) -> Result<u64> {
         let mut events = 0;
         for (index, topic) in turns.iter_mut().enumerate() {

@@ -51,8 +51,8 @@ struct Poller {
 }
 
 impl Driver {
-    /// Opens the connections of `count` users, which ask in turn and expect the next event of the first
-    /// topic.
+    /// Opens the connections of `count` users, which ask in turn and expect the next event of the
+    /// first topic.
     ///
     /// # Errors
     /// When the server cannot be reached.
@@ -78,7 +78,7 @@ impl Driver {
         self.idle(CONNECTED + spread + CONNECTED)
     }
 
-    /// Those whose time has come ask; how long until the next.
+    /// Lets every user ask whose time has come. Returns the time until the next one.
     pub(super) fn ask_due(&mut self, timeout: Duration) -> Result<Duration> {
         if self.pollers.due.is_empty() {
             return Ok(timeout);

@@ -1,7 +1,7 @@
 //! One SSE connection of the driver: a socket, the event that comes next, and the deliveries.
 //!
-//! It knows the driver's own payloads and looks for nothing else, so that tens of thousands cost the
-//! driver little: heads and the frames around payloads are passed over.
+//! It knows the driver's own payloads and looks for nothing else, so that tens of thousands cost
+//! the driver little: heads and the frames around payloads are passed over.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::sync::Arc;

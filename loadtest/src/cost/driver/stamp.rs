@@ -23,7 +23,8 @@ pub(super) fn encode(stamp: Stamp, size: usize) -> String {
     text
 }
 
-/// The stamp that `bytes` begin with, behind the mark, and its length; `None` if it is not complete.
+/// The stamp that `bytes` begin with, behind the mark, and its length; `None` if it is not
+/// complete.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Stamp, usize)>> {
     let Some(stamp) = bytes.get(..STAMP_LEN) else {
         return Ok(None);

@@ -83,8 +83,8 @@ impl Tally {
         self.epoch_micros + micros(self.epoch.elapsed())
     }
 
-    /// Counts an event that came where `expected` should, or any if that is 0; returns the number to
-    /// expect then.
+    /// Counts an event that came where `expected` should, or any if that is 0; returns the number
+    /// to expect then.
     pub(super) fn delivered(&mut self, expected: u64, stamp: Stamp, is_prompt: bool) -> u64 {
         if stamp.number < expected {
             self.repeated += 1;

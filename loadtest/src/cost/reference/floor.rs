@@ -1,8 +1,8 @@
 //! The floor: the kernel's cost of the deliveries, with next to nothing around it.
 //!
-//! One thread, one epoll. A publish appends its frame to one contiguous buffer; then every reader is
-//! written the events after its cursor, in one call. Reads as much HTTP as the driver speaks. Not
-//! for use.
+//! One thread, one epoll. A publish appends its frame to one contiguous buffer; then every reader
+//! is written the events after its cursor, in one call. Reads as much HTTP as the driver speaks.
+//! Not for use.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;

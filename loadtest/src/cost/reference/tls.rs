@@ -1,8 +1,8 @@
 //! The reference for HTTP/1.1 over TLS: one small task a connection, tokio-rustls and jemalloc.
 //!
-//! `tls-reference ADDRESS CERTIFICATE KEY` shakes hands, reads a request, answers the head of a stream
-//! and then writes each published event. It is a program of its own because the
-//! allocator belongs to the process. Absent: cursors, history, topics, limits, HTTP/2. Not for use.
+//! `tls-reference ADDRESS CERTIFICATE KEY` shakes hands, reads a request, answers the head of a
+//! stream and then writes each published event. It is a program of its own because the allocator
+//! belongs to the process. Absent: cursors, history, topics, limits, HTTP/2. Not for use.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -19,8 +19,8 @@ pub struct Verdict {
     pub delivered: u64,
     /// Events that a client never got although it got later ones, and that no gap announced.
     pub lost: u64,
-    /// Deliveries of events that the client had already: the same position again, or the same payload at
-    /// another position.
+    /// Deliveries of events that the client had already: the same position again, or the same
+    /// payload at another position.
     pub duplicated: u64,
     /// Deliveries behind a later event, or with a time before an earlier one's.
     pub out_of_order: u64,

@@ -19,8 +19,8 @@ pub struct Judgement {
     pub lost: u64,
     /// Deliveries of events that the client had already.
     pub duplicated: u64,
-    /// Deliveries of events that the client had already, after it was told that the log had lost them:
-    /// the publisher had got no receipt and sent them again.
+    /// Deliveries of events that the client had already, after it was told that the log had lost
+    /// them: the publisher had got no receipt and sent them again.
     pub again: u64,
     /// Deliveries behind a later one, and numbers that skip or fall without a gap.
     pub out_of_order: u64,

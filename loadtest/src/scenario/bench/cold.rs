@@ -1,8 +1,8 @@
 //! The reads of Redis for one client that resumes outside the memory of its gateway.
 //!
-//! The topic has events before its first reader comes, so the gateway does not hold them. A second
-//! reader then stays at the tail: the reads for a topic that becomes watched are over before the
-//! count begins.
+//! The topic has events before its first reader comes, so the gateway holds only the newest ones.
+//! The first reader stays at the tail, so the reads for a topic that becomes watched are over
+//! before the count begins.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::client::sse::EventSource;
 use crate::cost::contender::Stack;
 
 const PATH: &str = "/v1/events?topic=cold";
-/// Events of the resume: more than the newest ones that a gateway holds once a topic has a reader, and
-/// so few that one page of the log reaches those.
+/// Events of the resume: more than the newest ones that a gateway holds once a topic has a reader,
+/// and so few that one page of the log reaches those.
 const MISSED: u64 = 200;
 /// After a change, before Redis is asked for its counts.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -11,7 +11,7 @@ use crate::lab::{Lab, Server};
 use crate::proof::history::Tampering;
 use crate::report::SheetRow;
 
-/// Longer than this it should not take to read everything: something stands in the way.
+/// The time limit for reading all topics at the end.
 const READ_BACK_MAX: Duration = Duration::from_secs(2);
 
 /// The scenario and the server.

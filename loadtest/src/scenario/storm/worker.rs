@@ -1,8 +1,8 @@
 //! A part of the storm's subscribers, in a process of its own. Orders come by standard input:
 //!
-//! - `connect MILLIS ADDR,ADDR…`: open streams, spread over that time, each at an address by chance;
+//! - `connect MILLIS ADDR,ADDR…`: open streams, spread over that time, each at a random address;
 //! - `drop`: close them all and keep the cursors;
-//! - `state SEQ`: say how many are connected and how many have payload `SEQ`, in JSON.
+//! - `state SEQ`: answer with the number of connected clients and of those that have payload `SEQ`, in JSON.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-/// The name that it is for.
+/// The host name of the certificate.
 pub(super) const HOST: &str = "localhost";
 
 /// The kind of a certificate's key.

@@ -33,8 +33,8 @@ pub(super) struct WireCost {
     pub(super) idle_bytes: f64,
     /// The same after the events.
     pub(super) used_bytes: f64,
-    /// Resident bytes a stream whose connection is not read, with events waiting for it. Only of those
-    /// that share connections: the kernel takes too much for one of its own.
+    /// Resident bytes a stream whose connection is not read, with events waiting for it. Only of
+    /// those that share connections: the kernel takes too much for one of its own.
     pub(super) stalled_bytes: Option<f64>,
     pub(super) latency: Quantiles,
     pub(super) lost: u64,

@@ -62,7 +62,7 @@ pub(in super::super) async fn freeze(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Parts one of the primaries and the ingest from all other nodes.
+/// Separates one of the primaries and the ingest from all other nodes.
 pub(in super::super) async fn part(lab: &mut Lab) -> Result<()> {
     lab.network.as_ref().context("no network to part")?.part(true)?;
     lab.fault("the network parts");

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::lab::{BY_HAND, Lab, Seat, Towards};
 use crate::machine::{Proxy, Way};
 
-/// So many slow readers, each on a wire of its own.
+/// The number of slow readers, each behind a proxy of its own.
 const READERS: usize = 5;
 
 /// The bytes published meanwhile: 12 MB, more than all buffers between hold.

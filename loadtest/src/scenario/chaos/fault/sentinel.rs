@@ -60,7 +60,7 @@ pub(in super::super) async fn freeze(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Parts the primary and the ingest from all other nodes.
+/// Separates the primary and the ingest from all other nodes.
 pub(in super::super) async fn part(lab: &mut Lab) -> Result<()> {
     let network = lab.network.as_ref().context("no network to part")?;
     network.part(true)?;
