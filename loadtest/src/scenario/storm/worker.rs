@@ -2,7 +2,7 @@
 //!
 //! - `connect MILLIS ADDR,ADDR…`: open streams, spread over that time, each at a random address;
 //! - `drop`: close them all and keep the cursors;
-//! - `state SEQ`: answer with the number of connected clients and of those that have payload `SEQ`, in JSON.
+//! - `state SEQ`: answer with the counts of connected clients and of those with payload `SEQ`, in JSON.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
