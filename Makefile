@@ -5,6 +5,7 @@ PORT ?= 8080
 PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bin/promtool)
 
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
+beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
 .PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny clean
 
@@ -85,15 +86,15 @@ dist: ## Build target/dist/tailwater as in images (with jemalloc), and the progr
 	cargo build --profile dist -p tailwater --features jemalloc
 	cargo build --release -p loadtest
 
-bench: dist ## Measure costs beside a floor, nginx with nchan and a naive gateway; report in out/bench
+bench: dist ## Measure costs beside a floor, nginx with nchan and BEFORE=another build; report in out/bench
 	scripts/setup bench
-	$(call measure,bench)
+	$(call measure,bench) $(beside)
 
 styles: dist ## Compare polling, long-polling, SSE and WebSocket; report in out/styles
 	$(call measure,styles)
 
-wire: dist ## Compare HTTP/1.1 and HTTP/2, in clear and over TLS; report in out/wire
-	$(call measure,wire)
+wire: dist ## Compare HTTP/1.1 and HTTP/2, clear and TLS, one core and two, BEFORE=another build; report in out/wire
+	$(call measure,wire) $(beside)
 
 intake: dist ## Measure how much one Redis takes in, through one ingest and two; report in out/intake
 	$(call measure,intake)

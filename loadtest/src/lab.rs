@@ -1,8 +1,8 @@
-//! One deployment to be broken: Redis in some topology, gateways and an ingest, with a wire of our
-//! own between each of them and Redis, publishers at work, and subscribers whose every sight is kept.
+//! One deployment to break: Redis in some topology, gateways and an ingest, with a proxy between
+//! each of them and Redis, publishers at work, and subscribers that keep every delivery.
 
 mod books;
-mod crowd;
+mod readers;
 mod seat;
 mod setup;
 mod topology;
@@ -20,19 +20,19 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use books::Books;
-pub use crowd::Crowd;
+pub use readers::LabCrowd;
 pub use seat::{Seat, Towards};
 pub(crate) use setup::CLOCK_FILE;
 pub use setup::{Durability, Server, Setup, Topology};
 pub(crate) use topology::wait;
 
-use crate::http;
-use crate::load::{Load, Published};
-use crate::payload::Payload;
-use crate::process::{Network, Port, Proxy, Redis, Tailwater};
-use crate::publisher::Publisher;
+use crate::client::http;
+use crate::client::load::{Load, Published};
+use crate::client::payload::Payload;
+use crate::client::publisher::Publisher;
+use crate::machine::{Network, Port, Proxy, Redis, Tailwater};
 use crate::random::Random;
-use crate::timeline::{MarkKind, Timeline, sample};
+use crate::report::timeline::{MarkKind, Timeline, sample};
 
 /// Topics with a steady load, and how many events a second over all of them.
 pub const TOPICS: usize = 20;
@@ -41,7 +41,7 @@ const RATE: u32 = 500;
 /// The topic that is published to by hand: the last one.
 pub const BY_HAND: usize = TOPICS;
 
-/// Longer than any fault of ours lasts.
+/// Longer than any fault of the lab.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(60);
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 const SETTLE_DEADLINE: Duration = Duration::from_secs(20);
@@ -50,10 +50,10 @@ const READ_DEADLINE: Duration = Duration::from_secs(40);
 /// The deployment. Dropping it kills everything.
 #[derive(Debug)]
 pub struct Lab {
-    /// What it was built by.
+    /// The setup that it was built from.
     pub setup: Setup,
     /// The subscribers.
-    pub crowd: Crowd,
+    pub crowd: LabCrowd,
     /// The gateways, `gw-1` and on.
     pub gateways: Vec<Tailwater>,
     /// The ingest.
@@ -70,11 +70,11 @@ pub struct Lab {
     pub sentinels: Vec<Redis>,
     /// Chooses moments and victims.
     pub random: Random,
-    /// What was done and how it went, over time.
+    /// The faults and their effects, over time.
     pub timeline: Arc<Mutex<Timeline>>,
-    /// What makes the trial void or failed, besides the judgement.
+    /// The reasons, besides the judgement, for which the trial is void or failed.
     pub broken: Vec<String>,
-    /// What is worth telling.
+    /// Remarks for the report.
     pub notes: Vec<String>,
     /// The link that can be cut, if there is one. Below the programs: it goes last.
     pub network: Option<Network>,
@@ -99,7 +99,7 @@ impl Lab {
         topics.push("by-hand".to_owned());
         let addrs = parts.gateways.iter().map(Tailwater::addr).collect();
         let timeline = Timeline::begin();
-        let crowd = Crowd::new(addrs, topics.into(), timeline.began());
+        let crowd = LabCrowd::new(addrs, topics.into(), timeline.began());
         let mut lab = Lab {
             setup,
             crowd,
@@ -141,10 +141,10 @@ impl Lab {
         }
     }
 
-    /// Waits until everybody has a stream.
+    /// Waits until every subscriber has a stream.
     ///
     /// # Errors
-    /// When somebody does not get one.
+    /// When a subscriber does not get one.
     pub async fn wait_seated(&self) -> Result<()> {
         let until = Instant::now() + OPEN_DEADLINE;
         while self.crowd.started() < self.crowd.seats() {
@@ -215,7 +215,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Waits until everybody has everything, or was told, or time is up.
+    /// Waits until every subscriber has all events, or was told of a gap, or time is up.
     pub async fn settle(&self) {
         let until = Instant::now() + SETTLE_DEADLINE;
         while self.crowd.books().history.unfinished() > 0 && Instant::now() < until {
@@ -223,7 +223,8 @@ impl Lab {
         }
     }
 
-    /// Waits until the Sentinels have made another server the primary, and returns how long it took.
+    /// Waits until the Sentinels have made another server the primary, and returns how long it
+    /// took.
     ///
     /// # Errors
     /// When they do not.
@@ -257,7 +258,7 @@ impl Lab {
         Ok(begin.elapsed())
     }
 
-    /// Reads all topics from their beginnings through a gateway: what the log still has.
+    /// Reads all topics from their beginnings through a gateway: the events that the log still has.
     ///
     /// # Errors
     /// When a gateway does not answer.
@@ -354,7 +355,7 @@ impl Lab {
         self.notes.push(text.into());
     }
 
-    /// Where the files of this trial go.
+    /// The directory of this trial's files.
     pub fn directory(&self) -> &std::path::Path {
         &self.directory
     }

@@ -1,41 +1,30 @@
-//! Drives real Tailwater processes, breaks them, and proves that nobody noticed.
+//! Drives real Tailwater processes, breaks them, and proves that subscribers lost nothing.
 //!
-//! For tests of one behaviour: [`process`] starts real programs that cannot outlive the test,
-//! [`sse`] subscribes, [`publisher`] publishes, [`control`] reads the gateway's own events.
+//! The crate has three test stands, and rooms that they share:
 //!
-//! For proofs under load: [`cluster`] is a whole deployment, [`load`] publishes steadily,
-//! [`audience`] subscribes by the thousand, [`checker`] knows what was acknowledged and what
-//! arrived, [`report`] tells it; [`scenario`] puts them together. Where Redis itself is broken,
-//! [`lab`] is the deployment and [`history`] the checker.
+//! | room | contents |
+//! |---|---|
+//! | [`client`] | addresses, requests, streams, events |
+//! | [`machine`] | processes, ports, namespaces, cores, the cluster of one machine |
+//! | [`report`] | pages, tables, goals, histograms, timelines, the status line |
+//! | [`proof`] | the first stand: an audience, and the checker of its deliveries |
+//! | [`lab`] | the second stand: a deployment whose Redis and network break |
+//! | [`cost`] | the third stand: servers on chosen cores, and their driver |
+//! | [`scenario`] | the commands of `loadtest`: each puts a stand together and writes a report |
 //!
-//! For costs: [`contender`] starts a server on a core of its own, [`driver`] drives it from another,
-//! [`reference`] is what it is compared with.
+//! Arrows point one way: `scenario` -> `lab` -> `proof` -> `client`, `report`; `scenario` -> `cost`
+//! -> `machine`, `client`, `report`; `lab` -> `machine` -> `client`. [`random`] is used everywhere.
+//! `proof` and `cost` do not know each other.
 //!
-//! Of the workspace it uses the parser of event streams and nothing else: it sees what a client
-//! sees.
+//! Three crates of the workspace are used: `sse` parses event streams, `event-log` has the types of
+//! a log that a publisher appends to, and `redis-log` is such a log, for the scenario `watch`
+//! alone. Subscribers see nothing but HTTP.
 
-pub mod audience;
-pub mod checker;
-pub mod cluster;
-pub mod contender;
-pub mod control;
-pub mod driver;
-pub mod endpoint;
-pub mod histogram;
-pub mod history;
-pub mod http;
+pub mod client;
+pub mod cost;
 pub mod lab;
-pub mod load;
-pub mod mix;
-pub mod oddities;
-pub mod payload;
-pub mod position;
-pub mod process;
-pub mod progress;
-pub mod publisher;
+pub mod machine;
+pub mod proof;
 pub mod random;
-pub mod reference;
 pub mod report;
 pub mod scenario;
-pub mod sse;
-pub mod timeline;

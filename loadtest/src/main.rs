@@ -4,16 +4,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use loadtest::reference::Reference;
+use loadtest::cost::reference::Reference;
 use loadtest::scenario::{
     bench, chaos, drain, failover, hold, intake, mixed, soak, storm, styles, watch, wire,
 };
 
-/// Drives real Tailwater processes under load, breaks them, and reports what subscribers noticed.
+/// Drives real Tailwater processes under load, breaks them, and reports the effect on subscribers.
 ///
-/// Each scenario but `watch` starts its own servers on free ports. All write report.html and
-/// report.json, print a table, and exit with 0 when nothing went wrong, 1 when something did, and 2
-/// when they could not run.
+/// Every scenario except `watch` starts its own servers on free ports. Each writes report.html and
+/// report.json, prints a table, and exits with 0 if it passed, 1 if it failed, and 2 if it could
+/// not run.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
@@ -30,7 +30,7 @@ enum Scenario {
     Storm(storm::Options),
     /// A part of the storm's subscribers, in a process of its own.
     #[command(hide = true)]
-    StormCrowd(storm::crowd::Options),
+    StormCrowd(storm::worker::Options),
     Bench(bench::Options),
     Mixed(mixed::Options),
     Soak(soak::Options),
@@ -40,7 +40,7 @@ enum Scenario {
     Hold(hold::Options),
     /// The readers of one gateway, in a process of their own.
     #[command(hide = true)]
-    HoldCrowd(hold::crowd::Options),
+    HoldCrowd(hold::worker::Options),
     #[command(hide = true)]
     Reference(Reference),
 }
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the scenario and returns what went wrong.
+/// Runs the scenario and returns its failures.
 #[tokio::main]
 async fn run(arguments: &Arguments) -> Result<Vec<String>> {
     // Every subscriber is a socket here and two in the load balancer, which inherits the limit.
@@ -78,7 +78,7 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::Bench(options) => Ok(Box::pin(bench::run(options)).await?.failures),
         Scenario::Chaos(options) => Box::pin(chaos::run(options)).await,
         Scenario::Storm(options) => Ok(Box::pin(storm::run(options)).await?.failures),
-        Scenario::StormCrowd(options) => Box::pin(storm::crowd::run(options)).await,
+        Scenario::StormCrowd(options) => Box::pin(storm::worker::run(options)).await,
         Scenario::Drain(options) => Ok(Box::pin(drain::run(options)).await?.failures),
         Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
         Scenario::Mixed(options) => Ok(Box::pin(mixed::run(options)).await?.failures),
@@ -86,7 +86,7 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::Wire(options) => Ok(Box::pin(wire::run(options)).await?.failures),
         Scenario::Intake(options) => Ok(Box::pin(intake::run(options)).await?.failures),
         Scenario::Hold(options) => Box::pin(hold::run(options)).await,
-        Scenario::HoldCrowd(options) => hold::crowd::run(options),
+        Scenario::HoldCrowd(options) => hold::worker::run(options),
         Scenario::Soak(options) => Ok(Box::pin(soak::run(options)).await?.failures),
         Scenario::Watch(options) => Ok(Box::pin(watch::run(options)).await?.failures),
         Scenario::Reference(reference) => reference.serve().await,

@@ -1,28 +1,33 @@
-//! What a run came to: a page with plots, a JSON file and a table on the terminal.
+//! The report of a run: a page with plots, a JSON file and a table on the terminal.
 
 mod comparison;
+mod goal;
+pub mod histogram;
 mod page;
 mod plot;
+pub mod progress;
 mod sheet;
+pub mod timeline;
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 pub use comparison::{Cell, Comparison, Line, Quantity, line, median, ratio};
+pub use goal::Goal;
 pub use plot::{Plot, Tone};
 use serde::Serialize;
 pub use sheet::{Sheet, SheetRow};
 
-use crate::timeline::Mark;
+use crate::report::timeline::Mark;
 
 /// One number of a report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
-    /// What it counts.
+    /// The quantity.
     pub name: String,
     /// The number, as it is shown.
     pub value: String,
-    /// Whether it is as it has to be; `None` when nothing is demanded of it.
+    /// True if the number is as it has to be; `None` when nothing is demanded of it.
     pub is_good: Option<bool>,
 }
 
@@ -43,15 +48,15 @@ impl Figure {
 pub struct Report {
     /// The scenario's name.
     pub scenario: String,
-    /// What was done, in one sentence.
+    /// A description of the run, in one sentence.
     pub summary: String,
-    /// What went wrong; the run passed when there is nothing.
+    /// The failures; a run without any passed.
     pub failures: Vec<String>,
     /// The counts that decide.
     pub verdict: Vec<Figure>,
     /// Other figures, in groups with a title.
     pub groups: Vec<(String, Vec<Figure>)>,
-    /// What was done to the system, and when.
+    /// The faults and other acts, with their times.
     pub marks: Vec<Mark>,
     /// Over time.
     pub plots: Vec<Plot>,
@@ -60,7 +65,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing went wrong.
+    /// Returns true for a run without failures.
     pub fn passed(&self) -> bool {
         self.failures.is_empty()
     }

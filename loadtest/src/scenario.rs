@@ -18,24 +18,24 @@ pub mod wire;
 
 use std::path::PathBuf;
 
-/// What every scenario may be told.
+/// The options of every scenario.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Common {
     /// The program under test [default: `tailwater` beside this program].
     #[arg(long, value_name = "PATH")]
     pub tailwater: Option<PathBuf>,
 
-    /// Where the report, the logs and Redis's data go [default: out/SCENARIO].
+    /// Directory for the report, the logs and the data of Redis [default: out/SCENARIO].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Repeats the random choices of an earlier run: which client reads which topic.
+    /// Seed of the random choices, such as the topic of a client; repeats those of an earlier run.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 
 impl Common {
-    /// Where this scenario's files go.
+    /// The directory of this scenario's files.
     pub fn directory(&self, scenario: &str) -> PathBuf {
         let default = || PathBuf::from("out").join(scenario);
         self.out.clone().unwrap_or_else(default)

@@ -1,4 +1,4 @@
-//! The driver against servers that lie: whatever they do wrong has to show in the verdict.
+//! The driver against servers that lie: every lie has to show in the verdict.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,18 +6,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use loadtest::audience::{Audience, Sabotage};
-use loadtest::load::{Load, Published};
-use loadtest::payload::Payload;
-use loadtest::position::Position;
-use loadtest::publisher::Receipt;
+use loadtest::client::load::{Load, Published};
+use loadtest::client::payload::Payload;
+use loadtest::client::position::Position;
+use loadtest::client::publisher::Receipt;
+use loadtest::proof::audience::{Audience, Sabotage};
 use loadtest::random::Random;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
-/// A gateway that sends a ready event and then these events of topic `t`, to everybody, whatever
-/// cursor they name.
+/// A gateway that sends a ready event and then these events of topic `t`, to every client, for
+/// any cursor.
 async fn lying_gateway(numbers: &'static [u32]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("an address");
@@ -52,8 +52,8 @@ fn payload(seq: u32) -> String {
     payload.encode(120)
 }
 
-/// Lets two clients listen to these events, five of which were acknowledged, and returns what is
-/// wrong.
+/// Lets two clients listen to these events, five of which were acknowledged, and returns the
+/// failures.
 async fn failures_of(numbers: &'static [u32]) -> Vec<String> {
     let addr = lying_gateway(numbers).await;
     let topics: Arc<[String]> = Arc::from(["t".to_owned()]);
@@ -121,7 +121,7 @@ async fn moody_ingest() -> SocketAddr {
     addr
 }
 
-/// What each topic got, as `(seq, n)`.
+/// The events of each topic, as `(seq, n)`.
 type Seen = BTreeMap<usize, Vec<(u32, u64)>>;
 
 #[derive(Default)]

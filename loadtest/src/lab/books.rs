@@ -1,22 +1,22 @@
-//! What was seen in one trial.
+//! The observations of one trial.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::histogram::Histogram;
-use crate::history::History;
-use crate::oddities::Oddities;
+use crate::proof::history::History;
+use crate::proof::oddities::Oddities;
+use crate::report::histogram::Histogram;
 
 /// Everything that is known about a trial, behind one lock.
 #[derive(Debug, Default)]
 pub struct Books {
-    /// Receipts and sights.
+    /// Receipts and deliveries.
     pub history: History,
     /// From the loss of a stream to the next one.
     pub outage: Histogram,
     /// The longest that a subscriber of a busy topic was without an event.
     pub longest_silence: Duration,
-    /// Streams that ended although nothing was done to their gateway, their client or their wire.
+    /// Streams that ended although nothing was done to their gateway, their client or their proxy.
     pub dropped: u64,
     /// Streams that ended because the fault killed or froze their gateway.
     pub broken_by_fault: u64,

@@ -1,4 +1,4 @@
-//! One subscriber: where it sits, and how it listens.
+//! One subscriber: its kind, its server, and its stream.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::crowd::Shared;
-use crate::control::Control;
-use crate::history::Entry;
-use crate::payload::Payload;
-use crate::position::Position;
-use crate::sse::{Client, Event, OnRefusal, Signal};
+use super::readers::LabShared;
+use crate::client::control::Control;
+use crate::client::payload::Payload;
+use crate::client::position::Position;
+use crate::client::sse::{Event, EventSource, OnRefusal, Signal};
+use crate::proof::history::Entry;
 
 /// A stream without a byte for this long is dead: two heartbeats of 3 s and some.
 const SILENCE_MAX: Duration = Duration::from_secs(8);
 
-/// Where a subscriber connects first.
+/// The first server of a subscriber.
 #[derive(Clone, Copy, Debug)]
 pub enum Towards {
     /// To this gateway; after a loss to the next one, as through a load balancer.
@@ -26,12 +26,12 @@ pub enum Towards {
     Wire(SocketAddr, usize),
 }
 
-/// What kind of subscriber it is.
+/// The kind of the subscriber.
 #[derive(Clone, Copy, Debug)]
 pub struct Seat {
     /// Index of its topic.
     pub topic: usize,
-    /// Where it connects.
+    /// The address that it connects to.
     pub towards: Towards,
     /// Leaves before the fault and comes back after it.
     pub travels: bool,
@@ -43,20 +43,20 @@ pub struct Seat {
 
 /// A subscriber at work.
 pub(super) struct Listener {
-    shared: Arc<Shared>,
+    shared: Arc<LabShared>,
     client: usize,
     seat: Seat,
     gateway: usize,
     has_started: bool,
     /// When the present stream opened, since the epoch.
     opened: Duration,
-    /// The gateway has said good-bye on it.
+    /// The gateway has told the stream to reconnect.
     was_sent_away: bool,
     last_event: Option<Instant>,
 }
 
 impl Listener {
-    pub(super) fn new(shared: Arc<Shared>, client: usize, seat: Seat) -> Self {
+    pub(super) fn new(shared: Arc<LabShared>, client: usize, seat: Seat) -> Self {
         let (Towards::Gateway(gateway) | Towards::Wire(_, gateway)) = seat.towards;
         Listener {
             shared,
@@ -70,11 +70,11 @@ impl Listener {
         }
     }
 
-    /// Listens until the task is aborted.
+    /// Reads until the task is aborted.
     pub(super) async fn listen(mut self) {
         let topic = &self.shared.topics[self.seat.topic];
         let path = format!("/v1/events?topic={topic}&heartbeat=3");
-        let mut client = Client::new(self.addr(), path).on_refusal(OnRefusal::Retry);
+        let mut client = EventSource::new(self.addr(), path).on_refusal(OnRefusal::Retry);
         if self.seat.notices_silence {
             client = client.silence_max(SILENCE_MAX);
         }
@@ -100,7 +100,7 @@ impl Listener {
         }
     }
 
-    fn signal(&mut self, signal: Signal, client: &mut Client) {
+    fn signal(&mut self, signal: Signal, client: &mut EventSource) {
         match signal {
             Signal::Event(event) => self.event(&event),
             Signal::Open { without } => {
@@ -140,7 +140,7 @@ impl Listener {
         }
     }
 
-    fn go_elsewhere(&mut self, client: &mut Client) {
+    fn go_elsewhere(&mut self, client: &mut EventSource) {
         if let Towards::Gateway(_) = self.seat.towards {
             self.gateway = (self.gateway + 1) % self.shared.gateways.len();
             client.set_addr(self.addr());

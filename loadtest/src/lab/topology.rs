@@ -1,4 +1,4 @@
-//! Redis servers in their topologies, and who is the primary of them.
+//! Redis servers in their topologies, and the primary of each.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,12 +8,12 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::time::{Instant, sleep};
 
 use super::setup::Setup;
-use crate::process::{Network, Place, Port, Redis};
+use crate::machine::{Network, Place, Port, Redis};
 
 /// The name by which Sentinels know the primary.
 const NAME: &str = "tailwater";
 
-/// How many Sentinels, and how many of them must agree.
+/// The number of Sentinels, and the number that must agree.
 const SENTINELS: usize = 3;
 const QUORUM: usize = 2;
 
@@ -33,7 +33,7 @@ const POLL: Duration = Duration::from_millis(50);
 pub(super) struct Servers {
     pub(super) servers: Vec<Redis>,
     pub(super) sentinels: Vec<Redis>,
-    /// How Tailwater is told of them.
+    /// The URL that names them to Tailwater.
     pub(super) url: String,
     /// The ports of a cluster's bus, on which servers come back.
     pub(super) buses: Vec<Port>,
@@ -140,7 +140,7 @@ async fn wait_monitored(sentinels: &[Redis]) -> Result<()> {
     .await
 }
 
-/// What a Sentinel takes for the primary.
+/// The primary, in a Sentinel's view.
 ///
 /// # Errors
 /// When it does not answer.
@@ -174,8 +174,8 @@ pub(super) async fn fail_over(sentinel: &Redis) -> Result<()> {
     Ok(())
 }
 
-/// Three primaries that share the slots, with a replica each: `servers[n + 3]` follows `servers[n]`;
-/// in one place, or with the first primary near and everything else far.
+/// Three primaries that share the slots, with a replica each: `servers[n + 3]` follows
+/// `servers[n]`; in one place, or with the first primary near and everything else far.
 pub(super) async fn cluster(
     setup: &Setup,
     directory: &Path,
@@ -240,7 +240,7 @@ pub(super) async fn cluster(
     Ok(Servers { servers, sentinels: Vec::new(), url, buses })
 }
 
-/// How many primaries serve slots, as this node sees it; 0 while its cluster is down.
+/// The number of primaries that serve slots, in this node's view; 0 while its cluster is down.
 pub(super) async fn is_well(server: &Redis) -> Result<usize> {
     let info = server.query(&["CLUSTER", "INFO"]).await?.concat();
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
@@ -250,7 +250,7 @@ pub(super) async fn is_well(server: &Redis) -> Result<usize> {
     Ok(field("cluster_size:").and_then(|size| size.parse().ok()).unwrap_or(0))
 }
 
-/// Polls until it is so.
+/// Polls until the condition holds.
 pub(crate) async fn wait(
     what: &str,
     deadline: Duration,

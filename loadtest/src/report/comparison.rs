@@ -8,19 +8,21 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::page::{STYLE, escaped, tile};
-use super::{Figure, write_all};
+use super::{Figure, Goal, goal, write_all};
 
-/// What several servers were measured to need.
+/// The measurements of several servers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// The scenario's name.
     pub scenario: String,
-    /// What was done, in a few sentences.
+    /// A description of the run, in a few sentences.
     pub summary: String,
-    /// What went wrong; the run passed when there is nothing.
+    /// The failures; a run without any passed.
     pub failures: Vec<String>,
     /// The figures that matter most.
     pub verdict: Vec<Figure>,
+    /// The goals that the run could measure. None of them decides the exit code.
+    pub goals: Vec<Goal>,
     /// The servers.
     pub columns: Vec<String>,
     /// A line a quantity.
@@ -32,9 +34,9 @@ pub struct Comparison {
 /// One quantity of all servers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
-    /// What it is, with its unit.
+    /// The name of the quantity, with its unit.
     pub name: String,
-    /// Digits behind the point.
+    /// Decimals.
     pub digits: usize,
     /// A cell a column; `None` where it was not measured.
     pub cells: Vec<Option<Cell>>,
@@ -49,12 +51,12 @@ pub struct Cell {
     pub ratio: Option<f64>,
 }
 
-/// A quantity of a round: its name with its unit, digits behind the point, and where it stands.
+/// A quantity of a round: its name with its unit, its decimals, and its field.
 pub type Quantity<M> = (&'static str, usize, fn(&M) -> Option<f64>);
 
 impl Comparison {
-    /// Compares the rounds of each column, in which so many events were lost and repeated: there may
-    /// be none.
+    /// Compares the rounds of each column, in which so many events were lost and repeated: there
+    /// may be none.
     pub fn of<M: Serialize>(
         scenario: &str,
         summary: String,
@@ -72,6 +74,7 @@ impl Comparison {
             summary,
             failures: (lost + repeated > 0).then_some(failure).into_iter().collect(),
             verdict: vec![Figure::zero("lost", lost), Figure::zero("repeated", repeated)],
+            goals: Vec::new(),
             columns: rounds.iter().map(|(name, _)| name.clone()).collect(),
             lines: quantities.iter().filter_map(line).collect(),
             raw: json!(raw),
@@ -89,16 +92,20 @@ impl Comparison {
         write_all(directory, files)
     }
 
-    /// The table, for a terminal and for Markdown.
+    /// The table, for a terminal and for Markdown. The longer side goes down: a row for each server
+    /// if there are more servers than quantities.
     pub fn table(&self) -> String {
         let head = std::iter::once(String::new()).chain(self.columns.iter().cloned()).collect();
         let lines = self.lines.iter().map(|line| {
             let cells = line.cells.iter().map(|cell| line.text(cell.as_ref()));
             std::iter::once(line.name.clone()).chain(cells).collect()
         });
-        let rows: Vec<Vec<String>> = std::iter::once(head).chain(lines).collect();
+        let mut rows: Vec<Vec<String>> = std::iter::once(head).chain(lines).collect();
+        if self.columns.len() > self.lines.len() {
+            rows = transposed(&rows);
+        }
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-        let widths: Vec<usize> = (0..=self.columns.len()).filter_map(width).collect();
+        let widths: Vec<usize> = (0..rows[0].len()).filter_map(width).collect();
         let mut table = String::new();
         for (index, row) in rows.iter().enumerate() {
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
@@ -120,7 +127,7 @@ impl Comparison {
         table
     }
 
-    /// The figures that matter most, as a table.
+    /// The figures that matter most and the goals, as tables.
     pub fn figures(&self) -> String {
         let mut text = "| | |\n|---|---:|\n".to_owned();
         for figure in &self.verdict {
@@ -130,6 +137,10 @@ impl Comparison {
                 None => "",
             };
             push(&mut text, format_args!("| {} | {}{word} |\n", figure.name, figure.value));
+        }
+        if !self.goals.is_empty() {
+            text.push('\n');
+            text.push_str(&goal::table(&self.goals));
         }
         text
     }
@@ -141,6 +152,7 @@ impl Comparison {
         let item = |text: &String| format!("<li>{}</li>", escaped(text));
         let failures: String = self.failures.iter().map(item).collect();
         let tiles: String = self.verdict.iter().map(tile).collect();
+        let goals = goal::section(&self.goals);
         let head: String =
             self.columns.iter().map(|name| format!("<th>{}</th>", escaped(name))).collect();
         let rows: String = self.lines.iter().map(Line::row).collect();
@@ -153,7 +165,7 @@ impl Comparison {
              <header><p class=\"brand\">Tailwater load test</p>\
              <h1>{scenario} <span class=\"pill {class}\">{word}</span></h1>\
              <p class=\"summary\">{summary}</p><ul class=\"failures\">{failures}</ul></header>\
-             <section class=\"tiles\">{tiles}</section>\
+             <section class=\"tiles\">{tiles}</section>{goals}\
              <section class=\"card sheet\"><table><thead><tr><th></th>{head}</tr></thead>\
              <tbody>{rows}</tbody></table></section>\
              <section class=\"charts\">{bars}</section></main></body></html>\n"
@@ -193,8 +205,8 @@ impl Line {
     }
 }
 
-/// A quantity of each column's rounds: medians, and ratios to the first column's. `None` if nobody
-/// measured it.
+/// A quantity of each column's rounds: medians, and ratios to the first column's. `None` if no
+/// column has it.
 pub fn line<M>(
     name: &str,
     digits: usize,
@@ -226,6 +238,12 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len().saturating_sub(1) / 2).copied()
 }
 
+/// The columns as rows.
+fn transposed(rows: &[Vec<String>]) -> Vec<Vec<String>> {
+    let columns = rows.first().map_or(0, Vec::len);
+    (0..columns).map(|column| rows.iter().map(|row| row[column].clone()).collect()).collect()
+}
+
 fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments).expect("a String takes everything");
 }
@@ -236,12 +254,37 @@ mod tests {
 
     #[test]
     fn table_is_markdown_with_aligned_columns() {
+        let comparison = comparison();
+        let table = "\
+|       | floor |    tailwater |
+|-------|------:|-------------:|
+| us    |   5.0 |            – |
+| bytes |    77 | 1160 (15.03) |
+";
+        assert_eq!(comparison.table(), table);
+    }
+
+    #[test]
+    fn more_servers_than_quantities_are_rows() {
+        let mut comparison = comparison();
+        comparison.lines.pop();
+        let table = "\
+|           |  us |
+|-----------|----:|
+| floor     | 5.0 |
+| tailwater |   – |
+";
+        assert_eq!(comparison.table(), table);
+    }
+
+    fn comparison() -> Comparison {
         let cell = |value, ratio| Some(Cell { value, ratio });
-        let comparison = Comparison {
+        Comparison {
             scenario: "bench".to_owned(),
             summary: String::new(),
             failures: Vec::new(),
             verdict: Vec::new(),
+            goals: Vec::new(),
             columns: vec!["floor".to_owned(), "tailwater".to_owned()],
             lines: vec![
                 Line { name: "us".to_owned(), digits: 1, cells: vec![cell(5.0, None), None] },
@@ -252,13 +295,6 @@ mod tests {
                 },
             ],
             raw: serde_json::Value::Null,
-        };
-        let table = "\
-|       | floor |    tailwater |
-|-------|------:|-------------:|
-| us    |   5.0 |            – |
-| bytes |    77 | 1160 (15.03) |
-";
-        assert_eq!(comparison.table(), table);
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The report as one HTML file that needs nothing from anywhere.
 
-use super::plot::Place;
+use super::plot::PlotPlace;
 use super::{Figure, Plot, Report};
-use crate::timeline::{Mark, MarkKind};
+use crate::report::timeline::{Mark, MarkKind};
 
 pub(super) const STYLE: &str = include_str!("page.css");
 
@@ -56,7 +56,7 @@ pub(super) fn plots(plots: &[Plot], marks: &[Mark]) -> String {
     let end = seconds.fold(1.0, f64::max);
     let last = plots.len().saturating_sub(1);
     let figure = |(index, plot): (usize, &Plot)| {
-        let place = Place { is_first: index == 0, is_last: index == last, end };
+        let place = PlotPlace { is_first: index == 0, is_last: index == last, end };
         let (title, svg) = (escaped(&plot.title), plot.svg(place, marks));
         format!("<figure><figcaption>{title}</figcaption>{svg}</figure>")
     };
@@ -89,7 +89,7 @@ fn timeline(marks: &[Mark]) -> String {
         )
     };
     let rows: String = marks.iter().map(row).collect();
-    format!("<div class=\"card\"><h2>What was done</h2><table>{rows}</table></div>")
+    format!("<div class=\"card\"><h2>Acts</h2><table>{rows}</table></div>")
 }
 
 /// The text with the characters replaced that mean something in HTML.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::page::escaped;
-use crate::timeline::{Mark, MarkKind};
+use crate::report::timeline::{Mark, MarkKind};
 
 const WIDTH: f64 = 1080.0;
 const LEFT: f64 = 58.0;
@@ -20,22 +20,22 @@ const AXIS_HEIGHT: f64 = 24.0;
 /// The width of one letter of a label, roughly.
 const LETTER: f64 = 6.3;
 
-/// What a quantity is about, which chooses its colour.
+/// The subject of a quantity, which chooses its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tone {
     /// Work that gets done.
     Flow,
-    /// What clients suffer.
+    /// The pain of clients.
     Pain,
 }
 
 /// One quantity over time.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plot {
-    /// What it shows.
+    /// The title above the plot.
     pub title: String,
-    /// What it is about.
+    /// The subject of the quantity.
     pub tone: Tone,
     /// Seconds and values, in order of time.
     pub points: Vec<(f64, f64)>,
@@ -43,7 +43,7 @@ pub struct Plot {
 
 /// The place of a plot among those that share its time axis.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct PlotPlace {
     pub(super) is_first: bool,
     pub(super) is_last: bool,
     /// The last second of the axis.
@@ -51,12 +51,12 @@ pub(super) struct Place {
 }
 
 impl Plot {
-    /// Whether it shows anything but zeros.
+    /// Returns true if the plot shows anything but zeros.
     pub(super) fn is_telling(&self) -> bool {
         self.points.iter().any(|point| point.1 > 0.0)
     }
 
-    pub(super) fn svg(&self, place: Place, marks: &[Mark]) -> String {
+    pub(super) fn svg(&self, place: PlotPlace, marks: &[Mark]) -> String {
         let labels = if place.is_first { LABEL_ROWS as f64 * LABEL_ROW } else { 0.0 };
         let top = TOP + labels;
         let bottom = top + PLOT_HEIGHT;
@@ -187,7 +187,7 @@ struct Rows {
     ends: [f64; LABEL_ROWS],
 }
 
-/// Where a label stands.
+/// The place of a label.
 struct Label {
     left: f64,
     top: f64,

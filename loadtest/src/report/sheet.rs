@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::page::{STYLE, escaped, plots};
 use super::plot::Plot;
 use super::write_all;
-use crate::timeline::Mark;
+use crate::report::timeline::Mark;
 
 /// The results of many trials.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sheet {
-    /// What they have in common.
+    /// A description of all trials.
     pub title: String,
     /// In a sentence.
     pub summary: String,
@@ -26,24 +26,24 @@ pub struct Sheet {
 /// One trial.
 #[derive(Clone, Debug, Serialize)]
 pub struct SheetRow {
-    /// What was done, in a sentence.
+    /// A description of the trial, in a sentence.
     pub about: String,
     /// One for each column.
     pub cells: Vec<String>,
-    /// What went wrong; it passed when there is nothing.
+    /// The failures; a trial without any passed.
     pub failures: Vec<String>,
-    /// What else is to be said.
+    /// Remarks beside the table.
     pub notes: Vec<String>,
     /// Over time.
     pub plots: Vec<Plot>,
-    /// What was done to the system, and when.
+    /// The faults and other acts, with their times.
     pub marks: Vec<Mark>,
     /// The raw results, for programs.
     pub raw: serde_json::Value,
 }
 
 impl Sheet {
-    /// What went wrong anywhere, with the name of the trial.
+    /// All failures, each with the name of its trial.
     pub fn failures(&self) -> Vec<String> {
         let named = |row: &SheetRow| {
             let name = row.cells[..2.min(row.cells.len())].join(" on ");

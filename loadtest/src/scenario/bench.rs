@@ -1,11 +1,12 @@
-//! What a delivery costs, beside what it must cost and what it costs elsewhere.
+//! The cost of a delivery, beside the floor and beside other servers.
 //!
 //! Each round starts every server in turn, alone on one core, and drives it from another. Machines
 //! drift, so only ratios inside one run mean anything, and only CPU time: never the clock's.
 
+mod cold;
+mod comparison;
 mod goals;
 mod million;
-mod outcome;
 mod quantity;
 mod round;
 mod scale;
@@ -19,37 +20,41 @@ use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 use tokio::time::Instant;
 
-use self::round::Measured;
+use self::round::BenchMeasured;
 use super::Common;
-use crate::cluster::find_tailwater;
-use crate::contender::{Contender, Programs};
-use crate::process::pin;
-use crate::progress::{Progress, bar};
+use super::mixed::Cores;
+use crate::cost::contender::{Contender, Programs};
+use crate::machine::cluster::find_tailwater;
+use crate::machine::{CoreSet, pin};
 use crate::report::Comparison;
+use crate::report::progress::{Progress, bar};
 
 const NAME: &str = "bench";
 
-/// Measures what a connection, a delivery and a resume cost a server's processor, and its memory.
+/// Measures the CPU time and the memory of a connection, a delivery and a resume.
 ///
-/// Runs the same phases against several servers in turn, each alone on one core, for several
-/// interleaved rounds, and shows medians and their ratios to the first server: the floor, a program
-/// that does nothing but send(). Checks the order of the events on every connection.
+/// Runs the same phases against several servers in turn, in interleaved rounds, each server alone
+/// on its cores. Shows medians and their ratios to the first server: the floor, a program that does
+/// nothing but send(). Checks the order of the events on every connection, and judges each goal
+/// whose servers and phases ran.
 ///
-/// Exit code 1 if Tailwater lost or repeated an event; the costs decide nothing.
+/// Exits with 1 if Tailwater lost or repeated an event. A missed goal does not fail the run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
     common: Common,
 
-    /// The servers, in the order in which they are run in a round.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Contender::Floor, Contender::Tailwater, Contender::TailwaterRedis, Contender::Naive, Contender::NchanRedis])]
+    /// The servers, in the order in which a round runs them [default: all that have a goal, and
+    /// with --before the same of that build].
+    #[arg(long, value_enum, value_delimiter = ',')]
     servers: Vec<Contender>,
 
-    /// Another build of tailwater, to run as `before` or `before-redis` beside the one under test.
+    /// Another build of tailwater, for the servers `before`, `before-redis`, `before-cors` and
+    /// `before-two-cores`.
     #[arg(long, value_name = "PATH")]
     before: Option<PathBuf>,
 
-    /// What is measured.
+    /// The phases of a round.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Phase::ALL)]
     phases: Vec<Phase>,
 
@@ -85,33 +90,36 @@ pub struct Options {
     #[arg(long, default_value_t = 5000)]
     topics: usize,
 
-    /// Connections that publish in the phase `topics`, by a request an event.
+    /// Connections that publish in the phase `topics`, with a request for each event.
     #[arg(long, default_value_t = 64)]
     publishers: usize,
 
-    /// Connections that publish in the phase `topics` by lines, where the server takes lines.
+    /// Connections that publish in the phase `topics` in lines of NDJSON, if the server takes
+    /// those.
     #[arg(long, default_value_t = 4)]
     streams: usize,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How long a phase publishes.
+    /// The time for which a phase publishes.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     duration: Duration,
 
-    /// How often every server is started and measured.
+    /// The number of rounds; each starts and measures every server once.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 
-    /// The core of the servers.
-    #[arg(long, default_value_t = 0)]
-    server_core: usize,
+    #[command(flatten)]
+    cores: Cores,
 
-    /// The core of the driver.
-    #[arg(long, default_value_t = 1)]
-    driver_core: usize,
+    /// The cores of the servers `tailwater-two-cores` and `before-two-cores`.
+    ///
+    /// On a machine with two cores the driver runs on one of them. The CPU time stays fair, because
+    /// it counts only the time that the server's threads ran. The latencies are not fair.
+    #[arg(long, value_name = "CORES", default_value = "0,1")]
+    two_cores: CoreSet,
 }
 
 /// A part of a round.
@@ -121,13 +129,15 @@ pub enum Phase {
     Idle,
     /// A fixed rate: one event a write.
     Fanout,
-    /// The rate that takes 30 % of the server's core; needs `fanout`.
+    /// The rate that takes 30 % of the server's core. Needs `fanout`.
     Latency,
     /// As many events as the server can take.
     Pressure,
-    /// Clients that come back and have missed some.
+    /// Clients that come back and have missed events.
     Resume,
-    /// Few readers, and many.
+    /// One client that resumes outside the gateway's memory; counts the reads of Redis.
+    Cold,
+    /// Few readers and many, one event at a time.
     Scale,
     /// Many topics with one reader each, from the publisher to the reader.
     Topics,
@@ -136,12 +146,13 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Idle,
         Self::Fanout,
         Self::Latency,
         Self::Pressure,
         Self::Resume,
+        Self::Cold,
         Self::Scale,
         Self::Topics,
         Self::Million,
@@ -149,8 +160,46 @@ impl Phase {
 }
 
 impl Options {
-    fn runs(&self, phase: Phase) -> bool {
-        self.phases.contains(&phase)
+    /// The servers of this run, in their order.
+    fn servers(&self) -> Vec<Contender> {
+        use Contender::{
+            Before, BeforeCors, BeforeRedis, BeforeTwoCores, Floor, Naive, NchanRedis, Tailwater,
+            TailwaterCors, TailwaterRedis, TailwaterTwoCores,
+        };
+        let all = [
+            Floor,
+            Tailwater,
+            Before,
+            TailwaterRedis,
+            BeforeRedis,
+            TailwaterCors,
+            BeforeCors,
+            TailwaterTwoCores,
+            BeforeTwoCores,
+            Naive,
+            NchanRedis,
+        ];
+        if self.servers.is_empty() {
+            let has_before = self.before.is_some();
+            all.into_iter().filter(|server| has_before || !server.is_before()).collect()
+        } else {
+            self.servers.clone()
+        }
+    }
+
+    /// Returns true if this run measures a phase on a server. Servers that exist for one ratio run
+    /// only
+    /// the phases of that ratio.
+    fn measures(&self, phase: Phase, server: Contender) -> bool {
+        let has_phase = match phase {
+            Phase::Fanout => true,
+            Phase::Idle => !server.is_on_two_cores(),
+            _ if server.has_cors() || server.is_on_two_cores() => false,
+            Phase::Topics => server.has_topics(),
+            Phase::Cold => server.is_cluster(),
+            _ => true,
+        };
+        has_phase && self.phases.contains(&phase)
     }
 }
 
@@ -166,20 +215,21 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     let programs = Programs {
         tailwater: find_tailwater(options.common.tailwater.as_deref())?,
         before: options.before.as_ref().map(std::path::absolute).transpose()?,
-        core: options.server_core,
+        cores: options.cores.server_cores.clone(),
         directory: directory.clone(),
     };
     let bench =
         Arc::new(Bench { options: options.clone(), programs, progress, epoch: Instant::now() });
-    let mut rounds: Vec<(Contender, Vec<Measured>)> =
-        options.servers.iter().map(|contender| (*contender, Vec::new())).collect();
+    let mut rounds: Vec<(Contender, Vec<BenchMeasured>)> =
+        options.servers().into_iter().map(|contender| (contender, Vec::new())).collect();
     let steps = options.rounds * rounds.len();
     for step in 0..steps {
-        let (contender, measured) = &mut rounds[step % options.servers.len()];
+        let column = step % rounds.len();
+        let (contender, measured) = &mut rounds[column];
         let one = bench.once(*contender, step as f64 / steps as f64).await;
         measured.push(one.with_context(|| format!("measuring {}", contender.name()))?);
     }
-    let report = outcome::report(options, &rounds);
+    let report = comparison::report(options, &rounds);
     report.write(&directory)?;
     bench.progress.report(&format!("{}\n{}", report.table(), report.figures()), &directory);
     Ok(report)
@@ -193,14 +243,18 @@ struct Bench {
 }
 
 impl Bench {
-    async fn once(self: &Arc<Self>, contender: Contender, done: f64) -> Result<Measured> {
-        let server = contender.start(&self.programs).await?;
+    async fn once(self: &Arc<Self>, contender: Contender, done: f64) -> Result<BenchMeasured> {
+        let mut programs = self.programs.clone();
+        if contender.is_on_two_cores() {
+            programs.cores = self.options.two_cores.clone();
+        }
+        let server = contender.start(&programs).await?;
         let bench = Arc::clone(self);
         let measured = tokio::task::spawn_blocking(move || {
             let begin = |phase: Phase| {
                 bench.progress.status(&format!("{} {}: {phase:?}", bar(done), contender.name()));
             };
-            let pinned = pin(bench.options.driver_core);
+            let pinned = pin(bench.options.cores.driver_core);
             let measure = || round::measure(contender, &server, &bench.options, bench.epoch, begin);
             (pinned.and_then(|()| measure()), server)
         });

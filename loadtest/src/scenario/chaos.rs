@@ -2,32 +2,32 @@
 
 mod catalogue;
 mod fault;
-mod outcome;
+mod row;
 mod trial;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use self::catalogue::{SCENARIOS, Scenario};
+use self::catalogue::{ChaosScenario, SCENARIOS};
 use super::Common;
-use crate::cluster::find_tailwater;
-use crate::history::Tampering;
 use crate::lab::Server;
-use crate::progress::Progress;
+use crate::machine::cluster::find_tailwater;
+use crate::proof::history::Tampering;
 use crate::report::Sheet;
+use crate::report::progress::Progress;
 
 const NAME: &str = "chaos";
 
 /// Causes faults, one a scenario, and proves that no acknowledged event is lost in silence.
 ///
-/// Each scenario starts its own Redis (or Valkey), three gateways and an ingest, with a wire of ours
+/// Each scenario starts its own Redis (or Valkey), three gateways and an ingest, with a proxy
 /// between each of them and Redis. Publishers send 500 events a second to 20 topics and repeat each
-/// under the same Idempotency-Key until it is acknowledged; 200 subscribers listen at the gateways,
-/// some of them away while it happens. Then one thing is broken, at a moment and with a victim that
-/// the seed chooses, and mended. In the end everything that was acknowledged has to have reached
-/// every subscriber once and in order, or lie in a gap that it was told of; what it was told to miss
-/// must be gone; no stream may have ended but by the fault itself.
+/// under the same Idempotency-Key until it is acknowledged; 200 subscribers read from the gateways,
+/// some of them away during the fault. The fault strikes at a moment and at a victim that the seed
+/// chooses, and is then repaired. At the end every acknowledged event must have reached every
+/// subscriber once and in order, or lie in a gap that the subscriber was told of. Events of such a
+/// gap must be gone from the log. No stream may have ended for another reason than the fault.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -37,30 +37,31 @@ pub struct Options {
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     scenario: Vec<String>,
 
-    /// Only the quick ones.
+    /// Runs only the quick scenarios.
     #[arg(long, conflicts_with = "scenario")]
     quick: bool,
 
-    /// `redis` (the redis-server of the PATH), `valkey` (by scripts/setup-valkey), or a program.
+    /// `redis` (redis-server in the PATH), `valkey` (installed by scripts/setup-valkey), or a path.
     #[arg(long, value_name = "NAME|PATH", num_args = 1.., value_delimiter = ',', default_value = "redis")]
     server: Vec<String>,
 
-    /// Lists the scenarios and stops.
+    /// Lists the scenarios and exits.
     #[arg(long)]
     list: bool,
 
-    /// Lies about what the subscribers saw, to prove that it is noticed: the run must fail.
+    /// Falsifies the deliveries of subscribers, to prove that the judgement notices: the run must
+    /// fail.
     #[arg(long, value_enum, default_value_t)]
     sabotage: Tampering,
 }
 
 impl Options {
-    /// Whether scenarios are only to be listed.
+    /// Returns true if the run only lists the scenarios.
     pub fn is_list(&self) -> bool {
         self.list
     }
 
-    fn scenarios(&self) -> Result<Vec<&'static Scenario>> {
+    fn scenarios(&self) -> Result<Vec<&'static ChaosScenario>> {
         if self.scenario.is_empty() {
             return Ok(SCENARIOS.iter().filter(|scenario| scenario.quick || !self.quick).collect());
         }
@@ -72,7 +73,7 @@ impl Options {
     }
 }
 
-/// Runs the scenarios, writes the report and prints the table. Returns what went wrong.
+/// Runs the scenarios, writes the report and prints the table. Returns the failures.
 ///
 /// # Errors
 /// When there is no such scenario or server.
@@ -90,7 +91,7 @@ pub async fn run(options: &Options) -> Result<Vec<String>> {
     let mut sheet = Sheet {
         title: NAME.to_owned(),
         summary: format!("Faults caused on purpose, one a scenario; seed {}.", options.common.seed),
-        columns: outcome::COLUMNS.map(str::to_owned).to_vec(),
+        columns: row::COLUMNS.map(str::to_owned).to_vec(),
         rows: Vec::new(),
     };
     for server in &servers {
@@ -98,7 +99,7 @@ pub async fn run(options: &Options) -> Result<Vec<String>> {
             if !scenario.runs_on(server) {
                 continue;
             }
-            let trial = trial::Trial {
+            let trial = trial::ChaosTrial {
                 scenario,
                 server,
                 tailwater: &tailwater,

@@ -1,4 +1,4 @@
-//! A gateway full of connections is told to stop, and nobody may be refused, cut off or late.
+//! A gateway full of connections stops, and no client may be refused, cut off or late.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use tokio_util::sync::CancellationToken;
 use super::Common;
 use super::outcome::Outcome;
 use super::stage::Stage;
-use crate::audience::{Audience, Sabotage};
-use crate::cluster::{Cluster, ClusterOptions, find_tailwater};
-use crate::load::Load;
-use crate::process::ServerState;
-use crate::progress::Progress;
+use crate::client::load::Load;
+use crate::client::sse::Connection;
+use crate::machine::ServerState;
+use crate::machine::cluster::{Cluster, ClusterOptions, find_tailwater};
+use crate::proof::audience::{Audience, Sabotage};
+use crate::report::progress::Progress;
+use crate::report::timeline::MarkKind;
 use crate::report::{Figure, Report, grouped, millis};
-use crate::sse::Connection;
-use crate::timeline::MarkKind;
 
 const NAME: &str = "drain";
 
 const GATEWAYS: usize = 3;
 
-/// How long clients may take to open their first streams, beyond the admission.
+/// The time that clients may take to open their first streams, beyond the admission.
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How long an event may take to be acknowledged: nothing happens to the ingest.
+/// The time that an acknowledgement may take: the ingest is not disturbed.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long clients may take to come back and catch up after the last event.
+/// The time that clients may take to come back and catch up after the last event.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The plots' margin before the signal and after the exit.
@@ -39,21 +39,22 @@ const KNOCK_EVERY: Duration = Duration::from_millis(20);
 
 /// Stops a gateway that holds all connections and proves that its clients move in their own time.
 ///
-/// Starts Redis, three gateways behind HAProxy, and one ingest. All subscribers come to the first
-/// gateway, then the others are let in and the first one gets SIGTERM. Until HAProxy has noticed,
-/// new connections knock at it 50 times a second, as those do that a load balancer still sends.
+/// Starts Redis, three gateways behind HAProxy, and one ingest. All subscribers connect to the
+/// first gateway. Then HAProxy admits the other gateways and the first one gets SIGTERM. Until
+/// HAProxy has noticed, new connections go to the first gateway 50 times a second, like those that
+/// a load balancer still sends.
 ///
 /// Exit code 0 only if the gateway exited with 0 within --drain-delay + --drain-window +
 /// --shutdown-grace, no connection was refused by it while HAProxy thought it up, none failed at
-/// HAProxy, every client was told to reconnect and none cut off, and nothing was lost, duplicated or
-/// out of order; else 1.
+/// HAProxy, every client was told to reconnect and none cut off, and nothing was lost, duplicated
+/// or out of order; else 1.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// What every scenario may be told.
+    /// The options of every scenario.
     #[command(flatten)]
     pub common: Common,
 
-    /// Subscribers, all on the gateway that is stopped.
+    /// Subscribers, all on the gateway that stops.
     #[arg(long, default_value_t = 5000)]
     pub clients: usize,
 
@@ -65,7 +66,7 @@ pub struct Options {
     #[arg(long, default_value_t = 500)]
     pub rate: u32,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     pub event_bytes: usize,
 
@@ -111,7 +112,7 @@ impl Options {
         }
     }
 
-    /// How long the gateway may take to stop.
+    /// The time that the gateway may take to stop.
     fn allowed(&self) -> Duration {
         self.drain_delay + self.drain_window + self.shutdown_grace
     }
@@ -167,7 +168,7 @@ pub async fn run(options: &Options) -> Result<Report> {
 }
 
 impl Options {
-    /// Stops the gateway. Returns what went wrong.
+    /// Stops the gateway. Returns the failures.
     async fn drain(
         &self,
         stage: &Stage,
@@ -231,10 +232,10 @@ impl Options {
     }
 }
 
-/// What new connections met.
+/// The answers to new connections.
 struct Knocks {
     count: u64,
-    /// How long HAProxy went on to believe that the gateway takes them.
+    /// The time for which HAProxy still took the gateway for open.
     routed_for: Duration,
     refused: Option<String>,
 }
@@ -256,7 +257,7 @@ async fn knock(stage: &Stage, cluster: &Cluster, node: &str) -> Result<Knocks> {
             Ok(())
         };
         let answer = answer.await;
-        // Asked afterwards: what was refused just before HAProxy noticed counts.
+        // Asked afterwards: a refusal just before HAProxy noticed counts.
         let is_routed = cluster.haproxy.server(node).await?.is_up;
         count += 1;
         let refused = match answer {

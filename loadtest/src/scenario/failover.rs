@@ -1,4 +1,4 @@
-//! Gateways and the ingest die, again and again, and no subscriber may notice.
+//! Gateways and the ingest die again and again, and no subscriber may notice.
 
 mod faults;
 
@@ -11,21 +11,21 @@ use tokio_util::sync::CancellationToken;
 use super::Common;
 use super::outcome::Outcome;
 use super::stage::Stage;
-use crate::audience::{Audience, Sabotage};
-use crate::cluster::{Cluster, ClusterOptions, find_tailwater};
-use crate::load::Load;
-use crate::progress::Progress;
+use crate::client::load::Load;
+use crate::machine::cluster::{Cluster, ClusterOptions, find_tailwater};
+use crate::proof::audience::{Audience, Sabotage};
+use crate::report::progress::Progress;
 use crate::report::{Report, grouped};
 
 const NAME: &str = "failover";
 
-/// How long clients may take to open their first streams, beyond the admission.
+/// The time that clients may take to open their first streams, beyond the admission.
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How long an event may take to be acknowledged: several restarts of the ingest.
+/// The time that an acknowledgement may take: several restarts of the ingest.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long clients may take to catch up after the last event.
+/// The time that clients may take to catch up after the last event.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Kills gateways and the ingest under load and proves that every acknowledged event reached every
@@ -58,11 +58,11 @@ pub struct Options {
     #[arg(long, default_value_t = 2000)]
     rate: u32,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How long events are published.
+    /// The time for which events are published.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     duration: Duration,
 

@@ -1,36 +1,38 @@
-//! As many connections as a machine holds: several gateways, several drivers, one network namespace.
+//! As many connections as a machine holds: several gateways, several drivers, one network
+//! namespace.
 
-pub mod crowd;
 mod kernel;
-mod outcome;
+mod summary;
+pub mod worker;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::time::{Instant, sleep};
 
-use self::crowd::Seen;
 use self::kernel::Kernel;
+use self::worker::HoldSeen;
 use super::Common;
 use super::mixed::Cores;
-use crate::cluster::find_tailwater;
-use crate::contender::{Cpu, Programs, Stack};
-use crate::driver::Driver;
-use crate::process::{Memory, Namespace, Worker, pin};
-use crate::progress::Progress;
+use crate::cost::contender::{Cpu, Programs, Stack};
+use crate::cost::driver::Driver;
+use crate::machine::cluster::find_tailwater;
+use crate::machine::{Memory, Namespace, Worker, pin};
 use crate::report::Report;
+use crate::report::progress::Progress;
 
 const NAME: &str = "hold";
 /// After a change, before memory is read.
 const PAUSE: Duration = Duration::from_secs(3);
-/// Connections of a gateway: what a process may have open, less its own files and some reserve.
+/// Connections of a gateway: the files that a process may open, less its own and some reserve.
 const EACH_MAX: usize = 17_000;
 
-/// Holds 100,000 connections by several gateways, and counts the memory of kernel and processes.
+/// Holds 100,000 connections on several gateways and counts the memory of kernel and processes.
 ///
-/// Everything runs in a network namespace of its own, which needs root and iproute2. A process may
-/// often open 20,000 files, so there are several gateways with a driver each; all gateways run on one
-/// core, all drivers on another. Exit code 1 if a connection is missing or an event is lost.
+/// The run has a network namespace of its own, which needs root and iproute2. Many systems let a
+/// process open 20,000 files, so there are several gateways with a driver each. All gateways run on
+/// one core, all drivers on another one. Exits with 1 if a connection is missing or an event is
+/// lost.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -43,7 +45,7 @@ pub struct Options {
     #[arg(long, default_value_t = 100_000)]
     connections: usize,
 
-    /// Events that everybody gets.
+    /// Events that every connection gets.
     #[arg(long, default_value_t = 10)]
     events: u64,
 
@@ -51,7 +53,7 @@ pub struct Options {
     #[arg(long, default_value_t = 0.5)]
     rate: f64,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
@@ -60,7 +62,7 @@ pub struct Options {
     inside: bool,
 }
 
-/// What was measured.
+/// The measurements of a run.
 struct Held {
     gateways: usize,
     open: u64,
@@ -70,7 +72,7 @@ struct Held {
     /// Before the first connection and with all of them.
     memory: [Memory; 2],
     kernel: [Kernel; 2],
-    seen: Vec<Seen>,
+    seen: Vec<HoldSeen>,
 }
 
 /// Makes the namespace and runs this program in it.
@@ -97,7 +99,7 @@ async fn hold(options: &Options) -> Result<Report> {
     let programs = Programs {
         tailwater: find_tailwater(options.common.tailwater.as_deref())?,
         before: None,
-        core: options.cores.server_core,
+        cores: options.cores.server_cores.clone(),
         directory: directory.clone(),
     };
     let gateways = options.connections.div_ceil(EACH_MAX);
@@ -106,7 +108,7 @@ async fn hold(options: &Options) -> Result<Report> {
     let server = programs.start_gateways(gateways).await?;
     let held = measure(options, &server, &progress).await;
     server.stop().await?;
-    let report = outcome::report(options, &held?);
+    let report = summary::report(options, &held?);
     report.write(&directory)?;
     progress.report(&report.table(), &directory);
     Ok(report)
@@ -144,7 +146,7 @@ async fn measure(options: &Options, server: &Stack, progress: &Progress) -> Resu
     for worker in &mut workers {
         worker.order(&format!("read {}", options.events)).await?;
     }
-    progress.say(&format!("{} events for everybody", options.events));
+    progress.say(&format!("{} events for every connection", options.events));
     let (rate, time) = (options.rate, options.events as f64 / options.rate);
     let core = options.cores.driver_core;
     let published = tokio::task::spawn_blocking(move || {

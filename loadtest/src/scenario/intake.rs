@@ -1,6 +1,6 @@
-//! How many events one Redis takes in, through one ingest and through two.
+//! The intake of one Redis, through one ingest and through two.
 
-mod outcome;
+mod comparison;
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use tokio::time::Instant;
 use super::Common;
 use super::mixed::Cores;
 use super::rounds::interleaved;
-use crate::cluster::find_tailwater;
-use crate::contender::{Programs, Stack};
-use crate::driver::{Dialect, Driver, Endpoint, Wire};
-use crate::process::pin;
-use crate::progress::Progress;
+use crate::cost::contender::{Programs, Stack};
+use crate::cost::driver::{Dialect, Driver, DriverEndpoint, PublishWire};
+use crate::machine::cluster::find_tailwater;
+use crate::machine::pin;
 use crate::report::Comparison;
+use crate::report::progress::Progress;
 
 const NAME: &str = "intake";
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// What an event costs Redis and ingest until its receipt, and how many a core of Redis takes in.
+/// Measures the cost of an event for Redis and ingest, and the intake of a core of Redis.
 ///
-/// Nobody reads. Publishers wait for receipts before they go on, of single requests or of some lines
-/// of NDJSON, through one ingest and through two. Exit code 1 if Redis has stored less than was
-/// acknowledged.
+/// The run has no readers. Publishers wait for the receipt of a request, or of some lines of
+/// NDJSON, before they send the next; first through one ingest, then through two. Exits with 1 if
+/// Redis stored fewer events than were acknowledged.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -38,58 +38,58 @@ pub struct Options {
     #[arg(long, default_value_t = 1000)]
     topics: usize,
 
-    /// Connections to each ingest that publish by a request an event.
+    /// Connections to each ingest that publish with a request for each event.
     #[arg(long, default_value_t = 64)]
     publishers: usize,
 
-    /// Connections to each ingest that publish by lines.
+    /// Connections to each ingest that publish in lines of NDJSON.
     #[arg(long, default_value_t = 4)]
     streams: usize,
 
-    /// Lines that each of these sends at a time.
+    /// Lines that such a connection sends at a time.
     #[arg(long, default_value_t = 64)]
     lines: u64,
 
-    /// How long events are published.
+    /// The time for which events are published.
     #[arg(long = "for", default_value = "4s", value_parser = humantime::parse_duration)]
     time: Duration,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How often every way is measured.
+    /// The number of rounds; each measures every way once.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
 
 /// A way in which events come in.
 #[derive(Debug, Clone, Copy)]
-struct Way {
-    wire: Wire,
+struct IntakeWay {
+    wire: PublishWire,
     ingests: usize,
 }
 
-impl Way {
+impl IntakeWay {
     const ALL: [Self; 4] = [
-        Self { wire: Wire::Posts, ingests: 1 },
-        Self { wire: Wire::Posts, ingests: 2 },
-        Self { wire: Wire::Lines, ingests: 1 },
-        Self { wire: Wire::Lines, ingests: 2 },
+        Self { wire: PublishWire::Posts, ingests: 1 },
+        Self { wire: PublishWire::Posts, ingests: 2 },
+        Self { wire: PublishWire::Lines, ingests: 1 },
+        Self { wire: PublishWire::Lines, ingests: 2 },
     ];
 
     fn name(self) -> String {
         let wire = match self.wire {
-            Wire::Posts => "POSTs",
-            Wire::Lines => "lines",
+            PublishWire::Posts => "POSTs",
+            PublishWire::Lines => "lines",
         };
         format!("{wire}, {} ingest", self.ingests)
     }
 }
 
-/// What was measured in one round.
+/// The measurements of one round.
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Cost {
+struct IntakeCost {
     /// CPU microseconds an event of Redis.
     redis_us: f64,
     /// The same of all ingests.
@@ -113,25 +113,30 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     let programs = Programs {
         tailwater: find_tailwater(options.common.tailwater.as_deref())?,
         before: None,
-        core: options.cores.server_core,
+        cores: options.cores.server_cores.clone(),
         directory: directory.clone(),
     };
     let (progress, epoch) = (Progress::new(), Instant::now());
-    let columns = Way::ALL.map(|way| (way, way.name().to_owned()));
-    let once = async |way: Way| {
+    let columns = IntakeWay::ALL.map(|way| (way, way.name().to_owned()));
+    let once = async |way: IntakeWay| {
         let server = programs.start_ingests(way.ingests).await?;
         let cost = measure(way, &server, options, epoch).await;
         server.stop().await?;
         cost
     };
     let rounds = interleaved(columns, options.rounds, &progress, once).await?;
-    let report = outcome::report(options, &rounds);
+    let report = comparison::report(options, &rounds);
     report.write(&directory)?;
     progress.report(&format!("{}\n{}", report.table(), report.figures()), &directory);
     Ok(report)
 }
 
-async fn measure(way: Way, server: &Stack, options: &Options, epoch: Instant) -> Result<Cost> {
+async fn measure(
+    way: IntakeWay,
+    server: &Stack,
+    options: &Options,
+    epoch: Instant,
+) -> Result<IntakeCost> {
     publish(way, server, options, epoch, WARM_UP).await?;
     let calls = async || -> Result<(u64, u64)> {
         Ok((server.redis_calls("xadd").await?, server.redis_calls("evalsha").await?))
@@ -143,7 +148,7 @@ async fn measure(way: Way, server: &Stack, options: &Options, epoch: Instant) ->
     let (stored_then, runs_then) = calls().await?;
     let events = acknowledged as f64;
     let us = |time: Duration| time.as_secs_f64() * 1e6 / events;
-    Ok(Cost {
+    Ok(IntakeCost {
         redis_us: us(cpu.redis),
         ingest_us: us(cpu.all - cpu.redis),
         rate: events / seconds,
@@ -155,21 +160,22 @@ async fn measure(way: Way, server: &Stack, options: &Options, epoch: Instant) ->
 
 /// Publishes to every ingest, by a driver each; how many events were acknowledged.
 async fn publish(
-    way: Way,
+    way: IntakeWay,
     server: &Stack,
     options: &Options,
     epoch: Instant,
     time: Duration,
 ) -> Result<u64> {
     let (connections, depth) = match way.wire {
-        Wire::Posts => (options.publishers, 1),
-        Wire::Lines => (options.streams, options.lines),
+        PublishWire::Posts => (options.publishers, 1),
+        PublishWire::Lines => (options.streams, options.lines),
     };
     let drivers: Vec<_> = server
         .ingests()
         .into_iter()
         .map(|ingest| {
-            let (options, endpoint) = (options.clone(), Endpoint::at(ingest, Dialect::Tailwater));
+            let (options, endpoint) =
+                (options.clone(), DriverEndpoint::at(ingest, Dialect::Tailwater));
             tokio::task::spawn_blocking(move || {
                 pin(options.cores.driver_core)?;
                 let mut driver = Driver::reading(endpoint, options.event_bytes, epoch)?;

@@ -1,26 +1,26 @@
 //! Fan-out, many topics, resumes, slow readers and churn together, on one gateway.
 
-mod outcome;
+mod summary;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-pub(super) use self::outcome::report;
+pub(super) use self::summary::report;
 use super::Common;
-use crate::cluster::find_tailwater;
-use crate::contender::{Contender, Programs};
-use crate::mix::{Course, Mix};
-use crate::process::pin;
-use crate::progress::{Progress, bar};
+use crate::cost::contender::{Contender, Programs};
+use crate::cost::mix::{Course, Mix};
+use crate::machine::cluster::find_tailwater;
+use crate::machine::{CoreSet, pin};
 use crate::report::Report;
+use crate::report::progress::{Progress, bar};
 
 const NAME: &str = "mixed";
 
-/// Everything at once: one topic for many, many topics for one each, resumes, slow readers, churn.
+/// Runs fan-out, topics, resumes, slow readers and churn together on one gateway.
 ///
-/// A gateway, an ingest and their Redis on one core; the driver on another. Exit code 1 if anything
-/// was lost, repeated or out of order, or the gateway closed a stream.
+/// A gateway, an ingest and their Redis share one core; the driver runs on another one. Exits with
+/// 1 if an event was lost, repeated or out of order, or if the gateway closed a stream.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub struct Options {
     #[command(flatten)]
     cores: Cores,
 
-    /// How long.
+    /// The length of the run.
     #[arg(long = "for", default_value = "1m", value_parser = humantime::parse_duration)]
     time: Duration,
 
@@ -37,7 +37,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2000)]
     readers: usize,
 
-    /// Its events a second.
+    /// Events a second of the one topic.
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
 
@@ -45,33 +45,37 @@ pub struct Options {
     #[arg(long, default_value_t = 1000)]
     topics: usize,
 
-    /// Events a second of all these topics together.
+    /// Events a second of all other topics together.
     #[arg(long, default_value_t = 500.0)]
     topics_rate: f64,
 
-    /// The share of all readers that is replaced each second, half of them by themselves.
+    /// Share of all readers that leaves each second. Half of them come back with their cursors, and
+    /// new readers replace the others.
     #[arg(long, default_value_t = 0.05)]
     churn: f64,
 
-    /// The share of the one topic's readers that goes away each second, for 3 s.
+    /// Share of the one topic's readers that goes away each second, for 3 s.
     #[arg(long, default_value_t = 0.02)]
     away: f64,
 
-    /// The share of the one topic's readers that reads for 1 s of 10 s.
+    /// Share of the one topic's readers that reads for only 1 s of every 10 s.
     #[arg(long, default_value_t = 0.05)]
     slow: f64,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 }
 
-/// Where things run.
-#[derive(Clone, Copy, Debug, clap::Args)]
+/// The cores of a run.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Cores {
-    /// The core of the servers.
-    #[arg(long, default_value_t = 0)]
-    pub(super) server_core: usize,
+    /// The cores that all processes of a server share, as `0` or `0,1`.
+    ///
+    /// A server that shares a core with the driver still has a fair CPU time, which counts only the
+    /// time that its own threads ran. Its latencies are not fair.
+    #[arg(long, value_name = "CORES", default_value = "0")]
+    pub(super) server_cores: CoreSet,
 
     /// The core of the driver.
     #[arg(long, default_value_t = 1)]
@@ -95,7 +99,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         event_bytes: options.event_bytes,
         seed: options.common.seed,
     };
-    let course = play(NAME, mix, &options.common, options.cores).await?;
+    let course = play(NAME, mix, &options.common, options.cores.clone()).await?;
     let report = report(NAME, &mix, &course);
     tell(NAME, &options.common, &report)?;
     Ok(report)
@@ -111,7 +115,7 @@ pub(super) async fn play(
     let programs = Programs {
         tailwater: find_tailwater(common.tailwater.as_deref())?,
         before: None,
-        core: cores.server_core,
+        cores: cores.server_cores.clone(),
         directory: std::path::absolute(common.directory(name))?,
     };
     let server = Contender::TailwaterRedis.start(&programs).await?;

@@ -1,31 +1,31 @@
-//! What the run came to.
+//! The outcome of a run.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::audience::Ledger;
-use crate::checker::Verdict;
-use crate::histogram::Quantiles;
+use crate::proof::audience::Ledger;
+use crate::proof::checker::Verdict;
+use crate::report::histogram::Quantiles;
+use crate::report::timeline::{SAMPLE_EVERY, Sample, Timeline};
 use crate::report::{Figure, Plot, Report, Tone, grouped, millis};
-use crate::timeline::{SAMPLE_EVERY, Sample, Timeline};
 
 /// Samples that cover one second.
 const SAMPLES_A_SECOND: usize = (1000 / SAMPLE_EVERY.as_millis()) as usize;
 
-/// What a run is called, and what beside the books decides it.
+/// The name of a run, and the criteria besides the books.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) scenario: &'static str,
-    /// What was done, in one sentence.
+    /// A description of the run, in one sentence.
     pub(super) summary: String,
-    /// What went wrong beside the books.
+    /// The failures besides the books.
     pub(super) broken: Vec<String>,
     /// Figures of its own, with their title.
     pub(super) figures: Option<(&'static str, Vec<Figure>)>,
     /// Announced gaps are told and do not fail the run.
     pub(super) allows_gaps: bool,
-    /// How long a client may be without a connection beyond its retry time.
+    /// The longest time that a client may be without a connection, beyond its retry time.
     pub(super) interruption_max: Option<Duration>,
 }
 
@@ -42,7 +42,7 @@ impl Outcome {
         }
     }
 
-    /// Joins what the checker, the processes and the publishers have to say.
+    /// Joins the findings of the checker, the processes and the publishers.
     pub(super) fn report(self, ledger: &Ledger, timeline: Timeline) -> Report {
         let Outcome { scenario, summary, broken, figures, allows_gaps, interruption_max } = self;
         let verdict = ledger.checker.verdict();

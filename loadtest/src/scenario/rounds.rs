@@ -1,8 +1,8 @@
-//! Interleaved rounds: what drifts between two of them drifts for all columns.
+//! Interleaved rounds: a drift of the machine between two of them meets all columns.
 
 use anyhow::{Context as _, Result};
 
-use crate::progress::{Progress, bar};
+use crate::report::progress::{Progress, bar};
 
 /// Measures each column in turn, so many times over; all measurements of each.
 ///

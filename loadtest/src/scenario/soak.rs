@@ -1,4 +1,4 @@
-//! Churn for a long time: does the gateway grow?
+//! Churn for a long time, and the growth of the gateway.
 
 use std::time::Duration;
 
@@ -6,21 +6,22 @@ use anyhow::Result;
 
 use super::Common;
 use super::mixed::{Cores, play, report, tell};
-use crate::mix::{Course, Mix};
+use crate::cost::mix::{Course, Mix};
 use crate::report::{Figure, Report};
 
 const NAME: &str = "soak";
-/// What the processes may grow by, in percent.
+/// The growth that the processes may have, in percent.
 const GROWTH_MAX: f64 = 5.0;
 /// The share of the run after which it has settled: the topic's history is full, and every reader
 /// has been replaced many times.
 const SETTLED: f64 = 0.1;
 
-/// Half an hour of churn: does the memory of the gateway grow?
+/// Runs half an hour of churn and compares the memory of the gateway before and after.
 ///
-/// A gateway, an ingest and their Redis on one core; the driver on another. The memory in the first
-/// minute after a tenth of the time is compared with that in the last minute. Exit code 1 if it grew
-/// by 5 % or more, if files stay open, or if anything was lost, repeated or out of order.
+/// A gateway, an ingest and their Redis share one core; the driver runs on another one. Compares
+/// the memory of the first minute after a tenth of the time with that of the last minute. Exits
+/// with 1 if it grew by 5 % or more, if files stay open, or if an event was lost, repeated or out
+/// of order.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -29,7 +30,7 @@ pub struct Options {
     #[command(flatten)]
     cores: Cores,
 
-    /// How long.
+    /// The length of the run.
     #[arg(long = "for", default_value = "30m", value_parser = humantime::parse_duration)]
     time: Duration,
 
@@ -37,16 +38,16 @@ pub struct Options {
     #[arg(long, default_value_t = 5000)]
     readers: usize,
 
-    /// Its events a second.
+    /// Events a second.
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
 
-    /// The share of the readers that is replaced each second: half of them by new ones, half of them
-    /// by themselves, with their cursor.
+    /// Share of the readers that leaves each second. Half of them come back with their cursors, and
+    /// new readers replace the others.
     #[arg(long, default_value_t = 0.1)]
     churn: f64,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 }
@@ -68,7 +69,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         event_bytes: options.event_bytes,
         seed: options.common.seed,
     };
-    let course = play(NAME, mix, &options.common, options.cores).await?;
+    let course = play(NAME, mix, &options.common, options.cores.clone()).await?;
     let mut report = report(NAME, &mix, &course);
     if let Some(growth) = growth(&course, options.time) {
         let is_good = growth < GROWTH_MAX;
@@ -85,7 +86,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// What the memory of gateway and ingest has grown by, in percent.
+/// The growth of the memory of gateway and ingest, in percent.
 fn growth(course: &Course, time: Duration) -> Option<f64> {
     let window = Duration::from_secs(60).min(time.mul_f64(SETTLED)).as_secs_f64();
     let settled = time.mul_f64(SETTLED).as_secs_f64();

@@ -1,4 +1,4 @@
-//! An audience, a load and the timeline of a run: what scenarios that break things have in common.
+//! An audience, a load and the timeline of a run: the common part of scenarios that break things.
 
 use std::future::Future;
 use std::path::Path;
@@ -9,17 +9,17 @@ use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep};
 
 use super::outcome::Outcome;
-use crate::audience::Audience;
-use crate::load::Load;
-use crate::progress::{Progress, bar};
+use crate::client::load::Load;
+use crate::proof::audience::Audience;
 use crate::random::Random;
+use crate::report::progress::{Progress, bar};
+use crate::report::timeline::{MarkKind, Timeline, sample};
 use crate::report::{Report, grouped, millis};
-use crate::timeline::{MarkKind, Timeline, sample};
 
 /// Between two clients that come at the start.
 const ADMISSION: Duration = Duration::from_millis(2);
 
-/// How long the run goes on after everybody has caught up, for duplicates that come late.
+/// The rest of the run after every client has caught up, for duplicates that come late.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 const STATUS_EVERY: Duration = Duration::from_millis(250);
@@ -34,7 +34,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Lets everybody in and waits until each has its first stream and cursor.
+    /// Admits all clients and waits until each has its first stream and cursor.
     pub(super) async fn open(
         mut audience: Audience,
         clients: usize,
@@ -78,8 +78,8 @@ impl Stage {
         self.progress.say(&format!("{:>7.1} s  {label}", timeline.seconds()));
     }
 
-    /// Publishes while something is done, then waits for the clients; at most `settle`. Returns
-    /// what went wrong beside the books.
+    /// Publishes while `done` runs, then waits for the clients; at most `settle`. Returns the
+    /// failures besides the books.
     pub(super) async fn play(
         &self,
         load: Load,
@@ -103,7 +103,7 @@ impl Stage {
         }
     }
 
-    /// Waits until everybody has a stream and everything, or time is up.
+    /// Waits until every client has a stream and all events, or time is up.
     async fn settle(&self, deadline: Duration) -> Option<String> {
         let until = Instant::now() + deadline;
         loop {

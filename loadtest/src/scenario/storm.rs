@@ -1,7 +1,7 @@
-//! Everybody comes back at once.
+//! All subscribers come back at once.
 
-pub mod crowd;
 mod figures;
+pub mod worker;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use self::crowd::Answer;
-use self::figures::{Cost, Figures};
+use self::figures::{Figures, StormCost};
+use self::worker::CrowdAnswer;
 use super::Common;
-use crate::cluster::find_tailwater;
-use crate::http;
-use crate::payload::Payload;
-use crate::process::{Redis, Tailwater, Worker};
-use crate::progress::Progress;
+use crate::client::http;
+use crate::client::payload::Payload;
+use crate::machine::cluster::find_tailwater;
+use crate::machine::{Redis, Tailwater, Worker};
+use crate::report::progress::Progress;
 use crate::report::{Report, grouped};
 
 const NAME: &str = "storm";
 
-/// Sockets that one process of ours holds: well below what one may open.
+/// Sockets that one worker process holds: well below the number of files that it may open.
 const CLIENTS_A_WORKER: usize = 10_000;
 
 /// Events that one request publishes.
@@ -31,13 +31,13 @@ const BATCH: usize = 500;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(120);
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(120);
 
-/// Subscribers that have missed something all come back within two seconds.
+/// Lets all subscribers come back within two seconds, each of them some events behind.
 ///
-/// All are connected to the gateways and current. Then one gateway is killed with -9, every
-/// subscriber loses its stream, and events are published to every topic. Then all of them come back
-/// to the other gateways, each with its own cursor. Counted are the commands that this costs Redis,
-/// the CPU time of Redis and of the gateways, and the time until the last of them has everything.
-/// Exit code 0 only if all have it, once and in order.
+/// All subscribers are connected to the gateways and have all events. Then one gateway is killed
+/// with -9, every subscriber loses its stream, and events are published to every topic. Then all
+/// subscribers come back to the other gateways, each with its own cursor. The report counts the
+/// commands of Redis, the CPU time of Redis and of the gateways, and the time until the last
+/// subscriber has all events. Exits with 0 only if every subscriber got them once and in order.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -51,15 +51,15 @@ pub struct Options {
     #[arg(long, default_value_t = 500)]
     topics: usize,
 
-    /// Events that each topic gets while everybody is away.
+    /// Events that each topic gets while the subscribers are away.
     #[arg(long, default_value_t = 100)]
     behind: u32,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// The time over which they come back.
+    /// Time over which the subscribers come back.
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     within: Duration,
 
@@ -67,7 +67,7 @@ pub struct Options {
     #[arg(long, default_value_t = 3)]
     gateways: usize,
 
-    /// The other gateways are restarted too, so that nothing is in anybody's memory.
+    /// Restarts the other gateways too, so that no gateway holds an event in memory.
     #[arg(long)]
     cold: bool,
 
@@ -109,10 +109,10 @@ pub async fn run(options: &Options) -> Result<Report> {
     storm.connect().await?;
     storm.publish(1).await?;
     storm.await_current().await?;
-    progress.say("kill -9 of a gateway; everybody loses the stream");
+    progress.say("kill -9 of a gateway; every subscriber loses its stream");
     storm.break_off().await?;
     storm.publish(options.behind).await?;
-    progress.say("everybody comes back");
+    progress.say("all subscribers come back");
     let (answers, cost) = storm.come_back().await?;
     let server = crate::lab::Server::find(&options.server)?;
     let figures = Figures::new(options, server.version, &answers, cost, storm.dropped);
@@ -201,7 +201,7 @@ impl Storm<'_> {
         Ok(())
     }
 
-    /// Gives everybody a first stream.
+    /// Gives every subscriber a first stream.
     async fn connect(&mut self) -> Result<()> {
         let spread = Duration::from_millis(self.options.clients as u64 / 2);
         self.order_connect(spread, 0).await?;
@@ -218,7 +218,7 @@ impl Storm<'_> {
     }
 
     /// Asks all workers, and returns when all of their clients are current or time is up.
-    async fn await_current(&mut self) -> Result<Vec<Answer>> {
+    async fn await_current(&mut self) -> Result<Vec<CrowdAnswer>> {
         let until = Instant::now() + CATCH_UP_DEADLINE;
         let order = format!("state {}", self.published);
         loop {
@@ -231,7 +231,7 @@ impl Storm<'_> {
         }
     }
 
-    async fn ask(&mut self, order: &str) -> Result<Vec<Answer>> {
+    async fn ask(&mut self, order: &str) -> Result<Vec<CrowdAnswer>> {
         let mut answers = Vec::new();
         for worker in &mut self.workers {
             worker.order(order).await?;
@@ -256,9 +256,9 @@ impl Storm<'_> {
         Ok(())
     }
 
-    /// Lets everybody come back, and counts what that costs.
-    async fn come_back(&mut self) -> Result<(Vec<Answer>, Cost)> {
-        // Nothing of what went before is to be counted.
+    /// Lets all subscribers come back, and counts the cost.
+    async fn come_back(&mut self) -> Result<(Vec<CrowdAnswer>, StormCost)> {
+        // The work before this moment does not count.
         sleep(Duration::from_secs(1)).await;
         self.redis.query(&["CONFIG", "RESETSTAT"]).await?;
         let before = self.cpu().await?;
@@ -267,7 +267,7 @@ impl Storm<'_> {
         let answers = self.await_current().await?;
         let (took, after) = (begin.elapsed(), self.cpu().await?);
         let stats = self.redis.query(&["INFO", "commandstats"]).await?.concat();
-        Ok((answers, Cost::new(&stats, before, after, took)))
+        Ok((answers, StormCost::new(&stats, before, after, took)))
     }
 
     /// CPU time of Redis by its own account, and of the gateways that live.

@@ -1,6 +1,6 @@
 //! Polling, long-polling, server-sent events and WebSocket: the same events, the same users.
 
-mod outcome;
+mod comparison;
 mod style;
 
 use std::time::Duration;
@@ -8,23 +8,23 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use tokio::time::Instant;
 
-use self::style::{Cost, Style};
+use self::style::{Style, StyleCost};
 use super::Common;
 use super::mixed::Cores;
 use super::rounds::interleaved;
-use crate::cluster::find_tailwater;
-use crate::contender::Programs;
-use crate::process::pin;
-use crate::progress::Progress;
+use crate::cost::contender::Programs;
+use crate::machine::cluster::find_tailwater;
+use crate::machine::pin;
 use crate::report::Comparison;
+use crate::report::progress::Progress;
 
 const NAME: &str = "styles";
 
-/// What a user costs who polls, long-polls, reads server-sent events, or a WebSocket.
+/// Measures the cost of a user that polls, long-polls, reads SSE or reads a WebSocket.
 ///
-/// The same events for the same number of users, a style after the other, each with a server of its
-/// own: Tailwater, and for WebSocket a reference program. Everybody keeps a connection. Exit code 1 if
-/// anybody lost or repeated an event.
+/// Publishes the same events to the same number of users in one style after the other. Each style
+/// has a server of its own: Tailwater, and for WebSocket a reference program. Every user keeps a
+/// connection. Exits with 1 if a user lost an event or got it twice.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -37,19 +37,19 @@ pub struct Options {
     #[arg(long, default_value_t = 1000)]
     users: usize,
 
-    /// Its events a second.
+    /// Events a second.
     #[arg(long, default_value_t = 1.0)]
     rate: f64,
 
-    /// How long events are published.
+    /// The time for which events are published.
     #[arg(long = "for", default_value = "20s", value_parser = humantime::parse_duration)]
     time: Duration,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How often every style is measured.
+    /// The number of rounds; each measures every style once.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
@@ -64,7 +64,7 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     let programs = Programs {
         tailwater: find_tailwater(options.common.tailwater.as_deref())?,
         before: None,
-        core: options.cores.server_core,
+        cores: options.cores.server_cores.clone(),
         directory: directory.clone(),
     };
     let progress = Progress::new();
@@ -72,7 +72,7 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     let columns = Style::ALL.map(|style| (style, style.name().to_owned()));
     let once = async |style| once(style, &programs, options, epoch).await;
     let rounds = interleaved(columns, options.rounds, &progress, once).await?;
-    let report = outcome::report(options, &rounds);
+    let report = comparison::report(options, &rounds);
     report.write(&directory)?;
     progress.report(&format!("{}\n{}", report.table(), report.figures()), &directory);
     Ok(report)
@@ -83,7 +83,7 @@ async fn once(
     programs: &Programs,
     options: &Options,
     epoch: Instant,
-) -> Result<Cost> {
+) -> Result<StyleCost> {
     let server = style.server().start(programs).await?;
     let options = options.clone();
     let cost = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! A cluster that somebody else runs and breaks, seen from its clients.
+//! A cluster that somebody else runs and breaks, in the view of its clients.
 
 mod marks;
 
@@ -16,51 +16,51 @@ use tokio_util::sync::CancellationToken;
 use self::marks::Marks;
 use super::outcome::Outcome;
 use super::stage::Stage;
-use crate::audience::{Audience, Manners, Sabotage};
-use crate::endpoint::Endpoint;
-use crate::load::Load;
-use crate::progress::Progress;
-use crate::publisher::Target;
+use crate::client::endpoint::Endpoint;
+use crate::client::load::Load;
+use crate::client::publisher::Target;
+use crate::proof::audience::{Audience, Manners, Sabotage};
+use crate::report::progress::Progress;
 use crate::report::{Report, grouped};
 
 const NAME: &str = "watch";
 
-/// How often the file of marks is looked at.
+/// The pause between two looks at the file of marks.
 const MARKS_EVERY: Duration = Duration::from_millis(500);
 
 /// The heartbeats that a gateway grants.
 const HEARTBEAT_SECONDS: std::ops::RangeInclusive<u64> = 3..=60;
 
-/// Drives a cluster that is there already, while you break it, and reports what subscribers noticed.
+/// Drives a running cluster while you break it, and reports the effect on subscribers.
 ///
 /// Subscribers connect to --url, one topic each, and come back as a browser's EventSource does:
 /// after the retry time that the gateway named, with Last-Event-ID. A stream without a byte for 2.5
 /// heartbeats is given up, so that a paused gateway and a cut cable are noticed. Publishers repeat
 /// an event under the same Idempotency-Key until it is acknowledged.
 ///
-/// Ends after --for, or at Ctrl-C or SIGTERM (a second one ends it at once), waits until everybody
-/// has everything, and writes the report. What you did to the cluster is drawn into its plots if
-/// you say so: echo "$(date +%s%3N) kill gateway-2" >> marks, with --marks marks.
+/// Ends after --for, or at Ctrl-C or SIGTERM (a second one ends it at once), waits until every
+/// subscriber has all events, and writes the report. The plots show your acts on the cluster if
+/// you write them into the file of --marks: echo "$(date +%s%3N) kill gateway-2" >> marks.
 ///
 /// Exit code 0 only if nothing was lost, duplicated, out of order or skipped, every event was
 /// acknowledged, every subscriber finished and none was refused; else 1.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Where subscribers connect: the load balancer.
+    /// URL of the load balancer, for subscribers.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: Endpoint,
 
-    /// Where events are published [default: the same].
+    /// URL of the ingest, for publishers [default: --url].
     #[arg(long, value_name = "URL")]
     ingest_url: Option<Endpoint>,
 
-    /// Publishes straight to this Redis, past ingest, which shows what ingest adds: a URL as that of
-    /// `tailwater ingest --redis`.
+    /// Publishes straight to this Redis instead of an ingest, to measure what the ingest adds. A
+    /// URL of the form that `tailwater ingest --redis` takes.
     #[arg(long, value_name = "URL", conflicts_with = "ingest_url")]
     redis: Option<RedisUrl>,
 
-    /// Addresses of this machine that subscribers connect from, in turn: one has some 28,000 ports
-    /// to a server.
+    /// Addresses of this machine from which subscribers connect, in turn. One address has some
+    /// 28,000 ports to a server.
     #[arg(long, value_name = "IP,...", value_delimiter = ',')]
     sources: Vec<IpAddr>,
 
@@ -72,7 +72,7 @@ pub struct Options {
     #[arg(long, default_value_t = 20)]
     topics: usize,
 
-    /// What the names of the topics begin with; one run at a time may use it [default: a new one].
+    /// Prefix of the names of the topics; one run at a time may use it [default: a new one].
     #[arg(long, value_name = "TEXT")]
     topic_prefix: Option<String>,
 
@@ -80,11 +80,11 @@ pub struct Options {
     #[arg(long, default_value_t = 500)]
     rate: u32,
 
-    /// The size of an event's data, in bytes.
+    /// Size of an event's data, in bytes.
     #[arg(long, default_value_t = 200)]
     event_bytes: usize,
 
-    /// How long events are published [default: until stopped].
+    /// The time for which events are published [default: until stopped].
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
 
@@ -96,12 +96,12 @@ pub struct Options {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     connect_timeout: Duration,
 
-    /// How long an event may take to be acknowledged, and in the end the subscribers to catch up.
+    /// Time limit of an acknowledgement, and of the subscribers' catching up at the end.
     /// Keep it below the cluster's --idempotency-ttl.
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = humantime::parse_duration)]
     patience: Duration,
 
-    /// Fails the run if a subscriber was without a connection for longer than its retry time and
+    /// Fails the run if a subscriber was without a connection for its retry time and more than
     /// this.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     max_interruption: Option<Duration>,
@@ -114,15 +114,16 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     marks: Option<PathBuf>,
 
-    /// Where the report goes.
+    /// Directory for the report.
     #[arg(long, value_name = "DIR", default_value = "out/watch")]
     out: PathBuf,
 
-    /// Lets the clients misbehave, to prove that the checker notices: a run with reconnects must fail.
+    /// Lets the clients misbehave, to prove that the checker notices: a run with reconnects must
+    /// fail.
     #[arg(long, value_enum, default_value_t)]
     sabotage: Sabotage,
 
-    /// Repeats the random choice of which client reads which topic.
+    /// Seed of the random choice of each client's topic.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -144,7 +145,7 @@ impl Options {
         }
     }
 
-    /// Where events are published.
+    /// The receiver of events.
     async fn target(&self) -> Result<Target> {
         let Some(url) = &self.redis else {
             return Ok(self.ingest_url.as_ref().unwrap_or(&self.url).clone().into());
@@ -242,7 +243,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     stage.conclude(outcome, &options.out).await
 }
 
-/// Ctrl-C, or what `kill` and orchestrators send.
+/// Ctrl-C, or the signal that `kill` and orchestrators send.
 struct Interruption {
     by_hand: Signal,
     by_program: Signal,

@@ -4,8 +4,8 @@ mod chromium;
 
 use std::time::Duration;
 
-use loadtest::process::{Haproxy, Redis};
-use loadtest::publisher::Publisher;
+use loadtest::client::publisher::Publisher;
+use loadtest::machine::{Haproxy, Redis};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -54,7 +54,7 @@ async fn the_console_shows_a_gap_and_goes_on() {
     node.restart().await.unwrap();
     let last = ids.last().unwrap();
     browser.find(&format!("#events .event[data-id='{last}']")).await;
-    let topic = loadtest::http::get(ingest.addr(), "/v1/topics/demo").await.unwrap();
+    let topic = loadtest::client::http::get(ingest.addr(), "/v1/topics/demo").await.unwrap();
     let length = topic.json::<Value>().unwrap()["length"].as_u64().unwrap();
     let missed = 1000 - length - 1;
     let gap = browser.text(&format!(".gap[data-missed='{missed}']")).await;

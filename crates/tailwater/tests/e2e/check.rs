@@ -1,6 +1,6 @@
 //! `tailwater check`, and configurations that are refused.
 
-use loadtest::process::{Port, Redis};
+use loadtest::machine::{Port, Redis};
 
 use crate::cli::{Outcome, tailwater};
 use crate::support::serve;

@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use loadtest::http;
-use loadtest::process::{Redis, Tailwater};
-use loadtest::publisher::Publisher;
+use loadtest::client::http;
+use loadtest::client::publisher::Publisher;
+use loadtest::machine::{Redis, Tailwater};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

@@ -1,8 +1,8 @@
 //! Logs: a line for each connection's life, levels that change, and what must not be in them.
 
-use loadtest::http;
-use loadtest::process::Tailwater;
-use loadtest::sse::Connection;
+use loadtest::client::http;
+use loadtest::client::sse::Connection;
+use loadtest::machine::Tailwater;
 use serde_json::Value;
 use tokio::process::Command;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use loadtest::process::Redis;
+use loadtest::machine::Redis;
 
 use crate::support::{metric, serve};
 use crate::tls::Issued;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use loadtest::process::{Port, Tailwater};
+use loadtest::machine::{Port, Tailwater};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::sleep;
@@ -213,7 +213,7 @@ async fn a_server_that_is_not_there_is_named_after_the_time_to_retry() {
 
 #[tokio::test]
 async fn a_restart_of_ingest_is_waited_for_and_nothing_is_doubled() {
-    let redis = loadtest::process::Redis::start().await.unwrap();
+    let redis = loadtest::machine::Redis::start().await.unwrap();
     let mut node = serve().redis(&redis).start().await.unwrap();
     let url = format!("http://{}", node.addr());
     let mut reader = Reader::open(node.addr(), "topic=t").await;
@@ -244,7 +244,7 @@ async fn whoever_reads_the_receipts_may_leave() {
     assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
     assert_eq!(outcome.stdout.lines().count(), 1);
     assert!(outcome.stderr.contains("2000 events acknowledged"), "{}", outcome.stderr);
-    let topic = loadtest::http::get(node.addr(), "/v1/topics/t").await.unwrap();
+    let topic = loadtest::client::http::get(node.addr(), "/v1/topics/t").await.unwrap();
     let head = topic.json::<Value>().unwrap()["head"].clone();
     assert_eq!(crate::support::number(head.as_str().unwrap()), 2000);
 }

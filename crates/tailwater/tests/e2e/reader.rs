@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use loadtest::control::{Control, Gap, Ready};
-use loadtest::sse::{Client, Event, Stats};
+use loadtest::client::control::{Control, Gap, Ready};
+use loadtest::client::sse::{Event, EventSource, Stats};
 use tokio::time::timeout;
 
 use crate::support::PATIENCE;
@@ -11,7 +11,7 @@ use crate::support::PATIENCE;
 /// An `EventSource` in a test.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    client: Client,
+    client: EventSource,
     /// What the gateways said, in order.
     pub(crate) controls: Vec<Control>,
 }
@@ -24,7 +24,7 @@ impl Reader {
 
     /// Subscribes with a cursor.
     pub(crate) async fn resume(at: SocketAddr, query: &str, cursor: &str) -> Reader {
-        let mut client = Client::new(at, format!("/v1/events?{query}"));
+        let mut client = EventSource::new(at, format!("/v1/events?{query}"));
         client.set_last_event_id(cursor);
         let mut reader = Reader { client, controls: Vec::new() };
         let first = reader.step().await.expect("a stream");

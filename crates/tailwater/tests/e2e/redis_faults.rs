@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use loadtest::http;
-use loadtest::process::{Redis, Tailwater};
-use loadtest::publisher::Publisher;
+use loadtest::client::http;
+use loadtest::client::publisher::Publisher;
+use loadtest::machine::{Redis, Tailwater};
 use tokio::sync::watch;
 
 use crate::reader::Reader;
@@ -113,7 +113,7 @@ async fn a_gateway_started_without_its_redis_is_ready_once_there_is_one() {
     until("it answers", async || status(gateway.admin_addr(), "/livez").await == Some(200)).await;
     assert_eq!(status(gateway.admin_addr(), "/readyz").await, Some(503));
     // A browser is told to come back; an error would stop it for ever.
-    let mut told = loadtest::sse::Client::new(gateway.addr(), "/v1/events?topic=t");
+    let mut told = loadtest::client::sse::EventSource::new(gateway.addr(), "/v1/events?topic=t");
     let event = told.next_event().await.unwrap();
     assert_eq!(event.event_type(), "tailwater.reconnect");
     assert!(event.data.contains("unavailable"), "{}", event.data);

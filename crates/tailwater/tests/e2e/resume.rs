@@ -1,6 +1,6 @@
 //! What a client's cursor comes to on another gateway, against a real Redis.
 
-use loadtest::process::{AppendFsync, Redis, Tailwater};
+use loadtest::machine::{AppendFsync, Redis, Tailwater};
 
 use crate::reader::Reader;
 use crate::support::{gateway, ingest, number, publish, publish_numbers, until};

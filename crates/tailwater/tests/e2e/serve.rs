@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
-use loadtest::http;
-use loadtest::sse::Connection;
+use loadtest::client::http;
+use loadtest::client::sse::Connection;
 use serde_json::Value;
 use tokio::process::Command;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use loadtest::process::Redis;
-use loadtest::sse::Connection;
+use loadtest::client::sse::Connection;
+use loadtest::machine::Redis;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::reader::Reader;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use loadtest::http;
-use loadtest::process::{Redis, Tailwater, TailwaterBuilder};
+use loadtest::client::http;
+use loadtest::machine::{Redis, Tailwater, TailwaterBuilder};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -85,7 +85,7 @@ pub(crate) async fn publish_numbers(
 
 /// The number of an event in its topic, by its id.
 pub(crate) fn number(id: &str) -> u64 {
-    id.parse::<loadtest::position::Position>().unwrap().n
+    id.parse::<loadtest::client::position::Position>().unwrap().n
 }
 
 /// Whether it answers 200.

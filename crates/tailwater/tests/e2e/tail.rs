@@ -1,6 +1,6 @@
 //! `tailwater tail`: what it prints, where it goes on, and when it ends.
 
-use loadtest::process::{Redis, Tailwater};
+use loadtest::machine::{Redis, Tailwater};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::time::timeout;

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use loadtest::process::{Redis, Tailwater, TailwaterBuilder};
+use loadtest::machine::{Redis, Tailwater, TailwaterBuilder};
 use reqwest::{Certificate, Client, Version};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -339,7 +339,7 @@ async fn only_a_client_that_sends_something_wrong_counts_as_a_failed_handshake()
     };
     // As a load balancer that checks whether the port is open.
     drop(TcpStream::connect(node.addr()).await.unwrap());
-    let plain = loadtest::http::get(node.addr(), "/v1/events?topic=t").await;
+    let plain = loadtest::client::http::get(node.addr(), "/v1/events?topic=t").await;
     assert!(plain.is_err(), "{plain:?}");
     until("it is counted", async || failed().await > 0.0).await;
     assert_eq!(failed().await, 1.0);

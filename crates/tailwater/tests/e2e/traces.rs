@@ -4,9 +4,9 @@ pub(crate) mod receiver;
 
 use std::collections::BTreeSet;
 
-use loadtest::http;
-use loadtest::process::{Redis, Tailwater};
-use loadtest::sse::Connection;
+use loadtest::client::http;
+use loadtest::client::sse::Connection;
+use loadtest::machine::{Redis, Tailwater};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::Value;
 use tokio::process::Command;

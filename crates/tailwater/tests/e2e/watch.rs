@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use clap::Parser;
-use loadtest::process::Redis;
+use loadtest::machine::Redis;
 use loadtest::report::Report;
 use loadtest::scenario::watch;
 use tempfile::TempDir;

@@ -1,70 +1,122 @@
-//! What Tailwater is to reach, where the run has measured what it takes to say so.
+//! The goals of Tailwater, for all that a run has measured both sides of.
 
-use super::outcome::Rounds;
+use super::comparison::Rounds;
 use super::quantity::{
-    CONNECT, FANOUT, IDLE_RSS, LINES, MILLION_P99, MILLION_SHARE, PRESSURE, Quantity, RESUME,
-    SCALE, TOPICS,
+    BenchQuantity, COLD_READS, CONNECT, FANOUT, IDLE_RSS, LINES, MILLION_LATE, MILLION_P99,
+    PRESSURE, RESUME, SCALE, TOPICS,
 };
-use crate::contender::Contender::{self, Floor, NchanRedis, Tailwater, TailwaterRedis};
-use crate::report::{Figure, median, ratio};
+use crate::cost::contender::Contender::{
+    self, Before, BeforeCors, BeforeRedis, BeforeTwoCores, Floor, NchanRedis, Tailwater,
+    TailwaterCors, TailwaterRedis, TailwaterTwoCores,
+};
+use crate::report::{Goal, median, ratio};
 
-/// A quantity of `who`, or its ratio to that of `beside`, and what it may be at most.
-struct Goal {
-    what: &'static str,
-    quantity: Quantity,
-    who: Contender,
-    beside: Option<Contender>,
+/// The most that a quantity may have grown since the other build: the noise of three rounds.
+const SINCE_BEFORE: f64 = 1.03;
+
+/// A quantity of one server, or its ratio to the quantity of a second one.
+struct BenchTarget {
+    name: &'static str,
     most: f64,
+    quantity: BenchQuantity,
+    server: Contender,
+    base: Option<Contender>,
 }
 
-const GOALS: [Goal; 10] = [
-    goal("fan-out / floor", FANOUT, Tailwater, Some(Floor), 1.15),
-    goal("fan-out / nchan+Redis", FANOUT, Tailwater, Some(NchanRedis), 0.75),
-    goal("pressure / nchan+Redis", PRESSURE, Tailwater, Some(NchanRedis), 0.05),
-    goal("topics / nchan+Redis", TOPICS, TailwaterRedis, Some(NchanRedis), 0.6),
-    goal("topics by lines / nchan+Redis", LINES, TailwaterRedis, Some(NchanRedis), 0.6),
-    goal("resume / floor", RESUME, Tailwater, Some(Floor), 2.0),
-    goal("connect / floor", CONNECT, Tailwater, Some(Floor), 1.3),
-    goal("RSS bytes a connection", IDLE_RSS, Tailwater, None, 2000.0),
-    goal("million, p99 ms", MILLION_P99, Tailwater, None, 100.0),
-    goal("scale, many / few", SCALE, Tailwater, None, 1.15),
+const fn target(
+    name: &'static str,
+    most: f64,
+    quantity: BenchQuantity,
+    server: Contender,
+    base: Option<Contender>,
+) -> BenchTarget {
+    BenchTarget { name, most, quantity, server, base }
+}
+
+const TARGETS: [BenchTarget; 22] = [
+    target("fan-out / floor", 1.15, FANOUT, Tailwater, Some(Floor)),
+    target("fan-out / nchan+Redis", 0.75, FANOUT, Tailwater, Some(NchanRedis)),
+    target("pressure / nchan+Redis", 0.05, PRESSURE, Tailwater, Some(NchanRedis)),
+    target("topics / nchan+Redis", 0.6, TOPICS, TailwaterRedis, Some(NchanRedis)),
+    target("topics by lines / nchan+Redis", 0.6, LINES, TailwaterRedis, Some(NchanRedis)),
+    target("resume / floor", 2.0, RESUME, Tailwater, Some(Floor)),
+    target("connect / floor", 1.3, CONNECT, Tailwater, Some(Floor)),
+    target("RSS bytes a connection", 2000.0, IDLE_RSS, Tailwater, None),
+    target("million, p99 ms", 100.0, MILLION_P99, Tailwater, None),
+    target("million, % late", 0.0, MILLION_LATE, Tailwater, None),
+    target("scale, many / few", 1.15, SCALE, Tailwater, None),
+    target("idle RSS, CORS / none", 1.05, IDLE_RSS, TailwaterCors, Some(Tailwater)),
+    target("connect, CORS / none", 1.05, CONNECT, TailwaterCors, Some(Tailwater)),
+    target("fan-out, CORS / none", 1.05, FANOUT, TailwaterCors, Some(Tailwater)),
+    target("fan-out, two cores / one", 1.05, FANOUT, TailwaterTwoCores, Some(Tailwater)),
+    target("cold resume of a page, Redis reads", 1.0, COLD_READS, TailwaterRedis, None),
+    target("fan-out / before", SINCE_BEFORE, FANOUT, Tailwater, Some(Before)),
+    target("pressure / before", SINCE_BEFORE, PRESSURE, Tailwater, Some(Before)),
+    target("idle RSS / before", SINCE_BEFORE, IDLE_RSS, Tailwater, Some(Before)),
+    target("connect / before", SINCE_BEFORE, CONNECT, Tailwater, Some(Before)),
+    target("resume / before", SINCE_BEFORE, RESUME, Tailwater, Some(Before)),
+    target("topics / before", SINCE_BEFORE, TOPICS, TailwaterRedis, Some(BeforeRedis)),
 ];
 
-const fn goal(
-    what: &'static str,
-    quantity: Quantity,
-    who: Contender,
-    beside: Option<Contender>,
-    most: f64,
-) -> Goal {
-    Goal { what, quantity, who, beside, most }
+/// The goals that the run can judge.
+pub(super) fn all(rounds: &Rounds) -> Vec<Goal> {
+    let goal = |target: &BenchTarget| {
+        let value = value(rounds, target, |server| server)?;
+        let has_twin = target.base.is_none_or(|base| !base.is_before());
+        let before = has_twin.then(|| self::value(rounds, target, twin)).flatten();
+        Some(Goal { name: target.name.to_owned(), most: target.most, value, before })
+    };
+    TARGETS.iter().filter_map(goal).collect()
 }
 
-/// A figure for each goal that was measured.
-pub(super) fn figures(rounds: &Rounds) -> Vec<Figure> {
-    let of = |who| rounds.iter().find(|(one, _)| *one == who).map(|(_, all)| all.as_slice());
-    let figure = |goal: &Goal| {
-        let own = of(goal.who)?;
-        let value = match goal.beside {
-            Some(beside) => ratio(own, of(beside)?, goal.quantity.read)?,
-            None => median(own.iter().filter_map(goal.quantity.read).collect())?,
-        };
-        let digits = if goal.most >= 100.0 { 0 } else { 2 };
-        Some(Figure {
-            name: format!("{} (at most {})", goal.what, goal.most),
-            value: format!("{value:.digits$}"),
-            is_good: Some(value <= goal.most),
-        })
+/// The value of a target, with `replace` applied to its servers.
+fn value(
+    rounds: &Rounds,
+    target: &BenchTarget,
+    replace: impl Fn(Contender) -> Contender,
+) -> Option<f64> {
+    let of = |server: Contender| {
+        let server = replace(server);
+        rounds.iter().find(|(one, _)| *one == server).map(|(_, all)| all.as_slice())
     };
-    let mut figures: Vec<Figure> = GOALS.iter().filter_map(figure).collect();
-    if let Some(share) =
-        of(Tailwater).and_then(|own| median(own.iter().filter_map(MILLION_SHARE.read).collect()))
-    {
-        figures.push(Figure {
-            name: "million, delivered in time".to_owned(),
-            value: format!("{share:.1} %"),
-            is_good: Some(share >= 100.0),
-        });
+    let own = of(target.server)?;
+    match target.base {
+        Some(base) => ratio(own, of(base)?, target.quantity.read),
+        None => median(own.iter().filter_map(target.quantity.read).collect()),
     }
-    figures
+}
+
+/// The server of the other build that corresponds to a server of the build under test.
+const fn twin(server: Contender) -> Contender {
+    match server {
+        Tailwater => Before,
+        TailwaterRedis => BeforeRedis,
+        TailwaterCors => BeforeCors,
+        TailwaterTwoCores => BeforeTwoCores,
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::round::BenchMeasured;
+    use super::{Before, BeforeCors, Contender, Tailwater, TailwaterCors, all};
+
+    #[test]
+    fn goals_compare_both_builds_and_leave_out_what_was_not_measured() {
+        let cost = |server: Contender, us| {
+            (server, vec![BenchMeasured { fixed_us: Some(us), ..BenchMeasured::default() }])
+        };
+        let rounds = [
+            cost(Tailwater, 4.0),
+            cost(Before, 5.0),
+            cost(TailwaterCors, 4.0),
+            cost(BeforeCors, 6.0),
+        ];
+        let goals = all(&rounds);
+        let goals: Vec<_> =
+            goals.iter().map(|goal| (goal.name.as_str(), goal.value, goal.before)).collect();
+        let expected = [("fan-out, CORS / none", 1.0, Some(1.2)), ("fan-out / before", 0.8, None)];
+        assert_eq!(goals, expected);
+    }
 }

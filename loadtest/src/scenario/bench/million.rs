@@ -1,4 +1,4 @@
-//! A million deliveries a second, offered whether they are taken or not.
+//! A million deliveries a second, offered at a fixed rate.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::round::micros;
-use crate::contender::Stack;
-use crate::driver::{Driver, Tally};
-use crate::histogram::Quantiles;
+use crate::cost::contender::Stack;
+use crate::cost::driver::{Driver, Tally};
+use crate::report::histogram::Quantiles;
 
-/// How long the last events may take, beyond the time in which they were offered.
+/// The time that the last events may take, beyond the time in which they were offered.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What became of them.
+/// The result of the phase.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Million {
     /// The share that arrived in time.

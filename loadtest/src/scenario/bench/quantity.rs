@@ -1,24 +1,24 @@
-//! What is measured: each quantity's name, its digits, and where it stands.
+//! The quantities of the report: name, digits, and field of a measurement.
 
-use super::round::Measured;
+use super::round::BenchMeasured;
 
 /// One line of the report.
-pub(super) struct Quantity {
+pub(super) struct BenchQuantity {
     pub(super) name: &'static str,
     pub(super) digits: usize,
-    pub(super) read: fn(&Measured) -> Option<f64>,
+    pub(super) read: fn(&BenchMeasured) -> Option<f64>,
 }
 
 const fn quantity(
     name: &'static str,
     digits: usize,
-    read: fn(&Measured) -> Option<f64>,
-) -> Quantity {
-    Quantity { name, digits, read }
+    read: fn(&BenchMeasured) -> Option<f64>,
+) -> BenchQuantity {
+    BenchQuantity { name, digits, read }
 }
 
 /// All of them, in the order of the report.
-pub(super) const ALL: &[Quantity] = &[
+pub(super) const ALL: &[BenchQuantity] = &[
     FANOUT,
     quantity("fan-out at 30 %, p50 ms", 1, |m| m.part_latency.map(|l| l.p50_ms)),
     quantity("fan-out at 30 %, p99 ms", 1, |m| m.part_latency.map(|l| l.p99_ms)),
@@ -37,6 +37,7 @@ pub(super) const ALL: &[Quantity] = &[
     quantity("idle, PSS bytes a connection", 0, |m| m.pss_bytes),
     CONNECT,
     RESUME,
+    COLD_READS,
     quantity("scale, few: CPU us a delivery", 2, |m| m.scale.map(|s| s.few_us)),
     quantity("scale, many: CPU us a delivery", 2, |m| m.scale.map(|s| s.many_us)),
     SCALE,
@@ -54,19 +55,25 @@ pub(super) const ALL: &[Quantity] = &[
     quantity("topics by lines at 30 %, p99 ms", 2, |m| m.lines.map(|t| t.part_latency.p99_ms)),
 ];
 
-pub(super) const FANOUT: Quantity = quantity("fan-out, CPU us a delivery", 2, |m| m.fixed_us);
-pub(super) const PRESSURE: Quantity = quantity("pressure, CPU us a delivery", 3, |m| m.pressure_us);
-pub(super) const MILLION_SHARE: Quantity =
+pub(super) const FANOUT: BenchQuantity = quantity("fan-out, CPU us a delivery", 2, |m| m.fixed_us);
+pub(super) const PRESSURE: BenchQuantity =
+    quantity("pressure, CPU us a delivery", 3, |m| m.pressure_us);
+pub(super) const MILLION_SHARE: BenchQuantity =
     quantity("million, % delivered in time", 1, |m| m.million.map(|m| m.share * 100.0));
-pub(super) const MILLION_P99: Quantity =
+pub(super) const MILLION_LATE: BenchQuantity =
+    quantity("million, % late", 2, |m| m.million.map(|m| 100.0 - m.share * 100.0));
+pub(super) const MILLION_P99: BenchQuantity =
     quantity("million, p99 ms", 1, |m| m.million.map(|m| m.latency.p99_ms));
-pub(super) const IDLE_RSS: Quantity = quantity("idle, RSS bytes a connection", 0, |m| m.rss_bytes);
-pub(super) const CONNECT: Quantity = quantity("connect, CPU us", 1, |m| m.connect_us);
-pub(super) const RESUME: Quantity = quantity("resume, CPU us an event", 3, |m| m.resume_us);
-pub(super) const SCALE: Quantity =
+pub(super) const IDLE_RSS: BenchQuantity =
+    quantity("idle, RSS bytes a connection", 0, |m| m.rss_bytes);
+pub(super) const CONNECT: BenchQuantity = quantity("connect, CPU us", 1, |m| m.connect_us);
+pub(super) const RESUME: BenchQuantity = quantity("resume, CPU us an event", 3, |m| m.resume_us);
+pub(super) const COLD_READS: BenchQuantity =
+    quantity("cold resume of a page, Redis reads", 0, |m| m.cold_reads);
+pub(super) const SCALE: BenchQuantity =
     quantity("scale, many / few", 2, |m| m.scale.map(|s| s.many_us / s.few_us));
-pub(super) const TOPICS: Quantity =
+pub(super) const TOPICS: BenchQuantity =
     quantity("topics, CPU us an event", 1, |m| m.topics.map(|t| t.full_us));
-/// Of a server that takes no lines, what it takes instead.
-pub(super) const LINES: Quantity =
+/// For a server that takes no lines, the cost of its requests.
+pub(super) const LINES: BenchQuantity =
     quantity("topics by lines, CPU us an event", 1, |m| m.lines.or(m.topics).map(|t| t.full_us));

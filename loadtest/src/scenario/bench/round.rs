@@ -8,13 +8,14 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::cold;
 use super::million::{self, Million};
 use super::scale::{self, Scale};
 use super::topics::{self, Topics};
 use super::{Options, Phase};
-use crate::contender::{Contender, Stack};
-use crate::driver::{Driver, Endpoint, Pace, Tally, Wire};
-use crate::histogram::Quantiles;
+use crate::cost::contender::{Contender, Stack};
+use crate::cost::driver::{Driver, DriverEndpoint, Pace, PublishWire, Tally};
+use crate::report::histogram::Quantiles;
 
 /// Streams that are opened and closed before anything is measured, so that lazy parts are made.
 const WARM_UP: usize = 64;
@@ -24,9 +25,9 @@ pub(super) const SHARE: f64 = 0.3;
 const PAUSE: Duration = Duration::from_millis(300);
 const CAPTURE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What one round has measured. A phase that was not run has `None`.
+/// The measurements of one round. A phase that did not run has `None`.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct Measured {
+pub(super) struct BenchMeasured {
     /// Resident bytes an idle connection.
     pub(super) rss_bytes: Option<f64>,
     /// The same, shared pages divided.
@@ -45,6 +46,8 @@ pub(super) struct Measured {
     pub(super) pressure_batch: Option<f64>,
     /// CPU microseconds an event for clients that connect and resume.
     pub(super) resume_us: Option<f64>,
+    /// Reads that Redis answers for a client that resumes outside the gateway's memory.
+    pub(super) cold_reads: Option<f64>,
     /// As many deliveries as are offered.
     pub(super) million: Option<Million>,
     /// Few readers, and many.
@@ -64,17 +67,17 @@ pub(super) fn measure(
     options: &Options,
     epoch: Instant,
     begin: impl Fn(Phase),
-) -> Result<Measured> {
+) -> Result<BenchMeasured> {
     let mut round = Round {
         contender,
         server,
         options,
         driver: Driver::new(server.endpoint(), options.event_bytes, epoch)?,
-        measured: Measured::default(),
+        measured: BenchMeasured::default(),
     };
     round.warm_up()?;
     for phase in Phase::ALL {
-        if options.runs(phase) && (phase != Phase::Topics || contender.has_topics()) {
+        if options.measures(phase, contender) {
             begin(phase);
             round.run(phase)?;
         }
@@ -87,7 +90,7 @@ struct Round<'a> {
     server: &'a Stack,
     options: &'a Options,
     driver: Driver,
-    measured: Measured,
+    measured: BenchMeasured,
 }
 
 impl Round<'_> {
@@ -98,6 +101,7 @@ impl Round<'_> {
             Phase::Latency => self.latency(),
             Phase::Pressure => self.pressure(),
             Phase::Resume => self.resume(),
+            Phase::Cold => self.cold(),
             Phase::Scale => self.scale(),
             Phase::Topics => self.topics(),
             Phase::Million => self.million(),
@@ -191,6 +195,12 @@ impl Round<'_> {
         Ok(())
     }
 
+    fn cold(&mut self) -> Result<()> {
+        self.close()?;
+        self.measured.cold_reads = Some(cold::measure(self.server)?);
+        Ok(())
+    }
+
     fn scale(&mut self) -> Result<()> {
         self.close()?;
         let (scale, tallies) = scale::measure(self.server, &mut self.driver, self.options)?;
@@ -201,8 +211,11 @@ impl Round<'_> {
 
     fn topics(&mut self) -> Result<()> {
         self.close()?;
-        let ways: &[Wire] =
-            if self.contender.is_ours() { &[Wire::Posts, Wire::Lines] } else { &[Wire::Posts] };
+        let ways: &[PublishWire] = if self.contender.is_ours() {
+            &[PublishWire::Posts, PublishWire::Lines]
+        } else {
+            &[PublishWire::Posts]
+        };
         self.driver.use_topics(self.options.topics);
         self.driver.open_topics(0)?;
         for wire in ways {
@@ -210,13 +223,13 @@ impl Round<'_> {
                 topics::measure(self.server, &mut self.driver, self.options, *wire)?;
             tallies.iter().for_each(|tally| self.add(tally));
             match wire {
-                Wire::Posts => self.measured.topics = Some(topics),
-                Wire::Lines => self.measured.lines = Some(topics),
+                PublishWire::Posts => self.measured.topics = Some(topics),
+                PublishWire::Lines => self.measured.lines = Some(topics),
             }
         }
         self.close()?;
         self.driver.use_topics(1);
-        self.driver.publish_over(1, Wire::Posts)
+        self.driver.publish_over(1, PublishWire::Posts)
     }
 
     fn million(&mut self) -> Result<()> {
@@ -235,7 +248,7 @@ impl Round<'_> {
         self.measured.repeated += tally.repeated;
     }
 
-    /// What the phase counted, which ends here.
+    /// Ends the phase and returns its deliveries.
     fn count(&mut self) -> Tally {
         let tally = self.driver.reset();
         self.add(&tally);
@@ -244,7 +257,7 @@ impl Round<'_> {
 }
 
 /// Publishes an event and returns the id that a reader sees with it.
-fn capture(endpoint: &Endpoint, driver: &mut Driver) -> Result<String> {
+fn capture(endpoint: &DriverEndpoint, driver: &mut Driver) -> Result<String> {
     let mut stream = TcpStream::connect(endpoint.subscribe)?;
     stream.set_read_timeout(Some(CAPTURE_PATIENCE))?;
     stream.write_all(driver.stream_request().as_bytes())?;

@@ -1,12 +1,12 @@
-//! Whether a delivery costs more where there are more readers.
+//! The cost of a delivery with few readers, and with many.
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::Options;
 use super::round::micros;
-use crate::contender::Stack;
-use crate::driver::{Driver, Pace, Tally};
+use crate::cost::contender::Stack;
+use crate::cost::driver::{Driver, Pace, Tally};
 
 /// The costs with few readers, and with many.
 #[derive(Debug, Clone, Copy, Serialize)]

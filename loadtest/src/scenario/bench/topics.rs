@@ -1,6 +1,6 @@
-//! Many topics with one reader each: what an event costs from its publisher to its reader.
+//! Many topics with one reader each: the cost of an event from its publisher to its reader.
 //!
-//! Closed loop first, which is what the server can do; then at 30 % of its core.
+//! Closed loop first, which shows the most that the server can do; then at 30 % of its core.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tokio::time::Instant;
 
 use super::Options;
 use super::round::{SHARE, micros};
-use crate::contender::Stack;
-use crate::driver::{Driver, Pace, Tally, Wire};
-use crate::histogram::Quantiles;
+use crate::cost::contender::Stack;
+use crate::cost::driver::{Driver, Pace, PublishWire, Tally};
+use crate::report::histogram::Quantiles;
 
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// What events to many topics cost.
+/// The costs of events to many topics.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct Topics {
     /// CPU microseconds an event of all processes, as fast as it goes.
@@ -36,11 +36,11 @@ pub(super) fn measure(
     server: &Stack,
     driver: &mut Driver,
     options: &Options,
-    wire: Wire,
+    wire: PublishWire,
 ) -> Result<(Topics, [Tally; 2])> {
     let connections = match wire {
-        Wire::Posts => options.publishers,
-        Wire::Lines => options.streams,
+        PublishWire::Posts => options.publishers,
+        PublishWire::Lines => options.streams,
     };
     driver.publish_over(connections, wire)?;
     let window = Pace::Window(options.in_flight);

@@ -8,27 +8,27 @@ use anyhow::Result;
 
 use super::fault::{cluster, data, network, nodes, readers, sentinel};
 use crate::lab::{Durability, Lab, Server, Setup, Topology};
-use crate::process::AppendFsync;
+use crate::machine::AppendFsync;
 
 /// A fault, from its cause to its end.
 type Fault = for<'a> fn(&'a mut Lab) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-/// What has to hold besides that nothing is lost in silence.
+/// The promise of a scenario, besides that nothing is lost in silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Promise {
-    /// Nothing is lost, and nobody is told that something is.
+    /// Nothing is lost, and no reader is told of a loss.
     Lossless,
-    /// Nothing acknowledged is lost. Who has seen something that nobody got a receipt for may be
+    /// Nothing acknowledged is lost. A reader of an event without a receipt may be
     /// told that it is gone.
     Kept,
-    /// The log may lose something, and those who miss it are told.
+    /// The log may lose events, and the readers that miss them are told.
     Told,
-    /// The log loses something, and somebody is told.
+    /// The log loses events, and at least one reader is told.
     Announced,
 }
 
 /// One scenario.
-pub(super) struct Scenario {
+pub(super) struct ChaosScenario {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) promise: Promise,
@@ -42,13 +42,13 @@ pub(super) struct Scenario {
     pub(super) has_own_clock: bool,
     pub(super) event_bytes: usize,
     pub(super) history_events: usize,
-    /// Needs what only Valkey 9 has.
+    /// Needs a feature that only Valkey 9 has.
     pub(super) needs_valkey: bool,
     pub(super) fault: Fault,
 }
 
-/// What most scenarios are like.
-const USUAL: Scenario = Scenario {
+/// The defaults of a scenario.
+const USUAL: ChaosScenario = ChaosScenario {
     name: "",
     about: "",
     promise: Promise::Lossless,
@@ -65,8 +65,8 @@ const USUAL: Scenario = Scenario {
     fault: |_| Box::pin(async { Ok(()) }),
 };
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario {
+pub(super) const SCENARIOS: &[ChaosScenario] = &[
+    ChaosScenario {
         name: "kill-no-aof",
         about: "kill -9 of a primary without an append-only file: it comes back empty",
         promise: Promise::Announced,
@@ -75,13 +75,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(nodes::kill_primary(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "kill-everysec",
         about: "kill -9 of a primary that syncs its append-only file every second",
         fault: |lab| Box::pin(nodes::kill_primary(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "kill-always",
         about: "kill -9 of a primary that syncs its append-only file before each answer",
         append_fsync: AppendFsync::Always,
@@ -89,7 +89,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(nodes::kill_primary(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "kill-disk",
         about: "kill -9 of a primary, with disk",
         promise: Promise::Kept,
@@ -99,75 +99,75 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(nodes::kill_primary(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "lost-tail",
-        about: "a replica takes over that lacks what clients have seen already; a gateway is killed",
+        about: "a replica that lacks events of clients takes over; a gateway is killed",
         promise: Promise::Announced,
         has_replica: true,
         fault: |lab| Box::pin(nodes::promote_behind(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "feed-overflow",
         about: "a gateway does not read its feed until Redis cuts it off for the size of its buffer",
         fault: |lab| Box::pin(network::overflow(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "notifications-lost",
         about: "messages of the feed are lost on the way, five times",
         quick: true,
         fault: |lab| Box::pin(network::lose_notifications(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "last-notification-lost",
         about: "the very last message of a quiet topic is lost on the way to every gateway",
         quick: true,
         fault: |lab| Box::pin(network::lose_last_notification(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "feed-killed",
         about: "CLIENT KILL of every gateway's feed, five times",
         quick: true,
         fault: |lab| Box::pin(network::kill_feeds(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "half-open-up",
         about: "nothing arrives at Redis on the connections that are open, and nothing closes them",
-        fault: |lab| Box::pin(network::half_open(lab, &[crate::process::Way::Up])),
+        fault: |lab| Box::pin(network::half_open(lab, &[crate::machine::Way::Up])),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "half-open-down",
         about: "nothing comes from Redis on the connections that are open, and nothing closes them",
-        fault: |lab| Box::pin(network::half_open(lab, &[crate::process::Way::Down])),
+        fault: |lab| Box::pin(network::half_open(lab, &[crate::machine::Way::Down])),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "half-open",
         about: "both at once",
         fault: |lab| {
-            Box::pin(network::half_open(lab, &[crate::process::Way::Up, crate::process::Way::Down]))
+            Box::pin(network::half_open(lab, &[crate::machine::Way::Up, crate::machine::Way::Down]))
         },
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "link-down",
         about: "the link between the gateways and Redis is down for 10 s",
         can_part: true,
         fault: |lab| Box::pin(network::link_down(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "slow-redis",
         about: "Redis answers after 2 s",
         fault: |lab| Box::pin(network::slow(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "flushall",
         about: "FLUSHALL",
         promise: Promise::Announced,
@@ -175,7 +175,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(data::flush_all(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "del-stream",
         about: "DEL of the streams of half of the topics",
         promise: Promise::Announced,
@@ -183,60 +183,60 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(data::delete_streams(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "del-head",
         about: "DEL of the head keys of all topics",
         quick: true,
         fault: |lab| Box::pin(data::delete_heads(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "maxmemory",
         about: "maxmemory is reached",
         quick: true,
         fault: |lab| Box::pin(data::fill_memory(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "script-flush",
         about: "SCRIPT FLUSH",
         quick: true,
         fault: |lab| Box::pin(data::flush_scripts(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "clock-back",
         about: "the primary's clock steps back by an hour, and later forward again",
         has_own_clock: true,
         fault: |lab| Box::pin(data::step_clock_back(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "gateway-frozen",
         about: "a gateway is frozen for 30 s and thawed",
         fault: |lab| Box::pin(nodes::freeze_gateway(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "gateway-files",
         about: "a gateway is out of file descriptors when another is killed and its clients come",
         fault: |lab| Box::pin(nodes::exhaust_files(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "ingest-killed",
         about: "kill -9 of the ingest between the append and its answer; clients repeat the key",
         quick: true,
         fault: |lab| Box::pin(nodes::kill_ingest(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "byte-a-second",
         about: "five subscribers read one byte a second while 12 MB come",
         fault: |lab| Box::pin(readers::byte_a_second(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "trimmed-under-reader",
         about: "subscribers stand still while their topic is trimmed to 200 events",
         promise: Promise::Announced,
@@ -245,7 +245,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(readers::trimmed(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "sentinel-kill",
         about: "kill -9 of a primary with Sentinels",
         topology: Topology::Sentinel,
@@ -253,7 +253,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(sentinel::kill(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "sentinel-failover",
         about: "SENTINEL FAILOVER",
         topology: Topology::Sentinel,
@@ -261,7 +261,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(sentinel::fail_over(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "sentinel-freeze",
         about: "a primary is frozen past the fail-over and thawed",
         topology: Topology::Sentinel,
@@ -269,7 +269,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(sentinel::freeze(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "partition",
         about: "a partition leaves the ingest with the old primary",
         topology: Topology::Sentinel,
@@ -278,7 +278,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(sentinel::part(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "cluster-kill",
         about: "kill -9 of a primary of a cluster",
         topology: Topology::Cluster,
@@ -286,7 +286,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(cluster::kill(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "cluster-freeze",
         about: "a primary of a cluster is frozen past the fail-over and thawed",
         topology: Topology::Cluster,
@@ -294,7 +294,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(cluster::freeze(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "cluster-partition",
         about: "a partition leaves the ingest with one primary of a cluster",
         topology: Topology::Cluster,
@@ -303,7 +303,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(cluster::part(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "sentinel-kill-replica1",
         about: "kill -9 of a primary with Sentinels, with replica:1",
         topology: Topology::Sentinel,
@@ -312,7 +312,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(sentinel::kill(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "sentinel-failover-replica1",
         about: "SENTINEL FAILOVER, with replica:1",
         topology: Topology::Sentinel,
@@ -321,7 +321,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(sentinel::fail_over(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "sentinel-freeze-replica1",
         about: "a primary is frozen past the fail-over and thawed, with replica:1",
         topology: Topology::Sentinel,
@@ -330,7 +330,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(sentinel::freeze(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "partition-replica1",
         about: "a partition leaves the ingest with the old primary, with replica:1",
         topology: Topology::Sentinel,
@@ -340,7 +340,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(sentinel::part(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "cluster-kill-replica1",
         about: "kill -9 of a primary of a cluster, with replica:1",
         topology: Topology::Cluster,
@@ -349,7 +349,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(cluster::kill(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "cluster-freeze-replica1",
         about: "a primary of a cluster is frozen past the fail-over and thawed, with replica:1",
         topology: Topology::Cluster,
@@ -358,7 +358,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(cluster::freeze(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "cluster-partition-replica1",
         about: "a partition leaves the ingest with one primary of a cluster, with replica:1",
         topology: Topology::Cluster,
@@ -368,7 +368,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(cluster::part(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "cluster-failover",
         about: "CLUSTER FAILOVER",
         topology: Topology::Cluster,
@@ -376,14 +376,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         fault: |lab| Box::pin(cluster::fail_over(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "cluster-migrate",
         about: "slots are moved key by key",
         topology: Topology::Cluster,
         fault: |lab| Box::pin(cluster::migrate(lab)),
         ..USUAL
     },
-    Scenario {
+    ChaosScenario {
         name: "cluster-migrate-atomic",
         about: "slots are moved as a whole",
         topology: Topology::Cluster,
@@ -393,8 +393,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-impl Scenario {
-    /// Whether this server has what it needs.
+impl ChaosScenario {
+    /// Returns true if this server has the features that it needs.
     pub(super) fn runs_on(&self, server: &Server) -> bool {
         !self.needs_valkey || server.version.starts_with("valkey 9")
     }
@@ -420,7 +420,7 @@ impl Scenario {
 /// The scenarios as text.
 pub(super) fn list() -> String {
     let mut text = String::new();
-    for Scenario { name, about, quick, .. } in SCENARIOS {
+    for ChaosScenario { name, about, quick, .. } in SCENARIOS {
         let sign = if *quick { "*" } else { " " };
         writeln!(text, "{sign} {name:26} {about}").expect("a String takes everything");
     }

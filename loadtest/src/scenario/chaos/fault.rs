@@ -1,4 +1,4 @@
-//! The faults. Each takes a running lab, breaks something, waits, and mends it.
+//! The faults. Each takes a running lab, causes a fault, waits, and repairs it.
 
 pub(super) mod cluster;
 pub(super) mod data;

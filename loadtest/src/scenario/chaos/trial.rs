@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::catalogue::Scenario;
-use super::outcome;
-use crate::history::Tampering;
+use super::catalogue::ChaosScenario;
+use super::row;
 use crate::lab::{Lab, Server};
+use crate::proof::history::Tampering;
 use crate::report::SheetRow;
 
-/// Longer than this it should not take to read everything: something stands in the way.
+/// The time limit for reading all topics at the end.
 const READ_BACK_MAX: Duration = Duration::from_secs(2);
 
-/// What is to be run.
-pub(super) struct Trial<'a> {
-    pub(super) scenario: &'a Scenario,
+/// The scenario and the server.
+pub(super) struct ChaosTrial<'a> {
+    pub(super) scenario: &'a ChaosScenario,
     pub(super) server: &'a Server,
     pub(super) tailwater: &'a Path,
     pub(super) directory: PathBuf,
@@ -24,12 +24,12 @@ pub(super) struct Trial<'a> {
     pub(super) sabotage: Tampering,
 }
 
-impl Trial<'_> {
-    /// Runs it. What cannot be run is a failure too.
+impl ChaosTrial<'_> {
+    /// Runs it. A trial that cannot run is a failure too.
     pub(super) async fn run(&self) -> SheetRow {
         match self.try_run().await {
             Ok(row) => row,
-            Err(error) => outcome::could_not_run(self, &error),
+            Err(error) => row::could_not_run(self, &error),
         }
     }
 
@@ -55,6 +55,6 @@ impl Trial<'_> {
             lab.note(format!("reading back took {:.1?}", begin.elapsed()));
         }
         lab.crowd.books().history.tamper(self.sabotage);
-        Ok(outcome::row(self, &lab))
+        Ok(row::row(self, &lab))
     }
 }

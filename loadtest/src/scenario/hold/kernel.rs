@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-/// What it uses at a moment, in bytes.
+/// The kernel's memory at a moment, in bytes.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Kernel {
     /// Its objects: sockets, files, directory entries, entries of epoll.
@@ -16,9 +16,14 @@ impl Kernel {
     pub(super) fn read() -> Result<Kernel> {
         let memory = std::fs::read_to_string("/proc/meminfo")?;
         let line = memory.lines().find_map(|line| line.strip_prefix("Slab:"));
-        let slab = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no Slab")?;
+        let slab = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .context("no Slab in /proc/meminfo")?;
         let sockets = std::fs::read_to_string("/proc/net/sockstat")?;
-        let tcp = sockets.lines().find(|line| line.starts_with("TCP:")).context("no TCP")?;
+        let tcp = sockets
+            .lines()
+            .find(|line| line.starts_with("TCP:"))
+            .context("no TCP in /proc/net/sockstat")?;
         let pages = tcp.rsplit(' ').next().context("no mem")?;
         let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.context("no page")?;
         Ok(Kernel {

@@ -1,16 +1,16 @@
-//! What the storm came to.
+//! The figures of a storm.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::crowd::Answer;
+use super::worker::CrowdAnswer;
 use super::{NAME, Options};
 use crate::report::{Figure, Report, grouped, millis};
 
-/// What it took.
+/// The costs of a storm.
 #[derive(Debug)]
-pub(super) struct Cost {
+pub(super) struct StormCost {
     /// Commands that Redis ran, by name, the most frequent first.
     commands: Vec<(String, u64)>,
     redis: Duration,
@@ -18,7 +18,7 @@ pub(super) struct Cost {
     took: Duration,
 }
 
-impl Cost {
+impl StormCost {
     pub(super) fn new(
         stats: &str,
         before: (Duration, Duration),
@@ -34,7 +34,7 @@ impl Cost {
         commands.sort_by_key(|(_, calls)| std::cmp::Reverse(*calls));
         let (redis, gateways) =
             (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
-        Cost { commands, redis, gateways, took }
+        StormCost { commands, redis, gateways, took }
     }
 }
 
@@ -43,19 +43,19 @@ impl Cost {
 pub(super) struct Figures<'a> {
     options: &'a Options,
     server: String,
-    all: Answer,
-    cost: Cost,
+    all: CrowdAnswer,
+    cost: StormCost,
 }
 
 impl<'a> Figures<'a> {
     pub(super) fn new(
         options: &'a Options,
         server: String,
-        answers: &[Answer],
-        cost: Cost,
+        answers: &[CrowdAnswer],
+        cost: StormCost,
         dropped_before: u64,
     ) -> Self {
-        let mut all = Answer::default();
+        let mut all = CrowdAnswer::default();
         for answer in answers {
             all.connected += answer.connected;
             all.current += answer.current;

@@ -1,4 +1,4 @@
-//! A way in which events reach users, and what it costs.
+//! A way in which events reach users, and its cost.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Options;
-use crate::contender::{Contender, Stack};
-use crate::driver::{Driver, Polling};
-use crate::histogram::Quantiles;
+use crate::cost::contender::{Contender, Stack};
+use crate::cost::driver::{Driver, Polling};
+use crate::report::histogram::Quantiles;
 
 /// The longest time between two polls.
 const SLOW_POLL: Duration = Duration::from_secs(5);
@@ -25,9 +25,9 @@ pub(super) enum Style {
     WebSocket,
 }
 
-/// What one round has measured, of the server and between it and its users.
+/// The measurements of one round, of the server and of the traffic with its users.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Cost {
+pub(super) struct StyleCost {
     /// CPU microseconds a user and event.
     pub(super) cpu_us: f64,
     /// Bytes to a user, an event.
@@ -62,8 +62,13 @@ impl Style {
         }
     }
 
-    /// Publishes for a time and waits until everybody has heard of it.
-    pub(super) fn measure(self, server: &Stack, options: &Options, epoch: Instant) -> Result<Cost> {
+    /// Publishes for a time and waits until every user has every event.
+    pub(super) fn measure(
+        self,
+        server: &Stack,
+        options: &Options,
+        epoch: Instant,
+    ) -> Result<StyleCost> {
         let mut driver = Driver::new(server.endpoint(), options.event_bytes, epoch)?;
         driver.publish(1)?;
         driver.idle(PAUSE)?;
@@ -88,7 +93,7 @@ impl Style {
         driver.wait_for(events * users, SLOW_POLL + PAUSE)?;
         let tally = driver.reset();
         let deliveries = (events * users) as f64;
-        Ok(Cost {
+        Ok(StyleCost {
             cpu_us: cpu.all.as_secs_f64() * 1e6 / deliveries,
             bytes_down: bytes as f64 / deliveries,
             bytes_up: asked as f64 / deliveries,

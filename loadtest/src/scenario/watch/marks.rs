@@ -1,4 +1,4 @@
-//! What others did to the cluster, as they wrote it into a file.
+//! The acts of others on the cluster, from a file that they write.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 
 use super::Stage;
-use crate::timeline::{Mark, MarkKind};
+use crate::report::timeline::{Mark, MarkKind};
 
 /// A first word that is a number of at least so many digits is a time in milliseconds since 1970.
 const TIME_DIGITS: usize = 12;

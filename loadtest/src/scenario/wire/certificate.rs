@@ -1,4 +1,4 @@
-//! A certificate of the run's own, and who trusts it.
+//! The certificates of a run, and clients that trust them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +10,36 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-/// The name that it is for.
+/// The host name of the certificate.
 pub(super) const HOST: &str = "localhost";
+
+/// The kind of a certificate's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyKind {
+    /// ECDSA on P-256: the certificate of every row but one.
+    EcdsaP256,
+    /// RSA with 2048 bits.
+    Rsa2048,
+}
+
+impl KeyKind {
+    pub(super) const ALL: [Self; 2] = [Self::EcdsaP256, Self::Rsa2048];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "P-256",
+            Self::Rsa2048 => "RSA-2048",
+        }
+    }
+
+    /// The arguments that make `openssl req` create such a key.
+    const fn arguments(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "-newkey ec -pkeyopt ec_paramgen_curve:P-256",
+            Self::Rsa2048 => "-newkey rsa:2048",
+        }
+    }
+}
 
 /// A certificate and its key, as files.
 #[derive(Debug, Clone)]
@@ -22,26 +50,33 @@ pub(super) struct Certificate {
 
 impl Certificate {
     /// Has `openssl` make one.
-    pub(super) fn issue(directory: &Path) -> Result<Self> {
+    pub(super) fn issue(directory: &Path, kind: KeyKind) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let files = Self { certificate: directory.join("tls.crt"), key: directory.join("tls.key") };
-        let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
-                     -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+        let file = |ending| directory.join(format!("{}.{ending}", kind.name()));
+        let files = Self { certificate: file("crt"), key: file("key") };
+        let words = "req -x509 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
                      -addext basicConstraints=critical,CA:FALSE";
         let made = std::process::Command::new("openssl")
             .args(words.split_whitespace())
+            .args(kind.arguments().split_whitespace())
             .arg("-keyout")
             .arg(&files.key)
             .arg("-out")
             .arg(&files.certificate)
             .output()
-            .context("no openssl")?;
+            .context("cannot run openssl")?;
         ensure!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
         Ok(files)
     }
 
-    /// A client that trusts it, offers one protocol, and shakes hands in full each time.
-    pub(super) fn connector(&self, protocol: &str) -> Result<TlsConnector> {
+    /// The flags of a node that serves with it.
+    pub(super) fn flags(&self) -> Vec<String> {
+        let (certificate, key) = (self.certificate.display(), self.key.display());
+        vec![format!("--tls-cert={certificate}"), format!("--tls-key={key}")]
+    }
+
+    /// A client that trusts it, offers one protocol and may resume sessions.
+    pub(super) fn connector(&self, protocol: &str, resumption: Resumption) -> Result<TlsConnector> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(&self.certificate)?)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -50,7 +85,7 @@ impl Certificate {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        config.resumption = Resumption::disabled();
+        config.resumption = resumption;
         Ok(TlsConnector::from(Arc::new(config)))
     }
 }

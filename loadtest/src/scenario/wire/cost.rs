@@ -1,4 +1,4 @@
-//! What a transport costs the server, in one round.
+//! The cost of a transport for the server, in one round.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Options;
 use super::certificate::Certificate;
-use super::crowd::Crowd;
-use super::transport::{Client, Transport};
-use crate::contender::Stack;
-use crate::histogram::Quantiles;
+use super::streams::WireCrowd;
+use super::transport::{Transport, WireClient};
+use crate::cost::contender::Stack;
+use crate::report::histogram::Quantiles;
 
 /// Streams that are opened and closed before anything is measured, so that lazy parts are made.
 const WARM_UP: usize = 100;
 /// After a change, before memory is read.
 const PAUSE: Duration = Duration::from_millis(500);
-/// What is published to readers that do not read: more than the kernel holds for a connection.
+/// The events for readers that do not read: more than the kernel holds for a connection.
 const STALL_EVENTS: u64 = 200;
 const STALL_BYTES: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What was measured.
+/// The measurements of one round.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Cost {
+pub(super) struct WireCost {
     /// CPU microseconds a delivery.
     pub(super) cpu_us: f64,
     /// CPU microseconds a stream, until its first byte.
@@ -33,25 +33,25 @@ pub(super) struct Cost {
     pub(super) idle_bytes: f64,
     /// The same after the events.
     pub(super) used_bytes: f64,
-    /// Resident bytes a stream whose connection is not read, with events waiting for it. Only of those
-    /// that share connections: the kernel takes too much for one of its own.
+    /// Resident bytes a stream whose connection is not read, with events waiting for it. Only of
+    /// those that share connections: the kernel takes too much for one of its own.
     pub(super) stalled_bytes: Option<f64>,
     pub(super) latency: Quantiles,
     pub(super) lost: u64,
     pub(super) repeated: u64,
 }
 
-/// Opens the streams, publishes for a time, and waits until everybody has everything.
+/// Opens the streams, publishes for a time, and waits until every reader has every event.
 pub(super) async fn measure(
     server: &Stack,
     transport: Transport,
     certificate: &Certificate,
     options: &Options,
     epoch: Instant,
-) -> Result<Cost> {
-    let client = Client::new(server.endpoint().subscribe, transport, certificate)?;
-    let open = |count, next| Crowd::open(&client, count, transport.streams, next, epoch);
-    let publishing = Client::new(server.endpoint().publish, transport, certificate)?;
+) -> Result<WireCost> {
+    let client = WireClient::new(server.endpoint().subscribe, transport, certificate)?;
+    let open = |count, next| WireCrowd::open(&client, count, transport.streams, next, epoch);
+    let publishing = WireClient::new(server.endpoint().publish, transport, certificate)?;
     let mut early = open(WARM_UP, 1).await?;
     publishing.connect().await?.publish(early.payload(1, options.event_bytes)).await?;
     early.settle(WARM_UP as u64, PATIENCE).await?;
@@ -87,7 +87,7 @@ pub(super) async fn measure(
         stalled_bytes = Some((server.memory()?.rss as f64 - empty.rss as f64) / readers);
     }
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
-    Ok(Cost {
+    Ok(WireCost {
         cpu_us: micros((delivered - before).all) / (events as f64 * readers),
         connect_us: micros((connected - start).all) / readers,
         idle_bytes: (idle.rss as f64 - empty.rss as f64) / readers,

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -22,7 +23,7 @@ use super::certificate::{Certificate, HOST};
 
 const PATH: &str = "/v1/events?topic=bench";
 
-/// What carries the streams.
+/// The carrier of the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Transport {
     pub(super) is_http2: bool,
@@ -52,7 +53,7 @@ impl Transport {
 
 /// Makes connections of one kind to one server.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(super) struct WireClient {
     address: SocketAddr,
     is_http2: bool,
     tls: Option<TlsConnector>,
@@ -61,7 +62,7 @@ pub(super) struct Client {
 }
 
 /// An open connection.
-pub(super) struct Connection {
+pub(super) struct WireConnection {
     sender: Sender,
     _driver: AbortOnDropHandle<()>,
 }
@@ -71,18 +72,21 @@ enum Sender {
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-impl Client {
+impl WireClient {
     pub(super) fn new(
         address: SocketAddr,
         transport: Transport,
         certificate: &Certificate,
     ) -> Result<Self> {
         let protocol = if transport.is_http2 { "h2" } else { "http/1.1" };
-        let tls = transport.is_tls.then(|| certificate.connector(protocol)).transpose()?;
+        let tls = transport
+            .is_tls
+            .then(|| certificate.connector(protocol, Resumption::disabled()))
+            .transpose()?;
         Ok(Self { address, is_http2: transport.is_http2, tls, stall: CancellationToken::new() })
     }
 
-    pub(super) async fn connect(&self) -> Result<Connection> {
+    pub(super) async fn connect(&self) -> Result<WireConnection> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
@@ -94,7 +98,7 @@ impl Client {
         }
     }
 
-    async fn shake_hands<S>(&self, stream: S) -> Result<Connection>
+    async fn shake_hands<S>(&self, stream: S) -> Result<WireConnection>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -106,22 +110,22 @@ impl Client {
             let (sender, connection) = http1::handshake(stream).await?;
             (Sender::Http1(sender), tokio::spawn(drive(connection, stall)))
         };
-        Ok(Connection { sender, _driver: AbortOnDropHandle::new(driver) })
+        Ok(WireConnection { sender, _driver: AbortOnDropHandle::new(driver) })
     }
 }
 
-/// Reads and writes until it is told to stall. An error reaches whoever reads the streams as well.
+/// Reads and writes until it is told to stall. An error reaches the readers of the streams as well.
 async fn drive(connection: impl Future<Output = hyper::Result<()>>, stall: CancellationToken) {
     let mut connection = pin!(connection);
     tokio::select! {
-        // First: who stalls reads no more, whatever there is.
+        // First: a stalled connection reads no more.
         biased;
         () = stall.cancelled() => pending().await,
         _ = &mut connection => {}
     }
 }
 
-impl Connection {
+impl WireConnection {
     /// Opens a stream of the topic.
     pub(super) async fn subscribe(&mut self) -> Result<Incoming> {
         let answer = self.send(Method::GET, ("accept", "text/event-stream"), Bytes::new()).await?;

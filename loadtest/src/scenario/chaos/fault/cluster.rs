@@ -62,7 +62,7 @@ pub(in super::super) async fn freeze(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Parts one of the primaries and the ingest from everybody else.
+/// Separates one of the primaries and the ingest from all other nodes.
 pub(in super::super) async fn part(lab: &mut Lab) -> Result<()> {
     lab.network.as_ref().context("no network to part")?.part(true)?;
     lab.fault("the network parts");
@@ -151,7 +151,10 @@ pub(in super::super) async fn migrate_at_once(lab: &mut Lab) -> Result<()> {
         from.query(&["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &text, &text, "NODE", &to]).await?;
         wait("the slot is moved", DEADLINE, async || {
             let nodes = from.query(&["CLUSTER", "NODES"]).await?.concat();
-            let own = nodes.lines().find(|line| line.contains("myself")).context("no myself")?;
+            let own = nodes
+                .lines()
+                .find(|line| line.contains("myself"))
+                .context("CLUSTER NODES without the node itself")?;
             Ok(!holds(own, *slot))
         })
         .await?;
@@ -163,7 +166,7 @@ pub(in super::super) async fn migrate_at_once(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Whether a line of CLUSTER NODES names the slot.
+/// Returns true if a line of CLUSTER NODES names the slot.
 fn holds(line: &str, slot: u32) -> bool {
     line.split_whitespace().skip(8).any(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

@@ -1,4 +1,4 @@
-//! What an operator or another program may do to the data in Redis.
+//! Acts of an operator or of another program on the data in Redis.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -30,8 +30,8 @@ pub(in super::super) async fn flush_all(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Events that travellers lack before streams are deleted: more than gateways keep themselves, 128 of
-/// a topic.
+/// Events that travellers lack before streams are deleted: more than gateways keep themselves, 128
+/// of a topic.
 const LACKING: u64 = 3_000;
 /// Until they are published, on a machine that is slow.
 const LACKING_DEADLINE: Duration = Duration::from_secs(120);

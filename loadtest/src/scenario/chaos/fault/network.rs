@@ -1,4 +1,4 @@
-//! Wires that lose, hold or delay what goes over them.
+//! Proxies that lose, hold or delay the bytes that pass.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep};
 
 use crate::lab::{BY_HAND, Lab};
-use crate::process::{Proxy, Way};
+use crate::machine::{Proxy, Way};
 
-/// How long the audit of a gateway may take to find what was lost, twice its interval.
+/// The time in which a gateway's audit must find a loss: twice its interval.
 const AUDIT_MAX: Duration = Duration::from_secs(10);
 
 fn wires(lab: &Lab) -> impl Iterator<Item = &Proxy> {
@@ -63,7 +63,10 @@ pub(in super::super) async fn lose_last_notification(lab: &mut Lab) -> Result<()
     }
     let lost: u64 = lab.gateway_wires.iter().map(Proxy::lost_messages).sum();
     lab.must(lost > 0, "messages were lost");
-    lab.note(format!("{lost} messages lost; everybody had them after {:.1?}", begin.elapsed()));
+    lab.note(format!(
+        "{lost} messages lost; every subscriber had them after {:.1?}",
+        begin.elapsed()
+    ));
     Ok(())
 }
 

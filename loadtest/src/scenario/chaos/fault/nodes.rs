@@ -6,9 +6,9 @@ use anyhow::Result;
 use tokio::time::sleep;
 
 use crate::lab::Lab;
-use crate::process::Way;
+use crate::machine::Way;
 
-/// Kills Redis and starts it again on what it has on its disk.
+/// Kills Redis and starts it again with the data on its disk.
 pub(in super::super) async fn kill_primary(lab: &mut Lab) -> Result<()> {
     lab.fault("kill -9 redis");
     lab.server().kill_nine()?;
@@ -19,7 +19,7 @@ pub(in super::super) async fn kill_primary(lab: &mut Lab) -> Result<()> {
 }
 
 /// Lets a replica fall behind and puts it in its primary's place. A gateway is killed as well: the
-/// others have the lost events in their windows, and whoever comes back to them misses nothing.
+/// others have the lost events in their windows, and a reader that comes back to them misses none.
 pub(in super::super) async fn promote_behind(lab: &mut Lab) -> Result<()> {
     lab.fault("replication stops");
     lab.servers[1].query(&["REPLICAOF", "NO", "ONE"]).await?;
@@ -36,7 +36,7 @@ pub(in super::super) async fn promote_behind(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Stops a gateway for 30 s. Whoever notices the silence goes elsewhere; the others stay.
+/// Stops a gateway for 30 s. A client that notices the silence goes elsewhere; the others stay.
 pub(in super::super) async fn freeze_gateway(lab: &mut Lab) -> Result<()> {
     let victim = lab.choose(lab.gateways.len());
     lab.fault("freeze a gateway");
@@ -75,7 +75,7 @@ pub(in super::super) async fn exhaust_files(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Holds back what Redis answers to the ingest, and kills the ingest meanwhile.
+/// Holds back the answers of Redis to the ingest, and kills the ingest meanwhile.
 pub(in super::super) async fn kill_ingest(lab: &mut Lab) -> Result<()> {
     for _ in 0..3 {
         lab.fault("kill -9 ingest, its answers on the way");

@@ -3,16 +3,16 @@
 use anyhow::Result;
 
 use crate::lab::{BY_HAND, Lab, Seat, Towards};
-use crate::process::{Proxy, Way};
+use crate::machine::{Proxy, Way};
 
-/// So many slow readers, each on a wire of its own.
+/// The number of slow readers, each behind a proxy of its own.
 const READERS: usize = 5;
 
-/// What is published meanwhile: 12 MB, more than all buffers between hold.
+/// The bytes published meanwhile: 12 MB, more than all buffers between hold.
 const EVENTS: u32 = 3000;
 const EVENT_BYTES: usize = 4096;
 
-/// What slow readers may cost a gateway: its window of the topic, and their sockets' pages.
+/// The memory that slow readers may cost a gateway: its window of the topic, and socket pages.
 const GROWTH_MAX: u64 = 32 * 1024 * 1024;
 
 async fn seat_readers(lab: &mut Lab, gateway: usize) -> Result<()> {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::lab::{Lab, wait};
 
-/// How long Sentinels may take to make a replica of a primary that has come back.
+/// The time in which Sentinels must turn a primary that has come back into a replica.
 const DEMOTION_DEADLINE: Duration = Duration::from_secs(40);
 
 /// Waits until the old primary follows the new one.
@@ -60,7 +60,7 @@ pub(in super::super) async fn freeze(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Parts the primary and the ingest from everybody else.
+/// Separates the primary and the ingest from all other nodes.
 pub(in super::super) async fn part(lab: &mut Lab) -> Result<()> {
     let network = lab.network.as_ref().context("no network to part")?;
     network.part(true)?;

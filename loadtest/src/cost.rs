@@ -1,0 +1,10 @@
+//! The cost of a connection, a delivery and a resume.
+//!
+//! [`contender`] starts a server on chosen cores, [`driver`] drives it from another core, [`mix`]
+//! is a load of everything together, [`reference`](mod@reference) holds the servers to compare
+//! with.
+
+pub mod contender;
+pub mod driver;
+pub mod mix;
+pub mod reference;

@@ -1,0 +1,113 @@
+//! The servers that are compared, and the start of each.
+
+mod launch;
+mod nginx;
+mod stack;
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::machine::CoreSet;
+
+pub use self::stack::{Cpu, Holding, Stack};
+
+/// A server that can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contender {
+    /// One thread, epoll and send(): the cost of the kernel alone.
+    Floor,
+    /// `tailwater serve` with the embedded log.
+    Tailwater,
+    /// `tailwater gateway`, `tailwater ingest` and their Redis.
+    TailwaterRedis,
+    /// `tailwater serve` of another build (`--before`).
+    Before,
+    /// The same three of another build.
+    BeforeRedis,
+    /// `tailwater serve --cors-origin`; every reader sends that origin.
+    TailwaterCors,
+    /// The same of another build.
+    BeforeCors,
+    /// `tailwater serve` on the cores of `--two-cores`.
+    TailwaterTwoCores,
+    /// The same of another build.
+    BeforeTwoCores,
+    /// axum's Sse with tokio's broadcast.
+    Naive,
+    /// A task a connection and WebSocket frames, for `styles` alone.
+    #[value(skip)]
+    Websocket,
+    /// nginx with nchan (Debian: nginx, libnginx-mod-nchan).
+    Nchan,
+    /// nginx with nchan, and its Redis (storage mode `backup`).
+    NchanRedis,
+}
+
+/// The programs of the contenders, their cores and their directory.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// The program under test.
+    pub tailwater: PathBuf,
+    /// Another build of it.
+    pub before: Option<PathBuf>,
+    /// The cores that all processes of a server share.
+    pub cores: CoreSet,
+    /// The directory of their logs.
+    pub directory: PathBuf,
+}
+
+impl Contender {
+    /// As on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::Tailwater => "tailwater",
+            Self::TailwaterRedis => "tailwater-redis",
+            Self::Before => "before",
+            Self::BeforeRedis => "before-redis",
+            Self::TailwaterCors => "tailwater-cors",
+            Self::BeforeCors => "before-cors",
+            Self::TailwaterTwoCores => "tailwater-two-cores",
+            Self::BeforeTwoCores => "before-two-cores",
+            Self::Naive => "naive",
+            Self::Websocket => "websocket",
+            Self::Nchan => "nchan",
+            Self::NchanRedis => "nchan-redis",
+        }
+    }
+
+    /// Returns true for a build of Tailwater.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::Tailwater | Self::TailwaterRedis | Self::TailwaterCors)
+            || matches!(self, Self::TailwaterTwoCores)
+            || self.is_before()
+    }
+
+    /// Returns true for the builds of `--before`.
+    pub const fn is_before(self) -> bool {
+        matches!(self, Self::Before | Self::BeforeRedis | Self::BeforeCors | Self::BeforeTwoCores)
+    }
+
+    /// Returns true for a cluster of a gateway, an ingest and Redis.
+    pub const fn is_cluster(self) -> bool {
+        matches!(self, Self::TailwaterRedis | Self::BeforeRedis)
+    }
+
+    /// Returns true if its readers come from an origin that `--cors-origin` allows.
+    pub const fn has_cors(self) -> bool {
+        matches!(self, Self::TailwaterCors | Self::BeforeCors)
+    }
+
+    /// Returns true if it runs on the cores of `--two-cores`.
+    pub const fn is_on_two_cores(self) -> bool {
+        matches!(self, Self::TailwaterTwoCores | Self::BeforeTwoCores)
+    }
+
+    /// Returns true if it can serve more than one topic.
+    pub const fn has_topics(self) -> bool {
+        !matches!(self, Self::Floor | Self::Naive | Self::Websocket)
+    }
+}

@@ -1,0 +1,160 @@
+//! A trial as a row of the report.
+
+use serde_json::json;
+
+use super::catalogue::Promise;
+use super::trial::ChaosTrial;
+use crate::lab::{Books, Lab};
+use crate::proof::history::Judgement;
+use crate::report::timeline::Sample;
+use crate::report::{Plot, SheetRow, Tone, grouped, millis};
+
+pub(super) const COLUMNS: [&str; 11] = [
+    "scenario",
+    "server",
+    "log",
+    "acknowledged",
+    "delivered",
+    "lost in silence",
+    "duplicated",
+    "announced missing",
+    "really missing",
+    "streams dropped by us",
+    "longest interruption",
+];
+
+pub(super) fn row(trial: &ChaosTrial<'_>, lab: &Lab) -> SheetRow {
+    let books = lab.crowd.books();
+    let judgement = books.history.judge();
+    let timeline = lab.timeline();
+    let interruption = books.longest_silence.as_secs_f64() * 1000.0;
+    let numbers = [
+        judgement.acknowledged,
+        judgement.delivered,
+        judgement.lost,
+        judgement.duplicated,
+        judgement.told(),
+        judgement.really_missing(),
+        books.dropped,
+    ];
+    let mut cells = head(trial);
+    cells.extend(numbers.map(grouped));
+    cells.push(millis(interruption));
+    let mut notes = lab.notes.clone();
+    notes.extend(remarks(&judgement, &books));
+    SheetRow {
+        about: trial.scenario.about.to_owned(),
+        failures: failures(trial, lab, &judgement, &books),
+        cells,
+        notes,
+        plots: plots(&timeline.samples),
+        marks: timeline.marks.clone(),
+        raw: json!({
+            "judgement": judgement,
+            "gaps": books.gaps,
+            "ready_outcomes": books.outcomes,
+            "sent_away": books.sent_away,
+            "time_without_connection": books.outage.quantiles(),
+            "longest_interruption_ms": interruption,
+            "streams_dropped": books.dropped,
+            "streams_broken_by_fault": books.broken_by_fault,
+            "attempts_failed": books.failed,
+            "answers_refused": books.refused,
+            "publishes_retried": books.retried,
+            "duplicate_receipts": books.duplicate_receipts,
+            "unacknowledged": books.unacknowledged,
+            "samples": timeline.samples,
+        }),
+    }
+}
+
+/// The row of a trial that broke off.
+pub(super) fn could_not_run(trial: &ChaosTrial<'_>, error: &anyhow::Error) -> SheetRow {
+    let mut cells = head(trial);
+    cells.resize(COLUMNS.len(), "-".to_owned());
+    SheetRow {
+        about: trial.scenario.about.to_owned(),
+        failures: vec![format!("could not run: {error:#}")],
+        cells,
+        notes: Vec::new(),
+        plots: Vec::new(),
+        marks: Vec::new(),
+        raw: serde_json::Value::Null,
+    }
+}
+
+fn head(trial: &ChaosTrial<'_>) -> Vec<String> {
+    let (scenario, server) = (trial.scenario.name, trial.server.version.clone());
+    let log =
+        format!("{}, {}", trial.scenario.topology.as_str(), trial.scenario.durability.as_str());
+    vec![scenario.to_owned(), server, log]
+}
+
+fn failures(
+    trial: &ChaosTrial<'_>,
+    lab: &Lab,
+    judgement: &Judgement,
+    books: &Books,
+) -> Vec<String> {
+    let mut failures = judgement.failures();
+    match trial.scenario.promise {
+        Promise::Lossless => failures.extend(judgement.losses()),
+        Promise::Announced if judgement.gaps == 0 => {
+            failures.push("no subscriber was told".to_owned())
+        }
+        Promise::Kept if judgement.unreadable > 0 => {
+            let unreadable = grouped(judgement.unreadable);
+            failures.push(format!("{unreadable} acknowledged events that the log has lost"));
+        }
+        Promise::Announced | Promise::Kept | Promise::Told => {}
+    }
+    let counts = [
+        (books.dropped, "streams dropped"),
+        (books.refused, "answers fatal to a browser"),
+        (books.unacknowledged, "events never acknowledged"),
+    ];
+    let counted = counts.iter().filter(|(count, _)| *count > 0);
+    failures.extend(counted.map(|(count, what)| format!("{} {what}", grouped(*count))));
+    failures.extend(books.oddities.in_words());
+    failures.extend(lab.broken.iter().cloned());
+    failures
+}
+
+/// Remarks beside the table.
+fn remarks(judgement: &Judgement, books: &Books) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if judgement.gaps > 0 {
+        let gaps: Vec<String> =
+            books.gaps.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        remarks.push(format!("gaps told: {}", gaps.join(", ")));
+    }
+    if judgement.unreadable > 0 {
+        let unreadable = grouped(judgement.unreadable);
+        remarks.push(format!("{unreadable} acknowledged events are not in the log any more"));
+    }
+    if judgement.again > 0 {
+        let again = grouped(judgement.again);
+        remarks.push(format!(
+            "{again} deliveries came again after a rewind: sent anew by a publisher without a receipt"
+        ));
+    }
+    if !books.sent_away.is_empty() {
+        let reasons: Vec<String> =
+            books.sent_away.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        remarks.push(format!("told to come back later: {}", reasons.join(", ")));
+    }
+    remarks
+}
+
+fn plots(samples: &[Sample]) -> Vec<Plot> {
+    let plot = |title: &str, tone: Tone, value: fn(&Sample) -> f64| Plot {
+        title: title.to_owned(),
+        tone,
+        points: samples.iter().map(|sample| (sample.at, value(sample))).collect(),
+    };
+    vec![
+        plot("Deliveries a second", Tone::Flow, |s| s.deliveries),
+        plot("Events acknowledged a second", Tone::Flow, |s| s.published),
+        plot("Subscribers without a connection", Tone::Pain, |s| s.without as f64),
+    ]
+}
