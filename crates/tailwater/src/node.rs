@@ -144,11 +144,7 @@ fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
 }
 
 /// Makes the services, and the one way in to all of them.
-fn serve(
-    services: &Services,
-    log: &Arc<dyn Log>,
-    registry: &Registry,
-) -> (Option<Gateway>, Entry) {
+fn serve(services: &Services, log: &Arc<dyn Log>, registry: &Registry) -> (Option<Gateway>, Entry) {
     let routes = match services.ingest().cloned() {
         Some(config) => ingest::router(config, Arc::clone(log), registry),
         None => Router::new(),

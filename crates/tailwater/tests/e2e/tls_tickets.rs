@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use loadtest::process::Tailwater;
+use loadtest::machine::Tailwater;
 use rustls::HandshakeKind::{self, Full, Resumed};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{cipher_suite, default_provider};
