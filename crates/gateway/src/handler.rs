@@ -64,7 +64,7 @@ pub(crate) type Reply = axum::http::Response<Content>;
 
 /// The content of an answer.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the front end takes it apart at once")]
+#[expect(clippy::large_enum_variant, reason = "its receiver takes it apart at once")]
 pub(crate) enum Content {
     /// Events, for as long as they come.
     Events(Subscriber),

@@ -126,3 +126,6 @@ async fn read_head<T: Transport>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
