@@ -10,8 +10,8 @@ use http_body_util::BodyExt as _;
 use hyper::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use loadtest::machine::{Redis, Tailwater};
 use loadtest::client::sse::Connection;
+use loadtest::machine::{Redis, Tailwater};
 use tokio::net::TcpStream;
 
 use crate::reader::Reader;
