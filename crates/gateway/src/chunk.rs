@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-/// What ends a body.
+/// The end of a body.
 pub(crate) const END: &[u8] = b"0\r\n\r\n";
 /// Behind the size, and behind the body.
 const CRLF: &[u8] = b"\r\n";

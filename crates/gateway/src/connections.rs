@@ -23,17 +23,17 @@ pub(crate) struct Connections {
     count: watch::Sender<usize>,
 }
 
-/// What is known of one subscription.
+/// One subscription, as the rest of the gateway sees it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: u64,
     pub(crate) client: Client,
     topics: Box<[Topic]>,
     opened: Instant,
-    /// The ends of its topics' logs. A reader that has stalled is not there to say how far behind it
-    /// is, so whoever asks looks here.
+    /// The tails of its topics. A reader that has stalled cannot report how far it lags, so a report
+    /// looks here.
     tails: OnceLock<Box<[Arc<Tail>]>>,
-    /// How many events of its topics its cursor has passed, since their first.
+    /// The number of events of its topics that its cursor has passed, since their first.
     passed: AtomicU64,
     /// Events delivered.
     pub(crate) events: Tally,
@@ -41,8 +41,8 @@ pub(crate) struct Connection {
     pub(crate) bytes: Tally,
     /// Its task, to be woken when it is to be handed away or its socket has stirred.
     pub(crate) task: Task,
-    /// Whether its socket may have something to read. It lies beside what each delivery counts: the
-    /// socket itself is far.
+    /// True if its socket may have something to read. The flag lies beside the counters that a delivery
+    /// touches; the socket itself is in other memory.
     stirred: AtomicBool,
 }
 
@@ -119,17 +119,17 @@ impl Connections {
         all.iter().take(count).map(|connection| connection.report()).collect()
     }
 
-    /// How many are slow.
+    /// The number of slow ones.
     pub(crate) fn slow(&self) -> usize {
         self.open().values().filter(|c| c.lag() >= SLOW_LAG).count()
     }
 
-    /// How many topics have a subscription.
+    /// The number of topics that have a subscription.
     pub(crate) fn topics(&self) -> usize {
         self.open().values().flat_map(|c| c.topics.iter()).collect::<HashSet<_>>().len()
     }
 
-    /// How many are open.
+    /// The number of open ones.
     pub(crate) fn len(&self) -> usize {
         self.open().len()
     }
@@ -167,7 +167,7 @@ impl Connection {
     }
 
     /// Calls `poll` if the socket has stirred since it was last pending, with a waker that notes when
-    /// it does again and wakes the task. Whoever waits must have named its task.
+    /// it does again and wakes the task. A caller that waits must have named its task.
     pub(crate) fn poll_stirred<T>(
         self: &Arc<Self>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
@@ -184,7 +184,7 @@ impl Connection {
         ready
     }
 
-    /// How many events its topics have that its cursor has not passed.
+    /// The number of events that its topics have and its cursor has not passed.
     fn lag(&self) -> u64 {
         self.heads().saturating_sub(self.passed.load(Relaxed))
     }

@@ -72,7 +72,7 @@ pub(crate) fn jittered(least: Duration) -> u64 {
     fastrand::u64(least..=2 * least)
 }
 
-/// What a client sent, short enough to send back.
+/// A client's text, short enough to send back.
 fn shorten(text: &str) -> String {
     text.chars().take(128).collect()
 }

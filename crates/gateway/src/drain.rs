@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::metrics::Close;
 
-/// What this gateway is doing with its connections.
+/// The state of this gateway towards its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Serving.
@@ -18,13 +18,13 @@ pub(crate) enum Phase {
     HandingAway { window: Duration },
 }
 
-/// When a connection is over, unless its client leaves first.
+/// The end of a connection, unless its client leaves first.
 #[derive(Debug)]
 pub(crate) struct Lifetime {
     phase: watch::Receiver<Phase>,
-    /// When it is over, as far as is known.
+    /// The time of the end, as far as it is known.
     pub(crate) ends: Instant,
-    /// Why it will be.
+    /// The reason for the end.
     pub(crate) reason: Close,
 }
 
@@ -32,14 +32,14 @@ impl Lifetime {
     /// A lifetime of `max_age`, give or take a fifth, so that connections that came together do not
     /// leave together.
     pub(crate) fn new(mut phase: watch::Receiver<Phase>, max_age: Duration) -> Self {
-        // What it is now is yet to be heard.
+        // The first call of `hear` reads the present phase.
         phase.mark_changed();
         let jitter = 0.8 + 0.4 * fastrand::f64();
         Self { phase, ends: Instant::now() + max_age.mul_f64(jitter), reason: Close::MaxAge }
     }
 
     /// Learns whether connections are being handed away; true if that has changed its end. Costs a
-    /// load while nothing has changed. Whoever changes it wakes the connections.
+    /// load while nothing has changed. The code that changes the phase wakes the connections.
     pub(crate) fn hear(&mut self) -> bool {
         if self.reason == Close::Drain || !self.phase.has_changed().unwrap_or(false) {
             return false;

@@ -27,7 +27,7 @@ pub(crate) enum Shape {
     Envelope,
 }
 
-/// Whether what is written is a body already.
+/// The form of written bytes: with or without the chunks of HTTP/1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// Somebody else makes an HTTP body of it.
@@ -186,7 +186,7 @@ mod tests {
         insta::assert_snapshot!(frames);
     }
 
-    /// What a client makes of a frame, however it is cut.
+    /// The events that a client finds in a frame, however the frame is cut.
     fn parsed(frame: &[u8], cut: usize) -> Vec<sse::Event> {
         let (mut parser, mut events) = (sse::Parser::default(), Vec::new());
         let (head, tail) = frame.split_at(cut % frame.len());

@@ -18,7 +18,7 @@ use crate::probe::{self, Probe};
 #[derive(Debug, Clone)]
 pub struct Gateway(pub(crate) Arc<Shared>);
 
-/// What all connections of a gateway share.
+/// The parts that all connections of a gateway share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -65,10 +65,10 @@ impl Gateway {
         self.0.probe.run(Arc::clone(&self.0.log), &self.0.config.node).await;
     }
 
-    /// Whether it should be given new connections.
+    /// Tells whether load balancers should send new connections here.
     ///
     /// # Errors
-    /// It is draining, or its log has not proved to deliver.
+    /// The gateway drains, or its log has not proved that it delivers.
     pub fn ready(&self) -> Result<(), NotReady> {
         if *self.0.phase.borrow() != Phase::Serving {
             return Err(NotReady::Draining);

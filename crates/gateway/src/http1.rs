@@ -32,7 +32,7 @@ use head::FirstRequest;
 pub use rewind::Rewind;
 pub use stream::EventStream;
 
-/// How long a client may keep this gateway waiting.
+/// The longest times that a client may keep this gateway waiting.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// Until the head of the client's request has come.

@@ -8,7 +8,7 @@ use metrics::{Counters, Histogram, IntCounter, IntGauge, Registry, buckets, labe
 use crate::error::Refusal;
 
 label! {
-    /// How a client's cursor came.
+    /// The part of a request that brought the client's cursor.
     pub(crate) enum Resume as "resume" {
         /// There was none.
         None => "none",

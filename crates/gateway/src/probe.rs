@@ -6,7 +6,7 @@ use std::time::Duration;
 use event_log::{Append, Cursor, Limit, Log, NewEvent, Origin, Step, Topic};
 use tokio::time::{Instant, sleep, timeout};
 
-/// What the probes have found.
+/// The newest result of the probes.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     last: Mutex<Option<Success>>,
@@ -20,7 +20,7 @@ struct Success {
 
 /// Between two probes.
 const EVERY: Duration = Duration::from_secs(2);
-/// How long one may take.
+/// The longest that one may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The age of the last success at which a gateway is no longer ready: longer than a restart of the
 /// log takes, because a gateway without its log still keeps its clients connected.
@@ -52,7 +52,7 @@ impl Probe {
         self.last().map(|success| success.at.elapsed())
     }
 
-    /// How long the last one took.
+    /// The time that the last one took.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.last().map(|success| success.round_trip)
     }

@@ -1,4 +1,4 @@
-//! What a trace sees of subscribers: a span a connect, and one where a node first delivers an event.
+//! The spans of subscribers in a trace: one a connect, and one where a node first delivers an event.
 //! Never a span a delivery.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
@@ -78,7 +78,7 @@ fn remote(trace: Option<&TraceParent>) -> Option<Remote> {
     Remote::parse(trace?.as_str())
 }
 
-/// Whether nobody has delivered it here, in any form, as far as is remembered: readers outside the
+/// Returns true if nobody has delivered it here, in any form, as far as is remembered: readers outside the
 /// window read copies of their own.
 fn is_first(event: &Event) -> bool {
     let hasher = BuildHasherDefault::<DefaultHasher>::default();

@@ -1,4 +1,4 @@
-//! What a delivery allocates, on the bare socket: nothing.
+//! A delivery by the bare writer allocates nothing.
 
 #![allow(
     clippy::unwrap_used,
@@ -87,7 +87,7 @@ async fn read_until(client: &tokio::net::TcpStream, expected: &[u8]) {
     }
 }
 
-/// How many events are counted.
+/// Events that are counted.
 const EVENTS: usize = 100;
 
 /// Allocations for some events that go to so many each.

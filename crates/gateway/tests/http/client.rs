@@ -33,7 +33,7 @@ pub(crate) struct Response {
     events: VecDeque<Event>,
 }
 
-/// What is left of a body.
+/// The rest of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Chunks,
@@ -133,7 +133,7 @@ impl Response {
         assert!(self.body.is_empty() || self.body.ends_with(b"\n\n"), "closed inside an event");
     }
 
-    /// What the client was told to pause, so far.
+    /// The pause that the client was told, so far.
     pub(crate) fn retry(&self) -> Option<Duration> {
         self.parser.retry()
     }

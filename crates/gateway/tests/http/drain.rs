@@ -85,7 +85,7 @@ async fn each_connection_is_handed_away_at_its_own_moment_with_its_cursor_and_a_
     assert!(moments[0] < window / 2 && moments[CLIENTS - 1] > window / 2, "{moments:?}");
     node.until("tailwater_connections_closed_total{reason=\"drain\"}", CLIENTS as f64).await;
 
-    // What happened meanwhile is waiting elsewhere.
+    // Another gateway has the events of the meantime.
     node.log.publish("t", "b").await;
     let mut elsewhere = node.sibling().await.resume("topic=t", last.to_string()).await;
     assert_eq!(elsewhere.ready().await, "exact");
@@ -93,7 +93,7 @@ async fn each_connection_is_handed_away_at_its_own_moment_with_its_cursor_and_a_
 }
 
 #[tokio::test]
-async fn who_comes_while_connections_are_handed_away_is_sent_on() {
+async fn a_client_that_comes_while_connections_are_handed_away_is_sent_on() {
     let node = Node::start().await;
     let mut first = node.subscribe("topic=t").await;
     first.ready().await;
@@ -111,7 +111,7 @@ async fn who_comes_while_connections_are_handed_away_is_sent_on() {
             async move { gateway.drain(Duration::ZERO, millis(60_000), Duration::ZERO).await },
         );
     node.until("tailwater_draining", 1.0).await;
-    // Who waits is answered now, with a cursor to ask another gateway with.
+    // A client that waits is answered now, with a cursor to ask another gateway with.
     let answer = waiting.await.unwrap().json().await;
     assert_eq!(answer["events"].as_array().unwrap().len(), 0);
 
@@ -127,7 +127,7 @@ async fn who_comes_while_connections_are_handed_away_is_sent_on() {
 }
 
 #[tokio::test]
-async fn who_does_not_take_its_leave_is_counted_as_left() {
+async fn a_connection_that_does_not_close_is_counted_as_left() {
     let node = Node::start().await;
     let stuck = crate::slow::stalled(&node).await;
     assert_eq!(node.gateway.drain(Duration::ZERO, millis(50), millis(200)).await, 1);

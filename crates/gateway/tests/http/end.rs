@@ -28,7 +28,7 @@ async fn the_end_is_told_the_stream_closes_and_a_reconnect_gets_204() {
 }
 
 #[tokio::test]
-async fn who_broke_off_before_the_end_gets_the_rest_and_then_the_end() {
+async fn a_client_that_broke_off_before_the_end_gets_the_rest_and_then_the_end() {
     let node = Node::start().await;
     let first = node.log.publish("t", "a").await;
     node.log.publish("t", "b").await;
@@ -41,7 +41,7 @@ async fn who_broke_off_before_the_end_gets_the_rest_and_then_the_end() {
 }
 
 #[tokio::test]
-async fn whoever_comes_to_an_ended_topic_for_the_first_time_is_told_so() {
+async fn a_new_client_of_an_ended_topic_is_told_so() {
     let node = Node::start().await;
     node.log.publish("t", "a").await;
     node.log.end("t").await;
@@ -92,7 +92,7 @@ async fn one_of_several_topics_ends_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn who_broke_off_before_the_end_of_one_of_its_topics_is_told_of_it() {
+async fn a_client_that_broke_off_before_one_of_its_topics_ended_is_told_of_it() {
     for mark in [Mark::End, Mark::Last] {
         let node = Node::start().await;
         let query = "topic=a&topic=b";

@@ -1,4 +1,4 @@
-//! What a client is told that cannot have what it missed.
+//! Clients that cannot have the events that they missed.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::log::{Publish as _, topic};
 use crate::node::Node;
 
 #[tokio::test]
-async fn what_was_trimmed_is_announced_with_its_exact_number() {
+async fn a_trimmed_part_is_announced_with_its_exact_number() {
     let node = Node::start().await;
     let first = node.log.publish("t", "0").await;
     node.log.publish_numbers("t", 1..9).await;
@@ -23,7 +23,7 @@ async fn what_was_trimmed_is_announced_with_its_exact_number() {
         })
     );
     assert_eq!(stream.data(1).await, ["9"]);
-    // Who has heard of a gap does not hear of it again.
+    // A client that was told of a gap is not told again.
     let mut stream = node.resume("topic=t", event.id).await;
     assert_eq!(stream.ready().await, "exact");
     assert_eq!(stream.data(1).await, ["9"]);

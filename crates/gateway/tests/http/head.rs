@@ -69,7 +69,7 @@ async fn a_head_may_come_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn what_follows_the_request_disturbs_no_stream() {
+async fn bytes_behind_the_request_disturb_no_stream() {
     let node = Node::start().await;
     let mut socket = TcpStream::connect(node.address).await.unwrap();
     let early = format!("{GET}\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n");
@@ -167,7 +167,7 @@ async fn a_client_that_leaves_while_nothing_comes_is_noticed_at_once() {
 
 /// A general server that was sent the beginning of another request waits for the rest of it.
 #[tokio::test]
-async fn whoever_has_talked_on_is_still_heard_when_it_leaves_and_told_when_the_node_does() {
+async fn a_client_that_talked_on_is_noticed_when_it_leaves_and_told_when_the_node_does() {
     let node = Node::with(Config { heartbeat: Duration::from_secs(60), ..Config::default() }).await;
     let mut sockets = Vec::new();
     for _ in 0..2 {

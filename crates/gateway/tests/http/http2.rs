@@ -13,7 +13,7 @@ use crate::client::PATIENCE;
 use crate::log::Publish as _;
 use crate::node::Node;
 
-/// What a client takes of a stream before it is read.
+/// Bytes that a client takes of a stream before the stream is read.
 const WINDOW: u32 = 64 * 1024;
 
 async fn connect(node: &Node) -> SendRequest<Body> {

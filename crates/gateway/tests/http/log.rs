@@ -47,7 +47,7 @@ impl<L: Log> Publish for L {
     }
 }
 
-/// What a remote log does when it is asked.
+/// The behaviour of a remote log when it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
     Works,

@@ -21,7 +21,7 @@ fn cursor(answer: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn what_there_is_comes_at_once() {
+async fn events_that_are_there_come_at_once() {
     let node = Node::start().await;
     let at = node.log.publish_as("t", "kind", "a \"b\"\n").await;
     let mut poll = node.poll("topic=t&from=earliest&wait=30").await;
@@ -43,7 +43,7 @@ async fn what_there_is_comes_at_once() {
 }
 
 #[tokio::test]
-async fn what_comes_within_the_wait_ends_it() {
+async fn an_event_within_the_wait_ends_it() {
     let node = Node::start().await;
     let publisher = async {
         sleep(Duration::from_millis(50)).await;

@@ -1,4 +1,4 @@
-//! What operators see.
+//! The metrics that operators see.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ pub(crate) const SOCKET_BYTES: u32 = 32 * 1024;
 /// router serves, and with such as leave it for the bare socket.
 pub(crate) const BARE: bool = env!("CARGO_CRATE_NAME").len() == "bare".len()
     && env!("CARGO_CRATE_NAME").as_bytes()[0] == b'b';
-/// How long a client may take for a head.
+/// The longest that a client may take for a head.
 pub(crate) const HEAD_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) struct Node {

@@ -22,7 +22,7 @@ async fn flood(log: &MemoryLog, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// How many events a stalled client has been sent, or has missed since.
+/// Events that a stalled client has been sent, or has missed since.
 const FLOOD: usize = 20_000;
 
 /// A client that is sent more than it can take, for it takes nothing.

@@ -1,4 +1,4 @@
-//! What an event stream looks like, byte by byte.
+//! An event stream, byte by byte.
 
 use std::time::Duration;
 

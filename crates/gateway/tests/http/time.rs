@@ -1,4 +1,4 @@
-//! What happens after a while. The clock stands still and jumps to what is waited for, so these
+//! Events of the clock. It stands still and jumps to the next timer, so these
 //! tests drive the door without a socket, whose events a clock that jumps would overtake.
 
 use std::sync::Arc;
