@@ -1,4 +1,4 @@
-//! From an event to the bytes of a stream: the encoder, and the fan-out to many readers.
+//! Benchmarks of the path from an event to the bytes of a stream: the encoder, and the fan-out.
 
 use std::sync::Arc;
 
@@ -21,11 +21,11 @@ fn main() {
     divan::main();
 }
 
-/// A gateway and the bodies of its streams; nobody's socket is in between.
+/// A gateway and the bodies of its streams, without sockets.
 struct Node {
     log: Arc<MemoryLog>,
     bodies: Vec<Body>,
-    /// For the timers.
+    /// Drives the timers.
     runtime: Runtime,
 }
 
@@ -45,7 +45,7 @@ impl Node {
             bodies
         });
         let mut node = Self { log, bodies, runtime };
-        // The beginning of each stream.
+        // Each stream begins with `ready`.
         node.take(1);
         node
     }
@@ -57,7 +57,7 @@ impl Node {
         assert!(stored.expect("memory does not wait")[0].is_ok());
     }
 
-    /// Takes so many frames from each stream, and finds that there are no more.
+    /// Takes `frames` frames from each stream, and asserts that no more are there.
     fn take(&mut self, frames: usize) {
         let _entered = self.runtime.enter();
         for body in &mut self.bodies {
@@ -69,7 +69,7 @@ impl Node {
     }
 }
 
-/// The first reader's delivery, which encodes the event for all; by the event's size in bytes.
+/// Delivers an event to the first reader, which encodes it for all readers. `bytes` is its size.
 #[divan::bench(args = [0, 200, 16384], sample_size = 1)]
 fn encode(bencher: Bencher<'_, '_>, bytes: usize) {
     let node = std::cell::RefCell::new(Node::start(1));
@@ -78,7 +78,7 @@ fn encode(bencher: Bencher<'_, '_>, bytes: usize) {
         .bench_local_values(|()| node.borrow_mut().take(1));
 }
 
-/// An event for each of so many readers.
+/// Delivers an event to `readers` readers.
 #[divan::bench(args = [1, 100, 5000], sample_size = 1)]
 fn fan_out(bencher: Bencher<'_, '_>, readers: usize) {
     let node = std::cell::RefCell::new(Node::start(readers));

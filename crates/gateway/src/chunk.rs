@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-/// The end of a body.
+/// The last chunk, which ends a body.
 pub(crate) const END: &[u8] = b"0\r\n\r\n";
-/// Behind the size, and behind the body.
+/// Follows the size and the body of each chunk.
 const CRLF: &[u8] = b"\r\n";
 
-/// A body as one chunk. It must not be empty: an empty chunk ends everything.
+/// Returns `body` as one chunk. `body` must not be empty, because an empty chunk ends the HTTP body.
 pub(crate) fn of(body: &[u8]) -> Bytes {
     debug_assert!(!body.is_empty(), "an empty chunk is the last");
     let mut out = BytesMut::with_capacity(body.len() + 16).writer();
@@ -21,7 +21,7 @@ pub(crate) fn of(body: &[u8]) -> Bytes {
     out.freeze()
 }
 
-/// Where the body is in a chunk made by [`of`].
+/// Returns the range of the body inside a chunk made by [`of`].
 pub(crate) fn body(chunk: &[u8]) -> Range<usize> {
     let size_end = chunk.iter().position(|byte| *byte == b'\n').expect("a chunk has a size");
     size_end + 1..chunk.len() - CRLF.len()

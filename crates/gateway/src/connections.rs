@@ -1,4 +1,4 @@
-//! The subscriptions that are open on this gateway: how many, and how they fare.
+//! The open subscriptions of this gateway: their number, lag and traffic.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -23,40 +23,39 @@ pub(crate) struct Connections {
     count: watch::Sender<usize>,
 }
 
-/// One subscription, as the rest of the gateway sees it.
+/// One open subscription.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: u64,
     pub(crate) client: Client,
     topics: Box<[Topic]>,
     opened: Instant,
-    /// The tails of its topics. A reader that has stalled cannot report how far it lags, so a report
-    /// looks here.
+    /// The tails of the subscription's topics. The lag is computed from them on request, because the
+    /// task of a stalled reader does not run and cannot report it.
     tails: OnceLock<Box<[Arc<Tail>]>>,
-    /// The number of events of its topics that its cursor has passed, since their first.
+    /// Sum of the cursor's positions, in events since the start of each topic.
     passed: AtomicU64,
     /// Events delivered.
     pub(crate) events: Tally,
     /// Bytes delivered.
     pub(crate) bytes: Tally,
-    /// Its task, to be woken when it is to be handed away or its socket has stirred.
+    /// The task of the subscription. A drain and activity on the socket wake it.
     pub(crate) task: Task,
-    /// True if its socket may have something to read. The flag lies beside the counters that a delivery
-    /// touches; the socket itself is in other memory.
+    /// Set when the socket may be readable. The flag is next to the counters that each delivery
+    /// updates, so a delivery need not load the cache lines of the socket.
     stirred: AtomicBool,
 }
 
-/// The task that serves a connection. It can be woken as often as one likes: it need not name itself
-/// again.
+/// The task that serves a connection. The task registers its waker once; every later wake uses it.
 #[derive(Debug, Default)]
 pub(crate) struct Task(Mutex<Option<Waker>>);
 
-/// A counter that anybody may read and only its reader's task adds to: so adding waits for no other
-/// core, nor for memory that is far.
+/// A counter with a single writer, the task of its subscription, and any number of readers. A single
+/// writer needs no atomic addition, which would wait for other cores.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(AtomicU64);
 
-/// A place among the open subscriptions, given back when it is dropped.
+/// A slot among the open subscriptions. Dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct Admission {
     connections: Arc<Connections>,
@@ -66,21 +65,21 @@ pub(crate) struct Admission {
 /// A subscription as an operator sees it.
 #[derive(Debug, Clone, Serialize)]
 pub struct ConnectionReport {
-    /// A number that is this connection's for the life of the gateway.
+    /// Identifies the connection for the life of the gateway.
     pub id: u64,
-    /// Its topics.
+    /// The subscribed topics.
     pub topics: Vec<String>,
-    /// Seconds since it was opened.
+    /// Seconds since the connection opened.
     pub age_seconds: u64,
-    /// Events that it is behind the tail.
+    /// Events between the connection's cursor and the tail.
     pub lag: u64,
-    /// Events delivered to it.
+    /// Events delivered to the connection.
     pub events: u64,
-    /// Bytes delivered to it.
+    /// Bytes delivered to the connection.
     pub bytes: u64,
 }
 
-/// A reader is slow that is this many events behind the tail.
+/// A reader that is this many events behind the tail is slow.
 const SLOW_LAG: u64 = 100;
 
 impl Connections {
@@ -88,7 +87,7 @@ impl Connections {
         Arc::new(Self { open: Mutex::default(), max, gauge, count: watch::channel(0).0 })
     }
 
-    /// Takes a subscription in; `None` if there are as many as there may be.
+    /// Adds a subscription, or returns `None` when the maximum number is open.
     pub(crate) fn admit(self: &Arc<Self>, topics: &[Topic], client: Client) -> Option<Admission> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut open = self.open();
@@ -112,34 +111,34 @@ impl Connections {
         Some(Admission { connections: Arc::clone(self), connection })
     }
 
-    /// The `count` that are the farthest behind.
+    /// Returns the `count` connections with the greatest lag.
     pub(crate) fn laggards(&self, count: usize) -> Vec<ConnectionReport> {
         let mut all: Vec<_> = self.open().values().cloned().collect();
         all.sort_by_cached_key(|c| (std::cmp::Reverse(c.lag()), c.id));
         all.iter().take(count).map(|connection| connection.report()).collect()
     }
 
-    /// The number of slow ones.
+    /// Returns the number of slow subscriptions.
     pub(crate) fn slow(&self) -> usize {
         self.open().values().filter(|c| c.lag() >= SLOW_LAG).count()
     }
 
-    /// The number of topics that have a subscription.
+    /// Returns the number of topics with at least one subscription.
     pub(crate) fn topics(&self) -> usize {
         self.open().values().flat_map(|c| c.topics.iter()).collect::<HashSet<_>>().len()
     }
 
-    /// The number of open ones.
+    /// Returns the number of open subscriptions.
     pub(crate) fn len(&self) -> usize {
         self.open().len()
     }
 
-    /// Wakes all, so that they look at what this gateway is doing.
+    /// Wakes all tasks, so that they check the gateway's phase.
     pub(crate) fn wake(&self) {
         self.open().values().for_each(|connection| connection.task.wake());
     }
 
-    /// Waits until none is open.
+    /// Waits until no subscription is open.
     pub(crate) async fn all_closed(&self) {
         // The sender is `self`, so waiting cannot fail.
         let mut count = self.count.subscribe();
@@ -161,13 +160,13 @@ impl Connection {
         self.opened.elapsed()
     }
 
-    /// Notes how many events its cursor has passed.
+    /// Stores the sum of the cursor's positions.
     pub(crate) fn stands(&self, passed: u64) {
         self.passed.store(passed, Relaxed);
     }
 
-    /// Calls `poll` if the socket has stirred since it was last pending, with a waker that notes when
-    /// it does again and wakes the task. A caller that waits must have named its task.
+    /// Calls `poll` if the socket was active since the last `Pending`. The waker that `poll` gets marks
+    /// the socket as active and wakes the task, so the caller must have registered its task before.
     pub(crate) fn poll_stirred<T>(
         self: &Arc<Self>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
@@ -175,7 +174,7 @@ impl Connection {
         if !self.stirred.load(Acquire) {
             return Poll::Pending;
         }
-        // Before the look, so that what comes behind it is looked at again.
+        // Cleared before the poll, so that activity during the poll causes another one.
         self.stirred.store(false, Release);
         let ready = poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))));
         if ready.is_ready() {
@@ -184,7 +183,7 @@ impl Connection {
         ready
     }
 
-    /// The number of events that its topics have and its cursor has not passed.
+    /// Returns the number of events between the cursor and the tails of the topics.
     fn lag(&self) -> u64 {
         self.heads().saturating_sub(self.passed.load(Relaxed))
     }
@@ -206,10 +205,10 @@ impl Connection {
 }
 
 impl Task {
-    /// Names the task.
+    /// Registers the waker of the task.
     pub(crate) fn name(&self, waker: &Waker) {
         let last = self.waker().replace(waker.clone());
-        // Outside the lock: it may be the last of its task.
+        // Dropped outside the lock, because dropping the last waker of a task frees the task.
         drop(last);
     }
 
@@ -224,7 +223,7 @@ impl Task {
     }
 }
 
-/// The waker of its socket.
+/// The waker that the connection's socket gets.
 impl Wake for Connection {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -247,7 +246,7 @@ impl Tally {
 }
 
 impl Admission {
-    /// Looks at the ends of the topics' logs from now on.
+    /// Opens the tails of the topics, from which the lag is computed.
     pub(crate) async fn watch(&self, log: &dyn Log) -> Result<(), ReadError> {
         let mut tails = Vec::with_capacity(self.connection.topics.len());
         for topic in &self.connection.topics {

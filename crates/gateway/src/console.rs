@@ -1,4 +1,4 @@
-//! The console: a static page that shows a topic live. Embedded, so that it needs nothing else.
+//! The console: a static page that shows a topic live. The binary embeds all of its files.
 
 use axum::Router;
 use axum::http::header;
@@ -7,7 +7,7 @@ use axum::routing::get;
 
 use crate::config::Config;
 
-/// Only what this gateway serves may run or be loaded, whatever an event contains.
+/// Allows scripts, styles and connections from this gateway only, so that an event cannot inject code.
 const POLICY: &str =
     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
@@ -17,7 +17,7 @@ macro_rules! assets {
     };
 }
 
-/// The page at `/` and its files.
+/// Serves the page at `/` and its files.
 pub(crate) fn router(config: &Config) -> Router {
     let page = include_str!("console/index.html")
         .replace("{{publish}}", if config.publish { "true" } else { "false" })
@@ -48,7 +48,7 @@ fn asset(kind: &'static str, text: impl IntoResponse) -> impl IntoResponse {
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // A new binary brings a new page.
+        // A new binary may have a new page.
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, text)

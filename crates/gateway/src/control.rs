@@ -1,6 +1,6 @@
-//! Events of Tailwater's own, which tell a subscriber what happens to its stream.
+//! Control events: Tailwater's own events, which report the state of a stream to its subscriber.
 //!
-//! All are typed `tailwater.<word>`, carry JSON and the cursor as their id.
+//! Each has a type `tailwater.<word>`, JSON data, and the cursor as its id.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::frame::put_control;
 
-/// The first event of a stream: what became of the client's cursor, and who serves it.
+/// Writes the first event of a stream: the outcome of the client's cursor, and the serving node.
 pub(crate) fn put_ready(
     out: &mut BytesMut,
     outcome: Outcome,
@@ -23,25 +23,25 @@ pub(crate) fn put_ready(
     put_control(out, "tailwater.ready", &json.to_string(), Some(retry_ms), Some(cursor));
 }
 
-/// Positions that can no longer be read.
+/// Writes that a range of positions can no longer be read.
 pub(crate) fn put_gap(out: &mut BytesMut, gap: &Value, cursor: &str) {
     put_control(out, "tailwater.gap", &gap.to_string(), None, Some(cursor));
 }
 
-/// The topic was ended by its publisher.
+/// Writes that the publisher has ended the topic.
 pub(crate) fn put_end(out: &mut BytesMut, topic: &Topic, cursor: &str) {
     let json = json!({ "topic": topic.as_str() });
     put_control(out, "tailwater.end", &json.to_string(), None, Some(cursor));
 }
 
-/// The cursor, where only events that the subscriber filters out have moved it: without it a resume
-/// would start before them, and might meet a gap in what nobody wanted.
+/// Writes a cursor that only filtered-out events have moved. Without this event a resume would start
+/// before those events, and might report a gap among events that the subscriber does not want.
 pub(crate) fn put_cursor(out: &mut BytesMut, cursor: &str) {
     let json = json!({ "cursor": cursor });
     put_control(out, "tailwater.cursor", &json.to_string(), None, Some(cursor));
 }
 
-/// The stream closes; the client is to come back.
+/// Writes that the stream closes and the client should reconnect.
 pub(crate) fn put_reconnect(
     out: &mut BytesMut,
     reason: impl Label,
@@ -52,7 +52,7 @@ pub(crate) fn put_reconnect(
     put_control(out, "tailwater.reconnect", &json.to_string(), Some(retry_ms), cursor);
 }
 
-/// A gap as subscribers see it. `requested` is the client's text where it could not be understood.
+/// Returns the JSON of a gap. `requested` is the text of a cursor that could not be decoded.
 pub(crate) fn gap_json(topic: &Topic, gap: &Gap, requested: Option<&str>) -> Value {
     let requested = gap.requested.map(|p| p.to_string()).or_else(|| requested.map(shorten));
     json!({
@@ -65,14 +65,15 @@ pub(crate) fn gap_json(topic: &Topic, gap: &Gap, requested: Option<&str>) -> Val
     })
 }
 
-/// A pause between one and two times `least`, so that clients who leave together do not come back
-/// together. At least half a second: browsers obey any number, and 0 is 800 requests a second.
+/// Returns a random pause between one and two times `least`, in milliseconds, so that clients that are
+/// disconnected together do not reconnect together. The pause is at least half a second: a browser
+/// obeys any `retry`, and with 0 it sends 800 requests a second.
 pub(crate) fn jittered(least: Duration) -> u64 {
     let least = u64::try_from(least.as_millis()).unwrap_or(u64::MAX).clamp(500, 3_600_000);
     fastrand::u64(least..=2 * least)
 }
 
-/// A client's text, short enough to send back.
+/// Shortens a client's text before it is echoed.
 fn shorten(text: &str) -> String {
     text.chars().take(128).collect()
 }

@@ -1,4 +1,4 @@
-//! Giving connections away before this gateway stops.
+//! Draining: closing connections gradually, so that clients reconnect to other gateways.
 
 use std::time::Duration;
 
@@ -7,39 +7,39 @@ use tokio::time::Instant;
 
 use crate::metrics::Close;
 
-/// The state of this gateway towards its connections.
+/// The phases of a gateway's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Serving.
+    /// Normal operation.
     Serving,
-    /// Serving still, while load balancers learn that it will not for long.
+    /// Not ready any more, but still serving, until the load balancers have noticed.
     Leaving,
-    /// Each connection is told to come back elsewhere, at a moment of its own within the window.
+    /// Each connection is closed at a random moment of the window, and its client reconnects elsewhere.
     HandingAway { window: Duration },
 }
 
-/// The end of a connection, unless its client leaves first.
+/// The planned end of a connection. The client may leave earlier.
 #[derive(Debug)]
 pub(crate) struct Lifetime {
     phase: watch::Receiver<Phase>,
-    /// The time of the end, as far as it is known.
+    /// The end, as currently planned.
     pub(crate) ends: Instant,
-    /// The reason for the end.
+    /// The reason for the planned end.
     pub(crate) reason: Close,
 }
 
 impl Lifetime {
-    /// A lifetime of `max_age`, give or take a fifth, so that connections that came together do not
-    /// leave together.
+    /// Returns a lifetime of `max_age` ± 20 %, so that connections that opened together do not close
+    /// together.
     pub(crate) fn new(mut phase: watch::Receiver<Phase>, max_age: Duration) -> Self {
-        // The first call of `hear` reads the present phase.
+        // The first call of `hear` must see the current phase.
         phase.mark_changed();
         let jitter = 0.8 + 0.4 * fastrand::f64();
         Self { phase, ends: Instant::now() + max_age.mul_f64(jitter), reason: Close::MaxAge }
     }
 
-    /// Learns whether connections are being handed away; true if that has changed its end. Costs a
-    /// load while nothing has changed. The code that changes the phase wakes the connections.
+    /// Checks the phase and returns true if a drain has moved the planned end. An unchanged phase costs
+    /// one load. The code that changes the phase also wakes the connections.
     pub(crate) fn hear(&mut self) -> bool {
         if self.reason == Close::Drain || !self.phase.has_changed().unwrap_or(false) {
             return false;

@@ -1,4 +1,4 @@
-//! An event as JSON: the elements of a long-poll's answer and the data of `envelope=json`.
+//! Events as JSON: the elements of a long-poll response, and the data of `envelope=json`.
 
 use event_log::{Event, EventType, TraceParent};
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ struct Envelope<'a> {
     traceparent: Option<&'a str>,
 }
 
-/// The envelope, encoded once a node.
+/// Returns the envelope. Each node encodes it once.
 pub(crate) fn of(event: &Event) -> &[u8] {
     event.encoding(SLOT, |event| {
         trace::deliver(event);
@@ -36,7 +36,7 @@ pub(crate) fn of(event: &Event) -> &[u8] {
     })
 }
 
-/// Milliseconds since 1970 as RFC 3339 in UTC. A clock beyond the year 9999 stays there.
+/// Formats milliseconds since 1970 as RFC 3339 in UTC. Times after the year 9999 are clamped.
 fn rfc3339(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     format!("{:.3}", time.unwrap_or(Timestamp::MAX))

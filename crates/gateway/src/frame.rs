@@ -1,9 +1,9 @@
 //! Events as bytes of an event stream.
 //!
-//! Each rule has a client behind it that breaks without it: LF only; the order `event`, `data`,
-//! `retry`, `id`, so that a truncated event cannot commit its id; an id on every event, because some
-//! clients forget theirs at one without; `retry` only inside an event that is dispatched.
-//! (WHATWG HTML, section 9.2.)
+//! Some real client breaks without each of these rules: lines end with LF only; the order is `event`,
+//! `data`, `retry`, `id`, so that a truncated event cannot commit its id; every event has an id, because
+//! some clients forget the last id at an event without one; `retry` is only sent inside an event that is
+//! dispatched. (WHATWG HTML, section 9.2.)
 
 use std::fmt::{Display, Write as _};
 
@@ -12,27 +12,28 @@ use event_log::{Event, Position};
 
 use crate::{chunk, envelope, trace};
 
-/// A comment without a blank line after it: one with would be an empty message to some clients.
+/// A comment without a blank line after it: some clients take a comment and a blank line for an empty
+/// message.
 pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
 
-/// Room for what is around an event's data; what needs more gets it.
+/// Bytes that are reserved for an event's fields besides its data. A longer frame grows its buffer.
 const FIELDS_BYTES: usize = 96;
 
-/// The two shapes in which an event goes out; each is encoded once a node.
+/// The two forms of an event on the wire. Each node encodes each form once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// The publisher's data, under its type.
+    /// The publisher's data, with the event's type.
     Plain,
-    /// The JSON envelope, as a `message`, so that one listener sees every topic and type.
+    /// The JSON envelope, without an event type, so that one `message` listener sees every topic and type.
     Envelope,
 }
 
-/// The form of written bytes: with or without the chunks of HTTP/1.1.
+/// The layer that frames the HTTP body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// Somebody else makes an HTTP body of it.
+    /// The HTTP library frames the body.
     None,
-    /// It is in chunks, as they stand in the body of an HTTP/1.1 message.
+    /// The gateway writes chunks of HTTP/1.1 itself.
     Chunks,
 }
 
@@ -44,19 +45,19 @@ impl Shape {
         }
     }
 
-    /// The event's frame with its own position as the id, as one chunk of HTTP/1.1: what nearly
-    /// every reader is sent, as it stands.
+    /// Returns the event's frame as one chunk of HTTP/1.1, with the event's own position as the id.
+    /// Nearly all readers are sent this chunk unchanged.
     pub(crate) fn chunk(self, event: &Event) -> &Bytes {
         event.encoding(self.slot(), |event| chunk::of(&self.encode(event)))
     }
 
-    /// The event's frame with its own position as the id: a subscription to one topic.
+    /// Returns the event's frame for a subscription to one topic: the id is the event's own position.
     pub(crate) fn frame(self, event: &Event) -> &[u8] {
         let chunk = self.chunk(event);
         &chunk[chunk::body(chunk)]
     }
 
-    /// Writes the event's frame with another id: a subscription to several topics.
+    /// Writes the event's frame for a subscription to several topics: `id` replaces the event's position.
     pub(crate) fn put_frame(self, out: &mut BytesMut, event: &Event, id: &str) {
         let frame = self.frame(event);
         out.put_slice(&frame[..frame.len() - id_line_len(event.position())]);
@@ -81,7 +82,7 @@ impl Shape {
 }
 
 impl Framing {
-    /// One event.
+    /// Returns the bytes of one event.
     pub(crate) fn one(self, shape: Shape, event: &Event) -> Bytes {
         let chunk = shape.chunk(event);
         match self {
@@ -98,7 +99,7 @@ impl Framing {
         });
     }
 
-    /// Any other part of the stream.
+    /// Frames any other part of the stream.
     pub(crate) fn wrap(self, part: Bytes) -> Bytes {
         match self {
             Self::Chunks => chunk::of(&part),
@@ -107,7 +108,7 @@ impl Framing {
     }
 }
 
-/// Writes an event of Tailwater's own: JSON data, and an id unless the client brought none.
+/// Writes a control event: JSON data, and the id if there is one.
 pub(crate) fn put_control(
     out: &mut BytesMut,
     kind: &str,
@@ -126,7 +127,7 @@ pub(crate) fn put_control(
     }
 }
 
-/// A line of data for each line of the payload, whatever ends its lines.
+/// Writes a `data` line for each line of the payload. LF, CR and CRLF each end a line.
 fn put_data(out: &mut BytesMut, data: &str) {
     let mut rest = data;
     while let Some(end) = rest.find(['\r', '\n']) {
@@ -186,7 +187,7 @@ mod tests {
         insta::assert_snapshot!(frames);
     }
 
-    /// The events that a client finds in a frame, however the frame is cut.
+    /// Parses a frame that arrives in two pieces, cut at `cut`.
     fn parsed(frame: &[u8], cut: usize) -> Vec<sse::Event> {
         let (mut parser, mut events) = (sse::Parser::default(), Vec::new());
         let (head, tail) = frame.split_at(cut % frame.len());

@@ -1,4 +1,4 @@
-//! A gateway: its log, its connections, and its end.
+//! The gateway: its log, its connections, its readiness and its drain.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::drain::Phase;
 use crate::metrics::Metrics;
 use crate::probe::{self, Probe};
 
-/// Serves subscribers from a log. Cheap to clone; clones are one gateway.
+/// Serves subscribers from a log. Clones are cheap and share one gateway.
 #[derive(Debug, Clone)]
 pub struct Gateway(pub(crate) Arc<Shared>);
 
-/// The parts that all connections of a gateway share.
+/// State that all connections of a gateway share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -29,25 +29,25 @@ pub(crate) struct Shared {
     probe: Probe,
 }
 
-/// Between two lines of the log on how far a drain is.
+/// Time between two log lines about the progress of a drain.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// Why a gateway should not be given new connections.
+/// The reason why a gateway should not get new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
-    /// It is about to stop.
+    /// The gateway is about to stop.
     #[error("draining")]
     Draining,
-    /// No probe has come back yet.
+    /// No probe has succeeded yet.
     #[error("no event has come back through the log yet")]
     Starting,
-    /// No probe has come back for too long.
+    /// The last successful probe is too old.
     #[error("no event has come back through the log for {} s", .0.as_secs())]
     Stale(Duration),
 }
 
 impl Gateway {
-    /// A gateway on `log`, its metrics in `registry`.
+    /// Creates a gateway on `log` with metrics in `registry`.
     #[must_use]
     pub fn new(config: Config, log: Arc<dyn Log>, registry: &Registry) -> Self {
         let metrics = Metrics::register(registry);
@@ -59,16 +59,16 @@ impl Gateway {
         gateway
     }
 
-    /// Proves again and again that an event published here comes back; polled for as long as the
-    /// gateway is to be ready.
+    /// Publishes probe events and checks that they arrive through the feed, until it is dropped. A
+    /// gateway whose probes do not run is not ready.
     pub async fn run_probe(&self) {
         self.0.probe.run(Arc::clone(&self.0.log), &self.0.config.node).await;
     }
 
-    /// Tells whether load balancers should send new connections here.
+    /// Checks that the gateway should get new connections.
     ///
     /// # Errors
-    /// The gateway drains, or its log has not proved that it delivers.
+    /// The gateway is draining, or no recent probe has succeeded.
     pub fn ready(&self) -> Result<(), NotReady> {
         if *self.0.phase.borrow() != Phase::Serving {
             return Err(NotReady::Draining);
@@ -80,9 +80,10 @@ impl Gateway {
         }
     }
 
-    /// Gives all connections away: is unready at once, goes on serving for `delay`, then tells each
-    /// connection to come back elsewhere at a moment of its own within `window`. Returns when all are
-    /// gone, at the latest `grace` after the window, and says how many were left.
+    /// Drains the gateway. Readiness is gone at once. New clients are served for `delay`; then each
+    /// connection is closed at a random moment within `window`, and its client reconnects elsewhere.
+    /// Returns when all connections have closed, at the latest `grace` after the window, with the number
+    /// of connections that are still open.
     pub async fn drain(&self, delay: Duration, window: Duration, grace: Duration) -> usize {
         self.0.metrics.draining.set(1);
         self.0.phase.send_replace(Phase::Leaving);
@@ -96,7 +97,8 @@ impl Gateway {
         left
     }
 
-    /// Waits until no connection is left, at the latest until then, and says now and then how many are.
+    /// Waits until no connection is left or `deadline` has passed, and logs the progress. Returns the
+    /// number of connections left.
     async fn handed_away_by(&self, deadline: Instant) -> usize {
         loop {
             let until = deadline.min(Instant::now() + PROGRESS_EVERY);
@@ -118,7 +120,7 @@ impl Gateway {
         let _begun = phase.wait_for(|phase| matches!(phase, Phase::HandingAway { .. })).await;
     }
 
-    /// The `count` connections that are the farthest behind.
+    /// Returns the `count` connections with the greatest lag.
     #[must_use]
     pub fn laggards(&self, count: usize) -> Vec<ConnectionReport> {
         self.0.connections.laggards(count)

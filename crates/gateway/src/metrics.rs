@@ -8,50 +8,50 @@ use metrics::{Counters, Histogram, IntCounter, IntGauge, Registry, buckets, labe
 use crate::error::Refusal;
 
 label! {
-    /// The part of a request that brought the client's cursor.
+    /// The part of the request that carried the client's cursor.
     pub(crate) enum Resume as "resume" {
-        /// There was none.
+        /// The request had no cursor.
         None => "none",
-        /// In the header `Last-Event-ID`.
+        /// The header `Last-Event-ID`.
         Header => "header",
-        /// In the query.
+        /// The query.
         Query => "query",
     }
 }
 
 label! {
-    /// Why a connection closed.
+    /// The reason why a connection closed.
     pub(crate) enum Close as "reason" {
         /// The client went away.
         Client => "client",
-        /// All its topics were ended.
+        /// All topics of the subscription have ended.
         End => "end",
         /// This gateway is to stop.
         Drain => "drain",
-        /// It was old.
+        /// The connection reached its maximum age.
         MaxAge => "max_age",
     }
 }
 
 label! {
-    /// Why a request was refused.
+    /// The reason why a request was refused.
     pub(crate) enum Reject as "reason" {
-        /// It makes no sense.
+        /// The request is malformed.
         BadRequest => "bad_request",
-        /// There were too many connections.
+        /// Too many connections are open.
         Overload => "overload",
         /// This gateway is to stop.
         Drain => "drain",
-        /// The log could not be reached.
+        /// The log is unreachable.
         Unavailable => "unavailable",
     }
 }
 
-/// The outcomes of a resume: all but that of a client without a cursor.
+/// The outcomes of a resume: all outcomes except that of a client without a cursor.
 const RESUMED: [Outcome; 5] =
     [Outcome::Exact, Outcome::Gap, Outcome::Rewound, Outcome::Reset, Outcome::Invalid];
 
-/// The families that the gateway counts in.
+/// The metric families of the gateway.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) connections: IntGauge,
@@ -141,7 +141,7 @@ impl From<Refusal> for Reject {
     }
 }
 
-/// Time from an event's append until now, by two clocks: the log's and this node's.
+/// Returns the time since an event's append: the difference between this node's clock and the log's.
 pub(crate) fn age(event: &Event) -> Duration {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since_epoch.saturating_sub(Duration::from_millis(event.position().ms))

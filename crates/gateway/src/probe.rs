@@ -1,4 +1,4 @@
-//! Readiness by proof: an event that this gateway publishes must come back through its own feed.
+//! The readiness probe: an event that this gateway publishes must arrive through its own feed.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use event_log::{Append, Cursor, Limit, Log, NewEvent, Origin, Step, Topic};
 use tokio::time::{Instant, sleep, timeout};
 
-/// The newest result of the probes.
+/// The result of the last successful probe.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     last: Mutex<Option<Success>>,
@@ -18,16 +18,16 @@ struct Success {
     round_trip: Duration,
 }
 
-/// Between two probes.
+/// Time between two probes.
 const EVERY: Duration = Duration::from_secs(2);
-/// The longest that one may take.
+/// Longest time that a probe may take.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The age of the last success at which a gateway is no longer ready: longer than a restart of the
-/// log takes, because a gateway without its log still keeps its clients connected.
+/// Age of the last success from which a gateway is no longer ready. Longer than a restart of the log
+/// takes, because a gateway without its log still keeps its clients connected.
 pub(crate) const STALE: Duration = Duration::from_secs(15);
 
 impl Probe {
-    /// Probes for as long as it is polled. Every loss of the path opens it anew.
+    /// Probes until it is dropped. After a failed probe the cursor is opened again.
     pub(crate) async fn run(&self, log: std::sync::Arc<dyn Log>, node: &str) {
         let topic = topic(node);
         loop {
@@ -47,12 +47,12 @@ impl Probe {
         }
     }
 
-    /// Since when nothing has come back; `None` if nothing ever has.
+    /// Returns the time since the last success, or `None` if no probe has succeeded.
     pub(crate) fn age(&self) -> Option<Duration> {
         self.last().map(|success| success.at.elapsed())
     }
 
-    /// The time that the last one took.
+    /// Returns the duration of the last successful probe.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.last().map(|success| success.round_trip)
     }
@@ -62,7 +62,7 @@ impl Probe {
     }
 }
 
-/// Appends one event and waits for it; the time that took, or `None` if it did not arrive.
+/// Appends one event and waits for it. Returns the time between, or `None` if it did not arrive.
 async fn once(log: &dyn Log, topic: &Topic, cursor: &mut Cursor) -> Option<Duration> {
     let start = Instant::now();
     let append = Append { topic: topic.clone(), event: NewEvent::default(), key: None };
@@ -80,7 +80,7 @@ async fn once(log: &dyn Log, topic: &Topic, cursor: &mut Cursor) -> Option<Durat
     timeout(PATIENCE, arrival).await.ok().flatten()
 }
 
-/// The topic of a node's probes: the node's name, as far as a topic's name allows.
+/// Returns the topic of a node's probes, named after the node with the characters that topics allow.
 fn topic(node: &str) -> Topic {
     let name: String = node
         .chars()

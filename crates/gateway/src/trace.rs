@@ -1,5 +1,5 @@
-//! The spans of subscribers in a trace: one a connect, and one where a node first delivers an event.
-//! Never a span a delivery.
+//! Spans of subscribers: one for each connect, and one for each event when a node first delivers it.
+//! There is no span for each delivery.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,17 +15,17 @@ use crate::error::Refusal;
 use crate::metrics::{Reject, age};
 use crate::request::Request;
 
-/// Beyond this age an event is history that somebody reads, not an event on its way.
+/// An older event is part of a replay and gets no span.
 const ON_ITS_WAY: Duration = Duration::from_mins(1);
-/// Events of which it is remembered that this node has delivered them: what readers that are apart by
-/// a page or two read at the same time.
+/// Number of delivered events that this node remembers. Readers that are a page or two apart read
+/// about as many events at the same time.
 const REMEMBERED: usize = 1024;
 
-/// Hashes of the events that this process has delivered, each in its own place.
+/// Hashes of events that this process has delivered. The hash selects the slot.
 static DELIVERED: [AtomicU64; REMEMBERED] = [const { AtomicU64::new(0) }; REMEMBERED];
 
-/// The span of a connect: until it is known what the subscriber will get, and not the hours in which
-/// it does.
+/// Returns the span of a connect. The span ends when the outcome of the request is known, not when
+/// the stream closes hours later.
 pub(crate) fn connect(request: &Request) -> Span {
     let span = debug_span!(
         target: TARGET,
@@ -43,7 +43,7 @@ pub(crate) fn connect(request: &Request) -> Span {
     span
 }
 
-/// Notes what became of a connect.
+/// Records the outcome of a connect.
 pub(crate) fn connected(span: &Span, outcome: Result<Outcome, Refusal>) {
     match outcome {
         Ok(outcome) => span.record("outcome", outcome.as_str()),
@@ -53,8 +53,8 @@ pub(crate) fn connected(span: &Span, outcome: Result<Outcome, Refusal>) {
     };
 }
 
-/// A span for an event of which this process makes the first bytes for a subscriber: part of its
-/// publisher's trace, and linked to the span that published it.
+/// Records the first delivery of an event by this process. The span is part of the publisher's trace
+/// and is linked to the span that published the event.
 pub(crate) fn deliver(event: &Event) {
     let Some(publisher) = remote(event.trace()).filter(Remote::is_sampled) else { return };
     let age = age(event);
@@ -78,8 +78,8 @@ fn remote(trace: Option<&TraceParent>) -> Option<Remote> {
     Remote::parse(trace?.as_str())
 }
 
-/// Returns true if nobody has delivered it here, in any form, as far as is remembered: readers outside the
-/// window read copies of their own.
+/// Returns true if this process does not remember a delivery of the event in any form. The event
+/// itself cannot hold the flag, because readers outside the window read copies of their own.
 fn is_first(event: &Event) -> bool {
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
     let hash = hasher.hash_one((event.topic(), event.position()));

@@ -1,4 +1,4 @@
-//! A delivery by the bare writer allocates nothing.
+//! A delivery on the bare socket allocates nothing.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use metrics::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-/// A gateway on this thread, the only one whose allocations are counted.
+/// A gateway on this thread. Only the allocations of this thread are counted.
 struct Node {
     runtime: Runtime,
     log: Arc<MemoryLog>,
@@ -40,7 +40,7 @@ impl Node {
         Self { runtime, log, readers }
     }
 
-    /// Publishes an event and waits until every reader has got it.
+    /// Publishes an event and waits until every reader has received it.
     fn publish(&self) {
         self.runtime.block_on(async {
             let event = NewEvent { data: "x".repeat(200).into(), ..NewEvent::default() };
@@ -70,15 +70,15 @@ async fn connect(listener: &TcpListener, gateway: &Gateway) -> tokio::net::TcpSt
     client
 }
 
-/// Bytes of a reader's task, the largest part of an idle connection's memory. Tokio rounds a task up to a
-/// multiple of 128 bytes.
+/// Largest size of a reader's task, which is the largest part of an idle connection's memory. Tokio
+/// rounds the size up to a multiple of 128 bytes.
 const TASK_BYTES_MAX: u64 = 512;
 
 async fn read_until(client: &tokio::net::TcpStream, expected: &[u8]) {
     let mut buffer = [0; 2048];
     loop {
         client.readable().await.unwrap();
-        // Everything that is written at once is small enough to come at once.
+        // The gateway writes so little that each write arrives in one piece.
         match client.try_read(&mut buffer) {
             Ok(0) => panic!("the stream ended"),
             Ok(count) if buffer[..count].windows(expected.len()).any(|w| w == expected) => return,
@@ -87,10 +87,10 @@ async fn read_until(client: &tokio::net::TcpStream, expected: &[u8]) {
     }
 }
 
-/// Events that are counted.
+/// Events during which allocations are counted.
 const EVENTS: usize = 100;
 
-/// Allocations for some events that go to so many each.
+/// Returns the number of allocations while `EVENTS` events are delivered to `readers` each.
 fn allocations(readers: usize) -> u64 {
     const WARM_UP: usize = 50;
     let node = Node::start(readers);
@@ -104,6 +104,6 @@ fn another_reader_of_an_event_allocates_nothing() {
     let one = allocations(1);
     assert!(one > 0, "publishing allocates, or nothing was counted");
     assert_eq!(allocations(50), one);
-    // The task of a wave.
+    // A wake-up of many readers is spread over waves; the task of a wave is one allocation an event.
     assert_eq!(allocations(200), one + EVENTS as u64);
 }

@@ -1,4 +1,4 @@
-//! The plainest of HTTP/1.1 clients, which sees every byte.
+//! A minimal HTTP/1.1 client that shows the tests every byte.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,20 +12,20 @@ use tokio::time::timeout;
 
 use crate::node::SOCKET_BYTES;
 
-/// Longer than anything here takes.
+/// A test fails when a single step takes longer than this.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The headers of a client that does not speak SSE.
 pub(crate) const ACCEPT_JSON: [(&str, &[u8]); 1] = [("accept", b"application/json")];
 
-/// An answer, whose body is read as it is asked for.
+/// A response. Its body is read on demand.
 pub(crate) struct Response {
     pub(crate) status: u16,
-    /// In lower case, as header names are here.
+    /// The status line and the headers, in lower case.
     pub(crate) head: String,
-    /// The body so far, without its chunks.
+    /// The bytes of the body so far, without the chunk framing.
     pub(crate) body: Vec<u8>,
     socket: TcpStream,
-    /// Read, but not yet part of the body.
+    /// Bytes from the socket that are not decoded yet.
     raw: Vec<u8>,
     rest: Rest,
     parsed: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Response {
     events: VecDeque<Event>,
 }
 
-/// The rest of a body.
+/// The framing of the rest of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Chunks,
@@ -78,12 +78,12 @@ impl Response {
         }
     }
 
-    /// The value of a header.
+    /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    /// The next event, control events included; `None` at the end of the stream.
+    /// Returns the next event, which may be a control event, or `None` at the end of the stream.
     pub(crate) async fn try_event(&mut self) -> Option<Event> {
         loop {
             let Self { parser, body, parsed, events, .. } = self;
@@ -98,12 +98,12 @@ impl Response {
         }
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub(crate) async fn event(&mut self) -> Event {
         self.try_event().await.expect("the stream ended before the event")
     }
 
-    /// The next event, which is one of the gateway's own.
+    /// Returns the next event, which must be the control event `word`, and its JSON.
     pub(crate) async fn control(&mut self, word: &str) -> (Event, Value) {
         let event = self.event().await;
         assert_eq!(event.event_type(), format!("tailwater.{word}"), "{event:?}");
@@ -111,12 +111,12 @@ impl Response {
         (event, json)
     }
 
-    /// Reads `ready`; its outcome.
+    /// Reads `ready` and returns its outcome.
     pub(crate) async fn ready(&mut self) -> String {
         self.control("ready").await.1["outcome"].as_str().unwrap().to_owned()
     }
 
-    /// The data of the next `count` events.
+    /// Returns the data of the next `count` events.
     pub(crate) async fn data(&mut self, count: usize) -> Vec<String> {
         let mut data = Vec::new();
         for _ in 0..count {
@@ -127,18 +127,18 @@ impl Response {
         data
     }
 
-    /// Reads to the end, which must come after a blank line and hold no more events.
+    /// Reads to the end of the stream, which must follow a blank line, and asserts that no event comes.
     pub(crate) async fn ends(&mut self) {
         assert_eq!(self.try_event().await, None);
         assert!(self.body.is_empty() || self.body.ends_with(b"\n\n"), "closed inside an event");
     }
 
-    /// The pause that the client was told, so far.
+    /// Returns the last `retry` that the stream has sent.
     pub(crate) fn retry(&self) -> Option<Duration> {
         self.parser.retry()
     }
 
-    /// The body, read to its end.
+    /// Reads the body to its end and returns it.
     pub(crate) async fn text(&mut self) -> String {
         while self.more().await {}
         String::from_utf8(self.body.clone()).unwrap()
@@ -149,7 +149,7 @@ impl Response {
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {} {text}", self.head))
     }
 
-    /// Reads on until the body has grown; `false` at its end.
+    /// Reads until the body has grown. Returns `false` at the end of the body.
     async fn more(&mut self) -> bool {
         let before = self.body.len();
         while self.body.len() == before {
@@ -167,7 +167,7 @@ impl Response {
         true
     }
 
-    /// Moves what was read into the body; `false` if more must be read for that.
+    /// Decodes bytes into the body. Returns `false` if it needs more bytes from the socket.
     fn decode(&mut self) -> bool {
         let (skip, take, after) = match self.rest {
             Rest::Bytes(left) => {

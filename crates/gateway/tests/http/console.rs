@@ -1,4 +1,4 @@
-//! The page at `/`.
+//! The console page at `/`.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use gateway::Config;
 
 use crate::node::Node;
 
-/// The texts between quotes after any of these.
+/// Returns the quoted texts that follow any of the prefixes `before`.
 fn quoted<'a>(text: &'a str, before: &[&str]) -> Vec<&'a str> {
     let after = before.iter().flat_map(|before| text.split(before).skip(1));
     after.filter_map(|rest| rest.split(['"', '\'']).next()).collect()

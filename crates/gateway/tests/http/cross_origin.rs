@@ -1,4 +1,4 @@
-//! Pages of other origins: every answer carries the headers of the policy, however it is served.
+//! Pages of other origins: every kind of response carries the headers of the CORS policy.
 
 use gateway::Config;
 
@@ -17,11 +17,11 @@ async fn node(origins: &[&str]) -> Node {
     Node::with(Config { cors, max_connections: ROOM, ..Config::default() }).await
 }
 
-/// Subscriptions that a node here has room for.
+/// Maximum number of connections of a node in these tests.
 const ROOM: usize = 4;
 
-/// Makes a gateway give every answer that there is. `check` asks with a request line and a header, at
-/// most twice, and expects a status.
+/// Calls `check` for every kind of response of a gateway, with a request line, a header and the
+/// expected status. `check` sends at most two requests.
 async fn each_answer(node: &Node, mut check: impl AsyncFnMut(&str, (&str, &[u8]), u16)) {
     const STREAM: (&str, &[u8]) = ("accept", b"text/event-stream");
     const GET: &str = "GET /v1/events?topic=t";

@@ -1,4 +1,4 @@
-//! A gateway that gives its connections away.
+//! A gateway that drains its connections.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn readiness_is_gone_at_once_and_clients_are_served_until_the_delay_is_ove
         tokio::spawn(async move { gateway.drain(millis(500), millis(100), millis(5000)).await });
     node.until("tailwater_draining", 1.0).await;
     assert_eq!(node.gateway.ready(), Err(NotReady::Draining));
-    // Load balancers have not heard of it yet.
+    // The load balancers have not noticed yet, so a new client is served.
     let mut late = node.subscribe("topic=t").await;
     assert_eq!(late.ready().await, "live");
     assert_eq!(node.poll("topic=t").await.status, 200);
@@ -47,7 +47,7 @@ async fn readiness_is_gone_at_once_and_clients_are_served_until_the_delay_is_ove
 }
 
 #[tokio::test]
-async fn each_connection_is_handed_away_at_its_own_moment_with_its_cursor_and_a_pause() {
+async fn a_drain_closes_each_connection_at_its_own_moment_with_its_cursor_and_a_pause() {
     const CLIENTS: usize = 24;
     let node = Node::start().await;
     let last = node.log.publish("t", "a").await;
@@ -85,7 +85,7 @@ async fn each_connection_is_handed_away_at_its_own_moment_with_its_cursor_and_a_
     assert!(moments[0] < window / 2 && moments[CLIENTS - 1] > window / 2, "{moments:?}");
     node.until("tailwater_connections_closed_total{reason=\"drain\"}", CLIENTS as f64).await;
 
-    // Another gateway has the events of the meantime.
+    // The sibling delivers the event that was published meanwhile.
     node.log.publish("t", "b").await;
     let mut elsewhere = node.sibling().await.resume("topic=t", last.to_string()).await;
     assert_eq!(elsewhere.ready().await, "exact");
@@ -93,7 +93,7 @@ async fn each_connection_is_handed_away_at_its_own_moment_with_its_cursor_and_a_
 }
 
 #[tokio::test]
-async fn a_client_that_comes_while_connections_are_handed_away_is_sent_on() {
+async fn a_client_that_connects_during_a_drain_is_told_to_reconnect() {
     let node = Node::start().await;
     let mut first = node.subscribe("topic=t").await;
     first.ready().await;
@@ -111,7 +111,7 @@ async fn a_client_that_comes_while_connections_are_handed_away_is_sent_on() {
             async move { gateway.drain(Duration::ZERO, millis(60_000), Duration::ZERO).await },
         );
     node.until("tailwater_draining", 1.0).await;
-    // A client that waits is answered now, with a cursor to ask another gateway with.
+    // The waiting long poll is answered at once, with a cursor for the next gateway.
     let answer = waiting.await.unwrap().json().await;
     assert_eq!(answer["events"].as_array().unwrap().len(), 0);
 
@@ -127,7 +127,7 @@ async fn a_client_that_comes_while_connections_are_handed_away_is_sent_on() {
 }
 
 #[tokio::test]
-async fn a_connection_that_does_not_close_is_counted_as_left() {
+async fn a_client_that_reads_nothing_is_counted_as_left_after_a_drain() {
     let node = Node::start().await;
     let stuck = crate::slow::stalled(&node).await;
     assert_eq!(node.gateway.drain(Duration::ZERO, millis(50), millis(200)).await, 1);
@@ -135,7 +135,7 @@ async fn a_connection_that_does_not_close_is_counted_as_left() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_its_moment_is_not_waited_for() {
+async fn a_drain_does_not_wait_for_a_client_that_has_left() {
     let node = Node::with(Config { heartbeat: Duration::from_secs(60), ..Config::default() }).await;
     let mut stream = node.subscribe("topic=t").await;
     stream.ready().await;

@@ -1,4 +1,4 @@
-//! Topics that are complete.
+//! Topics that have ended.
 
 use event_log::{Mark, NewEvent};
 
@@ -6,7 +6,7 @@ use crate::log::Publish as _;
 use crate::node::Node;
 
 #[tokio::test]
-async fn the_end_is_told_the_stream_closes_and_a_reconnect_gets_204() {
+async fn a_client_is_told_of_the_end_then_its_stream_closes_and_its_reconnect_gets_204() {
     for mark in [Mark::End, Mark::Last] {
         let node = Node::start().await;
         let mut stream = node.subscribe("topic=t").await;
@@ -28,7 +28,7 @@ async fn the_end_is_told_the_stream_closes_and_a_reconnect_gets_204() {
 }
 
 #[tokio::test]
-async fn a_client_that_broke_off_before_the_end_gets_the_rest_and_then_the_end() {
+async fn a_client_that_lost_its_connection_before_the_end_gets_the_rest_and_then_the_end() {
     let node = Node::start().await;
     let first = node.log.publish("t", "a").await;
     node.log.publish("t", "b").await;
@@ -41,7 +41,7 @@ async fn a_client_that_broke_off_before_the_end_gets_the_rest_and_then_the_end()
 }
 
 #[tokio::test]
-async fn a_new_client_of_an_ended_topic_is_told_so() {
+async fn a_new_client_of_an_ended_topic_is_told_of_the_end() {
     let node = Node::start().await;
     node.log.publish("t", "a").await;
     node.log.end("t").await;
@@ -79,7 +79,7 @@ async fn one_of_several_topics_ends_and_the_others_go_on() {
 
     let mut resumed = node.resume(query, end.id).await;
     assert_eq!(resumed.ready().await, "exact");
-    // It may have broken off before it heard of the end, so it is told again.
+    // The client may have lost its connection before it read the end, so the end is sent again.
     assert_eq!(resumed.control("end").await.1["topic"], "a");
     assert_eq!(resumed.data(1).await, ["still here"]);
     node.log.end("b").await;
@@ -92,7 +92,7 @@ async fn one_of_several_topics_ends_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_client_that_broke_off_before_one_of_its_topics_ended_is_told_of_it() {
+async fn a_client_that_lost_its_connection_before_one_of_its_topics_ended_is_told_of_the_end() {
     for mark in [Mark::End, Mark::Last] {
         let node = Node::start().await;
         let query = "topic=a&topic=b";

@@ -1,4 +1,4 @@
-//! Clients that cannot have the events that they missed.
+//! Gaps: the events that a client missed and that the log no longer has.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::log::{Publish as _, topic};
 use crate::node::Node;
 
 #[tokio::test]
-async fn a_trimmed_part_is_announced_with_its_exact_number() {
+async fn a_gap_of_trimmed_events_has_their_exact_number() {
     let node = Node::start().await;
     let first = node.log.publish("t", "0").await;
     node.log.publish_numbers("t", 1..9).await;
@@ -23,14 +23,14 @@ async fn a_trimmed_part_is_announced_with_its_exact_number() {
         })
     );
     assert_eq!(stream.data(1).await, ["9"]);
-    // A client that was told of a gap is not told again.
+    // A client that resumes after the gap is not told of the gap again.
     let mut stream = node.resume("topic=t", event.id).await;
     assert_eq!(stream.ready().await, "exact");
     assert_eq!(stream.data(1).await, ["9"]);
 }
 
 #[tokio::test]
-async fn a_client_that_broke_off_before_the_gap_is_told_again() {
+async fn a_client_that_lost_its_connection_before_it_read_the_gap_is_told_again() {
     let node = Node::start().await;
     let first = node.log.publish("t", "0").await;
     node.log.publish_numbers("t", 1..4).await;
@@ -44,7 +44,7 @@ async fn a_client_that_broke_off_before_the_gap_is_told_again() {
 }
 
 #[tokio::test]
-async fn a_log_that_was_wiped_is_a_reset() {
+async fn a_cursor_of_a_log_that_was_wiped_is_reset() {
     let node = Node::start().await;
     let last = node.log.publish("t", "before").await;
     node.log.flush();
@@ -85,7 +85,7 @@ async fn a_cursor_ahead_of_the_log_is_rewound() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_means_nothing_is_answered_with_a_live_stream_that_says_so() {
+async fn an_invalid_cursor_gets_a_live_stream_and_a_gap() {
     let node = Node::start().await;
     node.log.publish("t", "before").await;
     let other = node.subscribe("topic=x&topic=y").await.control("ready").await.0.id;
@@ -140,7 +140,7 @@ async fn each_of_several_topics_has_its_own_gap() {
 }
 
 #[tokio::test]
-async fn a_time_whose_events_may_be_gone_is_a_gap() {
+async fn from_a_time_whose_events_may_be_trimmed_reports_a_gap() {
     let node = Node::start().await;
     node.log.publish_numbers("t", 0..4).await;
     node.log.trim(&topic("t"), 2);

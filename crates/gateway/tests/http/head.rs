@@ -1,4 +1,4 @@
-//! Heads of requests as they may come, byte by byte. Both ways to serve them answer the same.
+//! Request heads byte by byte. The bare socket and the router give the same responses.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::node::{BARE, HEAD_MAX, Node};
 
 const GET: &str = "GET /v1/events?topic=t HTTP/1.1\r\nhost: x\r\n";
 
-/// Sends the bytes and reads until `until` has come; what has come, in lower case.
+/// Sends `bytes` and reads until `until` has arrived. Returns all that was read, in lower case.
 async fn exchange(node: &Node, bytes: &str, until: &str) -> String {
     let mut socket = TcpStream::connect(node.address).await.unwrap();
     socket.write_all(bytes.as_bytes()).await.unwrap();
@@ -32,7 +32,7 @@ async fn read_until(socket: &mut TcpStream, until: &str) -> String {
     }
 }
 
-/// The names of an answer's headers, sorted.
+/// Returns the header names of a response, sorted.
 fn names(answer: &str) -> Vec<&str> {
     let head = answer.split("\r\n\r\n").next().unwrap();
     let mut names: Vec<_> = head.lines().skip(1).filter_map(|l| l.split(": ").next()).collect();
@@ -41,7 +41,7 @@ fn names(answer: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_stream_has_these_headers_however_it_is_served() {
+async fn the_router_and_the_bare_socket_send_the_same_headers() {
     let node = Node::start().await;
     let answer = exchange(&node, &format!("{GET}\r\n"), "tailwater.ready").await;
     assert!(answer.starts_with("http/1.1 200 ok\r\n"), "{answer}");
@@ -69,7 +69,7 @@ async fn a_head_may_come_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn bytes_behind_the_request_disturb_no_stream() {
+async fn bytes_after_the_request_do_not_disturb_the_stream() {
     let node = Node::start().await;
     let mut socket = TcpStream::connect(node.address).await.unwrap();
     let early = format!("{GET}\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n");
@@ -93,10 +93,10 @@ async fn a_head_that_is_too_large_is_431() {
 }
 
 #[tokio::test]
-async fn a_head_that_never_ends_is_given_up() {
+async fn a_head_that_never_ends_closes_the_connection() {
     let node = Node::start().await;
     if !BARE {
-        return; // axum's own server, which only these tests use, waits for ever.
+        return; // The server that only these tests use has no time limit for heads.
     }
     let mut socket = TcpStream::connect(node.address).await.unwrap();
     let start = Instant::now();
@@ -114,7 +114,7 @@ async fn a_client_of_http_1_0_gets_a_stream_without_chunks() {
 }
 
 #[tokio::test]
-async fn requests_that_are_less_plain_are_answered_all_the_same() {
+async fn unusual_but_valid_requests_are_answered() {
     let node = Node::start().await;
     for request in [
         "GET http://x/v1/events?topic=t HTTP/1.1\r\nhost: x\r\n\r\n",
@@ -143,7 +143,7 @@ async fn requests_that_are_less_plain_are_answered_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_connection_may_ask_for_other_things_first() {
+async fn a_connection_may_carry_other_requests_before_the_stream() {
     let node = Node::start().await;
     let mut socket = TcpStream::connect(node.address).await.unwrap();
     let poll = "GET /v1/events?topic=t HTTP/1.1\r\nhost: x\r\naccept: application/json\r\n\r\n";
@@ -154,7 +154,7 @@ async fn a_connection_may_ask_for_other_things_first() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_nothing_comes_is_noticed_at_once() {
+async fn a_client_that_leaves_an_idle_stream_is_noticed_at_once() {
     let node = Node::with(Config { heartbeat: Duration::from_secs(60), ..Config::default() }).await;
     let stream = node.subscribe("topic=t").await;
     node.until("tailwater_connections", 1.0).await;
@@ -165,9 +165,9 @@ async fn a_client_that_leaves_while_nothing_comes_is_noticed_at_once() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
-/// A general server that was sent the beginning of another request waits for the rest of it.
+/// A general HTTP server that has read the beginning of another request waits for the rest of it.
 #[tokio::test]
-async fn a_client_that_talked_on_is_noticed_when_it_leaves_and_told_when_the_node_does() {
+async fn after_bytes_behind_its_request_a_client_is_still_noticed_when_it_leaves_and_told_of_a_drain() {
     let node = Node::with(Config { heartbeat: Duration::from_secs(60), ..Config::default() }).await;
     let mut sockets = Vec::new();
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS, as a load balancer speaks it.
+//! HTTP/2 without TLS, which load balancers use.
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
@@ -13,7 +13,7 @@ use crate::client::PATIENCE;
 use crate::log::Publish as _;
 use crate::node::Node;
 
-/// Bytes that a client takes of a stream before the stream is read.
+/// The client's flow-control window, in bytes: the gateway may send this much before the client reads.
 const WINDOW: u32 = 64 * 1024;
 
 async fn connect(node: &Node) -> SendRequest<Body> {
@@ -33,7 +33,7 @@ async fn get(
     timeout(PATIENCE, client.send_request(request.unwrap())).await.unwrap().unwrap()
 }
 
-/// Reads until so many events have come; their data, without what the gateway says of itself.
+/// Returns the data of the next `count` events. Control events are skipped.
 async fn data(body: &mut hyper::body::Incoming, parser: &mut Parser, count: usize) -> Vec<String> {
     let mut data = Vec::new();
     while data.len() < count {
@@ -77,7 +77,7 @@ async fn many_streams_share_a_connection_and_each_closes_alone() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_read_keeps_no_other_waiting() {
+async fn a_stalled_stream_does_not_delay_others_on_its_connection() {
     let node = Node::start().await;
     let mut client = connect(&node).await;
     let stalled = get(&mut client, "topic=t").await;

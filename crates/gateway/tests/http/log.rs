@@ -15,7 +15,7 @@ pub(crate) fn topic(name: &str) -> Topic {
     Topic::new(name).unwrap()
 }
 
-/// Publishes to a log what tests need.
+/// Short forms of publishing to a log.
 pub(crate) trait Publish {
     async fn put(&self, name: &str, event: NewEvent) -> Position;
 
@@ -32,7 +32,7 @@ pub(crate) trait Publish {
         self.put(name, NewEvent { mark: Mark::End, ..NewEvent::default() }).await
     }
 
-    /// Publishes `0`, `1`, `2`, ...
+    /// Publishes each number as an event.
     async fn publish_numbers(&self, name: &str, numbers: std::ops::Range<usize>) {
         for number in numbers {
             self.publish(name, &number.to_string()).await;
@@ -47,7 +47,7 @@ impl<L: Log> Publish for L {
     }
 }
 
-/// The behaviour of a remote log when it is asked.
+/// The reaction of a remote log to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
     Works,
@@ -55,18 +55,18 @@ pub(crate) enum Mood {
     Hangs,
 }
 
-/// A log that is elsewhere: this node has a small window of each topic and must read the rest, and
-/// hears of nothing while the log is away.
+/// A remote log. The node holds a small window of each topic and reads older events from the log.
+/// While the log is unreachable, the node learns of no new events.
 #[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) memory: Arc<MemoryLog>,
     tails: Mutex<HashMap<Topic, Arc<Tail>>>,
     mood: Mutex<Mood>,
-    /// Reads that were begun, and of these the reads that have ended.
+    /// Reads that have begun, and reads that have ended.
     pub(crate) reads: [AtomicUsize; 2],
 }
 
-/// Notes that a read has ended, answered or dropped.
+/// Counts a read as ended when it is dropped, with or without a result.
 struct Reading<'a>(&'a AtomicUsize);
 
 impl Drop for Reading<'_> {
@@ -84,18 +84,18 @@ impl Remote {
         Arc::new(Self { memory, tails: Mutex::default(), mood, reads: Default::default() })
     }
 
-    /// From now on it cannot be reached.
+    /// Makes the log unreachable.
     pub(crate) fn goes_away(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
     }
 
-    /// It can be reached again, and this node hears how far its topics are.
+    /// Makes the log reachable again, and moves the tails to the heads of their topics.
     pub(crate) async fn comes_back(&self) {
         *self.mood.lock().unwrap() = Mood::Works;
         self.move_tails().await;
     }
 
-    /// The tails move to the heads of their topics, past readers that do not have these events yet.
+    /// Moves the tails to the heads of their topics, so that readers must read the events in between.
     pub(crate) async fn move_tails(&self) {
         let tails = self.tails.lock().unwrap().clone();
         for (topic, tail) in tails {
@@ -106,7 +106,7 @@ impl Remote {
     }
 
     async fn reached(&self) -> Result<(), ReadError> {
-        // Like any network, never at once.
+        // A network never answers within the same poll.
         tokio::task::yield_now().await;
         let mood = *self.mood.lock().unwrap();
         match mood {

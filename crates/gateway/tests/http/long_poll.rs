@@ -1,4 +1,4 @@
-//! The same cursors, a request at a time.
+//! Long polls, which use the same cursors as streams.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::client::ACCEPT_JSON;
 use crate::log::{Mood, Publish as _, Remote, topic};
 use crate::node::Node;
 
-/// The data of an answer's events.
+/// Returns the data of the events in a response.
 fn data(answer: &Value) -> Vec<&str> {
     let events = answer["events"].as_array().unwrap();
     events.iter().map(|event| event["data"].as_str().unwrap()).collect()
@@ -21,7 +21,7 @@ fn cursor(answer: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn events_that_are_there_come_at_once() {
+async fn stored_events_are_returned_at_once() {
     let node = Node::start().await;
     let at = node.log.publish_as("t", "kind", "a \"b\"\n").await;
     let mut poll = node.poll("topic=t&from=earliest&wait=30").await;
@@ -43,7 +43,7 @@ async fn events_that_are_there_come_at_once() {
 }
 
 #[tokio::test]
-async fn an_event_within_the_wait_ends_it() {
+async fn an_event_during_the_wait_ends_the_wait() {
     let node = Node::start().await;
     let publisher = async {
         sleep(Duration::from_millis(50)).await;
@@ -56,7 +56,7 @@ async fn an_event_within_the_wait_ends_it() {
 }
 
 #[tokio::test]
-async fn a_wait_that_is_over_is_answered_with_nothing_and_a_cursor() {
+async fn a_wait_without_an_event_returns_an_empty_list_and_a_cursor() {
     let node = Node::start().await;
     let at = node.log.publish("t", "before").await;
     for wait in ["", "&wait=0", "&wait=1"] {
@@ -96,7 +96,7 @@ async fn polls_one_after_another_lose_nothing_and_repeat_nothing() {
 }
 
 #[tokio::test]
-async fn a_poll_that_would_not_wait_still_reads_what_only_the_log_has() {
+async fn a_poll_with_no_wait_still_reads_events_that_are_only_in_the_log() {
     let remote = Remote::new();
     remote.publish_numbers("t", 0..10).await;
     let node = Node::on(gateway::Config::default(), remote.memory.clone(), remote).await;
@@ -141,7 +141,7 @@ async fn a_gap_comes_with_the_events_behind_it() {
 }
 
 #[tokio::test]
-async fn the_end_is_said_once_everything_before_it_was_given() {
+async fn the_end_is_reported_after_all_events_before_it() {
     let node = Node::start().await;
     node.log.publish_numbers("t", 0..3).await;
     node.log.put("t", NewEvent { data: "3".into(), mark: Mark::Last, ..NewEvent::default() }).await;
@@ -156,7 +156,7 @@ async fn the_end_is_said_once_everything_before_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_log_that_goes_away_while_a_client_waits_costs_it_nothing() {
+async fn a_waiting_poll_loses_nothing_when_the_log_is_unreachable() {
     let remote = Remote::new();
     let at = remote.publish("t", "before").await;
     let node = Node::on(gateway::Config::default(), remote.memory.clone(), remote.clone()).await;
@@ -174,7 +174,7 @@ async fn a_log_that_goes_away_while_a_client_waits_costs_it_nothing() {
 }
 
 #[tokio::test]
-async fn a_poll_takes_a_place_while_it_waits_and_gives_it_back_when_its_client_leaves() {
+async fn a_waiting_poll_counts_as_a_connection_until_its_client_leaves() {
     let node = Node::start().await;
     let poll = tokio::spawn({
         let address = node.address;

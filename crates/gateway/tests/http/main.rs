@@ -1,4 +1,4 @@
-//! The gateway over real sockets, as subscribers meet it.
+//! Subscribers of a gateway over real sockets.
 
 #![allow(
     clippy::unwrap_used,

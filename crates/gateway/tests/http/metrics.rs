@@ -1,4 +1,4 @@
-//! The metrics that operators see.
+//! The metrics of a gateway.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ fn count(node: &Node, name: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn the_families_are_these() {
+async fn the_exposition_has_exactly_the_documented_families() {
     let node = Node::start().await;
     let exposition = node.exposition();
     let families: Vec<_> =
         exposition.lines().filter_map(|line| line.strip_prefix("# TYPE tailwater_")).collect();
-    // One snapshot for both builds of this test.
+    // The two builds of this test share one snapshot.
     insta::with_settings!({ prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!(families.join("\n"));
     });
@@ -92,7 +92,7 @@ async fn a_replay_and_live_delivery_are_told_apart() {
 }
 
 #[tokio::test]
-async fn how_much_a_client_had_missed_is_known_once_a_resume() {
+async fn the_events_that_a_client_missed_are_counted_once_for_each_resume() {
     let node = Node::start().await;
     let seen = node.log.publish("t", "0").await;
     node.log.publish_numbers("t", 1..700).await;
@@ -106,8 +106,7 @@ async fn how_much_a_client_had_missed_is_known_once_a_resume() {
     assert_eq!(count(&node, "replay_age_seconds_count"), 1);
     assert!(node.metric("tailwater_replay_age_seconds_sum") < 60.0);
 
-    // Who had missed nothing, brought no cursor, or had seen what is not there, says nothing of the
-    // history.
+    // A client that missed nothing, has no cursor, or has a cursor ahead of the log is not counted.
     let last = node.log.publish("t", "last").await;
     let ahead = format!("{}-{}", last.ms + 9, last.n + 9);
     for cursor in [last.to_string(), ahead, "garbage".to_owned()] {
@@ -121,7 +120,7 @@ async fn how_much_a_client_had_missed_is_known_once_a_resume() {
 }
 
 #[tokio::test]
-async fn how_many_connections_there_may_be_is_told() {
+async fn the_maximum_number_of_connections_is_a_metric() {
     let node = Node::with(Config { max_connections: 7, ..Config::default() }).await;
     assert_eq!(count(&node, "connections_max"), 7);
 }
@@ -154,7 +153,7 @@ async fn events_that_a_filter_keeps_out_are_not_delivered() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_too_old_is_counted_as_that() {
+async fn a_connection_closed_for_its_age_is_counted_with_that_reason() {
     let config = Config { max_age: Duration::from_millis(50), ..Config::default() };
     let node = Node::with(config).await;
     let mut stream = node.subscribe("topic=t").await;

@@ -19,14 +19,15 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::{ACCEPT_JSON, PATIENCE, Response};
 
-/// Bytes that the kernel keeps for a connection on either side, so that a stalled reader is felt soon.
+/// Kernel buffer of a socket on either side, in bytes. Small, so that a stalled reader soon blocks
+/// the gateway's writes.
 pub(crate) const SOCKET_BYTES: u32 = 32 * 1024;
 
-/// These tests are built twice, as `http` and, over a link, as `bare`: with event streams that the
-/// router serves, and with such as leave it for the bare socket.
+/// Cargo builds these tests twice. In the target `http` the router serves the event streams; in the
+/// target `bare`, whose directory is a link, the bare socket serves them.
 pub(crate) const BARE: bool = env!("CARGO_CRATE_NAME").len() == "bare".len()
     && env!("CARGO_CRATE_NAME").as_bytes()[0] == b'b';
-/// The longest that a client may take for a head.
+/// Longest time that a client may take to send a request head.
 pub(crate) const HEAD_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) struct Node {
@@ -47,13 +48,13 @@ impl Node {
         Self::on(config, Arc::clone(&log), log).await
     }
 
-    /// One more gateway on the log of this one.
+    /// Starts another gateway on the same log.
     pub(crate) async fn sibling(&self) -> Self {
         let config = Config { node: "sibling".to_owned(), ..Config::default() };
         Self::on(config, Arc::clone(&self.log), Arc::clone(&self.log) as Arc<dyn Log>).await
     }
 
-    /// A gateway that reads `log`, behind which is `memory`.
+    /// Starts a gateway that reads `log`, a wrapper of `memory`.
     pub(crate) async fn on(config: Config, memory: Arc<MemoryLog>, log: Arc<dyn Log>) -> Self {
         let registry = Registry::new();
         let gateway = Gateway::new(config, log, &registry);
@@ -66,19 +67,19 @@ impl Node {
         Self { gateway, log: memory, address, registry, serving }
     }
 
-    /// Sends a request and reads the head of its answer.
+    /// Sends a request and reads the head of its response.
     pub(crate) async fn request(&self, line: &str, headers: &[(&str, &[u8])]) -> Response {
         timeout(PATIENCE, Response::of(self.address, line, headers)).await.unwrap()
     }
 
-    /// Opens an event stream and expects it to be one.
+    /// Opens an event stream and asserts that the response is one.
     pub(crate) async fn subscribe(&self, query: &str) -> Response {
         let response = self.get(query).await;
         assert_eq!(response.status, 200, "{}", response.head);
         response
     }
 
-    /// Opens an event stream after a cursor.
+    /// Opens an event stream that resumes after a cursor.
     pub(crate) async fn resume(&self, query: &str, cursor: impl AsRef<[u8]>) -> Response {
         self.request(&format!("GET /v1/events?{query}"), &[("last-event-id", cursor.as_ref())])
             .await
@@ -88,7 +89,7 @@ impl Node {
         self.request(&format!("GET /v1/events?{query}"), &[]).await
     }
 
-    /// Asks for JSON.
+    /// Sends a long poll.
     pub(crate) async fn poll(&self, query: &str) -> Response {
         self.request(&format!("GET /v1/events?{query}"), &ACCEPT_JSON).await
     }
@@ -97,7 +98,7 @@ impl Node {
         self.registry.expose()
     }
 
-    /// The value of one metric, given as it stands in the exposition.
+    /// Returns the value of one metric. `name` is the text before the value, labels included.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let text = self.exposition();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -147,7 +148,7 @@ where
         let door = door.clone();
         async move { Ok::<_, Infallible>(door.answer(request, Some(peer)).await) }
     });
-    // It may end in any way that a client likes.
+    // A client may end the connection in any way, so an error is no failure.
     Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await.ok();
 }
 

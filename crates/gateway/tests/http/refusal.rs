@@ -1,4 +1,4 @@
-//! Clients that come at a bad moment.
+//! Refusals: the gateway is full or cannot reach its log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn one_at_a_time() -> Config {
 }
 
 #[tokio::test]
-async fn a_stream_too_many_is_told_to_come_back_with_its_own_cursor() {
+async fn a_stream_above_the_maximum_is_told_to_reconnect_with_its_own_cursor() {
     let node = Node::with(one_at_a_time()).await;
     let mut first = node.subscribe("topic=t").await;
     first.ready().await;
@@ -41,7 +41,7 @@ async fn a_stream_too_many_is_told_to_come_back_with_its_own_cursor() {
 }
 
 #[tokio::test]
-async fn a_client_of_json_too_many_gets_429_and_a_time_to_come_back() {
+async fn a_poll_above_the_maximum_gets_429_and_retry_after() {
     let node = Node::with(one_at_a_time()).await;
     let first = node.subscribe("topic=t").await;
     let mut refused = node.poll("topic=t").await;
@@ -55,7 +55,7 @@ async fn a_client_of_json_too_many_gets_429_and_a_time_to_come_back() {
 }
 
 #[tokio::test]
-async fn every_answer_gives_its_place_back() {
+async fn every_response_frees_its_connection_slot() {
     let node = Node::with(one_at_a_time()).await;
     node.log.publish("t", "a").await;
     let end = node.log.end("t").await.to_string();
@@ -84,7 +84,7 @@ async fn a_cursor_that_could_break_a_frame_is_not_sent_back() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_reached_is_a_stream_that_says_when_to_come_back() {
+async fn without_its_log_the_gateway_tells_a_stream_when_to_reconnect() {
     let remote = Remote::new();
     let node = Node::on(Config::default(), remote.memory.clone(), remote.clone()).await;
     remote.goes_away(Mood::Fails);
@@ -106,7 +106,7 @@ async fn a_log_that_cannot_be_reached_is_a_stream_that_says_when_to_come_back() 
 }
 
 #[tokio::test]
-async fn a_log_that_hangs_is_one_that_cannot_be_reached() {
+async fn a_log_that_hangs_counts_as_unreachable() {
     let remote = Remote::new();
     remote.goes_away(Mood::Hangs);
     let memory = Arc::new(MemoryLog::new(Retention::default()));

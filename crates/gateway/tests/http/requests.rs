@@ -1,4 +1,4 @@
-//! Requests that make no sense, and methods other than GET.
+//! Malformed requests, and methods other than GET.
 
 use std::fmt::Write as _;
 
@@ -43,7 +43,7 @@ async fn a_bad_request_is_json_that_names_the_value_and_the_limit() {
             writeln!(refusals, "{query}\n    {code}: {}", message.unwrap()).unwrap();
         }
     }
-    // Both clients are told the same.
+    // A client of streams and a client of JSON get the same text.
     let lines: Vec<_> = refusals.lines().collect();
     let once: Vec<_> = lines
         .chunks(4)
@@ -52,7 +52,7 @@ async fn a_bad_request_is_json_that_names_the_value_and_the_limit() {
             both[..2].join("\n")
         })
         .collect();
-    // One snapshot for both builds of this test.
+    // The two builds of this test share one snapshot.
     insta::with_settings!({ prepend_module_to_snapshot => false }, {
         insta::assert_snapshot!(once.join("\n"));
     });
@@ -115,7 +115,7 @@ async fn head_is_answered_as_get_without_a_subscription() {
 }
 
 #[tokio::test]
-async fn other_methods_are_told_which_there_are() {
+async fn other_methods_get_405_and_the_allowed_methods() {
     let node = Node::start().await;
     for method in ["OPTIONS", "POST", "PUT", "DELETE", "PATCH"] {
         let line = format!("{method} /v1/events?topic=t");

@@ -1,4 +1,4 @@
-//! Beginning where a client left off, or anywhere else.
+//! The start of a subscription: after a cursor, or where `from` says.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -46,7 +46,7 @@ async fn an_empty_header_is_no_cursor() {
 }
 
 #[tokio::test]
-async fn a_client_goes_on_exactly_on_another_gateway() {
+async fn a_cursor_resumes_exactly_on_another_gateway() {
     let (one, mut stream, last);
     one = Node::start().await;
     one.log.publish_numbers("t", 0..5).await;

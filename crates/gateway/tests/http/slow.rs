@@ -1,4 +1,4 @@
-//! A reader that stops reading.
+//! Readers that stall.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::node::Node;
 
 const PAYLOAD: usize = 200;
 
-/// Publishes numbered events of some size.
+/// Publishes numbered events of `PAYLOAD` bytes.
 async fn flood(log: &MemoryLog, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let data = format!("{number:0>PAYLOAD$}").into();
@@ -22,10 +22,10 @@ async fn flood(log: &MemoryLog, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// Events that a stalled client has been sent, or has missed since.
+/// Events that are published before and during a stall.
 const FLOOD: usize = 20_000;
 
-/// A client that is sent more than it can take, for it takes nothing.
+/// Connects a client that reads nothing, and publishes more than the buffers between can hold.
 pub(crate) async fn stalled(node: &Node) -> Response {
     let stream = node.subscribe("topic=t&from=earliest").await;
     for part in 0..FLOOD / 500 {
@@ -36,7 +36,7 @@ pub(crate) async fn stalled(node: &Node) -> Response {
     stream
 }
 
-/// Waits until nothing more is written; the bytes that were.
+/// Waits until the gateway writes nothing more, and returns the number of bytes written.
 async fn settled(node: &Node) -> u64 {
     let mut before = u64::MAX;
     loop {
@@ -62,7 +62,7 @@ async fn a_reader_that_stalls_costs_little_and_then_gets_everything_in_order() {
         tokio::task::yield_now().await;
     }
     let taken = settled(&node).await;
-    // Sockets hold some, hyper up to 400 KiB, this gateway a page; of 11 MB.
+    // Of 11 MB, the sockets hold some, hyper up to 400 KiB, and the gateway one page.
     assert!(
         taken < 1_000_000,
         "{taken} bytes were taken from the log for a reader that takes none"
@@ -81,7 +81,7 @@ async fn a_reader_that_stalls_costs_little_and_then_gets_everything_in_order() {
 }
 
 #[tokio::test]
-async fn a_stalled_reader_keeps_no_other_waiting() {
+async fn a_stalled_reader_does_not_delay_others() {
     let node = Node::start().await;
     let _stuck = stalled(&node).await;
     let mut other = node.subscribe("topic=t").await;

@@ -1,5 +1,5 @@
-//! Everything at once: a client that keeps breaking off, gateways that change, a history that is
-//! shorter than its absences.
+//! All at once: a client whose connection keeps breaking, changing gateways, and a history that is
+//! shorter than the client's absences.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::node::Node;
 const EVENTS: usize = 3000;
 const TOPICS: [&str; 2] = ["a", "b"];
 
-/// Publishes numbers to both topics in bursts, some longer than the history.
+/// Publishes numbers to both topics in bursts. Some bursts are longer than the history.
 async fn publish(log: Arc<MemoryLog>) {
     let mut random = fastrand::Rng::with_seed(7);
     let mut next = [0; 2];
@@ -29,7 +29,7 @@ async fn publish(log: Arc<MemoryLog>) {
 }
 
 #[tokio::test]
-async fn a_client_that_keeps_breaking_off_gets_every_event_once_or_is_told_that_it_is_gone() {
+async fn a_client_that_keeps_reconnecting_gets_every_event_once_or_is_told_of_a_gap() {
     let log = Arc::new(MemoryLog::new(Retention { events: 100, ..Retention::default() }));
     let one = Node::on(Config::default(), Arc::clone(&log), Arc::clone(&log) as _).await;
     let two = one.sibling().await;

@@ -1,4 +1,4 @@
-//! An event stream, byte by byte.
+//! The bytes of an event stream.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn each_client_is_told_a_pause_of_its_own_between_retry_and_twice_that() {
 }
 
 #[tokio::test]
-async fn the_headers_tell_every_proxy_to_pass_it_on_at_once() {
+async fn the_headers_tell_every_proxy_to_forward_without_buffering() {
     let node = Node::start().await;
     let stream = node.subscribe("topic=t").await;
     assert_eq!(stream.header("content-type"), Some("text/event-stream; charset=utf-8"));
@@ -54,7 +54,7 @@ async fn the_headers_tell_every_proxy_to_pass_it_on_at_once() {
 }
 
 #[tokio::test]
-async fn a_reconnect_takes_a_connection_of_its_own_which_may_lead_elsewhere() {
+async fn each_stream_closes_its_connection_so_that_a_reconnect_may_reach_another_gateway() {
     let node = Node::start().await;
     let stream = node.subscribe("topic=t").await;
     assert_eq!(stream.header("connection"), Some("close"));
@@ -63,7 +63,7 @@ async fn a_reconnect_takes_a_connection_of_its_own_which_may_lead_elsewhere() {
 }
 
 #[tokio::test]
-async fn an_event_reaches_those_who_listen() {
+async fn an_event_reaches_the_subscribers_of_its_topic() {
     let node = Node::start().await;
     let (mut one, mut two) = (node.subscribe("topic=t").await, node.subscribe("topic=t").await);
     for stream in [&mut one, &mut two] {
@@ -117,7 +117,7 @@ async fn a_filter_by_type_passes_those_types_and_no_others() {
 }
 
 #[tokio::test]
-async fn an_envelope_says_which_topic_spoke() {
+async fn an_envelope_names_the_topic() {
     let node = Node::start().await;
     let at = node.log.publish_as("a", "price", "line\nline").await;
     node.log.publish("b", "\u{1f980}").await;

@@ -1,5 +1,5 @@
-//! Events of the clock. It stands still and jumps to the next timer, so these
-//! tests drive the door without a socket, whose events a clock that jumps would overtake.
+//! Timers: heartbeats, the age of connections, drains and probes. The clock is paused and jumps to the
+//! next timer. A socket is not driven by that clock, so these tests call the door without one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn gateway(config: Config, log: Arc<dyn Log>) -> Gateway {
     Gateway::new(config, log, &Registry::new())
 }
 
-/// Opens a stream and reads its first bytes.
+/// Opens a stream and reads its beginning.
 async fn open(gateway: &Gateway, query: &str) -> Body {
     let request = Request::get(format!("/v1/events?{query}")).body(Body::empty()).unwrap();
     let mut body = gateway.door(Router::new()).answer(request, None).await.into_body();
@@ -40,7 +40,7 @@ async fn next(body: &mut Body) -> Option<Bytes> {
     Some(body.frame().await?.unwrap().into_data().unwrap())
 }
 
-/// The next bytes as text, and how long they took.
+/// Returns the next bytes as text, and the time until they came.
 async fn timed(body: &mut Body) -> (String, Duration) {
     let start = Instant::now();
     let bytes = next(body).await.unwrap();
@@ -48,7 +48,7 @@ async fn timed(body: &mut Body) -> (String, Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_broken_by_a_comment_and_by_nothing_else() {
+async fn an_idle_stream_sends_only_heartbeats() {
     let gateway = gateway(Config::default(), memory());
     for (query, most) in [("topic=t", 15), ("topic=t&heartbeat=3", 3), ("topic=t&heartbeat=60", 60)]
     {
@@ -63,7 +63,7 @@ async fn silence_is_broken_by_a_comment_and_by_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_puts_the_heartbeat_off() {
+async fn an_event_postpones_the_heartbeat() {
     let log = memory();
     let gateway = gateway(Config::default(), log.clone());
     let mut body = open(&gateway, "topic=t&heartbeat=10").await;
@@ -96,7 +96,7 @@ async fn the_cursor_also_moves_past_what_was_filtered_out_behind_an_event() {
     let log = memory();
     let gateway = gateway(Config::default(), log.clone());
     let mut body = open(&gateway, "topic=t&types=a&heartbeat=3").await;
-    // One read brings both, and the id of the first is not the cursor.
+    // One read returns both events, so the id of the first event is behind the cursor.
     log.publish_as("t", "a", "wanted").await;
     let last = log.publish_as("t", "b", "not wanted").await;
     assert!(timed(&mut body).await.0.contains("data: wanted\n"));
@@ -106,7 +106,7 @@ async fn the_cursor_also_moves_past_what_was_filtered_out_behind_an_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_of_which_nothing_is_wanted_keeps_no_heartbeat_from_its_time() {
+async fn events_that_are_filtered_out_do_not_postpone_the_heartbeat() {
     let log = memory();
     let gateway = gateway(Config::default(), log.clone());
     let mut body = open(&gateway, "topic=t&types=a&heartbeat=3").await;
@@ -130,7 +130,7 @@ async fn a_topic_of_which_nothing_is_wanted_keeps_no_heartbeat_from_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_connection_is_handed_away_within_a_fifth_of_its_age() {
+async fn a_connection_is_closed_within_a_fifth_of_its_maximum_age() {
     let log = memory();
     let last = log.publish("t", "x").await;
     let gateway = gateway(Config { max_age: seconds(100), ..Config::default() }, log.clone());
@@ -158,7 +158,7 @@ async fn an_old_connection_is_handed_away_within_a_fifth_of_its_age() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_for_whom_there_is_always_something_is_handed_away_all_the_same() {
+async fn a_reader_that_always_has_events_is_closed_at_its_maximum_age_too() {
     let log = memory();
     let gateway = gateway(Config { max_age: seconds(10), ..Config::default() }, log.clone());
     let mut body = open(&gateway, "topic=t").await;

@@ -1,4 +1,4 @@
-//! A log that goes away while clients are connected.
+//! A log that becomes unreachable while clients are connected.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::log::{Mood, Publish as _, Remote};
 use crate::node::Node;
 
 #[tokio::test]
-async fn clients_stay_connected_while_the_log_is_away_and_lose_nothing() {
+async fn clients_stay_connected_while_the_log_is_unreachable_and_lose_nothing() {
     for mood in [Mood::Fails, Mood::Hangs] {
         let remote = Remote::new();
         let config = Config { heartbeat: Duration::from_millis(40), ..Config::default() };
@@ -46,7 +46,7 @@ async fn clients_stay_connected_while_the_log_is_away_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn a_reader_of_history_goes_on_where_the_log_went_away() {
+async fn a_replay_continues_where_the_log_became_unreachable() {
     let remote = Remote::new();
     remote.publish_numbers("t", 0..900).await;
     let node = Node::on(Config::default(), remote.memory.clone(), remote.clone()).await;
@@ -64,8 +64,8 @@ async fn a_reader_of_history_goes_on_where_the_log_went_away() {
     tokio::join!(healer, reader);
 }
 
-/// A read that nobody polls would keep a connection of the log from others for as long as the client
-/// does not take its heartbeat.
+/// A pending read occupies a connection to the log. If the client does not read its heartbeat, nothing
+/// polls that read, and it would occupy the connection for as long as the client stalls.
 #[tokio::test]
 async fn a_heartbeat_drops_the_read_under_way() {
     let remote = Remote::new();

@@ -1,19 +1,19 @@
-//! Mistakes that are planted to see that they are found. Each is one that the product could have.
+//! Planted bugs, which the simulation must find. The product could plausibly contain each of them.
 
-/// What is wrong on purpose.
+/// A deliberate bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
-    /// A feed's silence is taken for proof that nothing happened: what it lost is never looked for.
+    /// A node takes a silent feed as proof that nothing happened, and never audits for lost messages.
     TrustsTheFeed,
-    /// All frames of a write carry the id of the last: it is ahead of what was delivered.
+    /// All frames of a write carry the id of the last frame, so an id is ahead of the delivered events.
     IdsAhead,
-    /// The resume table takes a position that the store has lost for one like any other.
+    /// The resume table treats a position that the store has lost as a valid one.
     RewoundIsExact,
-    /// The feed takes the next number for the next event, though it be of another past.
+    /// The feed takes an event with the next number for the next event, even of another history.
     ComparesNumbers,
-    /// A server that takes over goes on by its own clock, as if no other had been ahead of it.
+    /// A server that takes over uses its own clock, even if the clock of its predecessor was ahead.
     NoFence,
-    /// A gap counts the event that can be read again.
+    /// A gap also counts the first event that can still be read.
     CountsOneTooMany,
 }
 

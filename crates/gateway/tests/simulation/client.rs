@@ -1,4 +1,4 @@
-//! A client: one that behaves as `EventSource` does, and one that polls.
+//! Clients: one behaves like `EventSource`, the other polls.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -24,20 +24,20 @@ pub(crate) struct Client {
     /// The query, without a cursor.
     pub(crate) query: String,
     pub(crate) topics: Vec<Topic>,
-    /// Whether it stops now and then.
+    /// The client stops reading from time to time.
     pub(crate) slow: bool,
-    /// Whether its connection breaks now and then, inside of a write.
+    /// The client's connection breaks from time to time, in the middle of a write.
     pub(crate) bad_line: bool,
     pub(crate) polls: bool,
     pub(crate) last_event_id: String,
     pub(crate) retry: Duration,
 }
 
-/// What becomes of a connection.
+/// The client's next step after a connection.
 enum Close {
-    /// It comes again.
+    /// Reconnect.
     Again,
-    /// It was told to stop.
+    /// Stop, because the gateway said so.
     Stop,
 }
 
@@ -71,7 +71,7 @@ impl Client {
         Ok(close)
     }
 
-    /// Reaches any of the gateways, as a load balancer has it.
+    /// Connects to a random gateway, like a load balancer.
     fn connect(&self, request: Request<Body>) -> Option<Connection> {
         let slot = fastrand::usize(0..self.cluster.len());
         self.note(&format!("goes to {slot} with {:?}", self.last_event_id));
@@ -101,7 +101,7 @@ impl Client {
             let broken = (!connection.is_alive() && chance(50)) || self.line_breaks();
             let end = if broken { fastrand::usize(0..=bytes.len()) } else { bytes.len() };
             clean = bytes.ends_with(b"\n\n") || (clean && bytes == ":\n");
-            // In two pieces, as networks have it.
+            // A network may split a write, so the parser gets two pieces.
             let middle = fastrand::usize(0..=end);
             self.read(&mut parser, &bytes[..middle])?;
             self.read(&mut parser, &bytes[middle..end])?;

@@ -1,4 +1,4 @@
-//! The gateways: the real ones, each on its own node of the store, behind sockets that are channels.
+//! The cluster: real gateways, each on its own simulated node, with channels in place of sockets.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,7 +30,7 @@ pub(crate) struct Cluster {
     slots: Mutex<Vec<Option<Up>>>,
 }
 
-/// A gateway that runs.
+/// A running gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct Up {
     pub(crate) node: Arc<Node>,
@@ -46,7 +46,7 @@ pub(crate) struct Connection {
     alive: Arc<AtomicBool>,
 }
 
-/// What a gateway sends.
+/// A message from a gateway to its client.
 #[derive(Debug)]
 pub(crate) enum Sent {
     Head(StatusCode),
@@ -55,11 +55,11 @@ pub(crate) enum Sent {
     End,
 }
 
-/// Writes that fit the buffers between the two ends.
+/// Writes that the buffers between the two ends hold.
 const BUFFER: usize = 2;
 
 impl Connection {
-    /// Whether the gateway is still there: what it has sent may be lost if not.
+    /// Returns false if the gateway was killed, so that bytes under way may be lost.
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Relaxed)
     }
@@ -93,7 +93,7 @@ impl Cluster {
         self.slots()[slot].clone()
     }
 
-    /// Starts a gateway, unless it runs.
+    /// Starts a gateway, unless it is running.
     pub(crate) fn start(&self, slot: usize) {
         if self.up(slot).is_some() {
             return;
@@ -118,7 +118,7 @@ impl Cluster {
         self.world.stage.kill(group);
     }
 
-    /// Starts a gateway after a while.
+    /// Starts a gateway after `time`.
     pub(crate) fn start_later(self: &Arc<Self>, slot: usize, time: Duration) {
         let cluster = Arc::clone(self);
         self.world.stage.spawn(OUTSIDE, async move {
@@ -127,7 +127,7 @@ impl Cluster {
         });
     }
 
-    /// Gives a gateway's connections away; it ends then, and another starts after a while.
+    /// Drains a gateway and ends it. Another one starts after `away`.
     pub(crate) fn drain(self: &Arc<Self>, slot: usize, [delay, window, away]: [Duration; 3]) {
         let Some(Up { node, gateway, .. }) = self.up(slot) else { return };
         let (cluster, group) = (Arc::clone(self), node.group);
@@ -138,7 +138,7 @@ impl Cluster {
         });
     }
 
-    /// All gateways run, with room for everybody.
+    /// Makes all gateways run, with connection slots for all clients.
     pub(crate) fn settle(&self) {
         let room = Config::default().max_connections;
         let full = std::mem::replace(&mut self.config.lock().unwrap().max_connections, room) < room;
@@ -153,13 +153,13 @@ impl Cluster {
         }
     }
 
-    /// Sends a request; `None` if nobody listens there.
+    /// Sends a request. Returns `None` if no gateway runs in the slot.
     pub(crate) fn connect(&self, slot: usize, request: Request<Body>) -> Option<Connection> {
         let Up { node, door, alive, .. } = self.up(slot)?;
         let (to, from) = mpsc::channel(BUFFER);
         let ahead = self.world.bug == Some(Bug::IdsAhead);
         self.world.stage.spawn(node.group, async move {
-            // Whichever comes first: serving goes on only for as long as there is a client.
+            // The gateway serves until the client leaves.
             tokio::select! {
                 biased;
                 () = to.closed() => {}
@@ -190,7 +190,7 @@ async fn serve(
     to.send(Sent::End).await
 }
 
-/// The planted bug: every frame of a write has the id of the last.
+/// Plants a bug: every frame of a write has the id of the last frame.
 fn put_ids_ahead(bytes: &Bytes) -> Bytes {
     let text = std::str::from_utf8(bytes).expect("text");
     let Some(last) = text.lines().rfind(|line| line.starts_with("id: ")) else {

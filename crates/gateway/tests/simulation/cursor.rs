@@ -1,10 +1,11 @@
-//! The positions in a cursor, read as `docs/protocol.md` has it: the gateway's own decoder is on trial.
+//! A decoder of cursors, written after `docs/protocol.md`. The simulation tests the gateway's own
+//! decoder, so it cannot use it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use event_log::Position;
 
-/// The positions of a cursor of `count` topics.
+/// Decodes a cursor of `count` topics into its positions.
 pub(crate) fn decode(text: &str, count: usize) -> Result<Vec<Position>, String> {
     let bad = || format!("{text:?} is no cursor");
     if count == 1 {

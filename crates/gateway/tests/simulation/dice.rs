@@ -1,4 +1,4 @@
-//! Lots, all drawn from the one generator of this thread, which the product draws from as well.
+//! Random choices. All come from the generator of this thread, which the product uses too.
 
 use std::ops::Range;
 use std::time::Duration;

@@ -1,8 +1,9 @@
-//! All that acts in a schedule, polled in one order.
+//! A deterministic executor for all actors of a schedule.
 //!
-//! Tokio wakes those who wait for the same thing in an order of its own, seeded by the machine. Here a
-//! wake-up only raises a flag, and whoever has raised his is polled in the order in which they came:
-//! so a schedule depends on nothing but its seed. A group can be killed or frozen, as a process can.
+//! Tokio wakes the tasks that wait for the same event in an order that differs between runs. Here a
+//! wake-up only raises a flag, and actors with a raised flag are polled in the order in which they were
+//! spawned, so that a schedule depends on its seed only. A group of actors can be killed or frozen like
+//! a process.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -10,14 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
-/// What lives and dies together.
+/// Actors that are killed and frozen together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Group(pub(crate) u64);
 
-/// The world outside of the cluster, which is never killed.
+/// The group of all actors outside the cluster. It is never killed.
 pub(crate) const OUTSIDE: Group = Group(0);
 
-/// From where actors are sent on and off.
+/// A handle that spawns, kills, freezes and thaws actors.
 #[derive(Clone, Default)]
 pub(crate) struct Stage(Arc<Mutex<Vec<Order>>>);
 
@@ -34,7 +35,7 @@ enum Order {
 struct Cast {
     actors: Vec<Actor>,
     frozen: Vec<Group>,
-    /// Wakes the whole ensemble.
+    /// Wakes the task that polls the ensemble.
     waker: Arc<Mutex<Option<Waker>>>,
 }
 
@@ -45,13 +46,13 @@ struct Actor {
     done: bool,
 }
 
-/// Says that an actor wants to be polled.
+/// The waker of an actor, which raises its flag.
 struct Call {
     raised: AtomicBool,
     ensemble: Arc<Mutex<Option<Waker>>>,
 }
 
-/// Polls in which no time passes: more are a reader that spins.
+/// Maximum number of passes at one instant. More passes mean that an actor spins.
 const PASSES_MAX: u32 = 20_000;
 
 impl Stage {
@@ -59,7 +60,7 @@ impl Stage {
         self.order(Order::Spawn(group, Box::pin(act)));
     }
 
-    /// Ends all of a group before anything else is polled.
+    /// Ends all actors of a group before the next poll.
     pub(crate) fn kill(&self, group: Group) {
         self.order(Order::Kill(group));
     }
@@ -72,11 +73,11 @@ impl Stage {
         self.order(Order::Thaw(group));
     }
 
-    /// Plays until `root` is done.
+    /// Polls all actors until `root` is done.
     pub(crate) async fn play(&self, root: impl Future<Output = ()> + Send + 'static) {
         let mut root = Box::pin(root);
         let mut cast = Cast::default();
-        // Unconstrained: the budget that tokio gives a task is not meant for a whole cast.
+        // Unconstrained, because one tokio task polls all actors and would exhaust its budget.
         let all = poll_fn(|context| {
             *cast.waker.lock().unwrap() = Some(context.waker().clone());
             let over = root.as_mut().poll(context);
@@ -94,7 +95,7 @@ impl Stage {
 }
 
 impl Cast {
-    /// Polls until nobody wants to be polled at this instant.
+    /// Polls until no actor has raised its flag at this instant.
     fn act(&mut self, stage: &Stage) {
         for _ in 0..PASSES_MAX {
             self.carry_out(stage);
@@ -119,7 +120,7 @@ impl Cast {
 
     fn carry_out(&mut self, stage: &Stage) {
         loop {
-            // What is dropped here may give orders too.
+            // A future that is dropped here may give further orders.
             let orders = std::mem::take(&mut *stage.0.lock().unwrap());
             if orders.is_empty() {
                 return;

@@ -1,4 +1,4 @@
-//! What goes wrong, drawn one after another.
+//! Faults, drawn at random one after another.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use super::dice::{millis, pick};
 use super::ensemble::OUTSIDE;
 use super::world::World;
 
-/// What may befall the numbering of topics. One a schedule: a position can tell the past of one
-/// fail-over from the present, of one wipe, or stand a clock that steps back; not all of them at once.
+/// The kind of fault that affects the numbering of topics. A schedule has one kind only: a position can
+/// reveal a fail-over or a wipe, or survive a clock that steps back, but not several of these at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Regime {
-    /// Nothing.
+    /// No such fault.
     Steady,
-    /// Servers take over that lack a tail, with clocks that are wrong as far as the fence reaches.
+    /// Servers that lack the newest entries take over. Their clocks are wrong by less than the fence.
     FailOver,
     /// The store is wiped.
     Wipe,
@@ -28,10 +28,10 @@ impl Regime {
     pub(crate) const ALL: [Self; 4] = [Self::Steady, Self::FailOver, Self::Wipe, Self::Clock];
 }
 
-/// How far a server's clock may be from the true time.
+/// Largest error of a server's clock, in milliseconds.
 const SKEW_MS: i64 = 4000;
 
-/// Causes faults until a moment.
+/// Causes faults until a given time.
 pub(crate) async fn run(
     world: Arc<World>,
     cluster: Arc<Cluster>,

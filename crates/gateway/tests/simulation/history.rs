@@ -1,6 +1,7 @@
-//! What truly happened to a topic: every entry that was ever stored, and what became of it.
+//! The true history of a topic: every entry that was ever stored, and its fate.
 //!
-//! An era begins when the store loses entries: it shares those before its base with the era before.
+//! A new era begins when the store loses entries. It shares the entries up to its base with the era
+//! before.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ pub(crate) struct History {
     places: BTreeMap<Position, Place>,
 }
 
-/// Behind entry `n`, as it was in an era.
+/// The point right after entry `n` of an era.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) era: usize,
@@ -22,7 +23,7 @@ pub(crate) struct Place {
 
 #[derive(Debug, Default)]
 struct Era {
-    /// The last number that it shares with the era before.
+    /// The last number that this era shares with the era before.
     base: u64,
     entries: Vec<Entry>,
     /// The last number that was trimmed.
@@ -33,11 +34,11 @@ struct Era {
 pub(crate) struct Entry {
     pub(crate) event: Event,
     pub(crate) at: Instant,
-    /// What the head key said when this was the last entry.
+    /// The head key at the time when this was the last entry.
     pub(crate) head: Head,
 }
 
-/// A head key: where the topic stands, and which primary has numbered it since when.
+/// A head key: the head of the topic, the primary that numbers it, and the start of its term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) numbers: Generation,
@@ -58,13 +59,13 @@ impl History {
         self.eras[place.era].entries.push(entry);
     }
 
-    /// The number of the last entry.
+    /// Returns the number of the last entry.
     pub(crate) fn last(&self) -> u64 {
         let era = &self.eras[self.current()];
         era.base + era.entries.len() as u64
     }
 
-    /// The greatest position that was ever given out.
+    /// Returns the greatest position that was ever assigned.
     pub(crate) fn newest(&self) -> Option<Position> {
         self.places.last_key_value().map(|(position, _)| *position)
     }
@@ -78,14 +79,14 @@ impl History {
         last.is_some_and(|entry| entry.event.mark() != Mark::Open)
     }
 
-    /// Trims all but the last `keep`.
+    /// Trims all but the last `keep` entries.
     pub(crate) fn trim(&mut self, keep: u64) {
         let (current, last) = (self.current(), self.last());
         let era = &mut self.eras[current];
         era.gone = era.gone.max(last.saturating_sub(keep));
     }
 
-    /// Loses what was stored after `moment`; how many that are.
+    /// Loses the entries that were stored after `moment`, and returns their number.
     pub(crate) fn lose_since(&mut self, moment: Instant) -> u64 {
         let (current, last) = (self.current(), self.last());
         let kept =
@@ -101,7 +102,7 @@ impl History {
         }
     }
 
-    /// What can be read now, oldest first.
+    /// Returns the readable events, oldest first.
     pub(crate) fn readable(&self) -> impl DoubleEndedIterator<Item = &Event> {
         let current = self.current();
         let first = self.eras[current].gone + 1;
@@ -116,7 +117,7 @@ impl History {
         self.eras[era].entries.get(index)
     }
 
-    /// Where a position stands: at an entry, or just before one.
+    /// Returns the place of a position, which is an entry's or lies just before an entry.
     pub(crate) fn place(&self, position: Position) -> Option<Place> {
         if position == Position::START {
             return Some(Place { era: 0, n: 0 });
@@ -126,28 +127,28 @@ impl History {
         exact.or_else(|| Some(Place { n: position.n, ..*self.places.get(&next)? }))
     }
 
-    /// The place of an entry.
+    /// Returns the place of the entry at a position.
     pub(crate) fn find(&self, position: Position) -> Option<Place> {
         self.places.get(&position).copied()
     }
 
-    /// Whether what is at a place is part of a later era's log too.
+    /// Returns true if the entry at a place is part of a later era's log too.
     pub(crate) fn leads_to(&self, place: Place, era: usize) -> bool {
         self.shared(place, era) == place.n
     }
 
-    /// The last number up to a place's that a later era's log shares with it.
+    /// Returns the last number, at most that of the place, that a later era shares with the place's era.
     pub(crate) fn shared(&self, place: Place, era: usize) -> u64 {
         let later = self.eras.get(place.era + 1..=era).unwrap_or_default();
         later.iter().map(|era| era.base).fold(place.n, u64::min)
     }
 
-    /// The first era without what is at a place.
+    /// Returns the first era that lacks the entry at a place.
     pub(crate) fn lost_in(&self, place: Place) -> Option<usize> {
         (place.era + 1..self.eras.len()).find(|era| self.eras[*era].base < place.n)
     }
 
-    /// Whether another primary has numbered entries since the one at a place.
+    /// Returns true if another primary has numbered entries after the entry at a place.
     pub(crate) fn has_changed_hands_since(&self, place: Place) -> bool {
         let primary = self.entry(place.era, place.n).map_or(0, |entry| entry.head.primary);
         let mut entries = self.eras.iter().flat_map(|era| &era.entries);
@@ -159,7 +160,7 @@ impl History {
         self.leads_to(Place { era, n }, current) && n > self.eras[current].gone && n <= self.last()
     }
 
-    /// Whether one position is the other's predecessor in truth.
+    /// Returns true if `one` truly is the predecessor of `next`.
     pub(crate) fn are_neighbours(&self, one: Position, next: Position) -> bool {
         let (Some(one), Some(next)) = (self.place(one), self.find(next)) else { return false };
         let now = one.n > 0 || self.leads_to(next, self.current());

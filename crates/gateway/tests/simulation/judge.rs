@@ -1,5 +1,5 @@
-//! Whether a client was told the truth. Its cursor may move for four reasons only: an event that it is
-//! given, a gap that it is told, the end of a topic, and events that it has filtered out.
+//! A judge checks all that one client is told against the true history. A client's cursor may move for
+//! four reasons only: a delivered event, a reported gap, the end of a topic, and filtered-out events.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::cursor;
 use super::history::{History, Place};
 use super::world::World;
 
-/// What one client was told so far.
+/// The judge of one client.
 #[derive(Debug)]
 pub(crate) struct Judge {
     world: Arc<World>,
@@ -18,13 +18,13 @@ pub(crate) struct Judge {
     topics: Vec<Topic>,
     types: Option<&'static [&'static str]>,
     from_earliest: bool,
-    /// One for each topic, once it has a cursor.
+    /// The client's place in each topic, once the client has a cursor.
     at: Option<Vec<At>>,
-    /// It was told that there will be no more.
+    /// The client was told that all topics have ended.
     pub(crate) finished: bool,
 }
 
-/// Where a client stands in a topic.
+/// A client's position in a topic.
 #[derive(Debug, Clone, Copy)]
 struct At {
     position: Position,
@@ -44,27 +44,27 @@ impl Judge {
         Self { world, topics, types, from_earliest, at: None, finished: false }
     }
 
-    /// Whether it has all there is.
+    /// Returns true if the client has all events.
     pub(crate) fn is_current(&self) -> bool {
         let mut places = self.topics.iter().zip(self.at.iter().flatten());
         self.at.is_some() && places.all(|(t, at)| self.world.store.head(t) == at.position)
     }
 
-    /// Where it stands, for a report.
+    /// Formats the client's positions for a report.
     pub(crate) fn stands(&self) -> String {
         let at = self.at.iter().flatten().map(|at| at.position.to_string());
         let heads = self.topics.iter().map(|topic| self.world.store.head(topic).to_string());
         format!("at {:?} of {:?}", at.collect::<Vec<_>>(), heads.collect::<Vec<_>>())
     }
 
-    /// It comes again with its cursor. At the very start that may be before any era.
+    /// The client reconnects with its cursor. A cursor at the very start may be older than any era.
     pub(crate) fn reconnect(&mut self) {
         for at in self.at.iter_mut().flatten().filter(|at| at.position == Position::START) {
             at.place.era = 0;
         }
     }
 
-    /// An event of a stream.
+    /// The client read an event of a stream.
     pub(crate) fn event(&mut self, event: &sse::Event) -> Verdict {
         let word = event.event_type().strip_prefix("tailwater.");
         if self.at.is_none() && word == Some("reconnect") && event.id.is_empty() {
@@ -107,7 +107,7 @@ impl Judge {
         self.deliver(topic, to[topic], event.event_type(), &event.data)
     }
 
-    /// It is put somewhere.
+    /// The client got its first cursor.
     pub(crate) fn open(&mut self, to: &[Position]) -> Verdict {
         let mut all = Vec::new();
         for (topic, position) in self.topics.iter().zip(to) {
@@ -136,7 +136,7 @@ impl Judge {
         index.ok_or_else(|| format!("{name:?} is none of its topics"))
     }
 
-    /// The topics but one: only what nobody wanted can have moved the cursor there.
+    /// Checks all topics except `but`. Only events that the filter excludes may have moved the cursor there.
     pub(crate) fn drift(&mut self, to: &[Position], but: Option<usize>) -> Verdict {
         let others = to.iter().enumerate().filter(|(topic, _)| Some(*topic) != but);
         others.into_iter().try_for_each(|(topic, position)| self.drift_in(topic, *position))
@@ -155,7 +155,7 @@ impl Judge {
         Ok(())
     }
 
-    /// It was given an event.
+    /// The client got an event.
     pub(crate) fn deliver(
         &mut self,
         topic: usize,
@@ -183,7 +183,7 @@ impl Judge {
         Ok(())
     }
 
-    /// It was told of a gap.
+    /// The client was told of a gap.
     pub(crate) fn gap(&mut self, topic: usize, json: &Value, to: Position) -> Verdict {
         let requested = json["requested"].as_str().and_then(|text| text.parse().ok());
         self.drift_in(topic, requested.ok_or("a gap from nowhere")?)?;
@@ -202,7 +202,7 @@ impl Judge {
         Ok(())
     }
 
-    /// It was told that the topic is over.
+    /// The client was told that the topic has ended.
     pub(crate) fn ended(&self, topic: usize) -> Verdict {
         self.with(topic, |history, at| {
             let entry = history.entry(at.place.era, at.place.n);
@@ -213,14 +213,14 @@ impl Judge {
         })
     }
 
-    /// It was told that all is over.
+    /// The client was told that all topics have ended.
     pub(crate) fn finish(&mut self) -> Verdict {
         (0..self.topics.len()).try_for_each(|topic| self.ended(topic))?;
         self.finished = true;
         Ok(())
     }
 
-    /// Whether nothing that it wants is between where it is and number `n` of an era.
+    /// Checks that the client wants no event between its position and number `n` of an era.
     fn passes(&self, history: &History, at: At, era: usize, n: u64) -> Verdict {
         if era < at.place.era || !history.leads_to(at.place, era) {
             return Err(format!("{} is of another past, and no gap was told", at.position));
@@ -259,7 +259,7 @@ impl Judge {
     }
 }
 
-/// A gap that says how many events were trimmed, if the store can still know.
+/// Checks a gap of trimmed events. The gap must have their number, unless the store cannot know it.
 fn trimmed(history: &History, at: Place, missed: Option<u64>, to: Place) -> Result<Place, String> {
     if missed.is_none() && history.has_changed_hands_since(at) && to.n >= at.n {
         readable(history, history.shared(at, to.era), to)?;
@@ -275,15 +275,15 @@ fn trimmed(history: &History, at: Place, missed: Option<u64>, to: Place) -> Resu
     Ok(to)
 }
 
-/// A gap because the store has lost what the client had.
+/// Checks a gap that is reported because the store has lost events that the client had.
 fn lost(history: &History, at: At, position: Position, to: Place) -> Result<Place, String> {
     let At { place, .. } = at;
-    // A client that was put before an entry has a position that stands and falls with that entry.
+    // A position just before an entry is lost when that entry is lost.
     let witness = if history.find(at.position).is_some() { place.n } else { place.n + 1 };
     let lost_in = history.lost_in(Place { n: witness, ..place });
     let lost_in = lost_in.ok_or("lost, but what it had is still there")?;
     if position == Position::START {
-        // A node may not have heard yet, and have that event for whoever has not.
+        // A node that has not noticed the loss may still deliver the lost event to other clients.
         return Ok(Place { era: if place.n == 0 { place.era } else { lost_in }, n: 0 });
     }
     readable(history, history.shared(place, to.era).min(place.n), to)?;

@@ -1,12 +1,11 @@
-//! The whole product in one process, on a paused clock, with everything going wrong that can.
+//! A deterministic simulation of the whole product in one process, on a paused clock, with faults.
 //!
-//! Several gateways, the real ones, each on its own view of one simulated store; publishers; clients
-//! that behave as browsers do. A seed draws the cluster, the weather and the faults, and a judge that
-//! knows what was stored and what was lost listens in on every client. The same seed is the same
-//! schedule, byte for byte.
+//! Several real gateways each have their own view of one simulated store. Publishers publish, and
+//! clients behave like browsers. A seed determines the cluster, the weather and the faults. A judge
+//! knows the true history and checks every client. The same seed gives the same schedule, byte for byte.
 //!
-//! `make simulate` plays more of them than CI does; `make simulate SEED=7 SCHEDULES=1 TRACE=FILE` plays
-//! one again and writes down every step.
+//! `make simulate` plays more schedules than CI does. `make simulate SEED=7 SCHEDULES=1 TRACE=FILE`
+//! plays one schedule again and writes every step to a file.
 
 #![allow(
     clippy::unwrap_used,
@@ -33,11 +32,11 @@ use schedule::play;
 
 /// Schedules that CI plays, shared by the threads below.
 const SCHEDULES: u64 = 500;
-/// Threads that play them.
+/// Threads that play the schedules.
 const THREADS: u64 = 2;
-/// Schedules within which a planted bug must have shown.
+/// Number of schedules that must suffice to find a planted bug.
 const PATIENCE: u64 = 400;
-/// Lines of a trace that are shown when something is wrong.
+/// Number of trace lines that a failure prints.
 const SHOWN: usize = 60;
 
 #[test]
@@ -77,7 +76,7 @@ fn write_trace(seed: u64) {
 }
 
 #[test]
-fn the_same_seed_is_the_same_schedule() {
+fn the_same_seed_gives_the_same_schedule() {
     for seed in 0..20 {
         let (first, again) = (play(seed, None).trace, play(seed, None).trace);
         assert!(first.lines().count() > 50, "seed {seed} does nothing: {first}");
@@ -98,7 +97,7 @@ fn every_planted_bug_is_found() {
 }
 
 #[test]
-fn schedules_meet_everything_that_is_said_of_them() {
+fn schedules_contain_every_kind_of_fault() {
     let traces: String = (0..PATIENCE).map(|seed| play(seed, None).trace).collect();
     let faults =
         "dies|drains|frozen|loses its feed|cut off|away|fails over|wiped|clock jumps|trimmed to";

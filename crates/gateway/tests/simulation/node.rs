@@ -1,8 +1,8 @@
-//! One node's view of the store: tails that follow a bad feed, repairs and an audit.
+//! One node's view of the store: tails that follow an unreliable feed, repairs and an audit.
 //!
-//! It does as `redis-log` does: the successor extends a tail, anything newer has it read from the
-//! store, and what arrives during a read is held. A message knows its past, as the order of a
-//! connection tells it there.
+//! The node follows the rules of `redis-log`. The direct successor extends a tail; a newer event makes
+//! the node read the topic from the store; events that arrive during a read are held. A message carries
+//! its predecessor's position, which `redis-log` derives from the order of a connection.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,8 +29,8 @@ pub(crate) struct Node {
     page: usize,
     state: Mutex<State>,
     opening: tokio::sync::Mutex<()>,
-    /// A turn for each read, as a pool of connections has it: a read that a gateway neither polls nor
-    /// drops keeps its other clients waiting.
+    /// Permits for reads, like a pool of connections: a read that a gateway neither polls nor drops
+    /// delays the reads of its other clients.
     turns: tokio::sync::Semaphore,
 }
 
@@ -38,13 +38,13 @@ pub(crate) struct Node {
 struct State {
     watched: BTreeMap<Topic, Watched>,
     connected: bool,
-    /// Which connection of the feed it is: what an earlier one brings is lost.
+    /// Counts the connections of the feed. Messages of earlier connections are dropped.
     line: u32,
 }
 
 #[derive(Debug)]
 struct Watched {
-    /// `None` until it was opened.
+    /// `None` until the topic has been opened.
     tail: Option<Arc<Tail>>,
     phase: Phase,
     repairing: bool,
@@ -52,9 +52,9 @@ struct Watched {
 
 #[derive(Debug)]
 enum Phase {
-    /// A read is due, which will see whatever arrives until it begins.
+    /// A read is due. It will return every event that arrives before it begins.
     Due,
-    /// It is being read.
+    /// A read is under way.
     Reading { held: Vec<Event>, again: bool },
     /// The tail follows the feed.
     Following,
@@ -62,11 +62,11 @@ enum Phase {
 
 const AUDIT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(500);
-/// Reads of a node at a time: fewer than its clients.
+/// Concurrent reads of a node. Fewer than its clients, so that a read that hangs delays others.
 const TURNS: usize = 2;
 
 impl Node {
-    /// A node whose windows and pages are so large.
+    /// Starts a node with windows of `window` events and pages of `page` events.
     pub(crate) fn start(world: &Arc<World>, group: Group, window: usize, page: usize) -> Arc<Self> {
         let state = State { watched: BTreeMap::new(), connected: true, line: 0 };
         let node = Arc::new(Self {
@@ -85,7 +85,7 @@ impl Node {
         node
     }
 
-    /// The store has an event for this node: it goes on its way, if it does.
+    /// Sends an event of the store to this node. The weather may lose, delay or duplicate it.
     pub(crate) fn send(self: &Arc<Self>, event: &Event) {
         let weather = self.world.weather();
         let state = self.state();
@@ -103,7 +103,7 @@ impl Node {
         }
     }
 
-    /// The connection of the feed breaks, and is there again later.
+    /// Breaks the connection of the feed. The node reconnects later.
     pub(crate) fn lose_feed(self: &Arc<Self>) {
         let mut state = self.state();
         (state.connected, state.line) = (false, state.line + 1);
@@ -141,7 +141,8 @@ impl Node {
         }
     }
 
-    /// Puts an event where it belongs; whether the topic has to be read.
+    /// Appends an event that follows the tail. Returns true if events between are missing, so that the
+    /// topic must be read.
     fn judge(&self, watched: &mut Watched, event: Event) -> bool {
         let Some(tail) = &watched.tail else { return false };
         if self.follows(tail.head(), &event) {
@@ -161,7 +162,7 @@ impl Node {
         self.world.store.of(event.topic(), |history| history.are_neighbours(head, position))
     }
 
-    /// Reads a topic until its tail follows the feed again, unless that goes on already.
+    /// Reads a topic until its tail follows the feed again. Does nothing if a repair is already running.
     fn repair(self: &Arc<Self>, topic: &Topic) {
         let mut state = self.state();
         let Some(watched) = state.watched.get_mut(topic) else { return };
@@ -177,7 +178,7 @@ impl Node {
         });
     }
 
-    /// Whether to try again.
+    /// Returns true if the repair must be tried again.
     async fn try_repair(&self, topic: &Topic) -> bool {
         if !self.state().connected {
             // The reconnection repairs all topics.
@@ -194,7 +195,7 @@ impl Node {
         }
     }
 
-    /// Brings a tail to what was read, and then to what was held; whether that is all.
+    /// Extends a tail by the events read, then by the events held. Returns true if the repair is complete.
     fn settle(&self, watched: &mut Watched, window: Window) -> bool {
         if let Some(tail) = &watched.tail {
             bring(tail, window);
@@ -252,7 +253,7 @@ impl Node {
         }
     }
 
-    /// What the node's planted bug makes of a true page.
+    /// Applies the node's planted bug to a page.
     fn distort(&self, topic: &Topic, after: Position, mut page: Page) -> Page {
         let Some(gap) = &mut page.gap else { return page };
         match self.world.bug {
@@ -280,7 +281,7 @@ impl Watched {
         self.phase = Phase::Reading { held: Vec::new(), again: false };
     }
 
-    /// Something may have been missed.
+    /// Notes that the feed may have lost an event.
     fn suspect(&mut self) {
         match &mut self.phase {
             Phase::Reading { again, .. } => *again = true,
@@ -289,7 +290,7 @@ impl Watched {
     }
 }
 
-/// Brings a tail to a window: by going on where it goes on, else anew.
+/// Extends a tail by a window if the two connect, and otherwise resets the tail to the window.
 fn bring(tail: &Tail, window: Window) {
     let Window { before, ended, events } = window;
     let ours = tail.head();
@@ -343,7 +344,7 @@ impl Log for Node {
         if let Some(tail) = self.state().watched.get(topic).and_then(|w| w.tail.clone()) {
             return Ok(tail);
         }
-        // The subscription first, so that nothing falls between it and the read.
+        // Subscribed before the read, so that no event is lost between the two.
         let watched = Watched { tail: None, phase: Phase::Due, repairing: false };
         self.state().watched.insert(topic.clone(), watched);
         self.with(topic, Watched::begin);
@@ -353,7 +354,7 @@ impl Log for Node {
         let tail = Arc::new(Tail::new(window.before, ended, capacity));
         self.with(topic, |watched| {
             watched.tail = Some(Arc::clone(&tail));
-            // What this leaves to be read the audit will find, or the feed's reconnection.
+            // The audit or the next reconnection reads any rest.
             self.settle(watched, window);
         });
         Ok(tail)

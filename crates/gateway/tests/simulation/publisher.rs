@@ -1,4 +1,4 @@
-//! A publisher, which tries each event with one key until it is acknowledged.
+//! A publisher that retries each event with the same key until the event is acknowledged.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes at times of its own until a moment.
+    /// Publishes at random times until a given time.
     pub(crate) async fn run(self, until: Instant) {
         let mut number = 0;
         while Instant::now() < until {
@@ -27,7 +27,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes one event, which says what it is.
+    /// Publishes one event whose data names its topic, publisher and number.
     pub(crate) async fn publish(&self, topic: &Topic, number: u32, kind: Option<&str>, mark: Mark) {
         let Self { name, world, .. } = self;
         let data: Box<str> = match mark {

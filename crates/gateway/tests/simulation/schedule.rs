@@ -1,4 +1,4 @@
-//! One schedule: everything is drawn from a seed, and played on a paused clock.
+//! One schedule, determined by a seed and played on a paused clock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -20,21 +20,21 @@ use super::judge::Judge;
 use super::publisher::Publisher;
 use super::world::{Weather, World};
 
-/// How a schedule came out.
+/// The result of a schedule.
 #[derive(Debug)]
 pub(crate) struct Played {
-    /// Every step, a line each.
+    /// All steps, one on each line.
     pub(crate) trace: String,
-    /// What went wrong, if anything did.
+    /// The violation, if a client was harmed.
     pub(crate) violation: Option<String>,
 }
 
-/// How long faults go on.
+/// Duration of the faults.
 const STORM: Duration = Duration::from_secs(40);
-/// What clients filter by; all want the last events.
+/// The filters of clients. Each includes the type of the last events.
 const FILTERS: [&[&str]; 2] = [&["a"], &["a", "b"]];
-/// How long clients may take to have everything, once all works again: several times the longest
-/// pause, time-out and audit.
+/// Time in which clients must have all events once the faults are over. Several times the longest
+/// pause, time-out and audit interval.
 const CALM: Duration = Duration::from_mins(3);
 
 /// Plays the schedule of a seed.
@@ -93,7 +93,7 @@ async fn storm_and_calm(world: Arc<World>) {
     converge(&world, &judges).await;
 }
 
-/// Puts publishers to work; how many are at it.
+/// Starts publishers, and returns the counter of those still running.
 fn publish(world: &Arc<World>, topics: &[Topic], until: Instant) -> Arc<AtomicUsize> {
     let count = fastrand::usize(1..=3);
     let publishing = Arc::new(AtomicUsize::new(count));
@@ -148,7 +148,7 @@ fn cast_client(
     judge
 }
 
-/// The last of each topic, of a type that everybody wants; some topics end with it.
+/// Publishes the last event of each topic, of a type that all filters include. Some topics then end.
 async fn end(world: &Arc<World>, topics: &[Topic]) {
     let publisher =
         Publisher { name: "last".to_owned(), world: Arc::clone(world), topics: topics.to_vec() };
@@ -161,7 +161,7 @@ async fn end(world: &Arc<World>, topics: &[Topic]) {
     }
 }
 
-/// Waits until every client has everything.
+/// Waits until every client has all events.
 async fn converge(world: &Arc<World>, judges: &[Arc<Mutex<Judge>>]) {
     let deadline = Instant::now() + CALM;
     while world.violation().is_none() {

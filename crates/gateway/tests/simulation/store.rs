@@ -1,6 +1,6 @@
-//! The one store behind all nodes, with the rules of `redis-log`'s script: positions that rise, numbers
-//! without holes, and a fence after each fail-over. It has a clock that jumps, can be away, and loses
-//! what it is told to lose.
+//! The simulated store behind all nodes. It follows the rules of `redis-log`'s script: rising positions,
+//! numbers without holes, and a fence after each fail-over. A schedule can make its clock jump, make it
+//! unreachable, and make it lose entries.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -22,10 +22,10 @@ pub(crate) struct Store(Mutex<Inner>);
 struct Inner {
     topics: BTreeMap<Topic, History>,
     keys: BTreeMap<(Topic, String), Position>,
-    /// Which server it is: one that was promoted or restarted is another.
+    /// Identifies the server. A promotion or a restart changes it.
     primary: u64,
     clock_ms: i64,
-    /// How far this server's clock is from the true time.
+    /// Error of this server's clock, in milliseconds.
     skew_ms: i64,
     began: Instant,
     away_until: Instant,
@@ -33,7 +33,7 @@ struct Inner {
     fence_ms: u64,
 }
 
-/// The newest of a topic.
+/// The newest events of a topic.
 #[derive(Debug)]
 pub(crate) struct Window {
     pub(crate) before: Position,
@@ -44,7 +44,7 @@ pub(crate) struct Window {
 const FENCE_MS: u64 = 10_000;
 
 impl Store {
-    /// A store that keeps so many events of a topic.
+    /// Creates a store that keeps `keep` events of each topic.
     pub(crate) fn new(keep: u64, bug: Option<Bug>) -> Self {
         let now = Instant::now();
         Self(Mutex::new(Inner {
@@ -75,7 +75,7 @@ impl Store {
         })
     }
 
-    /// The numbers after a position's, whatever came of it: for a bug that is planted.
+    /// Returns the events after a number and does not check the position. Only a planted bug reads so.
     pub(crate) fn read_by_number(&self, topic: &Topic, n: u64, count: usize) -> Vec<Event> {
         self.of(topic, |history| {
             history.readable().skip_while(|e| e.position().n <= n).take(count).cloned().collect()
@@ -117,7 +117,7 @@ impl Store {
         })
     }
 
-    /// The position after which nothing was given out.
+    /// Returns the last assigned position.
     pub(crate) fn head(&self, topic: &Topic) -> Position {
         self.of(topic, |history| history.head().map_or(Position::START, |head| head.numbers.head))
     }
@@ -141,12 +141,12 @@ impl Store {
         }
     }
 
-    /// The clock of the server jumps.
+    /// Makes the clock of the server jump.
     pub(crate) fn jump(&self, ms: i64) {
         self.inner().clock_ms += ms;
     }
 
-    /// Everything is lost, and the server is the same.
+    /// Loses all entries. The server stays the same.
     pub(crate) fn flush(&self) {
         let mut inner = self.inner();
         inner.topics.values_mut().for_each(|history| history.lose_after(0));
@@ -162,7 +162,7 @@ impl Store {
         let (mut lost, mut beyond_ms) = (0, 0);
         for history in inner.topics.values_mut() {
             lost += history.lose_since(moment);
-            // A topic of which nothing is left has no head to tell of another server, and no fence.
+            // A topic without entries has no head that records the other server, and so no fence.
             let fence_ms = if history.head().is_some() { FENCE_MS } else { 0 };
             let newest_ms = history.newest().map_or(0, |position| position.ms + 1);
             beyond_ms = beyond_ms.max(newest_ms.saturating_sub(fence_ms));

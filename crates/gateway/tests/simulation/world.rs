@@ -1,4 +1,4 @@
-//! What everybody in a schedule can reach: the store, the weather between it and the nodes, the trace.
+//! The state that all actors of a schedule share: the store, the weather and the trace.
 
 use std::fmt::{Arguments, Write as _};
 use std::sync::{Arc, Mutex};
@@ -25,16 +25,16 @@ pub(crate) struct World {
     violation: Mutex<Option<String>>,
 }
 
-/// How bad the way between nodes and store is, in percent and milliseconds.
+/// Fault rates, in percent, and delays of the network.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weather {
     /// Notifications that are lost.
     pub(crate) lost: u32,
     /// Notifications that come twice.
     pub(crate) doubled: u32,
-    /// The longest that a notification takes.
+    /// Longest delay of a notification.
     pub(crate) late_ms: u64,
-    /// Connections of clients that break inside of a write, of those clients that have bad ones.
+    /// Connections that break in the middle of a write, among clients with a bad line.
     pub(crate) broken: u32,
     /// Writes after which a slow client stops for a while.
     pub(crate) tired: u32,
@@ -42,7 +42,7 @@ pub(crate) struct Weather {
     pub(crate) failed: u32,
     /// Commands that are slow.
     pub(crate) slow: u32,
-    /// The longest that a slow one takes.
+    /// Longest delay of a slow command.
     pub(crate) slow_ms: u64,
 }
 
@@ -80,7 +80,7 @@ impl World {
         self.nodes.lock().unwrap().push(node);
     }
 
-    /// A node is no more.
+    /// A node has stopped.
     pub(crate) fn leave(&self, node: &Arc<Node>) {
         self.nodes.lock().unwrap().retain(|other| !Arc::ptr_eq(other, node));
     }
@@ -93,14 +93,15 @@ impl World {
         *self.weather.lock().unwrap()
     }
 
-    /// The store answers again, and clients have good connections. The feed stays as bad as it was: its last losses are the hard ones.
+    /// Ends the faults of the store and of the clients' connections. The feed stays unreliable, because
+    /// its last losses are the hardest to notice.
     pub(crate) fn clears_up(&self) {
         let mut weather = self.weather.lock().unwrap();
         *weather = Weather { broken: 0, tired: 0, failed: 0, slow: 0, ..*weather };
         self.store.goes_away(Duration::ZERO);
     }
 
-    /// One way to the store or back; whether it was made.
+    /// Sends a message to the store or back. Returns true if the message arrives.
     pub(crate) async fn travel(&self) -> bool {
         let weather = self.weather();
         let time = if chance(weather.slow) { millis(0..weather.slow_ms) } else { millis(0..3) };
@@ -112,7 +113,7 @@ impl World {
         !chance(weather.failed)
     }
 
-    /// Appends, and tells all nodes. The answer may be lost although the event was stored.
+    /// Appends an event and notifies all nodes. The answer may be lost although the event is stored.
     pub(crate) async fn publish(&self, append: Append) -> Result<Receipt, AppendError> {
         let lost = || AppendError::Unavailable("lost on the way".to_owned());
         if !self.travel().await {
@@ -133,7 +134,7 @@ impl World {
         writeln!(trace, "{now:>6} {what}").expect("a string takes all");
     }
 
-    /// Somebody was harmed: the schedule ends.
+    /// Records that a client was harmed, which ends the schedule.
     pub(crate) fn violated(&self, what: String) {
         self.note(format_args!("VIOLATION {what}"));
         self.violation.lock().unwrap().get_or_insert(what);

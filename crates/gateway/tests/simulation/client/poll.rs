@@ -1,4 +1,4 @@
-//! A client that asks again and again.
+//! A client that sends long polls.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -13,7 +13,7 @@ use super::super::judge::{Judge, Verdict};
 use super::{Client, Close};
 
 impl Client {
-    /// One request, and the pause after it.
+    /// Sends one request and pauses.
     pub(super) async fn poll(&mut self) -> Result<Close, String> {
         let cursor = &self.last_event_id;
         let wait = fastrand::u32(0..30);
@@ -43,7 +43,7 @@ impl Client {
         Ok(Close::Again)
     }
 
-    /// Whether that was all.
+    /// Judges a response. Returns true if all topics have ended.
     fn take(&mut self, json: &Value) -> Result<bool, String> {
         let text = json["cursor"].as_str().ok_or("an answer without a cursor")?;
         let to = cursor::decode(text, self.topics.len())?;
@@ -52,7 +52,7 @@ impl Client {
         let ended = json["ended"] == true;
         let mut judge = self.judge();
         if !judge.has_cursor() {
-            // It was put before the first of what it got: a gap, unless an event led there.
+            // A first poll has no cursor, so it starts before the first event or gap of each topic.
             let mut begin = to.clone();
             for gap in gaps.iter().rev() {
                 begin[judge.index(gap["topic"].as_str())?] = position(&gap["requested"])?;
@@ -83,7 +83,8 @@ impl Client {
     }
 }
 
-/// The events and gaps of a topic, which come in two lists: a gap is where the events break off.
+/// Judges the events and gaps of a topic. A response has them in two lists; each gap belongs where the
+/// sequence of events breaks.
 fn take_topic(
     judge: &mut Judge,
     topic: usize,
@@ -98,7 +99,7 @@ fn take_topic(
         if let Some(gap) = gaps.next_if(|gap| gap["requested"] == here) {
             let next = events.peek().map(|event| position(&event["id"])).transpose()?;
             let starts = gaps.peek().map(|gap| position(&gap["requested"])).transpose()?;
-            // A second gap right behind the first begins where that one ends.
+            // A second gap may follow directly: it begins at the end of the first.
             let chained = starts.filter(|start| next.is_none_or(|next| *start < next));
             let to = chained.or(next.map(Position::before)).unwrap_or(end);
             judge.gap(topic, gap, to)?;
@@ -117,7 +118,7 @@ fn position(value: &Value) -> Result<Position, String> {
     text.parse().map_err(|_| format!("{value} is no position"))
 }
 
-/// The whole answer; `None` if the connection broke.
+/// Reads the whole response. Returns `None` if the connection broke.
 async fn receive(mut connection: Connection) -> Result<Option<(StatusCode, Vec<u8>)>, String> {
     let Some(Sent::Head(status)) = connection.from.recv().await else { return Ok(None) };
     let mut body = Vec::new();
