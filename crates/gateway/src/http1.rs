@@ -84,7 +84,7 @@ impl Door {
         let (parts, content) = handler::answer(gateway, asked).await.into_parts();
         match content {
             Content::Events(subscriber) => {
-                let head = write::stream_head(&parts);
+                let head = write::StreamHead::new(&parts);
                 Accepted::Stream(EventStream::new(transport, subscriber, head, patience.stall))
             }
             Content::Whole(body) => {
