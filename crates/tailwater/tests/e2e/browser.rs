@@ -71,7 +71,7 @@ async fn the_console_shows_a_gap_and_goes_on() {
     browser.quit().await;
 }
 
-/// What a page writes that wants events: no library, no cursor, nothing.
+/// The whole code of a page that receives events: it needs no library and keeps no cursor.
 const PAGE: &str = "\
     window.got = []; window.readies = []; window.failed = 0; \
     const source = new EventSource('/v1/events?topic=steady'); \

@@ -1,4 +1,4 @@
-//! `tailwater check`, and configurations that are refused.
+//! `tailwater check` and invalid configurations.
 
 use loadtest::machine::{Port, Redis};
 

@@ -1,4 +1,4 @@
-//! The command line is the documentation of every flag: what it says is pinned here.
+//! The help pages, which document every flag.
 
 use tokio::process::Command;
 
@@ -21,12 +21,12 @@ async fn the_page_of_a_gateway() {
     insta::assert_snapshot!(help("gateway").await);
 }
 
-/// The flags of a help page, each with its own text.
+/// Returns the flags of a help page with their texts.
 fn flags(page: &str) -> Vec<(String, String)> {
     let mut flags: Vec<(String, String)> = Vec::new();
     for line in page.lines() {
         let start = line.trim_start();
-        // What is said of a flag, and its values, are indented further.
+        // The text of a flag and its values are indented further.
         if start.starts_with('-') && line.len() - start.len() < 10 {
             let long = start.find("--").map_or(start, |at| &start[at..]);
             let name = long.split([' ', ',', '\u{2026}']).next().unwrap_or_default();
@@ -44,7 +44,7 @@ async fn every_flag_is_an_environment_variable_too() {
     for command in COMMANDS {
         let page = help(command).await;
         for (name, text) in flags(&page) {
-            // `check --url` is another URL than that of `publish` and `tail`.
+            // `check --url` does not mean the URL of `publish` and `tail`, so it has no variable.
             if name == "--help" || (command, name.as_str()) == ("check", "--url") {
                 continue;
             }

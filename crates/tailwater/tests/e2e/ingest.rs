@@ -1,4 +1,4 @@
-//! Ingest dies at the worst moment: the log has the event, the publisher has no answer.
+//! Ingest is killed after the log has stored an event and before the publisher gets the answer.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::reader::Reader;
 use crate::support::{PATIENCE, TAILWATER, gateway, publish, status, until};
 
-/// A relay to Redis that can keep the answer to an append for itself.
+/// A relay to Redis that can withhold the answer to an append.
 #[derive(Debug)]
 struct Relay {
     addr: SocketAddr,
@@ -42,7 +42,7 @@ impl Relay {
         relay
     }
 
-    /// Waits until Redis has answered an append, which nobody will hear of.
+    /// Waits until the relay has withheld the answer to an append.
     async fn caught(&self) {
         timeout(PATIENCE, self.caught.notified()).await.expect("an append is answered");
     }
@@ -57,7 +57,7 @@ async fn pass(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, caug
         loop {
             let length = from_server.read(&mut bytes).await?;
             let answer = &bytes[..length];
-            // The script's answer to an append is 0, for: it was not there before, and a position.
+            // The script answers an append with 0, for "not a duplicate", and a position.
             let line = answer.split(|byte| *byte == b'\n').nth(1).unwrap_or_default();
             let is_append = line.starts_with(b"0 ") && line.ends_with(b"-1\r");
             if is_append && armed.swap(false, Ordering::SeqCst) {
@@ -70,7 +70,7 @@ async fn pass(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, caug
             to_client.write_all(answer).await?;
         }
     };
-    // Either side may be killed at any time, which ends the other too.
+    // The end of either side ends the other.
     let _ended: std::io::Result<()> = tokio::select! { ended = up => ended, ended = down => ended };
 }
 

@@ -1,4 +1,4 @@
-//! The metrics, as they are scraped and as they are documented.
+//! The scraped metrics agree with the documented ones.
 
 use std::collections::BTreeSet;
 

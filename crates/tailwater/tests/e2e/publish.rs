@@ -1,4 +1,4 @@
-//! `tailwater publish`: what it makes of its input, and of ingest's answers.
+//! `tailwater publish`: its input formats, its receipts, and its retries.
 
 use std::path::Path;
 use std::time::Duration;
@@ -79,7 +79,7 @@ async fn a_line_leaves_at_once_though_no_other_follows() {
 
 #[tokio::test]
 async fn thousands_of_lines_arrive_in_order() {
-    // A history of them all, since nobody makes the publisher wait for the reader.
+    // A history that holds all events, because the publisher does not wait for the reader.
     let node = serve().flag("--history-events", "5000").start().await.unwrap();
     let url = format!("http://{}", node.addr());
     let mut reader = Reader::open(node.addr(), "topic=t").await;
@@ -147,7 +147,7 @@ async fn a_gateways_own_events_are_not_published_again() {
     let script = "curl -sN \"$0\" | \"$1\" publish --url \"$2\" --topic copy --input sse";
     shell.args(["-c", script, &from, TAILWATER, &url]);
     let mirror = Cli::start_command(shell);
-    // Published until the mirror has its first, as it begins at the end.
+    // Published until the mirror has its first event, because a mirror starts at the tail.
     let mut first = None;
     let addr = source.addr();
     let publishing = tokio::spawn(async move {
@@ -176,7 +176,7 @@ async fn the_topic_can_be_ended_after_the_last_event() {
     tailwater_reading("one\ntwo\n", &args).await.success();
     assert_eq!(reader.data(2).await, ["one", "two"]);
     reader.ended().await;
-    // Saying it again changes nothing; saying more is refused.
+    // A second end changes nothing; a further event is refused.
     tailwater(&args).await.success();
     let late = ["publish", "--url", &url, "--topic", "t", "late"];
     tailwater(&late).await.failure(&["1 events were refused", "ended"]);
@@ -200,7 +200,7 @@ async fn a_server_that_is_not_there_is_named_after_the_time_to_retry() {
     let args = ["publish", "--url", &url, "--topic", "t", "--retry-for", "1s", "x"];
     let words = ["gave up after 1s", "refused", &port.addr().to_string()];
     tailwater(&args).await.failure(&words);
-    // What can never work is not tried again.
+    // A request that can never succeed is not retried.
     let node = serve().start().await.unwrap();
     let url = format!("http://{}", node.admin_addr());
     let args = ["publish", "--url", &url, "--topic", "t", "--retry-for", "1h", "x"];
@@ -261,7 +261,7 @@ async fn the_example_publishes_this_machines_statistics() {
     let mut shell = Command::new("sh");
     let script = "\"$0\" | \"$1\" publish --url \"$2\" --input ndjson";
     shell.env("SECONDS_BETWEEN", "0.2").arg("-c").arg(script).arg(example).args([TAILWATER, &url]);
-    // Killed as a whole when the test is over: the pipeline is a process group of its own.
+    // The pipeline is a process group of its own, so the test can kill all of it.
     let pipeline = shell.process_group(0).kill_on_drop(true).spawn().unwrap();
     let group = i32::try_from(pipeline.id().unwrap()).unwrap();
     for reader in &mut readers {

@@ -1,4 +1,4 @@
-//! `tailwater serve` as the README shows it, and what every node has.
+//! `tailwater serve` as the README shows it, and the features of every node.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use crate::cli::Cli;
 use crate::reader::Reader;
 use crate::support::{metric, publish, publish_numbers, serve, until};
 
-/// `curl` with arguments; it is told not to read a configuration, nor to buffer, nor to chat.
+/// Starts `curl` with `args`, without its configuration file, buffering or progress output.
 fn curl(args: &[&str]) -> Cli {
     let mut command = Command::new("curl");
     command.args(["-q", "-sS", "-N", "--noproxy", "*"]).args(args).stdin(Stdio::null());
@@ -179,7 +179,7 @@ async fn the_admin_port_lists_who_is_behind() {
     let path = "/debug/connections?limit=5";
     let listed: Value = http::get(node.admin_addr(), path).await.unwrap().json().unwrap();
     assert_eq!(listed.as_array().expect("a list").len(), 1, "{listed}");
-    // Not on the port that everybody reaches.
+    // The public port does not serve these paths.
     for path in ["/metrics", "/readyz", "/livez", path] {
         let response = http::get(node.addr(), path).await.unwrap();
         assert_eq!(response.status, 404, "{path}");

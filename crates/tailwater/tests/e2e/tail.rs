@@ -1,4 +1,4 @@
-//! `tailwater tail`: what it prints, where it goes on, and when it ends.
+//! `tailwater tail`: its output formats, its state file, and its end.
 
 use loadtest::machine::{Redis, Tailwater};
 use nix::sys::signal::Signal;
@@ -94,7 +94,7 @@ async fn a_state_file_carries_on_over_runs_without_loss_or_double() {
         let outcome = tailwater(&[&base[..], &["--count", count]].concat()).await.success();
         seen.extend(outcome.stdout.split_whitespace().map(str::to_owned));
     }
-    // Interrupted, not counted.
+    // This run ends by a signal, not after a count.
     let mut tail = Cli::start(&base);
     for _ in 0..6 {
         seen.push(tail.line().await.trim().to_owned());
@@ -179,7 +179,7 @@ async fn it_stops_when_nobody_reads_what_it_prints() {
     let status = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
     assert_eq!(status.code(), Some(0));
     assert!(!stderr.await.unwrap().contains("panicked"));
-    // What nobody has read is still to come.
+    // The state file is not past the lines that the reader of the pipe did not take.
     assert_eq!(std::fs::read_to_string(&state).unwrap().trim(), id);
 }
 

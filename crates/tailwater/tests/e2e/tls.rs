@@ -1,4 +1,4 @@
-//! HTTP over TLS: both versions of HTTP, certificates that change, and files that cannot be used.
+//! HTTP/1.1 and HTTP/2 over TLS, certificates that change, and unusable certificate files.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -123,7 +123,7 @@ async fn events_come_over_http_2_over_tls_as_alpn_chooses() {
     events_come_by(Version::HTTP_2).await;
 }
 
-/// An event stream over HTTP/1.1, read to its last byte as TLS sees it.
+/// An event stream over HTTP/1.1 and TLS. The test sees how the TLS session ends.
 struct Stream {
     stream: TlsStream<TcpStream>,
     read: String,
@@ -138,7 +138,7 @@ impl Stream {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider);
         let config = config.with_safe_default_protocol_versions().unwrap();
-        // No ALPN, as many clients of HTTP/1.1.
+        // Without ALPN, like many clients of HTTP/1.1.
         let config = config.with_root_certificates(roots).with_no_client_auth();
         let socket = TcpStream::connect(node).await.unwrap();
         let name = "localhost".try_into().unwrap();
@@ -148,7 +148,7 @@ impl Stream {
         Stream { stream, read: String::new() }
     }
 
-    /// Reads until the text has come; everything that has.
+    /// Reads until `text` has arrived, and returns everything read so far.
     async fn until(&mut self, text: &str) -> &str {
         let mut searched = 0;
         while !self.read[searched..].contains(text) {
@@ -161,7 +161,7 @@ impl Stream {
         &self.read
     }
 
-    /// Reads to the end, which fails unless the node says that it is one (close_notify).
+    /// Reads to the end. Fails if the node closes the connection without a `close_notify`.
     async fn rest(&mut self) -> &str {
         let rest = self.stream.read_to_string(&mut self.read);
         timeout(PATIENCE, rest).await.unwrap().unwrap();
@@ -221,7 +221,7 @@ async fn a_client_that_leaves_over_tls_is_noticed_while_nothing_comes() {
     let issued = Issued::new();
     let node = issued.encrypt(serve()).flag("--heartbeat", "60s").start().await.unwrap();
     let open = async || metric(&node.metrics().await.unwrap(), "tailwater_connections").unwrap();
-    // One says goodbye, the other breaks off.
+    // One client sends a `close_notify`, the other does not.
     for says_goodbye in [true, false] {
         let mut stream = Stream::open(&issued, node.addr(), "topic=t", "").await;
         stream.until("tailwater.ready").await;
@@ -238,7 +238,7 @@ async fn a_client_that_leaves_over_tls_is_noticed_while_nothing_comes() {
 async fn a_reader_that_stalls_over_tls_holds_little_and_then_gets_everything_in_order() {
     const EVENTS: u32 = 20_000;
     const EVENT_BYTES: usize = 1024;
-    /// The node's window and heap may grow, but not by a copy of the events for a reader.
+    /// Largest growth of the node: its window and heap, but no copy of the events for the reader.
     const TAKEN_MAX: u64 = 8 << 20;
     let issued = Issued::new();
     let node = issued.encrypt(serve()).flag("--history-events", "30000").start().await.unwrap();
@@ -253,7 +253,7 @@ async fn a_reader_that_stalls_over_tls_holds_little_and_then_gets_everything_in_
         let receipts = batch.send().await.unwrap().text().await.unwrap();
         assert_eq!(receipts.lines().count(), 1000);
     }
-    // It takes only as much as the sockets hold: 20 MB are waiting.
+    // The sockets hold a small part of the 20 MB.
     let delivered = async || {
         let metrics = node.metrics().await.unwrap();
         metric(&metrics, "tailwater_events_delivered_total").unwrap() as u64
@@ -295,7 +295,7 @@ async fn ingest_takes_events_over_tls() {
     assert!(publish(&issued.client(Version::HTTP_2), ingest.addr(), "x").await);
 }
 
-/// Makes a symbolic link lead to another directory, atomically, as Kubernetes swaps secrets.
+/// Makes a symbolic link point to another directory, atomically, as Kubernetes updates secrets.
 pub(crate) fn swap(link: &Path, to: &Path) {
     let new = link.with_extension("new");
     symlink(to, &new).unwrap();
@@ -311,7 +311,7 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
     let file = |name| link.join(name).display().to_string();
     let node = serve().flag("--tls-cert", file("tls.crt")).flag("--tls-key", file("tls.key"));
     let node = node.start().await.unwrap();
-    // A client with a session would resume it and check no certificate.
+    // A new client, because a client with a session resumes it and checks no certificate.
     let is_trusted_by =
         async |issued: &Issued| publish(&issued.client(Version::HTTP_11), node.addr(), "x").await;
     assert!(is_trusted_by(&old).await && !is_trusted_by(&new).await);
@@ -337,7 +337,7 @@ async fn only_a_client_that_sends_something_wrong_counts_as_a_failed_handshake()
         let metrics = node.metrics().await.unwrap();
         metric(&metrics, "tailwater_tls_handshakes_failed_total").unwrap()
     };
-    // As a load balancer that checks whether the port is open.
+    // Like a load balancer that checks the port.
     drop(TcpStream::connect(node.addr()).await.unwrap());
     let plain = loadtest::client::http::get(node.addr(), "/v1/events?topic=t").await;
     assert!(plain.is_err(), "{plain:?}");

@@ -1,5 +1,5 @@
-//! `loadtest watch` watched: a cluster that is broken and loses nothing has to pass, and clients that
-//! lie have to fail it.
+//! Tests of `loadtest watch`: it passes a cluster that loses nothing in spite of a killed gateway, and
+//! fails when a client hides or doubles events.
 
 use std::fs;
 use std::time::Duration;
@@ -19,14 +19,14 @@ struct Watch {
     options: watch::Options,
 }
 
-/// Where `watch` publishes.
+/// The target to which `watch` publishes.
 #[derive(Clone, Copy)]
 enum By {
     Ingest,
     Redis,
 }
 
-/// Watches for some seconds, in which the only gateway is killed and comes back.
+/// Watches for some seconds, during which the only gateway is killed and restarted.
 async fn while_a_gateway_dies(by: By, sabotage: &str) -> Report {
     let redis = Redis::start().await.unwrap();
     let ingest = ingest(&redis).start().await.unwrap();
