@@ -82,7 +82,7 @@ const PAGE: &str = "\
 const LAST: u32 = 200;
 
 #[tokio::test]
-async fn a_plain_event_source_outlives_its_gateway_and_has_every_event_once() {
+async fn a_plain_event_source_survives_the_death_of_its_gateway_and_has_every_event_once() {
     let redis = Redis::start().await.unwrap();
     let ingest = ingest(&redis).start().await.unwrap();
     let mut gateways = [

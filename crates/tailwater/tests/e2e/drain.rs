@@ -81,7 +81,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn clients_of_a_killed_gateway_go_on_elsewhere_without_loss() {
+async fn clients_of_a_killed_gateway_continue_on_another_without_loss() {
     let mut scene = Scene::begin().await;
     scene.gateways[0].kill_nine().unwrap();
     let moved = scene.end().await;
@@ -93,7 +93,7 @@ async fn clients_of_a_killed_gateway_go_on_elsewhere_without_loss() {
 }
 
 #[tokio::test]
-async fn a_gateway_told_to_stop_hands_all_its_clients_over_and_exits_with_0() {
+async fn a_gateway_that_is_told_to_stop_moves_all_clients_to_another_and_exits_with_0() {
     let mut scene = Scene::begin().await;
     let leaving = &scene.gateways[0];
     let served = metric(&leaving.metrics().await.unwrap(), "tailwater_connections").unwrap();
@@ -161,7 +161,7 @@ async fn a_node_without_clients_stops_before_its_window_has_passed() {
 }
 
 #[tokio::test]
-async fn old_connections_are_handed_away_and_go_on() {
+async fn a_connection_at_its_maximum_age_is_closed_and_its_client_resumes() {
     // The smallest maximum age, 10 s, which closes a connection after 8 s to 12 s.
     let node = serve().flag("--max-age", "10s").start().await.unwrap();
     let mut reader = Reader::open(node.addr(), "topic=t").await;
@@ -175,7 +175,7 @@ async fn old_connections_are_handed_away_and_go_on() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_does_not_keep_a_node_from_stopping() {
+async fn a_client_that_reads_nothing_does_not_keep_a_node_from_stopping() {
     let node = serve().flag("--history-events", "30000").flag("--shutdown-grace", "1s");
     let mut node = node.start().await.unwrap();
     let mut stalled = Connection::open(node.addr(), "/v1/events?topic=flood", &[]).await.unwrap();
@@ -194,7 +194,7 @@ async fn a_client_that_takes_nothing_does_not_keep_a_node_from_stopping() {
 }
 
 #[tokio::test]
-async fn a_client_of_http2_is_told_to_take_another_connection() {
+async fn a_client_of_http2_is_told_to_open_another_connection() {
     let node = patient_serve().flag("--drain-delay", "0s").start().await.unwrap();
     let socket = TokioIo::new(TcpStream::connect(node.addr()).await.unwrap());
     let handshake = http2::handshake::<_, _, Body>(TokioExecutor::new(), socket);

@@ -12,12 +12,12 @@ async fn help(command: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_first_page() {
+async fn the_first_help_page_lists_the_commands() {
     insta::assert_snapshot!(tailwater(&["--help"]).await.success().stdout);
 }
 
 #[tokio::test]
-async fn the_page_of_a_gateway() {
+async fn the_help_of_a_gateway_lists_its_flags() {
     insta::assert_snapshot!(help("gateway").await);
 }
 
@@ -68,7 +68,7 @@ async fn every_duration_and_size_has_a_unit_in_its_default() {
 }
 
 #[tokio::test]
-async fn a_switch_is_on_by_any_word_for_it() {
+async fn a_switch_accepts_every_word_for_true_and_false() {
     let node = crate::support::serve().start().await.unwrap();
     let url = format!("http://{}", node.addr());
     for (value, is_quiet) in [("1", true), ("yes", true), ("true", true), ("0", false)] {

@@ -75,7 +75,7 @@ async fn pass(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, caug
 }
 
 #[tokio::test]
-async fn an_ingest_killed_between_append_and_answer_makes_one_event_of_two_tries() {
+async fn an_ingest_killed_between_append_and_answer_stores_one_event_for_two_attempts() {
     let redis = Redis::start().await.unwrap();
     let relay = Relay::start(redis.addr()).await;
     let gateway = gateway(&redis, "gateway").start().await.unwrap();
@@ -102,7 +102,7 @@ async fn an_ingest_killed_between_append_and_answer_makes_one_event_of_two_tries
 }
 
 #[tokio::test]
-async fn a_stream_of_lines_is_told_to_send_the_rest_elsewhere_when_ingest_stops() {
+async fn an_ingest_that_stops_tells_a_stream_of_lines_to_send_the_rest_elsewhere() {
     let redis = Redis::start().await.unwrap();
     let mut ingest = Tailwater::ingest(TAILWATER)
         .redis(&redis)
@@ -138,7 +138,7 @@ async fn a_stream_of_lines_is_told_to_send_the_rest_elsewhere_when_ingest_stops(
 }
 
 #[tokio::test]
-async fn the_topic_tells_its_bounds() {
+async fn ingest_reports_the_bounds_of_a_topic() {
     let node = crate::support::serve().start().await.unwrap();
     let ids = crate::support::publish_numbers(node.addr(), "orders/42", 1..=3, 0).await;
     let response = http::get(node.addr(), "/v1/topics/orders/42").await.unwrap();

@@ -40,7 +40,7 @@ async fn put_levels(node: &Tailwater, levels: &'static str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn one_line_tells_a_connections_life() {
+async fn each_connection_has_one_log_line() {
     let mut node = serve().flag("--log-format", "json").start().await.unwrap();
     let first = publish(node.addr(), "t", "1").await;
     publish(node.addr(), "t", "2").await;
@@ -169,7 +169,7 @@ async fn no_secret_reaches_a_log_or_a_trace() {
 }
 
 #[tokio::test]
-async fn a_drain_says_how_far_it_is() {
+async fn a_drain_logs_its_progress() {
     let node = patient_serve().flag("--drain-delay", "0s").flag("--log-format", "json");
     let node = node.start().await.unwrap();
     let _stream = subscribe(&node, "topic=t", &[]).await;

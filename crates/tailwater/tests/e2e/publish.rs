@@ -39,7 +39,7 @@ async fn each_argument_becomes_an_event() {
 }
 
 #[tokio::test]
-async fn each_line_becomes_an_event_the_last_without_its_end_too() {
+async fn each_line_becomes_an_event_even_a_last_one_without_a_line_end() {
     let (node, url) = node().await;
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     let args = ["publish", "--url", &url, "--topic", "t", "--quiet"];
@@ -51,7 +51,7 @@ async fn each_line_becomes_an_event_the_last_without_its_end_too() {
 }
 
 #[tokio::test]
-async fn lines_that_are_not_utf8_are_repaired_and_told_of() {
+async fn lines_that_are_not_utf8_are_repaired_and_reported() {
     let (node, url) = node().await;
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     let args = ["publish", "--url", &url, "--topic", "t"];
@@ -61,7 +61,7 @@ async fn lines_that_are_not_utf8_are_repaired_and_told_of() {
 }
 
 #[tokio::test]
-async fn a_line_leaves_at_once_though_no_other_follows() {
+async fn a_line_is_published_at_once_even_if_no_other_follows() {
     let (node, url) = node().await;
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     let mut cli = Cli::start(&["publish", "--url", &url, "--topic", "t", "--receipts"]);
@@ -112,7 +112,7 @@ async fn lines_of_json_name_topic_type_and_key() {
 }
 
 #[tokio::test]
-async fn a_line_that_makes_no_sense_is_refused_and_the_rest_published() {
+async fn a_malformed_line_is_refused_and_the_rest_is_published() {
     let (node, url) = node().await;
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     let lines = "{\"data\":\"one\"}\nnonsense\n{\"data\":\"two\",\"topic\":\"no topic\"}\n[1]\n{\"data\":\"three\"}\n";
@@ -124,7 +124,7 @@ async fn a_line_that_makes_no_sense_is_refused_and_the_rest_published() {
 }
 
 #[tokio::test]
-async fn an_event_stream_is_published_as_it_comes() {
+async fn an_event_stream_is_published_while_it_arrives() {
     let (node, url) = node().await;
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     let mut cli = Cli::start(&["publish", "--url", &url, "--topic", "t", "--input", "sse"]);
@@ -183,7 +183,7 @@ async fn the_topic_can_be_ended_after_the_last_event() {
 }
 
 #[tokio::test]
-async fn events_that_are_refused_are_told_of_and_give_exit_code_1() {
+async fn refused_events_are_reported_and_give_exit_code_1() {
     let node = serve().flag("--event-bytes-max", "1KiB").start().await.unwrap();
     let url = format!("http://{}", node.addr());
     let large = "x".repeat(2000);
@@ -194,7 +194,7 @@ async fn events_that_are_refused_are_told_of_and_give_exit_code_1() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_named_after_the_time_to_retry() {
+async fn an_unreachable_server_is_named_after_the_time_to_retry() {
     let port = Port::reserve().unwrap();
     let url = format!("http://{}", port.addr());
     let args = ["publish", "--url", &url, "--topic", "t", "--retry-for", "1s", "x"];
@@ -212,7 +212,7 @@ async fn a_server_that_is_not_there_is_named_after_the_time_to_retry() {
 }
 
 #[tokio::test]
-async fn a_restart_of_ingest_is_waited_for_and_nothing_is_doubled() {
+async fn publish_waits_for_a_restart_of_ingest_and_doubles_nothing() {
     let redis = loadtest::machine::Redis::start().await.unwrap();
     let mut node = serve().redis(&redis).start().await.unwrap();
     let url = format!("http://{}", node.addr());
@@ -235,7 +235,7 @@ async fn a_restart_of_ingest_is_waited_for_and_nothing_is_doubled() {
 }
 
 #[tokio::test]
-async fn whoever_reads_the_receipts_may_leave() {
+async fn publish_goes_on_when_the_reader_of_its_receipts_leaves() {
     let (node, url) = node().await;
     let mut shell = Command::new("sh");
     let script = "seq 1 2000 | \"$0\" publish --url \"$1\" --topic t --receipts | head -1";

@@ -57,7 +57,7 @@ async fn break_redis(redis: &mut Redis, nodes: [&Tailwater; 2], freeze: bool) {
     }
 }
 
-async fn nobody_notices(freeze: bool) {
+async fn redis_fault_is_survived(freeze: bool) {
     let mut redis = Redis::start().await.unwrap();
     let ingest = ingest(&redis).start().await.unwrap();
     let gateway = gateway(&redis, "gateway").start().await.unwrap();
@@ -97,12 +97,12 @@ async fn nobody_notices(freeze: bool) {
 
 #[tokio::test]
 async fn a_redis_that_is_killed_and_restarted_closes_no_stream_and_loses_nothing() {
-    nobody_notices(false).await;
+    redis_fault_is_survived(false).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_and_goes_on_closes_no_stream_and_loses_nothing() {
-    nobody_notices(true).await;
+async fn a_redis_that_hangs_and_recovers_closes_no_stream_and_loses_nothing() {
+    redis_fault_is_survived(true).await;
 }
 
 #[tokio::test]

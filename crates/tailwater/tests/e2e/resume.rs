@@ -44,7 +44,7 @@ impl Cluster {
 }
 
 #[tokio::test]
-async fn exact_on_a_gateway_that_started_after_the_event() {
+async fn a_cursor_is_exact_on_a_gateway_that_started_after_the_event() {
     let cluster = Cluster::start().await;
     let mut first = cluster.gateway("first").await;
     let mut reader = Reader::open(first.addr(), TOPIC).await;
@@ -66,7 +66,7 @@ async fn exact_on_a_gateway_that_started_after_the_event() {
 }
 
 #[tokio::test]
-async fn exact_on_a_gateway_that_never_saw_the_topic() {
+async fn a_cursor_is_exact_on_a_gateway_that_has_not_opened_the_topic() {
     let cluster = Cluster::start().await;
     let (first, second) = (cluster.gateway("first").await, cluster.gateway("second").await);
     let mut elsewhere = Reader::open(second.addr(), "topic=other").await;
@@ -86,7 +86,7 @@ async fn exact_on_a_gateway_that_never_saw_the_topic() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_several_topics_is_good_on_any_gateway_in_any_order() {
+async fn a_cursor_of_several_topics_is_exact_on_any_gateway_in_any_order() {
     let cluster = Cluster::start().await;
     let (first, second) = (cluster.gateway("first").await, cluster.gateway("second").await);
     let mut reader = Reader::open(first.addr(), "topic=a&topic=b&topic=c").await;
@@ -106,7 +106,7 @@ async fn a_cursor_of_several_topics_is_good_on_any_gateway_in_any_order() {
 }
 
 #[tokio::test]
-async fn a_gap_of_exactly_what_redis_has_trimmed() {
+async fn a_gap_counts_exactly_the_events_that_redis_has_trimmed() {
     let cluster = Cluster::keeping("100").await;
     let gateway = cluster.gateway("gateway").await;
     let ids = cluster.publish(1..=1000).await;
@@ -127,7 +127,7 @@ async fn a_gap_of_exactly_what_redis_has_trimmed() {
 }
 
 #[tokio::test]
-async fn a_gap_of_exactly_what_an_operator_has_trimmed() {
+async fn a_gap_counts_exactly_the_events_that_an_operator_has_trimmed() {
     let cluster = Cluster::start().await;
     let ids = cluster.publish(1..=100).await;
     assert_eq!(cluster.stream("redis.call('XTRIM', STREAM, 'MAXLEN', 10)").await, 90);
@@ -143,7 +143,7 @@ async fn a_gap_of_exactly_what_an_operator_has_trimmed() {
 }
 
 #[tokio::test]
-async fn reset_for_a_client_that_resumes_after_the_log_was_wiped() {
+async fn a_client_that_resumes_after_the_log_was_wiped_is_reset() {
     let cluster = Cluster::start().await;
     let ids = cluster.publish(1..=5).await;
     assert_eq!(cluster.redis.command(&["FLUSHALL"]).await.unwrap(), "+OK");
@@ -157,7 +157,7 @@ async fn reset_for_a_client_that_resumes_after_the_log_was_wiped() {
 }
 
 #[tokio::test]
-async fn reset_on_an_open_connection_when_the_log_is_wiped() {
+async fn an_open_connection_is_reset_when_the_log_is_wiped() {
     let cluster = Cluster::start().await;
     let gateway = cluster.gateway("gateway").await;
     let mut reader = Reader::open(gateway.addr(), TOPIC).await;
@@ -196,7 +196,7 @@ async fn half_lost(witness: bool) -> (Cluster, Tailwater, Reader, [Vec<String>; 
 }
 
 #[tokio::test]
-async fn rewound_when_redis_comes_back_without_what_was_seen() {
+async fn readers_are_rewound_when_redis_restarts_without_events_they_have_seen() {
     let (_cluster, gateway, mut open, [kept, lost]) = half_lost(false).await;
     // The new events have the numbers 6 to 8 again. Readers must not take them for events already seen.
     assert_eq!(open.gap().await.reason, "rewound");
@@ -215,7 +215,7 @@ async fn rewound_when_redis_comes_back_without_what_was_seen() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_and_lost_is_told_by_its_exact_number() {
+async fn a_gap_counts_exactly_the_acknowledged_events_that_were_lost() {
     let (cluster, _gateway, mut open, [kept, _]) = half_lost(true).await;
     // A reader that has seen the lost events continues. A reader on a gateway whose window lacks them
     // is told of a gap.
@@ -229,7 +229,7 @@ async fn what_was_acknowledged_and_lost_is_told_by_its_exact_number() {
 }
 
 #[tokio::test]
-async fn invalid_for_garbage_and_on_it_goes_live() {
+async fn a_malformed_cursor_is_invalid_and_the_stream_goes_live() {
     let cluster = Cluster::start().await;
     let gateway = cluster.gateway("gateway").await;
     cluster.publish(1..=5).await;

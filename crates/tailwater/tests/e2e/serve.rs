@@ -86,7 +86,7 @@ async fn http_2_by_prior_knowledge_carries_streams_and_receipts() {
 }
 
 #[tokio::test]
-async fn a_long_poll_goes_on_where_a_stream_was() {
+async fn a_long_poll_continues_after_the_cursor_of_a_stream() {
     let node = serve().start().await.unwrap();
     let mut reader = Reader::open(node.addr(), "topic=news").await;
     publish(node.addr(), "news", "one").await;
@@ -107,7 +107,7 @@ async fn a_long_poll_goes_on_where_a_stream_was() {
 }
 
 #[tokio::test]
-async fn a_topic_that_has_ended_says_so_and_stops_an_event_source() {
+async fn an_ended_topic_stops_an_event_source() {
     let node = serve().start().await.unwrap();
     let mut reader = Reader::open(node.addr(), "topic=film").await;
     publish(node.addr(), "film", "the").await;
@@ -173,7 +173,7 @@ async fn the_metrics_exist_and_move() {
 }
 
 #[tokio::test]
-async fn the_admin_port_lists_who_is_behind() {
+async fn the_admin_port_lists_the_connections_that_lag() {
     let node = serve().start().await.unwrap();
     let _reader = Reader::open(node.addr(), "topic=numbers").await;
     let path = "/debug/connections?limit=5";
@@ -187,7 +187,7 @@ async fn the_admin_port_lists_who_is_behind() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_may_use_a_node_that_names_them() {
+async fn pages_of_an_allowed_origin_may_subscribe() {
     let node = serve().flag("--cors-origin", "https://app.example").start().await.unwrap();
     let stream = |origin: &'static str| {
         let headers = [("Origin", origin)];
@@ -202,7 +202,7 @@ async fn pages_of_other_origins_may_use_a_node_that_names_them() {
 }
 
 #[tokio::test]
-async fn pages_of_a_named_origin_may_subscribe_publish_and_ask_first() {
+async fn pages_of_an_allowed_origin_may_subscribe_publish_and_send_a_preflight() {
     let node = serve().flag("--cors-origin", "https://app.example").start().await.unwrap();
     let mut http = http::Client::new(node.addr());
     let origin = [("origin", "https://app.example")];
@@ -225,7 +225,7 @@ async fn pages_of_a_named_origin_may_subscribe_publish_and_ask_first() {
 }
 
 #[tokio::test]
-async fn a_full_node_tells_an_event_source_to_come_back_and_others_why() {
+async fn a_full_node_tells_an_event_source_to_reconnect_and_others_the_reason() {
     let node = serve().flag("--max-connections", "1").start().await.unwrap();
     let first = Reader::open(node.addr(), "topic=t").await;
     let path = "/v1/events?topic=t";

@@ -17,7 +17,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 const GROWTH_MAX: u64 = 32 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_thousand_events_wait_for_a_reader_without_memory_for_it() {
+async fn fifty_thousand_events_for_a_stalled_reader_take_no_memory() {
     let redis = Redis::start().await.unwrap();
     let ingest = ingest(&redis).flag("--history-events", "60000").start().await.unwrap();
     let gateway = gateway(&redis, "gateway").start().await.unwrap();

@@ -92,7 +92,7 @@ async fn publish(client: &Client, to: SocketAddr, data: &'static str) -> bool {
     }
 }
 
-async fn events_come_by(version: Version) {
+async fn events_arrive_over(version: Version) {
     let issued = Issued::new();
     let node = issued.serve().await;
     let client = issued.client(version);
@@ -114,13 +114,13 @@ async fn events_come_by(version: Version) {
 }
 
 #[tokio::test]
-async fn events_come_over_http_1_over_tls() {
-    events_come_by(Version::HTTP_11).await;
+async fn events_arrive_over_http_1_and_tls() {
+    events_arrive_over(Version::HTTP_11).await;
 }
 
 #[tokio::test]
-async fn events_come_over_http_2_over_tls_as_alpn_chooses() {
-    events_come_by(Version::HTTP_2).await;
+async fn alpn_chooses_http_2_and_events_arrive_over_tls() {
+    events_arrive_over(Version::HTTP_2).await;
 }
 
 /// An event stream over HTTP/1.1 and TLS. The test sees how the TLS session ends.
@@ -170,7 +170,7 @@ impl Stream {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_over_tls_gets_what_it_missed() {
+async fn a_client_that_reconnects_over_tls_gets_the_events_it_missed() {
     let issued = Issued::new();
     let node = issued.serve().await;
     let client = issued.client(Version::HTTP_11);
@@ -205,7 +205,7 @@ async fn a_stream_over_tls_whose_topic_ends_is_closed_in_order() {
 }
 
 #[tokio::test]
-async fn a_stream_over_tls_is_handed_away_with_a_close_notify() {
+async fn a_drain_ends_a_stream_over_tls_with_a_close_notify() {
     let issued = Issued::new();
     let mut node = issued.serve().await;
     let mut stream = Stream::open(&issued, node.addr(), "topic=t", "").await;
@@ -217,7 +217,7 @@ async fn a_stream_over_tls_is_handed_away_with_a_close_notify() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_over_tls_is_noticed_while_nothing_comes() {
+async fn a_client_that_leaves_an_idle_stream_over_tls_is_noticed() {
     let issued = Issued::new();
     let node = issued.encrypt(serve()).flag("--heartbeat", "60s").start().await.unwrap();
     let open = async || metric(&node.metrics().await.unwrap(), "tailwater_connections").unwrap();
@@ -235,7 +235,7 @@ async fn a_client_that_leaves_over_tls_is_noticed_while_nothing_comes() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_over_tls_holds_little_and_then_gets_everything_in_order() {
+async fn a_reader_that_stalls_over_tls_takes_little_memory_and_then_gets_all_events_in_order() {
     const EVENTS: u32 = 20_000;
     const EVENT_BYTES: usize = 1024;
     /// Largest growth of the node: its window and heap, but no copy of the events for the reader.
@@ -269,7 +269,7 @@ async fn a_reader_that_stalls_over_tls_holds_little_and_then_gets_everything_in_
 }
 
 #[tokio::test]
-async fn streams_over_tls_are_handed_away_before_a_node_stops() {
+async fn a_node_drains_its_streams_over_tls_before_it_stops() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let issued = Issued::new();
         let mut node = issued.serve().await;
@@ -284,7 +284,7 @@ async fn streams_over_tls_are_handed_away_before_a_node_stops() {
 }
 
 #[tokio::test]
-async fn ingest_takes_events_over_tls() {
+async fn ingest_accepts_events_over_tls() {
     let issued = Issued::new();
     let redis = Redis::start().await.unwrap();
     let ingest = Tailwater::ingest(TAILWATER)
@@ -303,7 +303,7 @@ pub(crate) fn swap(link: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
+async fn a_new_certificate_is_used_and_a_bad_one_is_not() {
     let (old, new) = (Issued::new(), Issued::new());
     let place = TempDir::new().unwrap();
     let link = place.path().join("current");
@@ -346,7 +346,7 @@ async fn only_a_client_that_sends_something_wrong_counts_as_a_failed_handshake()
 }
 
 #[tokio::test]
-async fn a_client_that_never_shakes_hands_is_given_up() {
+async fn a_connection_without_a_handshake_is_closed() {
     let issued = Issued::new();
     let node = issued.serve().await;
     let mut silent = TcpStream::connect(node.addr()).await.unwrap();
@@ -354,7 +354,7 @@ async fn a_client_that_never_shakes_hands_is_given_up() {
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_are_named() {
+async fn unusable_certificate_files_are_named() {
     let (ours, theirs) = (Issued::new(), Issued::new());
     let (crt, key, missing) = (ours.file("tls.crt"), ours.file("tls.key"), ours.file("missing"));
     let start = async |cert: Option<&str>, key: Option<&str>| {

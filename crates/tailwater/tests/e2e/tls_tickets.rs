@@ -146,7 +146,7 @@ async fn a_client_whose_node_was_killed_resumes_at_another() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_a_dying_node_cut_off_leaves_a_ticket_for_the_next() {
+async fn a_connection_attempt_that_a_dying_node_cut_off_leaves_a_ticket_for_the_next_attempt() {
     let issued = Issued::new();
     let keys = KeyFile::with(&lines(&KEYS[..1]));
     let (first, second) = (node(&issued, &keys).await, node(&issued, &keys).await);

@@ -44,7 +44,7 @@ fn attributes<'a>(span: &'a Span, names: &[&str]) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn a_trace_begins_at_the_publisher_and_is_linked_where_a_node_delivers() {
+async fn the_span_of_a_delivery_belongs_to_the_publishers_trace_and_links_its_span() {
     let (receiver, redis) = (Receiver::start().await, Redis::start().await.unwrap());
     let traced = |node| gateway(&redis, node).flag("--otlp-endpoint", receiver.endpoint());
     let mut ingest = ingest(&redis)
@@ -105,7 +105,7 @@ async fn a_trace_begins_at_the_publisher_and_is_linked_where_a_node_delivers() {
 }
 
 #[tokio::test]
-async fn a_connect_says_what_became_of_the_cursor() {
+async fn the_span_of_a_connect_has_the_outcome_of_the_cursor() {
     let receiver = Receiver::start().await;
     let node = serve().flag("--otlp-endpoint", receiver.endpoint()).flag("--max-connections", "1");
     let mut node = node.start().await.unwrap();
@@ -133,7 +133,7 @@ async fn a_connect_says_what_became_of_the_cursor() {
 }
 
 #[tokio::test]
-async fn what_is_not_sampled_makes_no_spans_but_is_carried() {
+async fn a_trace_that_is_not_sampled_makes_no_spans_but_is_propagated() {
     let receiver = Receiver::start().await;
     let node = serve().flag("--otlp-endpoint", receiver.endpoint()).flag("--otlp-ratio", "0");
     let mut node = node.start().await.unwrap();
@@ -157,7 +157,7 @@ async fn what_is_not_sampled_makes_no_spans_but_is_carried() {
 }
 
 #[tokio::test]
-async fn a_body_that_streams_is_one_span_which_does_not_wait_for_its_end() {
+async fn a_streamed_body_is_one_span_that_is_exported_before_the_body_ends() {
     let receiver = Receiver::start().await;
     let node = serve()
         .flag("--otlp-endpoint", receiver.endpoint())

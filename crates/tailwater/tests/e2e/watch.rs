@@ -64,7 +64,7 @@ async fn while_a_gateway_dies(by: By, sabotage: &str) -> Report {
 }
 
 #[tokio::test]
-async fn watch_passes_a_cluster_whose_clients_come_back() {
+async fn watch_passes_a_cluster_whose_clients_reconnect() {
     for by in [By::Ingest, By::Redis] {
         let report = while_a_gateway_dies(by, "none").await;
         assert_eq!(report.failures, Vec::<String>::new());
@@ -74,7 +74,7 @@ async fn watch_passes_a_cluster_whose_clients_come_back() {
 }
 
 #[tokio::test]
-async fn watch_sees_what_is_lost_and_what_comes_twice() {
+async fn watch_fails_on_lost_and_on_duplicated_events() {
     let report = while_a_gateway_dies(By::Ingest, "no-resume").await;
     assert!(report.failures[0].ends_with("deliveries lost"), "{:?}", report.failures);
     let report = while_a_gateway_dies(By::Ingest, "replay").await;

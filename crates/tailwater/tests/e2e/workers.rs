@@ -10,8 +10,8 @@ use http_body_util::BodyExt as _;
 use hyper::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use loadtest::machine::{Redis, Tailwater};
 use loadtest::client::sse::Connection;
+use loadtest::machine::{Redis, Tailwater};
 use tokio::net::TcpStream;
 
 use crate::reader::Reader;
@@ -43,7 +43,7 @@ async fn readers(node: &Tailwater, count: usize) -> Vec<Reader> {
 }
 
 #[tokio::test]
-async fn connections_are_spread_over_a_worker_a_core_by_how_many_are_open() {
+async fn a_connection_goes_to_the_worker_with_the_fewest_open_ones() {
     let node = serve().start().await.unwrap();
     assert_eq!(open(&node).await, vec![0; cores()]);
     let mut all = readers(&node, 4 * cores()).await;
@@ -84,7 +84,7 @@ async fn readers_on_all_workers_get_every_event_of_a_topic_in_redis() {
 }
 
 #[tokio::test]
-async fn the_limit_of_connections_is_the_nodes() {
+async fn the_maximum_number_of_connections_applies_to_the_whole_node() {
     let limit = 2 * cores() + 1;
     let node = serve().flag("--max-connections", limit.to_string()).start().await.unwrap();
     let _all = readers(&node, limit).await;
@@ -100,7 +100,7 @@ async fn the_limit_of_connections_is_the_nodes() {
 }
 
 #[tokio::test]
-async fn a_drain_hands_away_the_connections_of_all_workers() {
+async fn a_drain_closes_the_connections_of_all_workers() {
     let mut node = serve().start().await.unwrap();
     let count = 3 * cores();
     let all = readers(&node, count).await;

@@ -33,7 +33,7 @@ pub(crate) struct Span {
     pub(crate) kind: SpanKind,
     /// `<trace>-<span>`, in hex.
     pub(crate) id: String,
-    /// The parent, in the same form. The first span of a trace has an empty span id here.
+    /// The parent, in the same form. Without a parent, the part after the dash is empty.
     pub(crate) parent: String,
     pub(crate) links: Vec<String>,
     pub(crate) attributes: BTreeMap<String, String>,
