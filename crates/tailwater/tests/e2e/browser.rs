@@ -66,7 +66,7 @@ async fn the_console_shows_a_gap_and_goes_on() {
         .await;
     let rgb: Vec<u32> =
         colour.as_array().unwrap().iter().map(|c| c.as_str().unwrap().parse().unwrap()).collect();
-    assert!(rgb[0] > 2 * rgb[1].max(rgb[2]), "it is not red: {rgb:?}");
+    assert!(rgb[0] > 2 * rgb[1].max(rgb[2]), "the text is not red: {rgb:?}");
     browser.screenshot("gap").await;
     browser.quit().await;
 }
@@ -104,7 +104,7 @@ async fn a_plain_event_source_survives_the_death_of_its_gateway_and_has_every_ev
         receipts.push(json!([receipt.unwrap().at.to_string(), n.to_string()]));
         if n == LAST / 3 {
             let serving = gateways.iter_mut().find(|gateway| gateway.node() == node);
-            serving.expect("it is one of the two").kill_nine().unwrap();
+            serving.expect("one of the two gateways serves the page").kill_nine().unwrap();
         }
         sleep(Duration::from_millis(20)).await;
     }

@@ -40,14 +40,14 @@ impl Cli {
     /// Starts a command.
     pub(crate) fn start_command(mut command: Command) -> Cli {
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = pipes.kill_on_drop(true).spawn().expect("it starts");
+        let mut child = pipes.kill_on_drop(true).spawn().expect("the command starts");
         let mut stderr = child.stderr.take().expect("piped");
         Cli {
             stdin: child.stdin.take(),
             stdout: BufReader::new(child.stdout.take().expect("piped")).lines(),
             stderr: tokio::spawn(async move {
                 let mut text = String::new();
-                stderr.read_to_string(&mut text).await.expect("what it says is UTF-8");
+                stderr.read_to_string(&mut text).await.expect("standard error is UTF-8");
                 text
             }),
             child,
@@ -56,15 +56,17 @@ impl Cli {
 
     /// Writes to the command's standard input.
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        let stdin = self.stdin.as_mut().expect("it is open");
-        stdin.write_all(bytes.as_ref()).await.expect("it reads");
-        stdin.flush().await.expect("it reads");
+        let stdin = self.stdin.as_mut().expect("standard input is open");
+        stdin.write_all(bytes.as_ref()).await.expect("the command reads standard input");
+        stdin.flush().await.expect("the command reads standard input");
     }
 
     /// Returns the next line of the standard output.
     pub(crate) async fn line(&mut self) -> String {
-        let line = timeout(PATIENCE, self.stdout.next_line()).await.expect("it prints something");
-        line.expect("UTF-8").expect("it goes on")
+        let line = timeout(PATIENCE, self.stdout.next_line())
+            .await
+            .expect("the command prints a line in time");
+        line.expect("UTF-8").expect("the command has not ended")
     }
 
     /// Closes the standard output, as `head` does after its last line.
@@ -74,8 +76,9 @@ impl Cli {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id().expect("it runs")).expect("a pid is an i32");
-        kill(Pid::from_raw(pid), signal).expect("it runs");
+        let pid =
+            i32::try_from(self.child.id().expect("the command runs")).expect("a pid is an i32");
+        kill(Pid::from_raw(pid), signal).expect("the command runs");
     }
 
     /// Closes the standard input and waits for the exit of the command.
@@ -87,9 +90,12 @@ impl Cli {
                 stdout.push_str(&line);
                 stdout.push('\n');
             }
-            (self.child.wait().await.expect("it was started"), self.stderr.await.expect("read"))
+            (
+                self.child.wait().await.expect("the command was started"),
+                self.stderr.await.expect("read"),
+            )
         };
-        let (status, stderr) = timeout(PATIENCE, all).await.expect("it ends");
+        let (status, stderr) = timeout(PATIENCE, all).await.expect("the command ends");
         Outcome { code: status.code(), stdout, stderr }
     }
 }

@@ -100,7 +100,7 @@ async fn a_gateway_that_is_told_to_stop_moves_all_clients_to_another_and_exits_w
     assert!(served >= 1.0, "HAProxy gave it some");
     leaving.begin_termination().unwrap();
     let admin = leaving.admin_addr();
-    until("it is not ready", async || status(admin, "/readyz").await == Some(503)).await;
+    until("the gateway is not ready", async || status(admin, "/readyz").await == Some(503)).await;
     assert_eq!(status(admin, "/livez").await, Some(200));
     assert_eq!(scene.gateways[0].wait_exit().await.unwrap().code(), Some(0));
     let log = scene.gateways[0].log();
@@ -149,7 +149,7 @@ async fn a_second_signal_stops_at_once() {
     let _reader = Reader::open(node.addr(), "topic=t").await;
     node.begin_termination().unwrap();
     let admin = node.admin_addr();
-    until("it is not ready", async || status(admin, "/readyz").await == Some(503)).await;
+    until("the gateway is not ready", async || status(admin, "/readyz").await == Some(503)).await;
     assert!(node.is_running());
     assert_eq!(node.terminate().await.unwrap().code(), Some(0));
 }
@@ -208,7 +208,7 @@ async fn a_client_of_http2_is_told_to_open_another_connection() {
     assert!(stream.frame().await.unwrap().is_ok(), "ready");
 
     node.begin_termination().unwrap();
-    until("no request is taken on this connection", async || subscribe().await.is_err()).await;
+    until("the connection accepts no request", async || subscribe().await.is_err()).await;
     // Open streams continue until they are closed at their own moments.
     crate::support::publish(node.addr(), "t", "still here").await;
     let bytes = stream.frame().await.unwrap().unwrap().into_data().unwrap();

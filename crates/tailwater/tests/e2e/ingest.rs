@@ -121,18 +121,18 @@ async fn an_ingest_that_stops_tells_a_stream_of_lines_to_send_the_rest_elsewhere
         while !answer.contains(what) {
             let mut bytes = [0; 4096];
             let length = stream.read(&mut bytes).await.unwrap();
-            assert_ne!(length, 0, "it closed after {answer}");
+            assert_ne!(length, 0, "ingest closed after {answer}");
             answer.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
         }
     };
     let receipt = read(&mut stream, &mut answer, "\"duplicate\":false");
-    timeout(PATIENCE, receipt).await.expect("a receipt for each line as it goes");
+    timeout(PATIENCE, receipt).await.expect("a receipt for each line as it arrives");
     ingest.begin_termination().unwrap();
     let admin = ingest.admin_addr();
-    until("it is not ready", async || status(admin, "/readyz").await == Some(503)).await;
+    until("ingest is not ready", async || status(admin, "/readyz").await == Some(503)).await;
     publish(ingest.addr(), "t", "while load balancers learn of it").await;
     let told = read(&mut stream, &mut answer, "\"draining\"");
-    timeout(PATIENCE, told).await.expect("it is told");
+    timeout(PATIENCE, told).await.expect("ingest tells the publisher to go elsewhere");
     drop(stream);
     assert_eq!(ingest.wait_exit().await.unwrap().code(), Some(0));
 }

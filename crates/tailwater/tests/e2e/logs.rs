@@ -107,7 +107,7 @@ async fn levels_change_without_a_restart() {
     drop(subscribe(&node, "topic=t", &[]).await);
     closed(&node, 2.0).await;
     put_levels(&node, "info").await;
-    until("it is told", async || lines(&node, "log levels changed").len() == 3).await;
+    until("the change is logged", async || lines(&node, "log levels changed").len() == 3).await;
     assert_eq!(lines(&node, "connection closed").len(), 1);
     // The public port does not serve the levels.
     assert_eq!(http::get(node.addr(), "/debug/log").await.unwrap().status, 404);
@@ -175,7 +175,8 @@ async fn a_drain_logs_its_progress() {
     let _stream = subscribe(&node, "topic=t", &[]).await;
     node.begin_termination().unwrap();
     // One line at the beginning of the drain, then one every few seconds.
-    until("it is told", async || lines(&node, "handing connections away").len() >= 2).await;
+    until("the progress is logged", async || lines(&node, "handing connections away").len() >= 2)
+        .await;
     for line in lines(&node, "handing connections away") {
         assert_eq!(line["left"], 1, "{line}");
     }

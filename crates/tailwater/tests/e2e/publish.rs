@@ -279,5 +279,5 @@ async fn the_example_publishes_this_machines_statistics() {
     );
     killed.unwrap();
     drop(pipeline);
-    until("the node serves on", async || node.is_ready().await).await;
+    until("the node still serves", async || node.is_ready().await).await;
 }

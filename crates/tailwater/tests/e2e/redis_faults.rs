@@ -33,7 +33,7 @@ async fn publish_steadily(to: SocketAddr, topic: String, progress: watch::Sender
 /// Returns the response of an ingest node whose log is unreachable.
 async fn refusal(ingest: &Tailwater) -> http::Response {
     let mut http = http::Client::new(ingest.addr()).timeout(PATIENCE);
-    http.post("/v1/events?topic=other", &[], "x").await.expect("it answers")
+    http.post("/v1/events?topic=other", &[], "x").await.expect("ingest answers")
 }
 
 async fn break_redis(redis: &mut Redis, nodes: [&Tailwater; 2], freeze: bool) {
@@ -43,7 +43,7 @@ async fn break_redis(redis: &mut Redis, nodes: [&Tailwater; 2], freeze: bool) {
     }
     let refused = refusal(nodes[1]).await;
     assert_eq!(refused.status, 503, "{}", refused.text());
-    let retry_after = refused.headers.get("retry-after").expect("it says when to come back");
+    let retry_after = refused.headers.get("retry-after").expect("a refusal has Retry-After");
     assert!(retry_after.to_str().unwrap().parse::<u32>().unwrap() >= 1);
     let json: serde_json::Value = refused.json().unwrap();
     assert_eq!(json["error"]["code"], "log_unavailable", "{json}");
@@ -110,7 +110,10 @@ async fn a_gateway_started_without_its_redis_is_ready_once_there_is_one() {
     let mut redis = Redis::start().await.unwrap();
     redis.kill_nine().unwrap();
     let mut gateway = gateway(&redis, "gateway").spawn().unwrap();
-    until("it answers", async || status(gateway.admin_addr(), "/livez").await == Some(200)).await;
+    until("the gateway answers", async || {
+        status(gateway.admin_addr(), "/livez").await == Some(200)
+    })
+    .await;
     assert_eq!(status(gateway.admin_addr(), "/readyz").await, Some(503));
     // A browser is told to reconnect; an error status would stop it for ever.
     let mut told = loadtest::client::sse::EventSource::new(gateway.addr(), "/v1/events?topic=t");

@@ -243,7 +243,7 @@ async fn a_full_node_tells_an_event_source_to_reconnect_and_others_the_reason() 
     assert_eq!(answer.status, 429);
     assert!(answer.headers.contains_key("retry-after"));
     drop(first);
-    until("there is room again", async || {
+    until("a connection slot is free again", async || {
         let mut stream = Connection::open(node.addr(), path, &[]).await.unwrap();
         stream.next_event().await.unwrap().event_type() == "tailwater.ready"
     })

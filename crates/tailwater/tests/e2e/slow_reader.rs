@@ -53,10 +53,10 @@ async fn fifty_thousand_events_for_a_stalled_reader_take_no_memory() {
         mib(u64::from(EVENTS) * EVENT_BYTES as u64),
         start.elapsed(),
     );
-    assert!(most - before <= GROWTH_MAX, "it grew by {:.1} MiB", mib(most - before));
+    assert!(most - before <= GROWTH_MAX, "the node grew by {:.1} MiB", mib(most - before));
 
     for expected in 1..=EVENTS {
-        let event = timeout(PATIENCE, stalled.next_event()).await.expect("it goes on");
+        let event = timeout(PATIENCE, stalled.next_event()).await.expect("the stream continues");
         let event = event.expect("the connection is still the same");
         let found = event.data.split_whitespace().next();
         assert_eq!(

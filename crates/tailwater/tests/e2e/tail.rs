@@ -170,13 +170,13 @@ async fn tail_stops_when_its_output_pipe_is_closed() {
     until_connections(&node, 1.0).await;
     let id = publish(node.addr(), "t", "one").await;
     assert_eq!(tail.line().await, "one");
-    until("the place is kept", async || {
+    until("the position is saved", async || {
         std::fs::read_to_string(&state).is_ok_and(|kept| kept.trim() == id)
     })
     .await;
     let (mut child, stderr) = tail.hang_up();
     publish(node.addr(), "t", "two").await;
-    let status = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    let status = timeout(PATIENCE, child.wait()).await.expect("tail ends").unwrap();
     assert_eq!(status.code(), Some(0));
     assert!(!stderr.await.unwrap().contains("panicked"));
     // The state file is not past the lines that the reader of the pipe did not take.
