@@ -24,13 +24,18 @@ setup: ## Install the servers and the browser that the tests use (Debian, Ubuntu
 	scripts/setup
 	scripts/setup-promtool
 
-lint: ## Check formatting, lints, and that rules, dashboards, metrics and runbook agree
+lint: ## Check formatting, lints, import circles, words, links; rules, dashboards, metrics and runbook
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cd deploy/prometheus && $(PROMTOOL) check rules tailwater.rules.yml
 	cd deploy/prometheus && $(PROMTOOL) test rules tailwater.rules.test.yml
 	scripts/dashboards --check
 	scripts/check-dashboards
+	scripts/check-imports crates/* loadtest
+	scripts/check-words --self-test
+	scripts/check-words
+	scripts/check-links --self-test
+	scripts/check-links
 
 unit: ## Run unit, property, conformance, HTTP, process and browser tests
 	cargo build --workspace --bins

@@ -11,6 +11,7 @@
 mod cursor;
 mod event;
 mod gap;
+mod limit;
 mod log;
 mod memory;
 mod position;
@@ -25,8 +26,9 @@ pub use cursor::wire::InvalidCursor;
 pub use cursor::{Cursor, Origin, Outcome, Step};
 pub use event::{BadEventType, Event, EventType, Events, Mark, NewEvent, TraceParent};
 pub use gap::{Gap, Generation, Reason, classify};
+pub use limit::Limit;
 pub use log::{
-    Append, AppendError, BadKey, Bounds, Key, Limit, Log, Page, ReadError, Receipt, Seek, Sought,
+    Append, AppendError, BadKey, Bounds, Key, Log, Page, ReadError, Receipt, Seek, Sought,
 };
 pub use memory::{MemoryLog, Retention};
 pub use position::{BadPosition, Position};

@@ -18,9 +18,9 @@ use crate::metrics::Close;
 #[derive(Debug)]
 pub(crate) struct Alarm {
     lifetime: Lifetime,
-    /// The longest silence: a random share of the configured time, so that readers that were written to
+    /// The longest silence, in milliseconds: a random share of the configured time, so that readers written to
     /// together send their heartbeats at different times.
-    silence: Duration,
+    silence_ms: u32,
     /// The time of the next heartbeat; `None` if it was postponed since the last poll.
     heartbeat: Option<Instant>,
     timer: Pin<Box<Sleep>>,
@@ -44,7 +44,8 @@ impl Alarm {
     pub(crate) fn new(lifetime: Lifetime, patience: Duration) -> Self {
         let silence = patience.mul_f64(0.8 + 0.2 * fastrand::f64());
         let timer = Box::pin(sleep_until(lifetime.ends.min(Instant::now() + silence)));
-        Self { lifetime, silence, heartbeat: None, timer, quiet_until: None, task: None }
+        let silence_ms = silence.as_millis().try_into().unwrap_or(u32::MAX);
+        Self { lifetime, silence_ms, heartbeat: None, timer, quiet_until: None, task: None }
     }
 
     /// Postpones the heartbeat because something is written. The next poll, which reads the clock, sets the
@@ -58,7 +59,8 @@ impl Alarm {
         // Before the check of the phase: a drain changes the phase first and wakes the tasks then.
         self.name_task(place, cx.waker());
         let now = Instant::now();
-        let heartbeat = *self.heartbeat.get_or_insert(now + self.silence);
+        let heartbeat =
+            *self.heartbeat.get_or_insert(now + Duration::from_millis(self.silence_ms.into()));
         if self.lifetime.hear() {
             self.set(heartbeat);
         }

@@ -1,4 +1,4 @@
-//! What an operator can set.
+//! The settings of an operator.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct Config {
     pub max_age: Duration,
     /// The origins whose pages may use this gateway, besides its own.
     pub cors: cors::Policy,
-    /// Whether the console offers to publish: whether ingest answers at the same address.
+    /// True if the console offers to publish, because ingest answers at the same address.
     pub publish: bool,
 }
 

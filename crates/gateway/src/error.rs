@@ -1,7 +1,7 @@
-//! What a subscriber is refused for, and the HTTP status of it: the only place that chooses one.
+//! The reasons to refuse a subscriber, and the HTTP status of each: no other file chooses one.
 //!
 //! An `EventSource` that is answered anything but 200 is dead for ever, so only a developer's
-//! mistake is an error here; a browser that comes at a bad moment is answered a stream that tells it
+//! mistake is an error here; a browser that comes at a bad moment gets a stream that tells it
 //! to come back (`handler.rs`).
 
 use axum::Json;
@@ -30,12 +30,12 @@ pub(crate) enum BadRequest {
     UnknownParameter(String),
 }
 
-/// A client that speaks JSON came at a bad moment.
+/// The request came at a bad moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("this gateway has as many connections as it may")]
+    #[error("this gateway has reached its --max-connections")]
     Overload,
-    #[error("this gateway is about to stop")]
+    #[error("this gateway is stopping")]
     Drain,
     #[error("the log cannot be reached")]
     Unavailable,

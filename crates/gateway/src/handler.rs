@@ -64,7 +64,7 @@ pub(crate) type Reply = axum::http::Response<Content>;
 
 /// The content of an answer.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the front end takes it apart at once")]
+#[expect(clippy::large_enum_variant, reason = "its receiver takes it apart at once")]
 pub(crate) enum Content {
     /// Events, for as long as they come.
     Events(Subscriber),
@@ -87,14 +87,14 @@ impl Asked {
         &self.request
     }
 
-    /// Whether two front ends have read the same.
+    /// Returns true if two front ends have read the same.
     #[cfg(test)]
     pub(crate) fn is_as(&self, other: &Self) -> bool {
         let seen = |asked: &Self| (asked.request.clone(), asked.client.clone(), asked.cors.clone());
         seen(self) == seen(other)
     }
 
-    /// Whether the request makes sense and asks for an event stream.
+    /// Returns true if the request makes sense and asks for an event stream.
     pub(crate) fn is_for_stream(&self) -> bool {
         self.request.as_ref().is_ok_and(|request| matches!(request.form, Form::Stream { .. }))
     }
@@ -250,7 +250,7 @@ impl Content {
     }
 }
 
-/// Whether a client's text may stand in an `id` line: only characters that a cursor is written with,
+/// Returns true if a client's text may stand in an `id` line: only characters that a cursor is written with,
 /// and no more of them than the largest cursor has.
 fn is_safe_id(text: &str) -> bool {
     text.len() <= 2048 && text.bytes().all(|b| b.is_ascii_graphic())

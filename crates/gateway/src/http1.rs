@@ -32,7 +32,7 @@ use head::FirstRequest;
 pub use rewind::Rewind;
 pub use stream::EventStream;
 
-/// How long a client may keep this gateway waiting.
+/// The longest times that a client may keep this gateway waiting.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// Until the head of the client's request has come.
@@ -84,7 +84,7 @@ impl Door {
         let (parts, content) = handler::answer(gateway, asked).await.into_parts();
         match content {
             Content::Events(subscriber) => {
-                let head = write::stream_head(&parts);
+                let head = write::StreamHead::new(&parts);
                 Accepted::Stream(EventStream::new(transport, subscriber, head, patience.stall))
             }
             Content::Whole(body) => {
@@ -126,3 +126,6 @@ async fn read_head<T: Transport>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream whose writes fail when the peer has taken nothing for too long.
+/// A stream whose writes fail when the peer has taken nothing for too long. A flush counts as one step,
+/// so a stream must hold back little: over TLS that is a record.
 #[derive(Debug)]
 pub struct Impatient<S> {
     stream: S,

@@ -16,9 +16,9 @@ pub(crate) struct Request {
     pub(crate) topics: Vec<Topic>,
     /// Where to begin.
     pub(crate) origin: Origin,
-    /// How the cursor came, if one did.
+    /// The part of the request that brought the cursor, if there was one.
     pub(crate) resume: Resume,
-    /// Which events, and in which form.
+    /// The events that it gets, and their shape.
     pub(crate) style: Style,
     /// An event stream or a long-poll.
     pub(crate) form: Form,
@@ -26,12 +26,12 @@ pub(crate) struct Request {
     pub(crate) trace: Option<TraceParent>,
 }
 
-/// Which events a subscriber gets, and in which form.
+/// The events that a subscriber gets, and their shape.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Style {
     /// Only events of these types; `None` is all.
     pub(crate) types: Option<Box<[EventType]>>,
-    /// Whether `data` is the JSON envelope.
+    /// True if `data` is the JSON envelope.
     pub(crate) envelope: bool,
 }
 
@@ -136,7 +136,7 @@ impl Form {
 }
 
 impl Style {
-    /// Whether an event of this type is wanted. A filter wants no event without a type, except by
+    /// Returns true if an event of this type is wanted. A filter wants no event without a type, except by
     /// the name `message`, which is what such an event is called in a browser.
     pub(crate) fn wants(&self, kind: Option<&EventType>) -> bool {
         let name = kind.map_or("message", EventType::as_str);
@@ -144,7 +144,7 @@ impl Style {
     }
 }
 
-/// Whether the client takes JSON and no event stream.
+/// Returns true if the client takes JSON and no event stream.
 fn wants_json(accept: &[&[u8]]) -> bool {
     let accepts = |wanted: &str| {
         accept.iter().filter_map(|value| visible(value)).flat_map(|value| value.split(',')).any(
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_developer_got_wrong_is_named() {
+    fn a_refusal_names_the_value_and_the_limit() {
         let message = |query: &str| parse(query, &[]).unwrap_err().to_string();
         let messages = [
             "",

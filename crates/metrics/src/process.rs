@@ -17,8 +17,8 @@ const START_TIME: usize = 22 - 3;
 const VIRTUAL_BYTES: usize = 23 - 3;
 const RESIDENT_PAGES: usize = 24 - 3;
 
-/// Registers the metrics of this process.
-pub(crate) fn register(registry: &Registry) {
+/// Registers the metrics of this process: memory, CPU, threads, file descriptors.
+pub fn register(registry: &Registry) {
     let ticks = clock_ticks_per_second() as f64;
     let page_bytes = page_size() as f64;
     let (Some(boot), Some(start)) = (boot_time(), stat(START_TIME)) else { return };
@@ -88,6 +88,12 @@ mod tests {
 
     use super::*;
 
+    fn registered() -> Registry {
+        let registry = Registry::new();
+        register(&registry);
+        registry
+    }
+
     fn value(registry: &Registry, name: &str) -> f64 {
         let text = registry.expose();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
@@ -96,7 +102,7 @@ mod tests {
 
     #[test]
     fn memory_and_files_grow_with_the_process() {
-        let registry = Registry::new();
+        let registry = registered();
         let resident = value(&registry, "process_resident_memory_bytes");
         let files = value(&registry, "process_open_fds");
         let held = std::hint::black_box(vec![1_u8; 64 << 20]);
@@ -110,7 +116,7 @@ mod tests {
 
     #[test]
     fn cpu_time_is_counted_in_seconds() {
-        let registry = Registry::new();
+        let registry = registered();
         let before = value(&registry, "process_cpu_seconds_total");
         let mut state = 1_u64;
         let spent = loop {
@@ -128,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_start_of_the_process_is_in_the_recent_past() {
-        let start = value(&Registry::new(), "process_start_time_seconds");
+        let start = value(&registered(), "process_start_time_seconds");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let age = now.as_secs_f64() - start;
         assert!((-2.0..Duration::from_hours(1).as_secs_f64()).contains(&age), "{age}");

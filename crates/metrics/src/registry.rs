@@ -7,8 +7,6 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::process;
-
 /// A registry of metrics, all of whose names begin with `tailwater_`. Cheap to clone; all clones share
 /// the same metrics.
 #[derive(Debug, Clone)]
@@ -49,12 +47,10 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Returns a registry with the metrics of this process: memory, CPU, threads, file descriptors.
+    /// Returns an empty registry.
     #[must_use]
     pub fn new() -> Self {
-        let registry = Self(prometheus::Registry::new());
-        process::register(&registry);
-        registry
+        Self(prometheus::Registry::new())
     }
 
     /// Registers a counter.
@@ -243,6 +239,5 @@ mod tests {
         let text = registry.expose();
         assert!(text.contains("tailwater_things_total{reason=\"one\"} 0"), "{text}");
         assert!(text.contains("tailwater_things_total{reason=\"two\"} 1"), "{text}");
-        assert!(text.contains("process_open_fds"), "{text}");
     }
 }

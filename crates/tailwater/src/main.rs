@@ -12,6 +12,7 @@ mod log_metrics;
 mod node;
 mod run;
 mod server;
+mod signals;
 mod telemetry;
 mod tls;
 mod workers;

@@ -19,8 +19,8 @@ use tokio::time::sleep;
 use crate::admin::Admin;
 use crate::config::{Drain, NodeConfig, Services, Store};
 use crate::log_metrics;
-use crate::run::StopSignals;
 use crate::server::{self, Ending, Entry, Site};
+use crate::signals::StopSignals;
 use crate::telemetry::Telemetry;
 use crate::tls::Tls;
 use crate::workers::{Threads, Workers};
@@ -54,6 +54,7 @@ impl Node {
         let NodeConfig { services, listen, admin_listen, store, drain, tls, .. } = config;
         let role = services.role();
         let registry = Registry::new();
+        metrics::process::register(&registry);
         registry.info("build_info", "What runs.", ("version", env!("CARGO_PKG_VERSION")));
         telemetry.register(&registry);
         let tls = tls.map(|files| Tls::open(files, &registry)).transpose()?.map(Arc::new);

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use tokio::runtime::Builder;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::NodeConfig;
 use crate::node::Node;
+use crate::signals::StopSignals;
 use crate::telemetry::Telemetry;
 
 /// Runs a node until it is told to stop.
@@ -22,28 +22,4 @@ pub(crate) fn node(config: NodeConfig) -> Result<()> {
     drop(home);
     telemetry.shutdown();
     outcome
-}
-
-/// SIGTERM, which orchestrators send, and SIGINT, which a terminal sends.
-pub(crate) struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn new() -> Result<Self> {
-        let handler = |kind| signal(kind).context("signals cannot be handled");
-        Ok(Self {
-            terminate: handler(SignalKind::terminate())?,
-            interrupt: handler(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for the next signal and returns its name. Cancel-safe.
-    pub(crate) async fn received(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }

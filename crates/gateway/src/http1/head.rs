@@ -55,7 +55,7 @@ fn subscription<'a>(request: &httparse::Request<'_, 'a>) -> Option<SubscriptionH
     })
 }
 
-/// Whether a byte of a query means the same to the general server, which refuses some bytes and ends
+/// Returns true if a byte of a query means the same to the general server, which refuses some bytes and ends
 /// the query at `#`.
 const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'<' | b'>')

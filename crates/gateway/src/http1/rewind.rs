@@ -1,4 +1,4 @@
-//! A stream of which some was read already.
+//! A stream whose first bytes were read already.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Gives what was read once more, then the rest.
+/// Gives the bytes that were read once more, then the rest.
 #[derive(Debug)]
 pub struct Rewind<S> {
     read: Bytes,
@@ -76,7 +76,7 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     #[tokio::test]
-    async fn what_was_read_comes_first() {
+    async fn bytes_that_were_read_come_first() {
         let mut stream = Rewind::new(&b" and the rest"[..], Bytes::from_static(b"the beginning"));
         let mut three = [0; 3];
         stream.read_exact(&mut three).await.unwrap();

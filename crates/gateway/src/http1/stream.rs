@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncWriteExt as _, ReadBuf};
 
+use super::write::StreamHead;
 use crate::chunk;
 use crate::impatient::Impatient;
 use crate::subscriber::Subscriber;
@@ -21,8 +22,8 @@ use crate::transport::Transport;
 pub struct EventStream<T> {
     transport: T,
     subscriber: Subscriber,
-    /// The head of the answer, until it is written.
-    head: Vec<u8>,
+    /// The head of the answer, until it is written. Boxed, so that an idle stream keeps no room for it.
+    head: Option<Box<StreamHead>>,
     /// The longest time that the client may take nothing, in milliseconds.
     stall_ms: u32,
     /// Bytes that the client may still send, which nobody reads as anything.
@@ -50,10 +51,11 @@ impl<T: Transport> EventStream<T> {
     pub(super) fn new(
         transport: T,
         subscriber: Subscriber,
-        head: Vec<u8>,
+        head: StreamHead,
         stall: Duration,
     ) -> Self {
         let stall_ms = stall.as_millis().try_into().unwrap_or(u32::MAX);
+        let head = Some(Box::new(head));
         Self { transport, subscriber, head, stall_ms, chatter: CHATTER_MAX }
     }
 
@@ -97,7 +99,7 @@ impl<T: Transport> EventStream<T> {
 
     /// The head and everything that is there already, to leave as one.
     async fn first(&mut self) -> Bytes {
-        let mut out = std::mem::take(&mut self.head);
+        let mut out = self.head.take().map_or_else(Vec::new, |head| head.0);
         if let Some(ready) = self.subscriber.next().await {
             out.extend_from_slice(&ready);
         }

@@ -14,12 +14,17 @@ use crate::transport::Transport;
 /// Refusals, and the other answers that are written here, have a few lines.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// The head of an answer whose body comes in chunks.
-pub(super) fn stream_head(parts: &Parts) -> Vec<u8> {
-    let mut out = begin(parts);
-    put_header(&mut out, "transfer-encoding", b"chunked");
-    end(&mut out);
-    out
+/// The head of an answer whose body comes in chunks, as bytes.
+#[derive(Debug)]
+pub(super) struct StreamHead(pub(super) Vec<u8>);
+
+impl StreamHead {
+    pub(super) fn new(parts: &Parts) -> Self {
+        let mut out = begin(parts);
+        put_header(&mut out, "transfer-encoding", b"chunked");
+        end(&mut out);
+        Self(out)
+    }
 }
 
 /// Sends a complete answer and closes the connection.
