@@ -39,10 +39,10 @@ pub enum NotReady {
     #[error("draining")]
     Draining,
     /// No probe has succeeded yet.
-    #[error("no event has come back through the log yet")]
+    #[error("no probe has arrived through the log yet")]
     Starting,
     /// The last successful probe is too old.
-    #[error("no event has come back through the log for {} s", .0.as_secs())]
+    #[error("no probe has arrived through the log for {} s", .0.as_secs())]
     Stale(Duration),
 }
 
@@ -131,17 +131,19 @@ impl Gateway {
             let shared = Arc::clone(&self.0);
             registry.gauge_fn(name, help, move || read(&shared));
         };
-        gauge("connections_max", "Subscriptions that there may be at a time.", |g| {
+        gauge("connections_max", "Maximum number of open subscriptions.", |g| {
             g.config.max_connections as f64
         });
-        gauge("topics", "Topics that have a subscription here.", |g| g.connections.topics() as f64);
-        gauge("slow_readers", "Subscriptions 100 events or more behind.", |g| {
+        gauge("topics", "Topics with a subscription on this node.", |g| {
+            g.connections.topics() as f64
+        });
+        gauge("slow_readers", "Subscriptions that lag by 100 events or more.", |g| {
             g.connections.slow() as f64
         });
-        gauge("feed_probe_age_seconds", "Time since a probe came back through the log.", |g| {
+        gauge("feed_probe_age_seconds", "Time since a probe arrived through the log.", |g| {
             g.probe.age().map_or(f64::INFINITY, |age| age.as_secs_f64())
         });
-        gauge("tail_lag_seconds", "Time the last probe took from append to tail.", |g| {
+        gauge("tail_lag_seconds", "Time of the last probe from append to tail.", |g| {
             g.probe.round_trip().map_or(f64::INFINITY, |time| time.as_secs_f64())
         });
     }

@@ -77,7 +77,7 @@ impl Metrics {
             connections: registry.gauge("connections", "Open subscriptions."),
             opened: registry.counters(
                 "connections_opened_total",
-                "Subscriptions opened, by how the client's cursor came.",
+                "Subscriptions opened, by the part of the request that held the cursor.",
             ),
             closed: registry.counters("connections_closed_total", "Subscriptions closed, by reason."),
             rejected: registry.counters("connections_rejected_total", "Requests refused, by reason."),
@@ -88,23 +88,23 @@ impl Metrics {
             ),
             resumes: registry.counters_of(
                 "resumes_total",
-                "Cursors brought by clients, by outcome.",
+                "Cursors of clients, by outcome.",
                 "outcome",
                 &RESUMED,
                 Outcome::as_str,
             ),
             resume_missed_events: registry.histogram(
                 "resume_missed_events",
-                "Events of one topic that a client had missed when it resumed, if any.",
+                "Events of one topic that a client had missed when it resumed; 0 is not counted.",
                 buckets::HISTORY_EVENTS,
             ),
             replayed: registry.counter(
                 "replayed_events_total",
-                "Events delivered to readers that had not been at the tail yet.",
+                "Events delivered to readers that had not reached the tail.",
             ),
             replay_seconds: registry.histogram(
                 "replay_seconds",
-                "Time from a resume until its reader was at the tail.",
+                "Time from a resume until the reader reached the tail.",
                 buckets::LATENCY,
             ),
             replay_age_seconds: registry.histogram(
@@ -115,17 +115,17 @@ impl Metrics {
             delivered: registry.counter("events_delivered_total", "Events written to subscribers."),
             delivery_latency_seconds: registry.histogram(
                 "delivery_latency_seconds",
-                "Time from an append to the write to a subscriber, once a write, by its last event.",
+                "Time from an append to the write to a subscriber, observed for the last event of each write.",
                 buckets::LATENCY,
             ),
             gaps: registry.counters_of(
                 "gaps_total",
-                "Gaps announced to subscribers, by kind.",
+                "Gaps reported to subscribers, by kind.",
                 "kind",
                 &Reason::ALL,
                 Reason::as_str,
             ),
-            draining: registry.gauge("draining", "1 while this gateway gives its connections away."),
+            draining: registry.gauge("draining", "1 while this gateway drains."),
             long_polls: registry.counter("long_polls_total", "Long-polls answered."),
         }
     }

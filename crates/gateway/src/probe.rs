@@ -87,5 +87,5 @@ fn topic(node: &str) -> Topic {
         .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
         .take(150)
         .collect();
-    Topic::reserved(&format!("probe/{name}")).expect("the alphabet was kept to")
+    Topic::reserved(&format!("probe/{name}")).expect("the name has allowed characters only")
 }

@@ -1,5 +1,5 @@
-//! The operators' port: metrics, liveness, readiness, the connections that are farthest behind, and the
-//! levels of the logs.
+//! The operators' port: metrics, liveness, readiness, the connections with the greatest lag, and the log
+//! levels.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::telemetry::Levels;
 pub(crate) struct Admin {
     pub(crate) registry: Registry,
     pub(crate) log: Arc<dyn Log>,
-    /// On a node that serves subscribers.
+    /// The gateway, on a node that serves subscribers.
     pub(crate) gateway: Option<Gateway>,
     pub(crate) levels: Levels,
     /// Cancelled when the node begins to leave.
@@ -32,7 +32,7 @@ pub(crate) struct Admin {
 
 /// The longest time that readiness waits for the log.
 const LOG_MAX: Duration = Duration::from_secs(2);
-/// The most connections that are listed.
+/// Maximum number of connections in a list.
 const LISTED_MAX: usize = 1000;
 
 #[derive(Debug, Deserialize)]
@@ -49,7 +49,7 @@ impl Admin {
     pub(crate) fn router(self) -> Router {
         Router::new()
             .route("/metrics", get(metrics))
-            // A process that answers is alive: a restart does not help a node that has lost its log.
+            // A process that answers is alive, because a restart does not help a node without its log.
             .route("/livez", get("ok\n"))
             .route("/readyz", get(ready))
             .route("/debug/connections", get(connections))

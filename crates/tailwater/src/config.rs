@@ -1,5 +1,5 @@
-//! From arguments to what a node is built from. Flags that contradict each other end here, with both
-//! names.
+//! Converts arguments into the configuration of a node. Flags that contradict each other are refused,
+//! with the names of both.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) enum Services {
     Both(gateway::Config, ingest::Config),
 }
 
-/// Where events are kept.
+/// The store of the events.
 #[derive(Debug)]
 pub(crate) enum Store {
     /// In this process.
@@ -44,7 +44,7 @@ pub(crate) enum Store {
     Redis(Box<redis_log::Config>),
 }
 
-/// How a node stops.
+/// The times and signals of a node's shutdown.
 #[derive(Debug, Clone)]
 pub(crate) struct Drain {
     pub(crate) delay: Duration,
@@ -52,11 +52,11 @@ pub(crate) struct Drain {
     pub(crate) grace: Duration,
     /// Cancelled when the node is not ready any more.
     pub(crate) leaving: CancellationToken,
-    /// Cancelled when bodies that stream to ingest are to end.
+    /// Cancelled when ingest should end the bodies that publishers stream to it.
     pub(crate) streams: CancellationToken,
 }
 
-/// Of the limit of open files, what is kept for the log, the admin port and sockets being closed.
+/// File descriptors kept for the log, the admin port and sockets that are closing.
 const FILES_RESERVED: usize = 64;
 
 impl TryFrom<ServeArgs> for NodeConfig {
@@ -283,7 +283,7 @@ fn drain(node: &NodeArgs, subscribers: Option<&SubscriberArgs>) -> Drain {
     }
 }
 
-/// The origins whose pages may use the node, besides its own.
+/// Returns the other origins whose pages may use the node.
 fn cors(node: &NodeArgs) -> Result<cors::Policy> {
     cors::Policy::allow(&node.cors_origin).context("--cors-origin")
 }
@@ -301,14 +301,14 @@ fn tls_files(node: &NodeArgs) -> Result<Option<tls::Files>> {
     }
 }
 
-/// The node's name: as given, else the host's.
+/// Returns the given name of the node, or else the host name.
 fn name(node: &NodeArgs) -> String {
     let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = node.node.clone().or_else(host).unwrap_or_default();
     if name.trim().is_empty() { "tailwater".to_owned() } else { name.trim().to_owned() }
 }
 
-/// Raises the limit of open files as far as it goes, and says how far that is.
+/// Raises the limit of open files as far as allowed, and returns the new limit.
 fn open_files_max() -> Result<u64> {
     rlimit::increase_nofile_limit(rlimit::INFINITY).context("the limit of open files")
 }

@@ -1,7 +1,7 @@
 //! Tailwater: resumable Server-Sent Events from any node.
 //!
-//! This crate is the process: arguments, environment, the choice of a log, signals, assembly. The services
-//! are in `gateway` and `ingest`, the logs in `event-log` and `redis-log`.
+//! This crate is the process: it reads arguments and the environment, chooses a log, handles signals and
+//! assembles a node. The services are in `gateway` and `ingest`, the logs in `event-log` and `redis-log`.
 
 mod admin;
 mod args;
@@ -23,7 +23,7 @@ use clap::Parser as _;
 
 use crate::args::{Args, Command};
 
-/// Suits a process that allocates and frees thousands of objects of a few sizes: docs/adr/0007.
+/// Fast for a process that allocates and frees thousands of objects of a few sizes (docs/adr/0007).
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -28,7 +28,7 @@ use crate::workers::{Threads, Workers};
 /// A node whose sockets are open, and which serves once it runs.
 pub(crate) struct Node {
     role: &'static str,
-    /// On a node that serves subscribers.
+    /// The gateway, on a node that serves subscribers.
     gateway: Option<Gateway>,
     tls: Option<Arc<Tls>>,
     public: Port,
@@ -37,7 +37,7 @@ pub(crate) struct Node {
     drain: Drain,
 }
 
-/// A listening socket, and the site behind it.
+/// A listening socket and the site that it serves.
 struct Port {
     listener: TcpListener,
     address: SocketAddr,
@@ -88,7 +88,7 @@ impl Node {
             leave(gateway.as_ref(), &drain, &ending).await;
             ending.stop();
             served.await.context("the server panicked")?;
-            // Last, so that the end can be watched.
+            // The admin port stops last, so that operators can watch the drain.
             admin_ending.stop();
             administered.await.context("the admin server panicked")
         };
@@ -109,7 +109,7 @@ impl Node {
             ended = life => ended?,
             () = threads.ended() => bail!("a worker panicked"),
         }
-        // The connections that are left end here.
+        // Dropping the workers ends the remaining connections.
         drop(threads);
         tracing::info!("stopped");
         Ok(())
@@ -128,7 +128,7 @@ impl Port {
     }
 }
 
-/// Opens the log. A Redis that is away now delays the first reads and appends, not the start.
+/// Opens the log. An unreachable Redis delays the first reads and appends, not the start.
 fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
     match store {
         Store::Memory(retention) => {

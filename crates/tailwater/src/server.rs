@@ -56,7 +56,7 @@ pub(crate) struct Ending {
     /// another connection, which a load balancer sends elsewhere. (Over HTTP/1.1 the responses close the
     /// connection.) New connections are accepted and served.
     pub(crate) last_requests: CancellationToken,
-    /// Once cancelled, no connection is accepted any more.
+    /// Once cancelled, no further connection is accepted.
     pub(crate) stop: CancellationToken,
 }
 

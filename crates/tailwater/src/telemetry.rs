@@ -1,7 +1,7 @@
 //! Log lines on standard error, and traces over OTLP.
 //!
-//! Sets up `tracing` for the whole process. Holds no metrics: those are in the registry of `metrics`,
-//! and so is the code that continues a publisher's trace (`metrics::trace`).
+//! Sets up `tracing` for the whole process. Absent: metrics and the code that continues a publisher's
+//! trace, which are in the crate `metrics`.
 
 mod levels;
 mod lines;
@@ -39,8 +39,8 @@ pub(crate) struct TelemetryConfig {
     pub(crate) levels: String,
     /// The base URL of an OTLP/HTTP receiver, such as `http://collector:4318`; without it, no traces.
     pub(crate) otlp_endpoint: Option<String>,
-    /// The share of the traces begun here that are exported, 0 to 1. A request with a `traceparent`
-    /// brings its own decision.
+    /// The share of the traces begun here that are exported, 0 to 1. The `traceparent` of a request
+    /// decides for its own trace.
     pub(crate) otlp_ratio: f64,
     /// `service.name` of the traces.
     pub(crate) service: &'static str,
@@ -62,8 +62,8 @@ pub(crate) enum TelemetryError {
 }
 
 impl TelemetryConfig {
-    /// Validates the levels and the endpoint, and changes nothing. Like [`Telemetry::init`], not for
-    /// async code.
+    /// Validates the levels and the endpoint, and changes nothing. Call it outside any async runtime,
+    /// like [`Telemetry::init`].
     pub(crate) fn check(&self) -> Result<(), TelemetryError> {
         levels::parse(&self.levels)?;
         self.otlp_endpoint.as_deref().map_or(Ok(()), |endpoint| otlp::exporter(endpoint).map(drop))
@@ -105,7 +105,7 @@ impl Telemetry {
             let spans = Targets::new()
                 .with_default(LevelFilter::INFO)
                 .with_target(trace::TARGET, LevelFilter::DEBUG);
-            // Readers of traces have no use for source locations and thread names.
+            // Source locations and thread names are of no use in traces.
             tracing_opentelemetry::layer()
                 .with_tracer(tracer)
                 .with_location(false)

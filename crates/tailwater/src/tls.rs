@@ -1,4 +1,4 @@
-//! HTTP over TLS: handshakes, with a certificate and ticket keys that can be replaced while the node runs.
+//! HTTP over TLS. The certificate and the ticket keys can be replaced while the node runs.
 //!
 //! Absent: client certificates, several certificates by name, TLS on the operators' port, early data.
 
@@ -32,19 +32,19 @@ use ticketer::Ticketer;
 
 /// The time in which a client must complete its handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// Handshakes at a time; further clients wait. When a gateway dies its clients reach the others within
-/// seconds: this bounds the memory that their handshakes take.
+/// Maximum number of concurrent handshakes; further clients wait. When a gateway dies, its clients
+/// connect to the others within seconds, and this limit bounds the memory of their handshakes.
 const HANDSHAKES_MAX: usize = 1024;
-/// Encrypted bytes that may wait for one client: a record, not the 64 KiB that rustls allows.
+/// Maximum number of encrypted bytes that wait for one client: one record, less than rustls' 64 KiB.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// Tickets for each handshake over TLS 1.3. A browser uses a ticket once, and a load balancer that has not
-/// noticed a node's death wastes one: the second is for the next attempt.
+/// Tickets for each handshake of TLS 1.3. A browser uses a ticket once. A load balancer that has not
+/// noticed a node's death wastes one, and the second is for the next attempt.
 const TICKETS: usize = 2;
 
-/// The protocols that are offered, the preferred one first.
+/// The protocols that ALPN offers, the preferred one first.
 const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 
-/// The files that TLS is configured by.
+/// The configuration files of TLS.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     pair: PairFiles,
@@ -57,7 +57,7 @@ impl Files {
         Self { pair: PairFiles { certificate, key }, ticket_keys }
     }
 
-    /// Reads the files, and describes them for a person.
+    /// Reads the files, and returns a description for a person.
     pub(crate) fn check(&self) -> Result<String> {
         let pair = self.pair.pair(&self.pair.read()?)?;
         let mut found = format!("certificate until {}", pair.not_after);
@@ -130,9 +130,9 @@ impl SharedTickets {
 label! {
     /// The kind of a handshake that succeeded.
     enum Handshake as "kind" {
-        /// With the certificate's signature.
+        /// A handshake with the certificate's signature.
         Full => "full",
-        /// With a session ticket, without a signature.
+        /// A handshake with a session ticket and without a signature.
         Resumed => "resumed",
     }
 }
@@ -169,7 +169,7 @@ impl Tls {
         Ok(tls)
     }
 
-    /// Completes the handshake; `None` if the client does not.
+    /// Completes the handshake. Returns `None` if the client does not complete it.
     pub(crate) async fn accept(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
         match timeout(HANDSHAKE_MAX, self.shake_hands(stream)).await {
             Ok(Ok(stream)) => return stream,
@@ -181,8 +181,8 @@ impl Tls {
     }
 
     async fn shake_hands(&self, stream: TcpStream) -> io::Result<Option<TlsStream<TcpStream>>> {
-        // A load balancer that checks whether the port is open sends nothing: this is no failure. A client
-        // that sends nothing takes no slot.
+        // A load balancer that checks the port connects and sends nothing, which is no failure. A client
+        // takes a slot only when it sends something.
         if stream.peek(&mut [0]).await? == 0 {
             return Ok(None);
         }
@@ -198,10 +198,10 @@ impl Tls {
         Ok(Some(stream))
     }
 
-    /// Follows the files for as long as the node runs, and uses new contents for the next handshakes.
+    /// Watches the files, and uses new contents for the next handshakes. Never returns.
     ///
-    /// Contents that cannot be used are logged once and the last good ones are kept: a new certificate
-    /// may be there a moment before its key.
+    /// Unusable contents are logged once, and the last good ones stay in use: a new certificate may be
+    /// written a moment before its key.
     pub(crate) async fn keep_fresh(&self) {
         let certificate = self.keep_certificate_fresh();
         match &self.tickets {
@@ -238,8 +238,8 @@ impl Tls {
     }
 }
 
-/// Without shared keys, tickets are encrypted with keys of this process, which rustls replaces every six
-/// hours: clients resume on this node until it stops.
+/// Returns the configuration of rustls. Without shared keys, tickets are encrypted with keys of this
+/// process, which rustls replaces every six hours, so clients can resume on this node only.
 fn config(certificate: &Arc<Current>, tickets: Option<&SharedTickets>) -> Result<ServerConfig> {
     let mut provider = rustls::crypto::ring::default_provider();
     // AES-128 with SHA-256 first: ring computes SHA-256 with the processor's instructions and SHA-384

@@ -1,10 +1,10 @@
 //! The workers of a node: the runtimes that serve its connections, one for each core.
 //!
-//! A connection lives on one worker with all its streams. So no other core touches it, and the streams of
-//! an HTTP/2 connection are written together (docs/adr/0010). On one core the only worker is the runtime
-//! of the node itself, the home runtime, and nothing is handed over.
+//! One worker serves a connection with all its streams. So no other core touches the connection, and the
+//! streams of an HTTP/2 connection are written together (docs/adr/0010). On one core the only worker is
+//! the runtime of the node itself, the home runtime, and no connection changes its thread.
 //!
-//! Absent: moving a connection that is open to another worker.
+//! Absent: moving an open connection to another worker.
 
 use std::io;
 use std::num::NonZero;

@@ -167,8 +167,7 @@ async fn a_client_that_leaves_an_idle_stream_is_noticed_at_once() {
 
 /// A general HTTP server that has read the beginning of another request waits for the rest of it.
 #[tokio::test]
-async fn after_bytes_behind_its_request_a_client_is_still_noticed_when_it_leaves_and_told_of_a_drain()
- {
+async fn a_client_that_sends_more_bytes_is_noticed_when_it_leaves_and_told_of_a_drain() {
     let node = Node::with(Config { heartbeat: Duration::from_secs(60), ..Config::default() }).await;
     let mut sockets = Vec::new();
     for _ in 0..2 {

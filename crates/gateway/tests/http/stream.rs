@@ -59,7 +59,7 @@ async fn each_stream_closes_its_connection_so_that_a_reconnect_may_reach_another
     let stream = node.subscribe("topic=t").await;
     assert_eq!(stream.header("connection"), Some("close"));
     let poll = node.poll("topic=t").await;
-    assert_eq!(poll.header("connection"), None, "long-polls come again and again");
+    assert_eq!(poll.header("connection"), None, "a client repeats long polls on one connection");
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ impl Client {
                 self.judge().finish()?;
                 return Ok(Close::Stop);
             }
-            Some(other) => return Err(format!("an EventSource is dead for ever: {other:?}")),
+            Some(other) => return Err(format!("an EventSource stops for ever: {other:?}")),
             None => return Ok(Close::Again),
         }
         let mut parser = sse::Parser::resuming(&self.last_event_id);

@@ -7,7 +7,7 @@ use event_log::Position;
 
 /// Decodes a cursor of `count` topics into its positions.
 pub(crate) fn decode(text: &str, count: usize) -> Result<Vec<Position>, String> {
-    let bad = || format!("{text:?} is no cursor");
+    let bad = || format!("{text:?} is not a cursor");
     if count == 1 {
         return text.parse().map(|position| vec![position]).map_err(|_| bad());
     }

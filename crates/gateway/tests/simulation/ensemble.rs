@@ -115,7 +115,7 @@ impl Cast {
                 return;
             }
         }
-        panic!("somebody spins: {PASSES_MAX} passes, and no time has passed");
+        panic!("an actor spins: {PASSES_MAX} passes at one instant");
     }
 
     fn carry_out(&mut self, stage: &Stage) {

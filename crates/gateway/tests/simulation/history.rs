@@ -55,7 +55,7 @@ impl History {
         let position = entry.event.position();
         assert_eq!(position.n, place.n, "the store numbers without holes");
         let twin = self.places.insert(position, place);
-        assert!(twin.is_none(), "{position} was given twice: {twin:?} and {place:?}");
+        assert!(twin.is_none(), "{position} was assigned twice: {twin:?} and {place:?}");
         self.eras[place.era].entries.push(entry);
     }
 

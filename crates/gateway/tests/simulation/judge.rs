@@ -84,7 +84,9 @@ impl Judge {
     fn control(&mut self, word: &str, data: &str, to: &[Position]) -> Verdict {
         let json: Value = serde_json::from_str(data).map_err(|error| error.to_string())?;
         match word {
-            "ready" if json["outcome"] == "invalid" => Err("a true cursor is invalid".to_owned()),
+            "ready" if json["outcome"] == "invalid" => {
+                Err("a valid cursor was reported as invalid".to_owned())
+            }
             "ready" if self.at.is_none() => self.open(to),
             "gap" => {
                 let topic = self.index(json["topic"].as_str())?;
@@ -97,7 +99,7 @@ impl Judge {
                 self.ended(topic)
             }
             "ready" | "cursor" | "reconnect" => self.drift(to, None),
-            _ => Err("nobody knows such an event".to_owned()),
+            _ => Err("unknown control event".to_owned()),
         }
     }
 
@@ -116,7 +118,9 @@ impl Judge {
                 let late = (1..=place.n).any(|n| history.is_readable(place.era, n));
                 (!self.from_earliest || !late).then_some(place)
             });
-            let place = place.ok_or_else(|| format!("it was put at {position} of {topic}"))?;
+            let place = place.ok_or_else(|| {
+                format!("the client got the wrong first cursor {position} of {topic}")
+            })?;
             all.push(At { position: *position, place });
         }
         self.at = Some(all);
@@ -133,7 +137,7 @@ impl Judge {
 
     pub(crate) fn index(&self, name: Option<&str>) -> Result<usize, String> {
         let index = self.topics.iter().position(|topic| Some(topic.as_str()) == name);
-        index.ok_or_else(|| format!("{name:?} is none of its topics"))
+        index.ok_or_else(|| format!("{name:?} is not one of the client's topics"))
     }
 
     /// Checks all topics except `but`. Only events that the filter excludes may have moved the cursor there.
@@ -166,16 +170,19 @@ impl Judge {
         let place = self.with(topic, |history, at| {
             let place = history.find(position).ok_or("nobody published it")?;
             if place.n <= at.place.n {
-                return Err(format!("told twice, or out of order: it is at {}", at.position));
+                return Err(format!(
+                    "delivered twice or out of order: the client is at {}",
+                    at.position
+                ));
             }
             self.passes(history, at, place.era, place.n - 1)?;
             let stored = &history.entry(place.era, place.n).ok_or("nobody published it")?.event;
             let stored_kind = stored.kind().map_or("message", |kind| kind.as_str());
             if stored.data() != data || stored_kind != kind {
-                return Err(format!("published was {:?}", stored.data()));
+                return Err(format!("the published data was {:?}", stored.data()));
             }
             if !self.wants(kind) || stored.mark() == Mark::End {
-                return Err("it is not wanted".to_owned());
+                return Err("the filter excludes the event".to_owned());
             }
             Ok(place)
         })?;
@@ -193,7 +200,7 @@ impl Judge {
             let place = match json["reason"].as_str() {
                 Some("trimmed") => trimmed(history, at.place, missed, place)?,
                 Some("rewound" | "reset") if missed.is_none() => lost(history, at, to, place)?,
-                _ => return Err("a gap of no known kind".to_owned()),
+                _ => return Err("a gap of unknown kind".to_owned()),
             };
             Ok(place)
         });
@@ -208,7 +215,7 @@ impl Judge {
             let entry = history.entry(at.place.era, at.place.n);
             match entry.is_some_and(|entry| entry.event.mark() != Mark::Open) {
                 true => Ok(()),
-                false => Err("it was told of an end that is none".to_owned()),
+                false => Err("an end was reported of a topic that has not ended".to_owned()),
             }
         })
     }
@@ -223,13 +230,13 @@ impl Judge {
     /// Checks that the client wants no event between its position and number `n` of an era.
     fn passes(&self, history: &History, at: At, era: usize, n: u64) -> Verdict {
         if era < at.place.era || !history.leads_to(at.place, era) {
-            return Err(format!("{} is of another past, and no gap was told", at.position));
+            return Err(format!("{} is of another history, and no gap was reported", at.position));
         }
         for n in at.place.n + 1..=n {
             let event = &history.entry(era, n).ok_or("a number that nobody gave out")?.event;
             let kind = event.kind().map_or("message", |kind| kind.as_str());
             if self.wants(kind) && event.mark() != Mark::End {
-                return Err(format!("{event:?} {:?} was lost in silence", event.data()));
+                return Err(format!("{event:?} {:?} was lost without a gap", event.data()));
             }
         }
         Ok(())
@@ -240,7 +247,7 @@ impl Judge {
     }
 
     fn at(&self) -> Result<&[At], String> {
-        self.at.as_deref().ok_or_else(|| "it has no cursor yet".to_owned())
+        self.at.as_deref().ok_or_else(|| "the client has no cursor yet".to_owned())
     }
 
     fn set(&mut self, topic: usize, position: Position, place: Place) {
@@ -266,7 +273,7 @@ fn trimmed(history: &History, at: Place, missed: Option<u64>, to: Place) -> Resu
         return Ok(to);
     }
     if to.era < at.era || !history.leads_to(at, to.era) {
-        return Err("trimmed, but what it had is lost".to_owned());
+        return Err("a trimmed gap, but the client's last event is lost".to_owned());
     }
     if missed != Some(to.n.wrapping_sub(at.n)) || to.n <= at.n {
         return Err(format!("{} are missing", to.n.wrapping_sub(at.n)));

@@ -58,8 +58,9 @@ fn no_schedule_harms_a_client() {
     let trace = play(seed, None).trace;
     let lines: Vec<_> = trace.lines().collect();
     let tail = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
-    let again =
-        format!("again, every step in FILE: make simulate SEED={seed} SCHEDULES=1 TRACE=FILE");
+    let again = format!(
+        "to repeat with every step in FILE: make simulate SEED={seed} SCHEDULES=1 TRACE=FILE"
+    );
     panic!("{tail}\nseed {seed}: {violation}\n{again}");
 }
 

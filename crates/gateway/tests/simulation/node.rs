@@ -319,7 +319,7 @@ impl Log for Node {
     }
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
-        let _turn = self.turns.acquire().await.expect("nobody closes it");
+        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
         self.travel().await?;
         let page = self.world.store.read(topic, after, limit.events.clamp(1, self.page));
         let page = self.distort(topic, after, page);

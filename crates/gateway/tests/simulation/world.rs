@@ -131,7 +131,7 @@ impl World {
     pub(crate) fn note(&self, what: Arguments<'_>) {
         let mut trace = self.trace.lock().unwrap();
         let now = self.began.elapsed().as_millis();
-        writeln!(trace, "{now:>6} {what}").expect("a string takes all");
+        writeln!(trace, "{now:>6} {what}").expect("a string accepts every write");
     }
 
     /// Records that a client was harmed, which ends the schedule.

@@ -114,8 +114,8 @@ impl Publisher {
         }
     }
 
-    /// Sends lines and reads their receipts. Returns the number of settled lines, and the reason why the
-    /// rest is not.
+    /// Sends lines and reads their receipts. Returns the number of settled lines, and the reason why others
+    /// are not settled.
     async fn send(&mut self, lines: &[EventLine]) -> Result<(usize, Option<String>)> {
         let body: String = lines.iter().map(|line| format!("{}\n", line.0)).collect();
         let request = self

@@ -40,7 +40,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// The longest pause between two attempts to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Follows until the topics end, the count is reached, or a signal arrives.
+/// Follows the topics until they end, the count is reached, or a signal arrives.
 pub(crate) async fn run(args: TailArgs) -> Result<()> {
     let cursor = match &args.state {
         Some(path) if path.exists() => {
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: TailArgs) -> Result<()> {
         outcome = follower.follow() => outcome,
         stopped = super::stop_signal() => stopped,
     };
-    // The position of the last printed event is saved in every case.
+    // Every end of the loop saves the position of the last printed event.
     let finished = follower.save().and(finished);
     if let (Some(cursor), false) = (&follower.cursor, follower.args.quiet) {
         follower.say(&format!(
@@ -97,8 +97,8 @@ impl Follower {
         }
     }
 
-    /// Reads one connection to its end. Continues with whether it brought any event, or breaks if there
-    /// is nothing more to follow.
+    /// Reads one stream to its end. Continues with true if the stream had an event, or breaks if there is
+    /// nothing more to follow.
     async fn stream(&mut self, response: Response) -> Result<ControlFlow<(), bool>> {
         match response.status() {
             StatusCode::OK => {}
@@ -143,7 +143,7 @@ impl Follower {
         } else {
             match self.print(event) {
                 Ok(()) => {}
-                // The reader of the pipe has closed it: the normal end of a pipeline.
+                // The reader has closed the pipe, which is the normal end of a pipeline.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                     return Ok(ControlFlow::Break(()));
                 }

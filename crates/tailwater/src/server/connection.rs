@@ -21,14 +21,14 @@ use super::{Ending, Entry, KEEPALIVE, Site};
 
 /// The longest time until a client has sent the head of its request.
 const HEAD_MAX: Duration = Duration::from_secs(30);
-/// Bytes of one connection that may wait for its client: a page of events, not hyper's 400 KiB.
+/// Write buffer of one connection, in bytes: a page of events, less than hyper's 400 KiB.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// The same of one HTTP/2 stream, of which a connection has many (docs/performance.md).
+/// Write buffer of one HTTP/2 stream, of which a connection has many (docs/performance.md).
 const STREAM_BUFFER_BYTES: usize = 16 * 1024;
-/// Streams of one HTTP/2 connection: a browser's tabs share one, a proxy's clients too.
+/// Streams of one HTTP/2 connection. The tabs of a browser share a connection, like a proxy's clients.
 const STREAMS_MAX: u32 = 1000;
-/// The longest time that a peer may leave waiting bytes unread. Long, since a reader that stalls costs
-/// little and resumes where it was.
+/// The longest time that a peer may leave written bytes unacknowledged. Long, because a reader that
+/// stalls costs little and resumes where it was.
 const STALL_MAX: Duration = Duration::from_mins(10);
 
 /// Serves one connection. An event stream goes on as a task of its own, because this future has room
@@ -67,7 +67,7 @@ async fn enter<T: Transport>(
         return Box::pin(general(stream, peer, entry, ending)).await;
     };
     let patience = Patience { head: HEAD_MAX, stall: STALL_MAX };
-    // A client that is silent until the end has no request to make.
+    // A client that has sent no request by the end has no response to wait for.
     match door.accept(stream, peer, patience, ending.stop.cancelled()).await {
         Accepted::Stream(stream) => drop(tasks.spawn(stream.run())),
         Accepted::Other(stream) => Box::pin(general(stream, peer, entry, ending)).await,
@@ -119,7 +119,7 @@ where
         }
     };
     if let Err(error) = ended {
-        // Clients come and go; a connection that breaks is no fault of ours.
+        // A broken connection is the client's or the network's fault, so it is no error of the node.
         tracing::debug!(%error, "connection failed");
     }
 }

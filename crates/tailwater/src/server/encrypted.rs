@@ -1,7 +1,7 @@
 //! TLS as a transport of event streams.
 //!
-//! A delivery is encrypted into the session and leaves by one call of the kernel. The session holds
-//! ciphertext only while the socket is full, at most as much as `tls.rs` allows it.
+//! A delivery is encrypted into the session and sent with one system call. The session holds ciphertext
+//! only while the socket is full, at most as much as `tls.rs` allows.
 
 use std::io::{self, Write as _};
 use std::pin::Pin;
@@ -30,7 +30,7 @@ impl Transport for Encrypted {
     fn try_send(&mut self, bytes: &mut Bytes) -> io::Result<bool> {
         let (socket, session) = self.0.get_mut();
         loop {
-            // The session takes as much as it may hold: a large page goes record by record.
+            // The session has a limited buffer, so a large page is sent record by record.
             let taken = session.writer().write(bytes)?;
             bytes.advance(taken);
             while session.wants_write() {

@@ -81,7 +81,7 @@ mod tests {
     use tracing::Level;
 
     #[test]
-    fn levels_hold_for_their_targets_and_for_all_others() {
+    fn levels_apply_to_their_targets_and_to_all_others() {
         let levels = parse("gateway=debug, tailwater::connection=off, warn").unwrap();
         assert!(levels.would_enable("gateway::handler", &Level::DEBUG));
         assert!(!levels.would_enable("tailwater::connection", &Level::ERROR));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines in the queue: a second of a reconnect storm, a few megabytes.
+/// Capacity of the queue, in lines: one second of a reconnect storm, which is a few megabytes.
 const WAITING_MAX: usize = 16 * 1024;
 /// Bytes in one write.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -28,7 +28,7 @@ pub(super) struct Lines {
 #[derive(Debug)]
 enum Message {
     Line(Vec<u8>),
-    /// Answered once every line before it is written.
+    /// Answered when all lines before it have been written.
     Flush(SyncSender<()>),
 }
 
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stalls_costs_lines_and_blocks_no_logger() {
+    fn a_stalled_reader_makes_lines_drop_and_blocks_no_logger() {
         let (release, released) = mpsc::channel();
         let written = Arc::<Mutex<Vec<u8>>>::default();
         let lines = Lines::to(Stalled { released, written: Arc::clone(&written) }).unwrap();

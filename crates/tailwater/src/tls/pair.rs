@@ -26,7 +26,7 @@ pub(crate) struct Contents {
     key: Vec<u8>,
 }
 
-/// Shows no key.
+/// Omits the key.
 impl fmt::Debug for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Contents").finish_non_exhaustive()

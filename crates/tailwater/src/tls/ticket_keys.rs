@@ -1,7 +1,8 @@
 //! The keys of session tickets, from a file that all nodes share.
 //!
-//! One key a line: the base64 of 32 random bytes, newest first. Empty lines and lines that begin with `#`
-//! are skipped. Absent: keys in the environment or in an argument, where other processes can read them.
+//! Each line is one key, the base64 of 32 random bytes, newest first. Empty lines and lines that begin
+//! with `#` are skipped. Absent: keys in the environment or in an argument, where other processes can
+//! read them.
 
 use std::fmt;
 use std::fs::File;
@@ -13,11 +14,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::ticketer::{KEY_BYTES, TicketKey};
 
-/// Keys in one file. A rotation needs three (next, current, previous); each key more is one more that an
-/// attacker who reads the file can use.
+/// Maximum number of keys in one file. A rotation needs three (next, current, previous), and an attacker
+/// who reads the file can use every key in it.
 const KEYS_MAX: usize = 8;
-/// Bytes of the file: eight keys and their comments take less than one of its 64 KiB. Keeps a path that
-/// leads elsewhere, to a device or a log, from filling the memory.
+/// Largest file, in bytes. Eight keys and their comments take less than 1 KiB; the limit keeps a wrong
+/// path, to a device or a log, from filling the memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// The file of `--tls-ticket-keys`.
@@ -28,14 +29,14 @@ pub(crate) struct TicketKeyFile(PathBuf);
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct TicketKeyText(Vec<u8>);
 
-/// Shows no key.
+/// Omits the keys.
 impl fmt::Debug for TicketKeyText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TicketKeyText").finish_non_exhaustive()
     }
 }
 
-/// The file has no keys to offer. No message shows a part of a key.
+/// The reason why the file is unusable. No message shows a part of a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TicketKeysError {
     #[error("--tls-ticket-keys {}: {error}", .file.display())]
@@ -68,7 +69,7 @@ impl TicketKeyFile {
         Ok(TicketKeyText(text))
     }
 
-    /// Parses the keys: one at least, the first one encrypts.
+    /// Parses the keys, of which there must be at least one. The first key encrypts.
     pub(super) fn keys(&self, text: &TicketKeyText) -> Result<Vec<TicketKey>, TicketKeysError> {
         let file = || self.0.clone();
         let mut keys = Vec::new();

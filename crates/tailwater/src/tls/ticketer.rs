@@ -1,17 +1,17 @@
 //! Session tickets that every node with the same keys can read.
 //!
-//! A ticket is a session that its client keeps for the server, encrypted:
+//! A ticket is an encrypted session that the client stores for the server:
 //!
 //! ```text
 //! name of the key (16) | salt (16) | nonce (12) | AES-256-GCM(time (8) | session) | tag (16)
 //! ```
 //!
-//! The key of one ticket is derived from the shared key and the salt. Salt and nonce together are 224
-//! random bits, so that a whole fleet can use one key for as long as it likes; a random nonce of 96 bits
-//! alone should not be used more than 2^32 times with one key, which is some days for a large fleet.
+//! The key of each ticket is derived from the shared key and the salt. Salt and nonce together are 224
+//! random bits, so a whole fleet can use one key without a time limit. With a random nonce of 96 bits
+//! alone, one key should encrypt at most 2^32 tickets, which a large fleet makes in a few days.
 //!
-//! Absent: a store of tickets that were used. A ticket may be used twice, so early data (0-RTT), which
-//! an attacker can replay, is never accepted: a POST that is replayed publishes again.
+//! Absent: a store of used tickets. A ticket can be used twice, so early data (0-RTT) is never accepted:
+//! an attacker could replay a POST and publish its events again.
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
@@ -28,18 +28,18 @@ const NAME_BYTES: usize = 16;
 const SALT_BYTES: usize = 16;
 const TIME_BYTES: usize = 8;
 
-/// The age at which a ticket is refused. A client gets its tickets when it connects and needs them when
-/// the connection ends: a day covers the default `--max-age` of 30 minutes and a night with the lid
-/// closed. TLS 1.3 allows seven days, but a client that resumes does not look at the certificate again.
+/// Age at which a ticket is refused. A client gets its tickets when it connects and uses them when the
+/// connection ends, so a day covers the default `--max-age` of 30 minutes and a laptop that sleeps
+/// overnight. TLS 1.3 allows seven days, but a client that resumes does not check the certificate again.
 const LIFETIME: Duration = Duration::from_hours(24);
 
-/// Longest ticket that is read. A session has its server's name (255 bytes at most), a secret of 48, the
-/// protocol and some numbers, and no client certificate.
+/// Largest ticket that is decrypted, in bytes. A session holds the server's name (255 bytes at most), a
+/// secret of 48 bytes, the protocol and some numbers, and no client certificate.
 const TICKET_BYTES_MAX: usize = 1024;
 
 /// One shared key.
 pub(super) struct TicketKey {
-    /// Tells a reader of a ticket which key to take. Derived from the key, so it is the same everywhere.
+    /// Identifies the key in a ticket. Derived from the key, so it is the same on all nodes.
     name: [u8; NAME_BYTES],
     root: Prk,
 }
@@ -51,7 +51,7 @@ impl fmt::Debug for TicketKey {
     }
 }
 
-/// The length of a name, for the derivation.
+/// The length of a key's name, as the type that HKDF needs.
 struct NameLength;
 
 impl KeyType for NameLength {
@@ -70,7 +70,7 @@ impl TicketKey {
         Self { name, root }
     }
 
-    /// The key of the one ticket that has this salt.
+    /// Derives the key of the ticket with this salt.
     fn of_ticket(&self, salt: &[u8]) -> LessSafeKey {
         let info = [&b"ticket"[..], salt];
         let key =
@@ -98,14 +98,14 @@ impl TicketKey {
         Some(ticket)
     }
 
-    /// The session in `sealed`, which follows salt and nonce.
+    /// Decrypts the session in `sealed`, the part of a ticket after salt and nonce.
     fn open(&self, salt: &[u8], nonce: &[u8], sealed: &[u8], now: Duration) -> Option<Vec<u8>> {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut sealed = sealed.to_vec();
         let plain = self.of_ticket(salt).open_in_place(nonce, Aad::from(self.name), &mut sealed);
         let (made_at, session) = plain.ok()?.split_first_chunk::<TIME_BYTES>()?;
         let made_at = Duration::from_secs(u64::from_be_bytes(*made_at));
-        // In both directions: the clock of the node that made the ticket may be ahead of this one.
+        // Absolute, because the clock of the node that made the ticket may be ahead of this one.
         (made_at.abs_diff(now) <= LIFETIME).then(|| session.to_vec())
     }
 }
@@ -121,7 +121,7 @@ impl fmt::Debug for Ticketer {
 }
 
 impl Ticketer {
-    /// A ticketer with at least one key. The first one encrypts, all decrypt.
+    /// Returns a ticketer with at least one key. The first key encrypts, and all keys decrypt.
     pub(super) fn new(keys: Vec<TicketKey>) -> Self {
         assert!(!keys.is_empty(), "a file without keys is refused");
         Self(RwLock::new(keys.into()))
@@ -144,7 +144,7 @@ impl Ticketer {
         let (name, rest) = ticket.split_first_chunk::<NAME_BYTES>()?;
         let (salt, rest) = rest.split_at_checked(SALT_BYTES)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
-        // The name is public: every ticket shows it.
+        // The name is public, so its comparison need not take constant time.
         let keys = self.keys();
         keys.iter().find(|key| key.name == *name)?.open(salt, nonce, sealed, now)
     }

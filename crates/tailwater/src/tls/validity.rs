@@ -1,4 +1,4 @@
-//! The time at which a certificate expires: the one field that rustls reads and does not expose.
+//! Reads the expiry of a certificate, which rustls parses and does not expose.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -8,7 +8,7 @@ use jiff::tz::Offset;
 const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// The version, which the first certificates lacked (RFC 5280, section 4.1).
+/// The version, which is absent in certificates of version 1 (RFC 5280, section 4.1).
 const VERSION: u8 = 0xa0;
 
 /// Returns the end of a certificate's validity, or `None` if the bytes are not a certificate in DER.
@@ -18,7 +18,7 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<Timestamp> {
     if fields.first() == Some(&VERSION) {
         fields = element(fields)?.2;
     }
-    // The serial number, the algorithm, the issuer.
+    // Skips the serial number, the algorithm and the issuer.
     for _ in 0..3 {
         fields = element(fields)?.2;
     }
@@ -39,13 +39,13 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<Timestamp> {
     Some(Offset::UTC.to_timestamp(time).unwrap_or(Timestamp::MAX))
 }
 
-/// Splits the first element, which must have this tag: its content, and the bytes after it.
+/// Splits off the first element, which must have the tag. Returns its content and the bytes after it.
 fn of_tag(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = element(bytes)?;
     (found == tag).then_some((content, rest))
 }
 
-/// Splits the first element: its tag, its content, and the bytes after it.
+/// Splits off the first element. Returns its tag, its content, and the bytes after it.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match first {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_certificate() {
+    fn bytes_that_are_not_a_certificate_are_refused() {
         assert_eq!(shown(&der(UTC_TIME, b"soon")), None);
         assert_eq!(shown(&der(4, b"491231235959Z")), None);
         let whole = certificate(&[], &der(UTC_TIME, b"491231235959Z"));

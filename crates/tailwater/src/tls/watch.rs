@@ -1,15 +1,15 @@
-//! Follows files by what they hold.
+//! Watches files for changed contents.
 //!
-//! Compares contents: Kubernetes swaps a secret by a symbolic link, and other tools keep the times of a
-//! file or rewrite it in place. Absent: file system events, which not every volume delivers.
+//! Compares contents, because Kubernetes replaces a secret through a symbolic link, and other tools keep
+//! the times of a file or rewrite it in place. Absent: file system events, which some volumes lack.
 
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-/// The pause between two looks: certificates are renewed days before they expire, and ticket keys
-/// are rotated in steps that are hours apart.
+/// Time between two reads. Certificates are renewed days before they expire, and the steps of a key
+/// rotation are hours apart, so a change need not be noticed sooner.
 pub(super) const RELOAD_EVERY: Duration = Duration::from_secs(10);
 
 /// Calls `changed` with the value of `read` each time that it differs from the last one. Never returns.

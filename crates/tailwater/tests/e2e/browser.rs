@@ -66,12 +66,12 @@ async fn the_console_shows_a_gap_and_goes_on() {
         .await;
     let rgb: Vec<u32> =
         colour.as_array().unwrap().iter().map(|c| c.as_str().unwrap().parse().unwrap()).collect();
-    assert!(rgb[0] > 2 * rgb[1].max(rgb[2]), "it is not red: {rgb:?}");
+    assert!(rgb[0] > 2 * rgb[1].max(rgb[2]), "the text is not red: {rgb:?}");
     browser.screenshot("gap").await;
     browser.quit().await;
 }
 
-/// What a page writes that wants events: no library, no cursor, nothing.
+/// The whole code of a page that receives events: it needs no library and keeps no cursor.
 const PAGE: &str = "\
     window.got = []; window.readies = []; window.failed = 0; \
     const source = new EventSource('/v1/events?topic=steady'); \
@@ -82,7 +82,7 @@ const PAGE: &str = "\
 const LAST: u32 = 200;
 
 #[tokio::test]
-async fn a_plain_event_source_outlives_its_gateway_and_has_every_event_once() {
+async fn a_plain_event_source_survives_the_death_of_its_gateway_and_has_every_event_once() {
     let redis = Redis::start().await.unwrap();
     let ingest = ingest(&redis).start().await.unwrap();
     let mut gateways = [
@@ -104,7 +104,7 @@ async fn a_plain_event_source_outlives_its_gateway_and_has_every_event_once() {
         receipts.push(json!([receipt.unwrap().at.to_string(), n.to_string()]));
         if n == LAST / 3 {
             let serving = gateways.iter_mut().find(|gateway| gateway.node() == node);
-            serving.expect("it is one of the two").kill_nine().unwrap();
+            serving.expect("one of the two gateways serves the page").kill_nine().unwrap();
         }
         sleep(Duration::from_millis(20)).await;
     }

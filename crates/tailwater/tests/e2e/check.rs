@@ -1,4 +1,4 @@
-//! `tailwater check`, and configurations that are refused.
+//! `tailwater check` and invalid configurations.
 
 use loadtest::machine::{Port, Redis};
 
@@ -25,7 +25,7 @@ async fn a_good_configuration_is_ok() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_away_is_named_without_its_password() {
+async fn a_redis_that_is_unreachable_is_named_without_its_password() {
     let port = Port::reserve().unwrap();
     let url = format!("redis://someone:s3cret@{}", port.addr());
     let outcome = check(&["--redis", &url]).await;
@@ -46,7 +46,7 @@ async fn a_redis_that_refuses_the_password_is_named() {
 }
 
 #[tokio::test]
-async fn a_running_node_can_be_asked() {
+async fn check_asks_a_running_node() {
     let node = serve().start().await.unwrap();
     let url = format!("http://{}", node.admin_addr());
     let outcome = check(&["--url", &url]).await.success();
@@ -92,7 +92,7 @@ async fn flags_that_contradict_each_other_are_refused_with_both_names() {
 }
 
 #[tokio::test]
-async fn a_durability_that_does_not_exist_or_is_not_given_is_refused() {
+async fn a_durability_that_is_invalid_or_that_redis_cannot_give_is_refused() {
     let outcome = check(&["--durability", "replica:0"]).await;
     assert_eq!(outcome.code, Some(2), "{outcome:?}");
     assert!(outcome.stderr.contains("replica:0") && outcome.stderr.contains("replica:K"));

@@ -1,4 +1,4 @@
-//! The program as a person at a shell runs it.
+//! Runs the program like a user at a shell.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::support::{PATIENCE, TAILWATER};
 
-/// A command that runs.
+/// A running command.
 #[derive(Debug)]
 pub(crate) struct Cli {
     child: Child,
@@ -20,65 +20,68 @@ pub(crate) struct Cli {
     stderr: JoinHandle<String>,
 }
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
-    /// What nobody had read before.
+    /// The rest of the standard output, without the lines that `Cli::line` has returned.
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 impl Cli {
-    /// Runs `tailwater` with these arguments.
+    /// Starts `tailwater` with `args`.
     pub(crate) fn start(args: &[&str]) -> Cli {
         let mut command = Command::new(TAILWATER);
         command.args(args);
         Cli::start_command(command)
     }
 
-    /// Runs a command.
+    /// Starts a command.
     pub(crate) fn start_command(mut command: Command) -> Cli {
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = pipes.kill_on_drop(true).spawn().expect("it starts");
+        let mut child = pipes.kill_on_drop(true).spawn().expect("the command starts");
         let mut stderr = child.stderr.take().expect("piped");
         Cli {
             stdin: child.stdin.take(),
             stdout: BufReader::new(child.stdout.take().expect("piped")).lines(),
             stderr: tokio::spawn(async move {
                 let mut text = String::new();
-                stderr.read_to_string(&mut text).await.expect("what it says is UTF-8");
+                stderr.read_to_string(&mut text).await.expect("standard error is UTF-8");
                 text
             }),
             child,
         }
     }
 
-    /// Writes to its standard input.
+    /// Writes to the command's standard input.
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        let stdin = self.stdin.as_mut().expect("it is open");
-        stdin.write_all(bytes.as_ref()).await.expect("it reads");
-        stdin.flush().await.expect("it reads");
+        let stdin = self.stdin.as_mut().expect("standard input is open");
+        stdin.write_all(bytes.as_ref()).await.expect("the command reads standard input");
+        stdin.flush().await.expect("the command reads standard input");
     }
 
-    /// The next line that it prints.
+    /// Returns the next line of the standard output.
     pub(crate) async fn line(&mut self) -> String {
-        let line = timeout(PATIENCE, self.stdout.next_line()).await.expect("it prints something");
-        line.expect("UTF-8").expect("it goes on")
+        let line = timeout(PATIENCE, self.stdout.next_line())
+            .await
+            .expect("the command prints a line in time");
+        line.expect("UTF-8").expect("the command has not ended")
     }
 
-    /// Stops reading what it prints, as `head` does when it has enough.
+    /// Closes the standard output, as `head` does after its last line.
     pub(crate) fn hang_up(self) -> (Child, JoinHandle<String>) {
         (self.child, self.stderr)
     }
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id().expect("it runs")).expect("a pid is an i32");
-        kill(Pid::from_raw(pid), signal).expect("it runs");
+        let pid =
+            i32::try_from(self.child.id().expect("the command runs")).expect("a pid is an i32");
+        kill(Pid::from_raw(pid), signal).expect("the command runs");
     }
 
-    /// Closes its standard input and waits for its exit.
+    /// Closes the standard input and waits for the exit of the command.
     pub(crate) async fn finish(mut self) -> Outcome {
         drop(self.stdin.take());
         let mut stdout = String::new();
@@ -87,9 +90,12 @@ impl Cli {
                 stdout.push_str(&line);
                 stdout.push('\n');
             }
-            (self.child.wait().await.expect("it was started"), self.stderr.await.expect("read"))
+            (
+                self.child.wait().await.expect("the command was started"),
+                self.stderr.await.expect("read"),
+            )
         };
-        let (status, stderr) = timeout(PATIENCE, all).await.expect("it ends");
+        let (status, stderr) = timeout(PATIENCE, all).await.expect("the command ends");
         Outcome { code: status.code(), stdout, stderr }
     }
 }
@@ -99,7 +105,7 @@ pub(crate) async fn tailwater(args: &[&str]) -> Outcome {
     Cli::start(args).finish().await
 }
 
-/// Runs `tailwater` to its end with this on its standard input.
+/// Runs `tailwater` to its end with `stdin` as its standard input.
 pub(crate) async fn tailwater_reading(stdin: impl AsRef<[u8]>, args: &[&str]) -> Outcome {
     let mut cli = Cli::start(args);
     cli.write(stdin).await;
@@ -107,14 +113,14 @@ pub(crate) async fn tailwater_reading(stdin: impl AsRef<[u8]>, args: &[&str]) ->
 }
 
 impl Outcome {
-    /// Insists that all went well.
+    /// Asserts that the command succeeded.
     #[track_caller]
     pub(crate) fn success(self) -> Outcome {
         assert_eq!(self.code, Some(0), "{self:?}");
         self
     }
 
-    /// Insists on exit code 1 and a message with these words, and on no panic.
+    /// Asserts exit code 1, a message that contains `words`, and no panic.
     #[track_caller]
     pub(crate) fn failure(self, words: &[&str]) -> Outcome {
         assert_eq!(self.code, Some(1), "{self:?}");

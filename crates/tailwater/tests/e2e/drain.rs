@@ -1,4 +1,4 @@
-//! Gateways that stop, gently and not.
+//! Gateways that drain, and gateways that are killed.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::support::{
 const LAST: u32 = 300;
 const READERS: usize = 20;
 
-/// Two gateways behind HAProxy, readers on both, and events all the time.
+/// Two gateways behind HAProxy, readers on both, and a steady stream of events.
 struct Scene {
     _redis: Redis,
     _ingest: Tailwater,
@@ -63,8 +63,8 @@ impl Scene {
         Scene { _redis: redis, _ingest: ingest, _haproxy: haproxy, gateways, readers, publishing }
     }
 
-    /// Waits until every reader has everything, exactly once and in order; returns those who had to
-    /// move.
+    /// Waits until every reader has every event exactly once and in order. Returns the readers that had
+    /// to reconnect.
     async fn end(self) -> Vec<Reader> {
         self.publishing.await.unwrap();
         let mut moved = Vec::new();
@@ -81,7 +81,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn clients_of_a_killed_gateway_go_on_elsewhere_without_loss() {
+async fn clients_of_a_killed_gateway_continue_on_another_without_loss() {
     let mut scene = Scene::begin().await;
     scene.gateways[0].kill_nine().unwrap();
     let moved = scene.end().await;
@@ -93,14 +93,14 @@ async fn clients_of_a_killed_gateway_go_on_elsewhere_without_loss() {
 }
 
 #[tokio::test]
-async fn a_gateway_told_to_stop_hands_all_its_clients_over_and_exits_with_0() {
+async fn a_gateway_that_is_told_to_stop_moves_all_clients_to_another_and_exits_with_0() {
     let mut scene = Scene::begin().await;
     let leaving = &scene.gateways[0];
     let served = metric(&leaving.metrics().await.unwrap(), "tailwater_connections").unwrap();
     assert!(served >= 1.0, "HAProxy gave it some");
     leaving.begin_termination().unwrap();
     let admin = leaving.admin_addr();
-    until("it is not ready", async || status(admin, "/readyz").await == Some(503)).await;
+    until("the gateway is not ready", async || status(admin, "/readyz").await == Some(503)).await;
     assert_eq!(status(admin, "/livez").await, Some(200));
     assert_eq!(scene.gateways[0].wait_exit().await.unwrap().code(), Some(0));
     let log = scene.gateways[0].log();
@@ -109,7 +109,7 @@ async fn a_gateway_told_to_stop_hands_all_its_clients_over_and_exits_with_0() {
     let moved = scene.end().await;
     assert!(moved.len() as f64 >= served, "{} of {served} readers moved", moved.len());
     for reader in moved {
-        // Who comes back to it before HAProxy has noticed is sent on at once.
+        // A client that HAProxy sends to the draining gateway is told to reconnect at once.
         let mut reasons = reader.reconnects();
         reasons.dedup();
         assert_eq!(reasons, ["drain"], "{:?}", reader.controls);
@@ -121,7 +121,7 @@ async fn a_gateway_told_to_stop_hands_all_its_clients_over_and_exits_with_0() {
     }
 }
 
-/// `make drain` in small.
+/// A small version of `make drain`.
 #[tokio::test]
 async fn a_gateway_full_of_clients_refuses_none_and_cuts_none_off() {
     let out = tempfile::tempdir().unwrap();
@@ -133,7 +133,7 @@ async fn a_gateway_full_of_clients_refuses_none_and_cuts_none_off() {
         topics: 20,
         rate: 100,
         event_bytes: 200,
-        // HAProxy needs one to notice.
+        // HAProxy needs one second to notice the drain.
         drain_delay: Duration::from_secs(2),
         drain_window: Duration::from_secs(4),
         shutdown_grace: Duration::from_secs(5),
@@ -149,7 +149,7 @@ async fn a_second_signal_stops_at_once() {
     let _reader = Reader::open(node.addr(), "topic=t").await;
     node.begin_termination().unwrap();
     let admin = node.admin_addr();
-    until("it is not ready", async || status(admin, "/readyz").await == Some(503)).await;
+    until("the gateway is not ready", async || status(admin, "/readyz").await == Some(503)).await;
     assert!(node.is_running());
     assert_eq!(node.terminate().await.unwrap().code(), Some(0));
 }
@@ -161,8 +161,8 @@ async fn a_node_without_clients_stops_before_its_window_has_passed() {
 }
 
 #[tokio::test]
-async fn old_connections_are_handed_away_and_go_on() {
-    // The least that is allowed: 8 s to 12 s.
+async fn a_connection_at_its_maximum_age_is_closed_and_its_client_resumes() {
+    // The smallest maximum age, 10 s, which closes a connection after 8 s to 12 s.
     let node = serve().flag("--max-age", "10s").start().await.unwrap();
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     while reader.streams() < 2 {
@@ -175,16 +175,16 @@ async fn old_connections_are_handed_away_and_go_on() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_does_not_keep_a_node_from_stopping() {
+async fn a_client_that_reads_nothing_does_not_keep_a_node_from_stopping() {
     let node = serve().flag("--history-events", "30000").flag("--shutdown-grace", "1s");
     let mut node = node.start().await.unwrap();
     let mut stalled = Connection::open(node.addr(), "/v1/events?topic=flood", &[]).await.unwrap();
     assert_eq!(stalled.next_event().await.unwrap().event_type(), "tailwater.ready");
-    // More than the sockets' buffers hold.
+    // More bytes than the buffers of the sockets hold.
     publish_numbers(node.addr(), "flood", 1..=20_000, 1024).await;
     assert_eq!(node.terminate().await.unwrap().code(), Some(0));
     assert!(node.log().contains("left=1"), "{}", node.log());
-    // What it had taken is whole, and then it is told nothing: its connection is gone.
+    // The client has whole events and no `reconnect`, because its connection was cut.
     let mut last = 0;
     while let Some(event) = stalled.next_event().await {
         last += 1;
@@ -194,7 +194,7 @@ async fn a_client_that_takes_nothing_does_not_keep_a_node_from_stopping() {
 }
 
 #[tokio::test]
-async fn a_client_of_http2_is_told_to_take_another_connection() {
+async fn a_client_of_http2_is_told_to_open_another_connection() {
     let node = patient_serve().flag("--drain-delay", "0s").start().await.unwrap();
     let socket = TokioIo::new(TcpStream::connect(node.addr()).await.unwrap());
     let handshake = http2::handshake::<_, _, Body>(TokioExecutor::new(), socket);
@@ -208,8 +208,8 @@ async fn a_client_of_http2_is_told_to_take_another_connection() {
     assert!(stream.frame().await.unwrap().is_ok(), "ready");
 
     node.begin_termination().unwrap();
-    until("no request is taken on this connection", async || subscribe().await.is_err()).await;
-    // What is open goes on until its own moment comes.
+    until("the connection accepts no request", async || subscribe().await.is_err()).await;
+    // Open streams continue until they are closed at their own moments.
     crate::support::publish(node.addr(), "t", "still here").await;
     let bytes = stream.frame().await.unwrap().unwrap().into_data().unwrap();
     assert!(bytes.starts_with(b"data: still here\n"), "{bytes:?}");

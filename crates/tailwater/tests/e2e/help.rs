@@ -1,4 +1,4 @@
-//! The command line is the documentation of every flag: what it says is pinned here.
+//! The help pages, which document every flag.
 
 use tokio::process::Command;
 
@@ -12,21 +12,21 @@ async fn help(command: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_first_page() {
+async fn the_first_help_page_lists_the_commands() {
     insta::assert_snapshot!(tailwater(&["--help"]).await.success().stdout);
 }
 
 #[tokio::test]
-async fn the_page_of_a_gateway() {
+async fn the_help_of_a_gateway_lists_its_flags() {
     insta::assert_snapshot!(help("gateway").await);
 }
 
-/// The flags of a help page, each with its own text.
+/// Returns the flags of a help page with their texts.
 fn flags(page: &str) -> Vec<(String, String)> {
     let mut flags: Vec<(String, String)> = Vec::new();
     for line in page.lines() {
         let start = line.trim_start();
-        // What is said of a flag, and its values, are indented further.
+        // The text of a flag and its values are indented further.
         if start.starts_with('-') && line.len() - start.len() < 10 {
             let long = start.find("--").map_or(start, |at| &start[at..]);
             let name = long.split([' ', ',', '\u{2026}']).next().unwrap_or_default();
@@ -44,7 +44,7 @@ async fn every_flag_is_an_environment_variable_too() {
     for command in COMMANDS {
         let page = help(command).await;
         for (name, text) in flags(&page) {
-            // `check --url` is another URL than that of `publish` and `tail`.
+            // `check --url` does not mean the URL of `publish` and `tail`, so it has no variable.
             if name == "--help" || (command, name.as_str()) == ("check", "--url") {
                 continue;
             }
@@ -68,7 +68,7 @@ async fn every_duration_and_size_has_a_unit_in_its_default() {
 }
 
 #[tokio::test]
-async fn a_switch_is_on_by_any_word_for_it() {
+async fn a_switch_accepts_every_word_for_true_and_false() {
     let node = crate::support::serve().start().await.unwrap();
     let url = format!("http://{}", node.addr());
     for (value, is_quiet) in [("1", true), ("yes", true), ("true", true), ("0", false)] {

@@ -1,4 +1,4 @@
-//! Ingest dies at the worst moment: the log has the event, the publisher has no answer.
+//! Ingest is killed after the log has stored an event and before the publisher gets the answer.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::reader::Reader;
 use crate::support::{PATIENCE, TAILWATER, gateway, publish, status, until};
 
-/// A relay to Redis that can keep the answer to an append for itself.
+/// A relay to Redis that can withhold the answer to an append.
 #[derive(Debug)]
 struct Relay {
     addr: SocketAddr,
@@ -42,7 +42,7 @@ impl Relay {
         relay
     }
 
-    /// Waits until Redis has answered an append, which nobody will hear of.
+    /// Waits until the relay has withheld the answer to an append.
     async fn caught(&self) {
         timeout(PATIENCE, self.caught.notified()).await.expect("an append is answered");
     }
@@ -57,7 +57,7 @@ async fn pass(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, caug
         loop {
             let length = from_server.read(&mut bytes).await?;
             let answer = &bytes[..length];
-            // The script's answer to an append is 0, for: it was not there before, and a position.
+            // The script answers an append with 0, for "not a duplicate", and a position.
             let line = answer.split(|byte| *byte == b'\n').nth(1).unwrap_or_default();
             let is_append = line.starts_with(b"0 ") && line.ends_with(b"-1\r");
             if is_append && armed.swap(false, Ordering::SeqCst) {
@@ -70,12 +70,12 @@ async fn pass(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, caug
             to_client.write_all(answer).await?;
         }
     };
-    // Either side may be killed at any time, which ends the other too.
+    // The end of either side ends the other.
     let _ended: std::io::Result<()> = tokio::select! { ended = up => ended, ended = down => ended };
 }
 
 #[tokio::test]
-async fn an_ingest_killed_between_append_and_answer_makes_one_event_of_two_tries() {
+async fn an_ingest_killed_between_append_and_answer_stores_one_event_for_two_attempts() {
     let redis = Redis::start().await.unwrap();
     let relay = Relay::start(redis.addr()).await;
     let gateway = gateway(&redis, "gateway").start().await.unwrap();
@@ -102,7 +102,7 @@ async fn an_ingest_killed_between_append_and_answer_makes_one_event_of_two_tries
 }
 
 #[tokio::test]
-async fn a_stream_of_lines_is_told_to_send_the_rest_elsewhere_when_ingest_stops() {
+async fn an_ingest_that_stops_tells_a_stream_of_lines_to_send_the_rest_elsewhere() {
     let redis = Redis::start().await.unwrap();
     let mut ingest = Tailwater::ingest(TAILWATER)
         .redis(&redis)
@@ -121,24 +121,24 @@ async fn a_stream_of_lines_is_told_to_send_the_rest_elsewhere_when_ingest_stops(
         while !answer.contains(what) {
             let mut bytes = [0; 4096];
             let length = stream.read(&mut bytes).await.unwrap();
-            assert_ne!(length, 0, "it closed after {answer}");
+            assert_ne!(length, 0, "ingest closed after {answer}");
             answer.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
         }
     };
     let receipt = read(&mut stream, &mut answer, "\"duplicate\":false");
-    timeout(PATIENCE, receipt).await.expect("a receipt for each line as it goes");
+    timeout(PATIENCE, receipt).await.expect("a receipt for each line as it arrives");
     ingest.begin_termination().unwrap();
     let admin = ingest.admin_addr();
-    until("it is not ready", async || status(admin, "/readyz").await == Some(503)).await;
+    until("ingest is not ready", async || status(admin, "/readyz").await == Some(503)).await;
     publish(ingest.addr(), "t", "while load balancers learn of it").await;
     let told = read(&mut stream, &mut answer, "\"draining\"");
-    timeout(PATIENCE, told).await.expect("it is told");
+    timeout(PATIENCE, told).await.expect("ingest tells the publisher to go elsewhere");
     drop(stream);
     assert_eq!(ingest.wait_exit().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
-async fn the_topic_tells_its_bounds() {
+async fn ingest_reports_the_bounds_of_a_topic() {
     let node = crate::support::serve().start().await.unwrap();
     let ids = crate::support::publish_numbers(node.addr(), "orders/42", 1..=3, 0).await;
     let response = http::get(node.addr(), "/v1/topics/orders/42").await.unwrap();

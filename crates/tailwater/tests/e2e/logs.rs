@@ -1,4 +1,4 @@
-//! Logs: a line for each connection's life, levels that change, and what must not be in them.
+//! Logs: one line for each connection, levels that change at run time, and no secrets.
 
 use loadtest::client::http;
 use loadtest::client::sse::Connection;
@@ -10,7 +10,7 @@ use crate::cli::Cli;
 use crate::support::{metric, patient_serve, publish, serve, until};
 use crate::traces::receiver::Receiver;
 
-/// The lines of a log in JSON with this message.
+/// Returns the lines of a JSON log that have this message.
 fn lines(node: &Tailwater, message: &str) -> Vec<Value> {
     let log = node.log();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -40,7 +40,7 @@ async fn put_levels(node: &Tailwater, levels: &'static str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn one_line_tells_a_connections_life() {
+async fn each_connection_has_one_log_line() {
     let mut node = serve().flag("--log-format", "json").start().await.unwrap();
     let first = publish(node.addr(), "t", "1").await;
     publish(node.addr(), "t", "2").await;
@@ -50,7 +50,7 @@ async fn one_line_tells_a_connections_life() {
     let last = publish(node.addr(), "t", "3").await;
     stream.next_event().await.unwrap();
     drop(stream);
-    // What the router serves has its line too.
+    // A stream that the router serves has its line too.
     let url = format!("http://{}/v1/events?topic=t&topic=u", node.addr());
     let mut curl = Command::new("curl");
     curl.args(["-q", "-sS", "-N", "--noproxy", "*", "--http2-prior-knowledge", "-m", "1", &url]);
@@ -107,9 +107,9 @@ async fn levels_change_without_a_restart() {
     drop(subscribe(&node, "topic=t", &[]).await);
     closed(&node, 2.0).await;
     put_levels(&node, "info").await;
-    until("it is told", async || lines(&node, "log levels changed").len() == 3).await;
+    until("the change is logged", async || lines(&node, "log levels changed").len() == 3).await;
     assert_eq!(lines(&node, "connection closed").len(), 1);
-    // Not on the port that everybody reaches.
+    // The public port does not serve the levels.
     assert_eq!(http::get(node.addr(), "/debug/log").await.unwrap().status, 404);
 }
 
@@ -150,7 +150,7 @@ async fn no_secret_reaches_a_log_or_a_trace() {
         curl.arg(&url);
         Cli::start_command(curl).finish().await;
     }
-    // Not by the path either, nor as a cursor in a header.
+    // A secret in the path or in a cursor header must not be logged either.
     let cursor = [("last-event-id", SECRET)];
     drop(Connection::open(node.addr(), "/v1/events?topic=t", &cursor).await.unwrap());
     http::get(node.addr(), &format!("/{SECRET}")).await.unwrap();
@@ -169,13 +169,14 @@ async fn no_secret_reaches_a_log_or_a_trace() {
 }
 
 #[tokio::test]
-async fn a_drain_says_how_far_it_is() {
+async fn a_drain_logs_its_progress() {
     let node = patient_serve().flag("--drain-delay", "0s").flag("--log-format", "json");
     let node = node.start().await.unwrap();
     let _stream = subscribe(&node, "topic=t", &[]).await;
     node.begin_termination().unwrap();
-    // Once when it begins, and then again and again.
-    until("it is told", async || lines(&node, "handing connections away").len() >= 2).await;
+    // One line at the beginning of the drain, then one every few seconds.
+    until("the progress is logged", async || lines(&node, "handing connections away").len() >= 2)
+        .await;
     for line in lines(&node, "handing connections away") {
         assert_eq!(line["left"], 1, "{line}");
     }

@@ -1,8 +1,8 @@
-//! The product as its users meet it: real processes of the real binary, a real Redis, HAProxy and
-//! Chromium, really killed.
+//! End-to-end tests with processes of the real binary, Redis, HAProxy and Chromium, which the tests
+//! kill.
 //!
-//! Each test is a claim. None asserts how long something takes: conditions are waited for, with
-//! deadlines that a loaded machine keeps. One crate, so that there is one program to link.
+//! Each test is a claim. No test asserts a duration: it waits for conditions, with deadlines that a
+//! loaded machine meets. All tests are one crate, so that only one program is linked.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to panic")]
 

@@ -1,4 +1,4 @@
-//! The metrics, as they are scraped and as they are documented.
+//! The scraped metrics agree with the documented ones.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,7 @@ async fn every_family_is_documented_and_every_documented_family_is_there() {
 }
 
 #[tokio::test]
-async fn limits_are_metrics_so_that_alerts_can_compare() {
+async fn limits_are_metrics_so_that_alerts_can_use_them() {
     let node = serve()
         .flag("--max-connections", "77")
         .flag("--history-age", "2h")

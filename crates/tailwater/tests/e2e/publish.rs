@@ -1,4 +1,4 @@
-//! `tailwater publish`: what it makes of its input, and of ingest's answers.
+//! `tailwater publish`: its input formats, its receipts, and its retries.
 
 use std::path::Path;
 use std::time::Duration;
@@ -39,7 +39,7 @@ async fn each_argument_becomes_an_event() {
 }
 
 #[tokio::test]
-async fn each_line_becomes_an_event_the_last_without_its_end_too() {
+async fn each_line_becomes_an_event_even_a_last_one_without_a_line_end() {
     let (node, url) = node().await;
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     let args = ["publish", "--url", &url, "--topic", "t", "--quiet"];
@@ -51,7 +51,7 @@ async fn each_line_becomes_an_event_the_last_without_its_end_too() {
 }
 
 #[tokio::test]
-async fn lines_that_are_not_utf8_are_repaired_and_told_of() {
+async fn lines_that_are_not_utf8_are_repaired_and_reported() {
     let (node, url) = node().await;
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     let args = ["publish", "--url", &url, "--topic", "t"];
@@ -61,7 +61,7 @@ async fn lines_that_are_not_utf8_are_repaired_and_told_of() {
 }
 
 #[tokio::test]
-async fn a_line_leaves_at_once_though_no_other_follows() {
+async fn a_line_is_published_at_once_even_if_no_other_follows() {
     let (node, url) = node().await;
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     let mut cli = Cli::start(&["publish", "--url", &url, "--topic", "t", "--receipts"]);
@@ -79,7 +79,7 @@ async fn a_line_leaves_at_once_though_no_other_follows() {
 
 #[tokio::test]
 async fn thousands_of_lines_arrive_in_order() {
-    // A history of them all, since nobody makes the publisher wait for the reader.
+    // A history that holds all events, because the publisher does not wait for the reader.
     let node = serve().flag("--history-events", "5000").start().await.unwrap();
     let url = format!("http://{}", node.addr());
     let mut reader = Reader::open(node.addr(), "topic=t").await;
@@ -112,7 +112,7 @@ async fn lines_of_json_name_topic_type_and_key() {
 }
 
 #[tokio::test]
-async fn a_line_that_makes_no_sense_is_refused_and_the_rest_published() {
+async fn a_malformed_line_is_refused_and_the_rest_is_published() {
     let (node, url) = node().await;
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     let lines = "{\"data\":\"one\"}\nnonsense\n{\"data\":\"two\",\"topic\":\"no topic\"}\n[1]\n{\"data\":\"three\"}\n";
@@ -124,7 +124,7 @@ async fn a_line_that_makes_no_sense_is_refused_and_the_rest_published() {
 }
 
 #[tokio::test]
-async fn an_event_stream_is_published_as_it_comes() {
+async fn an_event_stream_is_published_while_it_arrives() {
     let (node, url) = node().await;
     let mut reader = Reader::open(node.addr(), "topic=t").await;
     let mut cli = Cli::start(&["publish", "--url", &url, "--topic", "t", "--input", "sse"]);
@@ -147,7 +147,7 @@ async fn a_gateways_own_events_are_not_published_again() {
     let script = "curl -sN \"$0\" | \"$1\" publish --url \"$2\" --topic copy --input sse";
     shell.args(["-c", script, &from, TAILWATER, &url]);
     let mirror = Cli::start_command(shell);
-    // Published until the mirror has its first, as it begins at the end.
+    // Published until the mirror has its first event, because a mirror starts at the tail.
     let mut first = None;
     let addr = source.addr();
     let publishing = tokio::spawn(async move {
@@ -176,14 +176,14 @@ async fn the_topic_can_be_ended_after_the_last_event() {
     tailwater_reading("one\ntwo\n", &args).await.success();
     assert_eq!(reader.data(2).await, ["one", "two"]);
     reader.ended().await;
-    // Saying it again changes nothing; saying more is refused.
+    // A second end changes nothing; a further event is refused.
     tailwater(&args).await.success();
     let late = ["publish", "--url", &url, "--topic", "t", "late"];
     tailwater(&late).await.failure(&["1 events were refused", "ended"]);
 }
 
 #[tokio::test]
-async fn events_that_are_refused_are_told_of_and_give_exit_code_1() {
+async fn refused_events_are_reported_and_give_exit_code_1() {
     let node = serve().flag("--event-bytes-max", "1KiB").start().await.unwrap();
     let url = format!("http://{}", node.addr());
     let large = "x".repeat(2000);
@@ -194,13 +194,13 @@ async fn events_that_are_refused_are_told_of_and_give_exit_code_1() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_named_after_the_time_to_retry() {
+async fn an_unreachable_server_is_named_after_the_time_to_retry() {
     let port = Port::reserve().unwrap();
     let url = format!("http://{}", port.addr());
     let args = ["publish", "--url", &url, "--topic", "t", "--retry-for", "1s", "x"];
     let words = ["gave up after 1s", "refused", &port.addr().to_string()];
     tailwater(&args).await.failure(&words);
-    // What can never work is not tried again.
+    // A request that can never succeed is not retried.
     let node = serve().start().await.unwrap();
     let url = format!("http://{}", node.admin_addr());
     let args = ["publish", "--url", &url, "--topic", "t", "--retry-for", "1h", "x"];
@@ -212,7 +212,7 @@ async fn a_server_that_is_not_there_is_named_after_the_time_to_retry() {
 }
 
 #[tokio::test]
-async fn a_restart_of_ingest_is_waited_for_and_nothing_is_doubled() {
+async fn publish_waits_for_a_restart_of_ingest_and_doubles_nothing() {
     let redis = loadtest::machine::Redis::start().await.unwrap();
     let mut node = serve().redis(&redis).start().await.unwrap();
     let url = format!("http://{}", node.addr());
@@ -235,7 +235,7 @@ async fn a_restart_of_ingest_is_waited_for_and_nothing_is_doubled() {
 }
 
 #[tokio::test]
-async fn whoever_reads_the_receipts_may_leave() {
+async fn publish_goes_on_when_the_reader_of_its_receipts_leaves() {
     let (node, url) = node().await;
     let mut shell = Command::new("sh");
     let script = "seq 1 2000 | \"$0\" publish --url \"$1\" --topic t --receipts | head -1";
@@ -261,7 +261,7 @@ async fn the_example_publishes_this_machines_statistics() {
     let mut shell = Command::new("sh");
     let script = "\"$0\" | \"$1\" publish --url \"$2\" --input ndjson";
     shell.env("SECONDS_BETWEEN", "0.2").arg("-c").arg(script).arg(example).args([TAILWATER, &url]);
-    // Killed as a whole when the test is over: the pipeline is a process group of its own.
+    // The pipeline is a process group of its own, so the test can kill all of it.
     let pipeline = shell.process_group(0).kill_on_drop(true).spawn().unwrap();
     let group = i32::try_from(pipeline.id().unwrap()).unwrap();
     for reader in &mut readers {
@@ -279,5 +279,5 @@ async fn the_example_publishes_this_machines_statistics() {
     );
     killed.unwrap();
     drop(pipeline);
-    until("the node serves on", async || node.is_ready().await).await;
+    until("the node still serves", async || node.is_ready().await).await;
 }

@@ -1,4 +1,4 @@
-//! A subscriber as a browser would be one, that gives up loudly instead of waiting for ever.
+//! A subscriber that behaves like a browser and panics when it waits for too long.
 
 use std::net::SocketAddr;
 
@@ -12,17 +12,17 @@ use crate::support::PATIENCE;
 #[derive(Debug)]
 pub(crate) struct Reader {
     client: EventSource,
-    /// What the gateways said, in order.
+    /// All control events, in order.
     pub(crate) controls: Vec<Control>,
 }
 
 impl Reader {
-    /// Subscribes by a query, `topic=news`, and waits for the stream to be ready.
+    /// Subscribes with a query such as `topic=news`, and waits for `ready`.
     pub(crate) async fn open(at: SocketAddr, query: &str) -> Reader {
         Reader::resume(at, query, "").await
     }
 
-    /// Subscribes with a cursor.
+    /// Subscribes after a cursor.
     pub(crate) async fn resume(at: SocketAddr, query: &str, cursor: &str) -> Reader {
         let mut client = EventSource::new(at, format!("/v1/events?{query}"));
         client.set_last_event_id(cursor);
@@ -32,7 +32,7 @@ impl Reader {
         reader
     }
 
-    /// The newest `tailwater.ready`.
+    /// Returns the newest `tailwater.ready`.
     pub(crate) fn ready(&self) -> &Ready {
         let mut newest_first = self.controls.iter().rev();
         let ready = newest_first.find_map(|control| match control {
@@ -42,12 +42,12 @@ impl Reader {
         ready.expect("every stream begins with one")
     }
 
-    /// How many streams there were.
+    /// Returns the number of streams so far.
     pub(crate) fn streams(&self) -> usize {
         self.controls.iter().filter(|control| matches!(control, Control::Ready(_))).count()
     }
 
-    /// All gaps so far.
+    /// Returns all gaps so far.
     pub(crate) fn gaps(&self) -> Vec<&Gap> {
         let all = self.controls.iter().filter_map(|control| match control {
             Control::Gap(gap) => Some(gap),
@@ -56,7 +56,7 @@ impl Reader {
         all.collect()
     }
 
-    /// Why it was told to reconnect, each time.
+    /// Returns the reasons of all `reconnect` events so far.
     pub(crate) fn reconnects(&self) -> Vec<&str> {
         let all = self.controls.iter().filter_map(|control| match control {
             Control::Reconnect(told) => Some(told.reason.as_str()),
@@ -65,7 +65,7 @@ impl Reader {
         all.collect()
     }
 
-    /// The next event of a publisher, through any number of reconnects.
+    /// Returns the next published event, after any number of reconnects.
     pub(crate) async fn event(&mut self) -> Event {
         loop {
             match self.step().await.expect("the stream goes on") {
@@ -75,7 +75,7 @@ impl Reader {
         }
     }
 
-    /// The data of the next events, without the padding of numbers.
+    /// Returns the data of the next `count` events, without the padding of numbers.
     pub(crate) async fn data(&mut self, count: usize) -> Vec<String> {
         let mut data = Vec::with_capacity(count);
         while data.len() < count {
@@ -84,7 +84,7 @@ impl Reader {
         data
     }
 
-    /// Events up to the number `last`, which are to be `first` and on without a hole.
+    /// Reads the numbers from `first` to `last`, and asserts that none is missing or doubled.
     pub(crate) async fn numbers(&mut self, first: u32, last: u32) {
         for expected in first..=last {
             let event = self.event().await;
@@ -93,7 +93,7 @@ impl Reader {
         }
     }
 
-    /// The next control event.
+    /// Returns the next control event.
     pub(crate) async fn control(&mut self) -> Control {
         match self.step().await.expect("the stream goes on") {
             Step::Control(control) => control,
@@ -101,7 +101,7 @@ impl Reader {
         }
     }
 
-    /// The next gap.
+    /// Returns the next control event, which must be a gap.
     pub(crate) async fn gap(&mut self) -> Gap {
         match self.control().await {
             Control::Gap(gap) => gap,
@@ -109,19 +109,19 @@ impl Reader {
         }
     }
 
-    /// Waits for the end: the client has been told that there is no more.
+    /// Waits until the gateway has told the client that all topics have ended.
     pub(crate) async fn ended(&mut self) {
         while let Some(step) = self.step().await {
             assert!(matches!(step, Step::Control(_)), "{step:?}");
         }
     }
 
-    /// The id of the last event that came.
+    /// Returns the id of the last event.
     pub(crate) fn last_event_id(&self) -> &str {
         self.client.last_event_id()
     }
 
-    /// What the client went through.
+    /// Returns the client's counters.
     pub(crate) fn stats(&self) -> Stats {
         self.client.stats()
     }

@@ -1,4 +1,4 @@
-//! Redis goes away under load and comes back: clients do not notice more than a pause.
+//! Redis is killed or frozen under load and recovers. Clients notice a pause only.
 
 use std::net::SocketAddr;
 
@@ -15,8 +15,8 @@ const TOPICS: usize = 8;
 const LAST: u32 = 500;
 const FAILED_APPENDS: &str = "tailwater_log_errors_total{op=\"append\"}";
 
-/// Publishes the numbers one by one, each until it is acknowledged. Returns how many of the receipts
-/// were of an earlier attempt.
+/// Publishes numbers one by one and retries each until it is acknowledged. Returns the number of
+/// receipts that belong to an earlier attempt.
 async fn publish_steadily(to: SocketAddr, topic: String, progress: watch::Sender<u32>) -> u32 {
     let mut publisher = Publisher::new(to, PATIENCE);
     let mut duplicates = 0;
@@ -30,10 +30,10 @@ async fn publish_steadily(to: SocketAddr, topic: String, progress: watch::Sender
     duplicates
 }
 
-/// What ingest says while its log is away.
+/// Returns the response of an ingest node whose log is unreachable.
 async fn refusal(ingest: &Tailwater) -> http::Response {
     let mut http = http::Client::new(ingest.addr()).timeout(PATIENCE);
-    http.post("/v1/events?topic=other", &[], "x").await.expect("it answers")
+    http.post("/v1/events?topic=other", &[], "x").await.expect("ingest answers")
 }
 
 async fn break_redis(redis: &mut Redis, nodes: [&Tailwater; 2], freeze: bool) {
@@ -43,7 +43,7 @@ async fn break_redis(redis: &mut Redis, nodes: [&Tailwater; 2], freeze: bool) {
     }
     let refused = refusal(nodes[1]).await;
     assert_eq!(refused.status, 503, "{}", refused.text());
-    let retry_after = refused.headers.get("retry-after").expect("it says when to come back");
+    let retry_after = refused.headers.get("retry-after").expect("a refusal has Retry-After");
     assert!(retry_after.to_str().unwrap().parse::<u32>().unwrap() >= 1);
     let json: serde_json::Value = refused.json().unwrap();
     assert_eq!(json["error"]["code"], "log_unavailable", "{json}");
@@ -57,7 +57,7 @@ async fn break_redis(redis: &mut Redis, nodes: [&Tailwater; 2], freeze: bool) {
     }
 }
 
-async fn nobody_notices(freeze: bool) {
+async fn redis_fault_is_survived(freeze: bool) {
     let mut redis = Redis::start().await.unwrap();
     let ingest = ingest(&redis).start().await.unwrap();
     let gateway = gateway(&redis, "gateway").start().await.unwrap();
@@ -97,12 +97,12 @@ async fn nobody_notices(freeze: bool) {
 
 #[tokio::test]
 async fn a_redis_that_is_killed_and_restarted_closes_no_stream_and_loses_nothing() {
-    nobody_notices(false).await;
+    redis_fault_is_survived(false).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_and_goes_on_closes_no_stream_and_loses_nothing() {
-    nobody_notices(true).await;
+async fn a_redis_that_hangs_and_recovers_closes_no_stream_and_loses_nothing() {
+    redis_fault_is_survived(true).await;
 }
 
 #[tokio::test]
@@ -110,9 +110,12 @@ async fn a_gateway_started_without_its_redis_is_ready_once_there_is_one() {
     let mut redis = Redis::start().await.unwrap();
     redis.kill_nine().unwrap();
     let mut gateway = gateway(&redis, "gateway").spawn().unwrap();
-    until("it answers", async || status(gateway.admin_addr(), "/livez").await == Some(200)).await;
+    until("the gateway answers", async || {
+        status(gateway.admin_addr(), "/livez").await == Some(200)
+    })
+    .await;
     assert_eq!(status(gateway.admin_addr(), "/readyz").await, Some(503));
-    // A browser is told to come back; an error would stop it for ever.
+    // A browser is told to reconnect; an error status would stop it for ever.
     let mut told = loadtest::client::sse::EventSource::new(gateway.addr(), "/v1/events?topic=t");
     let event = told.next_event().await.unwrap();
     assert_eq!(event.event_type(), "tailwater.reconnect");

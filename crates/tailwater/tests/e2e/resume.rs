@@ -1,4 +1,4 @@
-//! What a client's cursor comes to on another gateway, against a real Redis.
+//! The outcomes of a client's cursor on another gateway, with a real Redis.
 
 use loadtest::machine::{AppendFsync, Redis, Tailwater};
 
@@ -34,7 +34,7 @@ impl Cluster {
         publish_numbers(self.ingest.addr(), "orders/42", numbers, 0).await
     }
 
-    /// The number that a command on the topic's stream answers.
+    /// Runs a command on the topic's stream, and returns the number that Redis answers.
     async fn stream(&self, command: &str) -> u64 {
         let find = "redis.call('KEYS', 'e:*:orders/42')[1]";
         let script = format!("return {}", command.replace("STREAM", find));
@@ -44,7 +44,7 @@ impl Cluster {
 }
 
 #[tokio::test]
-async fn exact_on_a_gateway_that_started_after_the_event() {
+async fn a_cursor_is_exact_on_a_gateway_that_started_after_the_event() {
     let cluster = Cluster::start().await;
     let mut first = cluster.gateway("first").await;
     let mut reader = Reader::open(first.addr(), TOPIC).await;
@@ -66,7 +66,7 @@ async fn exact_on_a_gateway_that_started_after_the_event() {
 }
 
 #[tokio::test]
-async fn exact_on_a_gateway_that_never_saw_the_topic() {
+async fn a_cursor_is_exact_on_a_gateway_that_has_not_opened_the_topic() {
     let cluster = Cluster::start().await;
     let (first, second) = (cluster.gateway("first").await, cluster.gateway("second").await);
     let mut elsewhere = Reader::open(second.addr(), "topic=other").await;
@@ -86,7 +86,7 @@ async fn exact_on_a_gateway_that_never_saw_the_topic() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_several_topics_is_good_on_any_gateway_in_any_order() {
+async fn a_cursor_of_several_topics_is_exact_on_any_gateway_in_any_order() {
     let cluster = Cluster::start().await;
     let (first, second) = (cluster.gateway("first").await, cluster.gateway("second").await);
     let mut reader = Reader::open(first.addr(), "topic=a&topic=b&topic=c").await;
@@ -106,7 +106,7 @@ async fn a_cursor_of_several_topics_is_good_on_any_gateway_in_any_order() {
 }
 
 #[tokio::test]
-async fn a_gap_of_exactly_what_redis_has_trimmed() {
+async fn a_gap_counts_exactly_the_events_that_redis_has_trimmed() {
     let cluster = Cluster::keeping("100").await;
     let gateway = cluster.gateway("gateway").await;
     let ids = cluster.publish(1..=1000).await;
@@ -127,7 +127,7 @@ async fn a_gap_of_exactly_what_redis_has_trimmed() {
 }
 
 #[tokio::test]
-async fn a_gap_of_exactly_what_an_operator_has_trimmed() {
+async fn a_gap_counts_exactly_the_events_that_an_operator_has_trimmed() {
     let cluster = Cluster::start().await;
     let ids = cluster.publish(1..=100).await;
     assert_eq!(cluster.stream("redis.call('XTRIM', STREAM, 'MAXLEN', 10)").await, 90);
@@ -135,7 +135,7 @@ async fn a_gap_of_exactly_what_an_operator_has_trimmed() {
     let mut reader = Reader::resume(gateway.addr(), TOPIC, &ids[19]).await;
     assert_eq!(reader.gap().await.missed, Some(70));
     reader.numbers(91, 100).await;
-    // The last that is gone is no loss to a reader that has it.
+    // A reader that has the last trimmed event has lost nothing.
     let mut lucky = Reader::resume(gateway.addr(), TOPIC, &ids[89]).await;
     assert_eq!(lucky.ready().outcome, "exact");
     lucky.numbers(91, 100).await;
@@ -143,7 +143,7 @@ async fn a_gap_of_exactly_what_an_operator_has_trimmed() {
 }
 
 #[tokio::test]
-async fn reset_for_a_client_that_resumes_after_the_log_was_wiped() {
+async fn a_client_that_resumes_after_the_log_was_wiped_is_reset() {
     let cluster = Cluster::start().await;
     let ids = cluster.publish(1..=5).await;
     assert_eq!(cluster.redis.command(&["FLUSHALL"]).await.unwrap(), "+OK");
@@ -157,7 +157,7 @@ async fn reset_for_a_client_that_resumes_after_the_log_was_wiped() {
 }
 
 #[tokio::test]
-async fn reset_on_an_open_connection_when_the_log_is_wiped() {
+async fn an_open_connection_is_reset_when_the_log_is_wiped() {
     let cluster = Cluster::start().await;
     let gateway = cluster.gateway("gateway").await;
     let mut reader = Reader::open(gateway.addr(), TOPIC).await;
@@ -170,8 +170,8 @@ async fn reset_on_an_open_connection_when_the_log_is_wiped() {
     assert_eq!(reader.streams(), 1, "the connection stayed open");
 }
 
-/// A Redis that comes back with the first 5 of 10 events, all of which an open reader has seen; the
-/// reader, the ids of the 5 that are there, and those of the lost.
+/// Restarts Redis with the first 5 of 10 events. An open reader has seen all 10. Returns the reader,
+/// the ids of the 5 kept events, and the ids of the 5 lost ones.
 async fn half_lost(witness: bool) -> (Cluster, Tailwater, Reader, [Vec<String>; 2]) {
     let forgetful = Redis::builder().append_fsync(AppendFsync::Off).start().await.unwrap();
     let mut cluster = Cluster::on(forgetful, "1000").await;
@@ -182,7 +182,7 @@ async fn half_lost(witness: bool) -> (Cluster, Tailwater, Reader, [Vec<String>; 
     let lost = cluster.publish(6..=10).await;
     open.numbers(1, 10).await;
     if !witness {
-        // Who was given the acknowledgements remembers them no more.
+        // The ingest node that got the acknowledgements forgets them.
         cluster.ingest.kill_nine().unwrap();
     }
     cluster.redis.kill_nine().unwrap();
@@ -196,9 +196,9 @@ async fn half_lost(witness: bool) -> (Cluster, Tailwater, Reader, [Vec<String>; 
 }
 
 #[tokio::test]
-async fn rewound_when_redis_comes_back_without_what_was_seen() {
+async fn readers_are_rewound_when_redis_restarts_without_events_they_have_seen() {
     let (_cluster, gateway, mut open, [kept, lost]) = half_lost(false).await;
-    // They have the numbers 6 to 8 again, which the readers must not take for what they have seen.
+    // The new events have the numbers 6 to 8 again. Readers must not take them for events already seen.
     assert_eq!(open.gap().await.reason, "rewound");
     open.numbers(101, 103).await;
     assert_eq!(open.streams(), 1, "the connection stayed open");
@@ -208,16 +208,17 @@ async fn rewound_when_redis_comes_back_without_what_was_seen() {
         assert_eq!(resumed.gap().await.missed, None);
         resumed.numbers(101, 103).await;
     }
-    // Whoever was at what is left has missed nothing that there is.
+    // A reader at the last kept event has missed no event of the log.
     let mut lucky = Reader::resume(gateway.addr(), TOPIC, &kept[3]).await;
     assert_eq!(lucky.ready().outcome, "exact");
     assert_eq!(lucky.data(4).await, ["5", "101", "102", "103"]);
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_and_lost_is_told_by_its_exact_number() {
+async fn a_gap_counts_exactly_the_acknowledged_events_that_were_lost() {
     let (cluster, _gateway, mut open, [kept, _]) = half_lost(true).await;
-    // Who has seen them goes on; who comes to a gateway whose window has them not is told.
+    // A reader that has seen the lost events continues. A reader on a gateway whose window lacks them
+    // is told of a gap.
     assert_eq!(open.data(3).await, ["101", "102", "103"]);
     let fresh = cluster.gateway("fresh").await;
     let mut behind = Reader::resume(fresh.addr(), TOPIC, &kept[3]).await;
@@ -228,7 +229,7 @@ async fn what_was_acknowledged_and_lost_is_told_by_its_exact_number() {
 }
 
 #[tokio::test]
-async fn invalid_for_garbage_and_on_it_goes_live() {
+async fn a_malformed_cursor_is_invalid_and_the_stream_goes_live() {
     let cluster = Cluster::start().await;
     let gateway = cluster.gateway("gateway").await;
     cluster.publish(1..=5).await;

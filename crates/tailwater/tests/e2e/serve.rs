@@ -1,4 +1,4 @@
-//! `tailwater serve` as the README shows it, and what every node has.
+//! `tailwater serve` as the README shows it, and the features of every node.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use crate::cli::Cli;
 use crate::reader::Reader;
 use crate::support::{metric, publish, publish_numbers, serve, until};
 
-/// `curl` with arguments; it is told not to read a configuration, nor to buffer, nor to chat.
+/// Starts `curl` with `args`, without its configuration file, buffering or progress output.
 fn curl(args: &[&str]) -> Cli {
     let mut command = Command::new("curl");
     command.args(["-q", "-sS", "-N", "--noproxy", "*"]).args(args).stdin(Stdio::null());
@@ -86,7 +86,7 @@ async fn http_2_by_prior_knowledge_carries_streams_and_receipts() {
 }
 
 #[tokio::test]
-async fn a_long_poll_goes_on_where_a_stream_was() {
+async fn a_long_poll_continues_after_the_cursor_of_a_stream() {
     let node = serve().start().await.unwrap();
     let mut reader = Reader::open(node.addr(), "topic=news").await;
     publish(node.addr(), "news", "one").await;
@@ -107,7 +107,7 @@ async fn a_long_poll_goes_on_where_a_stream_was() {
 }
 
 #[tokio::test]
-async fn a_topic_that_has_ended_says_so_and_stops_an_event_source() {
+async fn an_ended_topic_stops_an_event_source() {
     let node = serve().start().await.unwrap();
     let mut reader = Reader::open(node.addr(), "topic=film").await;
     publish(node.addr(), "film", "the").await;
@@ -173,13 +173,13 @@ async fn the_metrics_exist_and_move() {
 }
 
 #[tokio::test]
-async fn the_admin_port_lists_who_is_behind() {
+async fn the_admin_port_lists_the_connections_that_lag() {
     let node = serve().start().await.unwrap();
     let _reader = Reader::open(node.addr(), "topic=numbers").await;
     let path = "/debug/connections?limit=5";
     let listed: Value = http::get(node.admin_addr(), path).await.unwrap().json().unwrap();
     assert_eq!(listed.as_array().expect("a list").len(), 1, "{listed}");
-    // Not on the port that everybody reaches.
+    // The public port does not serve these paths.
     for path in ["/metrics", "/readyz", "/livez", path] {
         let response = http::get(node.addr(), path).await.unwrap();
         assert_eq!(response.status, 404, "{path}");
@@ -187,7 +187,7 @@ async fn the_admin_port_lists_who_is_behind() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_may_use_a_node_that_names_them() {
+async fn pages_of_an_allowed_origin_may_subscribe() {
     let node = serve().flag("--cors-origin", "https://app.example").start().await.unwrap();
     let stream = |origin: &'static str| {
         let headers = [("Origin", origin)];
@@ -202,7 +202,7 @@ async fn pages_of_other_origins_may_use_a_node_that_names_them() {
 }
 
 #[tokio::test]
-async fn pages_of_a_named_origin_may_subscribe_publish_and_ask_first() {
+async fn pages_of_an_allowed_origin_may_subscribe_publish_and_send_a_preflight() {
     let node = serve().flag("--cors-origin", "https://app.example").start().await.unwrap();
     let mut http = http::Client::new(node.addr());
     let origin = [("origin", "https://app.example")];
@@ -225,7 +225,7 @@ async fn pages_of_a_named_origin_may_subscribe_publish_and_ask_first() {
 }
 
 #[tokio::test]
-async fn a_full_node_tells_an_event_source_to_come_back_and_others_why() {
+async fn a_full_node_tells_an_event_source_to_reconnect_and_others_the_reason() {
     let node = serve().flag("--max-connections", "1").start().await.unwrap();
     let first = Reader::open(node.addr(), "topic=t").await;
     let path = "/v1/events?topic=t";
@@ -243,7 +243,7 @@ async fn a_full_node_tells_an_event_source_to_come_back_and_others_why() {
     assert_eq!(answer.status, 429);
     assert!(answer.headers.contains_key("retry-after"));
     drop(first);
-    until("there is room again", async || {
+    until("a connection slot is free again", async || {
         let mut stream = Connection::open(node.addr(), path, &[]).await.unwrap();
         stream.next_event().await.unwrap().event_type() == "tailwater.ready"
     })

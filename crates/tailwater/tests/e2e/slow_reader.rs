@@ -1,4 +1,4 @@
-//! A reader that stops reading costs its gateway nothing, and misses nothing.
+//! A stalled reader costs its gateway no memory and misses no event.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::support::{PATIENCE, gateway, ingest, publish_numbers};
 const EVENTS: u32 = 50_000;
 const EVENT_BYTES: usize = 1024;
 const SILENCE: Duration = Duration::from_secs(30);
-/// What the whole process may grow by meanwhile: its window of the topic, pages in flight, the heap's
-/// slack. A queue for the reader would take `EVENTS * EVENT_BYTES`, 49 MiB, and more.
+/// Largest growth of the process: its window of the topic, pages in flight, and the slack of the heap.
+/// A queue for the reader would take at least `EVENTS * EVENT_BYTES`, 49 MiB.
 const GROWTH_MAX: u64 = 32 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_thousand_events_wait_for_a_reader_without_memory_for_it() {
+async fn fifty_thousand_events_for_a_stalled_reader_take_no_memory() {
     let redis = Redis::start().await.unwrap();
     let ingest = ingest(&redis).flag("--history-events", "60000").start().await.unwrap();
     let gateway = gateway(&redis, "gateway").start().await.unwrap();
     let mut stalled =
         Connection::open(gateway.addr(), "/v1/events?topic=flood", &[]).await.unwrap();
     assert_eq!(stalled.next_event().await.unwrap().event_type(), "tailwater.ready");
-    // One that keeps up shows when the gateway has seen it all.
+    // A reader that keeps up shows when the gateway has read all events.
     let mut live = Reader::open(gateway.addr(), "topic=flood").await;
     publish_numbers(ingest.addr(), "flood", 1..=100, EVENT_BYTES).await;
     live.numbers(1, 100).await;
@@ -53,10 +53,10 @@ async fn fifty_thousand_events_wait_for_a_reader_without_memory_for_it() {
         mib(u64::from(EVENTS) * EVENT_BYTES as u64),
         start.elapsed(),
     );
-    assert!(most - before <= GROWTH_MAX, "it grew by {:.1} MiB", mib(most - before));
+    assert!(most - before <= GROWTH_MAX, "the node grew by {:.1} MiB", mib(most - before));
 
     for expected in 1..=EVENTS {
-        let event = timeout(PATIENCE, stalled.next_event()).await.expect("it goes on");
+        let event = timeout(PATIENCE, stalled.next_event()).await.expect("the stream continues");
         let event = event.expect("the connection is still the same");
         let found = event.data.split_whitespace().next();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Nodes that are quick about their waits, publishing, and waiting for conditions.
+//! Nodes with short time-outs, publishing, and waiting for conditions.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,26 +11,26 @@ use tokio::time::{Instant, sleep};
 /// The program under test.
 pub(crate) const TAILWATER: &str = env!("CARGO_BIN_EXE_tailwater");
 
-/// How long anything may take that is expected to happen. Not a measure of anything.
+/// Longest wait for any condition. Far longer than needed; no test measures a duration with it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// `tailwater serve`, on the embedded log unless it is given another.
+/// Returns a `tailwater serve` that uses the embedded log by default.
 pub(crate) fn serve() -> TailwaterBuilder {
     quick(Tailwater::serve(TAILWATER))
 }
 
-/// `tailwater serve` that would take hours to stop.
+/// Returns a `tailwater serve` whose drain takes hours.
 pub(crate) fn patient_serve() -> TailwaterBuilder {
     let hour = |builder: TailwaterBuilder, flag| builder.flag(flag, "1h");
     ["--drain-window", "--shutdown-grace"].into_iter().fold(Tailwater::serve(TAILWATER), hour)
 }
 
-/// `tailwater gateway`.
+/// Returns a `tailwater gateway`.
 pub(crate) fn gateway(redis: &Redis, node: &str) -> TailwaterBuilder {
     quick(Tailwater::gateway(TAILWATER)).redis(redis).node(node)
 }
 
-/// `tailwater ingest`.
+/// Returns a `tailwater ingest`.
 pub(crate) fn ingest(redis: &Redis) -> TailwaterBuilder {
     Tailwater::ingest(TAILWATER).redis(redis).flag("--drain-delay", "500ms")
 }
@@ -39,7 +39,7 @@ fn quick(builder: TailwaterBuilder) -> TailwaterBuilder {
     builder.flag("--retry", "500ms").flag("--drain-delay", "500ms").flag("--drain-window", "2s")
 }
 
-/// Waits until the condition holds; `what` is said if it never does.
+/// Waits until the condition holds, and panics with `what` if it does not in time.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {
@@ -57,7 +57,7 @@ pub(crate) async fn publish(to: SocketAddr, topic: &str, data: &str) -> String {
     receipt["id"].as_str().expect("a receipt has an id").to_owned()
 }
 
-/// Publishes the numbers as data, in batches of NDJSON, each padded to `bytes`. Returns their ids.
+/// Publishes numbers in batches of NDJSON. The data is a number padded to `bytes`. Returns the ids.
 pub(crate) async fn publish_numbers(
     to: SocketAddr,
     topic: &str,
@@ -83,18 +83,18 @@ pub(crate) async fn publish_numbers(
     ids
 }
 
-/// The number of an event in its topic, by its id.
+/// Returns the number that an event's id contains.
 pub(crate) fn number(id: &str) -> u64 {
     id.parse::<loadtest::client::position::Position>().unwrap().n
 }
 
-/// Whether it answers 200.
+/// Returns the status of a GET, or `None` if the node does not answer.
 pub(crate) async fn status(of: SocketAddr, path: &str) -> Option<u16> {
     let mut http = http::Client::new(of).timeout(Duration::from_secs(5));
     http.get(path).await.ok().map(|response| response.status)
 }
 
-/// The value of a metric, by its name and labels as they are exposed.
+/// Returns the value of a metric. `name` includes the labels, as in the exposition.
 pub(crate) fn metric(exposition: &str, name: &str) -> Option<f64> {
     exposition.lines().find_map(|line| {
         let (series, value) = line.rsplit_once(' ')?;

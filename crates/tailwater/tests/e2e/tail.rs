@@ -1,4 +1,4 @@
-//! `tailwater tail`: what it prints, where it goes on, and when it ends.
+//! `tailwater tail`: its output formats, its state file, and its end.
 
 use loadtest::machine::{Redis, Tailwater};
 use nix::sys::signal::Signal;
@@ -23,7 +23,7 @@ async fn until_connections(node: &Tailwater, count: f64) {
 }
 
 #[tokio::test]
-async fn it_prints_text_json_or_data() {
+async fn tail_prints_text_json_or_data() {
     let (node, url) = node().await;
     publish(node.addr(), "a&type=x", "one").await;
     let id = publish(node.addr(), "b", "two").await;
@@ -45,7 +45,7 @@ async fn it_prints_text_json_or_data() {
 }
 
 #[tokio::test]
-async fn it_begins_where_it_is_told_to_and_stops_after_a_count() {
+async fn tail_starts_where_its_flags_say_and_stops_after_a_count() {
     let (node, url) = node().await;
     let ids = publish_numbers(node.addr(), "t", 1..=20, 0).await;
     let base = ["tail", "--url", &url, "--format", "data", "t"];
@@ -67,7 +67,7 @@ async fn it_begins_where_it_is_told_to_and_stops_after_a_count() {
 }
 
 #[tokio::test]
-async fn it_ends_with_the_topic() {
+async fn tail_ends_when_the_topic_ends() {
     let (node, url) = node().await;
     let mut tail = Cli::start(&["tail", "--url", &url, "--format", "data", "t"]);
     until_connections(&node, 1.0).await;
@@ -81,7 +81,7 @@ async fn it_ends_with_the_topic() {
 }
 
 #[tokio::test]
-async fn a_state_file_carries_on_over_runs_without_loss_or_double() {
+async fn a_state_file_resumes_the_next_run_without_loss_or_duplicates() {
     let (node, url) = node().await;
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("place.txt");
@@ -94,7 +94,7 @@ async fn a_state_file_carries_on_over_runs_without_loss_or_double() {
         let outcome = tailwater(&[&base[..], &["--count", count]].concat()).await.success();
         seen.extend(outcome.stdout.split_whitespace().map(str::to_owned));
     }
-    // Interrupted, not counted.
+    // This run ends by a signal, not after a count.
     let mut tail = Cli::start(&base);
     for _ in 0..6 {
         seen.push(tail.line().await.trim().to_owned());
@@ -114,7 +114,7 @@ async fn a_state_file_carries_on_over_runs_without_loss_or_double() {
 }
 
 #[tokio::test]
-async fn it_reports_gaps() {
+async fn tail_reports_gaps() {
     let node = serve().flag("--history-events", "10").start().await.unwrap();
     let url = format!("http://{}", node.addr());
     let ids = publish_numbers(node.addr(), "t", 1..=100, 0).await;
@@ -126,7 +126,7 @@ async fn it_reports_gaps() {
 }
 
 #[tokio::test]
-async fn it_survives_a_restart_of_its_gateway() {
+async fn tail_survives_a_restart_of_its_gateway() {
     let redis = Redis::start().await.unwrap();
     let ingest = ingest(&redis).start().await.unwrap();
     let mut gateway = gateway(&redis, "gateway").start().await.unwrap();
@@ -147,7 +147,7 @@ async fn it_survives_a_restart_of_its_gateway() {
 }
 
 #[tokio::test]
-async fn it_waits_for_a_server_that_is_not_there_yet() {
+async fn tail_waits_for_a_server_that_has_not_started() {
     let redis = Redis::start().await.unwrap();
     let mut node = serve().redis(&redis).start().await.unwrap();
     publish(node.addr(), "t", "one").await;
@@ -161,7 +161,7 @@ async fn it_waits_for_a_server_that_is_not_there_yet() {
 }
 
 #[tokio::test]
-async fn it_stops_when_nobody_reads_what_it_prints() {
+async fn tail_stops_when_its_output_pipe_is_closed() {
     let (node, url) = node().await;
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("place");
@@ -170,21 +170,21 @@ async fn it_stops_when_nobody_reads_what_it_prints() {
     until_connections(&node, 1.0).await;
     let id = publish(node.addr(), "t", "one").await;
     assert_eq!(tail.line().await, "one");
-    until("the place is kept", async || {
+    until("the position is saved", async || {
         std::fs::read_to_string(&state).is_ok_and(|kept| kept.trim() == id)
     })
     .await;
     let (mut child, stderr) = tail.hang_up();
     publish(node.addr(), "t", "two").await;
-    let status = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    let status = timeout(PATIENCE, child.wait()).await.expect("tail ends").unwrap();
     assert_eq!(status.code(), Some(0));
     assert!(!stderr.await.unwrap().contains("panicked"));
-    // What nobody has read is still to come.
+    // The state file is not past the lines that the reader of the pipe did not take.
     assert_eq!(std::fs::read_to_string(&state).unwrap().trim(), id);
 }
 
 #[tokio::test]
-async fn it_says_where_it_was_when_told_to_stop() {
+async fn tail_prints_its_cursor_when_it_is_told_to_stop() {
     let (node, url) = node().await;
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut tail = Cli::start(&["tail", "--url", &url, "--format", "data", "t"]);

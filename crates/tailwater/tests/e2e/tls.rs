@@ -1,4 +1,4 @@
-//! HTTP over TLS: both versions of HTTP, certificates that change, and files that cannot be used.
+//! HTTP/1.1 and HTTP/2 over TLS, certificates that change, and unusable certificate files.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -92,7 +92,7 @@ async fn publish(client: &Client, to: SocketAddr, data: &'static str) -> bool {
     }
 }
 
-async fn events_come_by(version: Version) {
+async fn events_arrive_over(version: Version) {
     let issued = Issued::new();
     let node = issued.serve().await;
     let client = issued.client(version);
@@ -114,16 +114,16 @@ async fn events_come_by(version: Version) {
 }
 
 #[tokio::test]
-async fn events_come_over_http_1_over_tls() {
-    events_come_by(Version::HTTP_11).await;
+async fn events_arrive_over_http_1_and_tls() {
+    events_arrive_over(Version::HTTP_11).await;
 }
 
 #[tokio::test]
-async fn events_come_over_http_2_over_tls_as_alpn_chooses() {
-    events_come_by(Version::HTTP_2).await;
+async fn alpn_chooses_http_2_and_events_arrive_over_tls() {
+    events_arrive_over(Version::HTTP_2).await;
 }
 
-/// An event stream over HTTP/1.1, read to its last byte as TLS sees it.
+/// An event stream over HTTP/1.1 and TLS. The test sees how the TLS session ends.
 struct Stream {
     stream: TlsStream<TcpStream>,
     read: String,
@@ -138,7 +138,7 @@ impl Stream {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider);
         let config = config.with_safe_default_protocol_versions().unwrap();
-        // No ALPN, as many clients of HTTP/1.1.
+        // Without ALPN, like many clients of HTTP/1.1.
         let config = config.with_root_certificates(roots).with_no_client_auth();
         let socket = TcpStream::connect(node).await.unwrap();
         let name = "localhost".try_into().unwrap();
@@ -148,7 +148,7 @@ impl Stream {
         Stream { stream, read: String::new() }
     }
 
-    /// Reads until the text has come; everything that has.
+    /// Reads until `text` has arrived, and returns everything read so far.
     async fn until(&mut self, text: &str) -> &str {
         let mut searched = 0;
         while !self.read[searched..].contains(text) {
@@ -161,7 +161,7 @@ impl Stream {
         &self.read
     }
 
-    /// Reads to the end, which fails unless the node says that it is one (close_notify).
+    /// Reads to the end. Fails if the node closes the connection without a `close_notify`.
     async fn rest(&mut self) -> &str {
         let rest = self.stream.read_to_string(&mut self.read);
         timeout(PATIENCE, rest).await.unwrap().unwrap();
@@ -170,7 +170,7 @@ impl Stream {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_over_tls_gets_what_it_missed() {
+async fn a_client_that_reconnects_over_tls_gets_the_events_it_missed() {
     let issued = Issued::new();
     let node = issued.serve().await;
     let client = issued.client(Version::HTTP_11);
@@ -205,7 +205,7 @@ async fn a_stream_over_tls_whose_topic_ends_is_closed_in_order() {
 }
 
 #[tokio::test]
-async fn a_stream_over_tls_is_handed_away_with_a_close_notify() {
+async fn a_drain_ends_a_stream_over_tls_with_a_close_notify() {
     let issued = Issued::new();
     let mut node = issued.serve().await;
     let mut stream = Stream::open(&issued, node.addr(), "topic=t", "").await;
@@ -217,11 +217,11 @@ async fn a_stream_over_tls_is_handed_away_with_a_close_notify() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_over_tls_is_noticed_while_nothing_comes() {
+async fn a_client_that_leaves_an_idle_stream_over_tls_is_noticed() {
     let issued = Issued::new();
     let node = issued.encrypt(serve()).flag("--heartbeat", "60s").start().await.unwrap();
     let open = async || metric(&node.metrics().await.unwrap(), "tailwater_connections").unwrap();
-    // One says goodbye, the other breaks off.
+    // One client sends a `close_notify`, the other does not.
     for says_goodbye in [true, false] {
         let mut stream = Stream::open(&issued, node.addr(), "topic=t", "").await;
         stream.until("tailwater.ready").await;
@@ -235,10 +235,10 @@ async fn a_client_that_leaves_over_tls_is_noticed_while_nothing_comes() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_over_tls_holds_little_and_then_gets_everything_in_order() {
+async fn a_reader_that_stalls_over_tls_takes_little_memory_and_then_gets_all_events_in_order() {
     const EVENTS: u32 = 20_000;
     const EVENT_BYTES: usize = 1024;
-    /// The node's window and heap may grow, but not by a copy of the events for a reader.
+    /// Largest growth of the node: its window and heap, but no copy of the events for the reader.
     const TAKEN_MAX: u64 = 8 << 20;
     let issued = Issued::new();
     let node = issued.encrypt(serve()).flag("--history-events", "30000").start().await.unwrap();
@@ -253,7 +253,7 @@ async fn a_reader_that_stalls_over_tls_holds_little_and_then_gets_everything_in_
         let receipts = batch.send().await.unwrap().text().await.unwrap();
         assert_eq!(receipts.lines().count(), 1000);
     }
-    // It takes only as much as the sockets hold: 20 MB are waiting.
+    // The sockets hold a small part of the 20 MB.
     let delivered = async || {
         let metrics = node.metrics().await.unwrap();
         metric(&metrics, "tailwater_events_delivered_total").unwrap() as u64
@@ -269,7 +269,7 @@ async fn a_reader_that_stalls_over_tls_holds_little_and_then_gets_everything_in_
 }
 
 #[tokio::test]
-async fn streams_over_tls_are_handed_away_before_a_node_stops() {
+async fn a_node_drains_its_streams_over_tls_before_it_stops() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let issued = Issued::new();
         let mut node = issued.serve().await;
@@ -284,7 +284,7 @@ async fn streams_over_tls_are_handed_away_before_a_node_stops() {
 }
 
 #[tokio::test]
-async fn ingest_takes_events_over_tls() {
+async fn ingest_accepts_events_over_tls() {
     let issued = Issued::new();
     let redis = Redis::start().await.unwrap();
     let ingest = Tailwater::ingest(TAILWATER)
@@ -295,7 +295,7 @@ async fn ingest_takes_events_over_tls() {
     assert!(publish(&issued.client(Version::HTTP_2), ingest.addr(), "x").await);
 }
 
-/// Makes a symbolic link lead to another directory, atomically, as Kubernetes swaps secrets.
+/// Makes a symbolic link point to another directory, atomically, as Kubernetes updates secrets.
 pub(crate) fn swap(link: &Path, to: &Path) {
     let new = link.with_extension("new");
     symlink(to, &new).unwrap();
@@ -303,7 +303,7 @@ pub(crate) fn swap(link: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
+async fn a_new_certificate_is_used_and_a_bad_one_is_not() {
     let (old, new) = (Issued::new(), Issued::new());
     let place = TempDir::new().unwrap();
     let link = place.path().join("current");
@@ -311,7 +311,7 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
     let file = |name| link.join(name).display().to_string();
     let node = serve().flag("--tls-cert", file("tls.crt")).flag("--tls-key", file("tls.key"));
     let node = node.start().await.unwrap();
-    // A client with a session would resume it and check no certificate.
+    // A new client, because a client with a session resumes it and checks no certificate.
     let is_trusted_by =
         async |issued: &Issued| publish(&issued.client(Version::HTTP_11), node.addr(), "x").await;
     assert!(is_trusted_by(&old).await && !is_trusted_by(&new).await);
@@ -337,7 +337,7 @@ async fn only_a_client_that_sends_something_wrong_counts_as_a_failed_handshake()
         let metrics = node.metrics().await.unwrap();
         metric(&metrics, "tailwater_tls_handshakes_failed_total").unwrap()
     };
-    // As a load balancer that checks whether the port is open.
+    // Like a load balancer that checks the port.
     drop(TcpStream::connect(node.addr()).await.unwrap());
     let plain = loadtest::client::http::get(node.addr(), "/v1/events?topic=t").await;
     assert!(plain.is_err(), "{plain:?}");
@@ -346,7 +346,7 @@ async fn only_a_client_that_sends_something_wrong_counts_as_a_failed_handshake()
 }
 
 #[tokio::test]
-async fn a_client_that_never_shakes_hands_is_given_up() {
+async fn a_connection_without_a_handshake_is_closed() {
     let issued = Issued::new();
     let node = issued.serve().await;
     let mut silent = TcpStream::connect(node.addr()).await.unwrap();
@@ -354,7 +354,7 @@ async fn a_client_that_never_shakes_hands_is_given_up() {
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_are_named() {
+async fn unusable_certificate_files_are_named() {
     let (ours, theirs) = (Issued::new(), Issued::new());
     let (crt, key, missing) = (ours.file("tls.crt"), ours.file("tls.key"), ours.file("missing"));
     let start = async |cert: Option<&str>, key: Option<&str>| {

@@ -1,5 +1,4 @@
-//! TLS sessions: their cipher suites, and tickets that clients resume them by at any node, with keys that
-//! change while the nodes run.
+//! TLS sessions: cipher suites, and tickets with which a client resumes at any node while the keys rotate.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -32,7 +31,7 @@ const KEYS: [&str; 3] = [
     "8Uu0dZ2f4h6j8l0n2p4r6t8v0x2z4B6D8F0H2J4L6N8=",
 ];
 
-/// A directory with `keys`, which a symbolic link leads to, as Kubernetes mounts a secret.
+/// A directory with the file `keys`, behind a symbolic link, as Kubernetes mounts a secret.
 struct KeyFile(TempDir);
 
 impl KeyFile {
@@ -50,7 +49,7 @@ impl KeyFile {
         self.0.path().join("current")
     }
 
-    /// Replaces the directory that the link leads to. Each name can be used once.
+    /// Points the link to a new directory. Each name can be used once.
     fn replace(&self, name: &str, text: &str) {
         let directory = self.0.path().join(name);
         fs::create_dir(&directory).unwrap();
@@ -63,7 +62,7 @@ fn lines(keys: &[&str]) -> String {
     keys.iter().map(|key| format!("{key}\n")).collect()
 }
 
-/// A client that keeps its sessions by the server's name, as browsers do: ports do not matter.
+/// A client that stores sessions by server name, like browsers. The port does not matter.
 struct Client(Arc<ClientConfig>);
 
 impl Client {
@@ -82,12 +81,12 @@ impl Client {
         let builder = ClientConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(&[version]).unwrap();
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        // A ticket that allowed early data would make the client send some.
+        // If a ticket allowed early data, the client would send some.
         config.enable_early_data = true;
         Client(Arc::new(config))
     }
 
-    /// Subscribes, and returns the kind of handshake that this took. The client has its tickets then.
+    /// Subscribes and returns the kind of handshake. The client then has its tickets.
     async fn subscribe(&self, to: SocketAddr) -> HandshakeKind {
         self.session(to).await.0
     }
@@ -114,7 +113,7 @@ async fn node(issued: &Issued, keys: &KeyFile) -> Tailwater {
     issued.encrypt(serve()).flag("--tls-ticket-keys", keys.path()).start().await.unwrap()
 }
 
-/// Handshakes of a node: in full, and resumed.
+/// Returns the number of full and of resumed handshakes of a node.
 async fn handshakes(node: &Tailwater) -> (f64, f64) {
     let metrics = node.metrics().await.unwrap();
     let count = |kind: &str| {
@@ -141,19 +140,19 @@ async fn a_client_whose_node_was_killed_resumes_at_another() {
         first.kill_nine().unwrap();
         assert_eq!(client.subscribe(second.addr()).await, Resumed, "{version:?}");
         assert_eq!(handshakes(&second).await, (0.0, 1.0));
-        // It has new tickets from that handshake.
+        // The client has new tickets from that handshake.
         assert_eq!(client.subscribe(second.addr()).await, Resumed);
     }
 }
 
 #[tokio::test]
-async fn an_attempt_that_a_dying_node_cut_off_leaves_a_ticket_for_the_next() {
+async fn a_connection_attempt_that_a_dying_node_cut_off_leaves_a_ticket_for_the_next_attempt() {
     let issued = Issued::new();
     let keys = KeyFile::with(&lines(&KEYS[..1]));
     let (first, second) = (node(&issued, &keys).await, node(&issued, &keys).await);
     let client = Client::trusting(&issued, &TLS13);
     assert_eq!(client.subscribe(first.addr()).await, Full);
-    // Stands for a load balancer that accepts and finds its server gone.
+    // Acts like a load balancer that accepts a connection and finds its server gone.
     let dying = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(dying.local_addr().unwrap()).await.unwrap();
     drop(dying.accept().await.unwrap());
@@ -171,7 +170,7 @@ async fn clients_resume_through_a_rotation_of_the_keys() {
     let [of_old, of_new] = [(); 2].map(|()| Client::trusting(&issued, &TLS13));
     assert_eq!(of_old.subscribe(early.addr()).await, Full);
 
-    // The next key is read everywhere before it encrypts anywhere.
+    // All nodes read the next key before any node encrypts with it.
     keys.replace("announced", &lines(&[KEYS[0], KEYS[1]]));
     replaced(&early, 1).await;
     replaced(&late, 1).await;

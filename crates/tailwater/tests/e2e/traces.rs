@@ -1,4 +1,4 @@
-//! Traces, as a receiver of OTLP gets them.
+//! Traces, checked at a receiver of OTLP.
 
 pub(crate) mod receiver;
 
@@ -17,7 +17,7 @@ use receiver::{Receiver, Span};
 
 /// The publisher's trace, and the span of its request.
 const PUBLISHER: &str = "7075626c697368657227732074726163-00f067aa0ba902b7";
-/// A subscriber's.
+/// The subscriber's trace, and the span of its request.
 const SUBSCRIBER: &str = "73756273637269626572277320747261-00f067aa0ba902b8";
 
 fn traceparent(id: &str, flags: &str) -> String {
@@ -44,7 +44,7 @@ fn attributes<'a>(span: &'a Span, names: &[&str]) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn a_trace_begins_at_the_publisher_and_is_linked_where_a_node_delivers() {
+async fn the_span_of_a_delivery_belongs_to_the_publishers_trace_and_links_its_span() {
     let (receiver, redis) = (Receiver::start().await, Redis::start().await.unwrap());
     let traced = |node| gateway(&redis, node).flag("--otlp-endpoint", receiver.endpoint());
     let mut ingest = ingest(&redis)
@@ -68,7 +68,7 @@ async fn a_trace_begins_at_the_publisher_and_is_linked_where_a_node_delivers() {
         delivered.push(reader.next_event().await.unwrap().data);
     }
     drop(readers);
-    // What has not been sent by then is sent at the end.
+    // The node exports its last spans when it stops.
     assert!(ingest.terminate().await.unwrap().success());
     for gateway in &mut gateways {
         assert!(gateway.terminate().await.unwrap().success());
@@ -79,7 +79,7 @@ async fn a_trace_begins_at_the_publisher_and_is_linked_where_a_node_delivers() {
     assert_eq!((publish.parent.as_str(), publish.kind), (PUBLISHER, SpanKind::Server));
     assert_eq!(attributes(publish, &["topic", "status"]), ["t", "200"]);
 
-    // One for each node, whatever the number of its readers and the forms they read.
+    // One span for each node, for any number of readers and forms.
     let delivers = receiver.spans("deliver");
     let nodes: BTreeSet<_> = delivers.iter().map(|span| span.node.as_str()).collect();
     assert_eq!((delivers.len(), nodes), (2, BTreeSet::from(["gw-1", "gw-2"])));
@@ -89,7 +89,7 @@ async fn a_trace_begins_at_the_publisher_and_is_linked_where_a_node_delivers() {
         let id = receipt["id"].as_str().unwrap();
         assert_eq!(attributes(deliver, &["topic", "id"]), ["t", id]);
     }
-    // A client that understands envelopes can go on from there.
+    // The envelope carries the trace, so a client can continue it.
     let envelope: Value = serde_json::from_str(&delivered[2]).unwrap();
     assert_eq!(envelope["traceparent"], traceparent(&publish.id, "01"));
 
@@ -105,7 +105,7 @@ async fn a_trace_begins_at_the_publisher_and_is_linked_where_a_node_delivers() {
 }
 
 #[tokio::test]
-async fn a_connect_says_what_became_of_the_cursor() {
+async fn the_span_of_a_connect_has_the_outcome_of_the_cursor() {
     let receiver = Receiver::start().await;
     let node = serve().flag("--otlp-endpoint", receiver.endpoint()).flag("--max-connections", "1");
     let mut node = node.start().await.unwrap();
@@ -133,7 +133,7 @@ async fn a_connect_says_what_became_of_the_cursor() {
 }
 
 #[tokio::test]
-async fn what_is_not_sampled_makes_no_spans_but_is_carried() {
+async fn a_trace_that_is_not_sampled_makes_no_spans_but_is_propagated() {
     let receiver = Receiver::start().await;
     let node = serve().flag("--otlp-endpoint", receiver.endpoint()).flag("--otlp-ratio", "0");
     let mut node = node.start().await.unwrap();
@@ -147,7 +147,7 @@ async fn what_is_not_sampled_makes_no_spans_but_is_carried() {
         carried.push(serde_json::from_str::<Value>(&data).unwrap()["traceparent"].take());
     }
     assert_eq!(carried, [Value::from(unsampled), Value::Null]);
-    // The last is kept, so that it is known when all that may come has come.
+    // The last event is sampled: when its span arrives, all earlier spans have arrived.
     publish(&node, "t", &traceparent(PUBLISHER, "01")).await;
     stream.next_event().await.unwrap();
     drop(stream);
@@ -157,7 +157,7 @@ async fn what_is_not_sampled_makes_no_spans_but_is_carried() {
 }
 
 #[tokio::test]
-async fn a_body_that_streams_is_one_span_which_does_not_wait_for_its_end() {
+async fn a_streamed_body_is_one_span_that_is_exported_before_the_body_ends() {
     let receiver = Receiver::start().await;
     let node = serve()
         .flag("--otlp-endpoint", receiver.endpoint())
@@ -177,7 +177,7 @@ async fn a_body_that_streams_is_one_span_which_does_not_wait_for_its_end() {
         upload.line().await;
         assert_eq!(reader.next_event().await.unwrap().data, data);
     }
-    // The body has not ended, and who looks at the trace has its spans.
+    // The spans are exported although the body has not ended.
     until("the spans are there", async || receiver.spans("deliver").len() == 2).await;
     let [publish] = &receiver.spans("publish")[..] else { panic!("one request, one span") };
     assert_eq!(publish.parent, PUBLISHER);

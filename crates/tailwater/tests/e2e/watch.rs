@@ -1,5 +1,5 @@
-//! `loadtest watch` watched: a cluster that is broken and loses nothing has to pass, and clients that
-//! lie have to fail it.
+//! Tests of `loadtest watch`: it passes a cluster that loses nothing in spite of a killed gateway, and
+//! fails when a client hides or doubles events.
 
 use std::fs;
 use std::time::Duration;
@@ -19,14 +19,14 @@ struct Watch {
     options: watch::Options,
 }
 
-/// Where `watch` publishes.
+/// The target to which `watch` publishes.
 #[derive(Clone, Copy)]
 enum By {
     Ingest,
     Redis,
 }
 
-/// Watches for some seconds, in which the only gateway is killed and comes back.
+/// Watches for some seconds, during which the only gateway is killed and restarted.
 async fn while_a_gateway_dies(by: By, sabotage: &str) -> Report {
     let redis = Redis::start().await.unwrap();
     let ingest = ingest(&redis).start().await.unwrap();
@@ -64,7 +64,7 @@ async fn while_a_gateway_dies(by: By, sabotage: &str) -> Report {
 }
 
 #[tokio::test]
-async fn watch_passes_a_cluster_whose_clients_come_back() {
+async fn watch_passes_a_cluster_whose_clients_reconnect() {
     for by in [By::Ingest, By::Redis] {
         let report = while_a_gateway_dies(by, "none").await;
         assert_eq!(report.failures, Vec::<String>::new());
@@ -74,7 +74,7 @@ async fn watch_passes_a_cluster_whose_clients_come_back() {
 }
 
 #[tokio::test]
-async fn watch_sees_what_is_lost_and_what_comes_twice() {
+async fn watch_fails_on_lost_and_on_duplicated_events() {
     let report = while_a_gateway_dies(By::Ingest, "no-resume").await;
     assert!(report.failures[0].ends_with("deliveries lost"), "{:?}", report.failures);
     let report = while_a_gateway_dies(By::Ingest, "replay").await;

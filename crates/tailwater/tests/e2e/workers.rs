@@ -1,6 +1,6 @@
-//! A node on several cores: each has a worker, a runtime that serves connections.
+//! A node on several cores. Each core has a worker, which is a runtime that serves connections.
 //!
-//! On a machine with one core the node has one worker, and the claims hold all the same.
+//! On a machine with one core the node has one worker, and the claims hold too.
 
 use std::num::NonZero;
 use std::thread::available_parallelism;
@@ -21,7 +21,7 @@ fn cores() -> usize {
     available_parallelism().map_or(1, NonZero::get)
 }
 
-/// The open connections of each worker.
+/// Returns the number of open connections of each worker.
 async fn open(node: &Tailwater) -> Vec<usize> {
     let text = node.metrics().await.unwrap();
     let workers = (0..).map(|worker| {
@@ -43,13 +43,13 @@ async fn readers(node: &Tailwater, count: usize) -> Vec<Reader> {
 }
 
 #[tokio::test]
-async fn connections_are_spread_over_a_worker_a_core_by_how_many_are_open() {
+async fn a_connection_goes_to_the_worker_with_the_fewest_open_ones() {
     let node = serve().start().await.unwrap();
     assert_eq!(open(&node).await, vec![0; cores()]);
     let mut all = readers(&node, 4 * cores()).await;
     settled(&node, &vec![4; cores()]).await;
 
-    // The connections of the first worker end: those that come next are all for it.
+    // The connections of the first worker end, so it gets all of the next connections.
     let mut turn = 0..;
     all.retain(|_| turn.next().is_some_and(|turn| turn % cores() != 0));
     let mut expected = vec![4; cores()];
@@ -84,11 +84,11 @@ async fn readers_on_all_workers_get_every_event_of_a_topic_in_redis() {
 }
 
 #[tokio::test]
-async fn the_limit_of_connections_is_the_nodes() {
+async fn the_maximum_number_of_connections_applies_to_the_whole_node() {
     let limit = 2 * cores() + 1;
     let node = serve().flag("--max-connections", limit.to_string()).start().await.unwrap();
     let _all = readers(&node, limit).await;
-    // One for each worker: none of them has room left.
+    // One connection for each worker, so that no worker has a free slot.
     for _ in 0..cores() {
         let mut more = Connection::open(node.addr(), "/v1/events?topic=t", &[]).await.unwrap();
         let told = more.next_event().await.unwrap();
@@ -100,7 +100,7 @@ async fn the_limit_of_connections_is_the_nodes() {
 }
 
 #[tokio::test]
-async fn a_drain_hands_away_the_connections_of_all_workers() {
+async fn a_drain_closes_the_connections_of_all_workers() {
     let mut node = serve().start().await.unwrap();
     let count = 3 * cores();
     let all = readers(&node, count).await;

@@ -36,7 +36,7 @@ impl Client {
                 StatusCode::OK | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE,
                 _,
             )) => sleep(self.retry).await,
-            Some((status, _)) => return Err(format!("it was answered {status}")),
+            Some((status, _)) => return Err(format!("the response was {status}")),
             None => sleep(self.retry).await,
         }
         sleep(millis(0..1000)).await;
@@ -108,14 +108,16 @@ fn take_topic(
             let data = event["data"].as_str().unwrap_or_default();
             judge.deliver(topic, position(&event["id"])?, kind, data)?;
         } else {
-            return gaps.next().map_or(Ok(()), |gap| Err(format!("a gap elsewhere: {gap}")));
+            return gaps
+                .next()
+                .map_or(Ok(()), |gap| Err(format!("a gap in the wrong place: {gap}")));
         }
     }
 }
 
 fn position(value: &Value) -> Result<Position, String> {
     let text = value.as_str().unwrap_or_default();
-    text.parse().map_err(|_| format!("{value} is no position"))
+    text.parse().map_err(|_| format!("{value} is not a position"))
 }
 
 /// Reads the whole response. Returns `None` if the connection broke.

@@ -50,7 +50,7 @@ fn a_ticket_shows_neither_its_session_nor_that_two_are_of_one_session() {
 }
 
 #[test]
-fn a_ticket_ends_with_its_lifetime_by_the_clock_of_the_node_that_reads_it() {
+fn a_ticket_expires_by_the_clock_of_the_node_that_reads_it() {
     let ticket = key(1).seal(SESSION, NOW).unwrap();
     let second = Duration::from_secs(1);
     let read = |now| with(&[1]).open(&ticket, now).is_some();
@@ -90,9 +90,9 @@ fn a_ticketer_shows_how_many_keys_it_has_and_none_of_them() {
 
 proptest! {
     #[test]
-    fn no_bytes_are_a_ticket(mut bytes in prop::collection::vec(any::<u8>(), 0..1100), named in any::<bool>()) {
+    fn random_bytes_are_no_ticket(mut bytes in prop::collection::vec(any::<u8>(), 0..1100), named in any::<bool>()) {
         let ticketer = with(&[1, 2]);
-        // With the name of a key, so that the bytes get as far as the cipher.
+        // With the name of a key, the bytes reach the cipher.
         if named && bytes.len() >= NAME_BYTES {
             bytes[..NAME_BYTES].copy_from_slice(&key(2).name);
         }
@@ -100,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn every_session_comes_back(session in prop::collection::vec(any::<u8>(), 0..900)) {
+    fn every_session_survives_encryption_and_decryption(session in prop::collection::vec(any::<u8>(), 0..900)) {
         let ticketer = with(&[1]);
         let ticket = ticketer.encrypt(&session).unwrap();
         prop_assert_eq!(ticketer.decrypt(&ticket), Some(session));

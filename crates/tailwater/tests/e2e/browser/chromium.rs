@@ -1,5 +1,4 @@
-//! A browser of our own: chromedriver as a child process, a fresh profile, and waiting for what a
-//! page shows.
+//! A browser for one test: chromedriver as a child process, a fresh profile, and waiting for elements.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -17,18 +16,18 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{PATIENCE, until};
 
-/// A page in a headless Chromium. Everything dies with it.
+/// A page in a headless Chromium. Dropping it ends the browser and its driver.
 #[derive(Debug)]
 pub(super) struct Chromium {
     client: Client,
     driver: Child,
-    /// The browser, which is not the driver's to end if the test panics.
+    /// The process of the browser, which the driver does not end if the test panics.
     browser: Option<Pid>,
     _profile: TempDir,
     _port: Port,
 }
 
-/// What makes Chromium fit for a container, and quiet.
+/// Flags that let Chromium run in a container and disable its background traffic.
 const ARGS: [&str; 12] = [
     "--headless=new",
     "--no-sandbox",
@@ -81,7 +80,7 @@ impl Chromium {
         self.client.goto(url).await.expect("the page loads");
     }
 
-    /// Waits until there is such an element.
+    /// Waits until the page has an element that matches `css`.
     pub(super) async fn find(&self, css: &str) -> fantoccini::elements::Element {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -112,17 +111,17 @@ impl Chromium {
         self.find(css).await.click().await.expect("it can be clicked");
     }
 
-    /// Runs a script in the page; what it returns.
+    /// Runs a script in the page and returns its result.
     pub(super) async fn run(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.expect("the script runs")
     }
 
-    /// Runs a script until its result is right.
+    /// Runs a script until `right` accepts its result.
     pub(super) async fn until(&self, script: &str, right: impl Fn(&Value) -> bool) {
         until(script, async || right(&self.run(script).await)).await;
     }
 
-    /// Keeps a picture of the page in `target/screenshots`.
+    /// Saves a screenshot of the page in `target/screenshots`.
     pub(super) async fn screenshot(&self, name: &str) {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/screenshots");
         std::fs::create_dir_all(&directory).unwrap();
@@ -141,8 +140,8 @@ impl Chromium {
 impl Drop for Chromium {
     fn drop(&mut self) {
         if let Some(pid) = self.browser {
-            // It may be gone already. Its helpers notice within a moment, and write no longer into
-            // the profile, which is then deleted.
+            // The browser may have ended already. Its helper processes then stop writing into the
+            // profile, which is deleted afterwards.
             kill(pid, Signal::SIGKILL).ok();
             std::thread::sleep(Duration::from_millis(500));
         }

@@ -24,7 +24,7 @@ pub(crate) struct Receiver {
     serving: JoinHandle<()>,
 }
 
-/// A span, as far as anybody here asks.
+/// The parts of a span that the tests check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) service: String,
@@ -33,7 +33,7 @@ pub(crate) struct Span {
     pub(crate) kind: SpanKind,
     /// `<trace>-<span>`, in hex.
     pub(crate) id: String,
-    /// In the same form; the span's part is empty for one that begins its trace.
+    /// The parent, in the same form. Without a parent, the part after the dash is empty.
     pub(crate) parent: String,
     pub(crate) links: Vec<String>,
     pub(crate) attributes: BTreeMap<String, String>,
@@ -50,17 +50,17 @@ impl Receiver {
         Self { endpoint, received, serving }
     }
 
-    /// For `--otlp-endpoint`.
+    /// Returns the value for `--otlp-endpoint`.
     pub(crate) fn endpoint(&self) -> String {
         self.endpoint.clone()
     }
 
-    /// Everything that was received, as it came.
+    /// Returns all received bytes.
     pub(crate) fn raw(&self) -> Vec<u8> {
         self.received.lock().unwrap().concat()
     }
 
-    /// The spans of this name.
+    /// Returns the spans with a given name.
     pub(crate) fn spans(&self, name: &str) -> Vec<Span> {
         let received = self.received.lock().unwrap();
         let requests = received.iter().map(|body| {
