@@ -46,12 +46,12 @@ pub struct Wake {
     /// The moves that the reader knows.
     seen: u64,
     /// `None` until the first wait.
-    place: Option<Seat>,
+    place: Option<WakerSeat>,
 }
 
 /// A reader's place in a shard.
 #[derive(Debug)]
-struct Seat {
+struct WakerSeat {
     shard: u32,
     index: u32,
     /// The waker that the shard has there, for a comparison without the lock.
@@ -127,12 +127,14 @@ impl Readers {
 
 impl Shards {
     /// Leaves a waker in a reader's place, in the shard of the current runtime.
-    fn put(&mut self, last: Option<Seat>, waker: Waker) -> (Seat, Option<Left>) {
+    fn put(&mut self, last: Option<WakerSeat>, waker: Waker) -> (WakerSeat, Option<Left>) {
         let here = Handle::try_current().ok();
         let left = match last {
-            Some(Seat { shard, index, .. }) if self.list[shard as usize].is_of(here.as_ref()) => {
+            Some(WakerSeat { shard, index, .. })
+                if self.list[shard as usize].is_of(here.as_ref()) =>
+            {
                 let left = self.list[shard as usize].replace(index, waker.clone());
-                return (Seat { shard, index, waker }, Some(left));
+                return (WakerSeat { shard, index, waker }, Some(left));
             }
             Some(place) => Some(self.leave(&place)),
             None => None,
@@ -140,7 +142,7 @@ impl Shards {
         let shard = self.shard_of(here);
         let index = self.list[shard].take_place(waker.clone());
         let shard = u32::try_from(shard).expect("a process has fewer runtimes");
-        (Seat { shard, index, waker }, left)
+        (WakerSeat { shard, index, waker }, left)
     }
 
     /// Finds or makes the shard of a runtime.
@@ -158,7 +160,7 @@ impl Shards {
         index
     }
 
-    fn leave(&mut self, place: &Seat) -> Left {
+    fn leave(&mut self, place: &WakerSeat) -> Left {
         self.list[place.shard as usize].leave(place.index)
     }
 

@@ -14,6 +14,17 @@ async fn node() -> (Tailwater, String) {
     (node, url)
 }
 
+/// Waits until as many subscriptions without a cursor have opened since the node started. An open subscription
+/// gets every event that is published from then on.
+async fn until_subscribed(node: &Tailwater, count: f64) {
+    until("the subscriptions are open", async || {
+        let text = node.metrics().await.unwrap_or_default();
+        let opened = "tailwater_connections_opened_total{resume=\"none\"}";
+        crate::support::metric(&text, opened).is_some_and(|opened| opened >= count)
+    })
+    .await;
+}
+
 async fn until_connections(node: &Tailwater, count: f64) {
     until("the connections are open", async || {
         let text = node.metrics().await.unwrap_or_default();
@@ -70,7 +81,7 @@ async fn tail_starts_where_its_flags_say_and_stops_after_a_count() {
 async fn tail_ends_when_the_topic_ends() {
     let (node, url) = node().await;
     let mut tail = Cli::start(&["tail", "--url", &url, "--format", "data", "t"]);
-    until_connections(&node, 1.0).await;
+    until_subscribed(&node, 1.0).await;
     publish(node.addr(), "t", "one").await;
     assert_eq!(tail.line().await, "one");
     publish(node.addr(), "t&end=true", "two").await;
@@ -132,7 +143,7 @@ async fn tail_survives_a_restart_of_its_gateway() {
     let mut gateway = gateway(&redis, "gateway").start().await.unwrap();
     let url = format!("http://{}", gateway.addr());
     let mut tail = Cli::start(&["tail", "--url", &url, "--format", "data", "--count", "30", "t"]);
-    until_connections(&gateway, 1.0).await;
+    until_subscribed(&gateway, 1.0).await;
     publish_numbers(ingest.addr(), "t", 1..=10, 0).await;
     let mut seen = vec![tail.line().await];
     gateway.kill_nine().unwrap();
@@ -167,7 +178,7 @@ async fn tail_stops_when_its_output_pipe_is_closed() {
     let state = directory.path().join("place");
     let args = ["tail", "--url", &url, "--format", "data", "--state", state.to_str().unwrap(), "t"];
     let mut tail = Cli::start(&args);
-    until_connections(&node, 1.0).await;
+    until_subscribed(&node, 1.0).await;
     let id = publish(node.addr(), "t", "one").await;
     assert_eq!(tail.line().await, "one");
     until("the position is saved", async || {
@@ -186,9 +197,9 @@ async fn tail_stops_when_its_output_pipe_is_closed() {
 #[tokio::test]
 async fn tail_prints_its_cursor_when_it_is_told_to_stop() {
     let (node, url) = node().await;
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for (signal, count) in [(Signal::SIGINT, 1.0), (Signal::SIGTERM, 2.0)] {
         let mut tail = Cli::start(&["tail", "--url", &url, "--format", "data", "t"]);
-        until_connections(&node, 1.0).await;
+        until_subscribed(&node, count).await;
         let id = publish(node.addr(), "t", "one").await;
         assert_eq!(tail.line().await, "one");
         tail.signal(signal);
