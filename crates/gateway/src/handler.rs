@@ -4,15 +4,17 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Origin, Outcome, Topic};
-use futures_util::stream;
+use http_body::Frame;
 use metrics::Label as _;
 use tokio::time::timeout;
 use tracing::Instrument as _;
@@ -243,10 +245,22 @@ impl Content {
             Self::Whole(body) => return body,
             Self::Events(subscriber) => subscriber,
         };
-        Body::from_stream(stream::unfold(subscriber, async |mut subscriber| {
-            let bytes = subscriber.next().await?;
-            Some((Ok::<Bytes, Infallible>(bytes), subscriber))
-        }))
+        Body::new(EventBody(subscriber))
+    }
+}
+
+/// The body of an event stream.
+struct EventBody(Subscriber);
+
+impl HttpBody for EventBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 

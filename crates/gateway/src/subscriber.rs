@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Event, Events, Limit, Outcome, Step, Topic};
+use futures_util::FutureExt as _;
 use metrics::Label as _;
 
 use crate::alarm::{Alarm, Ring};
@@ -95,6 +96,16 @@ impl Subscriber {
     /// Cancel-safe: the cursor moves only in the moment in which the bytes of its step are returned.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
         poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Returns the next bytes if no wait is needed for them. A read of the log that this begins is dropped,
+    /// because the writer turns to the bytes that it has.
+    pub(crate) fn next_now(&mut self) -> Option<Bytes> {
+        let next = self.next().now_or_never().flatten();
+        if next.is_none() {
+            self.cursor.cancel_read();
+        }
+        next
     }
 
     /// Polls for the next bytes to write; `None` is the end of the stream. No read of the log is under way

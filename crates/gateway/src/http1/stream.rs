@@ -8,7 +8,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use tokio::io::{AsyncWriteExt as _, ReadBuf};
 
 use super::write::StreamHead;
@@ -104,7 +103,7 @@ impl<T: Transport> EventStream<T> {
             out.extend_from_slice(&ready);
         }
         if self.subscriber.is_behind()
-            && let Some(Some(page)) = self.subscriber.next().now_or_never()
+            && let Some(page) = self.subscriber.next_now()
         {
             out.extend_from_slice(&page);
         }

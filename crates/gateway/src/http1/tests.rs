@@ -2,11 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker, ready};
 
+use async_trait::async_trait;
 use axum::Router;
 use bytes::{Buf as _, Bytes, BytesMut};
-use event_log::{Append, Log as _, Mark, MemoryLog, NewEvent, Retention, Topic};
+use event_log::{
+    Append, AppendError, Bounds, Limit, Log, Mark, MemoryLog, NewEvent, Page, Position, ReadError,
+    Receipt, Retention, Seek, Sought, Tail, Topic,
+};
 use metrics::Registry;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex};
 use tokio::task::JoinHandle;
@@ -92,12 +98,58 @@ impl AsyncWrite for Holding {
     }
 }
 
+/// A log whose tails hold no events and whose reads take time, as over a network.
+#[derive(Debug)]
+struct Distant {
+    memory: MemoryLog,
+    under_way: AtomicUsize,
+}
+
+/// Counts a read as under way until it is dropped.
+struct Read<'a>(&'a AtomicUsize);
+
+impl Drop for Read<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[async_trait]
+impl Log for Distant {
+    async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
+        self.memory.append(batch).await
+    }
+
+    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        self.under_way.fetch_add(1, Relaxed);
+        let _read = Read(&self.under_way);
+        sleep(Duration::from_millis(1)).await;
+        self.memory.read(topic, after, limit).await
+    }
+
+    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
+        self.memory.seek(topic, seek).await
+    }
+
+    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
+        self.memory.bounds(topic).await
+    }
+
+    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+        let head = self.memory.tail(topic).await?.head();
+        Ok(Arc::new(Tail::new(head, false, Limit::ONE)))
+    }
+}
+
 /// A client with an open stream, and the task that writes it.
-async fn open(log: &Arc<MemoryLog>, most: usize) -> (DuplexStream, JoinHandle<()>) {
+async fn open(log: &Arc<impl Log>, most: usize) -> (DuplexStream, JoinHandle<()>) {
     let config = Config { max_age: Duration::from_hours(1000), ..Config::default() };
     let gateway = Gateway::new(config, Arc::clone(log) as _, &Registry::new());
     let (mut client, pipe) = duplex(PIPE_BYTES);
-    client.write_all(b"GET /v1/events?topic=t HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    client
+        .write_all(b"GET /v1/events?topic=t&from=earliest HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     let holding = Holding { pipe, held: BytesMut::new(), most };
     let patience = Patience { head: Duration::from_secs(9), stall: STALL };
     let (door, peer) = (gateway.door(Router::new()), ([127, 0, 0, 1], 9).into());
@@ -166,4 +218,15 @@ async fn a_client_that_leaves_ends_the_writer() {
     read_until(&mut client, "tailwater.ready").await;
     drop(client);
     writing.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_of_its_answer_holds_no_read_of_the_log() {
+    let memory = MemoryLog::new(Retention::default());
+    publish(&memory, "missed", Mark::Open).await;
+    let log = Arc::new(Distant { memory, under_way: AtomicUsize::new(0) });
+    let (mut client, _writing) = open(&log, 1).await;
+    sleep(STALL / 2).await;
+    assert_eq!(log.under_way.load(Relaxed), 0);
+    read_until(&mut client, "data: missed\n").await;
 }

@@ -96,7 +96,8 @@ where
     let service = service_fn(|request: Request<Incoming>| {
         is_http2.store(request.version() == Version::HTTP_2, Relaxed);
         let entry = entry.clone();
-        async move { Ok::<_, Infallible>(entry.answer(request, peer).await) }
+        // Boxed, since hyper keeps room for this future in the task of each HTTP/2 stream.
+        Box::pin(async move { Ok::<_, Infallible>(entry.answer(request, peer).await) })
     });
     let connection =
         builder.serve_connection(TokioIo::new(Impatient::new(stream, STALL_MAX)), service);
