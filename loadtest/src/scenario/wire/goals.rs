@@ -32,7 +32,12 @@ fn targets(streams: usize) -> Vec<WireTarget> {
         let base = Some(Case::OneCore(transport));
         WireTarget { name, most, read: CPU.2, case: Case::TwoCores(transport), base }
     };
-    let back = Case::Reconnect(KeyKind::EcdsaP256);
+    let back = |kind: KeyKind, name: &str, most, read: ReadMeasured| {
+        let name = format!("reconnect at another node ({}), {name}", kind.name());
+        WireTarget { name, most, read, case: Case::Reconnect(kind), base: None }
+    };
+    let full = |kind| back(kind, "% full handshakes", 0.0, FULL_SHARE.2);
+    let cost = |kind| back(kind, "CPU / full handshake", 0.45, BACK.2);
     vec![
         target(
             "HTTP/1.1 over TLS, idle RSS / reference",
@@ -48,14 +53,10 @@ fn targets(streams: usize) -> Vec<WireTarget> {
             Case::OneCore(tls),
             Some(Case::OneCore(plain)),
         ),
-        target(
-            "reconnect at another node (P-256), % full handshakes",
-            0.0,
-            FULL_SHARE.2,
-            back,
-            None,
-        ),
-        target("reconnect at another node (P-256), CPU / full handshake", 0.45, BACK.2, back, None),
+        full(KeyKind::EcdsaP256),
+        cost(KeyKind::EcdsaP256),
+        full(KeyKind::Rsa2048),
+        cost(KeyKind::Rsa2048),
         two_cores(transport(true, false), 1.25),
         two_cores(transport(true, true), 1.25),
         two_cores(plain, 1.05),
