@@ -76,7 +76,7 @@ pub(in super::super) async fn flush_scripts(lab: &mut Lab) -> Result<()> {
         lab.server().query(&["SCRIPT", "FLUSH"]).await?;
         lab.run_for(0.3, 0.6).await;
     }
-    let noticed = lab.ingest.log().contains("forgotten the script");
+    let noticed = lab.ingest.log().contains("redis has lost the script");
     lab.must(noticed, "the ingest met the missing script");
     Ok(())
 }
