@@ -24,7 +24,7 @@ fn topic() -> Topic {
 
 fn publish(log: &MemoryLog) {
     let event = NewEvent { data: "x".repeat(200).into(), ..NewEvent::default() };
-    let append = Append { topic: topic(), event, key: None };
+    let append = Append::new(topic(), event);
     let stored = log.append(vec![append]).now_or_never().expect("memory does not wait");
     assert!(stored[0].is_ok());
 }

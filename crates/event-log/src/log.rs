@@ -43,6 +43,16 @@ pub struct Append {
     pub event: NewEvent,
     /// Makes a retry safe: within the key's lifetime, a topic stores an event with this key once.
     pub key: Option<Key>,
+    /// False if the log must refuse the event as [`AppendError::NewTopic`] unless it knows the topic.
+    pub may_begin: bool,
+}
+
+impl Append {
+    /// An append without a key, to a topic that may be new.
+    #[must_use]
+    pub const fn new(topic: Topic, event: NewEvent) -> Self {
+        Self { topic, event, key: None, may_begin: true }
+    }
 }
 
 /// An idempotency key: 1 to 128 bytes of visible ASCII.
@@ -104,6 +114,12 @@ pub enum AppendError {
         topic: Topic,
         /// Its last position.
         last: Position,
+    },
+    /// The log does not know the topic, and the append was not to begin a topic; nothing was stored.
+    #[error("topic {topic} is new, and no topic may begin now")]
+    NewTopic {
+        /// The topic.
+        topic: Topic,
     },
     /// The log is full; nothing was stored.
     #[error("the log is full: {0}")]

@@ -211,13 +211,21 @@ impl State {
         })
     }
 
+    /// Returns true if a topic has an event or still has its numbering.
+    fn knows(&mut self, topic: &Topic, now: u64, retention: &Retention) -> bool {
+        self.topics.get_mut(topic).is_some_and(|stored| {
+            stored.age(now, retention);
+            stored.first.is_some()
+        })
+    }
+
     fn append(
         &mut self,
         append: Append,
         now: u64,
         retention: &Retention,
     ) -> Result<Receipt, AppendError> {
-        let Append { topic, event, key } = append;
+        let Append { topic, event, key, may_begin } = append;
         let key = key.map(|key| (topic.clone(), key));
         if let Some(position) = key.as_ref().and_then(|key| self.keys.get(key)) {
             return Ok(Receipt { position: *position, duplicate: true });
@@ -226,6 +234,9 @@ impl State {
             return Err(AppendError::Full(format!("{KEYS_MAX} idempotency keys are alive")));
         }
         let floor = self.floor;
+        if !may_begin && !self.knows(&topic, now, retention) {
+            return Err(AppendError::NewTopic { topic });
+        }
         let stored = self.stored(&topic, retention);
         // A topic whose retention has passed begins again: neither its numbers nor its end go on.
         stored.age(now, retention);

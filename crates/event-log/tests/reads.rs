@@ -63,7 +63,7 @@ impl Counted {
         let mut events = Vec::new();
         for _ in 0..count {
             let event = NewEvent { data: "x".into(), ..NewEvent::default() };
-            let append = Append { topic: topic.clone(), event: event.clone(), key: None };
+            let append = Append::new(topic.clone(), event.clone());
             let receipt = self.store.append(vec![append]).await.remove(0).unwrap();
             events.push(Event::new(topic.clone(), receipt.position, event));
         }

@@ -53,7 +53,7 @@ impl Node {
     fn publish(&self, bytes: usize) {
         let event = NewEvent { data: "x".repeat(bytes).into(), ..NewEvent::default() };
         let topic = Topic::new("orders").expect("a good name");
-        let stored = self.log.append(vec![Append { topic, event, key: None }]).now_or_never();
+        let stored = self.log.append(vec![Append::new(topic, event)]).now_or_never();
         assert!(stored.expect("memory does not wait")[0].is_ok());
     }
 

@@ -65,7 +65,7 @@ impl Probe {
 /// Appends one event and waits for it. Returns the time between, or `None` if it did not arrive.
 async fn once(log: &dyn Log, topic: &Topic, cursor: &mut Cursor) -> Option<Duration> {
     let start = Instant::now();
-    let append = Append { topic: topic.clone(), event: NewEvent::default(), key: None };
+    let append = Append::new(topic.clone(), NewEvent::default());
     let arrival = async {
         let receipt = log.append(vec![append]).await.pop()?.ok()?;
         loop {

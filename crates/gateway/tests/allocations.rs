@@ -45,7 +45,7 @@ impl Node {
         self.runtime.block_on(async {
             let event = NewEvent { data: "x".repeat(200).into(), ..NewEvent::default() };
             let topic = Topic::new("orders").unwrap();
-            let stored = self.log.append(vec![Append { topic, event, key: None }]).await;
+            let stored = self.log.append(vec![Append::new(topic, event)]).await;
             assert!(stored[0].is_ok());
             for reader in &self.readers {
                 read_until(reader, &[b'x'; 200]).await;

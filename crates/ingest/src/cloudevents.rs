@@ -67,7 +67,7 @@ pub(crate) fn one(text: &str, head: &RequestHead, max: usize) -> Result<Append, 
         trace.or_else(|| head.trace.clone()),
         max,
     )?;
-    Ok(Append { topic, event, key: Some(key) })
+    Ok(Append { key: Some(key), ..Append::new(topic, event) })
 }
 
 /// Decodes a batch of CloudEvents. Each succeeds or fails by itself.

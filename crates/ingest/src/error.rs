@@ -200,6 +200,7 @@ impl From<AppendError> for Error {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Ended { .. } => Self::new(Code::TopicEnded, error.to_string()),
+            AppendError::NewTopic { .. } => Self::new(Code::TooManyRequests, error.to_string()),
             AppendError::Full(_) => Self::new(Code::LogFull, error.to_string()),
             // The cause contains the store's address, which the publisher must not see.
             AppendError::Unavailable(cause) => {

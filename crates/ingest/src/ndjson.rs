@@ -110,7 +110,7 @@ fn parse(line: &[u8], head: &RequestHead, max: usize) -> Result<Append, Error> {
         None => return Err(Error::new(Code::BadBody, "the line has neither data nor end")),
     };
     let event = event(data, kind, parsed.end, head.trace.clone(), max)?;
-    Ok(Append { topic, event, key })
+    Ok(Append { key, ..Append::new(topic, event) })
 }
 
 /// Returns the text of a string, or the JSON of any other value.

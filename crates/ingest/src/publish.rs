@@ -83,7 +83,7 @@ impl Ingest {
         }
         let event = event(text.into(), head.kind.clone(), head.end, head.trace.clone(), max)?;
         let topic = head.topic.clone().expect("a head without a topic was refused");
-        Ok(Append { topic, event, key: head.key.clone() })
+        Ok(Append { key: head.key.clone(), ..Append::new(topic, event) })
     }
 
     async fn batch(&self, head: &RequestHead, upload: &mut Upload) -> Result<Response, Error> {

@@ -157,7 +157,7 @@ impl SseDecoder {
         let data =
             from.data.map_err(|bytes| Error::too_large("the event's data", Some(bytes), max))?;
         let event = event(data.into(), kind, false, self.head.trace.clone(), max)?;
-        Ok(Append { topic: self.topic.clone(), event, key: None })
+        Ok(Append::new(self.topic.clone(), event))
     }
 }
 

@@ -98,7 +98,7 @@ impl Stream {
         let end = head.topic.clone().filter(|_| head.end).map(|topic| {
             let trace = head.trace.clone();
             let event = NewEvent { mark: Mark::End, trace, ..NewEvent::default() };
-            Append { topic, event, key: None }
+            Append::new(topic, event)
         });
         let max = config.event_bytes_max;
         let decoder: Box<dyn Decode> = match (head.media, &head.topic) {

@@ -137,7 +137,7 @@ struct Words<'a> {
     note: String,
 }
 
-fn words<'a>(Append { topic, event, key }: &'a Append, witness: Option<Position>) -> Words<'a> {
+fn words<'a>(Append { topic, event, key, .. }: &'a Append, witness: Option<Position>) -> Words<'a> {
     let mut note = String::from(match event.mark {
         Mark::Open => "o",
         Mark::Last => "l",

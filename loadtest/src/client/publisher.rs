@@ -157,10 +157,10 @@ async fn post(http: &mut http::Client, topic: &str, key: &str, body: Bytes) -> A
 async fn append(log: &dyn Log, topic: &str, key: &str, body: &[u8]) -> Attempt {
     let refused = |error: &dyn ToString| PublishError::Refused(error.to_string());
     let data = String::from_utf8_lossy(body).into();
+    let topic_name = Topic::new(topic).map_err(|error| refused(&error))?;
     let append = Append {
-        topic: Topic::new(topic).map_err(|error| refused(&error))?,
-        event: NewEvent { data, ..NewEvent::default() },
         key: Some(Key::new(key).map_err(|error| refused(&error))?),
+        ..Append::new(topic_name, NewEvent { data, ..NewEvent::default() })
     };
     match log.append(vec![append]).await.pop().expect("one event has one answer") {
         Ok(receipt) => Ok(Ok(Answer {
@@ -256,7 +256,7 @@ mod tests {
             assert_eq!((receipt.at.n, receipt.duplicate, receipt.attempts), (1, duplicate, 1));
         }
         let end = NewEvent { mark: Mark::End, ..NewEvent::default() };
-        let end = Append { topic: Topic::new("t").expect("a topic"), event: end, key: None };
+        let end = Append::new(Topic::new("t").expect("a topic"), end);
         log.append(vec![end]).await.pop().expect("an answer").expect("ended");
         let error = publisher.publish("t", "k-2", "x").await.expect_err("ended");
         assert!(error.to_string().contains("nothing can follow"), "{error}");

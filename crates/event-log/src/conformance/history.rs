@@ -68,7 +68,7 @@ impl Truth {
         event: NewEvent,
         key: Option<Key>,
     ) -> Result<Receipt, AppendError> {
-        let append = Append { topic: topic.clone(), event: event.clone(), key };
+        let append = Append { key, ..Append::new(topic.clone(), event.clone()) };
         let receipts = log.append(vec![append]).await;
         let [receipt] = <[_; 1]>::try_from(receipts).expect("one answer for one append");
         let receipt = receipt?;

@@ -43,9 +43,8 @@ pub(super) async fn keys_work_within_a_batch_and_leave_others_alone(lab: &dyn La
     let topic = topic("key-batch");
     let keys = [Some("a"), None, Some("a"), Some("b"), None, Some("b"), Some("a")];
     let batch = keys.map(|key| Append {
-        topic: topic.clone(),
-        event: event("x"),
         key: key.map(|key| Key::new(key).expect("a key")),
+        ..Append::new(topic.clone(), event("x"))
     });
     let receipts = stage.log.append(batch.to_vec()).await.into_iter();
     let receipts = receipts.map(|receipt| receipt.expect("it is answered"));

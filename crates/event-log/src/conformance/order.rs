@@ -25,8 +25,7 @@ pub(super) async fn a_batch_is_answered_in_order_and_a_refusal_stops_nothing(lab
     let [a, b, ended] = ["a", "b", "ended"].map(topic);
     let last = stage.publish(&ended, marked("", Mark::End)).await;
     let to = [&a, &b, &a, &ended, &a, &b];
-    let batch =
-        to.iter().map(|topic| Append { topic: (*topic).clone(), event: event("x"), key: None });
+    let batch = to.iter().map(|topic| Append::new((*topic).clone(), event("x")));
     let receipts = stage.log.append(batch.collect()).await;
     let refused = AppendError::Ended { topic: ended.clone(), last };
     let got: Vec<_> = receipts.into_iter().map(|r| r.map(|r| r.position.n)).collect();
@@ -44,7 +43,7 @@ pub(super) async fn two_publishers_make_one_order(lab: &dyn Lab) {
             let mut receipts = Vec::new();
             for i in 0..EACH {
                 let event = event(&format!("{name} {i}"));
-                let batch = vec![Append { topic: topic.clone(), event, key: None }];
+                let batch = vec![Append::new(topic.clone(), event)];
                 receipts.extend(log.append(batch).await);
                 tokio::task::yield_now().await;
             }

@@ -89,7 +89,7 @@ impl<'a> Stage<'a> {
         let mut positions = vec![head];
         for begin in (0..count).step_by(usize::try_from(BATCH).expect("small")) {
             let events = (begin..count.min(begin + BATCH)).map(|i| event(&format!("event {i}")));
-            let batch = events.map(|event| Append { topic: topic.clone(), event, key: None });
+            let batch = events.map(|event| Append::new(topic.clone(), event));
             let batch: Vec<_> = batch.collect();
             let receipts = self.log.append(batch.clone()).await;
             assert_eq!(receipts.len(), batch.len(), "one answer for each append");

@@ -54,7 +54,7 @@ impl Scripted {
 
 async fn publish(store: &MemoryLog, topic: &Topic) -> Event {
     let event = NewEvent { data: "x".into(), ..NewEvent::default() };
-    let append = Append { topic: topic.clone(), event: event.clone(), key: None };
+    let append = Append::new(topic.clone(), event.clone());
     let receipt = store.append(vec![append]).await.remove(0).expect("the store takes an event");
     Event::new(topic.clone(), receipt.position, event)
 }

@@ -169,7 +169,7 @@ async fn read_until(client: &mut DuplexStream, text: &str) -> String {
 async fn publish(log: &MemoryLog, data: &str, mark: Mark) {
     let event = NewEvent { data: data.into(), mark, ..NewEvent::default() };
     let topic = Topic::new("t").unwrap();
-    assert!(log.append(vec![Append { topic, event, key: None }]).await[0].is_ok());
+    assert!(log.append(vec![Append::new(topic, event)]).await[0].is_ok());
 }
 
 #[tokio::test(start_paused = true)]

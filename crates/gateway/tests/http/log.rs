@@ -42,7 +42,7 @@ pub(crate) trait Publish {
 
 impl<L: Log> Publish for L {
     async fn put(&self, name: &str, event: NewEvent) -> Position {
-        let append = Append { topic: topic(name), event, key: None };
+        let append = Append::new(topic(name), event);
         self.append(vec![append]).await.pop().unwrap().unwrap().position
     }
 }

@@ -18,7 +18,7 @@ async fn flood(log: &MemoryLog, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let data = format!("{number:0>PAYLOAD$}").into();
         let event = NewEvent { data, ..NewEvent::default() };
-        log.append(vec![Append { topic: topic("t"), event, key: None }]).await;
+        log.append(vec![Append::new(topic("t"), event)]).await;
     }
 }
 

@@ -39,7 +39,7 @@ impl Publisher {
         let key = Key::new(&format!("{name}/{number}")).expect("a key");
         loop {
             let (topic, event, key) = (topic.clone(), event.clone(), Some(key.clone()));
-            match world.publish(Append { topic: topic.clone(), event, key }).await {
+            match world.publish(Append { key, ..Append::new(topic.clone(), event) }).await {
                 Ok(receipt) => {
                     world.note(format_args!("{name} published {data:?} at {}", receipt.position));
                     let stored = world.store.of(&topic, |history| {

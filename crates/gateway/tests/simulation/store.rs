@@ -185,7 +185,7 @@ impl Store {
 
 impl Inner {
     fn append(&mut self, append: Append) -> Result<(Receipt, Option<Event>), AppendError> {
-        let Append { topic, event, key } = append;
+        let Append { topic, event, key, .. } = append;
         let now_ms = self.now_ms();
         let key = key.map(|key| (topic.clone(), key.as_str().to_owned()));
         if let Some(position) = key.as_ref().and_then(|key| self.keys.get(key)) {

@@ -175,9 +175,8 @@ mod tests {
 
     fn append(topic: &str, key: Option<&str>) -> Append {
         Append {
-            topic: Topic::new(topic).unwrap(),
-            event: NewEvent::default(),
             key: key.map(|key| Key::new(key).unwrap()),
+            ..Append::new(Topic::new(topic).unwrap(), NewEvent::default())
         }
     }
 

@@ -35,7 +35,7 @@ async fn type_trace_and_mark_travel_with_the_event() {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         ),
     };
-    let append = event_log::Append { topic: t.clone(), event: event.clone(), key: None };
+    let append = event_log::Append::new(t.clone(), event.clone());
     try_append(&log, append).await.unwrap();
     let other = open(config(&server)).await;
     let mut resumed = Reader::resume(&other, &t, "0-0").await;

@@ -53,7 +53,7 @@ pub(crate) fn topic(name: &str) -> Topic {
 
 pub(crate) fn event(topic: &Topic, data: &str) -> Append {
     let event = NewEvent { data: data.into(), ..NewEvent::default() };
-    Append { topic: topic.clone(), event, key: None }
+    Append::new(topic.clone(), event)
 }
 
 pub(crate) fn keyed(topic: &Topic, data: &str, key: &str) -> Append {

@@ -140,15 +140,13 @@ async fn write(
         let last = stop.is_cancelled();
         let data = written.count.to_string();
         let start = Instant::now();
-        let append = Append {
-            topic: written.topic.clone(),
-            key: Some(Key::new(&data).unwrap()),
-            event: NewEvent {
-                data: data.clone().into(),
-                mark: if last { Mark::Last } else { Mark::Open },
-                ..NewEvent::default()
-            },
+        let event = NewEvent {
+            data: data.clone().into(),
+            mark: if last { Mark::Last } else { Mark::Open },
+            ..NewEvent::default()
         };
+        let key = Some(Key::new(&data).unwrap());
+        let append = Append { key, ..Append::new(written.topic.clone(), event) };
         let receipt = loop {
             match try_append(&log, append.clone()).await {
                 Ok(receipt) => break receipt,

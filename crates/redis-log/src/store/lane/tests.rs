@@ -123,10 +123,9 @@ async fn lane(double: &Arc<Double>) -> Lane {
 
 /// Appends events of these data to one topic.
 async fn append(lane: &Lane, data: &[&str]) -> Answers {
-    let append = |data: &&str| Append {
-        topic: Topic::new("t").unwrap(),
-        event: NewEvent { data: (*data).into(), ..NewEvent::default() },
-        key: None,
+    let append = |data: &&str| {
+        let event = NewEvent { data: (*data).into(), ..NewEvent::default() };
+        Append::new(Topic::new("t").unwrap(), event)
     };
     let appends: Arc<[Append]> = data.iter().map(append).collect();
     lane.append(&appends, (0..data.len()).collect(), false).await
