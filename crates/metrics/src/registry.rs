@@ -80,6 +80,21 @@ impl Registry {
         Counters { values, counters: counters.collect() }
     }
 
+    /// Registers a counter for each value of a label, with another label that has one value: a family
+    /// that is registered in parts.
+    #[must_use]
+    pub fn counters_within<L: Label>(
+        &self,
+        name: &str,
+        help: &str,
+        (label, value): (&str, &str),
+    ) -> Counters<L> {
+        let opts = opts(name, help).const_label(label, value);
+        let family = self.add(IntCounterVec::new(opts, &[L::NAME]));
+        let counters = L::ALL.iter().map(|value| family.with_label_values(&[value.as_str()]));
+        Counters { values: L::ALL, counters: counters.collect() }
+    }
+
     /// Registers a gauge.
     #[must_use]
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
