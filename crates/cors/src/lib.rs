@@ -1,10 +1,13 @@
 //! Cross-origin resource sharing: which pages of other origins may use a node.
 //!
 //! A [`Policy`] decides about an `Origin` header and gives the headers of the answer. Gateway and
-//! ingest put them on their own answers, so no layer over a router does.
+//! ingest put them on their own answers, so no layer over a router does. [`SiteRules`] say which requests
+//! a node answers at all.
 //!
 //! A page that is allowed may use every method and header, because no answer depends on the page that
 //! asks. Credentials (`access-control-allow-credentials`) are absent for the same reason.
+
+mod site;
 
 use std::sync::Arc;
 
@@ -13,6 +16,8 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, VARY,
 };
 use http::{HeaderMap, HeaderValue};
+
+pub use site::{BadHost, Refusal, SiteRules};
 
 /// The origins whose pages may use a node, besides the node's own. The default allows none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,6 +82,17 @@ impl Policy {
             value.ok_or_else(|| BadOrigin::Malformed(origin.clone()))
         });
         Ok(Self(Allowed::Listed(listed.collect::<Result<_, _>>()?)))
+    }
+
+    /// Returns whether pages of this origin, an `Origin` header, may use the node. The node's own origin is
+    /// not listed.
+    #[must_use]
+    pub fn allows(&self, origin: &[u8]) -> bool {
+        match &self.0 {
+            Allowed::Nobody => false,
+            Allowed::Anybody => true,
+            Allowed::Listed(listed) => listed.iter().any(|allowed| allowed.as_bytes() == origin),
+        }
     }
 
     /// Decides about the request's `Origin` header, if the request has one.
