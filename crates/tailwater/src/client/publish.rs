@@ -224,5 +224,14 @@ fn shorten(line: &str) -> String {
 
 /// Returns whether an error code of ingest is worth a retry.
 fn is_transient(code: &str) -> bool {
-    matches!(code, "log_unavailable" | "log_full" | "too_many_requests" | "draining")
+    matches!(
+        code,
+        "log_unavailable"
+            | "log_full"
+            | "too_many_requests"
+            | "too_many_topics"
+            | "memory"
+            | "body_timeout"
+            | "draining"
+    )
 }
