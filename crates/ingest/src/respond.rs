@@ -49,20 +49,22 @@ pub(crate) async fn respond(mut stream: Stream) -> Response {
 async fn send(mut stream: Stream, sender: mpsc::Sender<Receipts>) {
     let sending = async {
         loop {
-            let room = timeout(RECEIPTS_MAX, sender.reserve_many(AHEAD_MAX)).await;
-            let (receipts, is_last) = match room {
-                Ok(Ok(room)) => {
-                    drop(room);
-                    (stream.receipts().await, false)
+            // A stream that has stopped has no more to say, so it waits for no room.
+            if !stream.has_stopped() {
+                match timeout(RECEIPTS_MAX, sender.reserve_many(AHEAD_MAX)).await {
+                    Ok(Ok(room)) => drop(room),
+                    Ok(Err(_closed)) => return,
+                    Err(_) => {
+                        // The room for the last word is there, unless the connection is gone.
+                        let _sent = sender.try_send(stream.stop(Wait::Receipts, RECEIPTS_MAX));
+                        return;
+                    }
                 }
-                Ok(Err(_closed)) => return,
-                Err(_) => (Some(stream.stop(Wait::Receipts, RECEIPTS_MAX)), true),
-            };
-            let Some(receipts) = receipts else {
+            }
+            let Some(receipts) = stream.receipts().await else {
                 return;
             };
-            let sent = sender.try_send(receipts);
-            if is_last || sent.is_err() {
+            if sender.try_send(receipts).is_err() {
                 return;
             }
         }

@@ -172,6 +172,11 @@ impl Stream {
         self.end.take().map(|end| Item { line: self.line, event: Ok(end) }).into_iter().collect()
     }
 
+    /// Returns true if the publisher was told to stop, or the body is over.
+    pub(crate) fn has_stopped(&self) -> bool {
+        matches!(self.phase, Phase::Discarding | Phase::Over)
+    }
+
     /// Returns the receipts of a stream that ends because a wait was too long.
     pub(crate) fn stop(&mut self, wait: Wait, max: Duration) -> Receipts {
         let error = self.source.over(wait, max);
