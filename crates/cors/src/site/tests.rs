@@ -12,6 +12,8 @@ fn policy(origins: &[&str]) -> Policy {
     Policy::allow(&origins.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
 }
 
+type Headers = &'static [(&'static str, &'static str)];
+
 const HOST: (&str, &str) = ("host", "node.example:8080");
 
 /// Posts with these headers, and returns true if the post is answered.
@@ -31,39 +33,41 @@ fn posts(rules: &SiteRules, headers: &[(&str, &str)]) -> bool {
 
 #[test]
 fn only_own_and_allowed_pages_change_things_and_other_clients_always() {
-    let none = SiteRules::default();
-    let listed = SiteRules::new(policy(&["https://app.example"]));
-    let any = SiteRules::new(policy(&["*"]));
-    let own = ("origin", "http://node.example:8080");
-    let app = ("origin", "https://app.example");
-    let evil = ("origin", "https://evil.example");
-    let null = ("origin", "null");
-    let site = |value| ("sec-fetch-site", value);
+    const OWN: (&str, &str) = ("origin", "http://node.example:8080");
+    const APP: (&str, &str) = ("origin", "https://app.example");
+    const EVIL: (&str, &str) = ("origin", "https://evil.example");
+    const NULL: (&str, &str) = ("origin", "null");
+    const fn site(value: &'static str) -> (&'static str, &'static str) {
+        ("sec-fetch-site", value)
+    }
     // Without a policy, with one that lists the app, with one that allows all.
-    let cases: &[(&[(&str, &str)], [bool; 3])] = &[
+    const CASES: &[(Headers, [bool; 3])] = &[
         (&[], [true; 3]),
-        (&[own], [true; 3]),
-        (&[own, site("same-origin")], [true; 3]),
+        (&[OWN], [true; 3]),
+        (&[OWN, site("same-origin")], [true; 3]),
         (&[site("same-origin")], [true; 3]),
         (&[site("none")], [true; 3]),
         // A proxy rewrote the host.
         (&[("origin", "https://public.example"), site("same-origin")], [true; 3]),
-        (&[app], [false, true, true]),
-        (&[app, site("cross-site")], [false, true, true]),
-        (&[evil], [false, false, true]),
-        (&[evil, site("cross-site")], [false, false, true]),
-        (&[evil, site("same-site")], [false, false, true]),
-        (&[own, site("cross-site")], [false, false, true]),
+        (&[APP], [false, true, true]),
+        (&[APP, site("cross-site")], [false, true, true]),
+        (&[EVIL], [false, false, true]),
+        (&[EVIL, site("cross-site")], [false, false, true]),
+        (&[EVIL, site("same-site")], [false, false, true]),
+        (&[OWN, site("cross-site")], [false, false, true]),
         (&[site("cross-site")], [false, false, true]),
         (&[site("same-site")], [false, false, true]),
         (&[site("nonsense")], [false, false, true]),
-        (&[null], [false, false, true]),
-        (&[own, evil], [false; 3]),
-        (&[app, evil], [false; 3]),
-        (&[evil, site("same-origin"), site("cross-site")], [false, false, true]),
+        (&[NULL], [false, false, true]),
+        (&[OWN, EVIL], [false; 3]),
+        (&[APP, EVIL], [false; 3]),
+        (&[EVIL, site("same-origin"), site("cross-site")], [false, false, true]),
         (&[("origin", "")], [false, false, true]),
     ];
-    for (headers, expected) in cases {
+    let none = SiteRules::default();
+    let listed = SiteRules::new(policy(&["https://app.example"]));
+    let any = SiteRules::new(policy(&["*"]));
+    for (headers, expected) in CASES {
         let answered = [&none, &listed, &any].map(|rules| posts(rules, headers));
         assert_eq!(answered, *expected, "{headers:?}");
     }

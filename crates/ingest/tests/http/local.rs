@@ -24,7 +24,10 @@ pub(crate) struct Local {
 }
 
 /// The publisher's end of a body. Dropping it ends the body.
-pub(crate) struct Writer(mpsc::UnboundedSender<Bytes>);
+pub(crate) struct Writer(mpsc::Sender<Bytes>);
+
+/// Pieces that a test writes ahead of its server.
+const AHEAD_MAX: usize = 256;
 
 /// A request that is under way.
 pub(crate) type Pending = JoinHandle<Response<Body>>;
@@ -62,7 +65,7 @@ impl Local {
 
     /// Begins a request whose body a test writes.
     pub(crate) fn open(&self, peer: Peer, query: &str, media: &'static str) -> (Writer, Pending) {
-        let (sender, mut receiver) = mpsc::unbounded_channel::<Bytes>();
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(AHEAD_MAX);
         let body = Body::from_stream(poll_fn(move |context| {
             receiver.poll_recv(context).map(|chunk| chunk.map(Ok::<_, Infallible>))
         }));
@@ -98,7 +101,8 @@ impl Local {
 impl Writer {
     pub(crate) fn write(&self, bytes: impl Into<Bytes>) {
         // The server may have ended the request. The test looks at the answer.
-        let _may_be_over = self.0.send(bytes.into());
+        let sent = self.0.try_send(bytes.into());
+        assert!(!matches!(sent, Err(mpsc::error::TrySendError::Full(_))), "the server reads");
     }
 }
 
