@@ -285,11 +285,12 @@ pub(crate) struct TailArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TailFormat {
-    /// Time, topic, type and data
+    /// Time, topic, type and data on one line; control and invisible characters are escaped
     Text,
-    /// One JSON object per line: {"id","topic","type","data","time"}
+    /// One JSON object per line: {"id","topic","type","data","time"}; JSON escapes only the control
+    /// characters below U+0020
     Json,
-    /// The data alone
+    /// The data alone, byte for byte: do not print that of others on a terminal
     Data,
 }
 
