@@ -95,8 +95,8 @@ async fn only_own_and_allowed_pages_publish_and_other_clients_always() {
         // Reading is the matter of CORS.
         assert_eq!(status(node.addr(), SUBSCRIBE, &headers).await, 200, "{headers:?}");
     }
-    let evil = ["host: localhost", "origin: https://app.example"];
-    let answered = status(node.admin_addr(), ("PUT", "/debug/log"), &evil).await;
+    let page = ["host: localhost", "origin: https://app.example"];
+    let answered = status(node.admin_addr(), ("PUT", "/debug/log"), &page).await;
     assert_eq!(answered, 403, "the admin port has no pages of other origins");
 }
 
