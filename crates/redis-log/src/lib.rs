@@ -15,6 +15,7 @@ mod address;
 mod audit;
 mod config;
 mod durability;
+mod echo;
 mod entry;
 mod error;
 mod feed;

@@ -9,12 +9,13 @@ use event_log::{
     Append, AppendError, Bounds, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
     Tail, Topic,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 
 use crate::address::Address;
 use crate::audit::{self, Audit};
 use crate::config::Config;
+use crate::echo::Echoes;
 use crate::error::{ConnectError, Failure};
 use crate::feed::{self, Feed};
 use crate::feeds::Feeds;
@@ -39,6 +40,7 @@ pub struct RedisLog {
     topics: Arc<Topics>,
     feeds: Arc<Feeds>,
     repairs: Arc<Repairs>,
+    echoes: Arc<Echoes>,
     flights: Flights,
     stats: Arc<Stats>,
     life: Life,
@@ -138,6 +140,7 @@ impl RedisLog {
             topics,
             feeds,
             repairs,
+            echoes: Arc::default(),
             flights: Flights::default(),
             stats,
             life,
@@ -148,7 +151,7 @@ impl RedisLog {
 
     /// Starts the tasks. None of them holds the log, whose drop ends them.
     fn start(&self, witnesses: Arc<Witnesses>) {
-        let Self { config, topology, store, topics, feeds, repairs, stats, life, .. } = self;
+        let Self { config, topology, store, topics, feeds, repairs, echoes, stats, life, .. } = self;
         life.spawn(topology::run(Arc::clone(topology), config.clone()));
         life.spawn({
             let store = Arc::clone(store);
@@ -160,6 +163,7 @@ impl RedisLog {
             topics: Arc::clone(topics),
             feeds: Arc::clone(feeds),
             repairs: Arc::clone(repairs),
+            echoes: Arc::clone(echoes),
             witnesses: Arc::clone(&witnesses),
             stats: Arc::clone(stats),
             ping: config.ping,
@@ -294,6 +298,18 @@ impl Log for RedisLog {
             Err(owner.err().unwrap_or(Failure::Late(limit)))
         });
         self.counted(Op::Tail, opened)
+    }
+
+    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+        let _watched = self.tail(topic).await?;
+        let (start, limit) = (Instant::now(), self.config.timeout);
+        let echoed = timeout(limit, async {
+            let mut echo = self.echoes.begin()?;
+            self.store.send_echo(topic, &echo.marker()).await?;
+            echo.arrived().await
+        });
+        let echoed = echoed.await.unwrap_or(Err(Failure::Late(limit)));
+        self.counted(Op::Feed, echoed.map(|()| start.elapsed()))
     }
 }
 

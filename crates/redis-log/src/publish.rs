@@ -137,7 +137,8 @@ struct Words<'a> {
     note: String,
 }
 
-fn words<'a>(Append { topic, event, key, .. }: &'a Append, witness: Option<Position>) -> Words<'a> {
+fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
+    let Append { topic, event, key, may_begin } = append;
     let mut note = String::from(match event.mark {
         Mark::Open => "o",
         Mark::Last => "l",
@@ -145,6 +146,9 @@ fn words<'a>(Append { topic, event, key, .. }: &'a Append, witness: Option<Posit
     });
     if key.is_some() {
         note.push('k');
+    }
+    if !may_begin {
+        note.push('n');
     }
     if let Some(witness) = witness {
         write!(note, "{witness}").expect("a string takes it");
@@ -183,6 +187,7 @@ pub(crate) struct ScriptAnswer {
 enum ScriptOutcome {
     Stored { duplicate: bool },
     Ended,
+    NewTopic,
 }
 
 impl ScriptAnswer {
@@ -210,6 +215,7 @@ impl ScriptAnswer {
             ScriptOutcome::Ended => {
                 Err(AppendError::Ended { topic: append.topic.clone(), last: position })
             }
+            ScriptOutcome::NewTopic => Err(AppendError::NewTopic { topic: append.topic.clone() }),
         }
     }
 }
@@ -237,6 +243,7 @@ fn answer(line: &str) -> Result<ScriptAnswer, Failure> {
         "0" => ScriptOutcome::Stored { duplicate: false },
         "1" => ScriptOutcome::Stored { duplicate: true },
         "2" => ScriptOutcome::Ended,
+        "3" => ScriptOutcome::NewTopic,
         _ => return Err(error(rest)),
     };
     Ok(ScriptAnswer { position: rest.parse().map_err(|_| BAD)?, outcome })

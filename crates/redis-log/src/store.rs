@@ -20,6 +20,7 @@ use crate::witness::Witnesses;
 mod append;
 mod ask;
 mod checks;
+mod echo;
 mod heads;
 mod lane;
 mod patience;
