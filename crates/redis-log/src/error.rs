@@ -139,7 +139,7 @@ impl Failure {
     }
 
     /// Returns true if the server is out of memory. Then it stored nothing.
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Redis(error) if error.code() == Some("OOM"))
     }
 }

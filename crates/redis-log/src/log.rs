@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
+    Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
     Tail, Topic,
 };
 use tokio::time::{Instant, timeout};
@@ -24,8 +24,9 @@ use crate::keys;
 use crate::life::Life;
 use crate::pace::every;
 use crate::repair::Repairs;
+use crate::sizes::{EventSizes, KnownSizes};
 use crate::stats::{Op, Stats};
-use crate::store::{PAGE, Store};
+use crate::store::{PAGE, PROBE, ReadPlan, Store};
 use crate::topics::{Lookup, Topics};
 use crate::topology::{self, Topology};
 use crate::watched::{Verdict, Watched};
@@ -42,6 +43,7 @@ pub struct RedisLog {
     repairs: Arc<Repairs>,
     echoes: Arc<Echoes>,
     flights: Flights,
+    sizes: KnownSizes,
     stats: Arc<Stats>,
     life: Life,
     _close: DropGuard,
@@ -142,6 +144,7 @@ impl RedisLog {
             repairs,
             echoes: Arc::default(),
             flights: Flights::default(),
+            sizes: KnownSizes::default(),
             stats,
             life,
         });
@@ -222,19 +225,35 @@ impl RedisLog {
         Ok(())
     }
 
-    /// The number of events for a read: as many as fit the limit, by the mean size in the window.
-    fn count(&self, topic: &Topic, limit: Limit) -> usize {
-        let count = limit.events.clamp(1, PAGE);
-        let Some(tail) = self.topics.get(topic.as_str()).and_then(|watched| watched.tail()) else {
-            return count;
+    /// The events that a read asks for: as many as fit the limit, by what is known of their sizes.
+    fn plan(&self, topic: &Topic, limit: Limit) -> ReadPlan {
+        let most = limit.events.clamp(1, PAGE);
+        let most = match self.sizes.of(topic) {
+            Some(EventSizes::Uneven) => {
+                return ReadPlan { count: most, weight: Some(limit.bytes) };
+            }
+            Some(EventSizes::Even) => most,
+            None => most.min(PROBE),
         };
-        let (events, weight) = tail.inspect(|events| {
-            events.fold((0, 0), |(count, sum), event| (count + 1, sum + event.weight()))
+        let tail = self.topics.get(topic.as_str()).and_then(|watched| watched.tail());
+        let (events, weight) = tail.map_or((0, 0), |tail| {
+            tail.inspect(|events| {
+                events.fold((0, 0), |(count, sum), event| (count + 1, sum + event.weight()))
+            })
         });
-        match weight.checked_div(events) {
-            Some(mean) => count.min(limit.bytes / mean.max(1) + 1),
-            None => count,
-        }
+        let count = match weight.checked_div(events) {
+            Some(mean) => most.min((limit.bytes / mean.max(1)).max(1)),
+            None => most,
+        };
+        ReadPlan { count, weight: None }
+    }
+
+    /// Cuts a page to the limit, and learns from what did not fit.
+    fn cut(&self, topic: &Topic, events: &mut Vec<Event>, limit: Limit) {
+        let weight = |events: &[Event]| events.iter().map(Event::weight).sum();
+        let (count, sent) = (events.len(), weight(events));
+        events.truncate(limit.fits(events));
+        self.sizes.learn(topic, count, sent, weight(events));
     }
 }
 
@@ -251,13 +270,13 @@ impl Log for RedisLog {
     }
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
-        let count = self.count(topic, limit);
+        let plan = self.plan(topic, limit);
         loop {
-            let (first, flight) = self.flights.join((topic.clone(), after, count), || {
+            let (first, flight) = self.flights.join((topic.clone(), after, plan), || {
                 let (store, stats) = (Arc::clone(&self.store), Arc::clone(&self.stats));
                 let topic = topic.clone();
                 self.life.at_home(async move {
-                    let behind = store.read(&topic, store.behind(&topic, after, count)).await?;
+                    let behind = store.read(&topic, store.behind(&topic, after, plan)).await?;
                     stats.read(behind.page.events.len());
                     Ok(behind.page)
                 })
@@ -266,7 +285,7 @@ impl Log for RedisLog {
             // A read that began before this call may have missed the event that woke the caller. If
             // it brought anything, the caller comes back for the rest.
             if first || page.gap.is_some() || !page.events.is_empty() {
-                page.events.truncate(limit.fits(&page.events));
+                self.cut(topic, &mut page.events, limit);
                 return Ok(page);
             }
         }
