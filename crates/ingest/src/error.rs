@@ -54,7 +54,7 @@ pub(crate) struct Error {
 }
 
 /// Longest message, in bytes. A message may quote text from the publisher, which may be long.
-const MESSAGE_BYTES_MAX: usize = 400;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 400;
 
 impl Code {
     /// Returns the code as it stands in an answer.

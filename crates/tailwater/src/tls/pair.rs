@@ -22,8 +22,8 @@ pub(crate) struct PairFiles {
 /// The bytes of the two files.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Contents {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
+    pub(super) certificate: Vec<u8>,
+    pub(super) key: Vec<u8>,
 }
 
 /// Omits the key.
