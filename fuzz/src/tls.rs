@@ -11,6 +11,8 @@ mod pair;
 mod ticket_keys;
 #[expect(dead_code, reason = "the keys are not replaced here")]
 #[path = "../../crates/tailwater/src/tls/ticketer.rs"]
+// rustfmt would look for the file's tests beside it.
+#[rustfmt::skip]
 mod ticketer;
 #[path = "../../crates/tailwater/src/tls/validity.rs"]
 mod validity;

@@ -14,9 +14,14 @@ const MUTATIONS: u64 = 40;
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     let files = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        files.map(|file| file.expect("a folder that can be read").path()).collect();
     files.sort();
-    files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+    let read = |path: PathBuf| {
+        let bytes = std::fs::read(&path).expect("a file that can be read");
+        (path, bytes)
+    };
+    files.into_iter().map(read).collect()
 }
 
 #[test]
@@ -34,7 +39,10 @@ fn every_target_has_a_corpus_of_a_small_size() {
 fn every_folder_of_the_corpus_belongs_to_a_target() {
     for folder in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")).unwrap() {
         let name = folder.unwrap().file_name();
-        assert!(TARGETS.iter().any(|target| target.name == name), "no target has the name {name:?}");
+        assert!(
+            TARGETS.iter().any(|target| target.name == name),
+            "no target has the name {name:?}"
+        );
     }
 }
 
@@ -70,7 +78,7 @@ fn mutated(bytes: &[u8], other: &[u8], seed: u64) -> Vec<u8> {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from(mixed >> 33).unwrap() % below.max(1)
+        usize::try_from(mixed >> 33).expect("31 bits") % below.max(1)
     };
     let mut changed = bytes.to_vec();
     for _ in 0..=random(3) {

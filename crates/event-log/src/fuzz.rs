@@ -40,9 +40,9 @@ pub fn cursor(bytes: &[u8]) {
 
 /// Finds the gap of a reader that brings any position to a log of any state.
 pub fn gap(bytes: &[u8]) {
-    let mut numbers = bytes.chunks(size_of::<u64>()).map(|some| {
-        some.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
-    });
+    let mut numbers = bytes
+        .chunks(size_of::<u64>())
+        .map(|some| some.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)));
     let mut position = || Some(Position::new(numbers.next()?, numbers.next()?));
     let (Some(after), Some(head), Some(first)) = (position(), position(), position()) else {
         return;

@@ -97,7 +97,8 @@ pub fn request(bytes: &[u8]) {
     let Ok(request) = request.body(()) else { return };
     match RequestHead::parse(&request.into_parts().0) {
         Ok(head) => {
-            let names_topics = matches!(head.media, Media::Lines | Media::CloudEvent | Media::CloudEvents);
+            let names_topics =
+                matches!(head.media, Media::Lines | Media::CloudEvent | Media::CloudEvents);
             assert!(head.topic.is_some() || names_topics, "{head:?} has no topic");
         }
         Err(error) => is_short(&error),
