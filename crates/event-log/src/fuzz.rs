@@ -38,7 +38,10 @@ pub fn cursor(bytes: &[u8]) {
     }
 }
 
-/// Finds the gap of a reader that brings any position to a log of any state.
+/// Finds the gap of a reader that brings any position to a log of any state. If the log can be in that
+/// state, a reader that resumes behind its gap finds no other.
+///
+/// The bytes are numbers of eight: the positions `after`, `head`, `first`, `oldest` and `next`.
 pub fn gap(bytes: &[u8]) {
     let mut numbers = bytes
         .chunks(size_of::<u64>())
@@ -48,11 +51,19 @@ pub fn gap(bytes: &[u8]) {
         return;
     };
     let (oldest, next) = (position(), position());
-    for generation in [None, Some(Generation { head, first })] {
-        if let Some(gap) = classify(after, generation, oldest, next) {
-            assert_eq!(gap.requested, Some(after));
-        }
+    let generation = Some(Generation { head, first });
+    let gap = classify(after, generation, oldest, next);
+    let Some(gap) = gap else { return };
+    let is_possible = first <= head
+        && next
+            .is_none_or(|next| after < next && first.ms <= next.ms && next <= head && next.n > 0);
+    if is_possible {
+        let again = classify(gap.resume, generation, oldest, next);
+        assert_eq!(again, None, "a second gap, behind {gap:?}");
+        assert!(gap.missed.is_none_or(|missed| missed <= head.n.max(gap.resume.n)), "{gap:?}");
     }
+    let unknown = classify(after, None, oldest, next);
+    assert_eq!(unknown.is_some(), after != Position::START);
 }
 
 /// Parses the names that clients give: topics, types, keys, positions and trace parents. An accepted
