@@ -15,10 +15,10 @@ mod write;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::Version;
+use limits::Peer;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
@@ -65,7 +65,7 @@ impl Door {
     pub async fn accept<T: Transport>(
         &self,
         mut transport: T,
-        peer: SocketAddr,
+        peer: Peer,
         patience: Patience,
         hurry: impl Future<Output = ()>,
     ) -> Accepted<T> {
@@ -100,11 +100,11 @@ impl Door {
 async fn read_head<T: Transport>(
     gateway: &Shared,
     transport: &mut T,
-    peer: SocketAddr,
+    peer: Peer,
     read: &mut Vec<u8>,
     hurry: impl Future<Output = ()>,
 ) -> io::Result<Option<Asked>> {
-    let via = Via { peer: Some(peer), version: Version::HTTP_11, framing: Framing::Chunks };
+    let via = Via { peer, version: Version::HTTP_11, framing: Framing::Chunks };
     tokio::pin!(hurry);
     loop {
         let is_silent = read.is_empty();

@@ -10,7 +10,6 @@
 
 mod alarm;
 mod chunk;
-mod client;
 mod config;
 mod connections;
 mod console;
@@ -35,6 +34,7 @@ mod request;
 mod subscriber;
 mod trace;
 mod transport;
+mod whereabouts;
 
 pub use config::Config;
 pub use connections::ConnectionReport;

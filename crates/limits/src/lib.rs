@@ -13,6 +13,7 @@ mod full;
 mod proxies;
 mod quota;
 mod rates;
+mod rules;
 mod share;
 
 pub use address::ClientAddress;
@@ -21,4 +22,5 @@ pub use full::{Full, Part};
 pub use proxies::{BadProxy, Proxies};
 pub use quota::{Held, Quota, Terms};
 pub use rates::{Rate, Rates};
+pub use rules::Rules;
 pub use share::{AddressShare, BadShare};

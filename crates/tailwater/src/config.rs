@@ -206,6 +206,7 @@ fn gateway_config(
         max_age: args.max_age,
         cors: cors(node)?,
         publish,
+        ..gateway::Config::default()
     })
 }
 

@@ -16,6 +16,7 @@ use axum::response::Response;
 use gateway::Door;
 use hyper::Request;
 use hyper::body::Incoming;
+use limits::Peer;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{sleep, timeout};
@@ -86,10 +87,11 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response {
         match self {
-            Self::Door(door) => door.answer(request, Some(peer)).await,
+            Self::Door(door) => door.answer(request, peer).await,
             Self::Routes(routes) => {
+                request.extensions_mut().insert(peer);
                 let Ok(response) = routes.clone().oneshot(request.map(Body::new)).await;
                 response
             }
@@ -112,7 +114,7 @@ pub(crate) async fn serve(
             Ok((stream, peer)) => {
                 let (site, ending) = (site.clone(), ending.clone());
                 turns.next().serve(stream, move |stream, tasks| {
-                    connection::serve(stream, peer, site, ending, tasks)
+                    connection::serve(stream, Peer::new(peer), site, ending, tasks)
                 });
             }
             Err(error) => {

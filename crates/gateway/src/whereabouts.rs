@@ -1,14 +1,14 @@
-//! The address of a subscriber, for the logs: its peer, and the client that the peer speaks for.
+//! The whereabouts of a subscriber, for the logs: its peer, and the client that the peer speaks for.
 
 use std::net::SocketAddr;
 
 use crate::head::SubscriptionHead;
 
-/// The address of a subscriber.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Client {
+/// The addresses of a subscriber.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Whereabouts {
     /// The other end of the socket, which may be a load balancer's.
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: SocketAddr,
     /// The header `X-Forwarded-For`: addresses, as anybody may have written them.
     pub(crate) forwarded_for: Option<Box<str>>,
 }
@@ -16,8 +16,8 @@ pub(crate) struct Client {
 /// The longest list of addresses that is kept: three of IPv6.
 const FORWARDED_BYTES_MAX: usize = 128;
 
-impl Client {
-    pub(crate) fn new(peer: Option<SocketAddr>, head: &SubscriptionHead<'_>) -> Self {
+impl Whereabouts {
+    pub(crate) fn new(peer: SocketAddr, head: &SubscriptionHead<'_>) -> Self {
         Self { peer, forwarded_for: head.forwarded_for.and_then(addresses) }
     }
 }
