@@ -28,7 +28,7 @@ mod patience;
 mod peer;
 mod proof;
 mod raise;
-mod view;
+pub(crate) mod view;
 mod writer;
 
 pub(crate) use heads::HeadRead;
