@@ -19,6 +19,9 @@ mod drain;
 mod envelope;
 mod error;
 mod frame;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 mod handler;
 mod head;

@@ -61,7 +61,7 @@ pub(crate) struct Error {
 /// Keeps a browser from taking an answer for a page, since errors quote the text of publishers.
 pub(crate) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// Longest message, in bytes. A message may quote text from the publisher, which may be long.
-const MESSAGE_BYTES_MAX: usize = 400;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 400;
 
 impl Code {
     /// Returns the code as it stands in an answer.

@@ -23,6 +23,9 @@ mod cross_origin;
 mod decode;
 mod error;
 mod event;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod head;
 mod json;
 mod lines;

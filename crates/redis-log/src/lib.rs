@@ -15,11 +15,15 @@ mod address;
 mod audit;
 mod config;
 mod durability;
+mod echo;
 mod entry;
 mod error;
 mod feed;
 mod feeds;
 mod flight;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod head;
 mod keys;
 mod life;
@@ -27,7 +31,9 @@ mod log;
 mod pace;
 mod publish;
 mod repair;
+mod scripts;
 mod server;
+mod sizes;
 mod slot;
 mod stats;
 mod store;
