@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::{HeaderMap, header};
+use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -47,15 +48,11 @@ impl Upload {
     /// # Errors
     /// Neither has come.
     pub(crate) async fn begin(&mut self, time: Duration) -> Result<(), Elapsed> {
-        let first = async {
-            loop {
-                let chunk = self.chunk().await;
-                if !matches!(&chunk, Some(Ok(bytes)) if bytes.is_empty()) {
-                    return chunk;
-                }
-            }
+        let first = match self.bytes().now_or_never() {
+            // Most bodies are there already, and need no timer.
+            Some(first) => first,
+            None => timeout(time, self.bytes()).await?,
         };
-        let first = timeout(time, first).await?;
         self.first = Some(first);
         Ok(())
     }
@@ -93,6 +90,10 @@ impl Upload {
         account: &mut Account,
         waits: &Waits,
     ) -> Result<Vec<u8>, Error> {
+        if self.body.is_end_stream() {
+            // All of it is there, and needs no timer.
+            return self.collect(max, account).await;
+        }
         let read = timeout(time, self.collect(max, account)).await;
         read.unwrap_or_else(|_| Err(waits.over(Wait::Body, time)))
     }
@@ -116,6 +117,16 @@ impl Upload {
         };
         // A time-out is as good as the end of the body.
         let _in_time = timeout(DISCARD_TIME_MAX, rest).await;
+    }
+
+    /// Returns the next piece that is not empty. Cancel-safe.
+    async fn bytes(&mut self) -> Chunk {
+        loop {
+            let chunk = self.chunk().await;
+            if !matches!(&chunk, Some(Ok(bytes)) if bytes.is_empty()) {
+                return chunk;
+            }
+        }
     }
 
     async fn collect(&mut self, max: usize, account: &mut Account) -> Result<Vec<u8>, Error> {
