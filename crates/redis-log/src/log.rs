@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
-    Tail, Topic,
+    Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Receipt, Seek,
+    Sought, Tail, Topic,
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
@@ -57,7 +57,7 @@ impl RedisLog {
     ///
     /// # Errors
     /// A server cannot be reached, refuses the connection, is too old, runs in another mode than the
-    /// URL says, or cannot give the configured durability now.
+    /// URL says, does not give the user a right that the log needs, or cannot give the configured durability now.
     pub async fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
         let url = config.url.clone();
         let log = Self::new(config);
@@ -99,6 +99,12 @@ impl RedisLog {
         }
         if server.mode != topology.kind().mode() {
             return Err(ConnectError::Mode { url, mode: server.mode });
+        }
+        let missing = store.missing_rights(primary).await.map_err(|failure| {
+            ConnectError::Unreachable { url: url.clone(), reason: failure.to_string() }
+        })?;
+        if !missing.is_empty() {
+            return Err(ConnectError::Rights { url, primary: primary.to_string(), missing });
         }
         store.prove(primary).await.map_err(|failure| ConnectError::Durability {
             url: url.clone(),
@@ -154,7 +160,8 @@ impl RedisLog {
 
     /// Starts the tasks. None of them holds the log, whose drop ends them.
     fn start(&self, witnesses: Arc<Witnesses>) {
-        let Self { config, topology, store, topics, feeds, repairs, echoes, stats, life, .. } = self;
+        let Self { config, topology, store, topics, feeds, repairs, echoes, stats, life, .. } =
+            self;
         life.spawn(topology::run(Arc::clone(topology), config.clone()));
         life.spawn({
             let store = Arc::clone(store);

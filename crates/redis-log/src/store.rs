@@ -13,6 +13,7 @@ use crate::head::LogHead;
 use crate::keys;
 use crate::life::Life;
 use crate::publish::Publisher;
+use crate::refusals::Refusals;
 use crate::stats::Stats;
 use crate::topology::Topology;
 use crate::witness::Witnesses;
@@ -28,6 +29,7 @@ mod patience;
 mod peer;
 mod proof;
 mod raise;
+mod rights;
 mod view;
 mod writer;
 
@@ -51,6 +53,7 @@ pub(crate) struct Store {
     publisher: Arc<Publisher>,
     witnesses: Arc<Witnesses>,
     proof: Proof,
+    refusals: Refusals,
     stats: Arc<Stats>,
     timeout: Duration,
     retry: Duration,
@@ -109,6 +112,7 @@ impl Store {
             publisher,
             witnesses: Arc::clone(witnesses),
             proof,
+            refusals: Refusals::new(stats),
             stats: Arc::clone(stats),
             timeout: config.timeout,
             retry: config.retry,
@@ -185,8 +189,7 @@ impl Store {
             return Ok(Behind { head: Some(head), page: Page { gap: None, events } });
         }
         // A gap, or no head: read everything that tells which gap.
-        let (head, landmarks, mut events) =
-            self.survey(topic, Seek::Earliest, Some(next)).await?;
+        let (head, landmarks, mut events) = self.survey(topic, Seek::Earliest, Some(next)).await?;
         let head = LogHead::at(head, landmarks.map(|marks| (marks.newest, marks.ended)));
         let generation = head.map(|head| head.generation);
         let oldest = landmarks.map(|marks| marks.oldest);
