@@ -157,8 +157,14 @@ impl Failure {
     /// Returns true if the server does not let this user in, or not run a command.
     pub(crate) fn is_refusal(&self) -> bool {
         let (Self::Redis(error) | Self::Unreached(error)) = self else { return false };
+        // A refusal inside a script has the code of any error, and words that depend on the version.
+        let in_script = |words: &str| {
+            words.contains("user executing the script can't")
+                || words.contains("ACL failure in script")
+        };
         error.kind() == ErrorKind::AuthenticationFailed
             || matches!(error.code(), Some("NOPERM" | "NOAUTH" | "WRONGPASS"))
+            || error.detail().is_some_and(in_script)
     }
 
     /// The failure of a command that a server answered with this error.
@@ -232,6 +238,22 @@ mod tests {
             ("ERR no", Meaning::Final),
         ] {
             assert_eq!(meaning(reply), expected, "{reply}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_known_from_a_script_too() {
+        for refused in [
+            "NOPERM User x has no permissions to run the 'xadd' command",
+            "NOAUTH Authentication required.",
+            "WRONGPASS invalid username-password pair or user is disabled.",
+            "ERR The user executing the script can't run this command or subcommand",
+            "ERR ACL failure in script: User x has no permissions to run the 'xadd' command",
+        ] {
+            assert!(Failure::said(refused).is_refusal(), "{refused}");
+        }
+        for other in ["ERR no", "OOM command not allowed", "READONLY You can't write"] {
+            assert!(!Failure::said(other).is_refusal(), "{other}");
         }
     }
 

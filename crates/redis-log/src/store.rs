@@ -40,8 +40,8 @@ use view::Range;
 
 /// Most events that one read brings. It bounds the memory of a read.
 pub(crate) const PAGE: usize = 128;
-/// Events that a read asks for before their size is known.
-pub(crate) const PROBE: usize = 32;
+/// Events that the first read from the end asks for, before their size is known.
+const PROBE: usize = 32;
 /// Bytes of events that fill a window.
 pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 
@@ -64,8 +64,17 @@ pub(crate) struct Store {
 pub(crate) struct ReadPlan {
     /// Most events.
     pub(crate) count: usize,
-    /// Most weight of the events together, in bytes, if Redis is to stop there.
-    pub(crate) weight: Option<usize>,
+    /// Set if Redis is to stop at a weight.
+    pub(crate) fit: Option<Fit>,
+}
+
+/// The weight at which Redis ends a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Fit {
+    /// Most weight of the events together, in bytes.
+    pub(crate) weight: usize,
+    /// Events that Redis looks at first.
+    pub(crate) first: usize,
 }
 
 /// The page after a position, and the head that the position was compared with.
@@ -177,8 +186,8 @@ impl Store {
         plan: ReadPlan,
     ) -> Result<Behind, Failure> {
         let plan = ReadPlan { count: plan.count.clamp(1, PAGE), ..plan };
-        let next = match plan.weight {
-            Some(_) => Range::Fitting(after, plan),
+        let next = match plan.fit {
+            Some(fit) => Range::Fitting(after, plan.count, fit),
             None => Range::After(after, plan.count),
         };
         let (head, [mut events]) = self.view(topic, [next]).await?;
