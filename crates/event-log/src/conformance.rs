@@ -20,6 +20,7 @@ use async_trait::async_trait;
 
 use crate::{Log, Retention, Topic};
 
+mod begin;
 pub mod dice;
 mod end;
 mod gaps;
@@ -113,6 +114,10 @@ macro_rules! conformance_checks {
                 several_topics_are_finished_when_all_are
                 an_ended_topic_that_begins_anew_is_a_reset
             }
+            begin {
+                an_event_that_may_not_begin_its_topic_is_refused_and_leaves_nothing
+                a_topic_is_known_after_its_events_are_gone_and_after_its_end
+            }
             pages {
                 a_slow_reader_pages_through_its_backlog_in_order
                 a_page_holds_no_more_bytes_than_asked_except_for_one_event
@@ -139,6 +144,7 @@ macro_rules! conformance_checks {
                 waiting_readers_are_woken_on_every_node
                 a_hundred_readers_share_a_tail
                 dropping_a_wait_at_any_point_loses_nothing
+                an_echo_comes_back_and_leaves_nothing
             }
         }
     };

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::plain::plain;
+
 /// A host, by name or number, and a port. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Address(Arc<(String, u16)>);
@@ -55,9 +57,11 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host().contains(':') {
-            true => write!(f, "[{}]:{}", self.host(), self.port()),
-            false => write!(f, "{}:{}", self.host(), self.port()),
+        // A server may have reported the host.
+        let host = plain(self.host());
+        match host.contains(':') {
+            true => write!(f, "[{host}]:{}", self.port()),
+            false => write!(f, "{host}:{}", self.port()),
         }
     }
 }

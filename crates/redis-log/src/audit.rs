@@ -70,8 +70,8 @@ pub(crate) async fn run_witnesses(witnesses: Arc<Witnesses>, store: Arc<Store>) 
         loop {
             let topics = witnesses.topics();
             let topics: Vec<_> = topics.iter().collect();
-            let heads = store.raised_heads(&topics).await;
-            if heads.iter().all(Result::is_ok) {
+            let (heads, full) = store.raised_heads(&topics).await;
+            if full == 0 && heads.iter().all(Result::is_ok) {
                 break;
             }
             sleep(backoff.next()).await;
@@ -169,7 +169,7 @@ impl Audit {
     async fn heads(&self, watched: Vec<Arc<Watched>>) -> Vec<(Arc<Watched>, HeadRead)> {
         let topics: Vec<_> = watched.iter().map(|watched| &watched.topic).collect();
         // Raised heads: a tail that has the events which the log has lost is then up to date.
-        let heads = self.store.raised_heads(&topics).await;
+        let (heads, _) = self.store.raised_heads(&topics).await;
         watched.into_iter().zip(heads).collect()
     }
 }

@@ -11,6 +11,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::address::Address;
 use crate::durability::Durability;
+use crate::plain::plain;
 use crate::url::RedisUrl;
 
 /// The reason why a log could not be opened.
@@ -42,6 +43,16 @@ pub enum ConnectError {
         /// The mode of the server.
         mode: String,
     },
+    /// The user may not run every command that the log needs.
+    #[error("the user of redis at {url} lacks rights on {primary}: {}", missing.join(", "))]
+    Rights {
+        /// The URL, without the password.
+        url: RedisUrl,
+        /// The server, by address.
+        primary: String,
+        /// The missing rights: the command, the keys, and what the server said.
+        missing: Vec<String>,
+    },
     /// The server cannot give the configured durability.
     #[error("redis at {url} cannot give durability {durability}: {reason}")]
     Durability {
@@ -58,10 +69,10 @@ pub enum ConnectError {
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Failure {
     /// The server answered with an error, or the connection broke after the commands were sent.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Redis(RedisError),
     /// There was no connection to send the commands on.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Unreached(RedisError),
     #[error("no free connection within {0:?}")]
     Busy(Duration),
@@ -142,6 +153,26 @@ impl Failure {
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Redis(error) if error.code() == Some("OOM"))
     }
+
+    /// Returns true if the server does not let this user in, or not run a command.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let (Self::Redis(error) | Self::Unreached(error)) = self else { return false };
+        // A refusal inside a script has the code of any error, and words that depend on the version.
+        let in_script = |words: &str| {
+            words.contains("user executing the script can't")
+                || words.contains("ACL failure in script")
+        };
+        error.kind() == ErrorKind::AuthenticationFailed
+            || matches!(error.code(), Some("NOPERM" | "NOAUTH" | "WRONGPASS"))
+            || error.detail().is_some_and(in_script)
+    }
+
+    /// The failure of a command that a server answered with this error.
+    #[cfg(test)]
+    pub(crate) fn said(error: &str) -> Self {
+        let reply = redis::parse_redis_value(format!("-{error}\r\n").as_bytes());
+        Self::Redis(reply.and_then(redis::Value::extract_error).unwrap_err())
+    }
 }
 
 fn server(kind: ServerErrorKind, error: &RedisError, asked: &Address) -> Meaning {
@@ -187,9 +218,7 @@ mod tests {
     use super::*;
 
     fn meaning(reply: &str) -> Meaning {
-        let reply = redis::parse_redis_value(format!("-{reply}\r\n").as_bytes()).unwrap();
-        let failure = Failure::Redis(reply.extract_error().unwrap_err());
-        failure.meaning(&Address::new("asked", 1))
+        Failure::said(reply).meaning(&Address::new("asked", 1))
     }
 
     #[test]
@@ -210,6 +239,30 @@ mod tests {
         ] {
             assert_eq!(meaning(reply), expected, "{reply}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_known_from_a_script_too() {
+        for refused in [
+            "NOPERM User x has no permissions to run the 'xadd' command",
+            "NOAUTH Authentication required.",
+            "WRONGPASS invalid username-password pair or user is disabled.",
+            "ERR The user executing the script can't run this command or subcommand",
+            "ERR ACL failure in script: User x has no permissions to run the 'xadd' command",
+        ] {
+            assert!(Failure::said(refused).is_refusal(), "{refused}");
+        }
+        for other in ["ERR no", "OOM command not allowed", "READONLY You can't write"] {
+            assert!(!Failure::said(other).is_refusal(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_servers_words_are_safe_to_show() {
+        let text = Failure::said(&format!("ERR \x1b[2J{}", "x".repeat(9999))).to_string();
+        assert!(text.contains("\\u{1b}[2Jxxx") && text.len() < 300, "{text}");
+        let error = AppendError::from(Failure::said("OOM \x07"));
+        assert!(matches!(&error, AppendError::Full(text) if text.contains("\\u{7}")), "{error:?}");
     }
 
     #[test]

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn key(n: u64) -> PageKey {
-        (Topic::new("t").unwrap(), Position::new(1, n), ReadPlan { count: 128, weight: None })
+        (Topic::new("t").unwrap(), Position::new(1, n), ReadPlan { count: 128, fit: None })
     }
 
     #[tokio::test]

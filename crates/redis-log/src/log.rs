@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
-    Tail, Topic,
+    Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Receipt, Seek,
+    Sought, Tail, Topic,
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
@@ -24,9 +24,9 @@ use crate::keys;
 use crate::life::Life;
 use crate::pace::every;
 use crate::repair::Repairs;
-use crate::sizes::{EventSizes, KnownSizes};
+use crate::sizes::{EventSizes, KnownSizes, LearntPage};
 use crate::stats::{Op, Stats};
-use crate::store::{PAGE, PROBE, ReadPlan, Store};
+use crate::store::{Fit, PAGE, ReadPlan, Store};
 use crate::topics::{Lookup, Topics};
 use crate::topology::{self, Topology};
 use crate::watched::{Verdict, Watched};
@@ -57,7 +57,7 @@ impl RedisLog {
     ///
     /// # Errors
     /// A server cannot be reached, refuses the connection, is too old, runs in another mode than the
-    /// URL says, or cannot give the configured durability now.
+    /// URL says, does not give the user a right that the log needs, or cannot give the configured durability now.
     pub async fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
         let url = config.url.clone();
         let log = Self::new(config);
@@ -99,6 +99,12 @@ impl RedisLog {
         }
         if server.mode != topology.kind().mode() {
             return Err(ConnectError::Mode { url, mode: server.mode });
+        }
+        let missing = store.missing_rights(primary).await.map_err(|failure| {
+            ConnectError::Unreachable { url: url.clone(), reason: failure.to_string() }
+        })?;
+        if !missing.is_empty() {
+            return Err(ConnectError::Rights { url, primary: primary.to_string(), missing });
         }
         store.prove(primary).await.map_err(|failure| ConnectError::Durability {
             url: url.clone(),
@@ -154,7 +160,8 @@ impl RedisLog {
 
     /// Starts the tasks. None of them holds the log, whose drop ends them.
     fn start(&self, witnesses: Arc<Witnesses>) {
-        let Self { config, topology, store, topics, feeds, repairs, echoes, stats, life, .. } = self;
+        let Self { config, topology, store, topics, feeds, repairs, echoes, stats, life, .. } =
+            self;
         life.spawn(topology::run(Arc::clone(topology), config.clone()));
         life.spawn({
             let store = Arc::clone(store);
@@ -228,32 +235,49 @@ impl RedisLog {
     /// The events that a read asks for: as many as fit the limit, by what is known of their sizes.
     fn plan(&self, topic: &Topic, limit: Limit) -> ReadPlan {
         let most = limit.events.clamp(1, PAGE);
-        let most = match self.sizes.of(topic) {
-            Some(EventSizes::Uneven) => {
-                return ReadPlan { count: most, weight: Some(limit.bytes) };
-            }
-            Some(EventSizes::Even) => most,
-            None => most.min(PROBE),
-        };
+        let fit = |first| Some(Fit { weight: limit.bytes, first });
+        let sizes = self.sizes.of(topic);
+        if sizes == Some(EventSizes::Uneven) {
+            return ReadPlan { count: most, fit: fit(1) };
+        }
         let tail = self.topics.get(topic.as_str()).and_then(|watched| watched.tail());
         let (events, weight) = tail.map_or((0, 0), |tail| {
             tail.inspect(|events| {
                 events.fold((0, 0), |(count, sum), event| (count + 1, sum + event.weight()))
             })
         });
-        let count = match weight.checked_div(events) {
+        // Like the newest events, until the topic is known to differ.
+        let likely = match weight.checked_div(events) {
             Some(mean) => most.min((limit.bytes / mean.max(1)).max(1)),
             None => most,
         };
-        ReadPlan { count, weight: None }
+        match sizes {
+            Some(_) => ReadPlan { count: likely, fit: None },
+            None => ReadPlan { count: most, fit: fit(likely) },
+        }
     }
 
-    /// Cuts a page to the limit, and learns from what did not fit.
-    fn cut(&self, topic: &Topic, events: &mut Vec<Event>, limit: Limit) {
+    /// Cuts a page to the limit, and learns from it.
+    fn cut(&self, topic: &Topic, plan: ReadPlan, events: &mut Vec<Event>, limit: Limit) {
         let weight = |events: &[Event]| events.iter().map(Event::weight).sum();
         let (count, sent) = (events.len(), weight(events));
         events.truncate(limit.fits(events));
-        self.sizes.learn(topic, count, sent, weight(events));
+        let looked_at = match plan.fit {
+            // The script has dropped what did not fit, unless there was no more.
+            Some(Fit { first, .. }) if self.has_more(topic, events) => first,
+            _ => count,
+        };
+        self.sizes.learn(
+            topic,
+            LearntPage { looked_at, taken: events.len(), sent, kept: weight(events) },
+        );
+    }
+
+    /// Returns true if the tail of a topic has passed the last of some events.
+    fn has_more(&self, topic: &Topic, events: &[Event]) -> bool {
+        let tail = self.topics.get(topic.as_str()).and_then(|watched| watched.tail());
+        let last = events.last().map_or(Position::START, Event::position);
+        tail.is_some_and(|tail| tail.head().n > last.n)
     }
 }
 
@@ -285,7 +309,7 @@ impl Log for RedisLog {
             // A read that began before this call may have missed the event that woke the caller. If
             // it brought anything, the caller comes back for the rest.
             if first || page.gap.is_some() || !page.events.is_empty() {
-                self.cut(topic, &mut page.events, limit);
+                self.cut(topic, plan, &mut page.events, limit);
                 return Ok(page);
             }
         }

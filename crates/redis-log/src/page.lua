@@ -3,9 +3,10 @@
 -- KEYS  the topic's stream
 -- ARGV  1 the position to read from, as XRANGE takes it
 --       2 most events   3 most weight; the first event comes whatever it weighs   4 weight of an empty event
+--       5 events to look at first: each look is a command, and what it brings beyond the page is dropped
 -- Reply the entries, as XRANGE gives them
 local stream, from, most, room, empty = KEYS[1], ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4] + 0
-local page, weight, step = {}, 0, 1
+local page, weight, step = {}, 0, ARGV[5] + 0
 while true do
   local entries = redis.call('XRANGE', stream, from, '+', 'COUNT', step)
   for _, entry in ipairs(entries) do

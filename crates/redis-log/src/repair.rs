@@ -76,7 +76,7 @@ impl Repairs {
     }
 
     async fn find(&self, watched: &Watched, tail: Position) -> Result<Found, Failure> {
-        let plan = ReadPlan { count: PAGE, weight: None };
+        let plan = ReadPlan { count: PAGE, fit: None };
         let Behind { head, page } = self.store.behind(&watched.topic, tail, plan).await?;
         if let Some(gap) = page.gap {
             tracing::debug!(

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use redis::aio::ConnectionLike;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use crate::plain::plain;
 use crate::wire::{Greeting, field};
 
 /// The first version with sharded channels. Valkey continues from it.
@@ -34,14 +35,14 @@ impl ServerInfo {
 
     /// Reads the answer to HELLO, which has all fields.
     pub(crate) fn greeted(greeting: &Greeting) -> Self {
-        let field = |name| field(greeting, name);
+        let field = |name| plain(field(greeting, name));
         Self { version: field("version"), mode: field("mode"), role: field("role") }
     }
 
     /// Parses the answer to INFO.
     pub(crate) fn parse(info: &str) -> Self {
         let fields: HashMap<_, _> = info.lines().filter_map(|line| line.split_once(':')).collect();
-        let field = |name| fields.get(name).copied().unwrap_or_default().trim().to_owned();
+        let field = |name| plain(fields.get(name).copied().unwrap_or_default().trim());
         // Valkey names the mode `server_mode`, and keeps the version of Redis that it branched off at.
         let mode = [field("redis_mode"), field("server_mode")].concat();
         Self { version: field("redis_version"), mode, role: field("role") }

@@ -1,18 +1,19 @@
 //! The sizes of events: what this node has learnt about topics by reading them.
 //!
 //! Redis counts the events that it sends, not their bytes. A topic whose events differ in size would
-//! make it send far more than a page holds. So a topic that was seen to do so is read by a script,
-//! which ends a page at its bytes; the others are read by the plain command, which is cheaper.
+//! make it send far more than a page holds. So a topic is read by a script, which ends a page at its
+//! bytes, until its events are known to be alike. Then it is read by the plain command, which costs
+//! Redis a fifth of the time, until a page shows that they are not.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use event_log::Topic;
 
-/// Topics whose sizes are remembered. One that was forgotten is learnt anew by one small read.
+/// Topics whose sizes are remembered. One that was forgotten is learnt anew by its next read.
 const TOPICS_MAX: usize = 32_768;
-/// The times of what a page holds that Redis may send for it.
-const SENT_MAX: usize = 2;
+/// The times of what a page holds that Redis may send or look at for it.
+const EXCESS_MAX: usize = 2;
 /// Events of a page that show a topic's sizes.
 const SAMPLE: usize = 32;
 
@@ -21,8 +22,21 @@ const SAMPLE: usize = 32;
 pub(crate) enum EventSizes {
     /// A page of events was seen to weigh about what was expected.
     Even,
-    /// Redis once sent more than [`SENT_MAX`] times what the page could hold.
+    /// Redis once sent or looked at more than [`EXCESS_MAX`] times what the page could hold.
     Uneven,
+}
+
+/// The facts of a page that tell the sizes of its topic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LearntPage {
+    /// Events that Redis has looked at.
+    pub(crate) looked_at: usize,
+    /// Events that the reader got.
+    pub(crate) taken: usize,
+    /// Weight of the events that Redis has sent, in bytes.
+    pub(crate) sent: usize,
+    /// Weight of those that the reader got.
+    pub(crate) kept: usize,
 }
 
 /// The sizes of recently read topics.
@@ -43,11 +57,12 @@ impl KnownSizes {
         halves.young.get(topic).or_else(|| halves.old.get(topic)).copied()
     }
 
-    /// Learns from a page: Redis has sent `sent` events of this weight, of which `taken` fit.
-    pub(crate) fn learn(&self, topic: &Topic, events: usize, sent: usize, taken: usize) {
-        if sent > taken.saturating_mul(SENT_MAX) {
+    /// Learns from a page.
+    pub(crate) fn learn(&self, topic: &Topic, page: LearntPage) {
+        let LearntPage { looked_at, taken, sent, kept } = page;
+        if sent > kept.saturating_mul(EXCESS_MAX) || looked_at > taken.saturating_mul(EXCESS_MAX) {
             self.halves().set(topic, EventSizes::Uneven);
-        } else if events >= SAMPLE && self.of(topic).is_none() {
+        } else if taken >= SAMPLE && self.of(topic).is_none() {
             self.halves().set(topic, EventSizes::Even);
         }
     }
@@ -70,16 +85,27 @@ impl Halves {
 mod tests {
     use super::*;
 
+    fn page(looked_at: usize, taken: usize, sent: usize, kept: usize) -> LearntPage {
+        LearntPage { looked_at, taken, sent, kept }
+    }
+
     #[test]
     fn a_topic_that_was_uneven_once_stays_so() {
         let (sizes, t) = (KnownSizes::default(), Topic::new("t").unwrap());
-        sizes.learn(&t, SAMPLE - 1, 100, 100);
+        sizes.learn(&t, page(SAMPLE - 1, SAMPLE - 1, 100, 100));
         assert_eq!(sizes.of(&t), None, "too few events tell nothing");
-        sizes.learn(&t, SAMPLE, 200, 100);
+        sizes.learn(&t, page(SAMPLE, SAMPLE, 200, 100));
         assert_eq!(sizes.of(&t), Some(EventSizes::Even));
-        sizes.learn(&t, 1, 201, 100);
+        sizes.learn(&t, page(3, 1, 201, 100));
         assert_eq!(sizes.of(&t), Some(EventSizes::Uneven));
-        sizes.learn(&t, SAMPLE, 100, 100);
+        sizes.learn(&t, page(SAMPLE, SAMPLE, 100, 100));
+        assert_eq!(sizes.of(&t), Some(EventSizes::Uneven));
+    }
+
+    #[test]
+    fn a_page_of_which_the_script_dropped_most_is_uneven() {
+        let (sizes, t) = (KnownSizes::default(), Topic::new("t").unwrap());
+        sizes.learn(&t, page(128, 1, 100, 100));
         assert_eq!(sizes.of(&t), Some(EventSizes::Uneven));
     }
 
@@ -87,7 +113,7 @@ mod tests {
     fn the_remembered_topics_are_bounded() {
         let sizes = KnownSizes::default();
         for i in 0..2 * TOPICS_MAX {
-            sizes.learn(&Topic::new(&format!("t{i}")).unwrap(), SAMPLE, 1, 1);
+            sizes.learn(&Topic::new(&format!("t{i}")).unwrap(), page(SAMPLE, SAMPLE, 1, 1));
         }
         let halves = sizes.halves();
         assert!(halves.young.len() + halves.old.len() <= TOPICS_MAX);

@@ -61,6 +61,7 @@ pub struct Stats {
     batches: AtomicU64,
     batched: AtomicU64,
     topology_changes: AtomicU64,
+    refusals: AtomicU64,
     repairs: AtomicU64,
     audit_finds: AtomicU64,
     reads: AtomicU64,
@@ -104,6 +105,12 @@ impl Stats {
     #[must_use]
     pub fn topology_changes(&self) -> u64 {
         self.topology_changes.load(Ordering::Relaxed)
+    }
+
+    /// Commands that Redis refused, because the user lacks a right or the password is wrong.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
     }
 
     /// Reads of a topic because the feed had not brought the next event.
@@ -161,6 +168,10 @@ impl Stats {
 
     pub(crate) fn topology_changed(&self) {
         self.topology_changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn repaired(&self) {

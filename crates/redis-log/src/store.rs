@@ -13,6 +13,7 @@ use crate::head::LogHead;
 use crate::keys;
 use crate::life::Life;
 use crate::publish::Publisher;
+use crate::refusals::Refusals;
 use crate::stats::Stats;
 use crate::topology::Topology;
 use crate::witness::Witnesses;
@@ -28,6 +29,7 @@ mod patience;
 mod peer;
 mod proof;
 mod raise;
+mod rights;
 pub(crate) mod view;
 mod writer;
 
@@ -38,8 +40,8 @@ use view::Range;
 
 /// Most events that one read brings. It bounds the memory of a read.
 pub(crate) const PAGE: usize = 128;
-/// Events that a read asks for before their size is known.
-pub(crate) const PROBE: usize = 32;
+/// Events that the first read from the end asks for, before their size is known.
+const PROBE: usize = 32;
 /// Bytes of events that fill a window.
 pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 
@@ -51,6 +53,7 @@ pub(crate) struct Store {
     publisher: Arc<Publisher>,
     witnesses: Arc<Witnesses>,
     proof: Proof,
+    refusals: Refusals,
     stats: Arc<Stats>,
     timeout: Duration,
     retry: Duration,
@@ -61,8 +64,17 @@ pub(crate) struct Store {
 pub(crate) struct ReadPlan {
     /// Most events.
     pub(crate) count: usize,
-    /// Most weight of the events together, in bytes, if Redis is to stop there.
-    pub(crate) weight: Option<usize>,
+    /// Set if Redis is to stop at a weight.
+    pub(crate) fit: Option<Fit>,
+}
+
+/// The weight at which Redis ends a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Fit {
+    /// Most weight of the events together, in bytes.
+    pub(crate) weight: usize,
+    /// Events that Redis looks at first.
+    pub(crate) first: usize,
 }
 
 /// The page after a position, and the head that the position was compared with.
@@ -109,6 +121,7 @@ impl Store {
             publisher,
             witnesses: Arc::clone(witnesses),
             proof,
+            refusals: Refusals::new(stats),
             stats: Arc::clone(stats),
             timeout: config.timeout,
             retry: config.retry,
@@ -173,8 +186,8 @@ impl Store {
         plan: ReadPlan,
     ) -> Result<Behind, Failure> {
         let plan = ReadPlan { count: plan.count.clamp(1, PAGE), ..plan };
-        let next = match plan.weight {
-            Some(_) => Range::Fitting(after, plan),
+        let next = match plan.fit {
+            Some(fit) => Range::Fitting(after, plan.count, fit),
             None => Range::After(after, plan.count),
         };
         let (head, [mut events]) = self.view(topic, [next]).await?;
@@ -185,8 +198,7 @@ impl Store {
             return Ok(Behind { head: Some(head), page: Page { gap: None, events } });
         }
         // A gap, or no head: read everything that tells which gap.
-        let (head, landmarks, mut events) =
-            self.survey(topic, Seek::Earliest, Some(next)).await?;
+        let (head, landmarks, mut events) = self.survey(topic, Seek::Earliest, Some(next)).await?;
         let head = LogHead::at(head, landmarks.map(|marks| (marks.newest, marks.ended)));
         let generation = head.map(|head| head.generation);
         let oldest = landmarks.map(|marks| marks.oldest);

@@ -15,6 +15,7 @@ use tokio_util::codec::Framed;
 
 use crate::access::{Access, Stream};
 use crate::address::Address;
+use crate::plain::plain;
 
 /// The connection.
 pub(crate) struct Wire {
@@ -30,7 +31,7 @@ pub(crate) type Greeting = HashMap<String, Value>;
 pub(crate) enum Broken {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Redis(#[from] RedisError),
     #[error("no answer within {0:?}")]
     Late(Duration),

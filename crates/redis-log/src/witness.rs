@@ -15,49 +15,71 @@ use tokio::time::Instant;
 
 /// Largest number of topics whose last position is remembered.
 const TOPICS_MAX: usize = 65_536;
+/// How many of these may be topics of which only the first event is known. Anybody who may publish can
+/// begin topics without end, and they must not push out the topics that are in use.
+const BEGUN_MAX: usize = TOPICS_MAX / 4;
 /// Least time that a position is remembered, unless there are too many. Much longer than the lag of a
 /// replica and a fail-over.
 const LIFE: Duration = Duration::from_secs(60);
 
 /// The last position that was acknowledged in each topic, of recent topics.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Witnesses {
     seen: Mutex<Seen>,
     doubts: Notify,
 }
 
-/// Two halves. The older half is dropped as a whole.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
+    /// Topics of which only the first event is known.
+    begun: Remembered,
+    /// Topics that have got a later event.
+    used: Remembered,
+}
+
+/// Two halves. The older half is dropped as a whole.
+#[derive(Debug)]
+struct Remembered {
     young: HashMap<Topic, Position>,
     old: HashMap<Topic, Position>,
     turned: Option<Instant>,
+    max: usize,
+}
+
+impl Default for Witnesses {
+    fn default() -> Self {
+        let seen = Seen {
+            begun: Remembered::new(BEGUN_MAX),
+            used: Remembered::new(TOPICS_MAX - BEGUN_MAX),
+        };
+        Self { seen: Mutex::new(seen), doubts: Notify::new() }
+    }
 }
 
 impl Witnesses {
     /// The last position that was acknowledged in a topic.
     pub(crate) fn of(&self, topic: &Topic) -> Option<Position> {
         let seen = self.seen();
-        seen.young.get(topic).or_else(|| seen.old.get(topic)).copied()
+        seen.used.get(topic).or_else(|| seen.begun.get(topic))
     }
 
     /// Remembers acknowledged positions.
     pub(crate) fn saw<'a>(&self, stored: impl IntoIterator<Item = (&'a Topic, Position)>) {
         let now = Instant::now();
         let mut seen = self.seen();
-        if now.duration_since(*seen.turned.get_or_insert(now)) >= LIFE {
-            seen.turn(now);
-        }
+        let Seen { begun, used } = &mut *seen;
+        begun.age(now);
+        used.age(now);
         for (topic, position) in stored {
-            if let Some(last) = seen.young.get_mut(topic) {
-                *last = position.max(*last);
+            if used.raise(topic, position) {
                 continue;
             }
-            if seen.young.len() >= TOPICS_MAX / 2 {
-                seen.turn(now);
+            if position.n > 1 || used.get(topic).is_some() {
+                begun.remove(topic);
+                used.add(topic, position, now);
+            } else if !begun.raise(topic, position) {
+                begun.add(topic, position, now);
             }
-            let last = seen.old.remove(topic).unwrap_or_default();
-            seen.young.insert(topic.clone(), position.max(last));
         }
     }
 
@@ -74,7 +96,7 @@ impl Witnesses {
     /// All topics of which a position is remembered.
     pub(crate) fn topics(&self) -> Vec<Topic> {
         let seen = self.seen();
-        seen.young.keys().chain(seen.old.keys()).cloned().collect()
+        seen.used.topics().chain(seen.begun.topics()).cloned().collect()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -82,7 +104,46 @@ impl Witnesses {
     }
 }
 
-impl Seen {
+impl Remembered {
+    fn new(max: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), turned: None, max }
+    }
+
+    fn get(&self, topic: &Topic) -> Option<Position> {
+        self.young.get(topic).or_else(|| self.old.get(topic)).copied()
+    }
+
+    /// Raises the position of a topic in the young half. Returns false if the topic is not there.
+    fn raise(&mut self, topic: &Topic, position: Position) -> bool {
+        let last = self.young.get_mut(topic);
+        last.map(|last| *last = position.max(*last)).is_some()
+    }
+
+    /// Adds a topic that is not in the young half.
+    fn add(&mut self, topic: &Topic, position: Position, now: Instant) {
+        if self.young.len() >= self.max / 2 {
+            self.turn(now);
+        }
+        let last = self.old.remove(topic).unwrap_or_default();
+        self.young.insert(topic.clone(), position.max(last));
+    }
+
+    fn remove(&mut self, topic: &Topic) {
+        if self.young.remove(topic).is_none() {
+            self.old.remove(topic);
+        }
+    }
+
+    fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.young.keys().chain(self.old.keys())
+    }
+
+    fn age(&mut self, now: Instant) {
+        if now.duration_since(*self.turned.get_or_insert(now)) >= LIFE {
+            self.turn(now);
+        }
+    }
+
     fn turn(&mut self, now: Instant) {
         self.old = std::mem::take(&mut self.young);
         self.turned = Some(now);
@@ -117,5 +178,25 @@ mod tests {
             witnesses.saw([(&topic(i), at(1))]);
         }
         assert!(witnesses.topics().len() <= TOPICS_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn topics_that_only_begin_push_out_no_topic_that_is_in_use() {
+        let witnesses = Witnesses::default();
+        let used: Vec<_> = (0..1000).map(|i| Topic::new(&format!("used{i}")).unwrap()).collect();
+        for t in &used {
+            witnesses.saw([(t, Position::new(1, 1)), (t, Position::new(2, 2))]);
+        }
+        for i in 0..2 * TOPICS_MAX {
+            witnesses.saw([(&topic(i), Position::new(3, 1))]);
+        }
+        for t in &used {
+            assert_eq!(witnesses.of(t), Some(Position::new(2, 2)), "{t}");
+        }
+        assert!(witnesses.topics().len() <= TOPICS_MAX);
+        // A topic that began again is known by its greatest position, whichever came last.
+        witnesses.saw([(&used[0], Position::new(1, 1))]);
+        assert_eq!(witnesses.of(&used[0]), Some(Position::new(2, 2)));
+        assert_eq!(witnesses.topics().iter().filter(|t| **t == used[0]).count(), 1);
     }
 }

@@ -35,6 +35,11 @@ pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
         "Changes of the primaries that were noticed.",
         Stats::topology_changes,
     );
+    counter(
+        "log_refusals_total",
+        "Commands that Redis refused: a right is missing, or the password is wrong.",
+        Stats::refusals,
+    );
     counter("log_repairs_total", "Gaps in the feed that were filled from the log.", Stats::repairs);
     counter(
         "log_audit_finds_total",

@@ -117,3 +117,19 @@ async fn poll_at_most<F: Future>(
     })
     .await
 }
+
+pub(super) async fn an_echo_comes_back_and_leaves_nothing(lab: &dyn Lab) {
+    let stage = Stage::new(lab);
+    for log in [lab.log(), lab.second().await] {
+        let (empty, used) = (topic("echo"), topic("echo"));
+        stage.fill(&used, 3).await;
+        for _ in 0..3 {
+            for topic in [&empty, &used] {
+                log.echo(topic).await.expect("it comes back");
+            }
+        }
+        assert_eq!(log.bounds(&empty).await.expect("the log answers"), None);
+        let bounds = log.bounds(&used).await.expect("the log answers").expect("it is known");
+        assert_eq!((bounds.head.n, bounds.length), (3, 3));
+    }
+}

@@ -4,6 +4,7 @@ use redis::{ErrorKind, PushKind, RedisError, ServerErrorKind, Value};
 
 use crate::access::Access;
 use crate::address::Address;
+use crate::plain::plain;
 use crate::server::ServerInfo;
 use crate::topology::Topology;
 use crate::wire::{Broken, Wire};
@@ -33,7 +34,7 @@ pub(crate) enum Frame {
 pub(crate) enum Lost {
     #[error("{0}")]
     Broken(#[from] Broken),
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Redis(#[from] RedisError),
     #[error("the log is closed")]
     Closed,

@@ -50,6 +50,7 @@ impl Store {
             for (((address, _), indices), answers) in routes.iter().zip(answers) {
                 for (i, answer) in indices.iter().zip(answers) {
                     batch.answers[*i] = answer.map_err(|failure| {
+                        self.refusals.note(address, &failure);
                         let meaning = failure.meaning(address);
                         evidence.insert((address.clone(), meaning.clone()));
                         Missed { failure, meaning }

@@ -23,6 +23,7 @@ impl Store {
                 Ok(owner) => match self.ask_at(&owner, commands).await {
                     Ok(values) => return Ok(values),
                     Err(failure) => {
+                        self.refusals.note(&owner, &failure);
                         let meaning = failure.meaning(&owner);
                         self.take_evidence(&owner, &meaning);
                         (failure, meaning)

@@ -100,6 +100,7 @@ impl Store {
                     self.ask(keys::partition(topics[group[0]]), &gets).await
                 }
                 meaning => {
+                    self.refusals.note(owner, &failure);
                     self.take_evidence(owner, &meaning);
                     Err(failure)
                 }

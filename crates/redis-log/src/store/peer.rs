@@ -95,6 +95,11 @@ impl Peers {
         Ok(peer)
     }
 
+    /// The way to connect to a server.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// The peer at an address, if there is one.
     pub(crate) fn find(&self, address: &Address) -> Option<Arc<Peer>> {
         self.peers().get(address).cloned()

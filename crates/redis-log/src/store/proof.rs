@@ -14,6 +14,7 @@ use redis::{Cmd, RedisError, Value};
 use crate::config::Config;
 use crate::durability::Durability;
 use crate::error::Failure;
+use crate::plain::plain;
 
 /// Proves a level of durability by the answers of the server.
 #[derive(Debug, Clone, Copy)]
@@ -64,12 +65,13 @@ impl Proof {
                 for ((name, needed), answer) in
                     [("appendonly", "yes"), ("appendfsync", "always")].into_iter().zip(answers)
                 {
-                    let pair = answer.map_err(|error| Failure::Disk(error.to_string()))?;
+                    let pair = answer.map_err(|error| Failure::Disk(plain(error)))?;
                     let pair: Vec<String> = redis::from_redis_value(pair).unwrap_or_default();
                     match pair.get(1) {
                         Some(value) if value == needed => {}
                         Some(value) => {
-                            let finding = format!("{name} is {value}, but must be {needed}");
+                            let finding =
+                                format!("{name} is {}, but must be {needed}", plain(value));
                             return Err(Failure::Disk(finding));
                         }
                         None => {

@@ -14,7 +14,9 @@ const RAISES: usize = 16;
 
 impl Store {
     /// Reads the head of each topic, in the order given. A head behind its witness is raised first.
-    pub(crate) async fn raised_heads(&self, topics: &[&Topic]) -> Vec<HeadRead> {
+    /// Returns the number of heads, too, that a full Redis has not raised: they are as they were read,
+    /// because readers must go on. As long as Redis is full, no number can be given out again either.
+    pub(crate) async fn raised_heads(&self, topics: &[&Topic]) -> (Vec<HeadRead>, usize) {
         let mut heads = self.heads(topics).await;
         let behind: Vec<_> = (0..topics.len())
             .filter_map(|i| {
@@ -31,16 +33,11 @@ impl Store {
         let mut full = 0;
         for (i, head) in raised {
             match head {
-                // Readers go on with the head as it is. As long as no head can be raised, no number can
-                // be given out again either, and the append that gets room brings its witness along.
                 Err(failure) if failure.is_full() => full += 1,
                 head => heads[i] = head,
             }
         }
-        if full > 0 {
-            tracing::debug!(heads = full, "redis is full: heads stay behind their witnesses");
-        }
-        heads
+        (heads, full)
     }
 
     /// Raises one head, and returns it.

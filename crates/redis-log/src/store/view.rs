@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use event_log::{Event, NewEvent, Position, Topic};
 use redis::{Cmd, Value};
 
-use super::{ReadPlan, Store};
+use super::{Fit, Store};
 use crate::entry;
 use crate::error::Failure;
 use crate::head::LogHead;
@@ -22,7 +22,7 @@ pub(super) enum Range {
     /// A number of events after a position, oldest first.
     After(Position, usize),
     /// The same, but no more than fit a weight; the first one always.
-    Fitting(Position, ReadPlan),
+    Fitting(Position, usize, Fit),
     /// A number of the newest events, newest first.
     Newest(usize),
     /// A number of events before a position, newest first.
@@ -32,10 +32,10 @@ pub(super) enum Range {
 impl Range {
     pub(super) fn command(self, stream: &str) -> Cmd {
         let (name, from, to, count) = match self {
-            Self::Fitting(position, ReadPlan { count, weight }) => {
+            Self::Fitting(position, count, Fit { weight, first }) => {
                 let mut command = PAGE.on(stream);
-                command.arg(beyond(position)).arg(count).arg(weight.unwrap_or(usize::MAX));
-                return command.arg(empty_weight()).take();
+                command.arg(beyond(position)).arg(count).arg(weight).arg(empty_weight());
+                return command.arg(first.clamp(1, count)).take();
             }
             Self::After(position, count) => ("XRANGE", beyond(position), "+".into(), count),
             Self::Newest(count) => ("XREVRANGE", "+".into(), "-".to_owned(), count),

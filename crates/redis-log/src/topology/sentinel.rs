@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::Map;
 use crate::access::Access;
 use crate::address::Address;
+use crate::plain::plain;
 use crate::server::ServerInfo;
 
 /// The sentinels of one primary.
@@ -147,7 +148,7 @@ pub(super) async fn within<T>(
 ) -> Result<T, String> {
     // Boxed: the future may hold a whole handshake.
     match timeout(limit, Box::pin(asked)).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Ok(answer) => answer.map_err(plain),
         Err(_) => Err(format!("no answer within {limit:?}")),
     }
 }

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use redis_log::{Config, RedisLog};
+use redis_log::{Config, ConnectError, RedisLog};
 use tempfile::TempDir;
 
 use crate::deployment::{Cluster, Sentinels};
 use crate::server::Server;
-use crate::support::{Reader, append, config_at, open, topic};
+use crate::support::{Reader, append, config_at, event, open, topic, try_append};
 
 /// The rights that the log needs, and no others, as in docs/operations.md.
 const RIGHTS: &str = "resetkeys resetchannels ~e:* ~h:* ~i:* &e:* -@all \
@@ -55,6 +55,51 @@ async fn a_user_with_the_documented_rights_is_enough() {
     assert!(refused.contains("appendonly is no"), "{refused}");
     config.durability = "memory".parse().unwrap();
     works(config).await;
+}
+
+#[tokio::test]
+async fn each_missing_right_is_named_and_the_check_leaves_nothing() {
+    let server = Server::start().await;
+    let config = config_at(&with_login(&server.url()));
+    restrict(&server, &format!("{RIGHTS} -xadd -set -spublish -ssubscribe")).await;
+    let refused = RedisLog::connect(config.clone()).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::Rights { .. }), "{refused:?}");
+    let refused = refused.to_string();
+    for missing in ["XADD on e:*", "SET on h:*", "SET on i:*", "SPUBLISH", "SSUBSCRIBE"] {
+        assert!(refused.contains(missing), "{missing}: {refused}");
+    }
+    assert!(!refused.contains("XTRIM") && !refused.contains("s3cret"), "{refused}");
+
+    for right in RIGHTS.split_whitespace().filter(|word| word.starts_with('+')) {
+        // Durability and a warning need these two; a connection needs the others.
+        if ["+hello", "+auth", "+client|setname", "+wait", "+config|get"].contains(&right) {
+            continue;
+        }
+        restrict(&server, &format!("{RIGHTS} -{}", &right[1..])).await;
+        assert!(RedisLog::connect(config.clone()).await.is_err(), "without {right}");
+    }
+    for keys in ["~e:* ~h:* &e:*", "~e:* ~i:* &e:*", "~h:* ~i:* &e:*", "~e:* ~h:* ~i:*"] {
+        restrict(&server, &format!("{RIGHTS} resetkeys resetchannels {keys}")).await;
+        let refused = RedisLog::connect(config.clone()).await.unwrap_err();
+        assert!(matches!(refused, ConnectError::Rights { .. }), "{keys}: {refused:?}");
+    }
+    restrict(&server, RIGHTS).await;
+    RedisLog::connect(config).await.unwrap();
+    let keys: Vec<String> = server.words("KEYS *").await;
+    assert_eq!(keys, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_right_that_is_taken_away_is_counted() {
+    let server = Server::start().await;
+    restrict(&server, RIGHTS).await;
+    let log = open(config_at(&with_login(&server.url()))).await;
+    append(&log, &topic("t"), "1").await;
+    assert_eq!(log.stats().refusals(), 0);
+    restrict(&server, &format!("{RIGHTS} -xadd")).await;
+    let refused = try_append(&log, event(&topic("t"), "2")).await.unwrap_err();
+    assert!(refused.to_string().to_lowercase().contains("can't run"), "{refused}");
+    assert_eq!(log.stats().refusals(), 1);
 }
 
 #[tokio::test]

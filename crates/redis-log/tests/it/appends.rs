@@ -3,6 +3,7 @@ use std::time::Duration;
 use event_log::{Append, AppendError, Log, Mark, NewEvent, Retention};
 use redis_log::{Config, Op};
 
+use crate::gaps::key;
 use crate::server::Server;
 use crate::support::{Reader, append, config, event, fill, keyed, open, topic, try_append};
 
@@ -142,4 +143,29 @@ async fn length_and_age_bound_a_topic() {
     assert_eq!(reader.gap().await.missed, Some(600));
     append(&log, &old, "601").await;
     assert_eq!(reader.until(601).await, [601]);
+}
+
+#[tokio::test]
+async fn a_refused_new_topic_writes_nothing_and_a_duplicate_is_answered_first() {
+    let server = Server::start().await;
+    let log = open(config(&server)).await;
+    let t = topic("t");
+    let follow = |key: &str| Append { may_begin: false, ..keyed(&t, "x", key) };
+    let refused = try_append(&log, follow("k")).await;
+    assert_eq!(refused, Err(AppendError::NewTopic { topic: t.clone() }));
+    let keys: Vec<String> = server.words("KEYS *").await;
+    assert_eq!(keys, [""; 0]);
+    let first = try_append(&log, keyed(&t, "x", "k")).await.unwrap();
+    // The head is gone, the stream is not, and the other way round: the topic is known.
+    let (stream, head) = (key(&server, 'e').await, key(&server, 'h').await);
+    server.words::<()>(&format!("DEL {head}")).await;
+    assert_eq!(try_append(&log, follow("k2")).await.unwrap().position.n, 2);
+    server.words::<()>(&format!("DEL {stream}")).await;
+    assert_eq!(try_append(&log, follow("k3")).await.unwrap().position.n, 3);
+    // Only the key is left.
+    server.words::<()>(&format!("DEL {stream} {head}")).await;
+    let again = try_append(&log, follow("k")).await.unwrap();
+    assert_eq!((again.position, again.duplicate), (first.position, true));
+    let refused = try_append(&log, follow("k4")).await;
+    assert_eq!(refused, Err(AppendError::NewTopic { topic: t.clone() }));
 }
