@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean
+.PHONY: help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,7 @@ lint: ## Check formatting, lints, dependencies, words, links; rules, dashboards,
 	scripts/deny
 	scripts/check-words --self-test
 	scripts/check-words
+	scripts/pin-images --self-test
 	scripts/check-links --self-test
 	scripts/check-links
 
@@ -53,6 +54,9 @@ doc: ## Run the examples in the documentation
 
 chart: ## Test what the Helm chart renders and refuses (skipped without helm); HELM=... names helm
 	scripts/test-chart
+
+images: ## Pin the base images of Dockerfile, compose and chart by digest (needs docker and a registry)
+	scripts/pin-images
 
 simulate: ## Run 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE=out/trace repeats one
 	SEED=$(or $(SEED),0) SCHEDULES=$(or $(SCHEDULES),10000) $(if $(TRACE),TRACE=$(abspath $(TRACE))) \

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -32,6 +33,13 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// does not ask the log, so the log must move the tail. An event that extends the tail is the successor
     /// of the head in the same generation, not only by number.
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError>;
+
+    /// Sends a message through the feed of a topic, and waits until it arrives at this node. Returns the
+    /// time between the two. The log stores nothing for it, so a full log echoes too.
+    ///
+    /// A caller that echoes repeatedly holds the topic's [`tail`](Self::tail): a log that stopped to watch
+    /// the topic would watch it again for each echo.
+    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError>;
 }
 
 /// One event on its way into a topic.

@@ -126,6 +126,10 @@ impl Log for Counted {
         let head = self.store.bounds(topic).await?.map_or(Position::START, |bounds| bounds.head);
         Ok(self.tail_at(topic, head))
     }
+
+    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+        self.store.echo(topic).await
+    }
 }
 
 fn topic(name: &str) -> Topic {

@@ -19,6 +19,8 @@ pub struct Config {
     pub max_age: Duration,
     /// The origins whose pages may use this gateway, besides its own.
     pub cors: cors::Policy,
+    /// The requests that it answers at all, by their host and the page that asks.
+    pub site: cors::SiteRules,
     /// The bounds of its clients, which it shares with the node's other services.
     pub rules: limits::Rules,
     /// Bytes a second that one address is sent of events that it has missed; a connection gets a
@@ -38,6 +40,7 @@ impl Default for Config {
             retry: Duration::from_secs(2),
             max_age: Duration::from_mins(30),
             cors: cors::Policy::default(),
+            site: cors::SiteRules::default(),
             rules: limits::Rules::default(),
             replay_rate: 64 * 1024 * 1024,
             publish: false,

@@ -49,6 +49,13 @@ impl Gateway {
 }
 
 impl Door {
+    /// The rules by which a request is answered at all. [`Door::accept`] keeps to them, and whoever calls
+    /// [`Door::answer`] checks them before.
+    #[must_use]
+    pub fn site(&self) -> &cors::SiteRules {
+        &self.gateway.0.config.site
+    }
+
     /// Answers a request that a general HTTP server has parsed, from `peer`, which the routes find as
     /// an extension of the request.
     pub async fn answer<B>(&self, mut request: axum::http::Request<B>, peer: Peer) -> Response

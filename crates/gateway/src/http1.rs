@@ -119,7 +119,10 @@ async fn read_head<T: Transport>(
         }
         match head::parse(read) {
             FirstRequest::Subscription(head) => {
-                return Ok(Some(Asked::parse(gateway, &head, via)));
+                // The general server says why it does not answer a host.
+                let is_answered =
+                    matches!(*head.host, [host] if gateway.config.site.answer_host(host));
+                return Ok(is_answered.then(|| Asked::parse(gateway, &head, via)));
             }
             FirstRequest::Incomplete if read.len() < HEAD_BYTES_MAX => read.reserve(READ_BYTES),
             FirstRequest::Incomplete | FirstRequest::Other => return Ok(None),

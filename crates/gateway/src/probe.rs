@@ -1,9 +1,11 @@
-//! The readiness probe: an event that this gateway publishes must arrive through its own feed.
+//! The readiness probe: a message that this gateway sends must come back through its own feed.
+//!
+//! The probe stores nothing, so a full log does not make a gateway unready that can still deliver.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use event_log::{Append, Cursor, Limit, Log, NewEvent, Origin, Step, Topic};
+use event_log::{Log, Topic};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The result of the last successful probe.
@@ -27,17 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) const STALE: Duration = Duration::from_secs(15);
 
 impl Probe {
-    /// Probes until it is dropped. After a failed probe the cursor is opened again.
-    pub(crate) async fn run(&self, log: std::sync::Arc<dyn Log>, node: &str) {
+    /// Probes until it is dropped. After a failed probe the tail is opened again.
+    pub(crate) async fn run(&self, log: Arc<dyn Log>, node: &str) {
         let topic = topic(node);
         loop {
-            if let Ok(Ok((mut cursor, _))) = timeout(
-                PATIENCE,
-                Cursor::open(std::sync::Arc::clone(&log), vec![topic.clone()], Origin::Latest),
-            )
-            .await
-            {
-                while let Some(round_trip) = once(&*log, &topic, &mut cursor).await {
+            // The tail is held, so that the log watches the topic for as long as the probe runs.
+            if let Ok(Ok(_tail)) = timeout(PATIENCE, log.tail(&topic)).await {
+                while let Ok(Ok(round_trip)) = timeout(PATIENCE, log.echo(&topic)).await {
                     let success = Success { at: Instant::now(), round_trip };
                     *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(success);
                     sleep(EVERY).await;
@@ -60,24 +58,6 @@ impl Probe {
     fn last(&self) -> Option<Success> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Appends one event and waits for it. Returns the time between, or `None` if it did not arrive.
-async fn once(log: &dyn Log, topic: &Topic, cursor: &mut Cursor) -> Option<Duration> {
-    let start = Instant::now();
-    let append = Append::new(topic.clone(), NewEvent::default());
-    let arrival = async {
-        let receipt = log.append(vec![append]).await.pop()?.ok()?;
-        loop {
-            if let Step::Events { events, .. } =
-                cursor.next(Limit { events: 64, bytes: 65_536 }).await
-                && events.iter().any(|event| event.position() == receipt.position)
-            {
-                return Some(start.elapsed());
-            }
-        }
-    };
-    timeout(PATIENCE, arrival).await.ok().flatten()
 }
 
 /// Returns the topic of a node's probes, named after the node with the characters that topics allow.

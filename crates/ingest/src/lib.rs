@@ -13,8 +13,10 @@
 //!
 //! Never touches Redis, the environment or the subscribers. Keeps no state between two requests.
 
+mod account;
 mod appender;
 mod body;
+mod client;
 mod cloudevents;
 mod config;
 mod cross_origin;
@@ -29,12 +31,18 @@ mod json;
 mod lines;
 mod media;
 mod ndjson;
+mod new_topics;
 mod outcome;
 mod publish;
+mod receipts;
+mod respond;
+mod slots;
+mod source;
 mod sse;
 mod stream;
 mod topics;
 mod trace;
+mod wait;
 
 use std::sync::Arc;
 

@@ -67,6 +67,8 @@ pub(crate) enum Failure {
     Busy(Duration),
     #[error("too many appends are waiting, and this one found no room within {0:?}")]
     Crowded(Duration),
+    #[error("{0} echoes are waiting already")]
+    Echoes(usize),
     #[error("no answer within {0:?}")]
     Late(Duration),
     #[error("the log is closed")]
@@ -129,6 +131,7 @@ impl Failure {
             Self::Late(_) | Self::Closed | Self::NoPrimary(_) => Meaning::Elsewhere,
             Self::Busy(_)
             | Self::Crowded(_)
+            | Self::Echoes(_)
             | Self::Answer(_)
             | Self::Replicas { .. }
             | Self::Disk(_) => Meaning::Final,
@@ -136,7 +139,7 @@ impl Failure {
     }
 
     /// Returns true if the server is out of memory. Then it stored nothing.
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Redis(error) if error.code() == Some("OOM"))
     }
 }

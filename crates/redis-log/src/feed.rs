@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::access::Access;
 use crate::address::Address;
+use crate::echo::Echoes;
 use crate::feeds::Feeds;
 use crate::life::Life;
 use crate::repair::Repairs;
@@ -33,6 +34,7 @@ pub(crate) struct Feed {
     pub(crate) topics: Arc<Topics>,
     pub(crate) feeds: Arc<Feeds>,
     pub(crate) repairs: Arc<Repairs>,
+    pub(crate) echoes: Arc<Echoes>,
     pub(crate) witnesses: Arc<Witnesses>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) ping: Duration,

@@ -12,10 +12,11 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 
 use crate::error::Failure;
+use crate::store::ReadPlan;
 
 type PageRead = Result<Page, Failure>;
-/// A topic, a position and a number of events.
-type PageKey = (Topic, Position, usize);
+/// A topic, a position and the events that are asked for.
+type PageKey = (Topic, Position, ReadPlan);
 
 /// The reads under way: at most one for each waiting reader.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     fn key(n: u64) -> PageKey {
-        (Topic::new("t").unwrap(), Position::new(1, n), 128)
+        (Topic::new("t").unwrap(), Position::new(1, n), ReadPlan { count: 128, weight: None })
     }
 
     #[tokio::test]

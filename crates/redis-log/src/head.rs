@@ -27,12 +27,17 @@ impl LogHead {
     /// The head of a topic by its key and its newest event: the later of the two. Without the key the
     /// first position of the generation is unknown, and only the numbers show a loss.
     pub(crate) fn of(key: Option<Self>, newest: Option<&Event>) -> Option<Self> {
-        let Some(newest) = newest else { return key };
+        Self::at(key, newest.map(|newest| (newest.position(), newest.mark() != Mark::Open)))
+    }
+
+    /// The same, by the position of the newest event; with true if this event ends the topic.
+    pub(crate) fn at(key: Option<Self>, newest: Option<(Position, bool)>) -> Option<Self> {
+        let Some((newest, ended)) = newest else { return key };
         let first = key.map_or(Position::START, |head| head.generation.first);
-        let generation = Generation { head: newest.position(), first };
+        let generation = Generation { head: newest, first };
         let accounted = key.map_or(0, |head| head.accounted);
-        let read = Self { generation, ended: newest.mark() != Mark::Open, accounted };
-        key.filter(|head| head.position() >= newest.position()).or(Some(read))
+        let read = Self { generation, ended, accounted };
+        key.filter(|head| head.position() >= newest).or(Some(read))
     }
 
     pub(crate) fn position(&self) -> Position {

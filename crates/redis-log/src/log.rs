@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
+    Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
     Tail, Topic,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 
 use crate::address::Address;
 use crate::audit::{self, Audit};
 use crate::config::Config;
+use crate::echo::Echoes;
 use crate::error::{ConnectError, Failure};
 use crate::feed::{self, Feed};
 use crate::feeds::Feeds;
@@ -23,8 +24,9 @@ use crate::keys;
 use crate::life::Life;
 use crate::pace::every;
 use crate::repair::Repairs;
+use crate::sizes::{EventSizes, KnownSizes};
 use crate::stats::{Op, Stats};
-use crate::store::{PAGE, Store};
+use crate::store::{PAGE, PROBE, ReadPlan, Store};
 use crate::topics::{Lookup, Topics};
 use crate::topology::{self, Topology};
 use crate::watched::{Verdict, Watched};
@@ -39,7 +41,9 @@ pub struct RedisLog {
     topics: Arc<Topics>,
     feeds: Arc<Feeds>,
     repairs: Arc<Repairs>,
+    echoes: Arc<Echoes>,
     flights: Flights,
+    sizes: KnownSizes,
     stats: Arc<Stats>,
     life: Life,
     _close: DropGuard,
@@ -138,7 +142,9 @@ impl RedisLog {
             topics,
             feeds,
             repairs,
+            echoes: Arc::default(),
             flights: Flights::default(),
+            sizes: KnownSizes::default(),
             stats,
             life,
         });
@@ -148,7 +154,7 @@ impl RedisLog {
 
     /// Starts the tasks. None of them holds the log, whose drop ends them.
     fn start(&self, witnesses: Arc<Witnesses>) {
-        let Self { config, topology, store, topics, feeds, repairs, stats, life, .. } = self;
+        let Self { config, topology, store, topics, feeds, repairs, echoes, stats, life, .. } = self;
         life.spawn(topology::run(Arc::clone(topology), config.clone()));
         life.spawn({
             let store = Arc::clone(store);
@@ -160,6 +166,7 @@ impl RedisLog {
             topics: Arc::clone(topics),
             feeds: Arc::clone(feeds),
             repairs: Arc::clone(repairs),
+            echoes: Arc::clone(echoes),
             witnesses: Arc::clone(&witnesses),
             stats: Arc::clone(stats),
             ping: config.ping,
@@ -218,19 +225,35 @@ impl RedisLog {
         Ok(())
     }
 
-    /// The number of events for a read: as many as fit the limit, by the mean size in the window.
-    fn count(&self, topic: &Topic, limit: Limit) -> usize {
-        let count = limit.events.clamp(1, PAGE);
-        let Some(tail) = self.topics.get(topic.as_str()).and_then(|watched| watched.tail()) else {
-            return count;
+    /// The events that a read asks for: as many as fit the limit, by what is known of their sizes.
+    fn plan(&self, topic: &Topic, limit: Limit) -> ReadPlan {
+        let most = limit.events.clamp(1, PAGE);
+        let most = match self.sizes.of(topic) {
+            Some(EventSizes::Uneven) => {
+                return ReadPlan { count: most, weight: Some(limit.bytes) };
+            }
+            Some(EventSizes::Even) => most,
+            None => most.min(PROBE),
         };
-        let (events, weight) = tail.inspect(|events| {
-            events.fold((0, 0), |(count, sum), event| (count + 1, sum + event.weight()))
+        let tail = self.topics.get(topic.as_str()).and_then(|watched| watched.tail());
+        let (events, weight) = tail.map_or((0, 0), |tail| {
+            tail.inspect(|events| {
+                events.fold((0, 0), |(count, sum), event| (count + 1, sum + event.weight()))
+            })
         });
-        match weight.checked_div(events) {
-            Some(mean) => count.min(limit.bytes / mean.max(1) + 1),
-            None => count,
-        }
+        let count = match weight.checked_div(events) {
+            Some(mean) => most.min((limit.bytes / mean.max(1)).max(1)),
+            None => most,
+        };
+        ReadPlan { count, weight: None }
+    }
+
+    /// Cuts a page to the limit, and learns from what did not fit.
+    fn cut(&self, topic: &Topic, events: &mut Vec<Event>, limit: Limit) {
+        let weight = |events: &[Event]| events.iter().map(Event::weight).sum();
+        let (count, sent) = (events.len(), weight(events));
+        events.truncate(limit.fits(events));
+        self.sizes.learn(topic, count, sent, weight(events));
     }
 }
 
@@ -247,13 +270,13 @@ impl Log for RedisLog {
     }
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
-        let count = self.count(topic, limit);
+        let plan = self.plan(topic, limit);
         loop {
-            let (first, flight) = self.flights.join((topic.clone(), after, count), || {
+            let (first, flight) = self.flights.join((topic.clone(), after, plan), || {
                 let (store, stats) = (Arc::clone(&self.store), Arc::clone(&self.stats));
                 let topic = topic.clone();
                 self.life.at_home(async move {
-                    let behind = store.read(&topic, store.behind(&topic, after, count)).await?;
+                    let behind = store.read(&topic, store.behind(&topic, after, plan)).await?;
                     stats.read(behind.page.events.len());
                     Ok(behind.page)
                 })
@@ -262,7 +285,7 @@ impl Log for RedisLog {
             // A read that began before this call may have missed the event that woke the caller. If
             // it brought anything, the caller comes back for the rest.
             if first || page.gap.is_some() || !page.events.is_empty() {
-                page.events.truncate(limit.fits(&page.events));
+                self.cut(topic, &mut page.events, limit);
                 return Ok(page);
             }
         }
@@ -294,6 +317,18 @@ impl Log for RedisLog {
             Err(owner.err().unwrap_or(Failure::Late(limit)))
         });
         self.counted(Op::Tail, opened)
+    }
+
+    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+        let _watched = self.tail(topic).await?;
+        let (start, limit) = (Instant::now(), self.config.timeout);
+        let echoed = timeout(limit, async {
+            let mut echo = self.echoes.begin()?;
+            self.store.send_echo(topic, &echo.marker()).await?;
+            echo.arrived().await
+        });
+        let echoed = echoed.await.unwrap_or(Err(Failure::Late(limit)));
+        self.counted(Op::Feed, echoed.map(|()| start.elapsed()))
     }
 }
 

@@ -5,14 +5,15 @@
 --       then milliseconds: 2 age to keep   3 life of a stream   4 life of a head
 --       5 life of an idempotency key   6 the fence
 --       7 the largest entry, in bytes, that travels inside its message
---       then for each event two: the entry, and "<mark><k, if it has a key><witness>"
+--       then for each event two: the entry, and "<mark><k, if it has a key><n, if its topic
+--       must not be new><witness>"
 -- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd); with w, and an empty entry, no event
 --       is appended, and only the head is raised
 -- Witness  the last position that was acknowledged to the caller, or nothing
 -- Head  "<last position> <ms of the last PEXPIRE> <first position of this generation> <generation> <o|e>",
 --       and then the number up to which lost events were skipped in this generation, if any were
 -- Reply a line for each event: "0 <position>" appended, "1 <position>" there already, "2 <position>"
---       refused, the topic has ended, or "- <error>"
+--       refused, the topic has ended, "3 0-0" refused, the topic is new, or "- <error>"
 local call, match, format, max = redis.call, string.match, string.format, math.max
 local keep, age, stream_life, head_life, key_life, fence, inline_max =
   ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4], ARGV[5], ARGV[6] + 0, ARGV[7] + 0
@@ -25,7 +26,7 @@ local now_text = format('%.0f', now)
 -- The usual end of a head. A head that ends so needs no further parsing.
 local usual = generation .. ' o'
 
-local function append(stream, head, key, entry, mark, witness)
+local function append(stream, head, key, entry, mark, known, witness)
   local last, last_ms, last_n, expired, first, rest = match(
     call('GET', head) or '', '^((%d+)%-(%d+)) (%d+) (%d+%-%d+) (.+)$')
   local last_generation, state, accounted = generation, 'o', 0
@@ -62,6 +63,9 @@ local function append(stream, head, key, entry, mark, witness)
     call('PEXPIRE', head, head_life)
     return '1 ' .. last
   end
+
+  -- Neither a head nor an event. Nothing was written so far, so the refusal leaves nothing behind.
+  if known == 'n' and last == '0-0' then return '3 0-0' end
 
   -- An acknowledged event keeps its number, even if the log has lost the event. A topic that the log
   -- does not know, or that began again at 1, was wiped, and its readers are told of a reset.
@@ -142,10 +146,10 @@ end
 
 local answers, k = {}, 1
 for a = 8, #ARGV, 2 do
-  local mark, keyed, witness = match(ARGV[a + 1], '^(%l)(k?)(.*)$')
+  local mark, keyed, known, witness = match(ARGV[a + 1], '^(%l)(k?)(n?)(.*)$')
   local key = keyed == 'k' and KEYS[k + 2]
   -- An error of one event does not stop the others.
-  local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, ARGV[a], mark, witness)
+  local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, ARGV[a], mark, known, witness)
   if not done then
     answer = tostring(type(answer) == 'table' and answer.err or answer)
     answer = '- ' .. match(answer, '^%-?([^\r\n]*)')

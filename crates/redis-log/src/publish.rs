@@ -8,12 +8,13 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use event_log::{Append, AppendError, Key, Mark, Position, Receipt, Topic};
-use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
+use redis::{Cmd, RedisError, Value};
 
 use crate::config::Config;
 use crate::entry;
 use crate::error::Failure;
 use crate::keys;
+use crate::scripts::PUBLISH;
 use crate::url::Kind;
 
 /// The jump of positions when a server takes over, restarted or promoted. Larger than the clock
@@ -28,19 +29,15 @@ const RUN_MAX: usize = 64;
 /// Longest life of a key. Redis counts milliseconds from 1970 in 63 bits, Lua in 53.
 const FOREVER: Duration = Duration::from_hours(24 * 365 * 100);
 
-/// The script and its constant arguments.
+/// The constant arguments of the script.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    sha: String,
     constants: [String; 7],
     /// True if the deployment has slots: then one command names keys of one slot only.
     slots: bool,
 }
 
 impl Publisher {
-    /// A server must have loaded it before it can append.
-    const SCRIPT: &'static str = include_str!("publish.lua");
-
     pub(crate) fn new(config: &Config) -> Self {
         let retention = &config.retention;
         // The script renews a stream's life only after an eighth of it: 8/7 leaves the age at least.
@@ -58,7 +55,6 @@ impl Publisher {
             INLINE_MAX as u64,
         ];
         Self {
-            sha: Script::new(Self::SCRIPT).get_hash().to_owned(),
             constants: constants.map(|constant| constant.to_string()),
             slots: config.url.kind == Kind::Cluster,
         }
@@ -98,7 +94,7 @@ impl Publisher {
     /// The command that raises a topic's head to a witness, if the head is behind it.
     pub(crate) fn raise(&self, topic: &Topic, witness: Position) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.sha).arg(2).arg(keys::stream(topic)).arg(keys::head(topic));
+        command.arg(PUBLISH.sha()).arg(2).arg(keys::stream(topic)).arg(keys::head(topic));
         command.arg(&self.constants[..]).arg("").arg(format!("w{witness}"));
         command
     }
@@ -108,7 +104,7 @@ impl Publisher {
         let names = 2 * events.len() + keyed;
         array(bytes, 3 + names + self.constants.len() + 2 * events.len());
         bulk(bytes, ["EVALSHA"]);
-        bulk(bytes, [&*self.sha]);
+        bulk(bytes, [PUBLISH.sha()]);
         bulk(bytes, [&*names.to_string()]);
         for Words { topic, key, tag, .. } in events {
             bulk(bytes, keys::parts("e", tag, topic));
@@ -137,7 +133,8 @@ struct Words<'a> {
     note: String,
 }
 
-fn words<'a>(Append { topic, event, key, .. }: &'a Append, witness: Option<Position>) -> Words<'a> {
+fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
+    let Append { topic, event, key, may_begin } = append;
     let mut note = String::from(match event.mark {
         Mark::Open => "o",
         Mark::Last => "l",
@@ -145,6 +142,9 @@ fn words<'a>(Append { topic, event, key, .. }: &'a Append, witness: Option<Posit
     });
     if key.is_some() {
         note.push('k');
+    }
+    if !may_begin {
+        note.push('n');
     }
     if let Some(witness) = witness {
         write!(note, "{witness}").expect("a string takes it");
@@ -167,11 +167,6 @@ fn bulk<const N: usize>(bytes: &mut Vec<u8>, parts: [&str; N]) {
     bytes.extend_from_slice(b"\r\n");
 }
 
-/// The command that gives a server the script.
-pub(crate) fn loading() -> Cmd {
-    redis::cmd("SCRIPT").arg("LOAD").arg(Publisher::SCRIPT).take()
-}
-
 /// The answer of the script to an append.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ScriptAnswer {
@@ -183,6 +178,7 @@ pub(crate) struct ScriptAnswer {
 enum ScriptOutcome {
     Stored { duplicate: bool },
     Ended,
+    NewTopic,
 }
 
 impl ScriptAnswer {
@@ -210,6 +206,7 @@ impl ScriptAnswer {
             ScriptOutcome::Ended => {
                 Err(AppendError::Ended { topic: append.topic.clone(), last: position })
             }
+            ScriptOutcome::NewTopic => Err(AppendError::NewTopic { topic: append.topic.clone() }),
         }
     }
 }
@@ -237,6 +234,7 @@ fn answer(line: &str) -> Result<ScriptAnswer, Failure> {
         "0" => ScriptOutcome::Stored { duplicate: false },
         "1" => ScriptOutcome::Stored { duplicate: true },
         "2" => ScriptOutcome::Ended,
+        "3" => ScriptOutcome::NewTopic,
         _ => return Err(error(rest)),
     };
     Ok(ScriptAnswer { position: rest.parse().map_err(|_| BAD)?, outcome })
@@ -249,11 +247,6 @@ fn error(text: &str) -> Failure {
         Err(error) => error.into(),
         Ok(_) => BAD,
     }
-}
-
-/// Returns true if the server has not loaded the script.
-pub(crate) fn lacks_script(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 /// Milliseconds; Redis refuses a life of zero.

@@ -11,7 +11,7 @@ use crate::feeds::Feeds;
 use crate::life::Life;
 use crate::pace::Backoff;
 use crate::stats::{Op, Stats};
-use crate::store::{Behind, PAGE, Store};
+use crate::store::{Behind, PAGE, ReadPlan, Store};
 use crate::watched::{Found, Verdict, Watched};
 
 /// Repairs that read at the same time, beside the readers. After an outage each busy topic needs one.
@@ -76,7 +76,8 @@ impl Repairs {
     }
 
     async fn find(&self, watched: &Watched, tail: Position) -> Result<Found, Failure> {
-        let Behind { head, page } = self.store.behind(&watched.topic, tail, PAGE).await?;
+        let plan = ReadPlan { count: PAGE, weight: None };
+        let Behind { head, page } = self.store.behind(&watched.topic, tail, plan).await?;
         if let Some(gap) = page.gap {
             tracing::debug!(
                 topic = %watched.topic, %tail, head = %gap.newest, reason = gap.reason.as_str(),

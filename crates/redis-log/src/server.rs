@@ -38,7 +38,8 @@ impl ServerInfo {
         Self { version: field("version"), mode: field("mode"), role: field("role") }
     }
 
-    fn parse(info: &str) -> Self {
+    /// Parses the answer to INFO.
+    pub(crate) fn parse(info: &str) -> Self {
         let fields: HashMap<_, _> = info.lines().filter_map(|line| line.split_once(':')).collect();
         let field = |name| fields.get(name).copied().unwrap_or_default().trim().to_owned();
         // Valkey names the mode `server_mode`, and keeps the version of Redis that it branched off at.

@@ -19,7 +19,7 @@ pub enum Op {
     Repair,
     /// Comparing the watched topics with their heads.
     Audit,
-    /// Holding the subscriber connection.
+    /// Holding the subscriber connection, and proving that it brings messages.
     Feed,
 }
 

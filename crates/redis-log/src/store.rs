@@ -20,7 +20,9 @@ use crate::witness::Witnesses;
 mod append;
 mod ask;
 mod checks;
+mod echo;
 mod heads;
+mod landmarks;
 mod lane;
 mod patience;
 mod peer;
@@ -36,8 +38,8 @@ use view::Range;
 
 /// Most events that one read brings. It bounds the memory of a read.
 pub(crate) const PAGE: usize = 128;
-/// Events that the first read from the end asks for, before their size is known.
-const PROBE: usize = 32;
+/// Events that a read asks for before their size is known.
+pub(crate) const PROBE: usize = 32;
 /// Bytes of events that fill a window.
 pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 
@@ -52,6 +54,15 @@ pub(crate) struct Store {
     stats: Arc<Stats>,
     timeout: Duration,
     retry: Duration,
+}
+
+/// The events that one read asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ReadPlan {
+    /// Most events.
+    pub(crate) count: usize,
+    /// Most weight of the events together, in bytes, if Redis is to stop there.
+    pub(crate) weight: Option<usize>,
 }
 
 /// The page after a position, and the head that the position was compared with.
@@ -154,14 +165,18 @@ impl Store {
         }
     }
 
-    /// Reads the events after `after`, at most `count`.
+    /// Reads the events after `after`.
     pub(crate) async fn behind(
         &self,
         topic: &Topic,
         after: Position,
-        count: usize,
+        plan: ReadPlan,
     ) -> Result<Behind, Failure> {
-        let next = Range::After(after, count.clamp(1, PAGE));
+        let plan = ReadPlan { count: plan.count.clamp(1, PAGE), ..plan };
+        let next = match plan.weight {
+            Some(_) => Range::Fitting(after, plan),
+            None => Range::After(after, plan.count),
+        };
         let (head, [mut events]) = self.view(topic, [next]).await?;
         if let Some(head) = head
             && classify(after, Some(head.generation), None, first(&events)).is_none()
@@ -170,11 +185,12 @@ impl Store {
             return Ok(Behind { head: Some(head), page: Page { gap: None, events } });
         }
         // A gap, or no head: read everything that tells which gap.
-        let ranges = [next, Range::Oldest, Range::Newest(1)];
-        let (head, [mut events, oldest, newest]) = self.view(topic, ranges).await?;
-        let head = LogHead::of(head, newest.first());
+        let (head, landmarks, mut events) =
+            self.survey(topic, Seek::Earliest, Some(next)).await?;
+        let head = LogHead::at(head, landmarks.map(|marks| (marks.newest, marks.ended)));
         let generation = head.map(|head| head.generation);
-        let gap = classify(after, generation, first(&oldest), first(&events));
+        let oldest = landmarks.map(|marks| marks.oldest);
+        let gap = classify(after, generation, oldest, first(&events));
         match gap {
             Some(_) => events.clear(),
             None => cut_at_hole(&mut events, after),
@@ -207,66 +223,26 @@ impl Store {
         Ok(Window { before, ended: head.ended, events })
     }
 
-    /// Finds the position at which a reader without a cursor begins.
+    /// Finds the position at which a reader without a cursor begins. Reads no data of events.
     pub(crate) async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, Failure> {
-        let newest = match seek {
-            Seek::Last(count) => usize::try_from(count).unwrap_or(usize::MAX).clamp(1, PROBE),
-            Seek::Earliest | Seek::Since(_) => 1,
-        };
-        let since = match seek {
-            Seek::Since(ms) => Range::Since(ms),
-            Seek::Earliest | Seek::Last(_) => Range::Oldest,
-        };
-        let ranges = [Range::Oldest, Range::Newest(newest), since];
-        let (head, [oldest, newest, since]) = self.view(topic, ranges).await?;
-        let Some(head) = LogHead::of(head, newest.first()) else {
+        let (head, landmarks) = self.landmarks(topic, seek).await?;
+        let newest = landmarks.map(|marks| (marks.newest, marks.ended));
+        let Some(head) = LogHead::at(head, newest) else {
             return Ok(Sought { position: Position::START, gap: None });
         };
-        let (head, oldest) = (head.position(), first(&oldest));
-        let begin = match seek {
-            Seek::Earliest => oldest,
-            Seek::Since(_) => first(&since),
-            Seek::Last(0) => None,
-            // Numbers are dense, so the log holds no more than `count` events.
-            Seek::Last(count)
-                if oldest.is_some_and(|oldest| head.n.saturating_sub(oldest.n) < count) =>
-            {
-                oldest
-            }
-            Seek::Last(count) => self.back(topic, newest, count).await?.or(oldest),
-        };
+        let (head, oldest) = (head.position(), landmarks.map(|marks| marks.oldest));
+        let begin = landmarks.and_then(|marks| marks.begin);
         let position = begin.map_or(head, Position::before);
         Ok(Sought { position, gap: Gap::since(seek, oldest, head, position) })
     }
 
-    /// Finds the `count`th event from the end, of which some were read. It goes page by page, because
-    /// Redis cannot skip entries.
-    async fn back(
-        &self,
-        topic: &Topic,
-        mut newest: Vec<Event>,
-        count: u64,
-    ) -> Result<Option<Position>, Failure> {
-        let mut left = usize::try_from(count).unwrap_or(usize::MAX);
-        let mut found = None;
-        while let Some(oldest) = newest.last() {
-            found = Some(oldest.position());
-            left = left.saturating_sub(newest.len());
-            if left == 0 {
-                break;
-            }
-            let older = Range::Before(oldest.position(), left.min(fitting(&newest)));
-            newest = self.range(topic, older).await?;
-        }
-        Ok(found)
-    }
-
     /// Reads the head, the oldest event and the length of a topic.
     pub(crate) async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, Failure> {
-        let (head, [oldest, newest]) = self.view(topic, [Range::Oldest, Range::Newest(1)]).await?;
-        let Some(head) = LogHead::of(head, newest.first()) else { return Ok(None) };
+        let (head, landmarks) = self.landmarks(topic, Seek::Earliest).await?;
+        let newest = landmarks.map(|marks| (marks.newest, marks.ended));
+        let Some(head) = LogHead::at(head, newest) else { return Ok(None) };
         let LogHead { generation: Generation { head, .. }, ended, .. } = head;
-        let oldest = first(&oldest);
+        let oldest = landmarks.map(|marks| marks.oldest);
         let length = oldest.map_or(0, |oldest| (head.n + 1).saturating_sub(oldest.n));
         Ok(Some(Bounds { head, oldest, length, ended }))
     }

@@ -305,6 +305,11 @@ impl Log for Node {
         state.tails.insert(topic.clone(), Arc::clone(&tail));
         Ok(tail)
     }
+
+    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+        self.travel().await?;
+        self.store.log.echo(topic).await
+    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -94,6 +94,10 @@ impl Log for Scripted {
             false => self.store.tail(topic).await,
         }
     }
+
+    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+        self.store.echo(topic).await
+    }
 }
 
 /// Catches a cursor that marks the wake-up as seen after its read instead of before.

@@ -139,6 +139,10 @@ impl Log for Distant {
         let head = self.memory.tail(topic).await?.head();
         Ok(Arc::new(Tail::new(head, false, Limit::ONE)))
     }
+
+    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+        self.memory.echo(topic).await
+    }
 }
 
 /// A client with an open stream, and the task that writes it.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
@@ -160,5 +161,10 @@ impl Log for Remote {
         let tail =
             tails.entry(topic.clone()).or_insert_with(|| Arc::new(Tail::new(head, ended, WINDOW)));
         Ok(Arc::clone(tail))
+    }
+
+    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+        self.reached().await?;
+        self.memory.echo(topic).await
     }
 }

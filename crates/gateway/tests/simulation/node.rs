@@ -13,7 +13,7 @@ use event_log::{
     Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Reason, Receipt,
     Seek, Sought, Tail, Topic,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::bug::Bug;
 use super::dice::{chance, millis};
@@ -358,5 +358,12 @@ impl Log for Node {
             self.settle(watched, window);
         });
         Ok(tail)
+    }
+
+    async fn echo(&self, _topic: &Topic) -> Result<Duration, ReadError> {
+        let start = Instant::now();
+        self.travel().await?;
+        self.travel().await?;
+        Ok(start.elapsed())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
@@ -98,5 +99,9 @@ impl Log for ScriptedLog {
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
         self.memory.tail(topic).await
+    }
+
+    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+        self.memory.echo(topic).await
     }
 }

@@ -257,6 +257,9 @@ impl<'a> Session<'a> {
         else {
             return;
         };
+        if self.feed.echoes.take(payload) {
+            return;
+        }
         let Some(live) = Live::decode(&watched.topic, payload) else {
             tracing::debug!(topic = %watched.topic, "a message holds no event");
             return;

@@ -7,7 +7,7 @@ use super::Store;
 use super::patience::Patience;
 use crate::address::Address;
 use crate::error::{Failure, Meaning};
-use crate::publish;
+use crate::scripts;
 
 impl Store {
     /// Runs commands of one key each, all of one partition, in their order.
@@ -69,7 +69,8 @@ impl Store {
     ) -> Result<Vec<Value>, Failure> {
         let mut values = Vec::with_capacity(commands.len());
         for command in commands {
-            let failure = match command.query_async(&mut connection).await {
+            let reply = run(&mut connection, std::slice::from_ref(command)).await?.pop();
+            let failure = match reply.ok_or(Failure::Answer("none to a command"))? {
                 Ok(value) => {
                     values.push(value);
                     continue;
@@ -86,8 +87,8 @@ impl Store {
     }
 }
 
-/// Runs commands in one pipeline. If the server lacks the script, the script is loaded and they run
-/// again: the connections of a pool do not load it, because few of them ever run it.
+/// Runs commands in one pipeline. If the server lacks a script, all scripts are loaded and they
+/// run again: the connections of a pool do not load scripts, because few of them ever run one.
 async fn run(
     connection: &mut Connection,
     commands: &[Cmd],
@@ -98,9 +99,9 @@ async fn run(
         pipeline.add_command(command.clone());
     }
     let replies: Vec<Result<Value, RedisError>> = pipeline.query_async(connection).await?;
-    if !replies.iter().any(|reply| reply.as_ref().is_err_and(publish::lacks_script)) {
+    if !replies.iter().any(|reply| reply.as_ref().is_err_and(scripts::lacks_script)) {
         return Ok(replies);
     }
-    publish::loading().exec_async(connection).await?;
+    scripts::loading_all().exec_async(connection).await?;
     pipeline.query_async(connection).await
 }

@@ -4,24 +4,25 @@
 //! even of reads. An event that is appended between the two commands shows as an event beyond the
 //! head, which is no gap. In the other order the head would be beyond the events, which is a gap.
 
-use event_log::{Event, Position, Topic};
+use std::sync::LazyLock;
+
+use event_log::{Event, NewEvent, Position, Topic};
 use redis::{Cmd, Value};
 
-use super::Store;
+use super::{ReadPlan, Store};
 use crate::entry;
 use crate::error::Failure;
 use crate::head::LogHead;
 use crate::keys;
+use crate::scripts::PAGE;
 
 /// Some of a topic's events.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Range {
-    /// The oldest one.
-    Oldest,
     /// A number of events after a position, oldest first.
     After(Position, usize),
-    /// The first one of this time or later.
-    Since(u64),
+    /// The same, but no more than fit a weight; the first one always.
+    Fitting(Position, ReadPlan),
     /// A number of the newest events, newest first.
     Newest(usize),
     /// A number of events before a position, newest first.
@@ -29,11 +30,14 @@ pub(super) enum Range {
 }
 
 impl Range {
-    fn command(self, stream: &str) -> Cmd {
+    pub(super) fn command(self, stream: &str) -> Cmd {
         let (name, from, to, count) = match self {
-            Self::Oldest => ("XRANGE", "-".into(), "+".into(), 1),
+            Self::Fitting(position, ReadPlan { count, weight }) => {
+                let mut command = PAGE.on(stream);
+                command.arg(beyond(position)).arg(count).arg(weight.unwrap_or(usize::MAX));
+                return command.arg(empty_weight()).take();
+            }
             Self::After(position, count) => ("XRANGE", beyond(position), "+".into(), count),
-            Self::Since(ms) => ("XRANGE", ms.to_string(), "+".into(), 1),
             Self::Newest(count) => ("XREVRANGE", "+".into(), "-".to_owned(), count),
             Self::Before(position, count) => ("XREVRANGE", beyond(position), "-".into(), count),
         };
@@ -41,6 +45,15 @@ impl Range {
         command.arg(stream).arg(from).arg(to).arg("COUNT").arg(count);
         command
     }
+}
+
+/// The weight of an event without data.
+fn empty_weight() -> usize {
+    static WEIGHT: LazyLock<usize> = LazyLock::new(|| {
+        let topic = Topic::new("t").expect("a topic's name");
+        Event::new(topic, Position::START, NewEvent::default()).weight()
+    });
+    *WEIGHT
 }
 
 /// The exclusive bound at a position. Redis refuses it at the largest position, after which no event

@@ -14,7 +14,8 @@ use super::peer::Appending;
 use crate::access::Access;
 use crate::address::Address;
 use crate::error::Failure;
-use crate::publish::{self, ScriptAnswer, lacks_script};
+use crate::publish::{self, ScriptAnswer};
+use crate::scripts::{PUBLISH, lacks_script};
 use crate::server::ServerInfo;
 use crate::wire::{Broken, Wire};
 
@@ -252,7 +253,7 @@ async fn is_alive(wire: &mut Wire) -> bool {
 }
 
 async fn load(wire: &mut Wire) -> Result<(), Broken> {
-    wire.send(&publish::loading().get_packed_command()).await?;
+    wire.send(&PUBLISH.loading().get_packed_command()).await?;
     wire.answer().await?.extract_error()?;
     Ok(())
 }
