@@ -7,7 +7,7 @@ use fuzz::{TARGETS, Target};
 
 /// Largest file of the corpus, in bytes, and most files of a target: it stays quick to read and replay.
 const FILE_BYTES_MAX: usize = 16 * 1024;
-const FILES_MAX: usize = 200;
+const FILES_MAX: usize = 100;
 /// Mutations of each file.
 const MUTATIONS: u64 = 40;
 
