@@ -34,5 +34,8 @@ EXPOSE 8080 8081 9090
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=4s --start-period=30s --start-interval=1s --retries=3 \
     CMD ["/tailwater", "check", "--url", "http://127.0.0.1:9090"]
+# `gateway` and `ingest` listen on all addresses. `serve` listens on loopback addresses only, which nothing outside
+# the container reaches, so it needs --listen.
+ENV TAILWATER_ADMIN_LISTEN=[::]:9090
 ENTRYPOINT ["/tailwater"]
-CMD ["serve"]
+CMD ["serve", "--listen", "[::]:8080"]

@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: help run demo test setup lint unit doc chart dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny clean
+.PHONY: help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,17 +23,20 @@ test: setup lint unit doc chart chaos-quick ## Run everything that CI checks; in
 setup: ## Install the servers and the browser that the tests use (Debian, Ubuntu)
 	scripts/setup
 	scripts/setup-promtool
+	scripts/setup-deny
 
-lint: ## Check formatting, lints, import circles, words, links; rules, dashboards, metrics and runbook
+lint: ## Check formatting, lints, dependencies, words, links; rules, dashboards, metrics and runbook
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cd deploy/prometheus && $(PROMTOOL) check rules tailwater.rules.yml
 	cd deploy/prometheus && $(PROMTOOL) test rules tailwater.rules.test.yml
 	scripts/dashboards --check
 	scripts/check-dashboards
-	scripts/check-imports crates/* loadtest
+	scripts/check-imports crates/* fuzz loadtest
+	scripts/deny
 	scripts/check-words --self-test
 	scripts/check-words
+	scripts/pin-images --self-test
 	scripts/check-links --self-test
 	scripts/check-links
 
@@ -51,6 +54,9 @@ doc: ## Run the examples in the documentation
 
 chart: ## Test what the Helm chart renders and refuses (skipped without helm); HELM=... names helm
 	scripts/test-chart
+
+images: ## Pin the base images of Dockerfile, compose and chart by digest (needs docker and a registry)
+	scripts/pin-images
 
 simulate: ## Run 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE=out/trace repeats one
 	SEED=$(or $(SEED),0) SCHEDULES=$(or $(SCHEDULES),10000) $(if $(TRACE),TRACE=$(abspath $(TRACE))) \
@@ -116,8 +122,15 @@ bench-100k: dist ## Hold 100,000 connections in a network namespace (root, iprou
 bench-micro: ## Measure time and allocations of a cursor's step and of a delivery, without sockets
 	cargo bench -p event-log -p gateway --bench cursor --bench fanout
 
-deny: ## Check licences, sources and the direction of dependencies (needs cargo-deny)
-	cargo deny check bans licenses sources
+deny: ## Check licences, sources, direction of dependencies and, if GitHub is reached, advisories
+	scripts/setup-deny
+	scripts/deny
+
+fuzz: ## Fuzz every parser for FUZZ_SECONDS (60), FUZZ_JOBS (2) at a time; findings in out/fuzz (nightly)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_JOBS=$(FUZZ_JOBS) OUT=$(OUT) scripts/fuzz $(TARGETS)
+
+sbom: ## Write the bill of materials of tailwater as CycloneDX; in out/tailwater.cdx.json
+	OUT=$(OUT) scripts/sbom
 
 clean: ## Remove builds and reports
 	cargo clean

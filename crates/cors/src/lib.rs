@@ -1,10 +1,14 @@
 //! Cross-origin resource sharing: which pages of other origins may use a node.
 //!
 //! A [`Policy`] decides about an `Origin` header and gives the headers of the answer. Gateway and
-//! ingest put them on their own answers, so no layer over a router does.
+//! ingest put them on their own answers, so no layer over a router does. [`SiteRules`] say which requests
+//! a node answers at all.
 //!
 //! A page that is allowed may use every method and header, because no answer depends on the page that
 //! asks. Credentials (`access-control-allow-credentials`) are absent for the same reason.
+
+mod origin;
+mod site;
 
 use std::sync::Arc;
 
@@ -13,6 +17,9 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, VARY,
 };
 use http::{HeaderMap, HeaderValue};
+
+pub use origin::BadOrigin;
+pub use site::{BadHost, Refusal, SiteRules};
 
 /// The origins whose pages may use a node, besides the node's own. The default allows none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,17 +43,6 @@ pub struct Grant {
 /// The value of `access-control-allow-origin`; `None` leaves the header out.
 type AllowOrigin = Option<HeaderValue>;
 
-/// A list of origins that is no policy.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadOrigin {
-    /// The text is not `scheme://host[:port]`.
-    #[error("{0:?} is no origin, as https://app.example.com")]
-    Malformed(String),
-    /// `*` allows every origin, so nothing may stand beside it.
-    #[error("{0:?} names origins beside *: * stands alone")]
-    BesideAny(Vec<String>),
-}
-
 /// Every method, header or origin.
 const ANY: HeaderValue = HeaderValue::from_static("*");
 /// The request headers that an answer depends on, so that no cache gives it to another page.
@@ -59,7 +55,7 @@ impl Policy {
     /// none.
     ///
     /// # Errors
-    /// A text is no origin, or `*` does not stand alone.
+    /// A text is no origin as a browser sends it, or `*` does not stand alone.
     pub fn allow(origins: &[String]) -> Result<Self, BadOrigin> {
         if origins.is_empty() {
             return Ok(Self::default());
@@ -69,14 +65,19 @@ impl Policy {
             let beside = || BadOrigin::BesideAny(origins.to_vec());
             return is_alone.then_some(Self(Allowed::Anybody)).ok_or_else(beside);
         }
-        let listed = origins.iter().map(|origin| {
-            let value = match origin.split_once("://") {
-                Some((_, host)) if !host.contains('/') => HeaderValue::from_str(origin).ok(),
-                _ => None,
-            };
-            value.ok_or_else(|| BadOrigin::Malformed(origin.clone()))
-        });
+        let listed = origins.iter().map(|origin| origin::parse(origin));
         Ok(Self(Allowed::Listed(listed.collect::<Result<_, _>>()?)))
+    }
+
+    /// Returns whether pages of this origin, an `Origin` header, may use the node. The node's own origin is
+    /// not listed.
+    #[must_use]
+    pub fn allows(&self, origin: &[u8]) -> bool {
+        match &self.0 {
+            Allowed::Nobody => false,
+            Allowed::Anybody => true,
+            Allowed::Listed(listed) => listed.iter().any(|allowed| allowed.as_bytes() == origin),
+        }
     }
 
     /// Decides about the request's `Origin` header, if the request has one.
@@ -208,12 +209,20 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_no_policy_names_its_fault() {
-        for bad in
-            ["app.example", "https://app.example/", "https://app.example/page", "https://a\n"]
-        {
-            assert_eq!(policy(&[bad]), Err(BadOrigin::Malformed(bad.to_owned())));
+    fn a_policy_allows_its_origins_byte_by_byte() {
+        let listed = policy(&["https://other.example", "https://app.example"]).unwrap();
+        assert!(listed.allows(APP));
+        for other in [&b"https://app.example."[..], b"HTTPS://app.example", b"null", b"", b"\xff"] {
+            assert!(!listed.allows(other), "{}", other.escape_ascii());
+            assert!(policy(&["*"]).unwrap().allows(other), "{}", other.escape_ascii());
         }
+        assert!(!Policy::default().allows(APP));
+    }
+
+    #[test]
+    fn a_list_that_is_no_policy_names_its_fault() {
+        let refused = policy(&["https://a.example", "https://B.example"]).unwrap_err().to_string();
+        assert!(refused.contains(r#""https://B.example""#), "{refused}");
         let beside = policy(&["*", "https://a.example"]).unwrap_err().to_string();
         assert_eq!(beside, r#"["*", "https://a.example"] names origins beside *: * stands alone"#);
     }

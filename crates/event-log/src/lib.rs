@@ -21,6 +21,9 @@ mod wake;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 
 pub use cursor::wire::InvalidCursor;
 pub use cursor::{Cursor, Origin, Outcome, Step};

@@ -37,9 +37,10 @@ impl Node {
         let door = gateway.door(Router::new());
         let bodies = runtime.block_on(async {
             let mut bodies = Vec::new();
+            let peer = limits::Peer::new(([127, 0, 0, 1], 1).into());
             for _ in 0..readers {
                 let request = Request::get("/v1/events?topic=orders").body(Body::empty());
-                let answer = door.answer(request.expect("a good request"), None);
+                let answer = door.answer(request.expect("a good request"), peer);
                 bodies.push(answer.await.into_body());
             }
             bodies

@@ -19,6 +19,13 @@ pub struct Config {
     pub max_age: Duration,
     /// The origins whose pages may use this gateway, besides its own.
     pub cors: cors::Policy,
+    /// The requests that it answers at all, by their host and the page that asks.
+    pub site: cors::SiteRules,
+    /// The bounds of its clients, which it shares with the node's other services.
+    pub rules: limits::Rules,
+    /// Bytes a second that one address is sent of events that it has missed; a connection gets a
+    /// quarter.
+    pub replay_rate: u64,
     /// True if the console offers to publish, because ingest answers at the same address.
     pub publish: bool,
 }
@@ -33,6 +40,9 @@ impl Default for Config {
             retry: Duration::from_secs(2),
             max_age: Duration::from_mins(30),
             cors: cors::Policy::default(),
+            site: cors::SiteRules::default(),
+            rules: limits::Rules::default(),
+            replay_rate: 64 * 1024 * 1024,
             publish: false,
         }
     }

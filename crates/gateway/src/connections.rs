@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::client::Client;
+use crate::whereabouts::Whereabouts;
 
 /// All open subscriptions.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Connections {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: u64,
-    pub(crate) client: Client,
+    pub(crate) whereabouts: Whereabouts,
     topics: Box<[Topic]>,
     opened: Instant,
     /// The tails of the subscription's topics. The lag is computed from them on request, because the
@@ -88,7 +88,11 @@ impl Connections {
     }
 
     /// Adds a subscription, or returns `None` when the maximum number is open.
-    pub(crate) fn admit(self: &Arc<Self>, topics: &[Topic], client: Client) -> Option<Admission> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        topics: &[Topic],
+        whereabouts: Whereabouts,
+    ) -> Option<Admission> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut open = self.open();
         if open.len() >= self.max {
@@ -96,7 +100,7 @@ impl Connections {
         }
         let connection = Arc::new(Connection {
             id: NEXT.fetch_add(1, Relaxed),
-            client,
+            whereabouts,
             topics: topics.into(),
             opened: Instant::now(),
             tails: OnceLock::new(),

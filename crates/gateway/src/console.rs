@@ -30,6 +30,7 @@ pub(crate) fn router(config: &Config) -> Router {
         "connection.js": "text/javascript",
         "console.js": "text/javascript",
         "dom.js": "text/javascript",
+        "pretty.js": "text/javascript",
         "publish.js": "text/javascript",
         "series.js": "text/javascript",
         "subscription.js": "text/javascript",

@@ -4,7 +4,6 @@
 //! parsed ([`Door::answer`]). It gives away neither a router nor a service, so nothing can be layered
 //! over subscriptions: a layer would miss the streams that never meet a router (docs/adr/0009).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,6 +14,7 @@ use axum::http::{Method, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{BoxError, Extension};
+use limits::Peer;
 use tower::ServiceExt as _;
 
 use crate::console;
@@ -49,13 +49,16 @@ impl Gateway {
 }
 
 impl Door {
-    /// Answers a request that a general HTTP server has parsed, from a client at `peer` if that is
-    /// known.
-    pub async fn answer<B>(
-        &self,
-        mut request: axum::http::Request<B>,
-        peer: Option<SocketAddr>,
-    ) -> Response
+    /// The rules by which a request is answered at all. [`Door::accept`] keeps to them, and whoever calls
+    /// [`Door::answer`] checks them before.
+    #[must_use]
+    pub fn site(&self) -> &cors::SiteRules {
+        &self.gateway.0.config.site
+    }
+
+    /// Answers a request that a general HTTP server has parsed, from `peer`, which the routes find as
+    /// an extension of the request.
+    pub async fn answer<B>(&self, mut request: axum::http::Request<B>, peer: Peer) -> Response
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -66,15 +69,11 @@ impl Door {
                 return headers.into_response();
             }
         }
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(peer);
         let Ok(response) = self.routes.clone().oneshot(request.map(Body::new)).await;
         response
     }
 }
-
-/// The other end of a request's connection.
-#[derive(Debug, Clone, Copy)]
-struct Peer(Option<SocketAddr>);
 
 async fn subscribe(
     State(gateway): State<Arc<Shared>>,
@@ -96,7 +95,7 @@ async fn describe(
 }
 
 /// Reads a request that the general server has parsed.
-fn read(gateway: &Shared, parts: &Parts, Peer(peer): Peer) -> Asked {
+fn read(gateway: &Shared, parts: &Parts, peer: Peer) -> Asked {
     let via = Via { peer, version: parts.version, framing: Framing::None };
     Asked::parse(gateway, &SubscriptionHead::of(parts), via)
 }

@@ -3,7 +3,6 @@
 //! Every header of an answer is chosen here: `http1.rs` and `door.rs` only write it.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,11 +14,11 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Origin, Outcome, Topic};
 use http_body::Frame;
+use limits::Peer;
 use metrics::Label as _;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
-use crate::client::Client;
 use crate::connections::Admission;
 use crate::drain::Phase;
 use crate::error::{BadRequest, Refusal};
@@ -29,6 +28,7 @@ use crate::head::SubscriptionHead;
 use crate::metrics::Reject;
 use crate::request::{Form, Request};
 use crate::subscriber::{CONNECTION, Subscriber};
+use crate::whereabouts::Whereabouts;
 use crate::{control, long_poll, trace};
 
 /// The longest that a client waits for the log before the gateway tells it to come back.
@@ -46,7 +46,7 @@ const STREAM_HEADERS: [(HeaderName, HeaderValue); 3] = [
 #[derive(Debug)]
 pub(crate) struct Asked {
     request: Result<Request, BadRequest>,
-    client: Client,
+    whereabouts: Whereabouts,
     cors: cors::Grant,
     via: Via,
 }
@@ -54,8 +54,7 @@ pub(crate) struct Asked {
 /// The connection that a request came over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Via {
-    /// The other end, if it is known.
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: Peer,
     pub(crate) version: Version,
     /// The form that a stream's bytes take on it.
     pub(crate) framing: Framing,
@@ -78,7 +77,7 @@ impl Asked {
     pub(crate) fn parse(gateway: &Shared, head: &SubscriptionHead<'_>, via: Via) -> Self {
         Self {
             request: Request::parse(head, gateway.config.max_topics),
-            client: Client::new(via.peer, head),
+            whereabouts: Whereabouts::new(via.peer.address, head),
             cors: gateway.config.cors.grant(head.origin),
             via,
         }
@@ -92,7 +91,8 @@ impl Asked {
     /// Returns true if two front ends have read the same.
     #[cfg(test)]
     pub(crate) fn is_as(&self, other: &Self) -> bool {
-        let seen = |asked: &Self| (asked.request.clone(), asked.client.clone(), asked.cors.clone());
+        let seen =
+            |asked: &Self| (asked.request.clone(), asked.whereabouts.clone(), asked.cors.clone());
         seen(self) == seen(other)
     }
 
@@ -107,9 +107,9 @@ pub(crate) async fn answer(gateway: &Arc<Shared>, asked: Asked) -> Reply {
     // The client is to come back over a connection of its own, which may lead to another gateway. A
     // connection that is kept alive would bring the client back here, even while this gateway stops.
     let closes = asked.is_for_stream() && asked.via.version <= Version::HTTP_11;
-    let Asked { request, client, cors, via } = asked;
+    let Asked { request, whereabouts, cors, via } = asked;
     let mut reply = match request {
-        Ok(request) => subscribe(gateway, request, client, via.framing).await,
+        Ok(request) => subscribe(gateway, request, whereabouts, via.framing).await,
         Err(bad) => reject(gateway, bad),
     };
     if closes {
@@ -140,13 +140,13 @@ fn reject(gateway: &Shared, bad: BadRequest) -> Reply {
 async fn subscribe(
     gateway: &Arc<Shared>,
     request: Request,
-    client: Client,
+    whereabouts: Whereabouts,
     framing: Framing,
 ) -> Reply {
     let span = trace::connect(&request);
     let brought = request.cursor().map(ToOwned::to_owned);
     let Request { topics, origin, resume, style, form, .. } = request;
-    let opened = open(gateway, topics, origin, client).instrument(span.clone()).await;
+    let opened = open(gateway, topics, origin, whereabouts).instrument(span.clone()).await;
     trace::connected(&span, opened.as_ref().map(|opened| opened.outcome).map_err(|why| *why));
     drop(span);
     let Opened { admission, cursor, outcome } = match opened {
@@ -194,12 +194,12 @@ async fn open(
     gateway: &Arc<Shared>,
     topics: Vec<Topic>,
     origin: Origin,
-    client: Client,
+    whereabouts: Whereabouts,
 ) -> Result<Opened, Refusal> {
     if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
         return Err(Refusal::Drain);
     }
-    let admission = gateway.connections.admit(&topics, client).ok_or(Refusal::Overload)?;
+    let admission = gateway.connections.admit(&topics, whereabouts).ok_or(Refusal::Overload)?;
     let opening = async {
         admission.watch(&*gateway.log).await?;
         Cursor::open(Arc::clone(&gateway.log), topics, origin).await

@@ -35,6 +35,7 @@ macro_rules! header_fields {
 }
 
 header_fields! {
+    Host: "host",
     Accept: "accept",
     LastEventId: "last-event-id",
     Origin: "origin",
@@ -46,12 +47,14 @@ header_fields! {
 
 /// The parts of a request's head that a subscription looks at.
 ///
-/// A list header keeps every value, in order: a client may split `accept`, and HTTP/2 clients do split
-/// `cookie`. Of any other header the first value counts.
+/// A list header keeps every value, in order: a client may split `accept`, HTTP/2 clients do split `cookie`,
+/// and a second `host` makes a request odd. Of any other header the first value counts.
 #[derive(Default, PartialEq)]
 pub(crate) struct SubscriptionHead<'a> {
     /// The query without its `?`; empty if there is none.
     pub(crate) query: &'a str,
+    /// HTTP/1.1 has one. HTTP/2 has an authority, which is not here.
+    pub(crate) host: Vec<&'a [u8]>,
     pub(crate) accept: Vec<&'a [u8]>,
     pub(crate) last_event_id: Option<&'a [u8]>,
     /// The origin of the page that asks.
@@ -79,6 +82,10 @@ impl<'a> SubscriptionHead<'a> {
         for (name, value) in headers {
             let Some(field) = HeaderField::named(name) else { continue };
             let first = match field {
+                HeaderField::Host => {
+                    head.host.push(value);
+                    continue;
+                }
                 HeaderField::Accept => {
                     head.accept.push(value);
                     continue;
@@ -106,6 +113,7 @@ impl<'a> SubscriptionHead<'a> {
     /// The values of a field.
     pub(crate) fn values(&self, field: HeaderField) -> &[&'a [u8]] {
         match field {
+            HeaderField::Host => &self.host,
             HeaderField::Accept => &self.accept,
             HeaderField::LastEventId => self.last_event_id.as_slice(),
             HeaderField::Origin => self.origin.as_slice(),
@@ -145,7 +153,8 @@ mod tests {
         let headers: Vec<_> = HeaderField::ALL.iter().flat_map(both).collect();
         let head = SubscriptionHead::collect("topic=t", headers);
         for field in HeaderField::ALL {
-            let is_list = matches!(field, HeaderField::Accept | HeaderField::Cookie);
+            let is_list =
+                matches!(field, HeaderField::Host | HeaderField::Accept | HeaderField::Cookie);
             let expected = [&b"one"[..], b"two"];
             let expected = &expected[..if is_list { 2 } else { 1 }];
             assert_eq!(head.values(*field), expected, "{}", field.name());

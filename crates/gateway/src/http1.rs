@@ -15,10 +15,10 @@ mod write;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::Version;
+use limits::Peer;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
@@ -65,7 +65,7 @@ impl Door {
     pub async fn accept<T: Transport>(
         &self,
         mut transport: T,
-        peer: SocketAddr,
+        peer: Peer,
         patience: Patience,
         hurry: impl Future<Output = ()>,
     ) -> Accepted<T> {
@@ -100,11 +100,11 @@ impl Door {
 async fn read_head<T: Transport>(
     gateway: &Shared,
     transport: &mut T,
-    peer: SocketAddr,
+    peer: Peer,
     read: &mut Vec<u8>,
     hurry: impl Future<Output = ()>,
 ) -> io::Result<Option<Asked>> {
-    let via = Via { peer: Some(peer), version: Version::HTTP_11, framing: Framing::Chunks };
+    let via = Via { peer, version: Version::HTTP_11, framing: Framing::Chunks };
     tokio::pin!(hurry);
     loop {
         let is_silent = read.is_empty();
@@ -119,7 +119,10 @@ async fn read_head<T: Transport>(
         }
         match head::parse(read) {
             FirstRequest::Subscription(head) => {
-                return Ok(Some(Asked::parse(gateway, &head, via)));
+                // The general server says why it does not answer a host.
+                let is_answered =
+                    matches!(*head.host, [host] if gateway.config.site.answer_host(host));
+                return Ok(is_answered.then(|| Asked::parse(gateway, &head, via)));
             }
             FirstRequest::Incomplete if read.len() < HEAD_BYTES_MAX => read.reserve(READ_BYTES),
             FirstRequest::Incomplete | FirstRequest::Other => return Ok(None),

@@ -10,7 +10,6 @@
 
 mod alarm;
 mod chunk;
-mod client;
 mod config;
 mod connections;
 mod console;
@@ -20,6 +19,9 @@ mod drain;
 mod envelope;
 mod error;
 mod frame;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod gateway;
 mod handler;
 mod head;
@@ -32,6 +34,7 @@ mod request;
 mod subscriber;
 mod trace;
 mod transport;
+mod whereabouts;
 
 pub use config::Config;
 pub use connections::ConnectionReport;

@@ -81,8 +81,8 @@ impl Subscriber {
         tracing::debug!(
             target: CONNECTION,
             connection = subscriber.admission.connection.id,
-            client = subscriber.admission.connection.client.peer.map(display),
-            forwarded_for = subscriber.admission.connection.client.forwarded_for.as_deref(),
+            client = %subscriber.admission.connection.whereabouts.peer,
+            forwarded_for = subscriber.admission.connection.whereabouts.forwarded_for.as_deref(),
             topics = subscriber.cursor.topics().len(),
             outcome = outcome.as_str(),
             from = subscriber.from(),
@@ -322,8 +322,8 @@ impl Drop for Subscriber {
             outcome = self.outcome.as_str(),
             from = self.from(),
             to = self.cursor.wire(),
-            client = connection.client.peer.map(display),
-            forwarded_for = connection.client.forwarded_for.as_deref(),
+            client = %connection.whereabouts.peer,
+            forwarded_for = connection.whereabouts.forwarded_for.as_deref(),
             "connection closed"
         );
     }

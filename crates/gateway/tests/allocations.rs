@@ -61,7 +61,8 @@ async fn connect(listener: &TcpListener, gateway: &Gateway) -> tokio::net::TcpSt
     let (socket, peer) = listener.accept().await.unwrap();
     let patience = Patience { head: Duration::from_secs(5), stall: Duration::from_secs(5) };
     let door = gateway.door(Router::new());
-    let accepted = door.accept(socket, peer, patience, std::future::pending()).await;
+    let accepted =
+        door.accept(socket, limits::Peer::new(peer), patience, std::future::pending()).await;
     let Accepted::Stream(stream) = accepted else { panic!("no event stream") };
     let task = allocation_counter::measure(|| drop(tokio::spawn(stream.run())));
     assert!(task.bytes_total <= TASK_BYTES_MAX, "a task takes {} bytes", task.bytes_total);

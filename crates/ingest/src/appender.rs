@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{Append, AppendError, Log, Receipt, Topic};
-use metrics::{Counters, Histogram, IntGauge, Registry, buckets};
+use limits::Client;
+use metrics::{Counters, Histogram, Registry, buckets};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
+use crate::Config;
 use crate::error::Error;
+use crate::new_topics::NewTopics;
 use crate::outcome::Outcome;
 
 /// Appends events and returns a receipt or an error for each.
@@ -16,10 +19,9 @@ use crate::outcome::Outcome;
 pub(crate) struct Appender {
     pub(crate) log: Arc<dyn Log>,
     timeout: Duration,
+    new_topics: NewTopics,
     published: Counters<Outcome>,
     seconds: Histogram,
-    /// Bodies that are streaming events now.
-    pub(crate) streams: IntGauge,
 }
 
 /// A receipt as the publisher reads it: the log holds the event.
@@ -34,10 +36,11 @@ pub(crate) struct Ack {
 pub(crate) type Answer = Result<Ack, Error>;
 
 impl Appender {
-    pub(crate) fn new(log: Arc<dyn Log>, timeout: Duration, registry: &Registry) -> Self {
+    pub(crate) fn new(log: Arc<dyn Log>, config: &Config, registry: &Registry) -> Self {
         Self {
             log,
-            timeout,
+            timeout: config.append_timeout,
+            new_topics: NewTopics::new(config, registry),
             published: registry
                 .counters("events_published_total", "Events that publishers sent, by outcome."),
             seconds: registry.histogram(
@@ -45,16 +48,18 @@ impl Appender {
                 "Time the log took for an append of one or more events.",
                 buckets::LATENCY,
             ),
-            streams: registry
-                .gauge("publish_streams", "Request bodies that are streaming events now."),
         }
     }
 
-    /// Appends the well-formed events as one batch, and returns an answer for every event, in order.
+    /// Appends the well-formed events of a client as one batch, and returns an answer for every event, in order.
     ///
     /// An answer is an acknowledgement only if the log gave a receipt. A log that does not answer in time
     /// may still store the events, like a log that is unavailable.
-    pub(crate) async fn publish(&self, events: Vec<Result<Append, Error>>) -> Vec<Answer> {
+    pub(crate) async fn publish(
+        &self,
+        client: Client,
+        events: Vec<Result<Append, Error>>,
+    ) -> Vec<Answer> {
         let mut batch = Vec::with_capacity(events.len());
         let mut take = |append: Append| {
             let topic = append.topic.clone();
@@ -62,7 +67,7 @@ impl Appender {
             topic
         };
         let topics: Vec<_> = events.into_iter().map(|event| event.map(&mut take)).collect();
-        let mut results = self.append(batch).await.into_iter();
+        let mut results = self.append(client, batch).await.into_iter();
         let answers: Vec<_> = topics
             .into_iter()
             .map(|topic| {
@@ -81,6 +86,7 @@ impl Appender {
     /// for a retry, so that no later event is stored before the one that is retried.
     pub(crate) async fn publish_in_order(
         &self,
+        client: Client,
         events: Vec<Result<Append, Error>>,
         at_once: usize,
     ) -> Vec<Answer> {
@@ -93,7 +99,7 @@ impl Appender {
                 None => event,
                 Some(error) => Err(event.err().unwrap_or_else(|| Error::not_tried(error))),
             });
-            answers.extend(self.publish(chunk.collect()).await);
+            answers.extend(self.publish(client, chunk.collect()).await);
             stopped = transient(&answers).cloned();
         }
         answers
@@ -106,11 +112,12 @@ impl Appender {
         }
     }
 
-    async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
+    async fn append(&self, client: Client, mut batch: Vec<Append>) -> Vec<Result<Receipt, Error>> {
         let count = batch.len();
         if count == 0 {
             return Vec::new();
         }
+        let tokens = self.new_topics.take(client, &mut batch);
         let start = Instant::now();
         let results = match timeout(self.timeout, self.log.append(batch)).await {
             Ok(results) => results,
@@ -121,7 +128,12 @@ impl Appender {
         };
         self.seconds.observe(start.elapsed().as_secs_f64());
         assert_eq!(results.len(), count, "a log answers for every event of a batch");
-        results
+        self.new_topics.settle(tokens, &results);
+        let answer = |result: Result<_, _>| match result {
+            Err(AppendError::NewTopic { .. }) => Err(self.new_topics.refuse(tokens)),
+            result => Ok(result?),
+        };
+        results.into_iter().map(answer).collect()
     }
 
     fn count(&self, answer: &Answer) {

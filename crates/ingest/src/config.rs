@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use limits::Rules;
 use tokio_util::sync::CancellationToken;
 
 /// The limits of requests, and the longest waits.
@@ -14,15 +15,20 @@ pub struct Config {
     pub batch_bytes_max: usize,
     /// Largest number of events in one append.
     pub batch_max: usize,
-    /// Largest number of concurrent requests whose body is read as a whole. Together with
-    /// [`event_bytes_max`](Self::event_bytes_max) this bounds the memory of their bodies.
+    /// Largest number of concurrent requests whose body is read as a whole, and of those that ask about a
+    /// topic. Quota `publishes`.
     pub requests_max: usize,
-    /// Largest number of concurrent streaming bodies. Each has at most one append in flight, and holds a
-    /// batch (1 MiB of data and one event) and a line (6 times the largest event, because of escapes).
+    /// Largest number of concurrent streaming bodies. Each has at most one append in flight. Quota
+    /// `publish_streams`.
     pub streams_max: usize,
+    /// New topics a second that all publishers of this node may begin. One address may begin its share. A
+    /// burst of 10 seconds' worth is allowed. Topics that exist take events without a limit.
+    pub new_topics: u32,
+    /// The way to count clients, and the memory of their bodies.
+    pub rules: Rules,
     /// Longest wait for an append, after which the publisher is told to retry.
     pub append_timeout: Duration,
-    /// Longest time to read a body that is read as a whole. A streaming body may be idle for ever.
+    /// Longest time to read a body that is read as a whole, once its first bytes are there.
     pub body_timeout: Duration,
     /// Cancelled when the node stops. The receipts of streaming bodies then ask their publishers to send the
     /// rest to another node. All other requests are short and are served to their end.
@@ -39,6 +45,8 @@ impl Default for Config {
             batch_max: 64,
             requests_max: 1024,
             streams_max: 1024,
+            new_topics: u32::MAX,
+            rules: Rules::default(),
             append_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             drain: CancellationToken::new(),

@@ -11,6 +11,11 @@ pub(crate) trait Decode: Send {
     fn push(&mut self, chunk: Bytes);
     /// Returns the next complete event.
     fn take(&mut self) -> Option<Item>;
+    /// Returns the line at which an event has begun that is not complete. Call it only after
+    /// [`Decode::take`] has returned `None`.
+    fn unfinished(&self) -> Option<u64>;
+    /// Returns the bytes of memory that are held for events to come.
+    fn bytes(&self) -> usize;
     /// Returns the event that the end of the body completes, or an error if the end cuts it off.
     fn finish(&mut self) -> Option<Item>;
 }

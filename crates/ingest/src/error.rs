@@ -6,6 +6,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use event_log::{AppendError, BadEventType, BadKey, BadTopic, ReadError};
+use limits::Full;
 use serde::Serialize;
 
 use crate::outcome::Outcome;
@@ -37,6 +38,10 @@ pub(crate) enum Code {
     UnsupportedMediaType,
     /// There are too many concurrent requests or streams.
     TooManyRequests,
+    /// Too many topics begin in a second.
+    TooManyTopics,
+    /// The bodies of publishers hold too much memory.
+    Memory,
     /// The log does not answer.
     LogUnavailable,
     /// The log has no room.
@@ -53,8 +58,10 @@ pub(crate) struct Error {
     message: String,
 }
 
+/// Keeps a browser from taking an answer for a page, since errors quote the text of publishers.
+pub(crate) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// Longest message, in bytes. A message may quote text from the publisher, which may be long.
-const MESSAGE_BYTES_MAX: usize = 400;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 400;
 
 impl Code {
     /// Returns the code as it stands in an answer.
@@ -72,6 +79,8 @@ impl Code {
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::TooManyRequests => "too_many_requests",
+            Self::TooManyTopics => "too_many_topics",
+            Self::Memory => "memory",
             Self::LogUnavailable => "log_unavailable",
             Self::LogFull => "log_full",
             Self::Draining => "draining",
@@ -91,27 +100,39 @@ impl Code {
             Self::TopicEnded => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests | Self::TooManyTopics | Self::Memory => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::LogUnavailable | Self::LogFull | Self::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
     }
 
-    /// Returns true if the same request may succeed a little later. Such an error ends a stream of events,
-    /// because later events would otherwise be stored before the one that is retried.
+    /// Returns true if the same request may succeed a little later.
     pub(crate) const fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::TooManyRequests | Self::LogUnavailable | Self::LogFull | Self::Draining
+            Self::TooManyRequests
+                | Self::TooManyTopics
+                | Self::Memory
+                | Self::LogUnavailable
+                | Self::LogFull
+                | Self::Draining
         )
+    }
+
+    /// Returns true if such an error ends a stream of events: one that asks for a retry, because later
+    /// events would otherwise be stored before the one that is retried, and a wait that was too long.
+    pub(crate) const fn ends_stream(self) -> bool {
+        self.is_transient() || matches!(self, Self::BodyTimeout)
     }
 
     /// Returns the outcome of the event for the metrics, or `None` if the request had no event.
     pub(crate) const fn outcome(self) -> Option<Outcome> {
         match self {
             Self::LogUnavailable | Self::LogFull => Some(Outcome::Unavailable),
-            Self::UnknownTopic | Self::Draining => None,
+            Self::UnknownTopic | Self::BodyTimeout | Self::Draining => None,
             _ => Some(Outcome::Refused),
         }
     }
@@ -134,6 +155,11 @@ impl Error {
             None => format!("{what} has more bytes than the limit of {max}"),
         };
         Self::new(Code::TooLarge, message)
+    }
+
+    /// A limit that is reached.
+    pub(crate) fn full(code: Code, full: Full) -> Self {
+        Self::new(code, full.to_string())
     }
 
     /// The error of an event that follows one that must be retried.
@@ -171,6 +197,7 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let body = serde_json::json!({ "error": self.body() });
         let mut response = (self.code.status(), Json(body)).into_response();
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
@@ -200,9 +227,12 @@ impl From<AppendError> for Error {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Ended { .. } => Self::new(Code::TopicEnded, error.to_string()),
-            AppendError::NewTopic { .. } => Self::new(Code::TooManyRequests, error.to_string()),
-            AppendError::Full(_) => Self::new(Code::LogFull, error.to_string()),
-            // The cause contains the store's address, which the publisher must not see.
+            AppendError::NewTopic { .. } => Self::new(Code::TooManyTopics, error.to_string()),
+            // The causes contain the store's words and address, which the publisher must not see.
+            AppendError::Full(cause) => {
+                tracing::debug!(cause, "the log is full");
+                Self::new(Code::LogFull, "the log has no room; the event was not stored")
+            }
             AppendError::Unavailable(cause) => {
                 tracing::debug!(cause, "append failed");
                 Self::new(
@@ -246,8 +276,11 @@ mod tests {
     }
 
     #[test]
-    fn a_message_does_not_contain_the_address_of_the_store() {
-        let error = Error::from(AppendError::Unavailable("10.0.0.1:6379 refused".into()));
-        assert!(!error.message.contains("6379"), "{error}");
+    fn a_message_contains_neither_the_words_nor_the_address_of_the_store() {
+        let cause = "OOM command not allowed: 10.0.0.1:6379".to_owned();
+        for error in [AppendError::Unavailable(cause.clone()), AppendError::Full(cause.clone())] {
+            let error = Error::from(error);
+            assert!(!error.message.contains("6379") && !error.message.contains("OOM"), "{error}");
+        }
     }
 }

@@ -13,25 +13,36 @@
 //!
 //! Never touches Redis, the environment or the subscribers. Keeps no state between two requests.
 
+mod account;
 mod appender;
 mod body;
+mod client;
 mod cloudevents;
 mod config;
 mod cross_origin;
 mod decode;
 mod error;
 mod event;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod head;
 mod json;
 mod lines;
 mod media;
 mod ndjson;
+mod new_topics;
 mod outcome;
 mod publish;
+mod receipts;
+mod respond;
+mod slots;
+mod source;
 mod sse;
 mod stream;
 mod topics;
 mod trace;
+mod wait;
 
 use std::sync::Arc;
 

@@ -86,6 +86,16 @@ impl Lines {
         (self.length > 0).then(|| self.complete(Bytes::new()))
     }
 
+    /// Returns true if a line has begun and not ended.
+    pub(crate) fn is_within(&self) -> bool {
+        self.length > 0 || !self.chunk.is_empty()
+    }
+
+    /// Returns the bytes of memory that are held for lines to come.
+    pub(crate) fn bytes(&self) -> usize {
+        self.partial.capacity() + self.chunk.len()
+    }
+
     /// Returns the number of the line that was taken last, from 1.
     pub(crate) fn number(&self) -> u64 {
         self.number

@@ -76,6 +76,14 @@ impl Decode for NdjsonDecoder {
         }
     }
 
+    fn unfinished(&self) -> Option<u64> {
+        self.lines.is_within().then(|| self.lines.number() + 1)
+    }
+
+    fn bytes(&self) -> usize {
+        self.lines.bytes()
+    }
+
     /// Also decodes a last line without a line end, because not every writer puts one there.
     fn finish(&mut self) -> Option<Item> {
         let line = self.lines.finish()?;

@@ -1,103 +1,125 @@
 //! `POST /v1/events`: parses a request, appends its events and answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::response::{IntoResponse as _, Response};
 use event_log::{Append, Log};
+use limits::Client;
 use metrics::Registry;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use crate::account::Account;
 use crate::appender::{self, Answer, Appender};
 use crate::body::Upload;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, NOSNIFF};
 use crate::event::event;
 use crate::head::RequestHead;
 use crate::media::Media;
-use crate::stream::{Slot, Stream};
-use crate::{Config, body, cloudevents, trace};
+use crate::respond::respond;
+use crate::slots::Slots;
+use crate::source::Source;
+use crate::stream::Stream;
+use crate::wait::{Clock, FIRST_BYTES_MAX, FIRST_EVENT_MAX, Wait, Waits};
+use crate::{Config, body, client, cloudevents, trace};
 
 /// The state that all requests share.
 #[derive(Debug)]
 pub(crate) struct Ingest {
     pub(crate) config: Config,
     pub(crate) appender: Arc<Appender>,
-    requests: Semaphore,
-    streams: Arc<Semaphore>,
+    pub(crate) slots: Slots,
+    waits: Arc<Waits>,
 }
 
 impl Ingest {
     pub(crate) fn new(config: Config, log: Arc<dyn Log>, registry: &Registry) -> Self {
-        let appender = Arc::new(Appender::new(log, config.append_timeout, registry));
-        let semaphore = |max: usize| Semaphore::new(max.min(Semaphore::MAX_PERMITS));
-        let requests = semaphore(config.requests_max);
-        let streams = Arc::new(semaphore(config.streams_max));
-        Self { config, appender, requests, streams }
+        let appender = Arc::new(Appender::new(log, &config, registry));
+        let slots = Slots::new(&config, registry);
+        Self { config, appender, slots, waits: Arc::new(Waits::new(registry)) }
     }
 
-    async fn answer(&self, head: RequestHead, upload: &mut Upload) -> Result<Response, Error> {
+    async fn answer(
+        &self,
+        head: RequestHead,
+        client: Client,
+        upload: &mut Upload,
+    ) -> Result<Response, Error> {
+        let account = Account::new(Arc::clone(&self.config.rules.memory), client);
         match head.media {
-            Media::Data | Media::CloudEvent | Media::CloudEvents => self.whole(&head, upload).await,
-            Media::Lines | Media::Sse => self.stream(head, upload).await,
+            Media::Data | Media::CloudEvent | Media::CloudEvents => {
+                self.whole(&head, client, account, upload).await
+            }
+            Media::Lines | Media::Sse => self.stream(head, client, account, upload).await,
         }
     }
 
     /// Answers a streaming body with a stream of receipts.
-    async fn stream(&self, head: RequestHead, upload: &mut Upload) -> Result<Response, Error> {
-        let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
-            let error = too_many("streams", self.config.streams_max);
-            self.appender.refused(&error);
-            return Err(error);
-        };
-        let upload = std::mem::take(upload);
-        let slot = Slot::new(permit, self.appender.streams.clone());
-        Ok(Stream::new(head, upload, &self.config, Arc::clone(&self.appender), slot)
-            .respond()
-            .await)
+    async fn stream(
+        &self,
+        head: RequestHead,
+        client: Client,
+        account: Account,
+        upload: &mut Upload,
+    ) -> Result<Response, Error> {
+        let clock = Clock::new(Instant::now());
+        self.first(Wait::FirstEvent, FIRST_EVENT_MAX, upload).await?;
+        let slot = self.slots.stream(client).inspect_err(|error| self.appender.refused(error))?;
+        let (waits, drain) = (Arc::clone(&self.waits), self.config.drain.clone());
+        let source = Source::new(std::mem::take(upload), account, clock, waits, drain);
+        let appender = Arc::clone(&self.appender);
+        let stream = Stream::new(head, client, source, &self.config, appender, slot);
+        Ok(respond(stream).await)
     }
 
     /// Answers a body that is read as a whole.
-    async fn whole(&self, head: &RequestHead, upload: &mut Upload) -> Result<Response, Error> {
-        let Ok(_permit) = self.requests.try_acquire() else {
-            let error = too_many("requests", self.config.requests_max);
-            self.appender.refused(&error);
-            return Err(error);
-        };
-        if head.media == Media::CloudEvents {
-            return self.batch(head, upload).await;
+    async fn whole(
+        &self,
+        head: &RequestHead,
+        client: Client,
+        mut account: Account,
+        upload: &mut Upload,
+    ) -> Result<Response, Error> {
+        let event_max = self.config.event_bytes_max;
+        let is_batch = head.media == Media::CloudEvents;
+        let max = if is_batch { self.config.batch_bytes_max.max(event_max) } else { event_max };
+        let refused = |error: &Error| self.appender.refused(error);
+        upload.check_length(max).inspect_err(refused)?;
+        self.first(Wait::FirstBytes, FIRST_BYTES_MAX, upload).await?;
+        let _place = self.slots.request(client).inspect_err(refused)?;
+        let time = self.config.body_timeout;
+        let bytes = upload.read(max, time, &mut account, &self.waits).await;
+        let text = bytes.and_then(|bytes| body::text("the body", bytes));
+        if is_batch {
+            let events = text.and_then(|text| cloudevents::batch(&text, head, event_max));
+            let events = events.inspect_err(refused)?;
+            let at_once = self.config.batch_max;
+            return batch_response(&self.appender.publish_in_order(client, events, at_once).await);
         }
-        let event = self.event(head, upload).await;
-        let answer = self.appender.publish(vec![event]).await.pop();
+        let event = text.and_then(|text| self.event(head, text));
+        let answer = self.appender.publish(client, vec![event]).await.pop();
         let ack = answer.expect("one event has one answer")?;
         Ok(Json(ack).into_response())
     }
 
-    /// Reads the one event of a body.
-    async fn event(&self, head: &RequestHead, upload: &mut Upload) -> Result<Append, Error> {
+    /// Waits for the first bytes of a body.
+    async fn first(&self, wait: Wait, max: Duration, upload: &mut Upload) -> Result<(), Error> {
+        upload.begin(max).await.map_err(|_| self.waits.over(wait, max))
+    }
+
+    /// Returns the one event of a body.
+    fn event(&self, head: &RequestHead, text: String) -> Result<Append, Error> {
         let max = self.config.event_bytes_max;
-        let text = self.text(upload, max).await?;
         if head.media == Media::CloudEvent {
             return cloudevents::one(&text, head, max);
         }
         let event = event(text.into(), head.kind.clone(), head.end, head.trace.clone(), max)?;
         let topic = head.topic.clone().expect("a head without a topic was refused");
         Ok(Append { key: head.key.clone(), ..Append::new(topic, event) })
-    }
-
-    async fn batch(&self, head: &RequestHead, upload: &mut Upload) -> Result<Response, Error> {
-        let bytes_max = self.config.batch_bytes_max.max(self.config.event_bytes_max);
-        let events = match self.text(upload, bytes_max).await {
-            Ok(text) => cloudevents::batch(&text, head, self.config.event_bytes_max),
-            Err(error) => Err(error),
-        };
-        let events = events.inspect_err(|error| self.appender.refused(error))?;
-        batch_response(&self.appender.publish_in_order(events, self.config.batch_max).await)
-    }
-
-    async fn text(&self, upload: &mut Upload, max: usize) -> Result<String, Error> {
-        body::text("the body", upload.read(max, self.config.body_timeout).await?)
     }
 }
 
@@ -106,12 +128,13 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
     let (parts, body) = request.into_parts();
     let mut upload = Upload::new(&parts.headers, body);
     let mut head = RequestHead::parse(&parts);
+    let client = client::of(&parts, &ingest.config.rules);
     let span = trace::span(&mut head);
     let answer = async {
         let head = head.inspect_err(|error| ingest.appender.refused(error))?;
-        ingest.answer(head, &mut upload).await
+        ingest.answer(head, client, &mut upload).await
     };
-    let response = match answer.instrument(span.clone()).await {
+    let mut response = match answer.instrument(span.clone()).await {
         Ok(response) => response,
         Err(error) => {
             // Under overload, reading the rest of the body costs too much work. A slow body costs too much
@@ -122,6 +145,7 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
             error.into_response()
         }
     };
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     trace::answered(&span, response.status());
     response
 }
@@ -142,8 +166,4 @@ fn batch_response(answers: &[Answer]) -> Result<Response, Error> {
         })
         .collect();
     Ok(Json(serde_json::json!({ "receipts": receipts })).into_response())
-}
-
-fn too_many(what: &str, max: usize) -> Error {
-    Error::new(Code::TooManyRequests, format!("too many concurrent {what}; the limit is {max}"))
 }

@@ -69,6 +69,17 @@ impl Parser {
         }
     }
 
+    /// Returns the line at which an event or a comment has begun that is not complete.
+    pub(crate) fn unfinished(&self) -> Option<u64> {
+        let begun = self.lines.is_within().then(|| self.lines.number() + 1);
+        self.pending.line.or(begun)
+    }
+
+    /// Returns the bytes of memory that are held for events to come.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lines.bytes() + self.pending.data.capacity()
+    }
+
     /// Returns the line of an event that the end of the body cut off, if there is one. By the standard such
     /// an event is not dispatched.
     pub(crate) fn finish(&mut self) -> Option<u64> {
@@ -169,6 +180,14 @@ impl Decode for SseDecoder {
     fn take(&mut self) -> Option<Item> {
         let event = self.parser.take()?;
         Some(Item { line: event.line, event: self.append(event) })
+    }
+
+    fn unfinished(&self) -> Option<u64> {
+        self.parser.unfinished()
+    }
+
+    fn bytes(&self) -> usize {
+        self.parser.bytes()
     }
 
     fn finish(&mut self) -> Option<Item> {

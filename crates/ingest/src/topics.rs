@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::response::{IntoResponse as _, Response};
 use event_log::{Bounds, Position, Topic};
+use limits::Client;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::error::{Code, Error};
+use crate::client;
+use crate::error::{Code, Error, NOSNIFF};
 use crate::publish::Ingest;
 
 /// The body of the answer.
@@ -26,10 +30,27 @@ pub(crate) struct TopicBody {
 pub(crate) async fn show(
     State(ingest): State<Arc<Ingest>>,
     topic: Result<Path<String>, PathRejection>,
-) -> Result<Json<TopicBody>, Error> {
+    request: Request,
+) -> Response {
+    let (parts, _no_body) = request.into_parts();
+    let client = client::of(&parts, &ingest.config.rules);
+    let mut response = match describe(&ingest, client, topic).await {
+        Ok(topic) => Json(topic).into_response(),
+        Err(error) => error.into_response(),
+    };
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    response
+}
+
+async fn describe(
+    ingest: &Ingest,
+    client: Client,
+    topic: Result<Path<String>, PathRejection>,
+) -> Result<TopicBody, Error> {
     let Path(topic) = topic
         .map_err(|bad| Error::new(Code::BadTopic, format!("the path: {}", bad.body_text())))?;
     let topic = Topic::new(&topic)?;
+    let _place = ingest.slots.request(client)?;
     let bounds = timeout(ingest.config.append_timeout, ingest.appender.log.bounds(&topic))
         .await
         .map_err(|_| {
@@ -37,7 +58,7 @@ pub(crate) async fn show(
         Error::new(Code::LogUnavailable, format!("the log did not answer within {time:?}"))
     })??;
     match bounds {
-        Some(bounds) => Ok(Json(TopicBody::new(&topic, bounds))),
+        Some(bounds) => Ok(TopicBody::new(&topic, bounds)),
         None => Err(Error::new(Code::UnknownTopic, format!("the log has no topic {topic}"))),
     }
 }

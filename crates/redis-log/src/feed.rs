@@ -24,7 +24,7 @@ use crate::witness::Witnesses;
 
 mod channels;
 mod session;
-mod socket;
+pub(crate) mod socket;
 
 /// The parts of the log that a feed uses.
 #[derive(Debug)]

@@ -21,6 +21,9 @@ mod error;
 mod feed;
 mod feeds;
 mod flight;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod head;
 mod keys;
 mod life;

@@ -30,7 +30,7 @@ mod peer;
 mod proof;
 mod raise;
 mod rights;
-mod view;
+pub(crate) mod view;
 mod writer;
 
 pub(crate) use heads::HeadRead;

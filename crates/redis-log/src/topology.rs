@@ -22,8 +22,8 @@ use crate::pace::{every, jitter};
 use crate::slot;
 use crate::url::Kind;
 
-mod cluster;
-mod sentinel;
+pub(crate) mod cluster;
+pub(crate) mod sentinel;
 
 use cluster::ClusterOracle;
 use sentinel::SentinelOracle;

@@ -140,6 +140,10 @@ pub(crate) struct NodeArgs {
     /// Other web origins whose pages may use this node; * allows any; may be repeated.
     #[arg(long, env = "TAILWATER_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) cors_origin: Vec<String>,
+    /// Names by which clients call a node that listens on a loopback address, besides local ones; may
+    /// be repeated.
+    #[arg(long, env = "TAILWATER_ALLOW_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) allow_host: Vec<String>,
     /// Time after SIGTERM in which the node reports not ready and still serves, so that load balancers
     /// notice.
     #[arg(long, env = "TAILWATER_DRAIN_DELAY", default_value = "5s", value_parser = parse_duration)]
@@ -281,11 +285,12 @@ pub(crate) struct TailArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TailFormat {
-    /// Time, topic, type and data
+    /// Time, topic, type and data on one line; control and invisible characters are escaped
     Text,
-    /// One JSON object per line: {"id","topic","type","data","time"}
+    /// One JSON object per line: {"id","topic","type","data","time"}; JSON escapes only the control
+    /// characters below U+0020
     Json,
-    /// The data alone
+    /// The data alone, byte for byte: do not print that of others on a terminal
     Data,
 }
 

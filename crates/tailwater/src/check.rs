@@ -35,7 +35,7 @@ async fn ask(url: String) -> Result<()> {
     if !status.is_success() {
         bail!("{url}: {status}: {}", body.trim());
     }
-    report("ready", body.trim());
+    report("ready", &client::printable(body.trim()));
     Ok(())
 }
 

@@ -1,17 +1,21 @@
 //! The clients for the shell: a publisher and a subscriber.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use reqwest::{StatusCode, Url};
 use tokio::signal::unix::{SignalKind, signal};
 
+mod printable;
 pub(crate) mod publish;
 mod source;
 pub(crate) mod tail;
 
-/// Runs a client to its end, on this thread.
+pub(crate) use printable::printable;
+
+/// Runs a client to its end, on this thread. Its error may quote a server, so it is made printable.
 pub(crate) fn run(client: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("the runtime did not start")?.block_on(client)
+    let finished = runtime.context("the runtime did not start")?.block_on(client);
+    finished.map_err(|error| Error::msg(printable(&format!("{error:#}")).into_owned()))
 }
 
 /// Returns an HTTP client without a limit on the duration of a response, which may be a stream.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use cors::SiteRules;
 use event_log::Retention;
 use redis_log::Durability;
 use tokio_util::sync::CancellationToken;
@@ -21,10 +22,18 @@ pub(crate) struct NodeConfig {
     pub(crate) services: Services,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    pub(crate) sites: Sites,
     pub(crate) store: Store,
     pub(crate) drain: Drain,
     pub(crate) tls: Option<tls::Files>,
     pub(crate) telemetry: TelemetryConfig,
+}
+
+/// The requests that a node answers at all, by the port that they come to.
+#[derive(Debug)]
+pub(crate) struct Sites {
+    pub(crate) public: SiteRules,
+    pub(crate) admin: SiteRules,
 }
 
 /// The services of a node, of which there is at least one.
@@ -146,6 +155,11 @@ impl NodeConfig {
             services,
             listen,
             admin_listen: admin,
+            sites: Sites {
+                public: site(cors(node)?, listen, node)?,
+                // The pages of other origins have nothing to do at the admin port.
+                admin: site(cors::Policy::default(), admin, node)?,
+            },
             store,
             drain,
             tls: tls_files(node)?,
@@ -206,6 +220,7 @@ fn gateway_config(
         max_age: args.max_age,
         cors: cors(node)?,
         publish,
+        ..gateway::Config::default()
     })
 }
 
@@ -284,6 +299,12 @@ fn drain(node: &NodeArgs, subscribers: Option<&SubscriberArgs>) -> Drain {
 }
 
 /// Returns the other origins whose pages may use the node.
+fn site(policy: cors::Policy, listen: SocketAddr, node: &NodeArgs) -> Result<SiteRules> {
+    let local = SiteRules::new(policy.clone()).local(&node.allow_host).context("--allow-host")?;
+    let is_local = listen.ip().to_canonical().is_loopback();
+    Ok(if is_local { local } else { SiteRules::new(policy) })
+}
+
 fn cors(node: &NodeArgs) -> Result<cors::Policy> {
     cors::Policy::allow(&node.cors_origin).context("--cors-origin")
 }

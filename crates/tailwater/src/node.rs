@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use axum::Router;
+use cors::SiteRules;
 use event_log::{Log, MemoryLog};
 use gateway::Gateway;
 use metrics::Registry;
@@ -51,7 +52,7 @@ impl Node {
     /// # Errors
     /// A file cannot be used, an address is taken, or a thread cannot be started.
     pub(crate) fn build(config: NodeConfig, telemetry: &Telemetry) -> Result<Self> {
-        let NodeConfig { services, listen, admin_listen, store, drain, tls, .. } = config;
+        let NodeConfig { services, listen, admin_listen, sites, store, drain, tls, .. } = config;
         let role = services.role();
         let registry = Registry::new();
         metrics::process::register(&registry);
@@ -59,7 +60,7 @@ impl Node {
         telemetry.register(&registry);
         let tls = tls.map(|files| Tls::open(files, &registry)).transpose()?.map(Arc::new);
         let log = open(store, &registry);
-        let (gateway, entry) = serve(&services, &log, &registry);
+        let (gateway, entry) = serve(&services, sites.public, &log, &registry);
         let site = Site { entry, tls: tls.clone() };
         let (workers, threads) = Workers::for_each_core().context("the workers did not start")?;
         workers.register(&registry);
@@ -67,7 +68,7 @@ impl Node {
 
         let (levels, leaving) = (telemetry.levels(), drain.leaving.clone());
         let admin = Admin { registry, log, gateway: gateway.clone(), levels, leaving };
-        let site = Site { entry: Entry::Routes(admin.router()), tls: None };
+        let site = Site { entry: Entry::Routes(admin.router(), sites.admin), tls: None };
         let admin = Port::open("--admin-listen", admin_listen, site, Workers::home())?;
         Ok(Self { role, gateway, tls, public, admin, threads, drain })
     }
@@ -145,14 +146,20 @@ fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
 }
 
 /// Makes the services, and the one way in to all of them.
-fn serve(services: &Services, log: &Arc<dyn Log>, registry: &Registry) -> (Option<Gateway>, Entry) {
+fn serve(
+    services: &Services,
+    site: SiteRules,
+    log: &Arc<dyn Log>,
+    registry: &Registry,
+) -> (Option<Gateway>, Entry) {
     let routes = match services.ingest().cloned() {
         Some(config) => ingest::router(config, Arc::clone(log), registry),
         None => Router::new(),
     };
     let Some(config) = services.gateway().cloned() else {
-        return (None, Entry::Routes(routes));
+        return (None, Entry::Routes(routes, site));
     };
+    let config = gateway::Config { site, ..config };
     let gateway = Gateway::new(config, Arc::clone(log), registry);
     let entry = Entry::Door(gateway.door(routes));
     (Some(gateway), entry)

@@ -10,12 +10,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Json, Router};
+use cors::SiteRules;
 use gateway::Door;
 use hyper::Request;
 use hyper::body::Incoming;
+use limits::Peer;
+use serde_json::json;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{sleep, timeout};
@@ -81,20 +85,38 @@ pub(crate) struct Site {
 pub(crate) enum Entry {
     /// A gateway's door, with everything else that the node serves behind it.
     Door(Door),
-    /// Routes of a node without a gateway.
-    Routes(Router),
+    /// Routes of a node without a gateway, and the requests that they answer at all.
+    Routes(Router, SiteRules),
 }
 
 impl Entry {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response {
+        if let Err(refusal) = self.site().check(&request) {
+            return refused(&refusal);
+        }
         match self {
-            Self::Door(door) => door.answer(request, Some(peer)).await,
-            Self::Routes(routes) => {
+            Self::Door(door) => door.answer(request, peer).await,
+            Self::Routes(routes, _) => {
+                request.extensions_mut().insert(peer);
                 let Ok(response) = routes.clone().oneshot(request.map(Body::new)).await;
                 response
             }
         }
     }
+
+    fn site(&self) -> &SiteRules {
+        match self {
+            Self::Door(door) => door.site(),
+            Self::Routes(_, site) => site,
+        }
+    }
+}
+
+/// Answers a request that the node must not answer.
+fn refused(refusal: &cors::Refusal) -> Response {
+    let error = json!({ "code": refusal.code(), "message": refusal.to_string() });
+    let nosniff = [(X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (refusal.status(), nosniff, Json(json!({ "error": error }))).into_response()
 }
 
 /// Serves on `workers` until it is told to stop, then lets open requests finish for at most `grace`.
@@ -112,7 +134,7 @@ pub(crate) async fn serve(
             Ok((stream, peer)) => {
                 let (site, ending) = (site.clone(), ending.clone());
                 turns.next().serve(stream, move |stream, tasks| {
-                    connection::serve(stream, peer, site, ending, tasks)
+                    connection::serve(stream, Peer::new(peer), site, ending, tasks)
                 });
             }
             Err(error) => {

@@ -28,6 +28,28 @@
 {{- with $root.Values.corsOrigins }}
 - --cors-origin={{ join "," . }}
 {{- end }}
+{{- /* Flags of this release's binary only if they are set, so that an older image starts without them. */ -}}
+{{- with $root.Values.trustedProxies }}
+- --trusted-proxies={{ join "," . }}
+{{- end }}
+{{- if not (kindIs "invalid" $root.Values.addressShare) }}
+- --address-share={{ $root.Values.addressShare }}
+{{- end }}
+{{- if $root.Values.proxyProtocol }}
+- --proxy-protocol
+{{- end }}
+{{- with $values.memoryBudget }}
+- --memory-budget={{ . }}
+{{- end }}
+{{- if $root.Values.debugToken.secret }}
+- --debug-token-file=/etc/tailwater/debug/token
+{{- end }}
+{{- end -}}
+
+{{- /* `serve` listens on loopback addresses unless it is told otherwise. */ -}}
+{{- define "tailwater.serveArgs" -}}
+- --listen=[::]:8080
+- --admin-listen=[::]:9090
 {{- end -}}
 
 {{- define "tailwater.subscriberArgs" -}}
@@ -40,10 +62,16 @@
 - --retry={{ .retry }}
 - --max-age={{ .maxAge }}
 - --drain-window={{ .drainWindow }}
+{{- with .replayRate }}
+- --replay-rate={{ . }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
 {{- define "tailwater.publisherArgs" -}}
 - --durability={{ .Values.durability }}
 - --event-bytes-max={{ .Values.eventBytesMax }}
+{{- with .Values.newTopics }}
+- --new-topics={{ int64 . }}
+{{- end }}
 {{- end -}}

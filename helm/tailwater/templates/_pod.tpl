@@ -11,8 +11,8 @@ metadata:
     {{- end }}
   annotations:
     kubectl.kubernetes.io/default-container: {{ .component }}
-    {{- if $root.Values.redis.url }}
-    checksum/redis: {{ sha256sum $root.Values.redis.url }}
+    {{- with include "tailwater.redisUrl" $root }}
+    checksum/redis: {{ sha256sum . }}
     {{- end }}
     {{- with $values.podAnnotations }}
     {{- toYaml . | nindent 4 }}

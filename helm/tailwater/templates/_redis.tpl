@@ -18,13 +18,58 @@
 {{- define "tailwater.redisEnv" -}}
 {{- $source := include "tailwater.redisSource" . -}}
 - name: TAILWATER_REDIS
-{{- if eq $source "redis.bundled.enabled" }}
-  value: redis://{{ include "tailwater.fullname" . }}-redis:6379
-{{- else if eq $source "redis.url" }}
-  valueFrom: {secretKeyRef: {name: {{ include "tailwater.fullname" . }}-redis, key: url}}
-{{- else }}
+{{- if eq $source "redis.existingSecret.name" }}
 {{- with .Values.redis.existingSecret }}
   valueFrom: {secretKeyRef: {name: {{ .name }}, key: {{ .key }}}}
 {{- end }}
+{{- else }}
+  valueFrom: {secretKeyRef: {name: {{ include "tailwater.fullname" . }}-redis, key: url}}
 {{- end }}
+{{- end -}}
+
+{{- /* The URL that this release's Secret holds; empty if the Secret is yours. */ -}}
+{{- define "tailwater.redisUrl" -}}
+{{- if .Values.redis.url -}}
+{{- .Values.redis.url -}}
+{{- else if .Values.redis.bundled.enabled -}}
+redis://tailwater:{{ include "tailwater.redisPassword" . }}@{{ include "tailwater.fullname" . }}-redis:6379
+{{- end -}}
+{{- end -}}
+
+{{- /* The password of the bundled Redis: the value, or that of the release's Secret, or a random one for a new
+     release. Without a cluster (`helm template`) nothing can be kept, so it follows from the release's name:
+     each render gives the same, and it is easy to guess. The result is stored, so that one render has one. */ -}}
+{{- define "tailwater.redisPassword" -}}
+{{- $bundled := .Values.redis.bundled -}}
+{{- if not $bundled.password -}}
+{{- $name := printf "%s-redis" (include "tailwater.fullname" .) -}}
+{{- $password := "" -}}
+{{- with lookup "v1" "Secret" .Release.Namespace $name -}}
+{{- $password = get (.data | default dict) "password" | b64dec -}}
+{{- end -}}
+{{- if not $password -}}
+{{- if hasKey (lookup "v1" "Service" .Release.Namespace "") "items" -}}
+{{- $password = randAlphaNum 32 -}}
+{{- else -}}
+{{- $password = printf "%s/%s" .Release.Namespace $name | sha256sum | trunc 32 -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $bundled "password" $password -}}
+{{- end -}}
+{{- $bundled.password -}}
+{{- end -}}
+
+{{- /* The users of the bundled Redis: Tailwater's, with the rights of docs/operations.md and no others. The file
+     has the hash of the password only. */ -}}
+{{- define "tailwater.redisUsers" -}}
+user default off resetpass resetkeys resetchannels -@all
+user tailwater on #{{ include "tailwater.redisPassword" . | sha256sum }} resetkeys resetchannels ~e:* ~h:* ~i:* &e:* -@all +hello +auth +client|setname +ping +unwatch +info +wait +config|get +script|load +evalsha +time +get +mget +set +pexpire +xadd +xtrim +xrange +xrevrange +spublish +ssubscribe +sunsubscribe
+{{- end -}}
+
+{{- /* The most that the data of the bundled Redis may take on the disk of its machine, as a quantity: the log of
+     appends reaches twice the memory before Redis rewrites it, and the new one is beside it meanwhile. */ -}}
+{{- define "tailwater.redisDisk" -}}
+{{- $units := dict "kb" "Ki" "mb" "Mi" "gb" "Gi" -}}
+{{- $most := .Values.redis.bundled.maxmemory -}}
+{{- mul 4 (regexFind "^[0-9]+" $most | int64) }}{{ get $units (regexFind "[a-z]+$" $most) }}
 {{- end -}}

@@ -23,6 +23,16 @@
 {{- fail "gateway.autoscaling.type is keda, which reads connections from Prometheus: set gateway.autoscaling.keda.serverAddress, as http://prometheus.monitoring:9090." -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.proxyProtocol (not .Values.trustedProxies) -}}
+{{- fail "proxyProtocol is true and trustedProxies is empty: every connection must begin with a header that only trusted proxies may send. Set trustedProxies to the addresses of the load balancer." -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) -}}
+{{- if .Values.metrics.serviceMonitor.enabled -}}
+{{- fail "metrics.serviceMonitor.enabled is true and networkPolicy.monitoring is empty: Prometheus could not reach the admin port. Name its peers, as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]." -}}
+{{- else if and .Values.ingress.enabled (eq .Values.ingress.preset "alb") -}}
+{{- fail "ingress.preset is alb and networkPolicy.monitoring is empty: the load balancer's health checks could not reach the admin port. Name its subnets, as [{ipBlock: {cidr: 10.0.0.0/16}}]." -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.tls.ticketKeys.secret (not .Values.tls.secret) -}}
 {{- fail (printf "tls.ticketKeys.secret is %s and tls.secret is empty: without a certificate there are no TLS sessions to resume. Set tls.secret, or leave tls.ticketKeys.secret empty." .Values.tls.ticketKeys.secret) -}}
 {{- end -}}

@@ -16,6 +16,12 @@
   secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: ticket.keys}]}
 {{- end }}
 {{- end }}
+{{- with .Values.debugToken }}
+{{- if .secret }}
+- name: debug-token
+  secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: token}]}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "tailwater.mounts" -}}
@@ -27,5 +33,8 @@
 {{- end }}
 {{- if .Values.tls.ticketKeys.secret }}
 - {name: ticket-keys, mountPath: /etc/tailwater/tickets, readOnly: true}
+{{- end }}
+{{- if .Values.debugToken.secret }}
+- {name: debug-token, mountPath: /etc/tailwater/debug, readOnly: true}
 {{- end }}
 {{- end -}}

@@ -1,6 +1,6 @@
 // console.js owns the page: it connects the form, the subscription, the list and the charts.
 
-import { assignHues, byId, copyButton, el, setText, tint } from './dom.js';
+import { assignHues, byId, copyButton, el, setText, tint, visible } from './dom.js';
 import { Connection } from './connection.js';
 import { RateChart, number } from './chart.js';
 import { SeriesPanel } from './series.js';
@@ -74,7 +74,7 @@ const observer = {
   control(word, data) {
     if (word === 'ready') {
       facts.readies += 1;
-      setText(byId('node'), data.node ?? '–');
+      setText(byId('node'), visible(data.node ?? '–'));
       setOutcome(data.outcome ?? '');
     } else if (word === 'gap') {
       facts.gaps += 1;
@@ -106,7 +106,7 @@ function setState(state, detail) {
   byId('state').classList.toggle('refused', state === 'refused');
   byId('state').title = detail;
   setText(byId('state-word'), detail ? `${STATE_WORDS[state]}, ${detail}` : STATE_WORDS[state]);
-  document.title = subscription === null ? 'Tailwater' : `${subscription.topics.join(', ')} · ${STATE_WORDS[state]} · Tailwater`;
+  document.title = subscription === null ? 'Tailwater' : `${visible(subscription.topics.join(', '))} · ${STATE_WORDS[state]} · Tailwater`;
 }
 
 function setTrouble(message) {
@@ -154,13 +154,13 @@ function takeTyped() {
 
 function showChips() {
   byId('chips').replaceChildren(...draft.map((topic) => {
-    const remove = el('button', { type: 'button', class: 'remove', 'aria-label': `Remove ${topic}` });
+    const remove = el('button', { type: 'button', class: 'remove', 'aria-label': `Remove ${visible(topic)}` });
     remove.addEventListener('click', () => {
       draft = draft.filter((name) => name !== topic);
       showChips();
       byId('topics').focus();
     });
-    return tint(el('li', { class: 'chip' }, el('span', {}, topic), remove), topic);
+    return tint(el('li', { class: 'chip' }, el('span', {}, visible(topic)), remove), topic);
   }));
   byId('topics').placeholder = draft.length === 0 ? 'orders, prices…' : 'add…';
   showSubmit();

@@ -11,6 +11,14 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Characters that show nothing or reorder the text around them; the joiners of scripts and emoji are not among them.
+const HIDDEN = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]/gu;
+
+/** Returns a name with its hidden characters as escapes, so that no name looks like another. */
+export function visible(name) {
+  return String(name).replace(HIDDEN, (hidden) => `\\u{${hidden.codePointAt(0).toString(16)}}`);
+}
+
 export const byId = (id) => document.getElementById(id);
 
 /** Writes only a text that has changed, so that an idle page causes no layout. */

@@ -1,6 +1,6 @@
 // series.js owns the numbers in events: the known series, the shown series, and their charts.
 
-import { el, setText, tint } from './dom.js';
+import { el, setText, tint, visible } from './dom.js';
 import { SeriesChart, number } from './chart.js';
 
 const SERIES_PER_TOPIC = 8;
@@ -59,21 +59,22 @@ export class SeriesPanel {
 
     const canvas = el('canvas', { class: 'series-canvas', role: 'img' });
     const [last, range] = [el('strong', { class: 'series-last' }), el('span', { class: 'series-range' })];
-    const name = el('figcaption', { class: 'series-name', title: `${field} of ${topic}` },
-      el('span', { class: 'series-field' }, field), el('span', { class: 'series-topic' }, topic));
+    const label = `${visible(field)} of ${visible(topic)}`;
+    const name = el('figcaption', { class: 'series-name', title: label },
+      el('span', { class: 'series-field' }, visible(field)), el('span', { class: 'series-topic' }, visible(topic)));
     const figure = tint(el('figure', { class: 'series' }, name, last, canvas, range), topic);
     figure.hidden = !picked;
 
-    const box = el('input', { type: 'checkbox', 'aria-label': `${field} of ${topic}` });
+    const box = el('input', { type: 'checkbox', 'aria-label': label });
     box.checked = picked;
-    const series = { topic, field, figure, canvas, last, range, chart: new SeriesChart(canvas) };
+    const series = { label, figure, canvas, last, range, chart: new SeriesChart(canvas) };
     box.addEventListener('change', () => {
       figure.hidden = !box.checked;
       if (box.checked) drawSeries(series);
     });
 
     this.#hint.hidden = true;
-    this.#group(topic).append(tint(el('label', { class: 'pick' }, box, el('span', {}, field)), topic));
+    this.#group(topic).append(tint(el('label', { class: 'pick' }, box, el('span', {}, visible(field))), topic));
     this.#charts.append(figure);
     return series;
   }
@@ -84,16 +85,16 @@ export class SeriesPanel {
     const known = [...lists].find((list) => list.dataset.topic === topic);
     if (known) return known;
     const list = el('div', { class: 'pick-list', 'data-topic': topic });
-    this.#chips.append(el('div', { class: 'pick-group' }, el('span', { class: 'pick-topic', title: topic }, topic), list));
+    this.#chips.append(el('div', { class: 'pick-group' }, el('span', { class: 'pick-topic', title: visible(topic) }, visible(topic)), list));
     return list;
   }
 }
 
-function drawSeries({ topic, field, canvas, last, range, chart }) {
+function drawSeries({ label, canvas, last, range, chart }) {
   const summary = chart.summary();
   setText(last, number(summary.last));
   setText(range, `${number(summary.min)} to ${number(summary.max)} · ${span(summary.span)}`);
-  canvas.setAttribute('aria-label', `${field} of ${topic}: last ${number(summary.last)}, `
+  canvas.setAttribute('aria-label', `${label}: last ${number(summary.last)}, `
     + `from ${number(summary.min)} to ${number(summary.max)}`);
   chart.draw();
 }

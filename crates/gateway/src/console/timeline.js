@@ -1,13 +1,13 @@
 // timeline.js owns the list of events, newest first. It updates once a frame, and bounds rows and bytes.
 
-import { copyButton, el, tint } from './dom.js';
+import { copyButton, el, tint, visible } from './dom.js';
+import { pretty } from './pretty.js';
 
 export const ROWS_MAX = 500;
 const ROWS_CHARS_MAX = 8_000_000; // data in all rows, in UTF-16 units
 const WAITING_MAX = ROWS_MAX;
 const WAITING_CHARS_MAX = 8_000_000;
 const PREVIEW_CHARS = 400;
-const COLOURED_CHARS_MAX = 20_000; // longer JSON is shown in one colour
 const FRESH_MAX = 4; // a larger batch appears without the highlight
 const REST_MS = 70; // pause between large batches: no user reads faster, and painting is expensive
 
@@ -41,7 +41,7 @@ export function outcomeInWords(outcome) {
 export function gapInWords({ topic, reason, missed }) {
   const many = missed === null || missed === undefined ? 'An unknown number of events'
     : `${missed.toLocaleString('en')} ${missed === 1 ? 'event' : 'events'}`;
-  return `${many} missed in ${topic ?? 'this subscription'}: ${GAPS[reason] ?? reason}`;
+  return `${many} missed in ${visible(topic ?? 'this subscription')}: ${GAPS[reason] ?? reason}`;
 }
 
 /** The list. Entries are `{event, id}` or `{control, data, at}`. */
@@ -199,12 +199,13 @@ function size(entry) {
 
 function eventRow({ event, id }) {
   const line = el('span', { class: 'line' });
-  if (event.type !== null && event.type !== undefined) line.append(el('span', { class: 'type' }, event.type));
+  const topic = visible(event.topic);
+  if (event.type !== null && event.type !== undefined) line.append(el('span', { class: 'type' }, visible(event.type)));
   const preview = event.data.slice(0, PREVIEW_CHARS).replace(/\s+/g, ' ').trim();
   line.append(el('span', { class: preview === '' ? 'preview empty' : 'preview' }, preview === '' ? 'no data' : preview));
   const head = el('button', { type: 'button', class: 'event-head', 'aria-expanded': 'false', tabindex: '-1' },
     el('time', { class: 'when', datetime: event.time, title: event.time }, clock(event.time)),
-    tint(el('span', { class: 'topic', title: event.topic }, event.topic), event.topic),
+    tint(el('span', { class: 'topic', title: topic }, topic), event.topic),
     line);
   return el('li', { class: 'event', 'data-id': event.id ?? id, 'data-topic': event.topic }, head);
 }
@@ -226,7 +227,7 @@ function controlRow({ control, data, at }) {
   const strong = (text) => el('strong', {}, text);
   if (control === 'ready') {
     row.dataset.outcome = data.outcome;
-    say('Connected to ', strong(data.node ?? 'the gateway'));
+    say('Connected to ', strong(visible(data.node ?? 'the gateway')));
     row.append(el('span', { class: 'outcome', 'data-outcome': data.outcome }, data.outcome ?? ''),
       el('span', { class: 'aside' }, outcomeInWords(data.outcome)));
   } else if (control === 'gap') {
@@ -239,59 +240,13 @@ function controlRow({ control, data, at }) {
     row.dataset.reason = data.reason;
     say('The gateway asks this client to reconnect: ', strong(RECONNECTS[data.reason] ?? data.reason ?? ''));
   } else if (control === 'end') {
-    say(strong(data.topic ?? 'The topic'), ' has ended; no event will follow');
+    say(strong(visible(data.topic ?? 'The topic')), ' has ended; no event will follow');
   } else if (control === 'lost') {
     say('Connection lost, resuming after the last event');
   } else if (control === 'skipped') {
     say(`${data.skipped.toLocaleString('en')} more events arrived here and are hidden`);
   }
   return row;
-}
-
-/** Indents and colours JSON; returns any other data unchanged. */
-function pretty(data) {
-  try {
-    JSON.parse(data);
-  } catch {
-    return data;
-  }
-  const json = indent(data);
-  return json.length > COLOURED_CHARS_MAX ? json : coloured(json);
-}
-
-// Works on the text, not on the parsed value, so that a number too long for JavaScript keeps its digits.
-function indent(json) {
-  let out = '';
-  let depth = 0;
-  let opened = false; // the last token opened an object or an array
-  const line = () => `\n${'  '.repeat(depth)}`;
-  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g)) {
-    const closes = token === '}' || token === ']';
-    if (closes) depth -= 1;
-    if (opened !== closes) out += line();
-    opened = token === '{' || token === '[';
-    if (opened) depth += 1;
-    out += token;
-    if (token === ':') out += ' ';
-    if (token === ',') out += line();
-  }
-  return out;
-}
-
-const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/g;
-
-function coloured(json) {
-  const out = document.createDocumentFragment();
-  let end = 0;
-  for (const token of json.matchAll(TOKEN)) {
-    const [text, string, colon] = token;
-    out.append(json.slice(end, token.index));
-    const kind = string === undefined ? 'literal' : colon === undefined ? 'string' : 'key';
-    out.append(el('span', { class: `json-${kind}` }, string ?? text), colon ?? '');
-    end = token.index + text.length;
-  }
-  out.append(json.slice(end));
-  return out;
 }
 
 function clock(time) {

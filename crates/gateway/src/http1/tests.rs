@@ -156,7 +156,7 @@ async fn open(log: &Arc<impl Log>, most: usize) -> (DuplexStream, JoinHandle<()>
         .unwrap();
     let holding = Holding { pipe, held: BytesMut::new(), most };
     let patience = Patience { head: Duration::from_secs(9), stall: STALL };
-    let (door, peer) = (gateway.door(Router::new()), ([127, 0, 0, 1], 9).into());
+    let (door, peer) = (gateway.door(Router::new()), Peer::new(([127, 0, 0, 1], 9).into()));
     let accepted = door.accept(holding, peer, patience, std::future::pending()).await;
     let Accepted::Stream(stream) = accepted else { panic!("no event stream") };
     (client, tokio::spawn(stream.run()))

@@ -12,6 +12,7 @@ use gateway::{Accepted, Config, Door, Gateway, Patience};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use limits::Peer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
@@ -120,6 +121,7 @@ impl Node {
 
 async fn serve(listener: TcpListener, door: Door) {
     while let Ok((socket, peer)) = listener.accept().await {
+        let peer = Peer::new(peer);
         let door = door.clone();
         tokio::spawn(async move {
             if !BARE {
@@ -140,13 +142,13 @@ async fn serve(listener: TcpListener, door: Door) {
     }
 }
 
-async fn general<S>(stream: S, peer: SocketAddr, door: Door)
+async fn general<S>(stream: S, peer: Peer, door: Door)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
         let door = door.clone();
-        async move { Ok::<_, Infallible>(door.answer(request, Some(peer)).await) }
+        async move { Ok::<_, Infallible>(door.answer(request, peer).await) }
     });
     // A client may end the connection in any way, so an error is no failure.
     Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await.ok();

@@ -30,7 +30,8 @@ fn gateway(config: Config, log: Arc<dyn Log>) -> Gateway {
 /// Opens a stream and reads its beginning.
 async fn open(gateway: &Gateway, query: &str) -> Body {
     let request = Request::get(format!("/v1/events?{query}")).body(Body::empty()).unwrap();
-    let mut body = gateway.door(Router::new()).answer(request, None).await.into_body();
+    let peer = limits::Peer::new(([127, 0, 0, 1], 1).into());
+    let mut body = gateway.door(Router::new()).answer(request, peer).await.into_body();
     let first = next(&mut body).await.unwrap();
     assert!(first.starts_with(b":\nevent: tailwater.ready\n"), "{first:?}");
     body

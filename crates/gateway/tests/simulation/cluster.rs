@@ -180,7 +180,8 @@ async fn serve(
     to: &mpsc::Sender<Sent>,
     ids_ahead: bool,
 ) -> Result<(), mpsc::error::SendError<Sent>> {
-    let response = door.answer(request, None).await;
+    let peer = limits::Peer::new(([127, 0, 0, 1], 1).into());
+    let response = door.answer(request, peer).await;
     to.send(Sent::Head(response.status())).await?;
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {

@@ -108,7 +108,7 @@ async fn a_request_over_the_limit_is_answered_429_with_retry_after_and_a_later_o
     let second = server.post("topic=t", "y").await;
     assert_eq!(
         second.refusal(),
-        "429 too_many_requests: too many concurrent requests; the limit is 1"
+        "429 too_many_requests: too many concurrent requests on this node; the limit is 1 (--address-share)"
     );
     assert!(second.head.contains("retry-after: "), "{second:?}");
     log.release();

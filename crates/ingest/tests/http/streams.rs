@@ -238,7 +238,7 @@ async fn a_stream_over_the_limit_is_answered_429_and_a_closed_stream_makes_room(
     let second = sse(&server, "topic=t", "data: 2\n\n").await;
     assert_eq!(
         second.refusal(),
-        "429 too_many_requests: too many concurrent streams; the limit is 1"
+        "429 too_many_requests: too many concurrent streams on this node; the limit is 1 (--address-share)"
     );
     assert_eq!(server.post("topic=t", "3").await.status, 200);
     first.chunk("").await;

@@ -14,7 +14,7 @@ pub(super) struct Socket(Wire);
 
 /// A frame from Redis.
 #[derive(Debug)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     Message {
         channel: String,
         payload: Vec<u8>,
@@ -31,7 +31,7 @@ pub(super) enum Frame {
 
 /// The reason why the connection ended, or was not made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Lost {
+pub(crate) enum Lost {
     #[error("{0}")]
     Broken(#[from] Broken),
     #[error("{}", plain(.0))]
@@ -69,7 +69,14 @@ impl Socket {
 
     /// Receives the next frame. Cancel-safe.
     pub(super) async fn frame(&mut self) -> Result<Frame, Lost> {
-        let (kind, data) = match self.0.value().await? {
+        Frame::of(self.0.value().await?)
+    }
+}
+
+impl Frame {
+    /// Reads a value that Redis has sent.
+    pub(crate) fn of(value: Value) -> Result<Self, Lost> {
+        let (kind, data) = match value {
             Value::Push { kind, data } => (kind, data),
             value => return other(value),
         };
@@ -80,11 +87,11 @@ impl Socket {
         };
         Ok(match (kind, channel, data.next()) {
             (PushKind::SMessage, Some(channel), Some(Value::BulkString(payload))) => {
-                Frame::Message { channel, payload }
+                Self::Message { channel, payload }
             }
-            (PushKind::SSubscribe, Some(channel), _) => Frame::Joined(channel),
-            (PushKind::SUnsubscribe, Some(channel), _) => Frame::Left(channel),
-            _ => Frame::Other,
+            (PushKind::SSubscribe, Some(channel), _) => Self::Joined(channel),
+            (PushKind::SUnsubscribe, Some(channel), _) => Self::Left(channel),
+            _ => Self::Other,
         })
     }
 }

@@ -95,7 +95,7 @@ impl Store {
 }
 
 /// Parses the value of a head key.
-pub(super) fn head(reply: Value) -> Result<Option<LogHead>, Failure> {
+pub(crate) fn head(reply: Value) -> Result<Option<LogHead>, Failure> {
     match reply {
         Value::Nil => Ok(None),
         Value::BulkString(bytes) => Ok(std::str::from_utf8(&bytes).ok().and_then(LogHead::parse)),
@@ -103,7 +103,8 @@ pub(super) fn head(reply: Value) -> Result<Option<LogHead>, Failure> {
     }
 }
 
-pub(super) fn events(topic: &Topic, reply: Value) -> Result<Vec<Event>, Failure> {
+/// Parses a range of entries.
+pub(crate) fn events(topic: &Topic, reply: Value) -> Result<Vec<Event>, Failure> {
     const BAD: Failure = Failure::Answer("a range is no list of entries");
     let Value::Array(entries) = reply else { return Err(BAD) };
     let event = |item: Value| {

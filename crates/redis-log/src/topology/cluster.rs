@@ -31,7 +31,7 @@ pub(super) struct ClusterOracle {
 }
 
 /// The cluster as one node reports it.
-struct View {
+pub(crate) struct View {
     well: bool,
     epoch: u64,
     ranges: Vec<SlotRange>,
@@ -107,23 +107,27 @@ async fn view(
     let mut pipeline = redis::pipe();
     pipeline.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
     let (info, slots): (String, Vec<Value>) = pipeline.query_async(&mut connection).await?;
-    let fields: HashMap<_, _> = info.lines().filter_map(|line| line.split_once(':')).collect();
-    let field = |name| fields.get(name).map(|value| value.trim());
-    let view = View {
-        well: field("cluster_state") == Some("ok"),
-        epoch: field("cluster_current_epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0),
-        ranges: slots.into_iter().filter_map(|range| SlotRange::parse(address, range)).collect(),
-    };
-    Ok((view, connection))
+    Ok((View::parse(address, &info, slots), connection))
 }
 
 impl View {
+    /// Parses the answers of the node `asked` to CLUSTER INFO and CLUSTER SLOTS.
+    pub(crate) fn parse(asked: &Address, info: &str, slots: Vec<Value>) -> Self {
+        let fields: HashMap<_, _> = info.lines().filter_map(|line| line.split_once(':')).collect();
+        let field = |name| fields.get(name).map(|value| value.trim());
+        Self {
+            well: field("cluster_state") == Some("ok"),
+            epoch: field("cluster_current_epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0),
+            ranges: slots.into_iter().filter_map(|range| SlotRange::parse(asked, range)).collect(),
+        }
+    }
+
     /// Views of a higher rank are better.
     fn rank(&self) -> (bool, u64) {
         (self.well, self.epoch)
     }
 
-    fn map(&self) -> Map {
+    pub(crate) fn map(&self) -> Map {
         let mut map = Map::none("the cluster has no primary for this partition's slot");
         for partition in 0..PARTITIONS {
             let slot = slot::of(partition);

@@ -32,9 +32,9 @@ struct Sentinel {
 }
 
 /// The primary as one sentinel reports it.
-struct Report {
+pub(crate) struct Report {
     epoch: u64,
-    primary: Address,
+    pub(crate) primary: Address,
 }
 
 impl SentinelOracle {
@@ -120,7 +120,16 @@ impl Sentinel {
         pipeline.add_command(sentinel("GET-MASTER-ADDR-BY-NAME"));
         pipeline.add_command(sentinel("MASTER"));
         pipeline.ignore_errors();
-        let replies: Vec<Result<Value, RedisError>> = pipeline.query_async(connection).await?;
+        Report::parse(&self.address, pipeline.query_async(connection).await?)
+    }
+}
+
+impl Report {
+    /// Parses the answers of the sentinel `asked`; `None` if it knows no such primary.
+    pub(crate) fn parse(
+        asked: &Address,
+        replies: Vec<Result<Value, RedisError>>,
+    ) -> Result<Option<Self>, RedisError> {
         let mut replies = replies.into_iter();
         let mut next = || replies.next().unwrap_or(Ok(Value::Nil));
         let address: Option<(String, u16)> = redis::from_redis_value(next()?)?;
@@ -128,7 +137,7 @@ impl Sentinel {
         let about: Vec<(String, String)> = redis::from_redis_value(next()?)?;
         let epoch = about.iter().find(|(name, _)| name == "config-epoch");
         let epoch = epoch.and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0);
-        Ok(Some(Report { epoch, primary: self.address.reported_parts(&host, port) }))
+        Ok(Some(Self { epoch, primary: asked.reported_parts(&host, port) }))
     }
 }
 

@@ -9,6 +9,7 @@ use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use super::printable;
 use super::source::{EventLine, Source};
 use crate::args::PublishArgs;
 
@@ -181,7 +182,7 @@ impl Publisher {
             self.duplicates,
             self.refused,
             self.acknowledged as f64 / seconds,
-            self.last
+            printable(&self.last)
         );
         let (start, end) =
             if terminal { ("\r\x1b[2K", if last { "\n" } else { "" }) } else { ("", "\n") };
@@ -192,7 +193,7 @@ impl Publisher {
 
     fn note(&self, text: &str) {
         let start = if std::io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
-        eprintln!("{start}tailwater: {text}");
+        eprintln!("{start}tailwater: {}", printable(text));
     }
 }
 
@@ -224,5 +225,14 @@ fn shorten(line: &str) -> String {
 
 /// Returns whether an error code of ingest is worth a retry.
 fn is_transient(code: &str) -> bool {
-    matches!(code, "log_unavailable" | "log_full" | "too_many_requests" | "draining")
+    matches!(
+        code,
+        "log_unavailable"
+            | "log_full"
+            | "too_many_requests"
+            | "too_many_topics"
+            | "memory"
+            | "body_timeout"
+            | "draining"
+    )
 }

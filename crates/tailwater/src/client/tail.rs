@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
+use super::printable;
 use crate::args::{TailArgs, TailFormat};
 
 /// A reader of topics across reconnects.
@@ -165,10 +166,12 @@ impl Follower {
         match (self.args.format, serde_json::from_str::<Envelope<'_>>(&event.data)) {
             (TailFormat::Text, Ok(Envelope { topic, r#type, data, time })) => {
                 let kind = r#type.map(|kind| format!(" {kind}")).unwrap_or_default();
-                writeln!(out, "{time} {topic}{kind} {data}")?;
+                let line = format!("{time} {topic}{kind} {data}");
+                writeln!(out, "{}", printable(&line))?;
             }
             (TailFormat::Data, Ok(envelope)) => writeln!(out, "{}", envelope.data)?,
-            _ => writeln!(out, "{}", event.data)?,
+            (TailFormat::Json, Ok(_)) => writeln!(out, "{}", event.data)?,
+            (_, Err(_)) => writeln!(out, "{}", printable(&event.data))?,
         }
         out.flush()
     }
@@ -191,7 +194,7 @@ impl Follower {
                     text("topic"),
                     text("reason")
                 );
-                self.say(&red(&line));
+                eprintln!("tailwater: {}", red(&printable(&line)));
             }
             "tailwater.end" => self.inform(&format!("{} has ended", text("topic"))),
             "tailwater.reconnect" => self.inform(&format!("told to reconnect: {}", text("reason"))),
@@ -239,7 +242,7 @@ impl Follower {
 
     #[expect(clippy::unused_self, reason = "every message goes through one method")]
     fn say(&self, text: &str) {
-        eprintln!("tailwater: {text}");
+        eprintln!("tailwater: {}", printable(text));
     }
 }
 

@@ -2,7 +2,6 @@
 //! TLS; everything else by hyper.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use limits::Peer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
@@ -35,7 +35,7 @@ const STALL_MAX: Duration = Duration::from_mins(10);
 /// for everything that a connection may be.
 pub(super) async fn serve(
     stream: TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     site: Site,
     ending: Ending,
     tasks: TaskTracker,
@@ -58,7 +58,7 @@ pub(super) async fn serve(
 /// Looks at the first request of a connection that may speak HTTP/1.1.
 async fn enter<T: Transport>(
     stream: T,
-    peer: SocketAddr,
+    peer: Peer,
     entry: Entry,
     ending: Ending,
     tasks: TaskTracker,
@@ -76,7 +76,7 @@ async fn enter<T: Transport>(
 }
 
 /// Serves any HTTP.
-async fn general<S>(stream: S, peer: SocketAddr, entry: Entry, ending: Ending)
+async fn general<S>(stream: S, peer: Peer, entry: Entry, ending: Ending)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

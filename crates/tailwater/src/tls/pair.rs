@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
@@ -22,8 +22,8 @@ pub(crate) struct PairFiles {
 /// The bytes of the two files.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Contents {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
+    pub(super) certificate: Vec<u8>,
+    pub(super) key: Vec<u8>,
 }
 
 /// Omits the key.
@@ -47,7 +47,7 @@ pub(crate) enum PairError {
     #[error("{flag} {}: {error}", .file.display())]
     Unreadable { flag: &'static str, file: PathBuf, error: String },
     #[error("{flag} {} holds no {what} as PEM: {error}", .file.display())]
-    NotPem { flag: &'static str, file: PathBuf, what: &'static str, error: String },
+    NotPem { flag: &'static str, file: PathBuf, what: &'static str, error: &'static str },
     #[error("--tls-key {} is not the key of --tls-cert {}", .0.key.display(), .0.certificate.display())]
     Mismatch(PairFiles),
     #[error("--tls-cert {} with --tls-key {}: {error}", .files.certificate.display(), .files.key.display())]
@@ -74,7 +74,7 @@ impl PairFiles {
 
     /// Parses the certificate and its key, and checks that they belong together.
     pub(crate) fn pair(&self, contents: &Contents) -> Result<Pair, PairError> {
-        let not_pem = |flag, file: &PathBuf, what, error: String| PairError::NotPem {
+        let not_pem = |flag, file: &PathBuf, what, error| PairError::NotPem {
             flag,
             file: file.clone(),
             what,
@@ -83,15 +83,14 @@ impl PairFiles {
         let no_certificate = |error| not_pem(CERTIFICATE, &self.certificate, "certificate", error);
         let chain = CertificateDer::pem_slice_iter(&contents.certificate)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| no_certificate(error.to_string()))?;
+            .map_err(|error| no_certificate(fault(&error)))?;
         let not_after = match chain.first() {
-            None => return Err(no_certificate("no items found".to_owned())),
+            None => return Err(no_certificate(fault(&pem::Error::NoItemsFound))),
             Some(leaf) => validity::not_after(leaf),
         };
-        let not_after =
-            not_after.ok_or_else(|| no_certificate("it has no time of expiry".to_owned()))?;
+        let not_after = not_after.ok_or_else(|| no_certificate("it has no time of expiry"))?;
         let key = PrivateKeyDer::from_pem_slice(&contents.key)
-            .map_err(|error| not_pem(KEY, &self.key, "private key", error.to_string()))?;
+            .map_err(|error| not_pem(KEY, &self.key, "private key", fault(&error)))?;
         let key =
             CertifiedKey::from_der(chain, key, &default_provider()).map_err(
                 |error| match error {
@@ -100,5 +99,71 @@ impl PairFiles {
                 },
             )?;
         Ok(Pair { key: Arc::new(key), not_after })
+    }
+}
+
+/// Describes a fault of PEM. The error's own text quotes the faulty line, which is the whole key if the
+/// file has lost its line ends.
+fn fault(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::NoItemsFound => "no items found",
+        pem::Error::IllegalSectionStart { .. } => {
+            "a line begins with -----BEGIN and has no ----- at its end"
+        }
+        pem::Error::MissingSectionEnd { .. } => "a section has no line with -----END",
+        pem::Error::Base64Decode(_) => "a section is not base64",
+        pem::Error::SectionTooLarge => "a section is too large",
+        _ => "it cannot be read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(certificate: &str, key: &str) -> String {
+        let files = PairFiles { certificate: "tls.crt".into(), key: "tls.key".into() };
+        let contents = Contents { certificate: certificate.into(), key: key.into() };
+        files.pair(&contents).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_named_with_its_fault() {
+        for (certificate, fault) in [
+            ("", "no items found"),
+            (
+                "-----BEGIN CERTIFICATE\n",
+                "a line begins with -----BEGIN and has no ----- at its end",
+            ),
+            ("-----BEGIN CERTIFICATE-----\nMAA=\n", "a section has no line with -----END"),
+            (
+                "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+                "a section is not base64",
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+                "it has no time of expiry",
+            ),
+        ] {
+            let expected = format!("--tls-cert tls.crt holds no certificate as PEM: {fault}");
+            assert_eq!(refusal(certificate, ""), expected);
+        }
+    }
+
+    #[test]
+    fn a_key_without_line_ends_is_refused_and_never_shown() {
+        // As much of a certificate as is read before the key: it has a time of expiry.
+        let certificate = "-----BEGIN CERTIFICATE-----\n\
+            MCkwJwIBATAAMAAwHhcNMjAwMTAxMDAwMDAwWhcNNDkxMjMxMjM1OTU5Wg==\n\
+            -----END CERTIFICATE-----\n";
+        let key = "-----BEGIN PRIVATE KEY----- c2VjcmV0 -----END PRIVATE KEY----";
+        let error = refusal(certificate, key);
+        assert!(
+            error.starts_with("--tls-key tls.key holds no private key as PEM: a line"),
+            "{error}"
+        );
+        for part in ["c2VjcmV0", "99, 50"] {
+            assert!(!error.contains(part), "{error}");
+        }
     }
 }

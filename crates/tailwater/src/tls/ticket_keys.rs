@@ -27,7 +27,7 @@ pub(crate) struct TicketKeyFile(PathBuf);
 
 /// The bytes of the file.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct TicketKeyText(Vec<u8>);
+pub(crate) struct TicketKeyText(pub(super) Vec<u8>);
 
 /// Omits the keys.
 impl fmt::Debug for TicketKeyText {

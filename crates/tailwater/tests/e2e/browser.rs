@@ -71,6 +71,60 @@ async fn the_console_shows_a_gap_and_goes_on() {
     browser.quit().await;
 }
 
+/// The most characters of one event's data that the console shows, a last indentation, and the line that says
+/// how much is left out.
+const SHOWN_CHARS_MAX: usize = 262_144 + 66 + 100;
+
+#[tokio::test]
+async fn the_console_opens_a_hostile_event_as_bounded_text() {
+    let node = serve().start().await.unwrap();
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/?topic=t", node.addr())).await;
+    browser.find("#state[data-state=live]").await;
+    // Each level would be indented two characters more than the one around it.
+    let deep = format!("{}1{}", "[".repeat(8_000), "]".repeat(8_000));
+    let wide = format!("{}{}1{}", "[".repeat(30), "1,".repeat(100_000), "]".repeat(30));
+    let plain = format!("{{\"a\":{{\"b\":[1,{{}},[]]}},\"c\":\"{}\"}}", "\u{e9}".repeat(40));
+    let topic = "t&type=%E2%80%AEgpj.exe";
+    let ids = [
+        publish(node.addr(), topic, &deep).await,
+        publish(node.addr(), topic, &wide).await,
+        publish(node.addr(), topic, &plain).await,
+        publish(node.addr(), topic, &format!("{}\n", "no JSON ".repeat(32_000))).await,
+    ];
+    let mut shown = Vec::new();
+    for id in &ids {
+        let row = format!("#events .event[data-id='{id}']");
+        assert_eq!(browser.text(&format!("{row} .type")).await, "\\u{202e}gpj.exe");
+        browser.click(&format!("{row} .event-head")).await;
+        let pre = format!("return document.querySelector(\"{row} pre\").textContent");
+        let text = browser.run(&pre).await.as_str().expect("the event is open").to_owned();
+        assert!(text.chars().count() <= SHOWN_CHARS_MAX, "{}", text.len());
+        shown.push(text);
+    }
+    // A value below the last level stays on its line, and all of it is there.
+    assert_eq!(shown[0].replace([' ', '\n'], ""), deep);
+    assert_eq!(shown[0].lines().count(), 2 * 32 + 1);
+    assert!(shown[1].contains(" more characters are not shown"), "{}", &shown[1][..200]);
+    let c = "\u{e9}".repeat(40);
+    let indented = [
+        "{",
+        "  \"a\": {",
+        "    \"b\": [",
+        "      1,",
+        "      {},",
+        "      []",
+        "    ]",
+        "  },",
+        &format!("  \"c\": \"{c}\""),
+        "}",
+    ];
+    assert_eq!(shown[2], indented.join("\n"));
+    assert!(shown[3].starts_with("no JSON no JSON"));
+    browser.screenshot("hostile").await;
+    browser.quit().await;
+}
+
 /// The whole code of a page that receives events: it needs no library and keeps no cursor.
 const PAGE: &str = "\
     window.got = []; window.readies = []; window.failed = 0; \

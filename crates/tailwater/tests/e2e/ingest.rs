@@ -111,7 +111,7 @@ async fn an_ingest_that_stops_tells_a_stream_of_lines_to_send_the_rest_elsewhere
         .await
         .unwrap();
     let mut stream = TcpStream::connect(ingest.addr()).await.unwrap();
-    let head = "POST /v1/events?topic=t HTTP/1.1\r\nHost: t\r\nContent-Type: application/x-ndjson\r\n\
+    let head = "POST /v1/events?topic=t HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n\
                 Transfer-Encoding: chunked\r\n\r\n";
     let line = "{\"data\":\"one\",\"key\":\"k-1\"}\n";
     let chunk = format!("{head}{:x}\r\n{line}\r\n", line.len());

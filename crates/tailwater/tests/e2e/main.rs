@@ -19,6 +19,7 @@ mod reader;
 mod redis_faults;
 mod resume;
 mod serve;
+mod site;
 mod slow_reader;
 mod support;
 mod tail;

@@ -3,6 +3,8 @@
 use loadtest::machine::{Redis, Tailwater};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::cli::{Cli, tailwater};
@@ -53,6 +55,71 @@ async fn tail_prints_text_json_or_data() {
     let event: Value = serde_json::from_str(&json[1]).unwrap();
     assert_eq!((&event["topic"], &event["data"]), (&"b".into(), &"two".into()));
     assert_eq!(event["id"], id.as_str());
+}
+
+/// Sets the clipboard and the title, clears the screen, and begins a line that looks like another event.
+const HOSTILE: &str = "\u{1b}]52;c;ZXZpbA==\u{7}\u{1b}]0;root\u{1b}\\\u{1b}[2J\u{9b}H\r \n\
+                       2026-01-31T12:00:00.000Z bank paid";
+
+#[tokio::test]
+async fn a_publisher_cannot_command_the_terminal_or_forge_a_line() {
+    let (node, url) = node().await;
+    publish(node.addr(), "t&type=%E2%80%AEtxt.exe", HOSTILE).await;
+    let args = ["tail", "--url", &url, "--from", "earliest", "--count", "1", "--quiet", "t"];
+    let outcome = tailwater(&args).await.success();
+    let lines: Vec<_> = outcome.stdout.lines().collect();
+    let shown = "t \\u{202e}txt.exe \\x1b]52;c;ZXZpbA==\\x07\\x1b]0;root\\x1b\\\\x1b[2J\\x9bH\\r \\n\
+                 2026-01-31T12:00:00.000Z bank paid";
+    assert!(lines.len() == 1 && lines[0].ends_with(shown), "{lines:?}");
+    // The data alone is for programs, which need every byte.
+    let raw = tailwater(&[&args[..], &["--format", "data"]].concat()).await.success();
+    assert_eq!(raw.stdout, format!("{HOSTILE}\n"));
+    let json = tailwater(&[&args[..], &["--format", "json"]].concat()).await.success();
+    assert_eq!(json.stdout.lines().count(), 1);
+    assert!(!json.stdout.contains('\u{1b}'), "{}", json.stdout);
+}
+
+/// Answers each connection once with the same bytes. Returns the URL.
+async fn server_that_answers(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            stream.read(&mut request).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_server_cannot_command_the_terminal() {
+    let url = server_that_answers(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
+         event: tailwater.ready\ndata: {\"node\":\"\\u001b[2Jnode\",\"outcome\":\"\\u009bx\"}\n\n\
+         event: tailwater.gap\ndata: {\"topic\":\"t\\nnone\",\"missed\":1,\"reason\":\"\\u001b[8m\"}\n\n\
+         id: \u{1b}]0;x\u{7}\ndata: not \u{1b}[2J JSON\n\n",
+    )
+    .await;
+    let outcome = tailwater(&["tail", "--url", &url, "--count", "1", "t"]).await.success();
+    assert_eq!(outcome.stdout, "not \\x1b[2J JSON\n");
+    for shown in [
+        "connected to \\x1b[2Jnode: \\x9bx\n",
+        "GAP in t\\nnone: 1 events are missing (\\x1b[8m)\n",
+        "resume with --after \\x1b]0;x\\x07\n",
+    ] {
+        assert!(outcome.stderr.contains(shown), "{shown:?} is not in {:?}", outcome.stderr);
+    }
+    assert!(!outcome.stderr.contains('\u{1b}'), "{:?}", outcome.stderr);
+
+    let refusal = "HTTP/1.1 403 Forbidden\r\ncontent-length: 12\r\nconnection: close\r\n\r\n\u{1b}[2J\nforged\n";
+    let url = server_that_answers(refusal).await;
+    for args in [["tail", "--url", &url, "t"], ["publish", "--url", &url, "--topic=t"]] {
+        let args = [&args[..], &["x"]].concat();
+        let outcome = tailwater(&args).await;
+        outcome.failure(&["403", "\\x1b[2J\\nforged"]);
+    }
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ impl DriverEndpoint {
         let path = self.subscribe_path(topic);
         if self.dialect == Dialect::WebSocket {
             return format!(
-                "GET {path} HTTP/1.1\r\nhost: bench\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                "GET {path} HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
                  sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             );
         }
@@ -60,7 +60,7 @@ impl DriverEndpoint {
         };
         let (cursor, origin) = (header("last-event-id", cursor), header("origin", self.origin));
         format!(
-            "GET {path} HTTP/1.1\r\nhost: bench\r\naccept: text/event-stream\r\n{origin}{cursor}\r\n"
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n{origin}{cursor}\r\n"
         )
     }
 }

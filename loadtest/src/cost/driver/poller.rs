@@ -116,7 +116,7 @@ impl Poller {
         };
         let cursor = &self.cursor;
         let request = format!(
-            "GET {path}&wait={wait}&last_event_id={cursor} HTTP/1.1\r\nhost: bench\r\n\
+            "GET {path}&wait={wait}&last_event_id={cursor} HTTP/1.1\r\nhost: localhost\r\n\
              accept: application/json\r\n\r\n"
         );
         self.stream.write_all(request.as_bytes())?;

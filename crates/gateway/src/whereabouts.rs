@@ -1,0 +1,47 @@
+//! The whereabouts of a subscriber, for the logs: its peer, and the client that the peer speaks for.
+
+use std::net::SocketAddr;
+
+use crate::head::SubscriptionHead;
+
+/// The addresses of a subscriber.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Whereabouts {
+    /// The other end of the socket, which may be a load balancer's.
+    pub(crate) peer: SocketAddr,
+    /// The header `X-Forwarded-For`: addresses, as anybody may have written them.
+    pub(crate) forwarded_for: Option<Box<str>>,
+}
+
+/// The longest list of addresses that is kept: three of IPv6.
+const FORWARDED_BYTES_MAX: usize = 128;
+
+impl Whereabouts {
+    pub(crate) fn new(peer: SocketAddr, head: &SubscriptionHead<'_>) -> Self {
+        Self { peer, forwarded_for: head.forwarded_for.and_then(addresses) }
+    }
+}
+
+/// Takes only text that could be addresses, because it goes into logs.
+fn addresses(value: &[u8]) -> Option<Box<str>> {
+    let is_address = |b: &u8| b.is_ascii_hexdigit() || b".:,[] ".contains(b);
+    let is_short = value.len() <= FORWARDED_BYTES_MAX;
+    let text = str::from_utf8(value).ok()?;
+    (is_short && value.iter().all(is_address)).then(|| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_are_taken_from_a_header_that_anybody_writes() {
+        let taken = |text: &str| addresses(text.as_bytes()).map(String::from);
+        for good in ["203.0.113.7", "203.0.113.7, 10.0.0.1", "[2001:db8::1]:443"] {
+            assert_eq!(taken(good).as_deref(), Some(good));
+        }
+        for bad in ["secret", "1.2.3.4 token=x", "\"1.2.3.4\"", &"1.1.1.1,".repeat(20)] {
+            assert_eq!(taken(bad), None);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Properties of this crate's parsers, as functions of any bytes, for the package `fuzz`. A function
+//! panics if its property does not hold.
+
+use axum::http::Request;
+use bytes::Bytes;
+use event_log::{Append, Topic};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::cloudevents;
+use crate::decode::{Decode, Item};
+use crate::error::{Error, MESSAGE_BYTES_MAX};
+use crate::head::RequestHead;
+use crate::media::Media;
+use crate::ndjson::NdjsonDecoder;
+use crate::sse::{Parser, SseDecoder};
+
+/// The largest data of an event here, in bytes: small, so that the fuzzer finds the limit.
+const DATA_BYTES_MAX: usize = 64;
+
+/// Decodes lines of JSON. Any pieces of a body give the same events as the whole body.
+///
+/// The first byte says where the body is cut.
+pub fn ndjson(bytes: &[u8]) {
+    let decoder = || NdjsonDecoder::new(head(Media::Lines, None), DATA_BYTES_MAX);
+    any_pieces_are_the_same(bytes, decoder);
+}
+
+/// Decodes server-sent events. Any pieces of a body give the same events as the whole body, and the
+/// parser of clients finds the same events.
+///
+/// The first byte says where the body is cut.
+pub fn sse(bytes: &[u8]) {
+    let decoder = || {
+        let head = head(Media::Sse, Some("t"));
+        SseDecoder::new(topic("t"), head, DATA_BYTES_MAX)
+    };
+    any_pieces_are_the_same(bytes, decoder);
+
+    let Some((_, body)) = bytes.split_first() else { return };
+    let mut parser = Parser::new(body.len());
+    parser.push(Bytes::copy_from_slice(body));
+    let ours: Vec<_> = std::iter::from_fn(|| parser.take()).collect();
+    let mut theirs = Vec::new();
+    sse::Parser::default().feed(body, &mut |event| theirs.push(event));
+    assert_eq!(ours.len(), theirs.len(), "clients find as many events");
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        // A replacement character is longer than the byte that it replaces, and may pass the limit.
+        if let Ok(data) = &ours.data {
+            assert_eq!(data, &theirs.data);
+        }
+        if let Ok(kind) = &ours.kind {
+            let kind = kind.as_ref().map_or("message", |kind| kind.as_str());
+            assert_eq!(kind, theirs.event_type());
+        }
+    }
+}
+
+/// Decodes a CloudEvent, whose data is the same JSON with fewer bytes.
+pub fn cloudevent(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    for query in [None, Some("t")] {
+        let decoded = cloudevents::one(text, &head(Media::CloudEvent, query), DATA_BYTES_MAX * 8);
+        is_within_limits(&decoded, DATA_BYTES_MAX * 8);
+        if let Ok(append) = decoded {
+            let value = |text: &str| serde_json::from_str::<Value>(text).expect("it is JSON");
+            assert_eq!(value(&append.event.data), value(text));
+            assert!(append.event.data.len() <= text.len() && append.key.is_some());
+        }
+    }
+}
+
+/// Decodes a batch of CloudEvents, each as if it were alone.
+pub fn cloudevents(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let head = head(Media::CloudEvents, None);
+    let batch = cloudevents::batch(text, &head, DATA_BYTES_MAX * 8);
+    let Ok(batch) = batch else { return };
+    let alone: Vec<&RawValue> = serde_json::from_str(text).expect("a batch is a JSON array");
+    assert_eq!(batch.len(), alone.len());
+    for (decoded, alone) in batch.iter().zip(alone) {
+        is_within_limits(decoded, DATA_BYTES_MAX * 8);
+        let alone = cloudevents::one(alone.get(), &head, DATA_BYTES_MAX * 8);
+        assert_eq!(shown(decoded), shown(&alone));
+    }
+}
+
+/// Parses the query of the first line with the headers of the other lines, `name:value`.
+pub fn request(bytes: &[u8]) {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let mut request = Request::builder().uri(lines.next().unwrap_or_default());
+    for line in lines {
+        if let Some(colon) = line.iter().position(|byte| *byte == b':') {
+            request = request.header(&line[..colon], &line[colon + 1..]);
+        }
+    }
+    let Ok(request) = request.body(()) else { return };
+    match RequestHead::parse(&request.into_parts().0) {
+        Ok(head) => {
+            let names_topics =
+                matches!(head.media, Media::Lines | Media::CloudEvent | Media::CloudEvents);
+            assert!(head.topic.is_some() || names_topics, "{head:?} has no topic");
+        }
+        Err(error) => is_short(&error),
+    }
+}
+
+fn any_pieces_are_the_same<D: Decode>(bytes: &[u8], decoder: impl Fn() -> D) {
+    let Some((&first, body)) = bytes.split_first() else { return };
+    let whole = items(decoder(), [body]);
+    whole.iter().for_each(|item| is_within_limits(&item.event, DATA_BYTES_MAX));
+    let size = 1 + usize::from(first) % 7;
+    let (start, rest) = body.split_at(body.len().min(usize::from(first)));
+    for pieces in [items(decoder(), [start, rest]), items(decoder(), body.chunks(size))] {
+        let shown = |items: &[Item]| -> Vec<_> {
+            items.iter().map(|item| (item.line, shown(&item.event))).collect()
+        };
+        assert_eq!(shown(&pieces), shown(&whole));
+    }
+}
+
+fn items<'a>(mut decoder: impl Decode, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Item> {
+    let mut items = Vec::new();
+    for piece in pieces {
+        decoder.push(Bytes::copy_from_slice(piece));
+        items.extend(std::iter::from_fn(|| decoder.take()));
+    }
+    items.extend(decoder.finish());
+    items
+}
+
+fn is_within_limits(decoded: &Result<Append, Error>, max: usize) {
+    match decoded {
+        Ok(append) => assert!(append.event.data.len() <= max, "{append:?}"),
+        Err(error) => is_short(error),
+    }
+}
+
+fn is_short(error: &Error) {
+    let max = MESSAGE_BYTES_MAX + '\u{2026}'.len_utf8();
+    assert!(error.to_string().len() <= max, "{error}");
+}
+
+fn shown(decoded: &Result<Append, Error>) -> String {
+    format!("{decoded:?}")
+}
+
+fn head(media: Media, query: Option<&str>) -> RequestHead {
+    RequestHead { media, topic: query.map(topic), kind: None, end: false, key: None, trace: None }
+}
+
+fn topic(name: &str) -> Topic {
+    Topic::new(name).expect("a name of one letter")
+}
