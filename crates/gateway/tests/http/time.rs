@@ -227,3 +227,19 @@ async fn readiness_follows_the_path_of_an_event_and_liveness_does_not() {
     assert_eq!(gateway.ready(), Ok(()));
     probing.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_log_leaves_a_gateway_ready_and_stores_no_probe() {
+    let remote = Remote::new();
+    let gateway = gateway(Config::default(), remote.clone());
+    remote.goes_away(Mood::Full);
+    let probing = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { gateway.run_probe().await }
+    });
+    for _ in 0..20 {
+        sleep(seconds(3)).await;
+        assert_eq!(gateway.ready(), Ok(()));
+    }
+    probing.abort();
+}
