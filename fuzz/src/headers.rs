@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use cors::Policy;
+use cors::{Policy, SiteRules};
 use event_log::TraceParent;
-use http::HeaderMap;
+use http::{HeaderMap, Method, Request};
 use limits::{Client, Peer, Proxies};
 use metrics::trace::Remote;
 
@@ -47,6 +47,42 @@ pub(crate) fn origin(bytes: &[u8]) {
     if let Some(granted) = granted {
         let is_listed = allowed.iter().any(|allowed| Some(allowed.as_bytes()) == origin);
         assert!(granted == b"*" && allowed == ["*"] || Some(granted) == origin && is_listed);
+    }
+}
+
+/// The longest message of a refusal, in bytes.
+const REFUSAL_BYTES_MAX: usize = 512;
+
+/// Decides about a POST and a GET of the target in the first line with the headers of the other lines,
+/// `name:value`. A page of another site changes nothing, and no refusal is long.
+pub(crate) fn site(bytes: &[u8]) {
+    let everywhere = SiteRules::new(Policy::default());
+    let Ok(local) = everywhere.clone().local(&["node.example".to_owned()]) else { return };
+    for method in [Method::POST, Method::GET] {
+        let mut lines = bytes.split(|byte| *byte == b'\n');
+        let target = lines.next().unwrap_or_default();
+        let mut request = Request::builder().method(&method).uri(target);
+        for line in lines {
+            if let Some(colon) = line.iter().position(|byte| *byte == b':') {
+                request = request.header(&line[..colon], &line[colon + 1..]);
+            }
+        }
+        let Ok(request) = request.body(()) else { return };
+        let site = request.headers().get("sec-fetch-site").map(|site| site.as_bytes());
+        let is_foreign = site.is_some_and(|site| site != b"same-origin" && site != b"none");
+        for rules in [&everywhere, &local] {
+            match rules.check(&request) {
+                Ok(()) => {
+                    assert!(!is_foreign || method == Method::GET, "{request:?} changes something");
+                    let mut hosts = request.headers().get_all("host").iter();
+                    assert!(hosts.all(|host| rules.answer_host(host.as_bytes())), "{request:?}");
+                }
+                Err(refusal) => {
+                    let text = refusal.to_string();
+                    assert!(text.len() <= REFUSAL_BYTES_MAX, "{} bytes: {text}", text.len());
+                }
+            }
+        }
     }
 }
 

@@ -10,7 +10,9 @@
 
 mod headers;
 mod stream;
-// The tests of the included files stay where they are.
+// These two include files of `tailwater`, whose tests stay where they are.
+#[cfg(not(test))]
+mod terminal;
 #[cfg(not(test))]
 mod tls;
 
@@ -53,9 +55,12 @@ targets! {
     "redis_script" => redis_log::fuzz::script,
     "redis_topology" => redis_log::fuzz::topology,
     "redis_url" => redis_log::fuzz::url,
+    "site" => headers::site,
     "sse" => ingest::fuzz::sse,
     "subscribe_head" => gateway::fuzz::head,
     "subscribe_query" => gateway::fuzz::query,
+    #[cfg(not(test))]
+    "terminal" => terminal::terminal,
     #[cfg(not(test))]
     "ticket" => tls::ticket,
     #[cfg(not(test))]

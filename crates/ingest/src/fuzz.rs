@@ -18,12 +18,17 @@ use crate::sse::{Parser, SseDecoder};
 /// The largest data of an event here, in bytes: small, so that the fuzzer finds the limit.
 const DATA_BYTES_MAX: usize = 64;
 
+/// The longest line of JSON with such data, in bytes: six for each byte, and 4 KiB for the rest.
+const JSON_LINE_BYTES_MAX: usize = 6 * DATA_BYTES_MAX + 4096;
+/// The longest line of server-sent events, in bytes: that of a type.
+const SSE_LINE_BYTES_MAX: usize = 128 + 16;
+
 /// Decodes lines of JSON. Any pieces of a body give the same events as the whole body.
 ///
 /// The first byte says where the body is cut.
 pub fn ndjson(bytes: &[u8]) {
     let decoder = || NdjsonDecoder::new(head(Media::Lines, None), DATA_BYTES_MAX);
-    any_pieces_are_the_same(bytes, decoder);
+    any_pieces_are_the_same(bytes, decoder, JSON_LINE_BYTES_MAX);
 }
 
 /// Decodes server-sent events. Any pieces of a body give the same events as the whole body, and the
@@ -35,7 +40,7 @@ pub fn sse(bytes: &[u8]) {
         let head = head(Media::Sse, Some("t"));
         SseDecoder::new(topic("t"), head, DATA_BYTES_MAX)
     };
-    any_pieces_are_the_same(bytes, decoder);
+    any_pieces_are_the_same(bytes, decoder, SSE_LINE_BYTES_MAX + DATA_BYTES_MAX);
 
     let Some((_, body)) = bytes.split_first() else { return };
     let mut parser = Parser::new(body.len());
@@ -105,13 +110,17 @@ pub fn request(bytes: &[u8]) {
     }
 }
 
-fn any_pieces_are_the_same<D: Decode>(bytes: &[u8], decoder: impl Fn() -> D) {
+/// Compares a body in pieces with the whole one. Between two pieces a decoder holds at most twice
+/// `held_max` bytes, because a buffer doubles.
+fn any_pieces_are_the_same<D: Decode>(bytes: &[u8], decoder: impl Fn() -> D, held_max: usize) {
     let Some((&first, body)) = bytes.split_first() else { return };
-    let whole = items(decoder(), [body]);
+    let whole = items(decoder(), [body], held_max);
     whole.iter().for_each(|item| is_within_limits(&item.event, DATA_BYTES_MAX));
     let size = 1 + usize::from(first) % 7;
     let (start, rest) = body.split_at(body.len().min(usize::from(first)));
-    for pieces in [items(decoder(), [start, rest]), items(decoder(), body.chunks(size))] {
+    for pieces in
+        [items(decoder(), [start, rest], held_max), items(decoder(), body.chunks(size), held_max)]
+    {
         let shown = |items: &[Item]| -> Vec<_> {
             items.iter().map(|item| (item.line, shown(&item.event))).collect()
         };
@@ -119,11 +128,16 @@ fn any_pieces_are_the_same<D: Decode>(bytes: &[u8], decoder: impl Fn() -> D) {
     }
 }
 
-fn items<'a>(mut decoder: impl Decode, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Item> {
+fn items<'a>(
+    mut decoder: impl Decode,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    held_max: usize,
+) -> Vec<Item> {
     let mut items = Vec::new();
     for piece in pieces {
         decoder.push(Bytes::copy_from_slice(piece));
         items.extend(std::iter::from_fn(|| decoder.take()));
+        assert!(decoder.bytes() <= 2 * held_max, "{} bytes are held", decoder.bytes());
     }
     items.extend(decoder.finish());
     items

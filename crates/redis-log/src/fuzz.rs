@@ -10,12 +10,13 @@ use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
 
 use crate::address::Address;
+use crate::echo::Echoes;
 use crate::entry::{self, Live};
 use crate::error::Failure;
 use crate::feed::socket::Frame;
 use crate::head::LogHead;
 use crate::publish;
-use crate::store::view;
+use crate::store::{landmarks, view};
 use crate::topology::cluster::View;
 use crate::topology::sentinel::Report;
 use crate::url::RedisUrl;
@@ -83,13 +84,15 @@ fn frame(value: Value) -> String {
     match Frame::of(value) {
         Ok(Frame::Message { channel, payload }) => {
             let live = Live::decode(&topic(), &payload);
-            format!("{channel} {:?}", live.map(|live| live.position()))
+            let is_marker = Echoes::default().take(&payload);
+            assert!(live.is_none() || !is_marker, "an event is taken for a marker");
+            format!("{channel} {:?} {is_marker}", live.map(|live| live.position()))
         }
         other => format!("{other:?}"),
     }
 }
 
-/// Reads the answers to reading commands: a head, and a range of entries.
+/// Reads the answers to reading commands: a head, landmarks, and a range of entries.
 pub fn read(bytes: &[u8]) {
     for value in values(bytes) {
         let as_head = view::head(value.clone());
@@ -103,6 +106,16 @@ pub fn read(bytes: &[u8]) {
             Value::Array(entries) => entries.len(),
             _ => 0,
         };
+        if let Ok(Some(landmarks)) = landmarks::parse(value.clone()) {
+            let again = Value::Array(vec![
+                text(landmarks.oldest),
+                text(landmarks.newest),
+                text(if landmarks.ended { 'e' } else { 'o' }),
+                landmarks.begin.map_or_else(|| text(""), text),
+            ]);
+            let again = landmarks::parse(again).expect("landmarks read back");
+            assert_eq!(format!("{again:?}"), format!("{:?}", Some(landmarks)));
+        }
         if let Ok(events) = view::events(&topic(), value) {
             assert_eq!(events.len(), entries);
             let newest = LogHead::of(None, events.first());
@@ -169,6 +182,10 @@ pub fn url(bytes: &[u8]) {
     if let Some(address) = Address::parse(&text, 6379) {
         assert_eq!(Address::parse(&address.to_string(), 1), Some(address));
     }
+}
+
+fn text(text: impl ToString) -> Value {
+    Value::BulkString(text.to_string().into_bytes())
 }
 
 /// All whole values at the start of the bytes.

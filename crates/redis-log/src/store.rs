@@ -23,7 +23,7 @@ mod ask;
 mod checks;
 mod echo;
 mod heads;
-mod landmarks;
+pub(crate) mod landmarks;
 mod lane;
 mod patience;
 mod peer;

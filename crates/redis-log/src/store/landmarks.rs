@@ -62,7 +62,8 @@ fn command(stream: &str, seek: Seek) -> Cmd {
     POSITIONS.on(stream).arg(kind).arg(value).take()
 }
 
-fn parse(reply: Value) -> Result<Option<Landmarks>, Failure> {
+/// Parses the reply of `positions.lua`.
+pub(crate) fn parse(reply: Value) -> Result<Option<Landmarks>, Failure> {
     const BAD: Failure = Failure::Answer("the landmarks are no positions");
     let words: Vec<String> = redis::from_redis_value(reply).map_err(|_| BAD)?;
     if words.is_empty() {
