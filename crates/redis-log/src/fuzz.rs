@@ -108,10 +108,10 @@ pub fn read(bytes: &[u8]) {
         };
         if let Ok(Some(landmarks)) = landmarks::parse(value.clone()) {
             let again = Value::Array(vec![
-                text(landmarks.oldest),
-                text(landmarks.newest),
-                text(if landmarks.ended { 'e' } else { 'o' }),
-                landmarks.begin.map_or_else(|| text(""), text),
+                text(&landmarks.oldest),
+                text(&landmarks.newest),
+                text(&if landmarks.ended { 'e' } else { 'o' }),
+                landmarks.begin.map_or_else(|| text(&""), |begin| text(&begin)),
             ]);
             let again = landmarks::parse(again).expect("landmarks read back");
             assert_eq!(format!("{again:?}"), format!("{:?}", Some(landmarks)));
@@ -184,7 +184,7 @@ pub fn url(bytes: &[u8]) {
     }
 }
 
-fn text(text: impl ToString) -> Value {
+fn text(text: &impl ToString) -> Value {
     Value::BulkString(text.to_string().into_bytes())
 }
 
