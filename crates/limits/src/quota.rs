@@ -211,6 +211,12 @@ fn for_each(given: &mut Given, client: Client, change: impl Fn(&mut u64)) {
 }
 
 impl Held {
+    /// The party that holds it.
+    #[must_use]
+    pub const fn client(&self) -> Client {
+        self.client
+    }
+
     /// Returns the amount.
     #[must_use]
     pub const fn amount(&self) -> u64 {
