@@ -30,8 +30,11 @@ pub(crate) struct TcpState {
 /// The longest silence of a peer that was asked for a sign of life. A reader that stalls answers the
 /// probes of its window.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
-/// Unanswered retransmissions or probes that count as having asked: the first few may be lost.
-const ASKED_MIN: u8 = 3;
+/// Unanswered retransmissions that count as having asked: the first few may be lost, or slow.
+const RETRANSMITS_MIN: u8 = 3;
+/// Unanswered probes that count as having asked. The pause before the second is long enough for an answer
+/// to the first.
+const PROBES_MIN: u8 = 2;
 
 const INET_DIAG_REQ: u16 = 20;
 const REQUEST: u16 = 1;
@@ -78,7 +81,8 @@ impl TcpState {
 
     /// Returns true if the peer has not given a sign of life for too long, although it was asked.
     pub(crate) fn is_of_vanished_peer(self) -> bool {
-        self.silence >= SILENCE_MAX && self.retransmits.max(self.probes) >= ASKED_MIN
+        let was_asked = self.retransmits >= RETRANSMITS_MIN || self.probes >= PROBES_MIN;
+        self.silence >= SILENCE_MAX && was_asked
     }
 
     /// Reads an answer: a header, a message, attributes.
@@ -145,7 +149,9 @@ mod tests {
     #[test]
     fn a_peer_has_vanished_if_it_was_asked_and_is_silent() {
         assert!(state(3, 0, 45).is_of_vanished_peer());
-        assert!(state(0, 3, 600).is_of_vanished_peer());
+        assert!(state(0, 2, 600).is_of_vanished_peer());
+        // A reader that stalls, whose window was probed just now.
+        assert!(!state(0, 1, 119).is_of_vanished_peer());
         // Idle, with the first data on its way.
         assert!(!state(0, 0, 600).is_of_vanished_peer());
         assert!(!state(2, 0, 600).is_of_vanished_peer());
