@@ -81,7 +81,7 @@ impl Gateway {
         gateway
     }
 
-    /// Publishes probe events and checks that they arrive through the feed, until it is dropped. A
+    /// Sends probes and checks that they come back through the feed, until it is dropped. A
     /// gateway whose probes do not run is not ready.
     pub async fn run_probe(&self) {
         self.0.probe.run(Arc::clone(&self.0.log), &self.0.config.node).await;
@@ -167,8 +167,10 @@ impl Gateway {
         gauge("feed_probe_age_seconds", "Time since a probe arrived through the log.", |g| {
             g.probe.age().map_or(f64::INFINITY, |age| age.as_secs_f64())
         });
-        gauge("tail_lag_seconds", "Time of the last probe from append to tail.", |g| {
-            g.probe.round_trip().map_or(f64::INFINITY, |time| time.as_secs_f64())
-        });
+        gauge(
+            "tail_lag_seconds",
+            "Time of the last probe until it came back through the feed.",
+            |g| g.probe.round_trip().map_or(f64::INFINITY, |time| time.as_secs_f64()),
+        );
     }
 }

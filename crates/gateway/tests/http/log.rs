@@ -52,6 +52,8 @@ impl<L: Log> Publish for L {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
     Works,
+    /// It has no room for events, and serves readers.
+    Full,
     Fails,
     Hangs,
 }
@@ -111,7 +113,7 @@ impl Remote {
         tokio::task::yield_now().await;
         let mood = *self.mood.lock().unwrap();
         match mood {
-            Mood::Works => Ok(()),
+            Mood::Works | Mood::Full => Ok(()),
             Mood::Fails => Err(ReadError::Unavailable("it is away".to_owned())),
             Mood::Hangs => pending().await,
         }
@@ -121,6 +123,9 @@ impl Remote {
 #[async_trait]
 impl Log for Remote {
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
+        if *self.mood.lock().unwrap() == Mood::Full {
+            return batch.iter().map(|_| Err(AppendError::Full("no room".to_owned()))).collect();
+        }
         let topics: Vec<_> = batch.iter().map(|append| append.topic.clone()).collect();
         let results = self.memory.append(batch).await;
         if self.reached().await.is_ok() {

@@ -311,3 +311,19 @@ async fn a_long_poll_in_debt_waits_and_then_says_where_it_stands() {
     // A burst of 16 MiB.
     assert!(polls > 16, "{polls}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_log_leaves_a_gateway_ready_and_stores_no_probe() {
+    let remote = Remote::new();
+    let gateway = gateway(Config::default(), remote.clone());
+    remote.goes_away(Mood::Full);
+    let probing = tokio::spawn({
+        let gateway = gateway.clone();
+        async move { gateway.run_probe().await }
+    });
+    for _ in 0..20 {
+        sleep(seconds(3)).await;
+        assert_eq!(gateway.ready(), Ok(()));
+    }
+    probing.abort();
+}

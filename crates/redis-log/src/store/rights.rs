@@ -12,7 +12,7 @@ use crate::address::Address;
 use crate::error::Failure;
 use crate::keys;
 use crate::plain::plain;
-use crate::scripts::{PAGE, POSITIONS, PUBLISH};
+use crate::scripts::PUBLISH;
 use crate::wire::{Broken, Wire};
 
 /// A name under which no script is known.
@@ -66,8 +66,6 @@ fn needed() -> Vec<(&'static str, Cmd)> {
         ("INFO", command(&["INFO", "replication"])),
         ("TIME", command(&["TIME"])),
         ("SCRIPT LOAD", PUBLISH.loading()),
-        ("SCRIPT LOAD", POSITIONS.loading()),
-        ("SCRIPT LOAD", PAGE.loading()),
         (
             "EVALSHA on e:*, h:* and i:*",
             command(&["EVALSHA", NO_SCRIPT, "3", &stream, &head, &once]),

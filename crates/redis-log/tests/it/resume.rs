@@ -77,9 +77,9 @@ async fn a_resume_at_a_gap_reads_twice() {
 #[tokio::test]
 async fn a_log_that_appends_nothing_loads_no_script_again() {
     let (server, t, tenth) = filled(20).await;
-    let loaded = server.calls("script|load").await;
-    assert_eq!(loaded, 1 + 3, "by the connection that appended, and by the first read");
     let log = open(config(&server)).await;
+    // The check loads one script, and the first read of the other log has loaded all.
+    let loaded = server.calls("script|load").await;
     log.tail(&t).await.unwrap();
     log.read(&t, tenth, PAGE).await.unwrap();
     assert_eq!(server.calls("script|load").await, loaded);
