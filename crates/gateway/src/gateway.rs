@@ -143,8 +143,10 @@ impl Gateway {
         gauge("feed_probe_age_seconds", "Time since a probe arrived through the log.", |g| {
             g.probe.age().map_or(f64::INFINITY, |age| age.as_secs_f64())
         });
-        gauge("tail_lag_seconds", "Time of the last probe until it came back through the feed.", |g| {
-            g.probe.round_trip().map_or(f64::INFINITY, |time| time.as_secs_f64())
-        });
+        gauge(
+            "tail_lag_seconds",
+            "Time of the last probe until it came back through the feed.",
+            |g| g.probe.round_trip().map_or(f64::INFINITY, |time| time.as_secs_f64()),
+        );
     }
 }
