@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) id: u64,
     pub(crate) whereabouts: Whereabouts,
     place: Held,
+    /// The place of the connection that the subscription has for itself.
+    socket: OnceLock<Held>,
     /// The memory that the subscription takes as long as it is open. Boxed because most take none.
     _memory: Option<Box<Held>>,
     topics: Box<[Topic]>,
@@ -116,6 +118,7 @@ impl Connections {
             id: NEXT.fetch_add(1, Relaxed),
             whereabouts,
             place,
+            socket: OnceLock::new(),
             _memory: memory.map(Box::new),
             topics: topics.into(),
             opened: Instant::now(),
@@ -226,6 +229,13 @@ impl Connection {
             events: self.events.get(),
             bytes: self.bytes.get(),
         }
+    }
+}
+
+impl Connection {
+    /// Holds the place of a connection as long as the subscription.
+    pub(crate) fn hold(&self, socket: Held) {
+        self.socket.get_or_init(|| socket);
     }
 }
 

@@ -95,6 +95,13 @@ async fn describe(
 }
 
 impl Door {
+    /// Returns true if a connection has a stream that [`answer`](Self::answer) opened, while
+    /// [`overdue`](Self::overdue) waits.
+    #[must_use]
+    pub fn has_streams(&self, connection: ConnectionId) -> bool {
+        self.gateway.0.ends.has_streams(connection)
+    }
+
     /// Waits until a stream that [`answer`](Self::answer) opened on this connection is past its end,
     /// because its client takes nothing. The server then closes the connection. Call it before the first
     /// request is served.

@@ -68,6 +68,12 @@ impl Ends {
         Some(PlannedEnd { streams, stream })
     }
 
+    /// Returns true if a connection that is watched has a stream.
+    pub(crate) fn has_streams(&self, connection: ConnectionId) -> bool {
+        let streams = lock(&self.0).get(&connection).cloned();
+        streams.is_some_and(|streams| !streams.planned().ends.is_empty())
+    }
+
     /// Watches a connection, before its first request is served.
     pub(crate) fn watch(&self, connection: ConnectionId) -> Watched {
         let streams = Arc::<Streams>::default();

@@ -268,7 +268,8 @@ mod tests {
 
     #[test]
     fn a_password_beside_the_url_is_used_and_never_shown() {
-        let url = |text: &str| text.parse::<RedisUrl>().unwrap().with_password("s3:cr%t".to_owned());
+        let url =
+            |text: &str| text.parse::<RedisUrl>().unwrap().with_password("s3:cr%t".to_owned());
         assert_eq!(url("redis://me@cache").unwrap().to_string(), "redis://me:***@cache:6379");
         assert_eq!(url("redis://cache").unwrap().login.password.as_deref(), Some("s3:cr%t"));
         assert_eq!(url("redis://me:x@cache").unwrap_err(), BadUrl::SecondPassword);

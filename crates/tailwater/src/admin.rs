@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{Query, State};
+use axum::http::{Request, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -142,9 +142,11 @@ async fn read_levels(body: Body) -> Result<String, (StatusCode, String)> {
 }
 
 /// Answers the clients that may not use `/debug`.
-async fn guard(State(gate): State<DebugGate>, request: Request, next: Next) -> Response {
-    match gate.refusal(&request).await {
-        Some(refusal) => refusal,
-        None => next.run(request).await,
+async fn guard(State(gate): State<DebugGate>, request: Request<Body>, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let head = Request::from_parts(parts, ());
+    if let Some(refusal) = gate.refusal(&head).await {
+        return refusal;
     }
+    next.run(Request::from_parts(head.into_parts().0, body)).await
 }

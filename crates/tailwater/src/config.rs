@@ -93,7 +93,8 @@ impl TryFrom<ServeArgs> for NodeConfig {
             ingest_config(&args.publishers, &args.node, &limits, &drain)?,
         );
         let mut warnings = Vec::new();
-        let store = store(args.redis.as_deref(), &args.log, args.publishers.durability, &mut warnings)?;
+        let store =
+            store(args.redis.as_deref(), &args.log, args.publishers.durability, &mut warnings)?;
         let listens = (args.listen, args.admin_listen);
         Self::of(services, store, drain, limits, listens, &args.node, warnings)
     }
@@ -105,7 +106,8 @@ impl TryFrom<GatewayArgs> for NodeConfig {
     fn try_from(args: GatewayArgs) -> Result<Self> {
         let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, Some(&args.subscribers));
-        let services = Services::Gateway(gateway_config(&args.subscribers, &args.node, &limits, false)?);
+        let services =
+            Services::Gateway(gateway_config(&args.subscribers, &args.node, &limits, false)?);
         let mut warnings = Vec::new();
         let store = store(Some(&args.redis), &args.log, Durability::Memory, &mut warnings)?;
         let listens = (args.listen, args.admin_listen);
@@ -119,7 +121,8 @@ impl TryFrom<IngestArgs> for NodeConfig {
     fn try_from(args: IngestArgs) -> Result<Self> {
         let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, None);
-        let services = Services::Ingest(ingest_config(&args.publishers, &args.node, &limits, &drain)?);
+        let services =
+            Services::Ingest(ingest_config(&args.publishers, &args.node, &limits, &drain)?);
         let mut warnings = Vec::new();
         let store = store(Some(&args.redis), &args.log, args.publishers.durability, &mut warnings)?;
         let listens = (args.listen, args.admin_listen);

@@ -49,7 +49,8 @@ async fn refuse_without<B>(file: SecretFile, request: &Request<B>) -> Option<Res
         Ok(Ok(token)) => token,
         Ok(Err(error)) => {
             tracing::warn!(error = format!("{error:#}"), "no client may use /debug");
-            let text = "the file of --debug-token-file cannot be used; the node's log has the cause\n";
+            let text =
+                "the file of --debug-token-file cannot be used; the node's log has the cause\n";
             return Some((StatusCode::SERVICE_UNAVAILABLE, text).into_response());
         }
         Err(_) => return Some(StatusCode::SERVICE_UNAVAILABLE.into_response()),
@@ -106,9 +107,8 @@ mod tests {
         let path = directory.path().join("token");
         fs::write(&path, "s3cret\n").unwrap();
         let gate = DebugGate::Token(SecretFile::new("--debug-token-file", &path));
-        let sent = async |value: &str| {
-            status(&gate, "192.0.2.1:1", &[("authorization", value)]).await
-        };
+        let sent =
+            async |value: &str| status(&gate, "192.0.2.1:1", &[("authorization", value)]).await;
         assert_eq!(sent("Bearer s3cret").await, None);
         assert_eq!(sent("bearer s3cret").await, None);
         for wrong in ["Bearer s3cre", "Bearer s3crets", "Bearer ", "Basic s3cret", "s3cret", ""] {

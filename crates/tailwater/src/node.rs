@@ -24,7 +24,7 @@ use tokio::time::sleep;
 use crate::admin::Admin;
 use crate::config::{Drain, NodeConfig, Services, Store, shown};
 use crate::log_metrics;
-use crate::server::{self, Ending, Entry, Site};
+use crate::server::{self, Ending, Entry, Gate, Site};
 use crate::signals::StopSignals;
 use crate::telemetry::Telemetry;
 use crate::tls::Tls;
@@ -65,18 +65,22 @@ impl Node {
         metrics::process::register(&registry);
         registry.info("build_info", "What runs.", ("version", env!("CARGO_PKG_VERSION")));
         telemetry.register(&registry);
-        let tls = tls.map(|files| Tls::open(files, &registry)).transpose()?.map(Arc::new);
-        let log = open(store, &registry);
         let rules = limits.rules(&registry);
+        let tls = tls.map(|files| Tls::open(files, rules.share, &registry)).transpose()?;
+        let tls = tls.map(Arc::new);
+        let log = open(store, &registry);
         let (gateway, entry) = serve(&services, &rules, sites.public, &log, &registry);
-        let site = Site { entry, tls: tls.clone() };
+        let gate = limits.gate(&rules, gateway.is_some(), &registry);
+        let site = Site { entry, tls: tls.clone(), gate: Arc::new(gate) };
         let (workers, threads) = Workers::for_each_core().context("the workers did not start")?;
         workers.register(&registry);
         let public = Port::open("--listen", &config.listen, site, workers)?;
 
         let (levels, leaving) = (telemetry.levels(), drain.leaving.clone());
-        let admin = Admin { registry, log, gateway: gateway.clone(), levels, leaving, debug: config.debug };
-        let site = Site { entry: Entry::Routes(admin.router(), sites.admin), tls: None };
+        let gate = Arc::new(Gate::admin(&rules, &registry));
+        let admin =
+            Admin { registry, log, gateway: gateway.clone(), levels, leaving, debug: config.debug };
+        let site = Site { entry: Entry::Routes(admin.router(), sites.admin), tls: None, gate };
         let admin = Port::open("--admin-listen", &config.admin_listen, site, Workers::home())?;
         Ok(Self { role, gateway, tls, public, admin, threads, drain })
     }
@@ -183,7 +187,7 @@ fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
 }
 
 /// Makes the services, and the one way in to all of them.
-fn serve(
+pub(crate) fn serve(
     services: &Services,
     rules: &Rules,
     site: SiteRules,

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use limits::Held;
 use tokio::io::ReadBuf;
 
 use super::transfer::{self, Rest};
@@ -57,6 +58,11 @@ impl<T: Transport> EventStream<T> {
         let stall_ms = stall.as_millis().try_into().unwrap_or(u32::MAX);
         let head = Some(Box::new(head));
         Self { transport, subscriber, head, stall_ms, chatter: CHATTER_MAX }
+    }
+
+    /// Holds the place of the connection until the stream is over.
+    pub fn hold(&self, place: Held) {
+        self.subscriber.connection().hold(place);
     }
 
     /// Writes until the stream is over, the client is gone, or the client takes nothing for too long.

@@ -6,6 +6,7 @@ use metrics::Registry;
 
 use crate::args::{LimitArgs, Size};
 use crate::memory::MemoryLimit;
+use crate::server::Gate;
 
 /// The bounds of a node on what its clients can hold.
 #[derive(Debug)]
@@ -79,6 +80,11 @@ impl Limits {
     /// The rules of a node, whose metrics are registered in `registry`.
     pub(crate) fn rules(&self, registry: &Registry) -> Rules {
         Rules::new(self.proxies.clone(), self.share, self.memory, registry)
+    }
+
+    /// The gate of `--listen`, whose metrics are registered in `registry`.
+    pub(crate) fn gate(&self, rules: &Rules, has_subscribers: bool, registry: &Registry) -> Gate {
+        Gate::public(rules, self.max_open, self.proxy_protocol, has_subscribers, registry)
     }
 
     /// Fails unless one connection may hold so many bytes of something.
