@@ -3,6 +3,9 @@
 //! The memory of a subscriber is constant: a cursor and the bytes of at most one page. The writer polls for
 //! the next page when the client has taken the last one.
 
+mod account;
+mod bounds;
+
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,19 +15,16 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Event, Events, Limit, Outcome, Step, Topic};
 use futures_util::FutureExt as _;
-use limits::{ConnectionId, Full, Held};
-use metrics::Label as _;
-use tokio::time::{Sleep, sleep};
+use tokio::time::Sleep;
 
 use crate::alarm::{Alarm, Ring};
 use crate::connections::{Admission, Connection};
+use crate::control;
 use crate::drain::Lifetime;
-use crate::ends::PlannedEnd;
 use crate::frame::{Framing, HEARTBEAT, Shape};
 use crate::gateway::Shared;
-use crate::metrics::{Close, age};
+use crate::metrics::Close;
 use crate::request::Style;
-use crate::{control, held_bytes, replay};
 
 /// A subscriber's event stream.
 #[derive(Debug)]
@@ -150,11 +150,6 @@ impl Subscriber {
         &self.admission.connection
     }
 
-    /// Waits until the stream has to end although bytes wait for its client, and returns the reason.
-    pub(crate) async fn overdue(&mut self) -> Close {
-        self.alarm.overdue(&self.admission.connection.task).await
-    }
-
     /// Ends the stream without another word, unless it has ended.
     pub(crate) fn close(&mut self, reason: Close) {
         if !matches!(self.stage, Stage::Closed(_)) {
@@ -165,31 +160,6 @@ impl Subscriber {
     /// Returns true if it is time to see that the client is still there.
     pub(crate) const fn takes_doubt(&mut self) -> bool {
         std::mem::replace(&mut self.doubt, false)
-    }
-
-    /// Counts `whole` bytes, of which `rest` waits for the client, until the result is dropped.
-    ///
-    /// # Errors
-    /// The memory budget has no room for them.
-    pub(crate) fn hold(&self, rest: &Bytes, whole: usize) -> Result<Held, Full> {
-        let client = self.admission.connection.client();
-        self.gateway.config.rules.memory.take(client, held_bytes::weight(rest, whole))
-    }
-
-    /// Counts bytes that a general server takes, until that drops them. Without room for them the stream
-    /// ends.
-    ///
-    /// # Errors
-    /// The memory budget has no room.
-    pub(crate) fn count_bytes(&mut self, bytes: Bytes) -> Result<Bytes, Full> {
-        let client = self.admission.connection.client();
-        held_bytes::count(&self.gateway.config.rules.memory, client, bytes)
-            .inspect_err(|_| self.close(Close::Memory))
-    }
-
-    /// Plans the end of the stream for the server of its connection.
-    pub(crate) fn plan(&self, connection: ConnectionId) -> Option<PlannedEnd> {
-        self.gateway.ends.plan(connection, self.admission.connection.id, self.alarm.ends())
     }
 
     /// Returns true if events are waiting for this subscriber.
@@ -310,16 +280,6 @@ impl Subscriber {
         }
     }
 
-    /// Spends the client's replay rate, and pauses if that is used up.
-    fn pay(&mut self, events: &[Event]) {
-        let client = self.admission.connection.client();
-        let wait = self.gateway.replay.spend(client, replay::weight(events));
-        if !wait.is_zero() {
-            self.gateway.metrics.replay_waits.inc();
-            self.rare.get_or_insert_default().pause = Some(Box::pin(sleep(wait)));
-        }
-    }
-
     /// The frames of several events, or of one event whose id is a cursor of several topics, in one buffer.
     fn join(&self, topic: usize, events: &[Event], shape: Shape) -> Bytes {
         let id_len = if self.cursor.is_several() { self.cursor.wire().len() } else { 0 };
@@ -357,30 +317,6 @@ impl Subscriber {
         self.cursor.topics().nth(index).expect("a step is of a topic")
     }
 
-    fn count(&self, delivered: &[Event]) {
-        let metrics = &self.gateway.metrics;
-        let count = delivered.len() as u64;
-        metrics.delivered.inc_by(count);
-        self.admission.connection.events.add(delivered.len());
-        match delivered.last() {
-            Some(last) if self.caught_up => {
-                metrics.delivery_latency_seconds.observe(age(last).as_secs_f64());
-            }
-            _ => {
-                metrics.replayed.inc_by(count);
-                self.count_missed(delivered);
-            }
-        }
-    }
-
-    /// Observes the age of the oldest event that the client had missed: the first event that it gets.
-    fn count_missed(&self, delivered: &[Event]) {
-        let Some(first) = delivered.first().filter(|_| self.outcome.is_continued()) else { return };
-        if self.admission.connection.events.get() == delivered.len() as u64 {
-            self.gateway.metrics.replay_age_seconds.observe(age(first).as_secs_f64());
-        }
-    }
-
     /// Records the cursor's progress.
     fn progress(&mut self) {
         let connection = &self.admission.connection;
@@ -391,34 +327,5 @@ impl Subscriber {
                 self.gateway.metrics.replay_seconds.observe(connection.age().as_secs_f64());
             }
         }
-    }
-}
-
-impl Drop for Subscriber {
-    fn drop(&mut self) {
-        let reason = match self.stage {
-            Stage::Closed(reason) => reason,
-            // The client is gone, or a general server has closed the connection in its place.
-            Stage::Opening | Stage::Open => self.alarm.over().unwrap_or(Close::Client),
-        };
-        let connection = &self.admission.connection;
-        let age = connection.age();
-        self.gateway.metrics.closed.of(reason).inc();
-        self.gateway.metrics.age_seconds.observe(age.as_secs_f64());
-        tracing::info!(
-            target: CONNECTION,
-            connection = connection.id,
-            reason = reason.as_str(),
-            age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-            events = connection.events.get(),
-            bytes = connection.bytes.get(),
-            topics = self.cursor.topics().len(),
-            outcome = self.outcome.as_str(),
-            from = self.from(),
-            to = self.cursor.wire(),
-            client = %connection.whereabouts.peer,
-            forwarded_for = connection.whereabouts.forwarded_for.as_deref(),
-            "connection closed"
-        );
     }
 }
