@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::support::{PATIENCE, TAILWATER, metric, publish, serve, status, until};
+use crate::support::{PATIENCE, metric, publish, serve, status, until};
 use crate::tls::Issued;
 
 /// A node that trusts no proxy, so that addresses of this machine count like any other.
