@@ -4,7 +4,8 @@
 //! finds nothing due, and is set again. So a busy reader sets its timer once for each heartbeat interval
 //! instead of twice for each delivery.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ pub(crate) struct Alarm {
     /// The longest silence, in milliseconds: a random share of the configured time, so that readers written to
     /// together send their heartbeats at different times.
     silence_ms: u32,
-    /// The time of the next heartbeat; `None` if it was postponed since the last poll.
+    /// Set when a look is due before the next heartbeat.
+    looks: bool,
+    /// The time of the next heartbeat or look; `None` if it was postponed since the last poll.
     heartbeat: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     /// The deadline at which the timer is known to wake this task. No poll of the timer is needed before.
@@ -37,7 +40,15 @@ pub(crate) enum Ring {
     Over(Close),
     /// Nothing was sent for the longest allowed silence.
     Heartbeat,
+    /// The last bytes were sent some time ago, and it is time to see that the client is still there.
+    Look,
 }
+
+/// A pause between heartbeats from which a vanished client would be noticed too late by heartbeats
+/// alone.
+const LOOK_FROM: Duration = Duration::from_secs(30);
+/// The time from a heartbeat, or from the event that postponed it, to the look.
+const LOOK_AFTER: Duration = Duration::from_secs(15);
 
 impl Alarm {
     /// An alarm that rings at the latest after `patience` without a write.
@@ -45,7 +56,15 @@ impl Alarm {
         let silence = patience.mul_f64(0.8 + 0.2 * fastrand::f64());
         let timer = Box::pin(sleep_until(lifetime.ends.min(Instant::now() + silence)));
         let silence_ms = silence.as_millis().try_into().unwrap_or(u32::MAX);
-        Self { lifetime, silence_ms, heartbeat: None, timer, quiet_until: None, task: None }
+        Self {
+            lifetime,
+            silence_ms,
+            looks: false,
+            heartbeat: None,
+            timer,
+            quiet_until: None,
+            task: None,
+        }
     }
 
     /// Postpones the heartbeat because something is written. The next poll, which reads the clock, sets the
@@ -59,8 +78,9 @@ impl Alarm {
         // Before the check of the phase: a drain changes the phase first and wakes the tasks then.
         self.name_task(place, cx.waker());
         let now = Instant::now();
-        let heartbeat =
-            *self.heartbeat.get_or_insert(now + Duration::from_millis(self.silence_ms.into()));
+        let silence = Duration::from_millis(self.silence_ms.into());
+        let pause = if self.looks { LOOK_AFTER } else { silence };
+        let heartbeat = *self.heartbeat.get_or_insert(now + pause);
         if self.lifetime.hear() {
             self.set(heartbeat);
         }
@@ -77,10 +97,44 @@ impl Alarm {
                 return Poll::Ready(Ring::Over(self.lifetime.reason));
             }
             if now >= heartbeat {
+                if self.looks {
+                    self.looks = false;
+                    self.heartbeat = Some(heartbeat + silence.saturating_sub(LOOK_AFTER));
+                    return Poll::Ready(Ring::Look);
+                }
+                self.looks = silence > LOOK_FROM;
                 return Poll::Ready(Ring::Heartbeat);
             }
             self.set(heartbeat);
         }
+    }
+
+    /// Waits until the connection has to be closed although bytes wait for its client.
+    pub(crate) async fn overdue(&mut self, place: &connections::Task) -> Close {
+        let mut timer = pin!(sleep_until(self.lifetime.overdue()));
+        poll_fn(|cx| {
+            self.name_task(place, cx.waker());
+            if self.lifetime.hear() {
+                // It rings early and is set again by the next poll.
+                self.set(Instant::now());
+            }
+            let overdue = self.lifetime.overdue();
+            if timer.deadline() != overdue {
+                timer.as_mut().reset(overdue);
+            }
+            timer.as_mut().poll(cx).map(|()| self.lifetime.reason)
+        })
+        .await
+    }
+
+    /// Returns the reason if the connection should have ended by now.
+    pub(crate) fn over(&self) -> Option<Close> {
+        self.lifetime.over()
+    }
+
+    /// The end of the connection, as currently planned.
+    pub(crate) const fn ends(&self) -> Instant {
+        self.lifetime.ends
     }
 
     fn name_task(&mut self, place: &connections::Task, task: &Waker) {

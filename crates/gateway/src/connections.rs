@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use event_log::{Log, ReadError, Tail, Topic};
-use metrics::IntGauge;
+use limits::{Client, Full, Held, Quota, Rules, Terms};
+use metrics::{IntGauge, Registry};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use crate::whereabouts::Whereabouts;
 #[derive(Debug)]
 pub(crate) struct Connections {
     open: Mutex<HashMap<u64, Arc<Connection>>>,
-    max: usize,
+    places: Arc<Quota>,
     gauge: IntGauge,
     count: watch::Sender<usize>,
 }
@@ -28,6 +29,11 @@ pub(crate) struct Connections {
 pub(crate) struct Connection {
     pub(crate) id: u64,
     pub(crate) whereabouts: Whereabouts,
+    place: Held,
+    /// The place of the connection that the subscription has for itself.
+    socket: OnceLock<Held>,
+    /// The memory that the subscription takes as long as it is open. Boxed because most take none.
+    _memory: Option<Box<Held>>,
     topics: Box<[Topic]>,
     opened: Instant,
     /// The tails of the subscription's topics. The lag is computed from them on request, because the
@@ -83,24 +89,37 @@ pub struct ConnectionReport {
 const SLOW_LAG: u64 = 100;
 
 impl Connections {
-    pub(crate) fn new(max: usize, gauge: IntGauge) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), max, gauge, count: watch::channel(0).0 })
+    pub(crate) fn new(
+        max: usize,
+        rules: &Rules,
+        registry: &Registry,
+        gauge: IntGauge,
+    ) -> Arc<Self> {
+        let terms = Terms::new("subscriptions", "subscriptions", max as u64, rules.share);
+        let terms = Terms { flag: "--max-connections, --address-share", ..terms };
+        let places = Quota::new(terms, registry);
+        Arc::new(Self { open: Mutex::default(), places, gauge, count: watch::channel(0).0 })
     }
 
-    /// Adds a subscription, or returns `None` when the maximum number is open.
+    /// Adds a subscription of a client, with the memory that it takes as long as it is open.
+    ///
+    /// # Errors
+    /// The node or the client's address has its maximum number open.
     pub(crate) fn admit(
         self: &Arc<Self>,
         topics: &[Topic],
-        whereabouts: Whereabouts,
-    ) -> Option<Admission> {
+        (client, whereabouts): (Client, Whereabouts),
+        memory: Option<Held>,
+    ) -> Result<Admission, Full> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let place = self.places.take(client, 1)?;
         let mut open = self.open();
-        if open.len() >= self.max {
-            return None;
-        }
         let connection = Arc::new(Connection {
             id: NEXT.fetch_add(1, Relaxed),
             whereabouts,
+            place,
+            socket: OnceLock::new(),
+            _memory: memory.map(Box::new),
             topics: topics.into(),
             opened: Instant::now(),
             tails: OnceLock::new(),
@@ -112,7 +131,7 @@ impl Connections {
         });
         open.insert(connection.id, Arc::clone(&connection));
         self.counted(&open);
-        Some(Admission { connections: Arc::clone(self), connection })
+        Ok(Admission { connections: Arc::clone(self), connection })
     }
 
     /// Returns the `count` connections with the greatest lag.
@@ -164,6 +183,11 @@ impl Connection {
         self.opened.elapsed()
     }
 
+    /// The party that the subscription is counted for.
+    pub(crate) const fn client(&self) -> Client {
+        self.place.client()
+    }
+
     /// Stores the sum of the cursor's positions.
     pub(crate) fn stands(&self, passed: u64) {
         self.passed.store(passed, Relaxed);
@@ -205,6 +229,13 @@ impl Connection {
             events: self.events.get(),
             bytes: self.bytes.get(),
         }
+    }
+}
+
+impl Connection {
+    /// Holds the place of a connection as long as the subscription.
+    pub(crate) fn hold(&self, socket: Held) {
+        self.socket.get_or_init(|| socket);
     }
 }
 

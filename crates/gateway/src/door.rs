@@ -14,7 +14,7 @@ use axum::http::{Method, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{BoxError, Extension};
-use limits::Peer;
+use limits::{ConnectionId, Peer};
 use tower::ServiceExt as _;
 
 use crate::console;
@@ -81,7 +81,7 @@ async fn subscribe(
     request: Request,
 ) -> Response {
     let asked = read(&gateway, &request.into_parts().0, peer);
-    handler::answer(&gateway, asked).await.map(handler::Content::into_body)
+    handler::answer(&gateway, asked).await.map(|content| content.into_body(peer.connection))
 }
 
 /// Answers as a GET would be answered, without a subscription.
@@ -91,7 +91,25 @@ async fn describe(
     request: Request,
 ) -> Response {
     let asked = read(&gateway, &request.into_parts().0, peer);
-    handler::describe(&gateway, asked).map(handler::Content::into_body)
+    handler::describe(&gateway, asked).map(|content| content.into_body(peer.connection))
+}
+
+impl Door {
+    /// Returns true if a connection has a stream that [`answer`](Self::answer) opened, while
+    /// [`overdue`](Self::overdue) waits.
+    #[must_use]
+    pub fn has_streams(&self, connection: ConnectionId) -> bool {
+        self.gateway.0.ends.has_streams(connection)
+    }
+
+    /// Waits until a stream that [`answer`](Self::answer) opened on this connection is past its end,
+    /// because its client takes nothing. The server then closes the connection. Call it before the first
+    /// request is served.
+    pub fn overdue(&self, connection: ConnectionId) -> impl Future<Output = ()> + Send + use<> {
+        let gateway = Arc::clone(&self.gateway.0);
+        let watched = gateway.ends.watch(connection);
+        async move { watched.overdue(&gateway.phase).await }
+    }
 }
 
 /// Reads a request that the general server has parsed.

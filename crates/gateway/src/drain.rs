@@ -14,8 +14,26 @@ pub(crate) enum Phase {
     Serving,
     /// Not ready any more, but still serving, until the load balancers have noticed.
     Leaving,
-    /// Each connection is closed at a random moment of the window, and its client reconnects elsewhere.
-    HandingAway { window: Duration },
+    /// Each connection is closed at a random moment before the end of the window, and its client reconnects elsewhere.
+    HandingAway {
+        /// The end of the window.
+        until: Instant,
+        /// The time at which every connection is closed: the end of the window, but not before a client
+        /// had time to take its last event.
+        closed: Instant,
+    },
+}
+
+/// Time after the end of a stream until its connection is closed although bytes still wait for the
+/// client: a client that is only slow gets its last event.
+pub(crate) const OVERDUE_AFTER: Duration = Duration::from_secs(2);
+
+impl Phase {
+    /// A window that begins now.
+    pub(crate) fn handing_away(window: Duration) -> Self {
+        let now = Instant::now();
+        Self::HandingAway { until: now + window, closed: now + window.max(OVERDUE_AFTER) }
+    }
 }
 
 /// The planned end of a connection. The client may leave earlier.
@@ -44,12 +62,39 @@ impl Lifetime {
         if self.reason == Close::Drain || !self.phase.has_changed().unwrap_or(false) {
             return false;
         }
-        let Phase::HandingAway { window } = *self.phase.borrow_and_update() else {
+        let Phase::HandingAway { until, .. } = *self.phase.borrow_and_update() else {
             return false;
         };
-        self.ends = self.ends.min(Instant::now() + window.mul_f64(fastrand::f64()));
+        let now = Instant::now();
+        let window = until.saturating_duration_since(now);
+        // A slow client gets its last event within the window.
+        let window = window.saturating_sub(OVERDUE_AFTER).max(window.mul_f64(0.75));
+        self.ends = self.ends.min(now + window.mul_f64(fastrand::f64()));
         self.reason = Close::Drain;
         true
+    }
+}
+
+impl Lifetime {
+    /// Returns the time at which the connection is closed, whatever waits: at the latest the end of a
+    /// drain's window.
+    pub(crate) fn overdue(&self) -> Instant {
+        let overdue = self.ends + OVERDUE_AFTER;
+        match *self.phase.borrow() {
+            Phase::HandingAway { closed, .. } => overdue.min(closed.max(self.ends)),
+            Phase::Serving | Phase::Leaving => overdue,
+        }
+    }
+
+    /// Returns the reason if the connection should have ended by now.
+    pub(crate) fn over(&self) -> Option<Close> {
+        let now = Instant::now();
+        if self.ends <= now {
+            return Some(self.reason);
+        }
+        let is_drained =
+            matches!(*self.phase.borrow(), Phase::HandingAway { closed, .. } if closed <= now);
+        is_drained.then_some(Close::Drain)
     }
 }
 
@@ -64,7 +109,7 @@ mod tests {
         let mut ends = Vec::new();
         for _ in 0..300 {
             let mut life = Lifetime::new(receiver.clone(), Duration::from_mins(30));
-            phase.send_replace(Phase::HandingAway { window });
+            phase.send_replace(Phase::handing_away(window));
             assert!(life.hear() && !life.hear());
             assert_eq!(life.reason, Close::Drain);
             ends.push(life.ends - Instant::now());

@@ -5,9 +5,10 @@
 //! to come back (`handler.rs`).
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use event_log::{BadEventType, BadTopic};
+use limits::Full;
 use serde_json::json;
 
 /// The request makes no sense.
@@ -19,6 +20,8 @@ pub(crate) enum BadRequest {
     Topic(#[from] BadTopic),
     #[error("{count} topics in one subscription; the limit is {max}")]
     TooManyTopics { count: usize, max: usize },
+    #[error("{count} types in one filter; the limit is {max}")]
+    TooManyTypes { count: usize, max: usize },
     #[error(transparent)]
     EventType(#[from] BadEventType),
     #[error("parameter {name} is {value:?}; it must be {allowed}")]
@@ -33,8 +36,8 @@ pub(crate) enum BadRequest {
 /// The request came at a bad moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("this gateway has reached its --max-connections")]
-    Overload,
+    #[error(transparent)]
+    Overload(#[from] Full),
     #[error("this gateway is stopping")]
     Drain,
     #[error("the log cannot be reached")]
@@ -54,6 +57,7 @@ impl BadRequest {
             Self::NoTopic => "missing_topic",
             Self::Topic(_) => "bad_topic",
             Self::TooManyTopics { .. } => "too_many_topics",
+            Self::TooManyTypes { .. } => "too_many_types",
             Self::EventType(_) => "bad_type",
             Self::Value { .. } | Self::UnknownParameter(_) => "bad_parameter",
         }
@@ -69,7 +73,7 @@ impl IntoResponse for BadRequest {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, code) = match self {
-            Self::Overload => (StatusCode::TOO_MANY_REQUESTS, "overload"),
+            Self::Overload(_) => (StatusCode::TOO_MANY_REQUESTS, "overload"),
             Self::Drain => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "log_unavailable"),
         };
@@ -78,6 +82,15 @@ impl IntoResponse for Refusal {
     }
 }
 
-fn body(code: &str, message: &str) -> Json<serde_json::Value> {
-    Json(json!({ "error": { "code": code, "message": message } }))
+/// A message may quote the client; longer ones are cut to so many bytes.
+const MESSAGE_BYTES_MAX: usize = 400;
+
+/// Keeps browsers from guessing that JSON is something else.
+pub(crate) const NOSNIFF: (HeaderName, &str) = (header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+
+fn body(code: &str, message: &str) -> impl IntoResponse + use<> {
+    let cut = message.floor_char_boundary(MESSAGE_BYTES_MAX);
+    let ellipsis = if cut < message.len() { "\u{2026}" } else { "" };
+    let message = format!("{}{ellipsis}", &message[..cut]);
+    ([NOSNIFF], Json(json!({ "error": { "code": code, "message": message } })))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::Log;
+use limits::Rates;
 use metrics::Registry;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -11,8 +12,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::config::Config;
 use crate::connections::{ConnectionReport, Connections};
 use crate::drain::Phase;
+use crate::ends::Ends;
 use crate::metrics::Metrics;
 use crate::probe::{self, Probe};
+use crate::replay;
 
 /// Serves subscribers from a log. Clones are cheap and share one gateway.
 #[derive(Debug, Clone)]
@@ -26,6 +29,10 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) connections: Arc<Connections>,
     pub(crate) phase: watch::Sender<Phase>,
+    /// The planned ends of the streams that a general server writes.
+    pub(crate) ends: Ends,
+    /// The bytes a second of events that subscribers had missed.
+    pub(crate) replay: Rates,
     probe: Probe,
 }
 
@@ -51,9 +58,24 @@ impl Gateway {
     #[must_use]
     pub fn new(config: Config, log: Arc<dyn Log>, registry: &Registry) -> Self {
         let metrics = Metrics::register(registry);
-        let connections = Connections::new(config.max_connections, metrics.connections.clone());
+        let connections = Connections::new(
+            config.max_connections,
+            &config.rules,
+            registry,
+            metrics.connections.clone(),
+        );
+        let replay = replay::rates(config.replay_rate);
         let phase = watch::channel(Phase::Serving).0;
-        let shared = Shared { config, log, metrics, connections, phase, probe: Probe::default() };
+        let shared = Shared {
+            config,
+            log,
+            metrics,
+            connections,
+            phase,
+            ends: Ends::default(),
+            replay,
+            probe: Probe::default(),
+        };
         let gateway = Self(Arc::new(shared));
         gateway.register_asked(registry);
         gateway
@@ -81,7 +103,8 @@ impl Gateway {
     }
 
     /// Drains the gateway. Readiness is gone at once. New clients are served for `delay`; then each
-    /// connection is closed at a random moment within `window`, and its client reconnects elsewhere.
+    /// connection is closed at a random moment within `window`, and its client reconnects elsewhere; at
+    /// the end of the window also one whose client takes nothing.
     /// Returns when all connections have closed, at the latest `grace` after the window, with the number
     /// of connections that are still open.
     pub async fn drain(&self, delay: Duration, window: Duration, grace: Duration) -> usize {
@@ -89,10 +112,11 @@ impl Gateway {
         self.0.phase.send_replace(Phase::Leaving);
         tracing::info!(left = self.0.connections.len(), "leaving the load balancer");
         sleep(delay).await;
-        self.0.phase.send_replace(Phase::HandingAway { window });
+        let until = Instant::now() + window;
+        self.0.phase.send_replace(Phase::handing_away(window));
         self.0.connections.wake();
         tracing::info!(left = self.0.connections.len(), "handing connections away");
-        let left = self.handed_away_by(Instant::now() + window + grace).await;
+        let left = self.handed_away_by(until + grace).await;
         tracing::info!(left, "handed connections away");
         left
     }

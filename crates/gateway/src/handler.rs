@@ -2,7 +2,6 @@
 //!
 //! Every header of an answer is chosen here: `http1.rs` and `door.rs` only write it.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,25 +13,30 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Origin, Outcome, Topic};
 use http_body::Frame;
-use limits::Peer;
+use limits::{Client, ConnectionId, Full, Peer};
 use metrics::Label as _;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use crate::connections::Admission;
 use crate::drain::Phase;
+use crate::ends::PlannedEnd;
 use crate::error::{BadRequest, Refusal};
 use crate::frame::{Framing, HEARTBEAT};
 use crate::gateway::Shared;
 use crate::head::SubscriptionHead;
 use crate::metrics::Reject;
-use crate::request::{Form, Request};
+use crate::request::{Form, Request, Style};
 use crate::subscriber::{CONNECTION, Subscriber};
 use crate::whereabouts::Whereabouts;
 use crate::{control, long_poll, trace};
 
 /// The longest that a client waits for the log before the gateway tells it to come back.
 const OPEN_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes that a subscription is counted for each topic beyond its first. It takes about 120 for a topic
+/// that others read too, and 500 with the tail of a new topic.
+const TOPIC_BYTES: usize = 1024;
 
 /// The headers of an event stream.
 const STREAM_HEADERS: [(HeaderName, HeaderValue); 3] = [
@@ -46,6 +50,7 @@ const STREAM_HEADERS: [(HeaderName, HeaderValue); 3] = [
 #[derive(Debug)]
 pub(crate) struct Asked {
     request: Result<Request, BadRequest>,
+    client: Client,
     whereabouts: Whereabouts,
     cors: cors::Grant,
     via: Via,
@@ -75,7 +80,9 @@ pub(crate) enum Content {
 
 impl Asked {
     pub(crate) fn parse(gateway: &Shared, head: &SubscriptionHead<'_>, via: Via) -> Self {
+        let hops = (head.forwarded_for.iter().copied(), head.forwarded.iter().copied());
         Self {
+            client: gateway.config.rules.proxies.client(via.peer, hops.0, hops.1),
             request: Request::parse(head, gateway.config.max_topics),
             whereabouts: Whereabouts::new(via.peer.address, head),
             cors: gateway.config.cors.grant(head.origin),
@@ -91,8 +98,10 @@ impl Asked {
     /// Returns true if two front ends have read the same.
     #[cfg(test)]
     pub(crate) fn is_as(&self, other: &Self) -> bool {
-        let seen =
-            |asked: &Self| (asked.request.clone(), asked.whereabouts.clone(), asked.cors.clone());
+        let seen = |asked: &Self| {
+            let Self { request, client, whereabouts, cors, .. } = asked;
+            (request.clone(), *client, whereabouts.clone(), cors.clone())
+        };
         seen(self) == seen(other)
     }
 
@@ -107,9 +116,9 @@ pub(crate) async fn answer(gateway: &Arc<Shared>, asked: Asked) -> Reply {
     // The client is to come back over a connection of its own, which may lead to another gateway. A
     // connection that is kept alive would bring the client back here, even while this gateway stops.
     let closes = asked.is_for_stream() && asked.via.version <= Version::HTTP_11;
-    let Asked { request, whereabouts, cors, via } = asked;
+    let Asked { request, client, whereabouts, cors, via } = asked;
     let mut reply = match request {
-        Ok(request) => subscribe(gateway, request, whereabouts, via.framing).await,
+        Ok(request) => subscribe(gateway, request, (client, whereabouts), via.framing).await,
         Err(bad) => reject(gateway, bad),
     };
     if closes {
@@ -140,13 +149,14 @@ fn reject(gateway: &Shared, bad: BadRequest) -> Reply {
 async fn subscribe(
     gateway: &Arc<Shared>,
     request: Request,
-    whereabouts: Whereabouts,
+    (client, whereabouts): (Client, Whereabouts),
     framing: Framing,
 ) -> Reply {
     let span = trace::connect(&request);
     let brought = request.cursor().map(ToOwned::to_owned);
     let Request { topics, origin, resume, style, form, .. } = request;
-    let opened = open(gateway, topics, origin, whereabouts).instrument(span.clone()).await;
+    let opened =
+        open(gateway, topics, origin, &style, (client, whereabouts)).instrument(span.clone()).await;
     trace::connected(&span, opened.as_ref().map(|opened| opened.outcome).map_err(|why| *why));
     drop(span);
     let Opened { admission, cursor, outcome } = match opened {
@@ -162,7 +172,9 @@ async fn subscribe(
     }
     let heartbeat = match form {
         Form::LongPoll { wait, limit } => {
-            return whole(long_poll::answer(gateway, cursor, brought, style, wait, limit).await);
+            return whole(
+                long_poll::answer(gateway, client, cursor, brought, style, (wait, limit)).await,
+            );
         }
         // The client has everything, and this is the one status that makes an EventSource stop.
         Form::Stream { .. } if cursor.is_finished() => {
@@ -194,12 +206,17 @@ async fn open(
     gateway: &Arc<Shared>,
     topics: Vec<Topic>,
     origin: Origin,
-    whereabouts: Whereabouts,
+    style: &Style,
+    (client, whereabouts): (Client, Whereabouts),
 ) -> Result<Opened, Refusal> {
     if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
         return Err(Refusal::Drain);
     }
-    let admission = gateway.connections.admit(&topics, whereabouts).ok_or(Refusal::Overload)?;
+    let memory = match (topics.len() - 1) * TOPIC_BYTES + style.weight() {
+        0 => None,
+        bytes => Some(gateway.config.rules.memory.take(client, bytes as u64)?),
+    };
+    let admission = gateway.connections.admit(&topics, (client, whereabouts), memory)?;
     let opening = async {
         admission.watch(&*gateway.log).await?;
         Cursor::open(Arc::clone(&gateway.log), topics, origin).await
@@ -239,28 +256,33 @@ fn whole(response: Response) -> Reply {
 }
 
 impl Content {
-    /// A body that a general HTTP server sends.
-    pub(crate) fn into_body(self) -> Body {
+    /// A body that a general HTTP server sends over a connection.
+    pub(crate) fn into_body(self, connection: ConnectionId) -> Body {
         let subscriber = match self {
             Self::Whole(body) => return body,
             Self::Events(subscriber) => subscriber,
         };
-        Body::new(EventBody(subscriber))
+        let planned = subscriber.plan(connection);
+        Body::new(EventBody { subscriber, _planned: planned })
     }
 }
 
 /// The body of an event stream.
-struct EventBody(Subscriber);
+struct EventBody {
+    subscriber: Subscriber,
+    _planned: Option<PlannedEnd>,
+}
 
 impl HttpBody for EventBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Full;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    ) -> Poll<Option<Result<Frame<Bytes>, Full>>> {
+        let next = self.subscriber.poll_next(cx);
+        next.map(|bytes| bytes.map(|bytes| self.subscriber.count_bytes(bytes).map(Frame::data)))
     }
 }
 

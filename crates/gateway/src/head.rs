@@ -42,13 +42,15 @@ header_fields! {
     Authorization: "authorization",
     Cookie: "cookie",
     ForwardedFor: "x-forwarded-for",
+    Forwarded: "forwarded",
     TraceParent: "traceparent",
 }
 
 /// The parts of a request's head that a subscription looks at.
 ///
-/// A list header keeps every value, in order: a client may split `accept`, HTTP/2 clients do split `cookie`,
-/// and a second `host` makes a request odd. Of any other header the first value counts.
+/// A list header keeps every value, in order: a client may split `accept`, HTTP/2 clients do split
+/// `cookie`, each proxy may add a line of its own, and a second `host` makes a request odd. Of any other
+/// header the first value counts.
 #[derive(Default, PartialEq)]
 pub(crate) struct SubscriptionHead<'a> {
     /// The query without its `?`; empty if there is none.
@@ -62,8 +64,16 @@ pub(crate) struct SubscriptionHead<'a> {
     pub(crate) authorization: Option<&'a [u8]>,
     pub(crate) cookie: Vec<&'a [u8]>,
     /// `X-Forwarded-For`: addresses, as anybody may have written them.
-    pub(crate) forwarded_for: Option<&'a [u8]>,
+    pub(crate) forwarded_for: Vec<&'a [u8]>,
+    /// `Forwarded` (RFC 7239), as anybody may have written it.
+    pub(crate) forwarded: Vec<&'a [u8]>,
     pub(crate) traceparent: Option<&'a [u8]>,
+}
+
+/// The place for the values of a header.
+enum Values<'h, 'a> {
+    List(&'h mut Vec<&'a [u8]>),
+    First(&'h mut Option<&'a [u8]>),
 }
 
 impl HeaderField {
@@ -81,26 +91,23 @@ impl<'a> SubscriptionHead<'a> {
         let mut head = Self { query, ..Self::default() };
         for (name, value) in headers {
             let Some(field) = HeaderField::named(name) else { continue };
-            let first = match field {
-                HeaderField::Host => {
-                    head.host.push(value);
-                    continue;
-                }
-                HeaderField::Accept => {
-                    head.accept.push(value);
-                    continue;
-                }
-                HeaderField::Cookie => {
-                    head.cookie.push(value);
-                    continue;
-                }
-                HeaderField::LastEventId => &mut head.last_event_id,
-                HeaderField::Origin => &mut head.origin,
-                HeaderField::Authorization => &mut head.authorization,
-                HeaderField::ForwardedFor => &mut head.forwarded_for,
-                HeaderField::TraceParent => &mut head.traceparent,
+            let values = match field {
+                HeaderField::Host => Values::List(&mut head.host),
+                HeaderField::Accept => Values::List(&mut head.accept),
+                HeaderField::Cookie => Values::List(&mut head.cookie),
+                HeaderField::ForwardedFor => Values::List(&mut head.forwarded_for),
+                HeaderField::Forwarded => Values::List(&mut head.forwarded),
+                HeaderField::LastEventId => Values::First(&mut head.last_event_id),
+                HeaderField::Origin => Values::First(&mut head.origin),
+                HeaderField::Authorization => Values::First(&mut head.authorization),
+                HeaderField::TraceParent => Values::First(&mut head.traceparent),
             };
-            first.get_or_insert(value);
+            match values {
+                Values::List(list) => list.push(value),
+                Values::First(first) => {
+                    first.get_or_insert(value);
+                }
+            }
         }
         head
     }
@@ -119,7 +126,8 @@ impl<'a> SubscriptionHead<'a> {
             HeaderField::Origin => self.origin.as_slice(),
             HeaderField::Authorization => self.authorization.as_slice(),
             HeaderField::Cookie => &self.cookie,
-            HeaderField::ForwardedFor => self.forwarded_for.as_slice(),
+            HeaderField::ForwardedFor => &self.forwarded_for,
+            HeaderField::Forwarded => &self.forwarded,
             HeaderField::TraceParent => self.traceparent.as_slice(),
         }
     }
@@ -153,8 +161,14 @@ mod tests {
         let headers: Vec<_> = HeaderField::ALL.iter().flat_map(both).collect();
         let head = SubscriptionHead::collect("topic=t", headers);
         for field in HeaderField::ALL {
-            let is_list =
-                matches!(field, HeaderField::Host | HeaderField::Accept | HeaderField::Cookie);
+            let is_list = matches!(
+                field,
+                HeaderField::Host
+                    | HeaderField::Accept
+                    | HeaderField::Cookie
+                    | HeaderField::ForwardedFor
+                    | HeaderField::Forwarded
+            );
             let expected = [&b"one"[..], b"two"];
             let expected = &expected[..if is_list { 2 } else { 1 }];
             assert_eq!(head.values(*field), expected, "{}", field.name());

@@ -11,6 +11,7 @@
 pub(crate) mod head;
 mod rewind;
 mod stream;
+mod transfer;
 mod write;
 
 use std::future::Future;

@@ -28,6 +28,11 @@ impl<S> Impatient<S> {
         Self { stream, patience, stalled: None }
     }
 
+    /// The stream.
+    pub const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     fn judge<T>(
         &mut self,
         cx: &mut Context<'_>,

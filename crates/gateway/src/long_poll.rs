@@ -5,19 +5,22 @@ use std::time::Duration;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use event_log::{Cursor, Event, Limit, Step};
+use limits::Client;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::control::gap_json;
 use crate::drain::Phase;
-use crate::envelope;
+use crate::error::{NOSNIFF, Refusal};
 use crate::gateway::Shared;
+use crate::metrics::Reject;
 use crate::request::Style;
+use crate::{envelope, held_bytes, replay};
 
 /// The headers of a response.
-pub(crate) const HEADERS: [(HeaderName, &str); 2] =
-    [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+pub(crate) const HEADERS: [(HeaderName, &str); 3] =
+    [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store"), NOSNIFF];
 
 /// The events and gaps that a long-poll has found.
 #[derive(Debug, Default)]
@@ -47,15 +50,19 @@ const READ_MAX: Duration = Duration::from_secs(5);
 /// counts as a log without events: the empty response has a cursor, so the client loses nothing.
 pub(crate) async fn answer(
     gateway: &Shared,
+    client: Client,
     mut cursor: Cursor,
     brought: Option<String>,
     style: Style,
-    wait: Duration,
-    limit: usize,
+    (wait, limit): (Duration, usize),
 ) -> Response {
     let now = Instant::now();
     let (deadline, read_deadline) = (now + wait, now + wait.max(READ_MAX));
     let mut answer = Answer::default();
+    let is_replay = cursor.lag() > 0;
+    if is_replay && !is_out_of_debt(gateway, client, read_deadline).await {
+        return (HEADERS, answer.into_json(&cursor)).into_response();
+    }
     while answer.events.len() < limit && answer.weight < BYTES_MAX {
         let page = Limit { events: limit - answer.events.len(), bytes: BYTES_MAX - answer.weight };
         let step = match timeout_at(read_deadline, cursor.try_next(page)).await {
@@ -67,6 +74,9 @@ pub(crate) async fn answer(
         };
         match step {
             Some(Step::Events { mut events, .. }) => {
+                if is_replay {
+                    gateway.replay.spend(client, replay::weight(&events));
+                }
                 events.retain(|event| style.wants(event.kind()));
                 answer.weight += events.iter().map(Event::weight).sum::<usize>();
                 answer.events.extend(events);
@@ -80,9 +90,31 @@ pub(crate) async fn answer(
             Some(Step::Finished) | None => break,
         }
     }
-    gateway.metrics.long_polls.inc();
-    gateway.metrics.delivered.inc_by(answer.events.len() as u64);
-    (HEADERS, answer.into_json(&cursor)).into_response()
+    let delivered = answer.events.len() as u64;
+    let json = answer.into_json(&cursor).into();
+    match held_bytes::count(&gateway.config.rules.memory, client, json) {
+        Ok(json) => {
+            gateway.metrics.long_polls.inc();
+            gateway.metrics.delivered.inc_by(delivered);
+            (HEADERS, json).into_response()
+        }
+        // The client has its cursor, so it loses nothing.
+        Err(full) => {
+            gateway.metrics.rejected.of(Reject::Overload).inc();
+            Refusal::from(full).into_response()
+        }
+    }
+}
+
+/// Waits until the client has some of its replay rate again. Returns false if that takes longer than
+/// until `deadline`.
+async fn is_out_of_debt(gateway: &Shared, client: Client, deadline: Instant) -> bool {
+    let until = Instant::now() + gateway.replay.spend(client, 0);
+    if until > Instant::now() {
+        gateway.metrics.replay_waits.inc();
+        sleep_until(until.min(deadline)).await;
+    }
+    until <= deadline
 }
 
 /// Waits for the next step. Returns `None` when this gateway drains, so that its waiting clients go to

@@ -30,6 +30,10 @@ label! {
         Drain => "drain",
         /// The connection reached its maximum age.
         MaxAge => "max_age",
+        /// The bytes that wait for the client do not fit into the memory budget.
+        Memory => "memory",
+        /// The client has acknowledged nothing for too long.
+        Vanished => "vanished",
     }
 }
 
@@ -62,6 +66,7 @@ pub(crate) struct Metrics {
     pub(crate) resumes: Counters<Outcome>,
     pub(crate) resume_missed_events: Histogram,
     pub(crate) replayed: IntCounter,
+    pub(crate) replay_waits: IntCounter,
     pub(crate) replay_seconds: Histogram,
     pub(crate) replay_age_seconds: Histogram,
     pub(crate) delivered: IntCounter,
@@ -102,6 +107,10 @@ impl Metrics {
                 "replayed_events_total",
                 "Events delivered to readers that had not reached the tail.",
             ),
+            replay_waits: registry.counter(
+                "replay_waits_total",
+                "Times that a reader waited because its address or connection had used up its replay rate.",
+            ),
             replay_seconds: registry.histogram(
                 "replay_seconds",
                 "Time from a resume until the reader reached the tail.",
@@ -134,7 +143,7 @@ impl Metrics {
 impl From<Refusal> for Reject {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Overload => Self::Overload,
+            Refusal::Overload(_) => Self::Overload,
             Refusal::Drain => Self::Drain,
             Refusal::Unavailable => Self::Unavailable,
         }

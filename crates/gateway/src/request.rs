@@ -49,6 +49,8 @@ pub(crate) enum Form {
 const HEARTBEAT_SECONDS: (u64, u64) = (3, 60);
 /// Seconds that a long-poll may wait: less than the idle time-outs of common load balancers.
 const WAIT_SECONDS: (u64, u64) = (0, 60);
+/// Names in a filter, each of which is compared with the type of each event.
+const TYPES_MAX: usize = 64;
 /// Events in the answer to a long-poll.
 const LIMIT_EVENTS: (u64, u64) = (1, 1000);
 /// Events in the answer to a long-poll that gives no limit.
@@ -136,6 +138,12 @@ impl Form {
 }
 
 impl Style {
+    /// Returns the bytes that the filter takes.
+    pub(crate) fn weight(&self) -> usize {
+        let types = self.types.iter().flatten();
+        types.map(|name| size_of::<EventType>() + name.as_str().len()).sum()
+    }
+
     /// Returns true if an event of this type is wanted. A filter wants no event without a type, except by
     /// the name `message`, which is what such an event is called in a browser.
     pub(crate) fn wants(&self, kind: Option<&EventType>) -> bool {
@@ -197,6 +205,10 @@ fn parse_from(value: &str) -> Result<Origin, BadRequest> {
 }
 
 fn parse_types(value: &str) -> Result<Box<[EventType]>, BadRequest> {
+    let count = value.split(',').count();
+    if count > TYPES_MAX {
+        return Err(BadRequest::TooManyTypes { count, max: TYPES_MAX });
+    }
     value.split(',').map(|name| Ok(EventType::new(name)?)).collect()
 }
 
@@ -299,6 +311,7 @@ mod tests {
             "topic=t&limit=0",
             "topic=t&from=now",
             "topic=t&types=a%20b",
+            &format!("topic=t&types={}", ["x"; 65].join(",")),
             "topic=t&envelope=xml",
             "topic=t&topics=u",
         ]

@@ -3,7 +3,11 @@
 //! The memory of a subscriber is constant: a cursor and the bytes of at most one page. The writer polls for
 //! the next page when the client has taken the last one.
 
+mod account;
+mod bounds;
+
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,7 +15,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Event, Events, Limit, Outcome, Step, Topic};
 use futures_util::FutureExt as _;
-use metrics::Label as _;
+use tokio::time::Sleep;
 
 use crate::alarm::{Alarm, Ring};
 use crate::connections::{Admission, Connection};
@@ -19,7 +23,7 @@ use crate::control;
 use crate::drain::Lifetime;
 use crate::frame::{Framing, HEARTBEAT, Shape};
 use crate::gateway::Shared;
-use crate::metrics::{Close, age};
+use crate::metrics::Close;
 use crate::request::Style;
 
 /// A subscriber's event stream.
@@ -29,9 +33,7 @@ pub(crate) struct Subscriber {
     admission: Admission,
     cursor: Cursor,
     outcome: Outcome,
-    /// The client's cursor as sent.
-    brought: Option<Box<str>>,
-    style: Style,
+    shape: Shape,
     framing: Framing,
     alarm: Alarm,
     stage: Stage,
@@ -41,6 +43,20 @@ pub(crate) struct Subscriber {
     caught_up: bool,
     /// Set when the last poll was pending.
     waited: bool,
+    /// Set when it is time to see that the client is still there.
+    doubt: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// State that most subscribers do not have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The client's cursor as sent.
+    brought: Option<Box<str>>,
+    /// The filter.
+    style: Style,
+    /// Set while the client waits because it has used up its replay rate.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,19 +80,24 @@ impl Subscriber {
         heartbeat: Duration,
     ) -> Self {
         let lifetime = Lifetime::new(gateway.phase.subscribe(), gateway.config.max_age);
+        let shape = if style.envelope { Shape::Envelope } else { Shape::Plain };
+        let is_rare = brought.is_some() || style.types.is_some();
+        let rare = is_rare
+            .then(|| Box::new(Rare { brought: brought.map(Into::into), style, pause: None }));
         let subscriber = Self {
             gateway,
             admission,
             cursor,
             outcome,
-            brought: brought.map(Into::into),
-            style,
+            shape,
             framing,
             alarm: Alarm::new(lifetime, heartbeat),
             stage: Stage::Opening,
             id_is_behind: false,
             caught_up: false,
             waited: false,
+            doubt: false,
+            rare,
         };
         tracing::debug!(
             target: CONNECTION,
@@ -98,14 +119,15 @@ impl Subscriber {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Returns the next bytes if no wait is needed for them. A read of the log that this begins is dropped,
-    /// because the writer turns to the bytes that it has.
+    /// Returns the next bytes if no wait is needed for them. A read of the log that this begins goes on
+    /// with the next poll; a writer that turns to other work first calls [`cancel_read`](Self::cancel_read).
     pub(crate) fn next_now(&mut self) -> Option<Bytes> {
-        let next = self.next().now_or_never().flatten();
-        if next.is_none() {
-            self.cursor.cancel_read();
-        }
-        next
+        self.next().now_or_never().flatten()
+    }
+
+    /// Drops the read of the log that is under way, so that it keeps no connection from other readers.
+    pub(crate) fn cancel_read(&mut self) {
+        self.cursor.cancel_read();
     }
 
     /// Polls for the next bytes to write; `None` is the end of the stream. No read of the log is under way
@@ -126,6 +148,18 @@ impl Subscriber {
     /// The connection, as drain and metrics see it.
     pub(crate) const fn connection(&self) -> &Arc<Connection> {
         &self.admission.connection
+    }
+
+    /// Ends the stream without another word, unless it has ended.
+    pub(crate) fn close(&mut self, reason: Close) {
+        if !matches!(self.stage, Stage::Closed(_)) {
+            self.stage = Stage::Closed(reason);
+        }
+    }
+
+    /// Returns true if it is time to see that the client is still there.
+    pub(crate) const fn takes_doubt(&mut self) -> bool {
+        std::mem::replace(&mut self.doubt, false)
     }
 
     /// Returns true if events are waiting for this subscriber.
@@ -155,16 +189,24 @@ impl Subscriber {
     /// A reader that was waiting usually wakes for an event, and checks the alarm after the write. A reader
     /// that always finds a step checks the alarm first, or the alarm would never ring.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(rare) = &mut self.rare
+            && let Some(pause) = &mut rare.pause
+        {
+            if pause.as_mut().poll(cx).is_pending() {
+                return self.poll_alarm(cx).map(|ring| self.answer(ring));
+            }
+            rare.pause = None;
+        }
         let had_waited = std::mem::replace(&mut self.waited, true);
         if !had_waited && let Poll::Ready(ring) = self.poll_alarm(cx) {
-            return Poll::Ready(Some(self.answer(ring)));
+            return Poll::Ready(self.answer(ring));
         }
         if let Poll::Ready(step) = self.cursor.poll_next(Limit::PAGE, cx) {
             self.waited = false;
             return Poll::Ready(self.deliver(step));
         }
         match had_waited {
-            true => self.poll_alarm(cx).map(|ring| Some(self.answer(ring))),
+            true => self.poll_alarm(cx).map(|ring| self.answer(ring)),
             false => Poll::Pending,
         }
     }
@@ -173,13 +215,16 @@ impl Subscriber {
         self.alarm.poll(&self.admission.connection.task, cx)
     }
 
-    fn answer(&mut self, ring: Ring) -> Bytes {
-        // The cursor is not polled until the client has taken these bytes.
-        self.cursor.cancel_read();
-        match ring {
+    fn answer(&mut self, ring: Ring) -> Option<Bytes> {
+        self.doubt = true;
+        let bytes = match ring {
+            Ring::Look => return None,
             Ring::Over(reason) => self.hand_away(reason),
             Ring::Heartbeat => self.beat(),
-        }
+        };
+        // The cursor is not polled until the client has taken these bytes.
+        self.cursor.cancel_read();
+        Some(bytes)
     }
 
     fn hand_away(&mut self, reason: Close) -> Bytes {
@@ -201,7 +246,7 @@ impl Subscriber {
             Step::Events { topic, events } => self.deliver_events(topic, events),
             Step::Gap { topic, gap } => {
                 self.gateway.metrics.gaps.of(gap.reason).inc();
-                let json = control::gap_json(self.topic(topic), &gap, self.brought.as_deref());
+                let json = control::gap_json(self.topic(topic), &gap, self.brought());
                 Some(self.control(|out, cursor| control::put_gap(out, &json, cursor)))
             }
             Step::End { topic } => {
@@ -218,11 +263,16 @@ impl Subscriber {
     }
 
     fn deliver_events(&mut self, topic: usize, mut events: Events) -> Option<Bytes> {
+        if !self.caught_up {
+            self.pay(&events);
+        }
         let reached = events.last().map(Event::position);
-        events.retain(|event| self.style.wants(event.kind()));
+        if let Some(rare) = &self.rare {
+            events.retain(|event| rare.style.wants(event.kind()));
+        }
         self.id_is_behind = events.last().map(Event::position) != reached;
         self.count(&events);
-        let shape = if self.style.envelope { Shape::Envelope } else { Shape::Plain };
+        let shape = self.shape;
         match &events[..] {
             [] => None,
             [only] if !self.cursor.is_several() => Some(self.framing.one(shape, only)),
@@ -256,35 +306,15 @@ impl Subscriber {
     /// The client's cursor for the log lines, unless it was invalid: an invalid cursor may be any text, even
     /// a secret.
     fn from(&self) -> Option<&str> {
-        self.brought.as_deref().filter(|_| self.outcome != Outcome::Invalid)
+        self.brought().filter(|_| self.outcome != Outcome::Invalid)
+    }
+
+    fn brought(&self) -> Option<&str> {
+        self.rare.as_ref()?.brought.as_deref()
     }
 
     fn topic(&self, index: usize) -> &Topic {
         self.cursor.topics().nth(index).expect("a step is of a topic")
-    }
-
-    fn count(&self, delivered: &[Event]) {
-        let metrics = &self.gateway.metrics;
-        let count = delivered.len() as u64;
-        metrics.delivered.inc_by(count);
-        self.admission.connection.events.add(delivered.len());
-        match delivered.last() {
-            Some(last) if self.caught_up => {
-                metrics.delivery_latency_seconds.observe(age(last).as_secs_f64());
-            }
-            _ => {
-                metrics.replayed.inc_by(count);
-                self.count_missed(delivered);
-            }
-        }
-    }
-
-    /// Observes the age of the oldest event that the client had missed: the first event that it gets.
-    fn count_missed(&self, delivered: &[Event]) {
-        let Some(first) = delivered.first().filter(|_| self.outcome.is_continued()) else { return };
-        if self.admission.connection.events.get() == delivered.len() as u64 {
-            self.gateway.metrics.replay_age_seconds.observe(age(first).as_secs_f64());
-        }
     }
 
     /// Records the cursor's progress.
@@ -293,38 +323,9 @@ impl Subscriber {
         connection.stands(self.cursor.passed());
         if !self.caught_up && self.cursor.lag() == 0 {
             self.caught_up = true;
-            if self.brought.is_some() {
+            if self.brought().is_some() {
                 self.gateway.metrics.replay_seconds.observe(connection.age().as_secs_f64());
             }
         }
-    }
-}
-
-impl Drop for Subscriber {
-    fn drop(&mut self) {
-        let reason = match self.stage {
-            Stage::Closed(reason) => reason,
-            // The client is gone.
-            Stage::Opening | Stage::Open => Close::Client,
-        };
-        let connection = &self.admission.connection;
-        let age = connection.age();
-        self.gateway.metrics.closed.of(reason).inc();
-        self.gateway.metrics.age_seconds.observe(age.as_secs_f64());
-        tracing::info!(
-            target: CONNECTION,
-            connection = connection.id,
-            reason = reason.as_str(),
-            age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-            events = connection.events.get(),
-            bytes = connection.bytes.get(),
-            topics = self.cursor.topics().len(),
-            outcome = self.outcome.as_str(),
-            from = self.from(),
-            to = self.cursor.wire(),
-            client = %connection.whereabouts.peer,
-            forwarded_for = connection.whereabouts.forwarded_for.as_deref(),
-            "connection closed"
-        );
     }
 }

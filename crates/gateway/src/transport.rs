@@ -8,6 +8,8 @@ use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::tcp_state::TcpState;
+
 /// A connection that carries an event stream.
 ///
 /// A delivery calls [`try_send`](Self::try_send) and nothing else. When that does not take everything,
@@ -21,6 +23,11 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// # Errors
     /// The connection is broken.
     fn try_send(&mut self, bytes: &mut Bytes) -> io::Result<bool>;
+
+    /// Returns true if the client has vanished without a word: TCP has asked it for a sign of life
+    /// several times, and for 45 s none has come. A client that only stalls answers. False where the
+    /// system does not tell.
+    fn has_vanished(&self) -> bool;
 }
 
 impl Transport for TcpStream {
@@ -31,6 +38,10 @@ impl Transport for TcpStream {
         }
         bytes.advance(count);
         Ok(false)
+    }
+
+    fn has_vanished(&self) -> bool {
+        TcpState::of(self).is_some_and(TcpState::is_of_vanished_peer)
     }
 }
 

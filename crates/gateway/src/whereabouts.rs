@@ -18,16 +18,16 @@ const FORWARDED_BYTES_MAX: usize = 128;
 
 impl Whereabouts {
     pub(crate) fn new(peer: SocketAddr, head: &SubscriptionHead<'_>) -> Self {
-        Self { peer, forwarded_for: head.forwarded_for.and_then(addresses) }
+        Self { peer, forwarded_for: addresses(&head.forwarded_for) }
     }
 }
 
 /// Takes only text that could be addresses, because it goes into logs.
-fn addresses(value: &[u8]) -> Option<Box<str>> {
+fn addresses(values: &[&[u8]]) -> Option<Box<str>> {
     let is_address = |b: &u8| b.is_ascii_hexdigit() || b".:,[] ".contains(b);
-    let is_short = value.len() <= FORWARDED_BYTES_MAX;
-    let text = str::from_utf8(value).ok()?;
-    (is_short && value.iter().all(is_address)).then(|| text.into())
+    let is_short = values.iter().map(|value| value.len() + 2).sum::<usize>() <= FORWARDED_BYTES_MAX;
+    let list = is_short.then(|| values.join(&b", "[..])).filter(|list| !list.is_empty())?;
+    list.iter().all(is_address).then(|| String::from_utf8(list).ok().map(Into::into))?
 }
 
 #[cfg(test)]
@@ -36,10 +36,12 @@ mod tests {
 
     #[test]
     fn only_addresses_are_taken_from_a_header_that_anybody_writes() {
-        let taken = |text: &str| addresses(text.as_bytes()).map(String::from);
+        let taken = |text: &str| addresses(&[text.as_bytes()]).map(String::from);
         for good in ["203.0.113.7", "203.0.113.7, 10.0.0.1", "[2001:db8::1]:443"] {
             assert_eq!(taken(good).as_deref(), Some(good));
         }
+        let two = [&b"203.0.113.7"[..], b"10.0.0.1"];
+        assert_eq!(addresses(&two).as_deref(), Some("203.0.113.7, 10.0.0.1"));
         for bad in ["secret", "1.2.3.4 token=x", "\"1.2.3.4\"", &"1.1.1.1,".repeat(20)] {
             assert_eq!(taken(bad), None);
         }

@@ -43,7 +43,7 @@ struct Given {
     total: u64,
     addresses: HashMap<ClientAddress, u64>,
     connections: HashMap<ConnectionId, u64>,
-    /// The time of the last log line about an address at its bound.
+    /// The time of the last log line about a bound that is reached.
     warned: Option<Instant>,
 }
 
@@ -55,7 +55,7 @@ pub struct Held {
     amount: u64,
 }
 
-/// The least time between two log lines about an address at its bound.
+/// The least time between two log lines about a bound that is reached.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
 impl Terms {
@@ -92,6 +92,10 @@ impl Quota {
         gauge("limit_address_max", "Most that one address gets of a limited thing.", |quota| {
             quota.terms.address_max
         });
+        if let Some(max) = terms.connection_max {
+            let help = "Most that one connection gets of a limited thing.";
+            registry.gauge_fn_of("limit_connection_max", help, label, move || max as f64);
+        }
         gauge(
             "limit_address_used",
             "Greatest part of a limited thing that one address has.",
@@ -128,17 +132,19 @@ impl Quota {
             for_each(&mut given, client, |held| *held += amount);
             return Ok(());
         };
-        let warns = part == Part::Address && given.warns();
+        let is_due = part != Part::Connection && given.warns();
         drop(given);
         self.refused.of(part).inc();
-        let Terms { things, flag, .. } = self.terms;
-        if let Some(address) = client.address.filter(|_| warns) {
-            tracing::warn!(
-                limit = self.terms.name,
+        let Terms { name, things, flag, .. } = self.terms;
+        match client.address.filter(|_| part == Part::Address) {
+            Some(address) if is_due => tracing::warn!(
+                limit = name,
                 max,
                 %address,
                 "an address has reached its share; a load balancer belongs into --trusted-proxies"
-            );
+            ),
+            None if is_due => tracing::warn!(limit = name, max, "this node has reached a limit"),
+            _ => {}
         }
         Err(Full { things, flag, part, max })
     }
@@ -211,6 +217,12 @@ fn for_each(given: &mut Given, client: Client, change: impl Fn(&mut u64)) {
 }
 
 impl Held {
+    /// The party that holds it.
+    #[must_use]
+    pub const fn client(&self) -> Client {
+        self.client
+    }
+
     /// Returns the amount.
     #[must_use]
     pub const fn amount(&self) -> u64 {

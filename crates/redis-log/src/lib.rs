@@ -29,6 +29,7 @@ mod keys;
 mod life;
 mod log;
 mod pace;
+mod pages;
 mod plain;
 mod publish;
 mod refusals;

@@ -1,36 +1,36 @@
 //! The log itself: puts its parts together, and answers the calls of `event_log::Log`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Receipt, Seek,
-    Sought, Tail, Topic,
+    Append, AppendError, Bounds, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
+    Tail, Topic,
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 
-use crate::address::Address;
 use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::echo::Echoes;
-use crate::error::{ConnectError, Failure};
+use crate::error::Failure;
 use crate::feed::{self, Feed};
 use crate::feeds::Feeds;
 use crate::flight::Flights;
 use crate::keys;
 use crate::life::Life;
 use crate::pace::every;
+use crate::pages::Pages;
 use crate::repair::Repairs;
-use crate::sizes::{EventSizes, KnownSizes, LearntPage};
 use crate::stats::{Op, Stats};
-use crate::store::{Fit, PAGE, ReadPlan, Store};
+use crate::store::Store;
 use crate::topics::{Lookup, Topics};
 use crate::topology::{self, Topology};
 use crate::watched::{Verdict, Watched};
 use crate::witness::Witnesses;
+
+mod connect;
 
 /// A [`Log`] on Redis. When it is dropped, its tasks end.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct RedisLog {
     repairs: Arc<Repairs>,
     echoes: Arc<Echoes>,
     flights: Flights,
-    sizes: KnownSizes,
+    pages: Pages,
     stats: Arc<Stats>,
     life: Life,
     _close: DropGuard,
@@ -53,76 +53,6 @@ pub struct RedisLog {
 const SWEEPS: u32 = 6;
 
 impl RedisLog {
-    /// Opens the log, and checks every primary first. The rules of [`new`](Self::new) hold.
-    ///
-    /// # Errors
-    /// A server cannot be reached, refuses the connection, is too old, runs in another mode than the
-    /// URL says, does not give the user a right that the log needs, or cannot give the configured durability now.
-    pub async fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
-        let url = config.url.clone();
-        let log = Self::new(config);
-        let primaries = log.primaries().await.map_err(|failure| ConnectError::Unreachable {
-            url: url.clone(),
-            reason: failure.to_string(),
-        })?;
-        for primary in &primaries {
-            log.check(primary).await?;
-        }
-        tracing::info!(%url, ?primaries, "log opened");
-        Ok(log)
-    }
-
-    /// Waits until the primaries are known.
-    async fn primaries(&self) -> Result<BTreeSet<Address>, Failure> {
-        let Config { connect_timeout, timeout: answer, .. } = self.config;
-        let mut map = self.topology.subscribe();
-        let known = map.wait_for(|map| !map.primaries().is_empty());
-        match timeout(connect_timeout + answer, known).await {
-            Ok(known) => Ok(known.map_err(|_| Failure::Closed)?.primaries()),
-            Err(_) => Err(match self.topology.owner(0) {
-                Err(failure) => failure,
-                Ok(_) => Failure::Late(connect_timeout + answer),
-            }),
-        }
-    }
-
-    /// Checks that a primary has everything that the log needs.
-    async fn check(&self, primary: &Address) -> Result<(), ConnectError> {
-        let Self { store, config, topology, .. } = self;
-        let (url, durability) = (config.url.clone(), config.durability);
-        let server = store.server(primary).await.map_err(|failure| ConnectError::Unreachable {
-            url: url.clone(),
-            reason: failure.to_string(),
-        })?;
-        if !server.is_new_enough() {
-            return Err(ConnectError::TooOld { url, version: server.version });
-        }
-        if server.mode != topology.kind().mode() {
-            return Err(ConnectError::Mode { url, mode: server.mode });
-        }
-        let missing = store.missing_rights(primary).await.map_err(|failure| {
-            ConnectError::Unreachable { url: url.clone(), reason: failure.to_string() }
-        })?;
-        if !missing.is_empty() {
-            return Err(ConnectError::Rights { url, primary: primary.to_string(), missing });
-        }
-        store.prove(primary).await.map_err(|failure| ConnectError::Durability {
-            url: url.clone(),
-            durability,
-            reason: match failure {
-                Failure::Replicas { got, .. } => format!("{primary} has {got} replicas in sync"),
-                other => format!("{primary}: {other}"),
-            },
-        })?;
-        match store.eviction(primary).await {
-            Some(policy) if policy != "noeviction" => {
-                tracing::warn!(%primary, policy, "redis may evict events: set maxmemory-policy noeviction");
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
     /// Opens the log without a check. The log tries to reach its servers until it can.
     ///
     /// All tasks and connections of the log belong to the tokio runtime of the caller, which must live
@@ -145,12 +75,12 @@ impl RedisLog {
             config,
             topology,
             store,
+            pages: Pages::new(&topics),
             topics,
             feeds,
             repairs,
             echoes: Arc::default(),
             flights: Flights::default(),
-            sizes: KnownSizes::default(),
             stats,
             life,
         });
@@ -231,54 +161,6 @@ impl RedisLog {
         }
         Ok(())
     }
-
-    /// The events that a read asks for: as many as fit the limit, by what is known of their sizes.
-    fn plan(&self, topic: &Topic, limit: Limit) -> ReadPlan {
-        let most = limit.events.clamp(1, PAGE);
-        let fit = |first| Some(Fit { weight: limit.bytes, first });
-        let sizes = self.sizes.of(topic);
-        if sizes == Some(EventSizes::Uneven) {
-            return ReadPlan { count: most, fit: fit(1) };
-        }
-        let tail = self.topics.get(topic.as_str()).and_then(|watched| watched.tail());
-        let (events, weight) = tail.map_or((0, 0), |tail| {
-            tail.inspect(|events| {
-                events.fold((0, 0), |(count, sum), event| (count + 1, sum + event.weight()))
-            })
-        });
-        // Like the newest events, until the topic is known to differ.
-        let likely = match weight.checked_div(events) {
-            Some(mean) => most.min((limit.bytes / mean.max(1)).max(1)),
-            None => most,
-        };
-        match sizes {
-            Some(_) => ReadPlan { count: likely, fit: None },
-            None => ReadPlan { count: most, fit: fit(likely) },
-        }
-    }
-
-    /// Cuts a page to the limit, and learns from it.
-    fn cut(&self, topic: &Topic, plan: ReadPlan, events: &mut Vec<Event>, limit: Limit) {
-        let weight = |events: &[Event]| events.iter().map(Event::weight).sum();
-        let (count, sent) = (events.len(), weight(events));
-        events.truncate(limit.fits(events));
-        let looked_at = match plan.fit {
-            // The script has dropped what did not fit, unless there was no more.
-            Some(Fit { first, .. }) if self.has_more(topic, events) => first,
-            _ => count,
-        };
-        self.sizes.learn(
-            topic,
-            LearntPage { looked_at, taken: events.len(), sent, kept: weight(events) },
-        );
-    }
-
-    /// Returns true if the tail of a topic has passed the last of some events.
-    fn has_more(&self, topic: &Topic, events: &[Event]) -> bool {
-        let tail = self.topics.get(topic.as_str()).and_then(|watched| watched.tail());
-        let last = events.last().map_or(Position::START, Event::position);
-        tail.is_some_and(|tail| tail.head().n > last.n)
-    }
 }
 
 #[async_trait]
@@ -294,7 +176,7 @@ impl Log for RedisLog {
     }
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
-        let plan = self.plan(topic, limit);
+        let plan = self.pages.plan(topic, limit);
         loop {
             let (first, flight) = self.flights.join((topic.clone(), after, plan), || {
                 let (store, stats) = (Arc::clone(&self.store), Arc::clone(&self.stats));
@@ -309,7 +191,7 @@ impl Log for RedisLog {
             // A read that began before this call may have missed the event that woke the caller. If
             // it brought anything, the caller comes back for the rest.
             if first || page.gap.is_some() || !page.events.is_empty() {
-                self.cut(topic, plan, &mut page.events, limit);
+                self.pages.cut(topic, plan, &mut page.events, limit);
                 return Ok(page);
             }
         }

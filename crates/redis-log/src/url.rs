@@ -90,6 +90,9 @@ pub enum BadUrl {
     /// It has a parameter that is unknown, or not for this kind of URL.
     #[error("the URL's parameter {0:?} is not known, or not for this kind of URL")]
     Parameter(String),
+    /// It has a password, and there is another one for it.
+    #[error("the URL has a password already")]
+    SecondPassword,
     /// The trusted authorities cannot be loaded.
     #[error("no authority to trust for TLS from {file}: {reason}")]
     Authority {
@@ -105,6 +108,20 @@ pub enum BadUrl {
 struct Parameters {
     ca: Option<PathBuf>,
     sentinel: Login,
+}
+
+impl RedisUrl {
+    /// Adds the password of the login.
+    ///
+    /// # Errors
+    /// The URL has one already.
+    pub fn with_password(mut self, password: String) -> Result<Self, BadUrl> {
+        if self.login.password.is_some() {
+            return Err(BadUrl::SecondPassword);
+        }
+        self.login.password = Some(password);
+        Ok(self)
+    }
 }
 
 impl FromStr for RedisUrl {
@@ -247,6 +264,15 @@ mod tests {
             let debug = format!("{:?}", crate::Config::new(text.parse().unwrap()));
             assert!(!debug.contains("s3cret"), "{debug}");
         }
+    }
+
+    #[test]
+    fn a_password_beside_the_url_is_used_and_never_shown() {
+        let url =
+            |text: &str| text.parse::<RedisUrl>().unwrap().with_password("s3:cr%t".to_owned());
+        assert_eq!(url("redis://me@cache").unwrap().to_string(), "redis://me:***@cache:6379");
+        assert_eq!(url("redis://cache").unwrap().login.password.as_deref(), Some("s3:cr%t"));
+        assert_eq!(url("redis://me:x@cache").unwrap_err(), BadUrl::SecondPassword);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 /// Largest number of topics whose last position is remembered.
 const TOPICS_MAX: usize = 65_536;
-/// How many of these may be topics of which only the first event is known. Anybody who may publish can
+/// Largest number of remembered topics of which only the first event is known. Anybody who may publish can
 /// begin topics without end, and they must not push out the topics that are in use.
 const BEGUN_MAX: usize = TOPICS_MAX / 4;
 /// Least time that a position is remembered, unless there are too many. Much longer than the lag of a

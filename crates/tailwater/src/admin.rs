@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Request, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use event_log::{Log, Topic};
+use futures_util::StreamExt as _;
 use gateway::Gateway;
 use metrics::Registry;
 use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::debug_gate::DebugGate;
 use crate::telemetry::Levels;
 
 /// The parts of a node that the operators' port reports on.
@@ -28,12 +32,17 @@ pub(crate) struct Admin {
     pub(crate) levels: Levels,
     /// Cancelled when the node begins to leave.
     pub(crate) leaving: CancellationToken,
+    pub(crate) debug: DebugGate,
 }
 
 /// The longest time that readiness waits for the log.
 const LOG_MAX: Duration = Duration::from_secs(2);
 /// Maximum number of connections in a list.
 const LISTED_MAX: usize = 1000;
+/// Largest body that changes the log levels, in bytes: a hundred modules.
+const LEVELS_BYTES_MAX: usize = 4096;
+/// The longest time until such a body has come.
+const LEVELS_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Deserialize)]
 struct Listed {
@@ -47,13 +56,16 @@ const fn default_listed() -> usize {
 
 impl Admin {
     pub(crate) fn router(self) -> Router {
+        let debug = Router::new()
+            .route("/debug/connections", get(connections))
+            .route("/debug/log", get(levels).put(set_levels))
+            .route_layer(from_fn_with_state(self.debug.clone(), guard));
         Router::new()
             .route("/metrics", get(metrics))
             // A process that answers is alive, because a restart does not help a node without its log.
             .route("/livez", get("ok\n"))
             .route("/readyz", get(ready))
-            .route("/debug/connections", get(connections))
-            .route("/debug/log", get(levels).put(set_levels))
+            .merge(debug)
             .with_state(self)
     }
 }
@@ -97,9 +109,44 @@ async fn levels(State(admin): State<Admin>) -> String {
 }
 
 /// Changes the levels of the logs until the next change or the end of the process.
-async fn set_levels(State(admin): State<Admin>, levels: String) -> Response {
+async fn set_levels(State(admin): State<Admin>, body: Body) -> Response {
+    let levels = match read_levels(body).await {
+        Ok(levels) => levels,
+        Err((status, text)) => return (status, text).into_response(),
+    };
     match admin.levels.set(levels.trim()) {
         Ok(()) => (admin.levels.get() + "\n").into_response(),
         Err(bad) => (StatusCode::BAD_REQUEST, format!("{bad}\n")).into_response(),
     }
+}
+
+/// Reads the body of a request that changes the levels.
+async fn read_levels(body: Body) -> Result<String, (StatusCode, String)> {
+    let read = async {
+        let (mut chunks, mut levels) = (body.into_data_stream(), Vec::new());
+        while let Some(chunk) = chunks.next().await {
+            let broken = |error| (StatusCode::BAD_REQUEST, format!("the body broke: {error}\n"));
+            levels.extend_from_slice(&chunk.map_err(broken)?);
+            if levels.len() > LEVELS_BYTES_MAX {
+                let text = format!("the levels have more than {LEVELS_BYTES_MAX} bytes\n");
+                return Err((StatusCode::PAYLOAD_TOO_LARGE, text));
+            }
+        }
+        let foreign = |_| (StatusCode::BAD_REQUEST, "the levels are not UTF-8\n".to_owned());
+        String::from_utf8(levels).map_err(foreign)
+    };
+    timeout(LEVELS_MAX, read).await.unwrap_or_else(|_| {
+        let text = format!("the levels did not come within {} s\n", LEVELS_MAX.as_secs());
+        Err((StatusCode::REQUEST_TIMEOUT, text))
+    })
+}
+
+/// Answers the clients that may not use `/debug`.
+async fn guard(State(gate): State<DebugGate>, request: Request<Body>, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let head = Request::from_parts(parts, ());
+    if let Some(refusal) = gate.refusal(&head).await {
+        return refusal;
+    }
+    next.run(Request::from_parts(head.into_parts().0, body)).await
 }

@@ -1,6 +1,8 @@
 //! `tailwater check`: validates a configuration without serving, or asks a running node whether it is
 //! ready.
 
+mod bounds;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -8,7 +10,7 @@ use redis_log::RedisLog;
 
 use crate::args::CheckArgs;
 use crate::client;
-use crate::config::{NodeConfig, Store};
+use crate::config::{NodeConfig, Store, shown};
 
 /// The longest wait for a running node's response.
 const RESPONSE_MAX: Duration = Duration::from_secs(3);
@@ -41,8 +43,11 @@ async fn ask(url: String) -> Result<()> {
 
 async fn validate(config: NodeConfig) -> Result<()> {
     report("node", &config.telemetry.node);
-    report("listen", &config.listen.to_string());
-    report("admin", &config.admin_listen.to_string());
+    report("listen", &shown(&config.listen));
+    report("admin", &shown(&config.admin_listen));
+    for warning in &config.warnings {
+        report("warning", warning);
+    }
     if let Some(files) = &config.tls {
         report("tls", &files.check()?);
     }
@@ -50,10 +55,13 @@ async fn validate(config: NodeConfig) -> Result<()> {
         report(
             "connections",
             &format!(
-                "at most {}, each with at most {} topics",
-                gateway.max_connections, gateway.max_topics
+                "at most {} ({}), each with at most {} topics",
+                gateway.max_connections,
+                config.limits.rule_of(gateway.max_connections),
+                gateway.max_topics
             ),
         );
+        report("replays", &format!("{} bytes a second for one address", gateway.replay_rate));
         let shown = humantime::format_duration;
         report("heartbeat", &shown(gateway.heartbeat).to_string());
         report(
@@ -63,7 +71,10 @@ async fn validate(config: NodeConfig) -> Result<()> {
     }
     if let Some(ingest) = config.services.ingest() {
         report("events", &format!("at most {} bytes each", ingest.event_bytes_max));
+        report("new topics", &format!("{} a second", ingest.new_topics));
     }
+    report("limits", &format!("one address may take {} of each", config.limits.share));
+    println!("{}", bounds::table(&config));
     match config.store {
         Store::Memory(retention) => {
             report("log", "embedded: in the memory of this node, lost when it stops");

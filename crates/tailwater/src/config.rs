@@ -1,18 +1,26 @@
 //! Converts arguments into the configuration of a node. Flags that contradict each other are refused,
 //! with the names of both.
 
+mod limits;
+mod listen;
+
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cors::SiteRules;
 use event_log::Retention;
-use redis_log::Durability;
+use redis_log::{Durability, RedisUrl};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{
-    GatewayArgs, IngestArgs, LogArgs, NodeArgs, PublisherArgs, ServeArgs, SubscriberArgs,
+    GatewayArgs, IngestArgs, LogArgs, NodeArgs, PublisherArgs, ServeArgs, Size, SubscriberArgs,
 };
+pub(crate) use crate::config::limits::Limits;
+pub(crate) use crate::config::listen::shown;
+use crate::debug_gate::DebugGate;
+use crate::secret::SecretFile;
 use crate::telemetry::TelemetryConfig;
 use crate::tls;
 
@@ -20,9 +28,13 @@ use crate::tls;
 #[derive(Debug)]
 pub(crate) struct NodeConfig {
     pub(crate) services: Services,
-    pub(crate) listen: SocketAddr,
-    pub(crate) admin_listen: SocketAddr,
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) admin_listen: Vec<SocketAddr>,
     pub(crate) sites: Sites,
+    pub(crate) limits: Limits,
+    pub(crate) debug: DebugGate,
+    /// Things that work but should not stay as they are, for the log.
+    pub(crate) warnings: Vec<String>,
     pub(crate) store: Store,
     pub(crate) drain: Drain,
     pub(crate) tls: Option<tls::Files>,
@@ -65,20 +77,26 @@ pub(crate) struct Drain {
     pub(crate) streams: CancellationToken,
 }
 
-/// File descriptors kept for the log, the admin port and sockets that are closing.
-const FILES_RESERVED: usize = 64;
+/// Room that ingest needs for an event, in copies of it: a buffer that grows doubles.
+const EVENT_COPIES: usize = 2;
+/// The least rate of replays, in bytes a second: one page for the quarter of a connection.
+const REPLAY_RATE_MIN: usize = 1 << 20;
 
 impl TryFrom<ServeArgs> for NodeConfig {
     type Error = anyhow::Error;
 
     fn try_from(args: ServeArgs) -> Result<Self> {
+        let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, Some(&args.subscribers));
         let services = Services::Both(
-            gateway_config(&args.subscribers, &args.node, true)?,
-            ingest_config(&args.publishers, &args.node, &drain)?,
+            gateway_config(&args.subscribers, &args.node, &limits, true)?,
+            ingest_config(&args.publishers, &args.node, &limits, &drain)?,
         );
-        let store = store(args.redis.as_deref(), &args.log, args.publishers.durability)?;
-        Self::of(services, store, drain, args.listen, &args.node)
+        let mut warnings = Vec::new();
+        let store =
+            store(args.redis.as_deref(), &args.log, args.publishers.durability, &mut warnings)?;
+        let listens = (args.listen, args.admin_listen);
+        Self::of(services, store, drain, limits, listens, &args.node, warnings)
     }
 }
 
@@ -86,10 +104,14 @@ impl TryFrom<GatewayArgs> for NodeConfig {
     type Error = anyhow::Error;
 
     fn try_from(args: GatewayArgs) -> Result<Self> {
+        let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, Some(&args.subscribers));
-        let services = Services::Gateway(gateway_config(&args.subscribers, &args.node, false)?);
-        let store = store(Some(&args.redis), &args.log, Durability::Memory)?;
-        Self::of(services, store, drain, args.listen, &args.node)
+        let services =
+            Services::Gateway(gateway_config(&args.subscribers, &args.node, &limits, false)?);
+        let mut warnings = Vec::new();
+        let store = store(Some(&args.redis), &args.log, Durability::Memory, &mut warnings)?;
+        let listens = (args.listen, args.admin_listen);
+        Self::of(services, store, drain, limits, listens, &args.node, warnings)
     }
 }
 
@@ -97,10 +119,14 @@ impl TryFrom<IngestArgs> for NodeConfig {
     type Error = anyhow::Error;
 
     fn try_from(args: IngestArgs) -> Result<Self> {
+        let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, None);
-        let services = Services::Ingest(ingest_config(&args.publishers, &args.node, &drain)?);
-        let store = store(Some(&args.redis), &args.log, args.publishers.durability)?;
-        Self::of(services, store, drain, args.listen, &args.node)
+        let services =
+            Services::Ingest(ingest_config(&args.publishers, &args.node, &limits, &drain)?);
+        let mut warnings = Vec::new();
+        let store = store(Some(&args.redis), &args.log, args.publishers.durability, &mut warnings)?;
+        let listens = (args.listen, args.admin_listen);
+        Self::of(services, store, drain, limits, listens, &args.node, warnings)
     }
 }
 
@@ -134,17 +160,12 @@ impl NodeConfig {
         services: Services,
         store: Store,
         drain: Drain,
-        listen: SocketAddr,
+        limits: Limits,
+        (listen, admin_listen): (Vec<SocketAddr>, Vec<SocketAddr>),
         node: &NodeArgs,
+        mut warnings: Vec<String>,
     ) -> Result<Self> {
-        let (admin, port) = (node.admin_listen, listen.port());
-        let same_host = listen.ip() == admin.ip()
-            || listen.ip().is_unspecified()
-            || admin.ip().is_unspecified();
-        ensure!(
-            port == 0 || port != admin.port() || !same_host,
-            "--listen {listen} and --admin-listen {admin} are the same port"
-        );
+        listen::ensure_apart(&listen, &admin_listen)?;
         ensure!(
             (0.0..=1.0).contains(&node.otlp_ratio),
             "--otlp-ratio is {}; it must be 0 to 1",
@@ -153,13 +174,16 @@ impl NodeConfig {
         within("--drain-delay", node.drain_delay, Duration::ZERO, Duration::from_hours(1))?;
         Ok(Self {
             services,
-            listen,
-            admin_listen: admin,
             sites: Sites {
-                public: site(cors(node)?, listen, node)?,
+                public: site(cors(node)?, &listen, node)?,
                 // The pages of other origins have nothing to do at the admin port.
-                admin: site(cors::Policy::default(), admin, node)?,
+                admin: site(cors::Policy::default(), &admin_listen, node)?,
             },
+            listen,
+            admin_listen,
+            limits,
+            debug: debug_gate(node, &mut warnings)?,
+            warnings,
             store,
             drain,
             tls: tls_files(node)?,
@@ -175,16 +199,28 @@ impl NodeConfig {
     }
 }
 
-fn store(redis: Option<&str>, log: &LogArgs, durability: Durability) -> Result<Store> {
+fn store(
+    redis: Option<&str>,
+    log: &LogArgs,
+    durability: Durability,
+    warnings: &mut Vec<String>,
+) -> Result<Store> {
     let retention = retention(log)?;
     let Some(url) = redis else {
+        if let Some(file) = &log.redis_password_file {
+            bail!("--redis-password-file {} needs --redis", file.display());
+        }
         ensure!(
             durability == Durability::Memory,
             "--durability {durability} needs --redis: the embedded log is only in memory"
         );
         return Ok(Store::Memory(retention));
     };
-    let url = url.parse().with_context(|| "--redis".to_owned())?;
+    let mut url: RedisUrl = url.parse().context("--redis")?;
+    if let Some(file) = &log.redis_password_file {
+        let password = secret("--redis-password-file", file, warnings)?.read()?;
+        url = url.with_password(password).context("--redis-password-file")?;
+    }
     let config = redis_log::Config { retention, durability, ..redis_log::Config::new(url) };
     Ok(Store::Redis(Box::new(config)))
 }
@@ -192,6 +228,7 @@ fn store(redis: Option<&str>, log: &LogArgs, durability: Durability) -> Result<S
 fn gateway_config(
     args: &SubscriberArgs,
     node: &NodeArgs,
+    limits: &Limits,
     publish: bool,
 ) -> Result<gateway::Config> {
     within("--heartbeat", args.heartbeat, Duration::from_secs(3), Duration::from_mins(1))?;
@@ -203,14 +240,13 @@ fn gateway_config(
         "--max-topics is {}; it must be 1 to 1024, as a cursor travels in a header",
         args.max_topics
     );
-    let files = usize::try_from(open_files_max()?).unwrap_or(usize::MAX);
-    let most = files.saturating_sub(FILES_RESERVED);
-    let max_connections = args.max_connections.unwrap_or(most.min(files / 10 * 9));
     ensure!(
-        (1..=most).contains(&max_connections),
-        "--max-connections is {max_connections}; it must be 1 to {most}, as this process may open \
-         {files} files (ulimit -n)"
+        args.replay_rate.0 >= REPLAY_RATE_MIN,
+        "--replay-rate is {}; it must be at least {}, so that a page arrives within seconds",
+        args.replay_rate,
+        Size(REPLAY_RATE_MIN)
     );
+    let max_connections = limits.subscriptions(args.max_connections)?;
     Ok(gateway::Config {
         node: name(node),
         max_connections,
@@ -219,22 +255,35 @@ fn gateway_config(
         retry: args.retry,
         max_age: args.max_age,
         cors: cors(node)?,
+        replay_rate: u64::try_from(args.replay_rate.0).unwrap_or(u64::MAX),
         publish,
         ..gateway::Config::default()
     })
 }
 
-fn ingest_config(args: &PublisherArgs, node: &NodeArgs, drain: &Drain) -> Result<ingest::Config> {
+fn ingest_config(
+    args: &PublisherArgs,
+    node: &NodeArgs,
+    limits: &Limits,
+    drain: &Drain,
+) -> Result<ingest::Config> {
     let event_bytes_max = args.event_bytes_max.0;
     ensure!(
         (1..=64 << 20).contains(&event_bytes_max),
         "--event-bytes-max is {}; it must be 1 to 64MiB",
         args.event_bytes_max
     );
+    let new_topics = args.new_topics;
+    ensure!(new_topics > 0, "--new-topics is {new_topics}; it must be at least 1");
     let defaults = ingest::Config::default();
+    limits.ensure_holds(
+        &format!("an event of --event-bytes-max {}", args.event_bytes_max),
+        u64::try_from(event_bytes_max.saturating_mul(EVENT_COPIES)).unwrap_or(u64::MAX),
+    )?;
     Ok(ingest::Config {
         event_bytes_max,
         batch_bytes_max: defaults.batch_bytes_max.max(event_bytes_max),
+        new_topics,
         drain: drain.streams.clone(),
         cors: cors(node)?,
         ..defaults
@@ -298,15 +347,32 @@ fn drain(node: &NodeArgs, subscribers: Option<&SubscriberArgs>) -> Drain {
     }
 }
 
-/// Returns the other origins whose pages may use the node.
-fn site(policy: cors::Policy, listen: SocketAddr, node: &NodeArgs) -> Result<SiteRules> {
+/// Returns the requests that a port answers: to local and allowed names only, if no other machine reaches
+/// it.
+fn site(policy: cors::Policy, listen: &[SocketAddr], node: &NodeArgs) -> Result<SiteRules> {
     let local = SiteRules::new(policy.clone()).local(&node.allow_host).context("--allow-host")?;
-    let is_local = listen.ip().to_canonical().is_loopback();
-    Ok(if is_local { local } else { SiteRules::new(policy) })
+    Ok(if listen::are_local(listen) { local } else { SiteRules::new(policy) })
 }
 
+/// Returns the other origins whose pages may use the node.
 fn cors(node: &NodeArgs) -> Result<cors::Policy> {
     cors::Policy::allow(&node.cors_origin).context("--cors-origin")
+}
+
+/// Returns the clients that `/debug` answers.
+fn debug_gate(node: &NodeArgs, warnings: &mut Vec<String>) -> Result<DebugGate> {
+    let Some(path) = &node.debug_token_file else {
+        return Ok(DebugGate::Local);
+    };
+    Ok(DebugGate::Token(secret("--debug-token-file", path, warnings)?))
+}
+
+/// Returns a file with a secret, once it could be read.
+fn secret(flag: &'static str, path: &Path, warnings: &mut Vec<String>) -> Result<SecretFile> {
+    let file = SecretFile::new(flag, path);
+    file.read()?;
+    warnings.extend(file.warning().with_context(|| file.to_string())?);
+    Ok(file)
 }
 
 fn tls_files(node: &NodeArgs) -> Result<Option<tls::Files>> {
@@ -327,9 +393,4 @@ fn name(node: &NodeArgs) -> String {
     let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = node.node.clone().or_else(host).unwrap_or_default();
     if name.trim().is_empty() { "tailwater".to_owned() } else { name.trim().to_owned() }
-}
-
-/// Raises the limit of open files as far as allowed, and returns the new limit.
-fn open_files_max() -> Result<u64> {
-    rlimit::increase_nofile_limit(rlimit::INFINITY).context("the limit of open files")
 }

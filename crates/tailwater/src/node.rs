@@ -4,6 +4,7 @@
 //! probe. Connections are on the node's workers.
 
 use std::future::pending;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,16 +12,19 @@ use anyhow::{Context as _, Result, bail};
 use axum::Router;
 use cors::SiteRules;
 use event_log::{Log, MemoryLog};
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use gateway::Gateway;
+use limits::Rules;
 use metrics::Registry;
 use redis_log::RedisLog;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::admin::Admin;
-use crate::config::{Drain, NodeConfig, Services, Store};
+use crate::config::{Drain, NodeConfig, Services, Store, shown};
 use crate::log_metrics;
-use crate::server::{self, Ending, Entry, Site};
+use crate::server::{self, Ending, Entry, Gate, Site};
 use crate::signals::StopSignals;
 use crate::telemetry::Telemetry;
 use crate::tls::Tls;
@@ -38,10 +42,10 @@ pub(crate) struct Node {
     drain: Drain,
 }
 
-/// A listening socket and the site that it serves.
+/// Listening sockets and the site that they serve.
 struct Port {
-    listener: TcpListener,
-    address: SocketAddr,
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
     site: Site,
     workers: Workers,
 }
@@ -52,24 +56,32 @@ impl Node {
     /// # Errors
     /// A file cannot be used, an address is taken, or a thread cannot be started.
     pub(crate) fn build(config: NodeConfig, telemetry: &Telemetry) -> Result<Self> {
-        let NodeConfig { services, listen, admin_listen, sites, store, drain, tls, .. } = config;
+        let NodeConfig { services, limits, sites, store, drain, tls, .. } = config;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
         let role = services.role();
         let registry = Registry::new();
         metrics::process::register(&registry);
         registry.info("build_info", "What runs.", ("version", env!("CARGO_PKG_VERSION")));
         telemetry.register(&registry);
-        let tls = tls.map(|files| Tls::open(files, &registry)).transpose()?.map(Arc::new);
+        let rules = limits.rules(&registry);
+        let tls = tls.map(|files| Tls::open(files, rules.share, &registry)).transpose()?;
+        let tls = tls.map(Arc::new);
         let log = open(store, &registry);
-        let (gateway, entry) = serve(&services, sites.public, &log, &registry);
-        let site = Site { entry, tls: tls.clone() };
+        let (gateway, entry) = serve(&services, &rules, sites.public, &log, &registry);
+        let gate = limits.gate(&rules, gateway.is_some(), &registry);
+        let site = Site { entry, tls: tls.clone(), gate: Arc::new(gate) };
         let (workers, threads) = Workers::for_each_core().context("the workers did not start")?;
         workers.register(&registry);
-        let public = Port::open("--listen", listen, site, workers)?;
+        let public = Port::open("--listen", &config.listen, site, workers)?;
 
         let (levels, leaving) = (telemetry.levels(), drain.leaving.clone());
-        let admin = Admin { registry, log, gateway: gateway.clone(), levels, leaving };
-        let site = Site { entry: Entry::Routes(admin.router(), sites.admin), tls: None };
-        let admin = Port::open("--admin-listen", admin_listen, site, Workers::home())?;
+        let gate = Arc::new(Gate::admin(&rules, &registry));
+        let admin =
+            Admin { registry, log, gateway: gateway.clone(), levels, leaving, debug: config.debug };
+        let site = Site { entry: Entry::Routes(admin.router(), sites.admin), tls: None, gate };
+        let admin = Port::open("--admin-listen", &config.admin_listen, site, Workers::home())?;
         Ok(Self { role, gateway, tls, public, admin, threads, drain })
     }
 
@@ -79,12 +91,15 @@ impl Node {
     /// A part of the node has panicked.
     pub(crate) async fn run(self, mut signals: StopSignals) -> Result<()> {
         let Self { role, gateway, tls, public, admin, threads, drain } = self;
-        tracing::info!(role, listen = %public.address, admin = %admin.address, "serving");
-        announce(role, public.address, tls.is_some());
+        let (listen, admin_listen) = (shown(&public.addresses), shown(&admin.addresses));
+        tracing::info!(role, listen, admin = admin_listen, "serving");
+        if let Some(address) = public.addresses.first() {
+            announce(role, *address, tls.is_some());
+        }
 
         let (ending, admin_ending) = (Ending::default(), Ending::default());
-        let served = tokio::spawn(public.serve(ending.clone(), &drain));
-        let administered = tokio::spawn(admin.serve(admin_ending.clone(), &drain));
+        let served = tokio::spawn(public.serve(&ending, &drain));
+        let administered = tokio::spawn(admin.serve(&admin_ending, &drain));
         let orderly = async {
             leave(gateway.as_ref(), &drain, &ending).await;
             ending.stop();
@@ -118,15 +133,41 @@ impl Node {
 }
 
 impl Port {
-    fn open(flag: &str, address: SocketAddr, site: Site, workers: Workers) -> Result<Self> {
-        let listener = server::listen(address).with_context(|| format!("{flag} {address}"))?;
-        let address = listener.local_addr().context("the listening socket has no address")?;
-        Ok(Self { listener, address, site, workers })
+    /// Listens on all addresses, but for those of a protocol that this machine lacks, if others work.
+    fn open(flag: &str, addresses: &[SocketAddr], site: Site, workers: Workers) -> Result<Self> {
+        let (mut listeners, mut lacking) = (Vec::new(), None);
+        for address in addresses {
+            match server::listen(*address) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if is_lacking(&error) => lacking = Some((error, address)),
+                Err(error) => return Err(error).with_context(|| format!("{flag} {address}")),
+            }
+        }
+        if let Some((error, address)) = lacking {
+            if listeners.is_empty() {
+                return Err(error).with_context(|| format!("{flag} {address}"));
+            }
+            tracing::info!(%address, %error, "this machine has no such address");
+        }
+        let addresses: io::Result<_> = listeners.iter().map(TcpListener::local_addr).collect();
+        let addresses = addresses.context("the listening socket has no address")?;
+        Ok(Self { listeners, addresses, site, workers })
     }
 
-    fn serve(self, ending: Ending, drain: &Drain) -> impl Future<Output = ()> + use<> {
-        server::serve(self.listener, self.site, self.workers, ending, drain.grace)
+    fn serve(self, ending: &Ending, drain: &Drain) -> impl Future<Output = ()> + use<> {
+        let Self { listeners, site, workers, .. } = self;
+        let served = listeners.into_iter().map(|listener| {
+            let (site, workers, ending) = (site.clone(), workers.clone(), ending.clone());
+            server::serve(listener, site, workers, ending, drain.grace)
+        });
+        join_all(served.collect::<Vec<_>>()).map(drop)
     }
+}
+
+/// Returns true if a machine without IPv6, or without an address, gives this error.
+fn is_lacking(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
 }
 
 /// Opens the log. An unreachable Redis delays the first reads and appends, not the start.
@@ -146,20 +187,24 @@ fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
 }
 
 /// Makes the services, and the one way in to all of them.
-fn serve(
+pub(crate) fn serve(
     services: &Services,
+    rules: &Rules,
     site: SiteRules,
     log: &Arc<dyn Log>,
     registry: &Registry,
 ) -> (Option<Gateway>, Entry) {
     let routes = match services.ingest().cloned() {
-        Some(config) => ingest::router(config, Arc::clone(log), registry),
+        Some(config) => {
+            let config = ingest::Config { rules: rules.clone(), ..config };
+            ingest::router(config, Arc::clone(log), registry)
+        }
         None => Router::new(),
     };
     let Some(config) = services.gateway().cloned() else {
         return (None, Entry::Routes(routes, site));
     };
-    let config = gateway::Config { site, ..config };
+    let config = gateway::Config { site, rules: rules.clone(), ..config };
     let gateway = Gateway::new(config, Arc::clone(log), registry);
     let entry = Entry::Door(gateway.door(routes));
     (Some(gateway), entry)

@@ -1,17 +1,22 @@
 //! Accepts connections and serves a site on them: HTTP/1.1 and HTTP/2, in clear or over TLS.
 
+mod activity;
 mod connection;
 #[cfg(target_os = "linux")]
 mod deferred;
 mod encrypted;
+mod gate;
+mod listen;
+mod proxy_header;
+mod punctual;
 
-use std::io;
-use std::net::SocketAddr;
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use cors::SiteRules;
@@ -20,38 +25,19 @@ use hyper::Request;
 use hyper::body::Incoming;
 use limits::Peer;
 use serde_json::json;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+pub(crate) use gate::Gate;
+pub(crate) use listen::listen;
 
 use crate::tls::Tls;
 use crate::workers::Workers;
 
 /// The pause after a failed accept. The usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The silence after which a peer is probed. Three probes of 10 s without an answer end the connection.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// Connections that may wait to be accepted. When the backlog is full, the kernel drops the SYN and the
-/// client retries after a second. The kernel allows fewer, 4,096 by default (net.core.somaxconn).
-const BACKLOG: u32 = 16 * 1024;
-
-/// Opens a listening socket.
-///
-/// # Errors
-/// The address is taken or not this machine's.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // Connections of an earlier process in TIME_WAIT do not keep the port.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
 
 /// Tells a server to end.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +64,7 @@ pub(crate) struct Site {
     pub(crate) entry: Entry,
     /// Encrypts the connections, if they are to be encrypted.
     pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) gate: Arc<Gate>,
 }
 
 /// The way in for requests.
@@ -104,6 +91,29 @@ impl Entry {
         }
     }
 
+    /// Waits until the connection has to be closed, because one of its streams takes nothing and is past
+    /// its end.
+    fn overdue(&self, peer: Peer) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        match self {
+            Self::Door(door) => Box::pin(door.overdue(peer.connection)),
+            Self::Routes(..) => Box::pin(pending()),
+        }
+    }
+
+    /// Returns true if the connection has event streams.
+    fn has_streams(&self, peer: Peer) -> bool {
+        match self {
+            Self::Door(door) => door.has_streams(peer.connection),
+            Self::Routes(..) => false,
+        }
+    }
+
+    /// Returns true for an answer that the door counts among a connection's streams.
+    fn is_event_stream(response: &Response) -> bool {
+        let kind = response.headers().get(CONTENT_TYPE);
+        kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+    }
+
     fn site(&self) -> &SiteRules {
         match self {
             Self::Door(door) => door.site(),
@@ -127,14 +137,16 @@ pub(crate) async fn serve(
     ending: Ending,
     grace: Duration,
 ) {
-    prepare(&listener);
+    listen::prepare(&listener);
     let mut turns = workers.turns();
     while let Some(accepted) = ending.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((stream, address)) => {
+                let peer = Peer::new(address);
+                let Some(place) = site.gate.admit(peer) else { continue };
                 let (site, ending) = (site.clone(), ending.clone());
                 turns.next().serve(stream, move |stream, tasks| {
-                    connection::serve(stream, Peer::new(peer), site, ending, tasks)
+                    connection::serve(stream, (peer, place), site, ending, tasks)
                 });
             }
             Err(error) => {
@@ -146,18 +158,5 @@ pub(crate) async fn serve(
     drop(listener);
     if timeout(grace, workers.all_closed()).await.is_err() {
         tracing::warn!(left = workers.open(), "closing connections that did not finish");
-    }
-}
-
-/// Sets the options that the connections of a listener inherit: an event is small and must leave at once,
-/// a peer that vanished must not be kept for ever, and a client speaks first.
-fn prepare(listener: &TcpListener) {
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
-    let socket = SockRef::from(listener);
-    let set = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
-    #[cfg(target_os = "linux")]
-    let set = set.and_then(|()| deferred::defer_accept(listener));
-    if let Err(error) = set {
-        tracing::warn!(%error, "the listening socket takes no options");
     }
 }

@@ -3,6 +3,7 @@
 //! Absent: client certificates, several certificates by name, TLS on the operators' port, early data.
 
 mod pair;
+mod slots;
 mod ticket_keys;
 mod ticketer;
 mod validity;
@@ -15,26 +16,27 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use jiff::SignedDuration;
+use limits::{AddressShare, Client};
 use metrics::{Counters, IntCounter, IntGauge, Registry, label};
 use rustls::crypto::hash::HashAlgorithm;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{HandshakeKind, ServerConfig, SupportedCipherSuite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use pair::{Contents, Pair, PairFiles};
+use slots::Slots;
 use ticket_keys::{TicketKeyFile, TicketKeyText};
 use ticketer::Ticketer;
 
-/// The time in which a client must complete its handshake.
+/// The time in which a client must complete its handshake, once its hello is there, and in which it must
+/// send the first byte of one.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// Maximum number of concurrent handshakes; further clients wait. When a gateway dies, its clients
-/// connect to the others within seconds, and this limit bounds the memory of their handshakes.
-const HANDSHAKES_MAX: usize = 1024;
+/// The time for the rest of a hello, which fits into a few packets.
+const HELLO_MAX: Duration = Duration::from_secs(2);
 /// Maximum number of encrypted bytes that wait for one client: one record, less than rustls' 64 KiB.
 const BUFFER_BYTES: usize = 16 * 1024;
 /// Tickets for each handshake of TLS 1.3. A browser uses a ticket once. A load balancer that has not
@@ -78,7 +80,7 @@ pub(crate) struct Tls {
     current: Arc<Current>,
     tickets: Option<SharedTickets>,
     config: Arc<ServerConfig>,
-    slots: Semaphore,
+    slots: Slots,
     handshakes: Counters<Handshake>,
     failed: IntCounter,
     not_after: IntGauge,
@@ -139,7 +141,7 @@ label! {
 
 impl Tls {
     /// Reads the files and registers the metrics in `registry`.
-    pub(crate) fn open(files: Files, registry: &Registry) -> Result<Self> {
+    pub(crate) fn open(files: Files, share: AddressShare, registry: &Registry) -> Result<Self> {
         let Files { pair: files, ticket_keys } = files;
         let contents = files.read()?;
         let pair = files.pair(&contents)?;
@@ -151,7 +153,7 @@ impl Tls {
             config: Arc::new(config(&current, tickets.as_ref())?),
             current,
             tickets,
-            slots: Semaphore::new(HANDSHAKES_MAX),
+            slots: Slots::new(share, registry),
             handshakes: registry.counters(
                 "tls_handshakes_total",
                 "TLS handshakes that succeeded, in full or by resuming a session.",
@@ -170,32 +172,48 @@ impl Tls {
     }
 
     /// Completes the handshake. Returns `None` if the client does not complete it.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
-        match timeout(HANDSHAKE_MAX, self.shake_hands(stream)).await {
-            Ok(Ok(stream)) => return stream,
-            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => tracing::debug!("TLS handshake took too long"),
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+        client: Client,
+    ) -> Option<TlsStream<TcpStream>> {
+        match self.shake_hands(stream, client).await {
+            Ok(stream) => return stream,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                tracing::debug!("TLS handshake took too long");
+            }
+            Err(error) => tracing::debug!(%error, "TLS handshake failed"),
         }
         self.failed.inc();
         None
     }
 
-    async fn shake_hands(&self, stream: TcpStream) -> io::Result<Option<TlsStream<TcpStream>>> {
-        // A load balancer that checks the port connects and sends nothing, which is no failure. A client
-        // takes a slot only when it sends something.
-        if stream.peek(&mut [0]).await? == 0 {
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        client: Client,
+    ) -> io::Result<Option<TlsStream<TcpStream>>> {
+        // A load balancer that checks the port connects and sends nothing, which is no failure.
+        if within(HANDSHAKE_MAX, stream.peek(&mut [0])).await? == 0 {
             return Ok(None);
         }
-        let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
-        let mut stream = TlsAcceptor::from(Arc::clone(&self.config)).accept(stream).await?;
-        let session = stream.get_mut().1;
-        session.set_buffer_limit(Some(BUFFER_BYTES));
-        let handshake = match session.handshake_kind() {
-            Some(HandshakeKind::Resumed) => Handshake::Resumed,
-            _ => Handshake::Full,
-        };
-        self.handshakes.of(handshake).inc();
-        Ok(Some(stream))
+        // A client takes a slot when its hello is whole: half of one costs it nothing.
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+        let start = within(HELLO_MAX, hello).await?;
+        let config = Arc::clone(&self.config);
+        within(HANDSHAKE_MAX, async {
+            let _slot = self.slots.slot(client).await;
+            let mut stream = start.into_stream(config).await?;
+            let session = stream.get_mut().1;
+            session.set_buffer_limit(Some(BUFFER_BYTES));
+            let handshake = match session.handshake_kind() {
+                Some(HandshakeKind::Resumed) => Handshake::Resumed,
+                _ => Handshake::Full,
+            };
+            self.handshakes.of(handshake).inc();
+            Ok(Some(stream))
+        })
+        .await
     }
 
     /// Watches the files, and uses new contents for the next handshakes. Never returns.
@@ -236,6 +254,11 @@ impl Tls {
         self.not_after.set(pair.not_after.as_second());
         *self.current.0.write().expect("no holder of this lock panics") = pair.key;
     }
+}
+
+/// Fails when the time is over.
+async fn within<T>(time: Duration, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(time, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Returns the configuration of rustls. Without shared keys, tickets are encrypted with keys of this

@@ -8,11 +8,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncWriteExt as _, ReadBuf};
+use limits::Held;
+use tokio::io::ReadBuf;
 
+use super::transfer::{self, Rest};
 use super::write::StreamHead;
 use crate::chunk;
-use crate::impatient::Impatient;
+use crate::metrics::Close;
 use crate::subscriber::Subscriber;
 use crate::transport::Transport;
 
@@ -33,7 +35,7 @@ pub struct EventStream<T> {
 #[derive(Debug)]
 enum Stop {
     /// The connection is full; these bytes are left.
-    Full(Bytes),
+    Full(Rest),
     /// The stream is over.
     Over,
     /// The client is gone.
@@ -58,6 +60,11 @@ impl<T: Transport> EventStream<T> {
         Self { transport, subscriber, head, stall_ms, chatter: CHATTER_MAX }
     }
 
+    /// Holds the place of the connection until the stream is over.
+    pub fn hold(&self, place: Held) {
+        self.subscriber.connection().hold(place);
+    }
+
     /// Writes until the stream is over, the client is gone, or the client takes nothing for too long.
     /// Spawn the future by itself: it is small, and an idle connection costs nothing else.
     #[expect(clippy::manual_async_fn, reason = "an async fn would keep its argument twice")]
@@ -73,31 +80,46 @@ impl<T: Transport> EventStream<T> {
     #[expect(clippy::manual_async_fn, reason = "as above")]
     fn write_all(&mut self) -> impl Future<Output = io::Result<()>> + Send {
         async {
-            let mut stop = Stop::Full(Box::pin(self.first()).await);
             // Boxed, so that a reader that waits at the tail keeps no room for rare states.
-            while Box::pin(self.pass(stop)).await? {
-                stop = poll_fn(|cx| self.poll_write(cx)).await?;
+            let mut goes_on = Box::pin(self.begin()).await?;
+            while goes_on {
+                let stop = poll_fn(|cx| self.poll_write(cx)).await?;
+                goes_on = Box::pin(self.pass(stop)).await?;
             }
             Ok(())
         }
     }
 
-    /// Does what the writer has paused for; returns whether it goes on.
-    async fn pass(&mut self, stop: Stop) -> io::Result<bool> {
-        match stop {
-            Stop::Full(rest) => self.write(rest).await?,
-            Stop::Over => {
-                self.write(Bytes::from_static(chunk::END)).await?;
-                self.patient().shutdown().await?;
-                return Ok(false);
-            }
-            Stop::Gone => return Ok(false),
+    /// Sends the beginning; returns true if the writer goes on.
+    async fn begin(&mut self) -> io::Result<bool> {
+        match self.first().await? {
+            Some(rest) => self.pass(Stop::Full(rest)).await,
+            None => Ok(true),
         }
-        Ok(true)
     }
 
-    /// The head and everything that is there already, to leave as one.
-    async fn first(&mut self) -> Bytes {
+    /// Does what the writer has paused for; returns whether it goes on.
+    async fn pass(&mut self, stop: Stop) -> io::Result<bool> {
+        let rest = match stop {
+            Stop::Full(rest) => rest,
+            Stop::Over => {
+                let bytes = Bytes::from_static(chunk::END);
+                Rest { whole: bytes.len(), bytes, is_last: true }
+            }
+            Stop::Gone => return Ok(false),
+        };
+        let is_last = rest.is_last;
+        let stall = Duration::from_millis(self.stall_ms.into());
+        let ends = transfer::send(&mut self.transport, &mut self.subscriber, rest, stall).await?;
+        if let Some(reason) = ends {
+            self.subscriber.close(reason);
+        }
+        Ok(ends.is_none() && !is_last)
+    }
+
+    /// Sends the head and everything that is there already as one. Returns what the connection does not
+    /// take at once.
+    async fn first(&mut self) -> io::Result<Option<Rest>> {
         let mut out = self.head.take().map_or_else(Vec::new, |head| head.0);
         if let Some(ready) = self.subscriber.next().await {
             out.extend_from_slice(&ready);
@@ -107,7 +129,13 @@ impl<T: Transport> EventStream<T> {
         {
             out.extend_from_slice(&page);
         }
-        out.into()
+        let whole = out.len();
+        let mut bytes = Bytes::from(out);
+        if self.transport.try_send(&mut bytes)? {
+            return Ok(None);
+        }
+        self.subscriber.cancel_read();
+        Ok(Some(Rest { bytes, whole, is_last: false }))
     }
 
     /// Writes everything that there is, waits for more and writes it, until something pauses that.
@@ -115,26 +143,26 @@ impl<T: Transport> EventStream<T> {
     /// Writing comes first, because a write notices a client that is gone as well.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stop>> {
         loop {
-            return match self.subscriber.poll_next(cx) {
-                Poll::Ready(Some(mut bytes)) => match self.transport.try_send(&mut bytes) {
-                    Ok(true) => continue,
-                    sent => Poll::Ready(sent.map(|_| Stop::Full(bytes))),
-                },
+            let next = self.subscriber.poll_next(cx);
+            if self.subscriber.takes_doubt() && self.transport.has_vanished() {
+                self.subscriber.close(Close::Vanished);
+                return Poll::Ready(Ok(Stop::Gone));
+            }
+            return match next {
+                Poll::Ready(Some(mut bytes)) => {
+                    let whole = bytes.len();
+                    match self.transport.try_send(&mut bytes) {
+                        Ok(true) => continue,
+                        sent => {
+                            let rest = |_| Stop::Full(Rest { bytes, whole, is_last: false });
+                            Poll::Ready(sent.map(rest))
+                        }
+                    }
+                }
                 Poll::Ready(None) => Poll::Ready(Ok(Stop::Over)),
                 Poll::Pending => self.poll_gone().map_ok(|()| Stop::Gone),
             };
         }
-    }
-
-    async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
-        let mut patient = self.patient();
-        patient.write_all(&bytes).await?;
-        patient.flush().await
-    }
-
-    /// The connection under the stall clock.
-    fn patient(&mut self) -> Impatient<&mut T> {
-        Impatient::new(&mut self.transport, Duration::from_millis(self.stall_ms.into()))
     }
 
     /// Waits until the client is gone.

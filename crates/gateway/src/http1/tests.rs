@@ -2,8 +2,8 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::task::{Context, Poll, Waker, ready};
 
 use async_trait::async_trait;
@@ -31,6 +31,7 @@ struct Holding {
     pipe: DuplexStream,
     held: BytesMut,
     most: usize,
+    vanished: Arc<AtomicBool>,
 }
 
 impl Holding {
@@ -63,6 +64,10 @@ impl Transport for Holding {
                 return Ok(true);
             }
         }
+    }
+
+    fn has_vanished(&self) -> bool {
+        self.vanished.load(Relaxed)
     }
 }
 
@@ -103,6 +108,14 @@ impl AsyncWrite for Holding {
 struct Distant {
     memory: MemoryLog,
     under_way: AtomicUsize,
+    /// Reads that were begun.
+    begun: AtomicUsize,
+}
+
+impl Distant {
+    const fn new(memory: MemoryLog) -> Self {
+        Self { memory, under_way: AtomicUsize::new(0), begun: AtomicUsize::new(0) }
+    }
 }
 
 /// Counts a read as under way until it is dropped.
@@ -122,6 +135,7 @@ impl Log for Distant {
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
         self.under_way.fetch_add(1, Relaxed);
+        self.begun.fetch_add(1, Relaxed);
         let _read = Read(&self.under_way);
         sleep(Duration::from_millis(1)).await;
         self.memory.read(topic, after, limit).await
@@ -145,21 +159,42 @@ impl Log for Distant {
     }
 }
 
+/// A client with an open stream.
+struct Opened {
+    client: DuplexStream,
+    /// The task that writes the stream.
+    writing: JoinHandle<()>,
+    gateway: Gateway,
+    registry: Registry,
+    /// Set when the client is to count as vanished.
+    vanished: Arc<AtomicBool>,
+}
+
 /// A client with an open stream, and the task that writes it.
 async fn open(log: &Arc<impl Log>, most: usize) -> (DuplexStream, JoinHandle<()>) {
     let config = Config { max_age: Duration::from_hours(1000), ..Config::default() };
-    let gateway = Gateway::new(config, Arc::clone(log) as _, &Registry::new());
-    let (mut client, pipe) = duplex(PIPE_BYTES);
+    let Opened { client, writing, .. } =
+        open_as(config, Arc::clone(log) as _, (PIPE_BYTES, most)).await;
+    (client, writing)
+}
+
+/// Opens a stream over a pipe that holds `room` bytes and a transport that holds `most` bytes more.
+async fn open_as(config: Config, log: Arc<dyn Log>, (room, most): (usize, usize)) -> Opened {
+    let registry = Registry::new();
+    let gateway = Gateway::new(config, log, &registry);
+    let (mut client, pipe) = duplex(room);
     client
         .write_all(b"GET /v1/events?topic=t&from=earliest HTTP/1.1\r\nhost: x\r\n\r\n")
         .await
         .unwrap();
-    let holding = Holding { pipe, held: BytesMut::new(), most };
+    let vanished = Arc::default();
+    let holding = Holding { pipe, held: BytesMut::new(), most, vanished: Arc::clone(&vanished) };
     let patience = Patience { head: Duration::from_secs(9), stall: STALL };
     let (door, peer) = (gateway.door(Router::new()), Peer::new(([127, 0, 0, 1], 9).into()));
     let accepted = door.accept(holding, peer, patience, std::future::pending()).await;
     let Accepted::Stream(stream) = accepted else { panic!("no event stream") };
-    (client, tokio::spawn(stream.run()))
+    let writing = tokio::spawn(stream.run());
+    Opened { client, writing, gateway, registry, vanished }
 }
 
 async fn read_until(client: &mut DuplexStream, text: &str) -> String {
@@ -228,9 +263,23 @@ async fn a_client_that_leaves_ends_the_writer() {
 async fn a_client_that_takes_nothing_of_its_answer_holds_no_read_of_the_log() {
     let memory = MemoryLog::new(Retention::default());
     publish(&memory, "missed", Mark::Open).await;
-    let log = Arc::new(Distant { memory, under_way: AtomicUsize::new(0) });
+    let log = Arc::new(Distant::new(memory));
     let (mut client, _writing) = open(&log, 1).await;
     sleep(STALL / 2).await;
     assert_eq!(log.under_way.load(Relaxed), 0);
     read_until(&mut client, "data: missed\n").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_first_page_is_read_from_the_log_once() {
+    const ROOM: usize = 64 * 1024;
+    let memory = MemoryLog::new(Retention::default());
+    publish(&memory, "missed", Mark::Open).await;
+    let log = Arc::new(Distant::new(memory));
+    let mut opened = open_as(Config::default(), Arc::clone(&log) as _, (ROOM, ROOM)).await;
+    let opening = log.begun.load(Relaxed);
+    read_until(&mut opened.client, "data: missed\n").await;
+    assert_eq!(log.begun.load(Relaxed), opening + 1);
+}
+
+mod bounds;

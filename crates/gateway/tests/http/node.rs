@@ -146,12 +146,17 @@ async fn general<S>(stream: S, peer: Peer, door: Door)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let overdue = door.overdue(peer.connection);
     let service = service_fn(move |request| {
         let door = door.clone();
         async move { Ok::<_, Infallible>(door.answer(request, peer).await) }
     });
+    let builder = Builder::new(TokioExecutor::new());
     // A client may end the connection in any way, so an error is no failure.
-    Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await.ok();
+    tokio::select! {
+        _ended = builder.serve_connection(TokioIo::new(stream), service) => {}
+        () = overdue => {}
+    }
 }
 
 impl Drop for Node {

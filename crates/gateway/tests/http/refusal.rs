@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::metrics::Registry;
 use event_log::{MemoryLog, Retention};
 use gateway::Config;
+use limits::{AddressShare, Proxies, Rules};
 
 use crate::log::{Mood, Publish as _, Remote};
 use crate::node::Node;
@@ -115,4 +117,51 @@ async fn a_log_that_hangs_counts_as_unreachable() {
     assert_eq!(stream.control("reconnect").await.1["reason"], "unavailable");
     assert_eq!(poll.status, 503);
     assert!(node.metric("tailwater_connections") < 0.5);
+}
+
+#[tokio::test]
+async fn one_address_gets_its_share_of_the_subscriptions() {
+    let node = Node::with(Config { max_connections: 4, ..Config::default() }).await;
+    // The peer is a trusted proxy, which names its client in one header or the other.
+    let ask = async |header, value: &'static str, accept: &'static str| {
+        let headers = [(header, value.as_bytes()), ("accept", accept.as_bytes())];
+        node.request("GET /v1/events?topic=t", &headers).await
+    };
+    let (stream, json) = ("text/event-stream", "application/json");
+    let mut first = ask("x-forwarded-for", "198.51.100.1, 203.0.113.7", stream).await;
+    let mut second = ask("forwarded", "for=\"203.0.113.7:9\";proto=https", stream).await;
+    assert_eq!((&*first.ready().await, &*second.ready().await), ("live", "live"));
+    let mut third = ask("x-forwarded-for", "203.0.113.7", stream).await;
+    assert_eq!(third.control("reconnect").await.1["reason"], "overload");
+    let mut poll = ask("x-forwarded-for", "203.0.113.7", json).await;
+    assert_eq!(poll.status, 429);
+    let message = poll.json().await["error"]["message"].to_string();
+    assert!(
+        message.contains("too many subscriptions for one address; the limit is 2"),
+        "{message}"
+    );
+    let mut other = ask("x-forwarded-for", "203.0.113.8", stream).await;
+    assert_eq!(other.ready().await, "live");
+    let refused =
+        node.metric("tailwater_limit_refusals_total{limit=\"subscriptions\",part=\"address\"}");
+    assert!((refused - 2.0).abs() < 0.1, "{refused}");
+}
+
+#[tokio::test]
+async fn topics_and_filters_that_do_not_fit_the_memory_are_refused() {
+    let rules = Rules::new(Proxies::default(), AddressShare::ALL, 3000, &Registry::new());
+    let memory = Arc::clone(&rules.memory);
+    let node = Node::with(Config { rules, ..Config::default() }).await;
+    let mut stream = node.subscribe("topic=1&topic=2&topic=3").await;
+    stream.ready().await;
+    assert!(memory.used() > 2000, "{}", memory.used());
+    let mut refused = node.poll("topic=1&topic=2").await;
+    assert_eq!(refused.status, 429);
+    let message = refused.json().await["error"]["message"].to_string();
+    assert!(message.contains("--memory-budget"), "{message}");
+    let mut plain = node.subscribe("topic=1").await;
+    assert_eq!(plain.ready().await, "live");
+    drop(stream);
+    node.until("tailwater_connections", 1.0).await;
+    assert_eq!(memory.used(), 0);
 }

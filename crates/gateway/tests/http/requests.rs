@@ -128,3 +128,15 @@ async fn other_methods_get_405_and_the_allowed_methods() {
     }
     assert_eq!(node.request("GET /v1/nothing", &[]).await.status, 404);
 }
+
+#[tokio::test]
+async fn an_error_quotes_no_more_than_a_few_words_and_json_is_not_sniffed() {
+    let node = Node::start().await;
+    let mut refused = node.poll(&format!("topic=t&{}", "\u{e9}".repeat(1000))).await;
+    assert_eq!((refused.status, refused.header("x-content-type-options")), (400, Some("nosniff")));
+    let json = refused.json().await;
+    let message = json["error"]["message"].as_str().unwrap();
+    assert!(message.len() <= 403 && message.ends_with('\u{2026}'), "{message}");
+    let answer = node.poll("topic=t").await;
+    assert_eq!((answer.status, answer.header("x-content-type-options")), (200, Some("nosniff")));
+}

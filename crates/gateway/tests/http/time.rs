@@ -11,6 +11,7 @@ use axum::http::Request;
 use event_log::{Log, MemoryLog, Retention};
 use gateway::{Config, Gateway, NotReady};
 use http_body_util::BodyExt as _;
+use limits::Peer;
 use tokio::time::{Instant, advance, sleep, timeout};
 
 use crate::log::{Mood, Publish as _, Remote};
@@ -29,8 +30,11 @@ fn gateway(config: Config, log: Arc<dyn Log>) -> Gateway {
 
 /// Opens a stream and reads its beginning.
 async fn open(gateway: &Gateway, query: &str) -> Body {
+    open_from(gateway, query, Peer::new(([127, 0, 0, 1], 1).into())).await
+}
+
+async fn open_from(gateway: &Gateway, query: &str, peer: Peer) -> Body {
     let request = Request::get(format!("/v1/events?{query}")).body(Body::empty()).unwrap();
-    let peer = limits::Peer::new(([127, 0, 0, 1], 1).into());
     let mut body = gateway.door(Router::new()).answer(request, peer).await.into_body();
     let first = next(&mut body).await.unwrap();
     assert!(first.starts_with(b":\nevent: tailwater.ready\n"), "{first:?}");
@@ -226,6 +230,86 @@ async fn readiness_follows_the_path_of_an_event_and_liveness_does_not() {
     sleep(seconds(10)).await;
     assert_eq!(gateway.ready(), Ok(()));
     probing.abort();
+}
+
+/// Reads all of a topic and returns the time that it took.
+async fn replay(gateway: &Gateway, peer: Peer, events: usize) -> Duration {
+    let start = Instant::now();
+    let mut body = open_from(gateway, "topic=t&from=earliest&heartbeat=3", peer).await;
+    let mut parser = sse::Parser::default();
+    let mut next_number = 0;
+    while next_number < events {
+        parser.feed(&next(&mut body).await.unwrap(), &mut |event| {
+            if !event.is_control() {
+                assert_eq!(event.data.trim().parse(), Ok(next_number));
+                next_number += 1;
+            }
+        });
+    }
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_is_slowed_to_its_rate_and_others_are_not() {
+    const EVENTS: usize = 100;
+    const BYTES: usize = 32 * 1024;
+    const REPLAYS: u32 = 12;
+    let log = memory();
+    for number in 0..EVENTS {
+        log.publish("t", &format!("{number:BYTES$}")).await;
+    }
+    let config = Config { replay_rate: 1 << 20, ..Config::default() };
+    let registry = Registry::new();
+    let gateway = Gateway::new(config, log.clone(), &registry);
+    let peer = |last| Peer::new(([203, 0, 113, last], 1).into());
+    let greedy = peer(1);
+    let mut time = Duration::ZERO;
+    for _ in 0..REPLAYS {
+        time += replay(&gateway, greedy, EVENTS).await;
+    }
+    // A connection gets a quarter of the rate, after a burst of 16 MiB. The last replay is not waited for.
+    let bytes = (REPLAYS - 1) as usize * EVENTS * BYTES;
+    let least = (bytes - (16 << 20)) / (1 << 18);
+    assert!((least as u64..least as u64 + 20).contains(&time.as_secs()), "{least} {time:?}");
+    assert!(replay(&gateway, peer(2), EVENTS).await < seconds(1));
+    assert!(!registry.expose().contains("tailwater_replay_waits_total 0\n"));
+    let mut live = open_from(&gateway, "topic=t", greedy).await;
+    log.publish("t", "x").await;
+    let (text, wait) = timed(&mut live).await;
+    assert!(text.starts_with("data: x\n") && wait < seconds(1), "{text} after {wait:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_poll_in_debt_waits_and_then_says_where_it_stands() {
+    const BYTES: usize = 200 * 1024;
+    let log = memory();
+    for _ in 0..5 {
+        log.publish("t", &"x".repeat(BYTES)).await;
+    }
+    let gateway = gateway(Config { replay_rate: 1 << 10, ..Config::default() }, log);
+    let peer = Peer::new(([203, 0, 113, 1], 1).into());
+    let poll = async || {
+        let start = Instant::now();
+        let request = Request::get("/v1/events?topic=t&from=earliest")
+            .header("accept", "application/json")
+            .body(Body::empty());
+        let answer = gateway.door(Router::new()).answer(request.unwrap(), peer).await;
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert!(json["cursor"].is_string(), "{json}");
+        (json["events"].as_array().unwrap().len(), start.elapsed())
+    };
+    let mut polls = 0;
+    let (events, time) = loop {
+        polls += 1;
+        match poll().await {
+            (0, time) => break (0, time),
+            (_, time) => assert!(time < seconds(6) && polls < 100, "{polls} {time:?}"),
+        }
+    };
+    assert_eq!((events, time.as_secs()), (0, 5));
+    // A burst of 16 MiB.
+    assert!(polls > 16, "{polls}");
 }
 
 #[tokio::test(start_paused = true)]

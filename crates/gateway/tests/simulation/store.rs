@@ -185,11 +185,15 @@ impl Store {
 
 impl Inner {
     fn append(&mut self, append: Append) -> Result<(Receipt, Option<Event>), AppendError> {
-        let Append { topic, event, key, .. } = append;
+        let Append { topic, event, key, may_begin } = append;
         let now_ms = self.now_ms();
         let key = key.map(|key| (topic.clone(), key.as_str().to_owned()));
         if let Some(position) = key.as_ref().and_then(|key| self.keys.get(key)) {
             return Ok((Receipt { position: *position, duplicate: true }, None));
+        }
+        let known = self.topics.get(&topic).is_some_and(|history| history.head().is_some());
+        if !may_begin && !known {
+            return Err(AppendError::NewTopic { topic });
         }
         let history = self.topics.entry(topic.clone()).or_insert_with(History::new);
         let head = history.head();

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use event_log::AppendError;
 use redis_log::{Config, ConnectError, RedisLog};
 use tempfile::TempDir;
 
@@ -98,7 +99,7 @@ async fn a_right_that_is_taken_away_is_counted() {
     assert_eq!(log.stats().refusals(), 0);
     restrict(&server, &format!("{RIGHTS} -xadd")).await;
     let refused = try_append(&log, event(&topic("t"), "2")).await.unwrap_err();
-    assert!(refused.to_string().to_lowercase().contains("can't run"), "{refused}");
+    assert!(matches!(refused, AppendError::Unavailable(_)), "{refused}");
     assert_eq!(log.stats().refusals(), 1);
 }
 

@@ -7,6 +7,13 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) usize);
 
+impl Size {
+    /// Returns a size, or the largest that this machine can address.
+    pub(crate) fn of(bytes: u64) -> Self {
+        Self(usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+}
+
 const UNITS: [(&str, usize); 6] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),

@@ -2,6 +2,7 @@
 //! TLS; everything else by hyper.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -11,13 +12,17 @@ use hyper::service::service_fn;
 use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use limits::Peer;
+use limits::{Held, Peer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
+use super::activity::Activity;
 use super::encrypted::Encrypted;
-use super::{Ending, Entry, KEEPALIVE, Site};
+use super::listen::KEEPALIVE;
+use super::proxy_header;
+use super::punctual::Punctual;
+use super::{Ending, Entry, Site};
 
 /// The longest time until a client has sent the head of its request.
 const HEAD_MAX: Duration = Duration::from_secs(30);
@@ -25,61 +30,97 @@ const HEAD_MAX: Duration = Duration::from_secs(30);
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Write buffer of one HTTP/2 stream, of which a connection has many (docs/performance.md).
 const STREAM_BUFFER_BYTES: usize = 16 * 1024;
-/// Streams of one HTTP/2 connection. The tabs of a browser share a connection, like a proxy's clients.
-const STREAMS_MAX: u32 = 1000;
 /// The longest time that a peer may leave written bytes unacknowledged. Long, because a reader that
 /// stalls costs little and resumes where it was.
 const STALL_MAX: Duration = Duration::from_mins(10);
+
+/// A connection that the gate let in.
+struct Guest {
+    peer: Peer,
+    /// Held for as long as the connection is open.
+    place: Held,
+    site: Site,
+    ending: Ending,
+}
 
 /// Serves one connection. An event stream goes on as a task of its own, because this future has room
 /// for everything that a connection may be.
 pub(super) async fn serve(
     stream: TcpStream,
-    peer: Peer,
+    (peer, place): (Peer, Held),
     site: Site,
     ending: Ending,
     tasks: TaskTracker,
 ) {
-    let Some(tls) = &site.tls else {
-        return enter(stream, peer, site.entry, ending, tasks).await;
+    let guest = Guest { peer, place, site, ending };
+    if !guest.site.gate.is_proxied() {
+        return secure(stream, guest, tasks).await;
+    }
+    let introduced = Box::pin(introduce(stream, guest)).await;
+    if let Some((stream, guest)) = introduced {
+        secure(stream, guest, tasks).await;
+    }
+}
+
+/// Reads the header by which a load balancer names its client, and counts the connection for the client.
+async fn introduce(mut stream: TcpStream, mut guest: Guest) -> Option<(TcpStream, Guest)> {
+    match proxy_header::read(&mut stream).await {
+        Ok(None) => {}
+        Ok(Some(address)) => {
+            guest.peer.address = address;
+            guest.place = guest.site.gate.admit_named(guest.peer, guest.place)?;
+        }
+        Err(error) => {
+            tracing::debug!(%error, proxy = %guest.peer.address, "connection failed");
+            return None;
+        }
+    }
+    Some((stream, guest))
+}
+
+/// Encrypts the connection if the site does.
+async fn secure(stream: TcpStream, guest: Guest, tasks: TaskTracker) {
+    let Some(tls) = &guest.site.tls else {
+        return enter(stream, guest, tasks).await;
     };
-    let Some(Some(stream)) = ending.stop.run_until_cancelled(tls.accept(stream)).await else {
+    let client = guest.site.gate.client(guest.peer);
+    let accepted = guest.ending.stop.run_until_cancelled(tls.accept(stream, client)).await;
+    let Some(Some(stream)) = accepted else {
         return;
     };
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let stream = Encrypted::new(stream);
     // Spawned, so that the room for a handshake is free while the connection lives.
     match is_http2 {
-        true => drop(tasks.spawn(general(stream, peer, site.entry, ending))),
-        false => drop(tasks.spawn(enter(stream, peer, site.entry, ending, tasks.clone()))),
+        true => drop(tasks.spawn(general(stream, guest))),
+        false => drop(tasks.spawn(enter(stream, guest, tasks.clone()))),
     }
 }
 
 /// Looks at the first request of a connection that may speak HTTP/1.1.
-async fn enter<T: Transport>(
-    stream: T,
-    peer: Peer,
-    entry: Entry,
-    ending: Ending,
-    tasks: TaskTracker,
-) {
-    let Entry::Door(door) = &entry else {
-        return Box::pin(general(stream, peer, entry, ending)).await;
+async fn enter<T: Transport>(stream: T, guest: Guest, tasks: TaskTracker) {
+    let Entry::Door(door) = &guest.site.entry else {
+        return Box::pin(general(stream, guest)).await;
     };
     let patience = Patience { head: HEAD_MAX, stall: STALL_MAX };
     // A client that has sent no request by the end has no response to wait for.
-    match door.accept(stream, peer, patience, ending.stop.cancelled()).await {
-        Accepted::Stream(stream) => drop(tasks.spawn(stream.run())),
-        Accepted::Other(stream) => Box::pin(general(stream, peer, entry, ending)).await,
+    match door.accept(stream, guest.peer, patience, guest.ending.stop.cancelled()).await {
+        Accepted::Stream(stream) => {
+            stream.hold(guest.place);
+            drop(tasks.spawn(stream.run()));
+        }
+        Accepted::Other(stream) => Box::pin(general(stream, guest)).await,
         Accepted::Closed => {}
     }
 }
 
 /// Serves any HTTP.
-async fn general<S>(stream: S, peer: Peer, entry: Entry, ending: Ending)
+async fn general<S>(stream: S, guest: Guest)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let Guest { peer, place: _place, site, ending } = guest;
+    let Site { entry, gate, .. } = site;
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -90,18 +131,26 @@ where
         .http2()
         .timer(TokioTimer::new())
         .max_send_buf_size(STREAM_BUFFER_BYTES)
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(gate.streams(peer))
         .keep_alive_interval(KEEPALIVE);
     let is_http2 = AtomicBool::new(false);
+    let activity = Arc::<Activity>::default();
     let service = service_fn(|request: Request<Incoming>| {
         is_http2.store(request.version() == Version::HTTP_2, Relaxed);
-        let entry = entry.clone();
+        let (entry, open) = (entry.clone(), activity.open());
         // Boxed, since hyper keeps room for this future in the task of each HTTP/2 stream.
-        Box::pin(async move { Ok::<_, Infallible>(entry.answer(request, peer).await) })
+        Box::pin(async move {
+            let response = entry.answer(request, peer).await;
+            // The door knows its event streams, and a delivery should not pay for another body.
+            let is_known = Entry::is_event_stream(&response);
+            Ok::<_, Infallible>(if is_known { response } else { open.until_sent(response) })
+        })
     });
-    let connection =
-        builder.serve_connection(TokioIo::new(Impatient::new(stream, STALL_MAX)), service);
+    let stream = Impatient::new(Punctual::new(stream, HEAD_MAX), STALL_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    // Boxed: most connections end otherwise.
+    let mut overdue = entry.overdue(peer);
     // Hyper would close an HTTP/1.1 connection without a request at once, maybe under the very request
     // that is on its way. Such a connection is left alone until the end.
     let no_more_requests = async {
@@ -114,13 +163,30 @@ where
         // First, so that a request that was read already is heard before the end is.
         biased;
         ended = &mut connection => ended,
+        () = &mut overdue => return,
         () = no_more_requests => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            finish(connection, overdue).await
+        }
+        () = activity.idle(|| entry.has_streams(peer)) => {
+            connection.as_mut().graceful_shutdown();
+            finish(connection, overdue).await
         }
     };
     if let Err(error) = ended {
         // A broken connection is the client's or the network's fault, so it is no error of the node.
         tracing::debug!(%error, "connection failed");
+    }
+}
+
+/// Lets a connection finish its streams, but not those that are overdue.
+async fn finish<E>(
+    connection: impl Future<Output = Result<(), E>>,
+    overdue: impl Future<Output = ()>,
+) -> Result<(), E> {
+    tokio::select! {
+        biased;
+        ended = connection => ended,
+        () = overdue => Ok(()),
     }
 }

@@ -45,6 +45,10 @@ impl Transport for Encrypted {
             }
         }
     }
+
+    fn has_vanished(&self) -> bool {
+        self.0.get_ref().0.has_vanished()
+    }
 }
 
 impl io::Write for Direct<'_> {

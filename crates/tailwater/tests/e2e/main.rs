@@ -10,6 +10,7 @@ mod browser;
 mod check;
 mod cli;
 mod drain;
+mod guests;
 mod help;
 mod ingest;
 mod logs;

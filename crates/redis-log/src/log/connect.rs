@@ -1,0 +1,83 @@
+//! Opens a log whose servers have proven that they have everything that it needs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use super::RedisLog;
+use crate::address::Address;
+use crate::config::Config;
+use crate::error::{ConnectError, Failure};
+
+impl RedisLog {
+    /// Opens the log, and checks every primary first. The rules of [`new`](Self::new) hold.
+    ///
+    /// # Errors
+    /// A server cannot be reached, refuses the connection, is too old, runs in another mode than the
+    /// URL says, does not give the user a right that the log needs, or cannot give the configured durability now.
+    pub async fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
+        let url = config.url.clone();
+        let log = Self::new(config);
+        let primaries = log.primaries().await.map_err(|failure| ConnectError::Unreachable {
+            url: url.clone(),
+            reason: failure.to_string(),
+        })?;
+        for primary in &primaries {
+            log.check(primary).await?;
+        }
+        tracing::info!(%url, ?primaries, "log opened");
+        Ok(log)
+    }
+
+    /// Waits until the primaries are known.
+    async fn primaries(&self) -> Result<BTreeSet<Address>, Failure> {
+        let Config { connect_timeout, timeout: answer, .. } = self.config;
+        let mut map = self.topology.subscribe();
+        let known = map.wait_for(|map| !map.primaries().is_empty());
+        match timeout(connect_timeout + answer, known).await {
+            Ok(known) => Ok(known.map_err(|_| Failure::Closed)?.primaries()),
+            Err(_) => Err(match self.topology.owner(0) {
+                Err(failure) => failure,
+                Ok(_) => Failure::Late(connect_timeout + answer),
+            }),
+        }
+    }
+
+    /// Checks that a primary has everything that the log needs.
+    async fn check(&self, primary: &Address) -> Result<(), ConnectError> {
+        let Self { store, config, topology, .. } = self;
+        let (url, durability) = (config.url.clone(), config.durability);
+        let server = store.server(primary).await.map_err(|failure| ConnectError::Unreachable {
+            url: url.clone(),
+            reason: failure.to_string(),
+        })?;
+        if !server.is_new_enough() {
+            return Err(ConnectError::TooOld { url, version: server.version });
+        }
+        if server.mode != topology.kind().mode() {
+            return Err(ConnectError::Mode { url, mode: server.mode });
+        }
+        let missing = store.missing_rights(primary).await.map_err(|failure| {
+            ConnectError::Unreachable { url: url.clone(), reason: failure.to_string() }
+        })?;
+        if !missing.is_empty() {
+            return Err(ConnectError::Rights { url, primary: primary.to_string(), missing });
+        }
+        store.prove(primary).await.map_err(|failure| ConnectError::Durability {
+            url: url.clone(),
+            durability,
+            reason: match failure {
+                Failure::Replicas { got, .. } => format!("{primary} has {got} replicas in sync"),
+                other => format!("{primary}: {other}"),
+            },
+        })?;
+        match store.eviction(primary).await {
+            Some(policy) if policy != "noeviction" => {
+                tracing::warn!(%primary, policy, "redis may evict events: set maxmemory-policy noeviction");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

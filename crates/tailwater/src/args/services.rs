@@ -1,0 +1,89 @@
+//! The flags of the services of a node, and of their log.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use humantime::parse_duration;
+use redis_log::Durability;
+
+use super::Size;
+
+/// The flags of a node that serves subscribers.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Subscribers")]
+pub(crate) struct SubscriberArgs {
+    /// Maximum number of open subscriptions [default: 90 % of the limit of open files, or half of the
+    /// memory at 16KiB each if that is less].
+    #[arg(long, env = "TAILWATER_MAX_CONNECTIONS", value_name = "N")]
+    pub(crate) max_connections: Option<usize>,
+    /// Maximum number of topics in one subscription.
+    #[arg(long, env = "TAILWATER_MAX_TOPICS", default_value_t = 64, value_name = "N")]
+    pub(crate) max_topics: usize,
+    /// Silence after which a comment is sent to keep the connection open (3s to 60s).
+    #[arg(long, env = "TAILWATER_HEARTBEAT", default_value = "15s", value_parser = parse_duration)]
+    pub(crate) heartbeat: Duration,
+    /// Minimum time that a client waits before it reconnects (500ms to 1h); each client is told a
+    /// random time up to twice as long.
+    #[arg(long, env = "TAILWATER_RETRY", default_value = "2s", value_parser = parse_duration)]
+    pub(crate) retry: Duration,
+    /// Age at which a client is told to reconnect, varied by up to 20 %.
+    #[arg(long, env = "TAILWATER_MAX_AGE", default_value = "30m", value_parser = parse_duration)]
+    pub(crate) max_age: Duration,
+    /// Time after --drain-delay over which clients are told to reconnect, evenly spread.
+    #[arg(long, env = "TAILWATER_DRAIN_WINDOW", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) drain_window: Duration,
+    /// Bytes a second that one address is sent of events that it missed; one connection gets a quarter.
+    #[arg(
+        long,
+        env = "TAILWATER_REPLAY_RATE",
+        default_value = "64MiB",
+        value_name = "SIZE",
+        help_heading = "Limits"
+    )]
+    pub(crate) replay_rate: Size,
+}
+
+/// The flags of the log, which must be the same on every node of a cluster.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Log")]
+pub(crate) struct LogArgs {
+    /// Number of events kept per topic.
+    #[arg(long, env = "TAILWATER_HISTORY_EVENTS", default_value_t = 1000, value_name = "N")]
+    pub(crate) history_events: usize,
+    /// Age at which an event is dropped.
+    #[arg(long, env = "TAILWATER_HISTORY_AGE", default_value = "24h", value_parser = parse_duration)]
+    pub(crate) history_age: Duration,
+    /// Time without events after which a topic's numbering is forgotten (at least twice
+    /// --history-age).
+    #[arg(long, env = "TAILWATER_TOPIC_TTL", default_value = "7d", value_parser = parse_duration)]
+    pub(crate) topic_ttl: Duration,
+    /// Time in which a retry with the same Idempotency-Key is recognised.
+    #[arg(long, env = "TAILWATER_IDEMPOTENCY_TTL", default_value = "2m", value_parser = parse_duration)]
+    pub(crate) idempotency_ttl: Duration,
+    /// File with the password of --redis, if its URL has none.
+    #[arg(long, env = "TAILWATER_REDIS_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) redis_password_file: Option<PathBuf>,
+}
+
+/// The flags of a node that serves publishers.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Publishers")]
+pub(crate) struct PublisherArgs {
+    /// Largest event data, in bytes.
+    #[arg(long, env = "TAILWATER_EVENT_BYTES_MAX", default_value = "256KiB", value_name = "SIZE")]
+    pub(crate) event_bytes_max: Size,
+    /// Where an event must be stored before it is acknowledged: memory (of the primary), replica:K
+    /// (also in memory of K replicas), disk (of the primary, which needs appendfsync always).
+    #[arg(long, env = "TAILWATER_DURABILITY", default_value = "memory", value_name = "LEVEL")]
+    pub(crate) durability: Durability,
+    /// New topics a second that publishers may begin on this node; one address gets its share.
+    #[arg(
+        long,
+        env = "TAILWATER_NEW_TOPICS",
+        default_value_t = 1000,
+        value_name = "N",
+        help_heading = "Limits"
+    )]
+    pub(crate) new_topics: u32,
+}
