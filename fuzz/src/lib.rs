@@ -8,9 +8,11 @@
 //! Absent: HTTP/2, TLS records, JSON, RESP and X.509, which libraries parse. A target sees them only
 //! through the code that reads their result.
 
+// These three include files of `tailwater`, whose tests stay where they are.
+#[cfg(not(test))]
+mod balancer;
 mod headers;
 mod stream;
-// These two include files of `tailwater`, whose tests stay where they are.
 #[cfg(not(test))]
 mod terminal;
 #[cfg(not(test))]
@@ -47,6 +49,8 @@ targets! {
     "origin" => headers::origin,
     #[cfg(not(test))]
     "pem" => tls::pem,
+    #[cfg(not(test))]
+    "proxy_header" => balancer::proxy_header,
     "publish_head" => ingest::fuzz::request,
     "redis_entry" => redis_log::fuzz::entry,
     "redis_feed" => redis_log::fuzz::feed,

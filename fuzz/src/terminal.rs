@@ -1,6 +1,5 @@
 //! Text of publishers and servers on the terminal of `tailwater tail`.
 
-// The tests of the file run in its own crate.
 #[path = "../../crates/tailwater/src/client/printable.rs"]
 mod printable;
 

@@ -3,16 +3,21 @@
 
 mod general;
 
+use axum::body::HttpBody as _;
+use axum::response::IntoResponse as _;
 use event_log::{Event, EventType, NewEvent, Position, Topic};
 
 use crate::door::PATH;
 use crate::frame::Shape;
 use crate::head::SubscriptionHead;
 use crate::http1::head::{FirstRequest, parse};
-use crate::request::Request;
+use crate::request::{Request, TYPES_MAX};
 
 /// The most topics of a request here.
 const TOPICS_MAX: usize = 8;
+
+/// The largest body of a refusal, in bytes: a message whose bytes are all escaped, and its frame.
+const REFUSAL_BYTES_MAX: u64 = 6 * 400 + 100;
 
 /// Parses the first bytes of a connection. A subscription is one for the general server too, which
 /// reads the same head; and the general server never has a request while this one waits for bytes.
@@ -40,11 +45,18 @@ pub fn query(bytes: &[u8]) {
         let colon = line.iter().position(|byte| *byte == b':')?;
         Some((str::from_utf8(&line[..colon]).ok()?, &line[colon + 1..]))
     });
-    if let Ok(request) = Request::parse(&SubscriptionHead::collect(&query, headers), TOPICS_MAX) {
+    let request = Request::parse(&SubscriptionHead::collect(&query, headers), TOPICS_MAX);
+    if let Ok(request) = &request {
         let topics = &request.topics;
         assert!((1..=TOPICS_MAX).contains(&topics.len()), "{} topics", topics.len());
         assert!(topics.is_sorted_by(|one, next| one < next), "{topics:?}");
         assert_ne!(request.cursor(), Some(""), "an empty cursor is no cursor");
+        let types = request.style.types.as_ref().map_or(0, |types| types.len());
+        assert!(types <= TYPES_MAX, "{types} types");
+    }
+    if let Err(error) = request {
+        let bytes = error.into_response().into_body().size_hint().exact();
+        assert!(bytes.is_some_and(|bytes| bytes <= REFUSAL_BYTES_MAX), "{bytes:?} bytes");
     }
 }
 

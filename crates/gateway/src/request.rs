@@ -50,7 +50,7 @@ const HEARTBEAT_SECONDS: (u64, u64) = (3, 60);
 /// Seconds that a long-poll may wait: less than the idle time-outs of common load balancers.
 const WAIT_SECONDS: (u64, u64) = (0, 60);
 /// Names in a filter, each of which is compared with the type of each event.
-const TYPES_MAX: usize = 64;
+pub(crate) const TYPES_MAX: usize = 64;
 /// Events in the answer to a long-poll.
 const LIMIT_EVENTS: (u64, u64) = (1, 1000);
 /// Events in the answer to a long-poll that gives no limit.
