@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean
+.PHONY: siege siege-quick help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ run: ## Serve from the embedded log, at http://localhost:8080/
 demo: ## Publish the statistics of this machine to `make run`, once a second
 	examples/machine.sh | cargo run --release --quiet -- publish --input ndjson --url http://127.0.0.1:$(PORT)
 
-test: setup lint unit doc chart chaos-quick ## Run everything that CI checks; installs what the tests need
+test: setup lint unit doc chart chaos-quick siege-quick ## Run everything that CI checks; installs what the tests need
 
 setup: ## Install the servers and the browser that the tests use (Debian, Ubuntu)
 	scripts/setup
@@ -79,6 +79,13 @@ chaos: ## Cause every fault of the lab, on Redis and on Valkey 9; report in out/
 chaos-quick: ## Cause the quick faults, on Redis; report in out/chaos-quick
 	cargo build --workspace --bins
 	target/debug/loadtest chaos --quick --out $(OUT)/chaos-quick
+
+siege: dist ## Attack a node with one client, in twelve ways, on both logs; report in out/siege
+	$(call measure,siege)
+
+siege-quick: ## Attack a node in four ways, for a few seconds; report in out/siege-quick
+	cargo build --workspace --bins
+	target/debug/loadtest siege --quick --out $(OUT)/siege-quick
 
 compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; report in out/compose-chaos
 	cargo build --release -p loadtest

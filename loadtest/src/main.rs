@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::cost::reference::Reference;
 use loadtest::scenario::{
-    bench, chaos, drain, failover, hold, intake, mixed, soak, storm, styles, watch, wire,
+    bench, chaos, drain, failover, hold, intake, mixed, siege, soak, storm, styles, watch, wire,
 };
 
 /// Drives real Tailwater processes under load, breaks them, and reports the effect on subscribers.
@@ -33,6 +33,7 @@ enum Scenario {
     StormCrowd(storm::worker::Options),
     Bench(bench::Options),
     Mixed(mixed::Options),
+    Siege(siege::Options),
     Soak(soak::Options),
     Styles(styles::Options),
     Wire(wire::Options),
@@ -87,6 +88,11 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::Intake(options) => Ok(Box::pin(intake::run(options)).await?.failures),
         Scenario::Hold(options) => Box::pin(hold::run(options)).await,
         Scenario::HoldCrowd(options) => hold::worker::run(options),
+        Scenario::Siege(options) => {
+            let sheet = Box::pin(siege::run(options)).await?;
+            println!("{}", sheet.table());
+            Ok(sheet.failures())
+        }
         Scenario::Soak(options) => Ok(Box::pin(soak::run(options)).await?.failures),
         Scenario::Watch(options) => Ok(Box::pin(watch::run(options)).await?.failures),
         Scenario::Reference(reference) => reference.serve().await,

@@ -9,6 +9,7 @@ pub mod intake;
 pub mod mixed;
 mod outcome;
 mod rounds;
+pub mod siege;
 pub mod soak;
 mod stage;
 pub mod storm;

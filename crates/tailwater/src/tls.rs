@@ -28,7 +28,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use pair::{Contents, Pair, PairFiles};
-use slots::Slots;
+pub(crate) use slots::Slots;
 use ticket_keys::{TicketKeyFile, TicketKeyText};
 use ticketer::Ticketer;
 

@@ -211,6 +211,14 @@ impl Tailwater {
         self.child.terminate(STOP_DEADLINE).await
     }
 
+    /// Sends SIGHUP, as a terminal that closes, and does not wait.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn hang_up(&self) -> Result<()> {
+        self.child.signal(Signal::SIGHUP)
+    }
+
     /// Sends SIGTERM and does not wait: for tests of the drain itself.
     ///
     /// # Errors

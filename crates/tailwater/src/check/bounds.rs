@@ -10,6 +10,7 @@ use metrics::Registry;
 use crate::config::NodeConfig;
 use crate::node;
 use crate::server::Gate;
+use crate::tls::Slots;
 
 /// The bounds of one limit: of the node, of an address, of a connection.
 type Bounds = [Option<u64>; 3];
@@ -38,6 +39,7 @@ fn register(config: &NodeConfig, registry: &Registry) {
     let has_subscribers = config.services.gateway().is_some();
     let _gate = config.limits.gate(&rules, has_subscribers, registry);
     let _admin = Gate::admin(&rules, registry);
+    let _slots = config.tls.as_ref().map(|_| Slots::new(rules.share, registry));
     let log: Arc<dyn Log> = Arc::new(MemoryLog::new(Retention::default()));
     let _services =
         node::serve(&config.services, &rules, config.sites.public.clone(), &log, registry);

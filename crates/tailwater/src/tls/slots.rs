@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 /// Gives out slots; clients wait for theirs.
 #[derive(Debug)]
-pub(super) struct Slots(Arc<Quota>);
+pub(crate) struct Slots(Arc<Quota>);
 
 /// Maximum number of concurrent handshakes; further clients wait. When a gateway dies, its clients
 /// connect to the others within seconds, and this limit bounds the memory of their handshakes.
@@ -18,7 +18,7 @@ const SLOTS: u64 = 1024;
 const PAUSE_MS: (u64, u64) = (50, 150);
 
 impl Slots {
-    pub(super) fn new(share: AddressShare, registry: &Registry) -> Self {
+    pub(crate) fn new(share: AddressShare, registry: &Registry) -> Self {
         let terms = Terms::new("handshakes", "TLS handshakes", SLOTS, share);
         Self(Quota::new(terms, registry))
     }

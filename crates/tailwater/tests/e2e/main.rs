@@ -10,6 +10,7 @@ mod browser;
 mod check;
 mod cli;
 mod drain;
+mod flags;
 mod guests;
 mod help;
 mod ingest;
