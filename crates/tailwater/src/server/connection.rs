@@ -170,7 +170,12 @@ where
         }
         () = activity.idle(|| entry.has_streams(peer)) => {
             connection.as_mut().graceful_shutdown();
-            finish(connection, overdue).await
+            // A client that takes nothing of its answers is idle once more.
+            tokio::select! {
+                biased;
+                ended = finish(connection, overdue) => ended,
+                () = activity.idle(|| entry.has_streams(peer)) => return,
+            }
         }
     };
     if let Err(error) = ended {
@@ -188,5 +193,62 @@ async fn finish<E>(
         biased;
         ended = connection => ended,
         () = overdue => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use cors::SiteRules;
+    use hyper::client::conn::http2;
+    use limits::Rules;
+    use metrics::Registry;
+    use tokio::io::duplex;
+    use tokio::time::timeout;
+
+    use super::super::Gate;
+    use super::*;
+
+    /// Longer than any clock of the server, in paused time.
+    const LONG: Duration = Duration::from_hours(1);
+
+    fn guest() -> Guest {
+        let peer = Peer::new("192.0.2.1:1".parse().unwrap());
+        let gate = Gate::admin(&Rules::default(), &Registry::new());
+        let place = gate.admit(peer).unwrap();
+        let routes = Router::new()
+            .route("/large", get(async || "x".repeat(100_000)))
+            .route("/slow", get(std::future::pending::<()>));
+        let entry = Entry::Routes(routes, SiteRules::default());
+        let site = Site { entry, tls: None, gate: Arc::new(gate) };
+        Guest { peer, place, site, ending: Ending::default() }
+    }
+
+    /// Asks for a path over HTTP/2, takes nothing of the answer, and answers pings. Returns true if the
+    /// server closes the connection.
+    async fn closes_on(path: &str) -> bool {
+        let (ours, theirs) = duplex(64 * 1024);
+        let served = tokio::spawn(general(ours, guest()));
+        let (mut requests, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(1000)
+            .handshake::<_, Body>(TokioIo::new(theirs))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let request = Request::get(format!("http://localhost{path}")).body(Body::empty()).unwrap();
+        let _untaken = tokio::spawn(requests.send_request(request));
+        timeout(LONG, served).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_takes_nothing_of_its_answer_is_closed_although_it_answers_pings() {
+        assert!(closes_on("/large").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_request_the_node_still_serves_is_left_alone() {
+        assert!(!closes_on("/slow").await);
     }
 }

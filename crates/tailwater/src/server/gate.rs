@@ -49,13 +49,14 @@ impl Gate {
         Self { connections, proxies: rules.proxies.clone(), is_proxied, streams }
     }
 
-    /// The gate of the operators' port, whose connections no client of `--listen` can take.
+    /// The gate of the operators' port, whose connections no client of `--listen` can take. Nobody is
+    /// trusted with all of them: no load balancer serves this port.
     pub(crate) fn admin(rules: &Rules, registry: &Registry) -> Self {
         let things = "open connections to the admin port";
         let terms = Terms::new("admin_connections", things, ADMIN_MAX, rules.share);
         let connections = Quota::new(terms, registry);
         let streams = PUBLISHER_STREAMS;
-        Self { connections, proxies: rules.proxies.clone(), is_proxied: false, streams }
+        Self { connections, proxies: Proxies::none(), is_proxied: false, streams }
     }
 
     /// Lets a connection in, for as long as the place is held. `None` if it must be closed.
@@ -121,6 +122,16 @@ mod tests {
         assert!(gate.admit(peer("192.0.2.1:2")).is_none());
         places.extend((0..5).map(|_| gate.admit(peer("10.0.0.1:1")).unwrap()));
         assert!(gate.admit(peer("10.0.0.1:1")).is_none());
+    }
+
+    #[test]
+    fn no_address_takes_the_whole_admin_port() {
+        let registry = Registry::new();
+        let proxies = Proxies::new(["10.0.0.0/8"]).unwrap();
+        let gate = Gate::admin(&Rules { proxies, ..Rules::default() }, &registry);
+        let places: Vec<_> = (0..ADMIN_MAX).map(|_| gate.admit(peer("10.0.0.1:1"))).collect();
+        assert_eq!(places.iter().flatten().count() as u64, ADMIN_MAX / 2);
+        assert!(gate.admit(peer("10.0.0.2:1")).is_some());
     }
 
     #[test]

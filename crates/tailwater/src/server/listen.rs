@@ -34,8 +34,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => {
             let socket = TcpSocket::new_v6()?;
-            // The system's default is a setting of the machine.
-            SockRef::from(&socket).set_only_v6(!address.ip().is_unspecified())?;
+            // The system's default is a setting of the machine. `::ffff:192.0.2.1` is an IPv4 address.
+            let has_v4 = address.ip().is_unspecified() || address.ip().to_canonical().is_ipv4();
+            SockRef::from(&socket).set_only_v6(!has_v4)?;
             socket
         }
     };
@@ -79,5 +80,16 @@ mod tests {
         if listener.local_addr().unwrap().is_ipv6() {
             TcpStream::connect(("::1", port)).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn an_ipv4_address_may_be_written_as_ipv6() {
+        let Ok(listener) = listen("[::ffff:127.0.0.1]:0".parse().unwrap()) else {
+            // A machine without IPv6 has no such address.
+            assert!(TcpSocket::new_v6().is_err());
+            return;
+        };
+        let port = listener.local_addr().unwrap().port();
+        TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     }
 }
