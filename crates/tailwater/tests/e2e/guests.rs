@@ -75,8 +75,8 @@ async fn the_admin_port_answers_whatever_holds_the_other_one() {
 async fn half_a_hello_takes_no_slot_of_a_handshake() {
     let issued = Issued::new();
     let node = strict()
-        .flag("--tls-cert", &issued.file("tls.crt"))
-        .flag("--tls-key", &issued.file("tls.key"))
+        .flag("--tls-cert", issued.file("tls.crt"))
+        .flag("--tls-key", issued.file("tls.key"))
         .start()
         .await
         .unwrap();

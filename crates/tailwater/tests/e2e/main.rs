@@ -15,6 +15,7 @@ mod help;
 mod ingest;
 mod logs;
 mod metrics;
+mod operator;
 mod publish;
 mod reader;
 mod redis_faults;
