@@ -362,7 +362,8 @@ fn cors(node: &NodeArgs) -> Result<cors::Policy> {
 /// Returns the clients that `/debug` answers.
 fn debug_gate(node: &NodeArgs, warnings: &mut Vec<String>) -> Result<DebugGate> {
     let Some(path) = &node.debug_token_file else {
-        return Ok(DebugGate::Local);
+        let names = SiteRules::default().local(&node.allow_host).context("--allow-host")?;
+        return Ok(DebugGate::Local(names));
     };
     Ok(DebugGate::Token(secret("--debug-token-file", path, warnings)?))
 }

@@ -11,11 +11,11 @@ use tokio::task::spawn_blocking;
 use crate::secret::SecretFile;
 
 /// Lets clients of this machine pass or, with a token, the clients that send it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) enum DebugGate {
-    /// Clients of this machine that call it by a local name, so that no page gets in by DNS rebinding.
-    #[default]
-    Local,
+    /// Clients of this machine that call it by a local or allowed name, so that no page gets in by DNS
+    /// rebinding.
+    Local(SiteRules),
     /// Clients that send the token in this file. It is read for each request, since it may change.
     Token(SecretFile),
 }
@@ -24,13 +24,13 @@ impl DebugGate {
     /// Returns the answer to a client that may not pass.
     pub(crate) async fn refusal<B>(&self, request: &Request<B>) -> Option<Response> {
         match self {
-            Self::Local => refuse_others(request),
+            Self::Local(names) => refuse_others(names, request),
             Self::Token(file) => refuse_without(file.clone(), request).await,
         }
     }
 }
 
-fn refuse_others<B>(request: &Request<B>) -> Option<Response> {
+fn refuse_others<B>(names: &SiteRules, request: &Request<B>) -> Option<Response> {
     let peer = request.extensions().get::<Peer>();
     let is_here = peer.is_some_and(|peer| peer.address.ip().to_canonical().is_loopback());
     if !is_here {
@@ -38,8 +38,7 @@ fn refuse_others<B>(request: &Request<B>) -> Option<Response> {
                     start the node with --debug-token-file\n";
         return Some((StatusCode::FORBIDDEN, text).into_response());
     }
-    let local = SiteRules::default().local(&[]).ok()?;
-    let refusal = local.check(request).err()?;
+    let refusal = names.check(request).err()?;
     Some((refusal.status(), format!("{refusal}\n")).into_response())
 }
 
@@ -88,10 +87,12 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_token_only_this_machine_by_a_local_name_passes() {
-        let gate = DebugGate::Local;
+        let allowed = ["tail.example".to_owned()];
+        let gate = DebugGate::Local(SiteRules::default().local(&allowed).unwrap());
         let local = [("host", "localhost:9090")];
         for peer in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
             assert_eq!(status(&gate, peer, &local).await, None);
+            assert_eq!(status(&gate, peer, &[("host", "tail.example:9090")]).await, None);
             assert_eq!(status(&gate, peer, &[("host", "evil.example")]).await, Some(403));
         }
         for peer in ["192.0.2.1:1", "[2001:db8::1]:1"] {

@@ -40,7 +40,7 @@ impl MemoryLimit {
     /// Finds the limit in the files of a system, each `None` if it cannot be read.
     fn of(read: impl Fn(&Path) -> Option<String>) -> Self {
         let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
-        let group = groups.lines().flat_map(|line| limit_files(line)).filter_map(|file| {
+        let group = groups.lines().flat_map(limit_files).filter_map(|file| {
             // `max` stands for no limit in version 2.
             read(&file)?.trim().parse().ok().filter(|bytes| *bytes > 0)
         });

@@ -16,6 +16,7 @@ mod help;
 mod ingest;
 mod logs;
 mod metrics;
+mod operator;
 mod publish;
 mod reader;
 mod redis_faults;
