@@ -20,7 +20,7 @@ use crate::report::{Sheet, SheetRow, grouped};
 
 pub use attack::Attack;
 use honest::{Account, Honest};
-use target::{BUDGET_BYTES, Store, Target};
+use target::{BUDGET_BYTES, Besieged, Store};
 
 const NAME: &str = "siege";
 
@@ -149,7 +149,7 @@ impl Options {
 
     async fn trial(&self, program: &Path, attack: Attack, store: Store) -> Result<Trial> {
         let index = usize::from(self.quick);
-        let target = Target::start(program, store, &[]).await?;
+        let target = Besieged::start(program, store, &[]).await?;
         attack.prepare(&target).await?;
         let honest = Honest::start(target.addr(), self.clients).await?;
         sleep(Duration::from_secs(1)).await;
@@ -180,7 +180,7 @@ impl Options {
 }
 
 /// Returns true if the node is ready all the time.
-async fn watch(target: &Target, time: Duration) -> bool {
+async fn watch(target: &Besieged, time: Duration) -> bool {
     let end = Instant::now() + time;
     let mut was_ready = true;
     while Instant::now() < end {
@@ -267,7 +267,7 @@ async fn drain(program: &Path) -> Result<SheetRow> {
         ("--drain-window", "5s".to_owned()),
         ("--shutdown-grace", "30s".to_owned()),
     ];
-    let mut target = Target::start(program, Store::Embedded, &flags).await?;
+    let mut target = Besieged::start(program, Store::Embedded, &flags).await?;
     target.fill("drain", 4, 256 * 1024).await?;
     let addr = target.addr();
     let held = tokio::spawn(async move {

@@ -38,8 +38,9 @@ const SUBSCRIPTIONS_PART: u64 = 2;
 const SUBSCRIPTION_BYTES: u64 = 16 * 1024;
 /// Memory of an idle subscription in clear, the cheapest, in bytes.
 const SUBSCRIPTION_BYTES_MIN: u64 = 2560;
-/// The least that one connection must have of the memory, in bytes: a page, and the largest batch.
-const CONNECTION_BYTES_MIN: u64 = 1 << 20;
+/// The least that one connection must have of the memory, in bytes: a page, or the largest batch in a
+/// buffer that has doubled.
+const CONNECTION_BYTES_MIN: u64 = 2 << 20;
 
 impl Limits {
     /// Validates the flags and raises the limit of open files as far as allowed.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::target::Target;
+use super::target::Besieged;
 use super::{raw, streams};
 use crate::client::http;
 
@@ -94,7 +94,7 @@ impl Attack {
     }
 
     /// Publishes the history that the attack needs.
-    pub(super) async fn prepare(self, target: &Target) -> Result<()> {
+    pub(super) async fn prepare(self, target: &Besieged) -> Result<()> {
         match self {
             Self::PinnedPages => {
                 for topic in ["p1", "p2", "p3", "p4"] {
@@ -113,7 +113,7 @@ impl Attack {
     }
 
     /// Attacks for `time`.
-    pub(super) async fn run(self, target: &Target, time: Duration) -> Result<Loot> {
+    pub(super) async fn run(self, target: &Besieged, time: Duration) -> Result<Loot> {
         let (addr, mut replayed, mut failures) = (target.addr(), None, Vec::new());
         let held = match self {
             Self::NewTopics => format!("{} new topics", raw::flood(addr, time).await),
@@ -179,7 +179,7 @@ impl Attack {
 }
 
 /// Returns true if the admin port answers all the time.
-async fn lives(target: &Target, time: Duration) -> bool {
+async fn lives(target: &Besieged, time: Duration) -> bool {
     let end = tokio::time::Instant::now() + time;
     while tokio::time::Instant::now() < end {
         if !target.is_ready().await {

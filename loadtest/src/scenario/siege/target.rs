@@ -17,7 +17,7 @@ pub(super) enum Store {
 
 /// One node, whose Redis is small.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct Besieged {
     node: Tailwater,
     redis: Option<Redis>,
 }
@@ -40,7 +40,7 @@ impl Store {
     }
 }
 
-impl Target {
+impl Besieged {
     /// Starts a node that trusts no proxy, so that addresses of this machine count like others. The
     /// limits are variables, which a build without them ignores.
     pub(super) async fn start(
