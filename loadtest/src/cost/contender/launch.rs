@@ -23,7 +23,7 @@ const TLS_REFERENCE: &str = "tls-reference";
 const ORIGIN: &str = "https://app.example";
 const POLL: Duration = Duration::from_millis(20);
 /// As many as Docker and many systems let a process open, less its own files.
-const SUBSCRIBERS: [&str; 4] = ["--max-connections", "19900", "--drain-window", "0s"];
+const SUBSCRIBERS: [&str; 4] = ["--max-connections", "19700", "--drain-window", "0s"];
 
 impl Contender {
     /// Starts it and waits until it can be used.

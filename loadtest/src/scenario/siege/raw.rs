@@ -16,6 +16,8 @@ const ATTACKER: [u8; 4] = [127, 0, 0, 66];
 const PAUSE: Duration = Duration::from_millis(50);
 /// The time between two attempts to hold as much as planned.
 const HOLD_EVERY: Duration = Duration::from_millis(500);
+/// Connections that are opened again at each.
+const AGAIN_MAX: usize = 10;
 
 pub(super) async fn connect(target: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
@@ -23,14 +25,16 @@ pub(super) async fn connect(target: SocketAddr) -> Result<TcpStream> {
     Ok(timeout(Duration::from_secs(2), socket.connect(target)).await??)
 }
 
-/// Sends the same bytes on many connections and then nothing, for `time`. A connection that ends is
+/// Sends the same bytes on many connections and then nothing, for `time`. Some of those that end are
 /// opened again. Returns the connections that were open at the end.
 pub(super) async fn hold(target: SocketAddr, count: usize, bytes: &[u8], time: Duration) -> usize {
     let end = Instant::now() + time;
     let mut open: Vec<TcpStream> = Vec::new();
     while Instant::now() < end {
+        let is_first = open.is_empty();
         open.retain(is_open);
-        for _ in open.len()..count {
+        let missing = count - open.len();
+        for _ in 0..if is_first { missing } else { missing.min(AGAIN_MAX) } {
             let Ok(mut stream) = connect(target).await else { break };
             if stream.write_all(bytes).await.is_ok() {
                 open.push(stream);
@@ -119,4 +123,14 @@ async fn read(target: SocketAddr, request: &str, most: u64) -> Result<u64> {
         }
     }
     Ok(got)
+}
+
+/// Asks for something once, and returns the status of the answer; 0 without one.
+pub(super) async fn status(target: SocketAddr, path: &str) -> Result<u16> {
+    let mut stream = connect(target).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut line = [0; 12];
+    timeout(Duration::from_secs(5), stream.read_exact(&mut line)).await??;
+    Ok(String::from_utf8_lossy(&line[9..]).parse().unwrap_or(0))
 }

@@ -1,9 +1,13 @@
 //! The node under siege, with its log.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
 
 use crate::client::http;
 use crate::machine::{Redis, Tailwater};
@@ -20,14 +24,26 @@ pub(super) enum Store {
 pub(super) struct Besieged {
     node: Tailwater,
     redis: Option<Redis>,
+    /// Holds the script that starts the node.
+    _directory: TempDir,
 }
 
 /// Memory of Redis, which a flood of new topics would fill within a second.
 const REDIS_MEMORY: &str = "64mb";
 /// The node's budget for clients, in bytes.
 pub(super) const BUDGET_BYTES: u64 = 64 << 20;
-/// Open connections, of which the attacker would take all.
-const MAX_OPEN: &str = "1000";
+/// Files that the node may open, of which the attacker would take all.
+const FILES: u32 = 1024;
+
+/// Writes a script that runs the program with few open files.
+fn narrowed(program: &Path, directory: &Path) -> Result<PathBuf> {
+    let program = std::path::absolute(program)?;
+    let script = directory.join("tailwater");
+    let text = format!("#!/bin/sh\nulimit -n {FILES}\nexec '{}' \"$@\"\n", program.display());
+    fs::write(&script, text)?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    Ok(script)
+}
 
 impl Store {
     pub(super) const ALL: [Self; 2] = [Self::Redis, Self::Embedded];
@@ -56,17 +72,17 @@ impl Besieged {
             }
             Store::Embedded => None,
         };
-        let node = Tailwater::serve(program)
+        let directory = TempDir::new()?;
+        let node = Tailwater::serve(narrowed(program, directory.path())?)
             .env("TAILWATER_TRUSTED_PROXIES", "none")
             .env("TAILWATER_MEMORY_BUDGET", BUDGET_BYTES.to_string())
-            .env("TAILWATER_MAX_OPEN", MAX_OPEN)
             .flag("--log-level", "warn");
         let node = match &redis {
             Some(redis) => node.redis(redis),
             None => node,
         };
         let node = flags.iter().fold(node, |node, (flag, value)| node.flag(flag, value));
-        Ok(Self { node: node.start().await?, redis })
+        Ok(Self { node: node.start().await?, redis, _directory: directory })
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
@@ -108,8 +124,21 @@ impl Besieged {
         Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0.0))
     }
 
-    pub(super) async fn is_ready(&self) -> bool {
-        self.node.is_ready().await
+    /// Returns true if the node is alive and ready.
+    pub(super) async fn is_well(&self) -> bool {
+        let is_alive = http::get(self.admin(), "/livez").await.is_ok_and(|live| live.status == 200);
+        is_alive && self.node.is_ready().await
+    }
+
+    /// The greatest part of each limit that one address has; empty for a build without limits.
+    pub(super) async fn greatest_parts(&self) -> BTreeMap<String, u64> {
+        let text = self.node.metrics().await.unwrap_or_default();
+        let part = |line: &str| {
+            let rest = line.strip_prefix("tailwater_limit_address_used{limit=\"")?;
+            let (limit, value) = rest.split_once("\"} ")?;
+            Some((limit.to_owned(), value.parse().ok()?))
+        };
+        text.lines().filter_map(part).collect()
     }
 
     /// Publishes `count` events of `bytes` each into a topic.
