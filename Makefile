@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: siege siege-quick help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean
+.PHONY: siege siege-quick vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ chaos-quick: ## Cause the quick faults, on Redis; report in out/chaos-quick
 
 siege: dist ## Attack a node with one client, in twelve ways, on both logs; report in out/siege
 	$(call measure,siege)
+
+vanish: dist ## Cut the network of subscribers over each transport (root, iproute2); report in out/vanish
+	$(call measure,vanish)
 
 siege-quick: ## Attack a node in four ways, for a few seconds; report in out/siege-quick
 	cargo build --workspace --bins

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::cost::reference::Reference;
 use loadtest::scenario::{
-    bench, chaos, drain, failover, hold, intake, mixed, siege, soak, storm, styles, watch, wire,
+    bench, chaos, drain, failover, hold, intake, mixed, siege, soak, storm, styles, vanish, watch,
+    wire,
 };
 
 /// Drives real Tailwater processes under load, breaks them, and reports the effect on subscribers.
@@ -36,6 +37,7 @@ enum Scenario {
     Siege(siege::Options),
     Soak(soak::Options),
     Styles(styles::Options),
+    Vanish(vanish::Options),
     Wire(wire::Options),
     Intake(intake::Options),
     Hold(hold::Options),
@@ -90,6 +92,11 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::HoldCrowd(options) => hold::worker::run(options),
         Scenario::Siege(options) => {
             let sheet = Box::pin(siege::run(options)).await?;
+            println!("{}", sheet.table());
+            Ok(sheet.failures())
+        }
+        Scenario::Vanish(options) => {
+            let sheet = Box::pin(vanish::run(options)).await?;
             println!("{}", sheet.table());
             Ok(sheet.failures())
         }

@@ -14,6 +14,7 @@ pub mod soak;
 mod stage;
 pub mod storm;
 pub mod styles;
+pub mod vanish;
 pub mod watch;
 pub mod wire;
 

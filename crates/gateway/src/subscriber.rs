@@ -102,7 +102,7 @@ impl Subscriber {
         tracing::debug!(
             target: CONNECTION,
             connection = subscriber.admission.connection.id,
-            client = %subscriber.admission.connection.whereabouts.peer,
+            client = %subscriber.admission.connection.whereabouts.peer(),
             forwarded_for = subscriber.admission.connection.whereabouts.forwarded_for.as_deref(),
             topics = subscriber.cursor.topics().len(),
             outcome = outcome.as_str(),

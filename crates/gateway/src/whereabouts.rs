@@ -1,14 +1,15 @@
 //! The whereabouts of a subscriber, for the logs: its peer, and the client that the peer speaks for.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::head::SubscriptionHead;
 
 /// The addresses of a subscriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Whereabouts {
-    /// The other end of the socket, which may be a load balancer's.
-    pub(crate) peer: SocketAddr,
+    /// The other end of the socket, which may be a load balancer's: address and port. A `SocketAddr` would
+    /// make every connection larger by what IPv6 may add to these.
+    peer: (IpAddr, u16),
     /// The header `X-Forwarded-For`: addresses, as anybody may have written them.
     pub(crate) forwarded_for: Option<Box<str>>,
 }
@@ -18,7 +19,13 @@ const FORWARDED_BYTES_MAX: usize = 128;
 
 impl Whereabouts {
     pub(crate) fn new(peer: SocketAddr, head: &SubscriptionHead<'_>) -> Self {
+        let peer = (peer.ip(), peer.port());
         Self { peer, forwarded_for: addresses(&head.forwarded_for) }
+    }
+
+    /// The other end of the socket.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer.into()
     }
 }
 

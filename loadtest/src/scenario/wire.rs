@@ -1,6 +1,6 @@
 //! The same streams over HTTP/1.1 and HTTP/2, in clear and over TLS, on one core and on two.
 
-mod certificate;
+pub(super) mod certificate;
 mod comparison;
 mod cost;
 mod goals;

@@ -54,7 +54,7 @@ impl Drop for Subscriber {
             outcome = self.outcome.as_str(),
             from = self.from(),
             to = self.cursor.wire(),
-            client = %connection.whereabouts.peer,
+            client = %connection.whereabouts.peer(),
             forwarded_for = connection.whereabouts.forwarded_for.as_deref(),
             "connection closed"
         );

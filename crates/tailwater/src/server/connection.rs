@@ -87,7 +87,9 @@ async fn secure(stream: TcpStream, guest: Guest, tasks: TaskTracker) {
         return enter(stream, guest, tasks).await;
     };
     let client = guest.site.gate.client(guest.peer);
-    let accepted = guest.ending.stop.run_until_cancelled(tls.accept(stream, client)).await;
+    // Boxed: a handshake needs kilobytes, which a connection in clear should not move around.
+    let handshake = Box::pin(tls.accept(stream, client));
+    let accepted = guest.ending.stop.run_until_cancelled(handshake).await;
     let Some(Some(stream)) = accepted else {
         return;
     };

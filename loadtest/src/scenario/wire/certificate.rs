@@ -11,11 +11,11 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 /// The host name of the certificate.
-pub(super) const HOST: &str = "localhost";
+pub(in crate::scenario) const HOST: &str = "localhost";
 
 /// The kind of a certificate's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyKind {
+pub(in crate::scenario) enum KeyKind {
     /// ECDSA on P-256: the certificate of every row but one.
     EcdsaP256,
     /// RSA with 2048 bits.
@@ -23,9 +23,9 @@ pub(super) enum KeyKind {
 }
 
 impl KeyKind {
-    pub(super) const ALL: [Self; 2] = [Self::EcdsaP256, Self::Rsa2048];
+    pub(in crate::scenario) const ALL: [Self; 2] = [Self::EcdsaP256, Self::Rsa2048];
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(in crate::scenario) const fn name(self) -> &'static str {
         match self {
             Self::EcdsaP256 => "P-256",
             Self::Rsa2048 => "RSA-2048",
@@ -43,14 +43,14 @@ impl KeyKind {
 
 /// A certificate and its key, as files.
 #[derive(Debug, Clone)]
-pub(super) struct Certificate {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+pub(in crate::scenario) struct Certificate {
+    pub(in crate::scenario) certificate: PathBuf,
+    pub(in crate::scenario) key: PathBuf,
 }
 
 impl Certificate {
     /// Has `openssl` make one.
-    pub(super) fn issue(directory: &Path, kind: KeyKind) -> Result<Self> {
+    pub(in crate::scenario) fn issue(directory: &Path, kind: KeyKind) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let file = |ending| directory.join(format!("{}.{ending}", kind.name()));
         let files = Self { certificate: file("crt"), key: file("key") };
@@ -70,13 +70,17 @@ impl Certificate {
     }
 
     /// The flags of a node that serves with it.
-    pub(super) fn flags(&self) -> Vec<String> {
+    pub(in crate::scenario) fn flags(&self) -> Vec<String> {
         let (certificate, key) = (self.certificate.display(), self.key.display());
         vec![format!("--tls-cert={certificate}"), format!("--tls-key={key}")]
     }
 
     /// A client that trusts it, offers one protocol and may resume sessions.
-    pub(super) fn connector(&self, protocol: &str, resumption: Resumption) -> Result<TlsConnector> {
+    pub(in crate::scenario) fn connector(
+        &self,
+        protocol: &str,
+        resumption: Resumption,
+    ) -> Result<TlsConnector> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(&self.certificate)?)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
