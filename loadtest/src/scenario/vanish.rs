@@ -1,5 +1,6 @@
 //! Subscribers that vanish without a word, as a laptop that is shut, or a network that is cut.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const NAME: &str = "vanish";
 const COUNTED_MAX: Duration = Duration::from_secs(75);
 /// The longest wait for it to leave.
 const PATIENCE: Duration = Duration::from_mins(20);
+/// The port of the first node in its namespace.
+const FIRST_PORT: u16 = 8081;
 /// The longest wait for a stream to open.
 const OPEN_MAX: Duration = Duration::from_secs(20);
 
@@ -59,12 +62,17 @@ pub async fn run(options: &Options) -> Result<Sheet> {
     let directory = TempDir::new()?;
     let certificate = Certificate::issue(directory.path(), KeyKind::EcdsaP256)?;
     let mut streams = Vec::new();
-    for transport in TRANSPORTS {
+    for (port, transport) in (FIRST_PORT..).zip(TRANSPORTS) {
         progress.status(&format!("opening a stream over {}", transport.0));
-        let node = Tailwater::serve(&program).place(&network.near).node(transport.2);
+        let node = Tailwater::serve(&program)
+            .place(&network.near)
+            .node(transport.2.trim_start_matches('-'));
+        // The driver reaches the node by another link, which stays.
+        let address = SocketAddr::from((network.near.inner, port));
+        let node = node.flag("--listen", address.to_string());
         let flags = if transport.1 { certificate.flags() } else { Vec::new() };
         let node = flags.into_iter().fold(node, |node, flag| node.arg(flag)).start().await?;
-        let client = subscribe(&network, &node, transport)?;
+        let client = subscribe(&network, address, transport)?;
         let opened = Instant::now();
         while connections(&node).await? < 1.0 {
             ensure!(opened.elapsed() < OPEN_MAX, "no stream over {}", transport.0);
@@ -98,10 +106,13 @@ pub async fn run(options: &Options) -> Result<Sheet> {
     Ok(sheet)
 }
 
-fn subscribe(network: &Network, node: &Tailwater, (_, is_tls, flag): Transport) -> Result<Child> {
+fn subscribe(
+    network: &Network,
+    address: SocketAddr,
+    (_, is_tls, flag): Transport,
+) -> Result<Child> {
     let scheme = if is_tls { "https" } else { "http" };
-    let (host, port) = (network.near.inner, node.addr().port());
-    let url = format!("{scheme}://{host}:{port}/v1/events?topic=t");
+    let url = format!("{scheme}://{address}/v1/events?topic=t");
     let namespace = network.far.namespace.as_deref().context("the network has namespaces")?;
     let words = ["netns", "exec", namespace, "curl", "-q", "-sNk", "--noproxy", "*", flag, &url];
     let curl = Command::new("ip").args(words).stdout(Stdio::null()).kill_on_drop(true).spawn();

@@ -37,6 +37,8 @@ struct OpenBody {
 
 /// The time in which nothing of a connection moves, after which it is closed.
 const IDLE_MAX: Duration = Duration::from_mins(1);
+/// The same while the node stops: a client that takes an answer does so at once.
+const STOPPING_MAX: Duration = Duration::from_secs(1);
 
 impl Activity {
     pub(super) fn open(self: &Arc<Self>) -> OpenRequest {
@@ -47,9 +49,18 @@ impl Activity {
 
     /// Waits until no request waited for the node and none moved for [`IDLE_MAX`], and at most twice that.
     pub(super) async fn idle(&self, has_streams: impl Fn() -> bool) {
+        self.still_for(IDLE_MAX, has_streams).await;
+    }
+
+    /// Waits for the same in a node that stops: for [`STOPPING_MAX`].
+    pub(super) async fn stopped(&self, has_streams: impl Fn() -> bool) {
+        self.still_for(STOPPING_MAX, has_streams).await;
+    }
+
+    async fn still_for(&self, time: Duration, has_streams: impl Fn() -> bool) {
         loop {
             let moves = self.moves.load(Relaxed);
-            sleep(IDLE_MAX).await;
+            sleep(time).await;
             let is_idle = self.served.load(Relaxed) == 0 && self.moves.load(Relaxed) == moves;
             if is_idle && !has_streams() {
                 return;

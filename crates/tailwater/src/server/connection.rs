@@ -173,7 +173,16 @@ where
         () = &mut overdue => return,
         () = no_more_requests => {
             connection.as_mut().graceful_shutdown();
-            finish(connection, overdue).await
+            // In the end nobody waits for a client that takes nothing of its answers.
+            let stopped = async {
+                ending.stop.cancelled().await;
+                activity.stopped(|| entry.has_streams(peer)).await;
+            };
+            tokio::select! {
+                biased;
+                ended = finish(connection, overdue) => ended,
+                () = stopped => return,
+            }
         }
         () = activity.idle(|| entry.has_streams(peer)) => {
             connection.as_mut().graceful_shutdown();

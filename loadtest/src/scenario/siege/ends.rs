@@ -51,7 +51,9 @@ type Attacker = AbortOnDropHandle<Result<usize>>;
 
 /// Starts a node and opens the streams. Returns their number.
 async fn begin(program: &Path, flags: &[(&str, &str)]) -> Result<(Besieged, Attacker, f64)> {
-    let flags: Vec<_> = flags.iter().map(|(flag, value)| (*flag, (*value).to_owned())).collect();
+    let shares = [("TAILWATER_ADDRESS_SHARE", "1")];
+    let flags = flags.iter().chain(&shares).map(|(flag, value)| (*flag, (*value).to_owned()));
+    let flags: Vec<_> = flags.collect();
     let target = Besieged::start(program, Store::Embedded, &flags).await?;
     target.fill("deaf", 4, 1024).await?;
     let addr = target.addr();

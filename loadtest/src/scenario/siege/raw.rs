@@ -100,6 +100,7 @@ pub(super) async fn replay(
                     Ok(Ok(count)) => {
                         bytes += count;
                         requests += 1;
+                        sleep(PAUSE).await;
                     }
                     Ok(Err(_)) => sleep(PAUSE).await,
                     Err(_) => {}

@@ -81,7 +81,11 @@ impl Besieged {
             Some(redis) => node.redis(redis),
             None => node,
         };
-        let node = flags.iter().fold(node, |node, (flag, value)| node.flag(flag, value));
+        // A variable that an older build does not know is ignored, a flag is not.
+        let node = flags.iter().fold(node, |node, (name, value)| match name.starts_with("--") {
+            true => node.flag(name, value),
+            false => node.env(name, value),
+        });
         Ok(Self { node: node.start().await?, redis, _directory: directory })
     }
 
