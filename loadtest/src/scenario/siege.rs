@@ -2,7 +2,9 @@
 
 mod attack;
 mod ends;
+mod hellos;
 mod honest;
+mod idlers;
 mod raw;
 mod streams;
 mod target;
@@ -52,7 +54,9 @@ const DURING: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(3)];
 /// (or below 20 ms) and below 100 ms, nobody honest is refused, nothing is lost or comes twice, the
 /// node is ready all the time, and its memory grows by no more than its budget and 64 MiB; if Redis
 /// sends at most 2 bytes for each byte of a replay and 4 KiB for a place; and if streams that take
-/// nothing end with a drain's window, and at their --max-age; else 1.
+/// nothing end with a drain's window, and at their --max-age; if 1,024 half TLS hellos slow honest
+/// handshakes by no more; and if connections that only ping end within 75 s, and slow changes of the log
+/// levels within 10 s; else 1.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// The options of every scenario.
@@ -125,6 +129,10 @@ pub async fn run(options: &Options) -> Result<Sheet> {
         rows.push(ends::drain(&program).await?);
         if !options.quick {
             rows.push(ends::age(&program).await?);
+            progress.status("half hellos");
+            rows.push(hellos::run(&program).await?);
+            progress.status("connections that ask for nothing");
+            rows.extend(idlers::run(&program).await?);
         }
     }
     let columns = [

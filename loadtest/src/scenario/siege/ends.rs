@@ -24,7 +24,7 @@ const SLACK: Duration = Duration::from_secs(3);
 /// The longest wait for an end.
 const END_MAX: Duration = Duration::from_secs(60);
 /// Columns of the sheet.
-const COLUMNS: usize = 10;
+pub(super) const COLUMNS: usize = 10;
 
 /// Stops a node.
 pub(super) async fn drain(program: &Path) -> Result<SheetRow> {
@@ -70,19 +70,28 @@ async fn begin(program: &Path, flags: &[(&str, &str)]) -> Result<(Besieged, Atta
 }
 
 fn row(name: &str, open: f64, took: Duration, allowed: Duration) -> SheetRow {
-    let late = (took > allowed).then(|| format!("{name}: {took:.1?}, {allowed:?} are allowed"));
     let few = (open < STREAMS as f64).then(|| format!("{name}: only {open} streams were opened"));
-    let mut cells = vec![
-        name.to_owned(),
-        "embedded".to_owned(),
-        format!("{open} streams"),
-        format!("{took:.1?}"),
-    ];
+    let failures = few.into_iter().collect();
+    timed(name, format!("{open} streams"), took, allowed, failures)
+}
+
+/// The row of something that ends by itself.
+pub(super) fn timed(
+    name: &str,
+    held: String,
+    took: Duration,
+    allowed: Duration,
+    mut failures: Vec<String>,
+) -> SheetRow {
+    if took > allowed {
+        failures.push(format!("{name}: {took:.1?}, {allowed:?} are allowed"));
+    }
+    let mut cells = vec![name.to_owned(), "embedded".to_owned(), held, format!("{took:.1?}")];
     cells.resize(COLUMNS, "–".to_owned());
     SheetRow {
-        about: "HTTP/2 streams that take nothing.".to_owned(),
+        about: format!("{name}: the time until its end."),
         cells,
-        failures: late.into_iter().chain(few).collect(),
+        failures,
         notes: Vec::new(),
         plots: Vec::new(),
         marks: Vec::new(),

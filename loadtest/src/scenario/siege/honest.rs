@@ -160,15 +160,17 @@ impl Shared {
 impl Times {
     /// The 99th percentiles of delivery and publish.
     pub(super) fn p99(self) -> [f64; 2] {
-        [self.delivery, self.publish]
-            .map(|mut times| {
-                times.sort_by(f64::total_cmp);
-                times.get((times.len() * 99 / 100).min(times.len().saturating_sub(1))).copied()
-            })
-            .map(|time| time.unwrap_or(f64::INFINITY))
+        [self.delivery, self.publish].map(p99)
     }
 }
 
-fn millis(time: Duration) -> f64 {
+/// The 99th percentile; infinity without a value.
+pub(super) fn p99(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    let index = (times.len() * 99 / 100).min(times.len().saturating_sub(1));
+    times.get(index).copied().unwrap_or(f64::INFINITY)
+}
+
+pub(super) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
