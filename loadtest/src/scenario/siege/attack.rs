@@ -53,6 +53,8 @@ const STEPS_BYTES: u64 = 200 * (16 * 1024 + 64) + 200 * 64;
 const LARGE_BYTES: u64 = 130 * (256 * 1024 + 64);
 /// Bytes after which a reader that looks for its place leaves: it has begun to read a page.
 const PLACE_BYTES: u64 = 64 * 1024;
+/// The preface of HTTP/2 with empty settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 impl Attack {
     pub(super) const ALL: &[Self] = &[
@@ -165,7 +167,7 @@ impl Attack {
                 format!("{open} connections")
             }
             Self::IdleConnections => {
-                format!("{} connections", raw::hold(addr, 300, raw::PREFACE, time).await)
+                format!("{} connections", raw::hold(addr, 300, PREFACE, time).await)
             }
         };
         Ok(Loot { held, replayed, failures })

@@ -18,8 +18,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 const HOLD_EVERY: Duration = Duration::from_millis(500);
 /// Connections that are opened again at each.
 const AGAIN_MAX: usize = 10;
-/// The preface of HTTP/2 with empty settings.
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 pub(super) async fn connect(target: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
