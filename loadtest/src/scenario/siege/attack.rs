@@ -26,7 +26,7 @@ pub enum Attack {
     ReplaySteps,
     /// Replays of 130 events of 256 KiB, over 6 connections
     ReplayLarge,
-    /// Streams that begin 890 events back, over 6 connections
+    /// Replays that begin 890 events back, over 6 connections
     SeekBack,
     /// 2,000 connections that send one byte
     Silent,
@@ -41,18 +41,17 @@ pub enum Attack {
 pub(super) struct Loot {
     /// The things that the attacker got, in words.
     pub(super) held: String,
-    /// Bytes and requests of a replay.
+    /// Bytes of replays, and their number.
     pub(super) replayed: Option<(u64, u64)>,
     pub(super) failures: Vec<String>,
 }
 
 /// Connections of a replay.
 const REPLAYS: usize = 6;
-/// Bytes of each of the two histories.
+/// Bytes of each of the histories.
 const STEPS_BYTES: u64 = 200 * (16 * 1024 + 64) + 200 * 64;
 const LARGE_BYTES: u64 = 130 * (256 * 1024 + 64);
-/// Bytes after which a reader that looks for its place leaves: it has begun to read a page.
-const PLACE_BYTES: u64 = 64 * 1024;
+const BACK_BYTES: u64 = 890 * (16 * 1024 + 32);
 /// The preface of HTTP/2 with empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
@@ -145,21 +144,15 @@ impl Attack {
                 }
                 format!("answer {status}")
             }
-            Self::ReplaySteps | Self::ReplayLarge => {
-                let (topic, each) = match self {
-                    Self::ReplaySteps => ("steps", STEPS_BYTES),
-                    _ => ("large", LARGE_BYTES),
+            Self::ReplaySteps | Self::ReplayLarge | Self::SeekBack => {
+                let (query, each) = match self {
+                    Self::ReplaySteps => ("topic=steps&from=earliest", STEPS_BYTES),
+                    Self::ReplayLarge => ("topic=large&from=earliest", LARGE_BYTES),
+                    _ => ("topic=back&from=-890", BACK_BYTES),
                 };
-                let query = format!("topic={topic}&from=earliest");
-                let got = raw::replay(addr, &query, REPLAYS, each, time).await;
+                let got = raw::replay(addr, query, REPLAYS, each, time).await;
                 replayed = Some(got);
                 format!("{:.0} MB in {} replays", got.0 as f64 / 1e6, got.1)
-            }
-            Self::SeekBack => {
-                let query = "topic=back&from=-890";
-                let got = raw::replay(addr, query, REPLAYS, PLACE_BYTES, time).await;
-                replayed = Some(got);
-                format!("{} requests", got.1)
             }
             Self::Silent => format!("{} connections", raw::hold(addr, 2000, b"G", time).await),
             Self::SilentAdmin => {

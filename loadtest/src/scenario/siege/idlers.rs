@@ -34,8 +34,7 @@ const LEVELS: &[u8] = b"PUT /debug/log HTTP/1.1\r\nhost: localhost\r\ncontent-le
 /// Waits until the node has closed connections of both kinds.
 pub(super) async fn run(program: &Path) -> Result<Vec<SheetRow>> {
     let target = Besieged::start(program, Store::Embedded, &[]).await?;
-    let (pings, levels) =
-        tokio::join!(ping(target.addr()), drip(target.admin()));
+    let (pings, levels) = tokio::join!(ping(target.addr()), drip(target.admin()));
     let held = format!("{CONNECTIONS} connections");
     let row = |name, took, allowed| timed(name, held.clone(), took, allowed, Vec::new());
     Ok(vec![
