@@ -42,9 +42,9 @@ pub struct Options {
 }
 
 /// A transport: its name, true if it is over TLS, and the flag of curl that chooses it.
-type Transport = (&'static str, bool, &'static str);
+type Carriage = (&'static str, bool, &'static str);
 
-const TRANSPORTS: [Transport; 4] = [
+const TRANSPORTS: [Carriage; 4] = [
     ("HTTP/1.1", false, "--http1.1"),
     ("HTTP/2", false, "--http2-prior-knowledge"),
     ("HTTP/1.1 over TLS", true, "--http1.1"),
@@ -106,11 +106,7 @@ pub async fn run(options: &Options) -> Result<Sheet> {
     Ok(sheet)
 }
 
-fn subscribe(
-    network: &Network,
-    address: SocketAddr,
-    (_, is_tls, flag): Transport,
-) -> Result<Child> {
+fn subscribe(network: &Network, address: SocketAddr, (_, is_tls, flag): Carriage) -> Result<Child> {
     let scheme = if is_tls { "https" } else { "http" };
     let url = format!("{scheme}://{address}/v1/events?topic=t");
     let namespace = network.far.namespace.as_deref().context("the network has namespaces")?;

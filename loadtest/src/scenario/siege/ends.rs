@@ -47,10 +47,10 @@ pub(super) async fn age(program: &Path) -> Result<SheetRow> {
     Ok(row("max-age 10s", open, begin.elapsed(), Duration::from_secs(12) + SLACK))
 }
 
-type Attacker = AbortOnDropHandle<Result<usize>>;
+type Attacking = AbortOnDropHandle<Result<usize>>;
 
 /// Starts a node and opens the streams. Returns their number.
-async fn begin(program: &Path, flags: &[(&str, &str)]) -> Result<(Besieged, Attacker, f64)> {
+async fn begin(program: &Path, flags: &[(&str, &str)]) -> Result<(Besieged, Attacking, f64)> {
     let shares = [("TAILWATER_ADDRESS_SHARE", "1")];
     let flags = flags.iter().chain(&shares).map(|(flag, value)| (*flag, (*value).to_owned()));
     let flags: Vec<_> = flags.collect();
