@@ -70,7 +70,7 @@ async fn begin(program: &Path, flags: &[(&str, &str)]) -> Result<(Besieged, Atta
 }
 
 fn row(name: &str, open: f64, took: Duration, allowed: Duration) -> SheetRow {
-    let few = (open < STREAMS as f64).then(|| format!("{name}: only {open} streams were opened"));
+    let few = (open < STREAMS as f64).then(|| format!("only {open} streams were opened"));
     let failures = few.into_iter().collect();
     timed(name, format!("{open} streams"), took, allowed, failures)
 }
@@ -84,7 +84,7 @@ pub(super) fn timed(
     mut failures: Vec<String>,
 ) -> SheetRow {
     if took > allowed {
-        failures.push(format!("{name}: {took:.1?}, {allowed:?} are allowed"));
+        failures.push(format!("took {took:.1?}, {allowed:?} are allowed"));
     }
     let mut cells = vec![name.to_owned(), "embedded".to_owned(), held, format!("{took:.1?}")];
     cells.resize(COLUMNS, "–".to_owned());
