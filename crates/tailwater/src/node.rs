@@ -139,7 +139,7 @@ impl Port {
         for address in addresses {
             match server::listen(*address) {
                 Ok(listener) => listeners.push(listener),
-                Err(error) if is_lacking(&error) => lacking = Some((error, address)),
+                Err(error) if server::is_lacking(&error) => lacking = Some((error, address)),
                 Err(error) => return Err(error).with_context(|| format!("{flag} {address}")),
             }
         }
@@ -162,12 +162,6 @@ impl Port {
         });
         join_all(served.collect::<Vec<_>>()).map(drop)
     }
-}
-
-/// Returns true if a machine without IPv6, or without an address, gives this error.
-fn is_lacking(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::AddrNotAvailable
-        || error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
 }
 
 /// Opens the log. An unreachable Redis delays the first reads and appends, not the start.

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 pub(crate) use gate::Gate;
-pub(crate) use listen::listen;
+pub(crate) use listen::{is_lacking, listen};
 
 use crate::tls::Tls;
 use crate::workers::Workers;

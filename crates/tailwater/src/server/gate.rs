@@ -64,7 +64,7 @@ impl Gate {
     /// It is closed without an answer: an `EventSource` tries again after a broken connection, and
     /// never after an error.
     pub(super) fn admit(&self, peer: Peer) -> Option<Held> {
-        let client = self.proxies.connected(peer);
+        let client = self.client(peer);
         if self.is_proxied && client != Client::TRUSTED {
             tracing::debug!(peer = %peer.address, "no trusted proxy, so its PROXY header is not read");
             return None;
@@ -75,7 +75,7 @@ impl Gate {
     /// Lets a client in that a proxy has named, in the place of the proxy.
     pub(super) fn admit_named(&self, peer: Peer, place: Held) -> Option<Held> {
         drop(place);
-        self.connections.take(self.proxies.connected(peer), 1).ok()
+        self.connections.take(self.client(peer), 1).ok()
     }
 
     pub(super) const fn is_proxied(&self) -> bool {

@@ -22,7 +22,7 @@ const BACKLOG: u32 = 16 * 1024;
 /// The address is taken or not this machine's.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     match bind(address) {
-        Err(error) if address.ip() == IpAddr::from([0_u16; 8]) && lacks_ipv6(&error) => {
+        Err(error) if address.ip() == IpAddr::from([0_u16; 8]) && is_lacking(&error) => {
             bind((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
         bound => bound,
@@ -46,8 +46,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Returns true for the errors of a kernel without IPv6, or with IPv6 switched off.
-fn lacks_ipv6(error: &io::Error) -> bool {
+/// Returns true for the error of a machine that lacks the address, or all of IPv6.
+pub(crate) fn is_lacking(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
         || error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
 }
