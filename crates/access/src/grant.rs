@@ -1,0 +1,134 @@
+//! The rights of a party.
+
+use std::sync::Arc;
+
+use crate::denied::{Carrier, Denied, Reason};
+use crate::{History, Patterns, Principal};
+
+/// A thing that a party may do with a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// To read its events.
+    Subscribe,
+    /// To publish events.
+    Publish,
+    /// To end it.
+    End,
+}
+
+/// The topics that a party may use, by right.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rights {
+    /// To read.
+    pub subscribe: Patterns,
+    /// To publish to.
+    pub publish: Patterns,
+    /// To end.
+    pub end: Patterns,
+}
+
+/// The rights of one party, which add to the rights of everybody.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    pub(crate) principal: Principal,
+    pub(crate) rights: Rights,
+    /// The rights of those who bring nothing.
+    pub(crate) everybody: Arc<Rights>,
+    pub(crate) history: History,
+    /// True if the party may revoke the rights of others.
+    pub(crate) is_admin: bool,
+    /// The id of the key that signed the token, for the audit.
+    pub(crate) key: Option<Box<str>>,
+    /// The part of the request that brought it.
+    pub(crate) carrier: Carrier,
+    /// The reason why it does not grant more.
+    pub(crate) lack: Reason,
+}
+
+impl Right {
+    /// The word for a log or an error.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Publish => "publish",
+            Self::End => "end",
+        }
+    }
+}
+
+impl Rights {
+    /// The right to do everything with every topic.
+    #[must_use]
+    pub fn all() -> Self {
+        let every = Patterns::every();
+        Self { subscribe: every.clone(), publish: every.clone(), end: every }
+    }
+
+    /// The topics of a right.
+    #[must_use]
+    pub const fn of(&self, right: Right) -> &Patterns {
+        match right {
+            Right::Subscribe => &self.subscribe,
+            Right::Publish => &self.publish,
+            Right::End => &self.end,
+        }
+    }
+}
+
+impl Grant {
+    /// A grant of everything to everybody, without an end.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self {
+            principal: Principal::ANONYMOUS,
+            rights: Rights::default(),
+            everybody: Arc::new(Rights::all()),
+            history: History::All,
+            is_admin: true,
+            key: None,
+            carrier: Carrier::Nothing,
+            lack: Reason::Topic,
+        }
+    }
+
+    /// The party.
+    #[must_use]
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The part of a topic's history that the party may read.
+    #[must_use]
+    pub const fn history(&self) -> History {
+        self.history
+    }
+
+    /// Returns true if the party may revoke the rights of others.
+    #[must_use]
+    pub const fn is_admin(&self) -> bool {
+        self.is_admin
+    }
+
+    /// The id of the key that signed the token, if it has one.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// Checks that the party may do this with a topic.
+    ///
+    /// # Errors
+    /// It may not: for lack of credentials, or because its credentials do not grant it.
+    pub fn check(&self, right: Right, topic: &str) -> Result<(), Denied> {
+        let lack = Denied { reason: self.lack, carrier: self.carrier };
+        self.allows(right, topic).then_some(()).ok_or(lack)
+    }
+
+    /// Returns true if the party may do this with a topic.
+    #[must_use]
+    pub fn allows(&self, right: Right, topic: &str) -> bool {
+        self.everybody.of(right).matches(topic, None)
+            || self.rights.of(right).matches(topic, self.principal.subject())
+    }
+}

@@ -1,0 +1,33 @@
+//! Access: who a client is, what it may do, and until when.
+//!
+//! A client brings [`Credentials`]. [`Access::admit`] turns them into a [`Grant`]: a [`Principal`] and the
+//! patterns of topics that it may subscribe to, publish to and end. A service asks the grant about each topic
+//! before it acts, and ends what it does for a principal at the grant's deadline or revocation.
+//!
+//! Knows neither HTTP nor Redis: a service takes the credentials from a request and forms the refusal.
+
+mod credentials;
+mod decision;
+mod denied;
+mod grant;
+mod history;
+mod machines;
+mod pattern;
+mod principal;
+mod revocations;
+mod tickets;
+mod timestamp;
+mod tokens;
+
+pub use credentials::{Credentials, Page};
+pub use decision::{Access, Settings};
+pub use denied::{Carrier, Denied, Reason};
+pub use grant::{Grant, Right, Rights};
+pub use history::{BadHistory, History};
+pub use machines::Machines;
+pub use pattern::{BadPattern, Pattern, Patterns};
+pub use principal::Principal;
+pub use revocations::{Revocation, Revocations, Revoked};
+pub use tickets::Tickets;
+pub use timestamp::Timestamp;
+pub use tokens::Tokens;
