@@ -74,7 +74,8 @@ fn cookie(header: &[u8], name: &str) -> Option<Box<str>> {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = |text: &Option<Box<str>>| text.as_ref().map(|text| text.len());
-        let header = self.header.as_ref().map(|header| header.as_ref().map_or(0, |text| text.len()));
+        let header =
+            self.header.as_ref().map(|header| header.as_ref().map_or(0, |text| text.len()));
         f.debug_struct("Credentials")
             .field("header_bytes", &header)
             .field("cookie_bytes", &size(&self.cookie))

@@ -54,12 +54,7 @@ impl Access {
         Self::of(true, Arc::new(everybody), settings, registry)
     }
 
-    fn of(
-        is_closed: bool,
-        everybody: Arc<Grant>,
-        settings: Settings,
-        registry: &Registry,
-    ) -> Self {
+    fn of(is_closed: bool, everybody: Arc<Grant>, settings: Settings, registry: &Registry) -> Self {
         let failures = registry.counters(
             "auth_failures_total",
             "Requests that were refused for their credentials or rights, by reason.",
@@ -111,10 +106,11 @@ impl Access {
     /// The credentials are refused.
     pub async fn admit(&self, credentials: &Credentials) -> Result<Arc<Grant>, Denied> {
         let admitted = self.decide(credentials).await;
-        let admitted = admitted.and_then(|grant| match self.0.revocations.concern(grant.principal()) {
-            true => Err(Denied { reason: Reason::Revoked, carrier: grant.carrier }),
-            false => Ok(grant),
-        });
+        let admitted =
+            admitted.and_then(|grant| match self.0.revocations.concern(grant.principal()) {
+                true => Err(Denied { reason: Reason::Revoked, carrier: grant.carrier }),
+                false => Ok(grant),
+            });
         admitted.inspect_err(|denied| self.count(denied.reason))
     }
 
@@ -130,7 +126,8 @@ impl Access {
         let denied = |carrier| move |reason| Denied { reason, carrier };
         if let Some(header) = &credentials.header {
             let token = header.as_deref().map_err(|()| denied(Carrier::Header)(Reason::NotJwt))?;
-            let grant = self.token(token, Carrier::Header).await.map_err(denied(Carrier::Header))?;
+            let grant =
+                self.token(token, Carrier::Header).await.map_err(denied(Carrier::Header))?;
             let others = [self.cookie(credentials).await, self.ticket(credentials)];
             return alone(grant, others.into_iter().flatten().flatten());
         }

@@ -83,7 +83,9 @@ impl Reason {
     pub const fn message(self) -> &'static str {
         match self {
             Self::NoToken => "a token is needed: send Authorization: Bearer TOKEN",
-            Self::NotJwt => "the token is no JSON Web Token (ask its issuer for one with an audience)",
+            Self::NotJwt => {
+                "the token is no JSON Web Token (ask its issuer for one with an audience)"
+            }
             Self::TooLarge => "the token is larger than 16 KiB",
             Self::Algorithm => "the token's algorithm is not accepted",
             Self::UnknownKey => "no key is known for the token",

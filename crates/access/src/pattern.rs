@@ -20,7 +20,9 @@ pub enum BadPattern {
     #[error("a pattern has {0} bytes; it must have 1 to {max}", max = Pattern::MAX_BYTES)]
     Length(usize),
     /// The pattern holds a character that no topic has.
-    #[error("pattern {pattern:?} has {char:?}; a pattern has letters, digits, . _ ~ : / @ -, * and {{sub}}")]
+    #[error(
+        "pattern {pattern:?} has {char:?}; a pattern has letters, digits, . _ ~ : / @ -, * and {{sub}}"
+    )]
     Char {
         /// The pattern.
         pattern: String,
@@ -95,7 +97,8 @@ fn is_segment(wanted: &str, segment: &str, subject: Option<&str>) -> bool {
     let Some((before, after)) = wanted.split_once(SUBJECT) else {
         return wanted == segment;
     };
-    let Some(subject) = subject.filter(|subject| !subject.is_empty() && !subject.contains('/')) else {
+    let Some(subject) = subject.filter(|subject| !subject.is_empty() && !subject.contains('/'))
+    else {
         return false;
     };
     let rest = segment.strip_prefix(before).and_then(|rest| rest.strip_prefix(subject));
@@ -200,7 +203,10 @@ mod tests {
             assert_eq!(Pattern::new(text), Err(BadPattern::Wildcard(text.to_owned())));
         }
         for (text, char) in [("a b", ' '), ("{user}", '{'), ("caf\u{e9}", '\u{e9}')] {
-            assert_eq!(Pattern::new(text), Err(BadPattern::Char { pattern: text.to_owned(), char }));
+            assert_eq!(
+                Pattern::new(text),
+                Err(BadPattern::Char { pattern: text.to_owned(), char })
+            );
         }
         assert_eq!(Patterns::new(["a"; 65]), Err(BadPattern::TooMany(65)));
         assert!(Patterns::new(["a"; 64]).is_ok());

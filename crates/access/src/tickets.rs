@@ -1,7 +1,7 @@
 //! Tickets and stream cookies: short-lived copies of a grant, which every node can check.
 
-use crate::denied::Reason;
 use crate::Grant;
+use crate::denied::Reason;
 
 /// Issues and checks tickets and stream cookies.
 #[derive(Debug)]
@@ -9,7 +9,7 @@ pub struct Tickets {}
 
 /// The form of a copy of a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// In the query of a URL.
     Ticket,
     /// In a cookie.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::denied::{Carrier, Reason};
 use crate::Grant;
+use crate::denied::{Carrier, Reason};
 
 /// The issuers of tokens, and their keys.
 #[derive(Debug, Default)]

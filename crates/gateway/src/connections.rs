@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use event_log::{Log, ReadError, Tail, Topic};
 use limits::{Client, Full, Held, Quota, Rules, Terms};
@@ -22,6 +23,8 @@ pub(crate) struct Connections {
     places: Arc<Quota>,
     gauge: IntGauge,
     count: watch::Sender<usize>,
+    /// The time from which the ages of subscriptions are counted.
+    start: Instant,
 }
 
 /// One open subscription.
@@ -30,15 +33,11 @@ pub(crate) struct Connection {
     pub(crate) id: u64,
     pub(crate) whereabouts: Whereabouts,
     place: Held,
-    /// The place of the connection that the subscription has for itself.
-    socket: OnceLock<Held>,
     /// The memory that the subscription takes as long as it is open. Boxed because most take none.
     _memory: Option<Box<Held>>,
-    topics: Box<[Topic]>,
-    opened: Instant,
-    /// The tails of the subscription's topics. The lag is computed from them on request, because the
-    /// task of a stalled reader does not run and cannot report it.
-    tails: OnceLock<Box<[Arc<Tail>]>>,
+    topics: Box<[Watched]>,
+    /// Microseconds from the gateway's start until the subscription opened.
+    opened: u64,
     /// Sum of the cursor's positions, in events since the start of each topic.
     passed: AtomicU64,
     /// Events delivered.
@@ -52,8 +51,17 @@ pub(crate) struct Connection {
     stirred: AtomicBool,
 }
 
-// With the counts of its `Arc` it fills 256 bytes, which is a size of jemalloc's; the next one is 320.
-const _: () = assert!(size_of::<Connection>() <= 240);
+// With the counts of its `Arc` it fills 192 bytes, which is a size of jemalloc's; the next one is 224.
+const _: () = assert!(size_of::<Connection>() <= 176);
+
+/// A topic of a subscription.
+#[derive(Debug)]
+struct Watched {
+    topic: Topic,
+    /// Its tail. The lag is computed from the tails on request, because the task of a stalled reader does
+    /// not run and cannot report it.
+    tail: OnceLock<Arc<Tail>>,
+}
 
 /// The task that serves a connection. The task registers its waker once; every later wake uses it.
 #[derive(Debug, Default)]
@@ -101,7 +109,8 @@ impl Connections {
         let terms = Terms::new("subscriptions", "subscriptions", max as u64, rules.share);
         let terms = Terms { flag: "--max-connections, --address-share", ..terms };
         let places = Quota::new(terms, registry);
-        Arc::new(Self { open: Mutex::default(), places, gauge, count: watch::channel(0).0 })
+        let count = watch::channel(0).0;
+        Arc::new(Self { open: Mutex::default(), places, gauge, count, start: Instant::now() })
     }
 
     /// Adds a subscription of a client, with the memory that it takes as long as it is open.
@@ -121,11 +130,9 @@ impl Connections {
             id: NEXT.fetch_add(1, Relaxed),
             whereabouts,
             place,
-            socket: OnceLock::new(),
             _memory: memory.map(Box::new),
-            topics: topics.into(),
-            opened: Instant::now(),
-            tails: OnceLock::new(),
+            topics: topics.iter().map(Watched::new).collect(),
+            opened: micros(self.start.elapsed()),
             passed: AtomicU64::new(0),
             events: Tally::default(),
             bytes: Tally::default(),
@@ -141,7 +148,8 @@ impl Connections {
     pub(crate) fn laggards(&self, count: usize) -> Vec<ConnectionReport> {
         let mut all: Vec<_> = self.open().values().cloned().collect();
         all.sort_by_cached_key(|c| (std::cmp::Reverse(c.lag()), c.id));
-        all.iter().take(count).map(|connection| connection.report()).collect()
+        let report = |c: &Arc<Connection>| c.report(self.age(c));
+        all.iter().take(count).map(report).collect()
     }
 
     /// Returns the number of slow subscriptions.
@@ -151,7 +159,12 @@ impl Connections {
 
     /// Returns the number of topics with at least one subscription.
     pub(crate) fn topics(&self) -> usize {
-        self.open().values().flat_map(|c| c.topics.iter()).collect::<HashSet<_>>().len()
+        self.open()
+            .values()
+            .flat_map(|c| c.topics.iter())
+            .map(|watched| &watched.topic)
+            .collect::<HashSet<_>>()
+            .len()
     }
 
     /// Returns the number of open subscriptions.
@@ -171,6 +184,10 @@ impl Connections {
         let _zero = count.wait_for(|count| *count == 0).await;
     }
 
+    fn age(&self, connection: &Connection) -> Duration {
+        Duration::from_micros(micros(self.start.elapsed()).saturating_sub(connection.opened))
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -182,10 +199,6 @@ impl Connections {
 }
 
 impl Connection {
-    pub(crate) fn age(&self) -> std::time::Duration {
-        self.opened.elapsed()
-    }
-
     /// The party that the subscription is counted for.
     pub(crate) const fn client(&self) -> Client {
         self.place.client()
@@ -220,14 +233,15 @@ impl Connection {
     }
 
     fn heads(&self) -> u64 {
-        self.tails.get().into_iter().flatten().map(|tail| tail.head().n).sum()
+        let tails = self.topics.iter().filter_map(|watched| watched.tail.get());
+        tails.map(|tail| tail.head().n).sum()
     }
 
-    fn report(&self) -> ConnectionReport {
+    fn report(&self, age: Duration) -> ConnectionReport {
         ConnectionReport {
             id: self.id,
-            topics: self.topics.iter().map(ToString::to_string).collect(),
-            age_seconds: self.age().as_secs(),
+            topics: self.topics.iter().map(|watched| watched.topic.to_string()).collect(),
+            age_seconds: age.as_secs(),
             lag: self.lag(),
             events: self.events.get(),
             bytes: self.bytes.get(),
@@ -235,10 +249,9 @@ impl Connection {
     }
 }
 
-impl Connection {
-    /// Holds the place of a connection as long as the subscription.
-    pub(crate) fn hold(&self, socket: Held) {
-        self.socket.get_or_init(|| socket);
+impl Watched {
+    fn new(topic: &Topic) -> Self {
+        Self { topic: topic.clone(), tail: OnceLock::new() }
     }
 }
 
@@ -273,6 +286,10 @@ impl Wake for Connection {
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Tally {
     pub(crate) fn add(&self, count: usize) {
         self.0.store(self.get() + count as u64, Relaxed);
@@ -286,12 +303,16 @@ impl Tally {
 impl Admission {
     /// Opens the tails of the topics, from which the lag is computed.
     pub(crate) async fn watch(&self, log: &dyn Log) -> Result<(), ReadError> {
-        let mut tails = Vec::with_capacity(self.connection.topics.len());
-        for topic in &self.connection.topics {
-            tails.push(log.tail(topic).await?);
+        for watched in &self.connection.topics {
+            let tail = log.tail(&watched.topic).await?;
+            watched.tail.get_or_init(|| tail);
         }
-        self.connection.tails.get_or_init(|| tails.into());
         Ok(())
+    }
+
+    /// Returns the time since the subscription opened.
+    pub(crate) fn age(&self) -> Duration {
+        self.connections.age(&self.connection)
     }
 }
 

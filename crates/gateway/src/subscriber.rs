@@ -324,7 +324,7 @@ impl Subscriber {
         if !self.caught_up && self.cursor.lag() == 0 {
             self.caught_up = true;
             if self.brought().is_some() {
-                self.gateway.metrics.replay_seconds.observe(connection.age().as_secs_f64());
+                self.gateway.metrics.replay_seconds.observe(self.admission.age().as_secs_f64());
             }
         }
     }

@@ -29,6 +29,8 @@ pub struct EventStream<T> {
     stall_ms: u32,
     /// Bytes that the client may still send, which nobody reads as anything.
     chatter: u16,
+    /// The place of the connection, which the stream has for itself.
+    place: Option<Held>,
 }
 
 /// The reason why the writer pauses.
@@ -57,12 +59,12 @@ impl<T: Transport> EventStream<T> {
     ) -> Self {
         let stall_ms = stall.as_millis().try_into().unwrap_or(u32::MAX);
         let head = Some(Box::new(head));
-        Self { transport, subscriber, head, stall_ms, chatter: CHATTER_MAX }
+        Self { transport, subscriber, head, stall_ms, chatter: CHATTER_MAX, place: None }
     }
 
     /// Holds the place of the connection until the stream is over.
-    pub fn hold(&self, place: Held) {
-        self.subscriber.connection().hold(place);
+    pub fn hold(&mut self, place: Held) {
+        self.place = Some(place);
     }
 
     /// Writes until the stream is over, the client is gone, or the client takes nothing for too long.

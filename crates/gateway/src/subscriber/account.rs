@@ -40,7 +40,7 @@ impl Drop for Subscriber {
             Stage::Opening | Stage::Open => self.alarm.over().unwrap_or(Close::Client),
         };
         let connection = &self.admission.connection;
-        let age = connection.age();
+        let age = self.admission.age();
         self.gateway.metrics.closed.of(reason).inc();
         self.gateway.metrics.age_seconds.observe(age.as_secs_f64());
         tracing::info!(

@@ -110,7 +110,7 @@ async fn enter<T: Transport>(stream: T, guest: Guest, tasks: TaskTracker) {
     let patience = Patience { head: HEAD_MAX, stall: STALL_MAX };
     // A client that has sent no request by the end has no response to wait for.
     match door.accept(stream, guest.peer, patience, guest.ending.stop.cancelled()).await {
-        Accepted::Stream(stream) => {
+        Accepted::Stream(mut stream) => {
             stream.hold(guest.place);
             drop(tasks.spawn(stream.run()));
         }
