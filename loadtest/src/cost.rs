@@ -6,5 +6,6 @@
 
 pub mod contender;
 pub mod driver;
+pub mod mint;
 pub mod mix;
 pub mod reference;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::cost::mint::Signature;
 use crate::machine::CoreSet;
 
 pub use self::stack::{Cpu, Holding, Stack};
@@ -35,6 +36,12 @@ pub enum Contender {
     TailwaterTwoCores,
     /// The same of another build.
     BeforeTwoCores,
+    /// `tailwater serve` that demands tokens; every reader has one of its own, by ES256.
+    TailwaterEs256,
+    /// The same by EdDSA.
+    TailwaterEddsa,
+    /// The same by HS256.
+    TailwaterHs256,
     /// axum's Sse with tokio's broadcast.
     Naive,
     /// A task a connection and WebSocket frames, for `styles` alone.
@@ -72,6 +79,9 @@ impl Contender {
             Self::BeforeCors => "before-cors",
             Self::TailwaterTwoCores => "tailwater-two-cores",
             Self::BeforeTwoCores => "before-two-cores",
+            Self::TailwaterEs256 => "tailwater-es256",
+            Self::TailwaterEddsa => "tailwater-eddsa",
+            Self::TailwaterHs256 => "tailwater-hs256",
             Self::Naive => "naive",
             Self::Websocket => "websocket",
             Self::Nchan => "nchan",
@@ -83,6 +93,7 @@ impl Contender {
     pub const fn is_ours(self) -> bool {
         matches!(self, Self::Tailwater | Self::TailwaterRedis | Self::TailwaterCors)
             || matches!(self, Self::TailwaterTwoCores)
+            || self.signature().is_some()
             || self.is_before()
     }
 
@@ -99,6 +110,16 @@ impl Contender {
     /// Returns true if its readers come from an origin that `--cors-origin` allows.
     pub const fn has_cors(self) -> bool {
         matches!(self, Self::TailwaterCors | Self::BeforeCors)
+    }
+
+    /// The signature of the tokens that it demands.
+    pub const fn signature(self) -> Option<Signature> {
+        match self {
+            Self::TailwaterEs256 => Some(Signature::Es256),
+            Self::TailwaterEddsa => Some(Signature::EdDsa),
+            Self::TailwaterHs256 => Some(Signature::Hs256),
+            _ => None,
+        }
     }
 
     /// Returns true if it runs on the cores of `--two-cores`.

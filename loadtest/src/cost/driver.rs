@@ -143,7 +143,7 @@ impl Driver {
 
     /// The request for a stream of the first topic.
     pub fn stream_request(&self) -> String {
-        self.endpoint.stream_request(&self.topics[0].name, None)
+        self.endpoint.stream_request(&self.topics[0].name, None, 0)
     }
 
     /// Opens `count` streams of the first topic, which expect event `next` first. With a cursor,
@@ -152,9 +152,15 @@ impl Driver {
     /// # Errors
     /// When the server refuses one.
     pub fn open(&mut self, count: usize, cursor: Option<&str>, next: u64) -> Result<()> {
-        let request = self.endpoint.stream_request(&self.topics[0].name, cursor);
-        let request: Arc<[u8]> = request.into_bytes().into();
-        self.open_all((0..count).map(|_| (0, next, Arc::clone(&request))))
+        let (endpoint, topic) = (self.endpoint, self.topics[0].name.clone());
+        let request = |client| -> Arc<[u8]> {
+            endpoint.stream_request(&topic, cursor, client).into_bytes().into()
+        };
+        // With tokens each has its own; without, all share one.
+        let shared = endpoint.mint.is_none().then(|| request(0));
+        self.open_all(
+            (0..count).map(|client| (0, next, shared.clone().unwrap_or_else(|| request(client)))),
+        )
     }
 
     /// Opens a stream for each topic from the one with this number.
@@ -163,7 +169,7 @@ impl Driver {
     /// When the server refuses one.
     pub fn open_topics(&mut self, first: usize) -> Result<()> {
         let requests = self.topics.iter().enumerate().skip(first).map(|(index, topic)| {
-            let request = self.endpoint.stream_request(&topic.name, None);
+            let request = self.endpoint.stream_request(&topic.name, None, index);
             (index, topic.published + 1, request.into_bytes().into())
         });
         let requests: Vec<(usize, u64, Arc<[u8]>)> = requests.collect();

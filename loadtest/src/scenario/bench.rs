@@ -164,7 +164,8 @@ impl Options {
     fn servers(&self) -> Vec<Contender> {
         use Contender::{
             Before, BeforeCors, BeforeRedis, BeforeTwoCores, Floor, Naive, NchanRedis, Tailwater,
-            TailwaterCors, TailwaterRedis, TailwaterTwoCores,
+            TailwaterCors, TailwaterEddsa, TailwaterEs256, TailwaterHs256, TailwaterRedis,
+            TailwaterTwoCores,
         };
         let all = [
             Floor,
@@ -176,6 +177,9 @@ impl Options {
             BeforeCors,
             TailwaterTwoCores,
             BeforeTwoCores,
+            TailwaterEs256,
+            TailwaterEddsa,
+            TailwaterHs256,
             Naive,
             NchanRedis,
         ];
@@ -195,6 +199,7 @@ impl Options {
             Phase::Fanout => true,
             Phase::Idle => !server.is_on_two_cores(),
             _ if server.has_cors() || server.is_on_two_cores() => false,
+            _ if server.signature().is_some() => false,
             Phase::Topics => server.has_topics(),
             Phase::Cold => server.is_cluster(),
             _ => true,

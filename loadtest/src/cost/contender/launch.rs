@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::{Contender, Programs, Stack, nginx};
 use crate::client::http;
 use crate::cost::driver::{Dialect, DriverEndpoint};
+use crate::cost::mint::Mint;
 use crate::machine::{CoreSet, Pinned, Port};
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
@@ -56,12 +57,19 @@ impl Contender {
             | Self::TailwaterTwoCores
             | Self::BeforeTwoCores
             | Self::TailwaterCors
-            | Self::BeforeCors => {
+            | Self::BeforeCors
+            | Self::TailwaterEs256
+            | Self::TailwaterEddsa
+            | Self::TailwaterHs256 => {
                 let cors: &[&str] = if self.has_cors() { &["--cors-origin", ORIGIN] } else { &[] };
-                let flags = [&SUBSCRIBERS[..], cors].concat();
+                let mint = self.signature().map(Mint::of).transpose()?;
+                let keys = mint.map_or(Ok(Vec::new()), |mint| mint.flags(&site.directory))?;
+                let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+                let flags = [&SUBSCRIBERS[..], cors, &keys].concat();
                 let server = site.tailwater(build()?, "serve", "serve", &flags).await?;
                 let mut stack = Stack::one(server, Dialect::Tailwater);
                 stack.endpoint.origin = self.has_cors().then_some(ORIGIN);
+                stack.endpoint.mint = mint;
                 Ok(stack)
             }
             Self::TailwaterRedis | Self::BeforeRedis => site.cluster(build()?, 1).await,
@@ -215,7 +223,7 @@ impl Site {
         }
         let subscribe = processes.last().context("there is no gateway")?.addr();
         let endpoint =
-            DriverEndpoint { publish, subscribe, dialect: Dialect::Tailwater, origin: None };
+            DriverEndpoint { publish, ..DriverEndpoint::at(subscribe, Dialect::Tailwater) };
         Ok(Stack { endpoint, processes, redis: Some(redis) })
     }
 }

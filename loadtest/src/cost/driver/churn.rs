@@ -41,7 +41,7 @@ impl Driver {
         let own = &mut self.readers[reader];
         own.begin_again();
         let topic = &self.topics[own.topic()].name;
-        let request = self.endpoint.stream_request(topic, own.id());
+        let request = self.endpoint.stream_request(topic, own.id(), reader);
         self.connect(reader, request.into_bytes().into())
     }
 

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::cost::mint::Mint;
+
 /// The two addresses of a server, which may be the same, and the form of its requests.
 #[derive(Debug, Clone, Copy)]
 pub struct DriverEndpoint {
@@ -13,6 +15,8 @@ pub struct DriverEndpoint {
     pub dialect: Dialect,
     /// The web origin that readers send.
     pub origin: Option<&'static str>,
+    /// The tokens that the server demands.
+    pub mint: Option<&'static Mint>,
 }
 
 /// The URLs of a server.
@@ -29,7 +33,7 @@ pub enum Dialect {
 impl DriverEndpoint {
     /// A server that does both at one address.
     pub const fn at(address: SocketAddr, dialect: Dialect) -> Self {
-        Self { publish: address, subscribe: address, dialect, origin: None }
+        Self { publish: address, subscribe: address, dialect, origin: None, mint: None }
     }
 
     pub(super) fn publish_path(&self, topic: &str) -> String {
@@ -46,8 +50,19 @@ impl DriverEndpoint {
         }
     }
 
-    /// The request that opens a stream. With a cursor, it resumes there.
-    pub(super) fn stream_request(&self, topic: &str, cursor: Option<&str>) -> String {
+    /// The header with the token of a client, if the server demands one.
+    pub(super) fn authorization(&self, client: usize) -> String {
+        let header = |mint: &Mint| format!("authorization: Bearer {}\r\n", mint.token(client));
+        self.mint.map(header).unwrap_or_default()
+    }
+
+    /// The request by which a client opens a stream. With a cursor, it resumes there.
+    pub(super) fn stream_request(
+        &self,
+        topic: &str,
+        cursor: Option<&str>,
+        client: usize,
+    ) -> String {
         let path = self.subscribe_path(topic);
         if self.dialect == Dialect::WebSocket {
             return format!(
@@ -58,9 +73,11 @@ impl DriverEndpoint {
         let header = |name, value: Option<&str>| {
             value.map(|value| format!("{name}: {value}\r\n")).unwrap_or_default()
         };
+        let authorization = self.authorization(client);
         let (cursor, origin) = (header("last-event-id", cursor), header("origin", self.origin));
         format!(
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n{origin}{cursor}\r\n"
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\
+             {origin}{authorization}{cursor}\r\n"
         )
     }
 }

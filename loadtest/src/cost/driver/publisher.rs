@@ -37,9 +37,12 @@ impl PublishingConnection {
     pub(super) fn new(stream: TcpStream, wire: PublishWire, endpoint: DriverEndpoint) -> Self {
         let unwritten = match wire {
             PublishWire::Posts => Vec::new(),
-            PublishWire::Lines => b"POST /v1/events HTTP/1.1\r\nhost: localhost\r\n\
-                content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n"
-                .to_vec(),
+            PublishWire::Lines => format!(
+                "POST /v1/events HTTP/1.1\r\nhost: localhost\r\n{}\
+                 content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n",
+                endpoint.authorization(0)
+            )
+            .into_bytes(),
         };
         Self {
             stream,
@@ -67,9 +70,10 @@ impl PublishingConnection {
         match self.wire {
             PublishWire::Posts => write!(
                 self.unwritten,
-                "POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n\
+                "POST {} HTTP/1.1\r\nhost: localhost\r\n{}content-type: text/plain\r\n\
                  content-length: {}\r\n\r\n{payload}",
                 self.endpoint.publish_path(topic),
+                self.endpoint.authorization(0),
                 payload.len(),
             ),
             PublishWire::Lines => {

@@ -3,11 +3,12 @@
 use super::comparison::Rounds;
 use super::quantity::{
     BenchQuantity, COLD_READS, CONNECT, FANOUT, IDLE_RSS, LINES, MILLION_LATE, MILLION_P99,
-    PRESSURE, RESUME, SCALE, TOPICS,
+    PRESSURE, RESUME, RETURN, SCALE, TOPICS, VERIFY,
 };
 use crate::cost::contender::Contender::{
     self, Before, BeforeCors, BeforeRedis, BeforeTwoCores, Floor, NchanRedis, Tailwater,
-    TailwaterCors, TailwaterRedis, TailwaterTwoCores,
+    TailwaterCors, TailwaterEddsa, TailwaterEs256, TailwaterHs256, TailwaterRedis,
+    TailwaterTwoCores,
 };
 use crate::report::{Goal, median, ratio};
 
@@ -33,7 +34,7 @@ const fn target(
     BenchTarget { name, most, quantity, server, base }
 }
 
-const TARGETS: [BenchTarget; 22] = [
+const TARGETS: [BenchTarget; 31] = [
     target("fan-out / floor", 1.15, FANOUT, Tailwater, Some(Floor)),
     target("fan-out / nchan+Redis", 0.75, FANOUT, Tailwater, Some(NchanRedis)),
     target("pressure / nchan+Redis", 0.05, PRESSURE, Tailwater, Some(NchanRedis)),
@@ -48,6 +49,15 @@ const TARGETS: [BenchTarget; 22] = [
     target("idle RSS, CORS / none", 1.05, IDLE_RSS, TailwaterCors, Some(Tailwater)),
     target("connect, CORS / none", 1.05, CONNECT, TailwaterCors, Some(Tailwater)),
     target("fan-out, CORS / none", 1.05, FANOUT, TailwaterCors, Some(Tailwater)),
+    target("idle RSS, ES256 / none", 1.10, IDLE_RSS, TailwaterEs256, Some(Tailwater)),
+    target("fan-out, ES256 / none", 1.02, FANOUT, TailwaterEs256, Some(Tailwater)),
+    target("connect again, ES256 / none", 1.10, RETURN, TailwaterEs256, Some(Tailwater)),
+    target("idle RSS, EdDSA / none", 1.10, IDLE_RSS, TailwaterEddsa, Some(Tailwater)),
+    target("fan-out, EdDSA / none", 1.02, FANOUT, TailwaterEddsa, Some(Tailwater)),
+    target("connect again, EdDSA / none", 1.10, RETURN, TailwaterEddsa, Some(Tailwater)),
+    target("idle RSS, HS256 / none", 1.10, IDLE_RSS, TailwaterHs256, Some(Tailwater)),
+    target("fan-out, HS256 / none", 1.02, FANOUT, TailwaterHs256, Some(Tailwater)),
+    target("connect again, HS256 / none", 1.10, RETURN, TailwaterHs256, Some(Tailwater)),
     target("fan-out, two cores / one", 1.05, FANOUT, TailwaterTwoCores, Some(Tailwater)),
     target("cold resume of a page, Redis reads", 1.0, COLD_READS, TailwaterRedis, None),
     target("fan-out / before", SINCE_BEFORE, FANOUT, Tailwater, Some(Before)),
@@ -66,7 +76,27 @@ pub(super) fn all(rounds: &Rounds) -> Vec<Goal> {
         let before = has_twin.then(|| self::value(rounds, target, twin)).flatten();
         Some(Goal { name: target.name.to_owned(), most: target.most, value, before })
     };
-    TARGETS.iter().filter_map(goal).collect()
+    let verified = TOKENS.iter().filter_map(|(name, server)| {
+        let value = verifications(rounds, *server)?;
+        Some(Goal { name: (*name).to_owned(), most: 1.0, value, before: None })
+    });
+    TARGETS.iter().filter_map(goal).chain(verified).collect()
+}
+
+/// The servers that demand tokens.
+const TOKENS: [(&str, Contender); 3] = [
+    ("connect, verifications by ES256", TailwaterEs256),
+    ("connect, verifications by EdDSA", TailwaterEddsa),
+    ("connect, verifications by HS256", TailwaterHs256),
+];
+
+/// The verifications that a connect with a token costs beyond one without.
+fn verifications(rounds: &Rounds, server: Contender) -> Option<f64> {
+    let of = |server: Contender, quantity: BenchQuantity| {
+        let (_, rounds) = rounds.iter().find(|(one, _)| *one == server)?;
+        median(rounds.iter().filter_map(quantity.read).collect())
+    };
+    Some((of(server, CONNECT)? - of(Tailwater, CONNECT)?) / of(server, VERIFY)?)
 }
 
 /// The value of a target, with `replace` applied to its servers.

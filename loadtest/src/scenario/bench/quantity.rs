@@ -36,6 +36,8 @@ pub(super) const ALL: &[BenchQuantity] = &[
     IDLE_RSS,
     quantity("idle, PSS bytes a connection", 0, |m| m.pss_bytes),
     CONNECT,
+    RETURN,
+    VERIFY,
     RESUME,
     COLD_READS,
     quantity("scale, few: CPU us a delivery", 2, |m| m.scale.map(|s| s.few_us)),
@@ -67,6 +69,9 @@ pub(super) const MILLION_P99: BenchQuantity =
 pub(super) const IDLE_RSS: BenchQuantity =
     quantity("idle, RSS bytes a connection", 0, |m| m.rss_bytes);
 pub(super) const CONNECT: BenchQuantity = quantity("connect, CPU us", 1, |m| m.connect_us);
+pub(super) const RETURN: BenchQuantity = quantity("connect again, CPU us", 1, |m| m.return_us);
+pub(super) const VERIFY: BenchQuantity =
+    quantity("one verification alone, CPU us", 1, |m| m.verify_us);
 pub(super) const RESUME: BenchQuantity = quantity("resume, CPU us an event", 3, |m| m.resume_us);
 pub(super) const COLD_READS: BenchQuantity =
     quantity("cold resume of a page, Redis reads", 0, |m| m.cold_reads);

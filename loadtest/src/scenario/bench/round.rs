@@ -15,12 +15,15 @@ use super::topics::{self, Topics};
 use super::{Options, Phase};
 use crate::cost::contender::{Contender, Stack};
 use crate::cost::driver::{Driver, DriverEndpoint, Pace, PublishWire, Tally};
+use crate::cost::mint::Mint;
 use crate::report::histogram::Quantiles;
 
 /// Streams that are opened and closed before anything is measured, so that lazy parts are made.
 const WARM_UP: usize = 64;
 /// The load at which latencies are compared: 30 % of the server's core.
 pub(super) const SHARE: f64 = 0.3;
+/// Clients that come back at once: fewer than a node remembers tokens.
+const RETURNING: usize = 1000;
 /// After a change, before memory is read.
 const PAUSE: Duration = Duration::from_millis(300);
 const CAPTURE_PATIENCE: Duration = Duration::from_secs(10);
@@ -34,6 +37,10 @@ pub(super) struct BenchMeasured {
     pub(super) pss_bytes: Option<f64>,
     /// CPU microseconds of the server a connection, until its first byte.
     pub(super) connect_us: Option<f64>,
+    /// The same for clients that have been there a moment ago.
+    pub(super) return_us: Option<f64>,
+    /// CPU microseconds of one verification of a token, alone.
+    pub(super) verify_us: Option<f64>,
     /// CPU microseconds a delivery at the fixed rate.
     pub(super) fixed_us: Option<f64>,
     /// At 30 % of the server's core.
@@ -144,7 +151,22 @@ impl Round<'_> {
         self.measured.connect_us = Some(micros(connected.all) / readers);
         self.measured.rss_bytes = Some((idle.rss as f64 - memory.rss as f64) / readers);
         self.measured.pss_bytes = Some((idle.pss as f64 - memory.pss as f64) / readers);
-        Ok(())
+        let mint = self.server.endpoint().mint;
+        self.measured.verify_us = mint.map(Mint::verify_us).transpose()?;
+        self.come_back()
+    }
+
+    /// Some clients connect, leave and connect again.
+    fn come_back(&mut self) -> Result<()> {
+        let open = |driver: &mut Driver| driver.open(RETURNING, None, driver.published() + 1);
+        self.close()?;
+        open(&mut self.driver)?;
+        self.close()?;
+        let cpu = self.server.cpu()?;
+        open(&mut self.driver)?;
+        let again = self.server.cpu()? - cpu;
+        self.measured.return_us = Some(micros(again.all) / RETURNING as f64);
+        self.close()
     }
 
     fn fanout(&mut self) -> Result<()> {
