@@ -126,8 +126,7 @@ impl Access {
         let denied = |carrier| move |reason| Denied { reason, carrier };
         if let Some(header) = &credentials.header {
             let token = header.as_deref().map_err(|()| denied(Carrier::Header)(Reason::NotJwt))?;
-            let grant =
-                self.token(token, Carrier::Header).await.map_err(denied(Carrier::Header))?;
+            let grant = self.token(token).await.map_err(denied(Carrier::Header))?;
             let others = [self.cookie(credentials).await, self.ticket(credentials)];
             return alone(grant, others.into_iter().flatten().flatten());
         }
@@ -143,11 +142,11 @@ impl Access {
     }
 
     /// The grant of a token of an issuer or a machine.
-    async fn token(&self, token: &str, carrier: Carrier) -> Result<Arc<Grant>, Reason> {
+    async fn token(&self, token: &str) -> Result<Arc<Grant>, Reason> {
         if let Some(grant) = self.0.settings.machines.find(token) {
             return Ok(grant);
         }
-        self.0.settings.tokens.verify(token, carrier).await
+        self.0.settings.tokens.verify(token).await
     }
 
     /// The grant of the cookie, if there is one: a token or a stream cookie.
@@ -161,7 +160,7 @@ impl Access {
         {
             return Some(tickets.verify(cookie, Form::Cookie).map(Arc::new));
         }
-        Some(self.token(cookie, Carrier::Cookie).await)
+        Some(self.token(cookie).await)
     }
 
     /// The grant of the ticket, if there is one.
@@ -196,8 +195,10 @@ impl Grant {
             rights: Rights::default(),
             everybody: Arc::clone(rights),
             history: History::All,
+            issued: None,
             is_admin: false,
             key: None,
+            token: None,
             carrier: lack.carrier,
             lack: lack.reason,
         }

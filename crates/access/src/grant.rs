@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::denied::{Carrier, Denied, Reason};
-use crate::{History, Patterns, Principal};
+use crate::{History, Patterns, Principal, Timestamp};
 
 /// A thing that a party may do with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +35,14 @@ pub struct Grant {
     /// The rights of those who bring nothing.
     pub(crate) everybody: Arc<Rights>,
     pub(crate) history: History,
+    /// The time at which its token was issued.
+    pub(crate) issued: Option<Timestamp>,
     /// True if the party may revoke the rights of others.
     pub(crate) is_admin: bool,
     /// The id of the key that signed the token, for the audit.
     pub(crate) key: Option<Box<str>>,
+    /// The id of the token.
+    pub(crate) token: Option<Box<str>>,
     /// The part of the request that brought it.
     pub(crate) carrier: Carrier,
     /// The reason why it does not grant more.
@@ -85,8 +89,10 @@ impl Grant {
             rights: Rights::default(),
             everybody: Arc::new(Rights::all()),
             history: History::All,
+            issued: None,
             is_admin: true,
             key: None,
+            token: None,
             carrier: Carrier::Nothing,
             lack: Reason::Topic,
         }
@@ -102,6 +108,16 @@ impl Grant {
     #[must_use]
     pub const fn history(&self) -> History {
         self.history
+    }
+
+    /// The time before which the party may read no event; `None` if it may read all.
+    #[must_use]
+    pub fn history_floor(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.history {
+            History::All => None,
+            History::None => Some(self.issued.unwrap_or(now).min(now)),
+            History::Within(time) => Some(now.earlier(time)),
+        }
     }
 
     /// Returns true if the party may revoke the rights of others.

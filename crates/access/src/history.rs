@@ -1,5 +1,7 @@
 //! The part of a topic's history that a subscriber may read.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The events of the past that a subscriber may read. Events that come after it has subscribed are always its.
@@ -19,3 +21,46 @@ pub enum History {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("history is {0:?}; it must be all, none, or a time with a unit, as 30m")]
 pub struct BadHistory(String);
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::None => f.write_str("none"),
+            Self::Within(time) => fmt::Display::fmt(&humantime::format_duration(*time), f),
+        }
+    }
+}
+
+impl FromStr for History {
+    type Err = BadHistory;
+
+    fn from_str(text: &str) -> Result<Self, BadHistory> {
+        match text {
+            "all" => Ok(Self::All),
+            "none" => Ok(Self::None),
+            _ => {
+                let time = humantime::parse_duration(text);
+                time.map(Self::Within).map_err(|_| BadHistory(text.to_owned()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_is_a_word_or_a_time() {
+        assert_eq!("all".parse(), Ok(History::All));
+        assert_eq!("none".parse(), Ok(History::None));
+        assert_eq!("30m".parse(), Ok(History::Within(Duration::from_mins(30))));
+        for history in [History::All, History::None, History::Within(Duration::from_secs(90))] {
+            assert_eq!(history.to_string().parse(), Ok(history));
+        }
+        for bad in ["", "30", "some", "-1h"] {
+            assert_eq!(bad.parse::<History>(), Err(BadHistory(bad.to_owned())));
+        }
+    }
+}

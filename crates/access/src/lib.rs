@@ -6,11 +6,14 @@
 //!
 //! Knows neither HTTP nor Redis: a service takes the credentials from a request and forms the refusal.
 
+mod claims;
 mod credentials;
 mod decision;
 mod denied;
 mod grant;
 mod history;
+mod issuer;
+mod key;
 mod machines;
 mod pattern;
 mod principal;
@@ -24,10 +27,12 @@ pub use decision::{Access, Settings};
 pub use denied::{Carrier, Denied, Reason};
 pub use grant::{Grant, Right, Rights};
 pub use history::{BadHistory, History};
-pub use machines::Machines;
+pub use issuer::{ALGORITHMS, BadClaimName, ClaimName, Issuer, KeySource, MappedClaim};
+pub use key::{BadKey, KEYS_BYTES_MAX, Key, KeyRing, SECRET_BYTES_MIN, parse_set};
+pub use machines::{BadMachines, Machines, machine_hash};
 pub use pattern::{BadPattern, Pattern, Patterns};
 pub use principal::Principal;
 pub use revocations::{Revocation, Revocations, Revoked};
-pub use tickets::Tickets;
+pub use tickets::{BadTicketKeys, Form, NoTicket, Ticket, TicketKeys, Tickets};
 pub use timestamp::Timestamp;
 pub use tokens::Tokens;

@@ -44,6 +44,12 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(now.0))
     }
 
+    /// The time that is so much earlier.
+    #[must_use]
+    pub fn earlier(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// The time that is so much later.
     #[must_use]
     pub fn later(self, by: Duration) -> Self {

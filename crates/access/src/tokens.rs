@@ -1,24 +1,212 @@
-//! The tokens of issuers.
+//! The tokens of issuers: from a text to a grant.
+
+mod cache;
+mod shape;
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::Grant;
-use crate::denied::{Carrier, Reason};
+use jsonwebtoken::dangerous::insecure_decode_claims;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Validation, decode};
+use metrics::{Histogram, Registry, buckets};
+use serde_json::Value;
+
+use crate::claims::{Claims, Unverified};
+use crate::denied::Reason;
+use crate::issuer::Issuer;
+use crate::key::{Key, Loaded};
+use crate::{Grant, Rights, Timestamp};
+
+use cache::Verified;
+use shape::Shape;
 
 /// The issuers of tokens, and their keys.
-#[derive(Debug, Default)]
-pub struct Tokens {}
+#[derive(Debug)]
+pub struct Tokens {
+    issuers: Vec<Issuer>,
+    everybody: Arc<Rights>,
+    verified: Verified,
+    seconds: Histogram,
+}
+
+/// Keys that are tried for a token that names none, or one that several have.
+const TRIED_MAX: usize = 4;
 
 impl Tokens {
+    /// The issuers, in their order. Every grant adds to the rights of everybody.
+    #[must_use]
+    pub fn new(issuers: Vec<Issuer>, everybody: Arc<Rights>, registry: &Registry) -> Self {
+        let seconds = registry.histogram(
+            "auth_verify_seconds",
+            "Time that the verification of a token took on its worker.",
+            buckets::LATENCY,
+        );
+        Self { issuers, everybody, verified: Verified::default(), seconds }
+    }
+
     /// Verifies a token and returns what it grants. Waits only if a key has to be fetched.
     ///
     /// # Errors
     /// The token is refused.
-    pub(crate) async fn verify(
+    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Grant>, Reason> {
+        if self.issuers.is_empty() {
+            return Err(Reason::Issuer);
+        }
+        let shape = Shape::of(token)?;
+        let name = cache::name(token);
+        let generation = self.generation();
+        if let Some(grant) = self.verified.get(&name, generation) {
+            return Ok(grant);
+        }
+        let grant = Arc::new(self.verify_anew(token, &shape).await?);
+        self.verified.put(name, Arc::clone(&grant), self.generation());
+        Ok(grant)
+    }
+
+    async fn verify_anew(&self, token: &str, shape: &Shape) -> Result<Grant, Reason> {
+        let issuer = self.issuer(token)?;
+        if !shape.is_of(&issuer.types) {
+            return Err(Reason::Type);
+        }
+        let Some(server) = &issuer.server else {
+            return self.try_keys(token, shape, issuer, &[issuer.files.get()]);
+        };
+        let rings = || {
+            let fetched = server.keys().map(|ring| ring.get());
+            (fetched.is_some(), [Some(issuer.files.get()), fetched])
+        };
+        let (is_loaded, keys) = rings();
+        let keys: Vec<_> = keys.into_iter().flatten().collect();
+        let outcome = self.try_keys(token, shape, issuer, &keys);
+        if !matches!(outcome, Err(Reason::UnknownKey)) {
+            return outcome;
+        }
+        // The future of a fetch is rare and large.
+        let is_new = Box::pin(server.refresh(shape.key.as_deref())).await;
+        match is_new {
+            true => {
+                let keys: Vec<_> = rings().1.into_iter().flatten().collect();
+                self.try_keys(token, shape, issuer, &keys)
+            }
+            false if is_loaded => outcome,
+            false => Err(Reason::KeysUnavailable),
+        }
+    }
+
+    /// The issuer that a token names, which nothing has proved yet.
+    fn issuer(&self, token: &str) -> Result<&Issuer, Reason> {
+        if let [only] = &self.issuers[..] {
+            return Ok(only);
+        }
+        let unverified: Unverified = insecure_decode_claims(token).map_err(|_| Reason::NotJwt)?;
+        let named = match unverified.iss {
+            Some(Value::String(name)) => Some(name),
+            None | Some(Value::Null) => None,
+            Some(_) => return Err(Reason::MalformedClaim),
+        };
+        let is = |issuer: &&Issuer| match &named {
+            Some(name) => issuer.names.contains(name),
+            None => issuer.names.is_empty(),
+        };
+        let found = self.issuers.iter().find(is);
+        let any = || self.issuers.iter().find(|issuer| issuer.names.is_empty());
+        found.or_else(any).ok_or_else(|| {
+            if let Some(name) = &named {
+                self.hint(name);
+            }
+            if named.is_some() { Reason::Issuer } else { Reason::MissingClaim }
+        })
+    }
+
+    /// Says in the log that two names differ by a slash alone, which is hard to see.
+    fn hint(&self, name: &str) {
+        let names = self.issuers.iter().flat_map(|issuer| &issuer.names);
+        let bare = |text: &str| text.trim_end_matches('/').to_owned();
+        if let Some(issuer) = names.into_iter().find(|one| bare(one) == bare(name)) {
+            tracing::warn!(issuer, "a token names this issuer, but for a slash at the end");
+        }
+    }
+
+    fn try_keys(
         &self,
-        _token: &str,
-        _carrier: Carrier,
-    ) -> Result<Arc<Grant>, Reason> {
-        Err(Reason::UnknownKey)
+        token: &str,
+        shape: &Shape,
+        issuer: &Issuer,
+        rings: &[Loaded],
+    ) -> Result<Grant, Reason> {
+        let fits = |key: &&Key| match (&shape.key, key.id()) {
+            (Some(wanted), Some(id)) => **wanted == *id,
+            _ => true,
+        };
+        let verifies = |key: &&Key| key.algorithms().contains(&shape.algorithm);
+        let all = || rings.iter().flat_map(|ring| ring.keys.iter()).filter(fits);
+        if all().next().is_none() {
+            return Err(Reason::UnknownKey);
+        }
+        if !issuer.algorithms.contains(&shape.algorithm) {
+            return Err(Reason::Algorithm);
+        }
+        let is_named = |key: &&Key| key.id().is_some() && shape.key.is_some();
+        // Those that the token names come first.
+        let named = all().filter(verifies).filter(is_named);
+        let others = all().filter(verifies).filter(|key| !is_named(key));
+        let mut outcome = Err(Reason::Algorithm);
+        for key in named.chain(others).take(TRIED_MAX) {
+            outcome = self.try_key(token, shape.algorithm, issuer, key);
+            if !matches!(outcome, Err(Reason::Signature)) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    fn try_key(
+        &self,
+        token: &str,
+        algorithm: Algorithm,
+        issuer: &Issuer,
+        key: &Key,
+    ) -> Result<Grant, Reason> {
+        // The signature alone: the library does not tell a malformed claim from one that is absent, and takes
+        // forms that the standard does not have. `Claims` checks them.
+        let mut signature = Validation::new(algorithm);
+        signature.validate_exp = false;
+        signature.validate_aud = false;
+        signature.required_spec_claims.clear();
+        let begin = Instant::now();
+        let decoded = decode::<Claims>(token, key.decoding(), &signature);
+        self.seconds.observe(begin.elapsed().as_secs_f64());
+        let claims = decoded.map_err(|error| reason(error.kind()))?.claims;
+        claims.grant(issuer, (&self.everybody, key.id()), Timestamp::now())
+    }
+
+    /// The sum of all loads of keys: another after each.
+    fn generation(&self) -> u64 {
+        let of = |issuer: &Issuer| {
+            let fetched = issuer.server.as_ref().and_then(|server| server.keys());
+            issuer.files.get().generation + fetched.map_or(0, |ring| ring.get().generation)
+        };
+        self.issuers.iter().map(of).fold(0, u64::wrapping_add)
     }
 }
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self::new(Vec::new(), Arc::default(), &Registry::new())
+    }
+}
+
+/// The kind of an error. The library's own texts may quote the token.
+fn reason(kind: &ErrorKind) -> Reason {
+    match kind {
+        ErrorKind::InvalidSignature => Reason::Signature,
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidKeyFormat => Reason::Algorithm,
+        // The signature is right then: the claims are read after it.
+        ErrorKind::Json(_) => Reason::MalformedClaim,
+        _ => Reason::NotJwt,
+    }
+}
+
+#[cfg(test)]
+mod tests;

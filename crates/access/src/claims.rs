@@ -1,0 +1,227 @@
+//! The claims of a token whose signature is right: checked strictly, and turned into a grant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::denied::{Carrier, Reason};
+use crate::issuer::{ClaimName, Issuer, WrittenRights};
+use crate::{Grant, History, Pattern, Patterns, Principal, Rights, Timestamp};
+
+/// The claims. A name that comes twice is refused for those that have a field.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Claims {
+    iss: Option<Value>,
+    sub: Option<Value>,
+    aud: Option<Value>,
+    exp: Option<Value>,
+    nbf: Option<Value>,
+    iat: Option<Value>,
+    jti: Option<Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// Only the issuer, before anything is verified.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Unverified {
+    pub(crate) iss: Option<Value>,
+}
+
+/// The time that clocks may differ by, and that a token lasts beyond its `exp`.
+pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
+/// The least time that a token must last, or the client would be told to come back at once.
+const LEFT_MIN: Duration = Duration::from_secs(3);
+/// A token that lasts longer names its time in milliseconds.
+const LIFE_MAX: Duration = Duration::from_hours(24 * 365 * 20);
+
+impl Claims {
+    /// Checks the claims by the rules of their issuer, and returns the grant.
+    ///
+    /// # Errors
+    /// A claim is missing, malformed, or of a value that is refused.
+    pub(crate) fn grant(
+        &self,
+        issuer: &Issuer,
+        (everybody, key): (&Arc<Rights>, Option<&str>),
+        now: Timestamp,
+    ) -> Result<Grant, Reason> {
+        self.check_issuer(issuer)?;
+        self.check_audience(issuer)?;
+        let deadline = self.deadline(issuer, now)?;
+        let issued = seconds(self.iat.as_ref())?;
+        for (claim, wanted) in &issuer.required {
+            match self.get(claim) {
+                None | Some(Value::Null) => return Err(Reason::MissingClaim),
+                Some(value) if is(value, wanted) => {}
+                Some(_) => return Err(Reason::RequiredValue),
+            }
+        }
+        let subject = text(self.get(&issuer.subject))?.ok_or(Reason::MissingClaim)?;
+        if subject.is_empty() || subject.len() > SUBJECT_BYTES_MAX {
+            return Err(Reason::MalformedClaim);
+        }
+        let token = text(self.jti.as_ref())?;
+        let written = self.written(&issuer.grants)?;
+        let own = written.rights().map_err(|_| Reason::MalformedClaim)?;
+        let history = written.history.as_deref().map_or(Ok(History::All), str::parse);
+        Ok(Grant {
+            principal: Principal::new(subject, token, Some(deadline)),
+            rights: self.with_mapped(own, issuer)?,
+            everybody: Arc::clone(everybody),
+            history: history.map_err(|_| Reason::MalformedClaim)?,
+            issued,
+            is_admin: written.admin,
+            key: key.map(Into::into),
+            token: token.map(Into::into),
+            carrier: Carrier::Header,
+            lack: Reason::Topic,
+        })
+    }
+
+    fn check_issuer(&self, issuer: &Issuer) -> Result<(), Reason> {
+        if issuer.names.is_empty() {
+            return text(self.iss.as_ref()).map(drop);
+        }
+        let name = text(self.iss.as_ref())?.ok_or(Reason::MissingClaim)?;
+        issuer.names.iter().any(|one| one == name).then_some(()).ok_or(Reason::Issuer)
+    }
+
+    fn check_audience(&self, issuer: &Issuer) -> Result<(), Reason> {
+        if issuer.audience.is_empty() {
+            return Ok(());
+        }
+        let named = self.get(&issuer.audience_claim).filter(|value| !value.is_null());
+        let named = texts(named.ok_or(Reason::MissingClaim)?).ok_or(Reason::MalformedClaim)?;
+        let is_ours = |name: &&str| issuer.audience.iter().any(|one| one == name);
+        named.iter().any(is_ours).then_some(()).ok_or(Reason::Audience)
+    }
+
+    /// The time at which the right ends: one for both who is let in and when a stream ends.
+    fn deadline(&self, issuer: &Issuer, now: Timestamp) -> Result<Timestamp, Reason> {
+        let expires = seconds(self.exp.as_ref())?.ok_or(Reason::MissingClaim)?;
+        let deadline = expires.later(LEEWAY);
+        let left = deadline.after(now);
+        if left > issuer.life.map_or(LIFE_MAX, |life| life + LEEWAY).min(LIFE_MAX) {
+            return Err(Reason::MalformedClaim);
+        }
+        if left < LEFT_MIN {
+            return Err(Reason::Expired);
+        }
+        let begins = seconds(self.nbf.as_ref())?;
+        let is_early = begins.is_some_and(|begins| begins.after(now) > LEEWAY);
+        if is_early { Err(Reason::NotYet) } else { Ok(deadline) }
+    }
+
+    /// The rights of the claim for them: an object, or a text that holds one.
+    fn written(&self, claim: &ClaimName) -> Result<WrittenRights, Reason> {
+        let written = match self.get(claim) {
+            None | Some(Value::Null) => return Ok(WrittenRights::default()),
+            Some(Value::String(text)) => serde_json::from_str(text),
+            Some(value) => WrittenRights::deserialize(value),
+        };
+        written.map_err(|_| Reason::MalformedClaim)
+    }
+
+    /// Adds the rights that scopes, roles and groups bring.
+    fn with_mapped(&self, own: Rights, issuer: &Issuer) -> Result<Rights, Reason> {
+        let mut all = own;
+        for mapped in &issuer.mapped {
+            let Some(value) = self.get(&mapped.claim) else { continue };
+            let words = texts(value).ok_or(Reason::MalformedClaim)?;
+            if words.iter().flat_map(|text| text.split(' ')).any(|word| word == mapped.value) {
+                all = all.with(&mapped.rights).map_err(|_| Reason::MalformedClaim)?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// A claim by its exact name, or else by a JSON pointer.
+    fn get(&self, name: &ClaimName) -> Option<&Value> {
+        let name = name.as_str();
+        let registered = match name {
+            "iss" => &self.iss,
+            "sub" => &self.sub,
+            "aud" => &self.aud,
+            "exp" => &self.exp,
+            "nbf" => &self.nbf,
+            "iat" => &self.iat,
+            "jti" => &self.jti,
+            _ => return self.rest.get(name).or_else(|| self.at(name)),
+        };
+        registered.as_ref()
+    }
+
+    fn at(&self, pointer: &str) -> Option<&Value> {
+        let (first, rest) = pointer.strip_prefix('/')?.split_once('/')?;
+        let first = first.replace("~1", "/").replace("~0", "~");
+        self.rest.get(&first)?.pointer(&format!("/{rest}"))
+    }
+}
+
+/// The longest subject, in bytes: it is kept for each stream.
+const SUBJECT_BYTES_MAX: usize = 256;
+
+/// The text of a claim. `None` if it is absent.
+fn text(value: Option<&Value>) -> Result<Option<&str>, Reason> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Reason::MalformedClaim),
+    }
+}
+
+/// A text, or a list of nothing but texts.
+fn texts(value: &Value) -> Option<Vec<&str>> {
+    match value {
+        Value::String(text) => Some(vec![text]),
+        Value::Array(all) => all.iter().map(Value::as_str).collect(),
+        _ => None,
+    }
+}
+
+/// A point in time, rounded down to seconds. `None` if it is absent.
+fn seconds(value: Option<&Value>) -> Result<Option<Timestamp>, Reason> {
+    let number = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(number)) => number,
+        Some(_) => return Err(Reason::MalformedClaim),
+    };
+    let whole = number.as_u64().or_else(|| {
+        let fraction = number.as_f64().filter(|n| n.is_finite() && (0.0..1e15).contains(n))?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is in range"
+        )]
+        Some(fraction as u64)
+    });
+    whole.map(|seconds| Some(Timestamp::from_seconds(seconds))).ok_or(Reason::MalformedClaim)
+}
+
+/// Returns true if a claim has a value, or is a list that holds it.
+fn is(value: &Value, wanted: &str) -> bool {
+    match value {
+        Value::String(text) => text == wanted,
+        Value::Bool(flag) => flag.to_string() == wanted,
+        Value::Number(number) => number.to_string() == wanted,
+        Value::Array(all) => all.iter().any(|one| is(one, wanted)),
+        Value::Null | Value::Object(_) => false,
+    }
+}
+
+impl Rights {
+    /// These rights and others.
+    fn with(&self, others: &Self) -> Result<Self, crate::BadPattern> {
+        let both = |own: &Patterns, other: &Patterns| {
+            Patterns::new(own.iter().chain(other.iter()).map(Pattern::as_str))
+        };
+        Ok(Self {
+            subscribe: both(&self.subscribe, &others.subscribe)?,
+            publish: both(&self.publish, &others.publish)?,
+            end: both(&self.end, &others.end)?,
+        })
+    }
+}
