@@ -104,6 +104,12 @@ impl Grant {
         &self.principal
     }
 
+    /// The part of the request that brought the credentials.
+    #[must_use]
+    pub const fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
     /// The part of a topic's history that the party may read.
     #[must_use]
     pub const fn history(&self) -> History {

@@ -6,6 +6,8 @@
 //!
 //! Knows neither HTTP nor Redis: a service takes the credentials from a request and forms the refusal.
 
+pub mod audit;
+
 mod claims;
 mod credentials;
 mod decision;
@@ -31,7 +33,7 @@ pub use issuer::{ALGORITHMS, BadClaimName, ClaimName, Issuer, KeySource, MappedC
 pub use key::{BadKey, KEYS_BYTES_MAX, Key, KeyRing, SECRET_BYTES_MIN, parse_set};
 pub use machines::{BadMachines, Machines, machine_hash};
 pub use pattern::{BadPattern, Pattern, Patterns};
-pub use principal::Principal;
+pub use principal::{Principal, hash_of_subject};
 pub use revocations::{Revocation, Revocations, Revoked};
 pub use tickets::{BadTicketKeys, Form, NoTicket, Ticket, TicketKeys, Tickets};
 pub use timestamp::Timestamp;

@@ -4,6 +4,8 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::Timestamp;
 
 /// The party behind a request. Small, because every subscription keeps one; cheap to clone.
@@ -74,3 +76,13 @@ impl Principal {
 pub(crate) fn hash(id: &str) -> u64 {
     HASHES.hash_one(id).max(1)
 }
+
+/// The hash by which logs name a subject: the beginning of its SHA-256, in hexadecimal.
+#[must_use]
+pub fn hash_of_subject(subject: &str) -> String {
+    let hash = digest(&SHA256, subject.as_bytes());
+    hash.as_ref().iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes of a subject's hash in a log: enough that no two subjects of a service share one.
+const HASH_BYTES: usize = 8;

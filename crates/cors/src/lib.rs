@@ -80,6 +80,18 @@ impl Policy {
         }
     }
 
+    /// Returns true if the page that sent a request may use cookies: a page of the node's own origin, one of an
+    /// origin that is listed by its name, or no page at all. Browsers send no `Origin` for their own origin's
+    /// streams; some send no `Sec-Fetch-Site`.
+    #[must_use]
+    pub fn trusts(&self, origin: Option<&[u8]>, sec_fetch_site: Option<&[u8]>) -> bool {
+        match (origin, sec_fetch_site) {
+            (_, Some(b"same-origin" | b"none")) => true,
+            (None, site) => site.is_none(),
+            (Some(origin), _) => matches!(&self.0, Allowed::Listed(_)) && self.allows(origin),
+        }
+    }
+
     /// Decides about the request's `Origin` header, if the request has one.
     #[must_use]
     pub fn grant(&self, origin: Option<&[u8]>) -> Grant {
@@ -217,6 +229,27 @@ mod tests {
             assert!(policy(&["*"]).unwrap().allows(other), "{}", other.escape_ascii());
         }
         assert!(!Policy::default().allows(APP));
+    }
+
+    #[test]
+    fn cookies_are_for_pages_of_the_node_and_of_listed_origins() {
+        let (listed, any) = (policy(&["https://app.example"]).unwrap(), policy(&["*"]).unwrap());
+        for (origin, site, is_trusted) in [
+            (None, None, true),
+            (None, Some(&b"same-origin"[..]), true),
+            (None, Some(b"none"), true),
+            (None, Some(b"cross-site"), false),
+            (Some(APP), None, true),
+            (Some(APP), Some(b"cross-site"), true),
+            (Some(b"https://own.example"), Some(b"same-origin"), true),
+            (Some(b"https://evil.example"), Some(b"same-site"), false),
+            (Some(b"null"), Some(b"cross-site"), false),
+            (Some(b"null"), None, false),
+        ] {
+            assert_eq!(listed.trusts(origin, site), is_trusted, "{origin:?} {site:?}");
+        }
+        assert!(!any.trusts(Some(APP), Some(b"cross-site")), "* names nobody");
+        assert!(!Policy::default().trusts(Some(APP), None));
     }
 
     #[test]

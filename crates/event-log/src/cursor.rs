@@ -109,6 +109,21 @@ impl Cursor {
         topics: Vec<Topic>,
         origin: Origin,
     ) -> Result<(Self, Outcome), ReadError> {
+        Self::open_above(log, topics, origin, None).await
+    }
+
+    /// Opens a cursor as [`open`](Self::open) does, on events that were appended at the time `floor` or
+    /// later, in milliseconds since 1970. A reader that comes with an older cursor is told of the events
+    /// between as a gap of [`Reason::History`].
+    ///
+    /// # Errors
+    /// The log cannot be reached.
+    pub async fn open_above(
+        log: Arc<dyn Log>,
+        topics: Vec<Topic>,
+        origin: Origin,
+        floor: Option<u64>,
+    ) -> Result<(Self, Outcome), ReadError> {
         let mut topics = topics;
         topics.sort();
         topics.dedup();
@@ -118,7 +133,7 @@ impl Cursor {
         let mut reads = Reads::default();
         let mut left = Limit::PAGE;
         for (topic, start) in topics.into_iter().enumerate().zip(starts) {
-            let (place, answer) = Place::open(&*log, topic, start, &mut left).await?;
+            let (place, answer) = Place::open(&*log, topic, (start, floor), &mut left).await?;
             places.push(place);
             let Some(answer) = answer else { continue };
             if let Ok(Page { gap: Some(gap), .. }) = &answer.page {
@@ -397,7 +412,7 @@ impl Outcome {
 
     const fn of(reason: Reason) -> Self {
         match reason {
-            Reason::Trimmed => Self::Gap,
+            Reason::Trimmed | Reason::History => Self::Gap,
             Reason::Rewound => Self::Rewound,
             Reason::Reset => Self::Reset,
             Reason::Invalid => Self::Invalid,

@@ -31,13 +31,16 @@ pub enum Reason {
     Rewound,
     /// The topic was deleted, and its numbers began again at 1.
     Reset,
+    /// The events are older than the reader may read.
+    History,
     /// The cursor could not be parsed; the reader goes on live.
     Invalid,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 4] = [Self::Trimmed, Self::Rewound, Self::Reset, Self::Invalid];
+    pub const ALL: [Self; 5] =
+        [Self::Trimmed, Self::Rewound, Self::Reset, Self::History, Self::Invalid];
 
     /// The reason as a word, for a metric or a message.
     #[must_use]
@@ -46,6 +49,7 @@ impl Reason {
             Self::Trimmed => "trimmed",
             Self::Rewound => "rewound",
             Self::Reset => "reset",
+            Self::History => "history",
             Self::Invalid => "invalid",
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::connections;
+use crate::connections::{self, Connection};
 use crate::drain::Lifetime;
 use crate::metrics::Close;
 
@@ -74,9 +74,12 @@ impl Alarm {
     }
 
     /// Polls for the next alarm. Each poll checks for a drain, which finds the task to wake in `place`.
-    pub(crate) fn poll(&mut self, place: &connections::Task, cx: &mut Context<'_>) -> Poll<Ring> {
-        // Before the check of the phase: a drain changes the phase first and wakes the tasks then.
-        self.name_task(place, cx.waker());
+    pub(crate) fn poll(&mut self, place: &Connection, cx: &mut Context<'_>) -> Poll<Ring> {
+        // Before the checks: a drain changes the phase first and wakes the tasks then, as a revocation does.
+        self.name_task(&place.task, cx.waker());
+        if place.is_revoked() {
+            return Poll::Ready(Ring::Over(Close::Revoked));
+        }
         let now = Instant::now();
         let silence = Duration::from_millis(self.silence_ms.into());
         let pause = if self.looks { LOOK_AFTER } else { silence };
@@ -110,10 +113,13 @@ impl Alarm {
     }
 
     /// Waits until the connection has to be closed although bytes wait for its client.
-    pub(crate) async fn overdue(&mut self, place: &connections::Task) -> Close {
+    pub(crate) async fn overdue(&mut self, place: &Connection) -> Close {
         let mut timer = pin!(sleep_until(self.lifetime.overdue()));
         poll_fn(|cx| {
-            self.name_task(place, cx.waker());
+            self.name_task(&place.task, cx.waker());
+            if place.is_revoked() {
+                return Poll::Ready(Close::Revoked);
+            }
             if self.lifetime.hear() {
                 // It rings early and is set again by the next poll.
                 self.set(Instant::now());

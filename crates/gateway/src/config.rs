@@ -21,11 +21,15 @@ pub struct Config {
     pub cors: cors::Policy,
     /// The requests that it answers at all, by their host and the page that asks.
     pub site: cors::SiteRules,
+    /// The decisions about its clients, which it shares with the node's other services.
+    pub access: access::Access,
     /// The bounds of its clients, which it shares with the node's other services.
     pub rules: limits::Rules,
     /// Bytes a second that one address is sent of events that it has missed; a connection gets a
     /// quarter.
     pub replay_rate: u64,
+    /// True if logs and reports name subjects by a hash.
+    pub hash_subjects: bool,
     /// True if the console offers to publish, because ingest answers at the same address.
     pub publish: bool,
 }
@@ -41,8 +45,10 @@ impl Default for Config {
             max_age: Duration::from_mins(30),
             cors: cors::Policy::default(),
             site: cors::SiteRules::default(),
+            access: access::Access::open(&metrics::Registry::new()),
             rules: limits::Rules::default(),
             replay_rate: 64 * 1024 * 1024,
+            hash_subjects: false,
             publish: false,
         }
     }

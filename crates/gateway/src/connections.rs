@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use access::{Principal, Revocations};
 use event_log::{Log, ReadError, Tail, Topic};
 use limits::{Client, Full, Held, Quota, Rules, Terms};
 use metrics::{IntGauge, Registry};
@@ -32,6 +33,8 @@ pub(crate) struct Connections {
 pub(crate) struct Connection {
     pub(crate) id: u64,
     pub(crate) whereabouts: Whereabouts,
+    /// The party that reads.
+    pub(crate) principal: Principal,
     place: Held,
     /// The memory that the subscription takes as long as it is open. Boxed because most take none.
     _memory: Option<Box<Held>>,
@@ -49,6 +52,8 @@ pub(crate) struct Connection {
     /// Set when the socket may be readable. The flag is next to the counters that each delivery
     /// updates, so a delivery need not load the cache lines of the socket.
     stirred: AtomicBool,
+    /// Set when the party's right was revoked.
+    revoked: AtomicBool,
 }
 
 // With the counts of its `Arc` it fills 192 bytes, which is a size of jemalloc's; the next one is 224.
@@ -84,6 +89,8 @@ pub(crate) struct Admission {
 pub struct ConnectionReport {
     /// Identifies the connection for the life of the gateway.
     pub id: u64,
+    /// The party that reads, if it brought credentials.
+    pub subject: Option<String>,
     /// The subscribed topics.
     pub topics: Vec<String>,
     /// Seconds since the connection opened.
@@ -120,7 +127,7 @@ impl Connections {
     pub(crate) fn admit(
         self: &Arc<Self>,
         topics: &[Topic],
-        (client, whereabouts): (Client, Whereabouts),
+        (client, whereabouts, principal): (Client, Whereabouts, Principal),
         memory: Option<Held>,
     ) -> Result<Admission, Full> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -129,6 +136,7 @@ impl Connections {
         let connection = Arc::new(Connection {
             id: NEXT.fetch_add(1, Relaxed),
             whereabouts,
+            principal,
             place,
             _memory: memory.map(Box::new),
             topics: topics.iter().map(Watched::new).collect(),
@@ -138,6 +146,7 @@ impl Connections {
             bytes: Tally::default(),
             task: Task::default(),
             stirred: AtomicBool::new(true),
+            revoked: AtomicBool::new(false),
         });
         open.insert(connection.id, Arc::clone(&connection));
         self.counted(&open);
@@ -172,6 +181,18 @@ impl Connections {
         self.open().len()
     }
 
+    /// Marks the subscriptions of parties whose right was revoked, and wakes their tasks. Returns their ids.
+    pub(crate) fn revoke(&self, revocations: &Revocations) -> Vec<u64> {
+        let all: Vec<_> = self.open().values().cloned().collect();
+        let concerned = all.iter().filter(|connection| revocations.concern(&connection.principal));
+        let revoked = concerned.map(|connection| {
+            connection.revoked.store(true, Release);
+            connection.task.wake();
+            connection.id
+        });
+        revoked.collect()
+    }
+
     /// Wakes all tasks, so that they check the gateway's phase.
     pub(crate) fn wake(&self) {
         self.open().values().for_each(|connection| connection.task.wake());
@@ -202,6 +223,11 @@ impl Connection {
     /// The party that the subscription is counted for.
     pub(crate) const fn client(&self) -> Client {
         self.place.client()
+    }
+
+    /// Returns true if the party's right was revoked.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revoked.load(Acquire)
     }
 
     /// Stores the sum of the cursor's positions.
@@ -240,6 +266,7 @@ impl Connection {
     fn report(&self, age: Duration) -> ConnectionReport {
         ConnectionReport {
             id: self.id,
+            subject: self.principal.subject().map(ToOwned::to_owned),
             topics: self.topics.iter().map(|watched| watched.topic.to_string()).collect(),
             age_seconds: age.as_secs(),
             lag: self.lag(),

@@ -17,9 +17,10 @@ pub(crate) fn put_ready(
     outcome: Outcome,
     node: &str,
     retry_ms: u64,
-    cursor: &str,
+    (cursor, ticket): (&str, Option<&str>),
 ) {
-    let json = json!({ "outcome": outcome.as_str(), "cursor": cursor, "node": node });
+    let mut json = json!({ "outcome": outcome.as_str(), "cursor": cursor, "node": node });
+    add_ticket(&mut json, ticket);
     put_control(out, "tailwater.ready", &json.to_string(), Some(retry_ms), Some(cursor));
 }
 
@@ -46,10 +47,18 @@ pub(crate) fn put_reconnect(
     out: &mut BytesMut,
     reason: impl Label,
     retry_ms: u64,
-    cursor: Option<&str>,
+    (cursor, ticket): (Option<&str>, Option<&str>),
 ) {
-    let json = json!({ "reason": reason.as_str() });
+    let mut json = json!({ "reason": reason.as_str() });
+    add_ticket(&mut json, ticket);
     put_control(out, "tailwater.reconnect", &json.to_string(), Some(retry_ms), cursor);
+}
+
+/// Adds the ticket for the next stream.
+fn add_ticket(json: &mut Value, ticket: Option<&str>) {
+    if let Some(ticket) = ticket {
+        json["ticket"] = ticket.into();
+    }
 }
 
 /// Returns the JSON of a gap. `requested` is the text of a cursor that could not be decoded.

@@ -91,7 +91,7 @@ async fn describe(
     request: Request,
 ) -> Response {
     let asked = read(&gateway, &request.into_parts().0, peer);
-    handler::describe(&gateway, asked).map(|content| content.into_body(peer.connection))
+    handler::describe(&gateway, asked).await.map(|content| content.into_body(peer.connection))
 }
 
 impl Door {

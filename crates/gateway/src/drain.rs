@@ -28,6 +28,9 @@ pub(crate) enum Phase {
 /// client: a client that is only slow gets its last event.
 pub(crate) const OVERDUE_AFTER: Duration = Duration::from_secs(2);
 
+/// The longest time by which a stream ends before it must.
+const EARLY_MAX: Duration = Duration::from_secs(8);
+
 impl Phase {
     /// A window that begins now.
     pub(crate) fn handing_away(window: Duration) -> Self {
@@ -54,6 +57,20 @@ impl Lifetime {
         phase.mark_changed();
         let jitter = 0.8 + 0.4 * fastrand::f64();
         Self { phase, ends: Instant::now() + max_age.mul_f64(jitter), reason: Close::MaxAge }
+    }
+
+    /// Ends the connection before a right does that lasts for `left`: early enough that it is closed by then,
+    /// whatever waits, and at moments of their own for clients whose rights end together.
+    pub(crate) fn within(mut self, left: Option<Duration>) -> Self {
+        let Some(left) = left else { return self };
+        let spare = left.saturating_sub(OVERDUE_AFTER);
+        let early = EARLY_MAX.mul_f64(fastrand::f64()).min(spare / 2);
+        let ends = Instant::now() + (spare - early);
+        if ends < self.ends {
+            self.ends = ends;
+            self.reason = Close::TokenExpired;
+        }
+        self
     }
 
     /// Checks the phase and returns true if a drain has moved the planned end. An unchanged phase costs
@@ -119,6 +136,22 @@ mod tests {
             let (from, to) = (window / 3 * third, window / 3 * (third + 1));
             let share = ends.iter().filter(|end| (from..to).contains(end)).count();
             assert!(share > 50, "{share} of 300 in third {third}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_right_ends_a_connection_in_time() {
+        let (_phase, receiver) = watch::channel(Phase::Serving);
+        let start = Instant::now();
+        for left in [0, 1, 3, 10, 60, 1000].map(Duration::from_secs) {
+            for _ in 0..50 {
+                let life = Lifetime::new(receiver.clone(), Duration::from_secs(100));
+                let life = life.within(Some(left));
+                let is_by_age = life.reason == Close::MaxAge;
+                assert!(is_by_age || life.reason == Close::TokenExpired);
+                assert_eq!(is_by_age, left > Duration::from_secs(130), "{left:?}");
+                assert!(life.overdue() <= start + left.max(OVERDUE_AFTER), "{left:?}");
+            }
         }
     }
 

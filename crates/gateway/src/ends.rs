@@ -68,6 +68,24 @@ impl Ends {
         Some(PlannedEnd { streams, stream })
     }
 
+    /// Ends streams whose rights were revoked: a moment from now if their clients take the last words, and
+    /// with their connections if not.
+    pub(crate) fn revoke(&self, revoked: &[u64]) {
+        let all: Vec<_> = lock(&self.0).values().cloned().collect();
+        for streams in all {
+            let mut planned = streams.planned();
+            let now = Instant::now();
+            let own = revoked.iter().filter(|id| {
+                let end = planned.ends.get_mut(id);
+                end.is_some_and(|end| std::mem::replace(end, now.min(*end)) > now)
+            });
+            if own.count() > 0 {
+                planned.earliest = Some(now);
+                streams.earlier.notify_one();
+            }
+        }
+    }
+
     /// Returns true if a connection that is watched has a stream.
     pub(crate) fn has_streams(&self, connection: ConnectionId) -> bool {
         let streams = lock(&self.0).get(&connection).cloned();

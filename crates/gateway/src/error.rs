@@ -4,10 +4,11 @@
 //! mistake is an error here; a browser that comes at a bad moment gets a stream that tells it
 //! to come back (`handler.rs`).
 
+use access::{Denied, Reason, Right};
 use axum::Json;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use event_log::{BadEventType, BadTopic};
+use event_log::{BadEventType, BadTopic, Topic};
 use limits::Full;
 use serde_json::json;
 
@@ -28,7 +29,7 @@ pub(crate) enum BadRequest {
     Value { name: &'static str, value: String, allowed: String },
     #[error(
         "unknown parameter {0:?}; known are topic, from, last_event_id, types, envelope, heartbeat, \
-         wait and limit"
+         wait, limit, ticket and renew"
     )]
     UnknownParameter(String),
 }
@@ -42,6 +43,8 @@ pub(crate) enum Refusal {
     Drain,
     #[error("the log cannot be reached")]
     Unavailable,
+    #[error(transparent)]
+    Denied(#[from] Denied),
 }
 
 /// Seconds after which a refused client may try again.
@@ -70,9 +73,40 @@ impl IntoResponse for BadRequest {
     }
 }
 
+/// A topic that a known party may not use.
+pub(crate) fn forbidden(topic: &Topic, right: Right) -> Response {
+    let message = format!("topic {topic:?}: no right to {}", right.as_str());
+    (StatusCode::FORBIDDEN, body("forbidden", &message)).into_response()
+}
+
+/// Refuses credentials. Says no more than the reason's sentence.
+fn denied(denied: Denied) -> Response {
+    const BEARER: &str = "Bearer";
+    const INVALID: &str = "Bearer error=\"invalid_token\"";
+    let (status, code, challenge) = match denied.reason {
+        Reason::NoToken => (StatusCode::UNAUTHORIZED, "no_token", Some(BEARER)),
+        Reason::Expired => (StatusCode::UNAUTHORIZED, "token_expired", Some(INVALID)),
+        Reason::Topic => (StatusCode::FORBIDDEN, "forbidden", None),
+        Reason::Revoked => (StatusCode::FORBIDDEN, "revoked", None),
+        Reason::CrossSite => (StatusCode::FORBIDDEN, "cross_site", None),
+        Reason::KeysUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable", None),
+        _ => (StatusCode::UNAUTHORIZED, "bad_token", Some(INVALID)),
+    };
+    let mut response = (status, body(code, denied.reason.message())).into_response();
+    let headers = response.headers_mut();
+    if let Some(challenge) = challenge {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(RETRY_AFTER)));
+    }
+    response
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, code) = match self {
+            Self::Denied(reason) => return denied(reason),
             Self::Overload(_) => (StatusCode::TOO_MANY_REQUESTS, "overload"),
             Self::Drain => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "log_unavailable"),

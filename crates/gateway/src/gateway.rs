@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) phase: watch::Sender<Phase>,
     /// The planned ends of the streams that a general server writes.
     pub(crate) ends: Ends,
+    /// Counts the revocations that this gateway has heard of.
+    pub(crate) revoked: watch::Sender<u64>,
     /// The bytes a second of events that subscribers had missed.
     pub(crate) replay: Rates,
     probe: Probe,
@@ -73,6 +75,7 @@ impl Gateway {
             connections,
             phase,
             ends: Ends::default(),
+            revoked: watch::channel(0).0,
             replay,
             probe: Probe::default(),
         };
@@ -134,6 +137,16 @@ impl Gateway {
                 return left;
             }
             tracing::info!(left, "handing connections away");
+        }
+    }
+
+    /// Ends the streams and long-polls of parties whose right was revoked.
+    pub fn end_revoked(&self) {
+        let revoked = self.0.connections.revoke(self.0.config.access.revocations());
+        self.0.ends.revoke(&revoked);
+        self.0.revoked.send_modify(|count| *count += 1);
+        if !revoked.is_empty() {
+            tracing::info!(streams = revoked.len(), "ended streams whose right was revoked");
         }
     }
 

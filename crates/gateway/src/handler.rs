@@ -2,11 +2,14 @@
 //!
 //! Every header of an answer is chosen here: `http1.rs` and `door.rs` only write it.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use access::audit::{self, Action};
+use access::{Carrier, Credentials, Denied, Grant, Page, Reason, Right, Timestamp};
 use axum::body::{Body, HttpBody};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
@@ -21,12 +24,12 @@ use tracing::Instrument as _;
 use crate::connections::Admission;
 use crate::drain::Phase;
 use crate::ends::PlannedEnd;
-use crate::error::{BadRequest, Refusal};
+use crate::error::{self, BadRequest, Refusal};
 use crate::frame::{Framing, HEARTBEAT};
 use crate::gateway::Shared;
 use crate::head::SubscriptionHead;
 use crate::metrics::Reject;
-use crate::request::{Form, Request, Style};
+use crate::request::{Form, Renew, Request, Style};
 use crate::subscriber::{CONNECTION, Subscriber};
 use crate::whereabouts::Whereabouts;
 use crate::{control, long_poll, trace};
@@ -53,6 +56,7 @@ pub(crate) struct Asked {
     client: Client,
     whereabouts: Whereabouts,
     cors: cors::Grant,
+    credentials: Credentials,
     via: Via,
 }
 
@@ -81,9 +85,12 @@ pub(crate) enum Content {
 impl Asked {
     pub(crate) fn parse(gateway: &Shared, head: &SubscriptionHead<'_>, via: Via) -> Self {
         let hops = (head.forwarded_for.iter().copied(), head.forwarded.iter().copied());
+        let request = Request::parse(head, gateway.config.max_topics);
+        let ticket = request.as_ref().ok().and_then(|request| request.ticket.as_deref());
         Self {
             client: gateway.config.rules.proxies.client(via.peer, hops.0, hops.1),
-            request: Request::parse(head, gateway.config.max_topics),
+            credentials: credentials(gateway, head, ticket),
+            request,
             whereabouts: Whereabouts::new(via.peer.address, head),
             cors: gateway.config.cors.grant(head.origin),
             via,
@@ -99,8 +106,9 @@ impl Asked {
     #[cfg(test)]
     pub(crate) fn is_as(&self, other: &Self) -> bool {
         let seen = |asked: &Self| {
-            let Self { request, client, whereabouts, cors, .. } = asked;
-            (request.clone(), *client, whereabouts.clone(), cors.clone())
+            let Self { request, client, whereabouts, cors, credentials, .. } = asked;
+            let read = (request.clone(), credentials.clone());
+            (read, *client, whereabouts.clone(), cors.clone())
         };
         seen(self) == seen(other)
     }
@@ -116,9 +124,14 @@ pub(crate) async fn answer(gateway: &Arc<Shared>, asked: Asked) -> Reply {
     // The client is to come back over a connection of its own, which may lead to another gateway. A
     // connection that is kept alive would bring the client back here, even while this gateway stops.
     let closes = asked.is_for_stream() && asked.via.version <= Version::HTTP_11;
-    let Asked { request, client, whereabouts, cors, via } = asked;
+    let Asked { request, client, whereabouts, cors, credentials, via } = asked;
     let mut reply = match request {
-        Ok(request) => subscribe(gateway, request, (client, whereabouts), via.framing).await,
+        Ok(request) => match permit(gateway, &credentials, &request, whereabouts.peer()).await {
+            Ok(grant) => {
+                subscribe(gateway, request, grant, (client, whereabouts), via.framing).await
+            }
+            Err(denial) => deny(gateway, denial, request.form, request.cursor()),
+        },
         Err(bad) => reject(gateway, bad),
     };
     if closes {
@@ -129,15 +142,96 @@ pub(crate) async fn answer(gateway: &Arc<Shared>, asked: Asked) -> Reply {
 }
 
 /// Answers as [`answer`] would, without a subscription and without a body.
-pub(crate) fn describe(gateway: &Shared, asked: Asked) -> Reply {
-    let Asked { request, cors, .. } = asked;
-    let mut reply = match request.map(|request| request.form) {
-        Ok(Form::Stream { .. }) => stream_of(Content::Whole(Body::empty())),
-        Ok(Form::LongPoll { .. }) => whole(long_poll::HEADERS.into_response()),
+pub(crate) async fn describe(gateway: &Shared, asked: Asked) -> Reply {
+    let Asked { request, cors, credentials, whereabouts, .. } = asked;
+    let mut reply = match request {
         Err(bad) => reject(gateway, bad),
+        Ok(request) => {
+            let permitted = permit(gateway, &credentials, &request, whereabouts.peer()).await;
+            match (permitted, request.form) {
+                (Err(denial), form) => deny(gateway, denial, form, request.cursor()),
+                (Ok(_), Form::Stream { .. }) => stream_of(Content::Whole(Body::empty())),
+                (Ok(_), Form::LongPoll { .. }) => whole(long_poll::HEADERS.into_response()),
+            }
+        }
     };
     cors.put(reply.headers_mut());
     reply
+}
+
+/// Takes the credentials of a request from its head.
+pub(crate) fn credentials(
+    gateway: &Shared,
+    head: &SubscriptionHead<'_>,
+    ticket: Option<&str>,
+) -> Credentials {
+    let config = &gateway.config;
+    let page = match config.cors.trusts(head.origin, head.sec_fetch_site) {
+        true => Page::Allowed,
+        false => Page::Foreign,
+    };
+    config.access.credentials(head.authorization, &head.cookie, ticket, page)
+}
+
+/// The reason why a party may not subscribe.
+enum Denial {
+    /// Its credentials are refused, or it has none.
+    Credentials(Denied),
+    /// It is known, and has no right to this topic.
+    Topic(Topic),
+}
+
+/// Decides who asks, and if it may read all topics of the request.
+async fn permit(
+    gateway: &Shared,
+    credentials: &Credentials,
+    request: &Request,
+    peer: SocketAddr,
+) -> Result<Arc<Grant>, Denial> {
+    let access = &gateway.config.access;
+    let first = || &request.topics[0];
+    let grant = access.admit(credentials).await.map_err(|denied| {
+        audit::refused(Action::Subscribe, None, first(), denied.reason, peer);
+        Denial::Credentials(denied)
+    })?;
+    for topic in &request.topics {
+        let Err(denied) = grant.check(Right::Subscribe, topic.as_str()) else { continue };
+        access.count(denied.reason);
+        audit::refused(Action::Subscribe, Some(&grant), topic, denied.reason, peer);
+        return Err(match denied.reason {
+            Reason::Topic => Denial::Topic(topic.clone()),
+            _ => Denial::Credentials(denied),
+        });
+    }
+    Ok(grant)
+}
+
+/// The pause that a client is told whose ticket or cookie is over: it cannot come in with the same one.
+const OVER_RETRY: Duration = Duration::from_mins(5);
+
+/// Refuses a party. An `EventSource` whose ticket or cookie is over is told in its stream, so that the page
+/// hears of it and can bring another one; the status of an error would say nothing.
+fn deny(gateway: &Shared, denial: Denial, form: Form, brought: Option<&str>) -> Reply {
+    let denied = match denial {
+        Denial::Topic(topic) => {
+            gateway.metrics.rejected.of(Reject::Denied).inc();
+            return whole(error::forbidden(&topic, Right::Subscribe));
+        }
+        Denial::Credentials(denied) => denied,
+    };
+    let is_browser = matches!(denied.carrier, Carrier::Ticket | Carrier::Cookie);
+    match (denied.reason, form) {
+        (Reason::Expired, Form::Stream { .. }) if is_browser => {
+            come_back(gateway, Reject::TokenExpired, OVER_RETRY, brought)
+        }
+        (Reason::KeysUnavailable, Form::Stream { .. }) => {
+            come_back(gateway, Reject::Unavailable, gateway.config.retry, brought)
+        }
+        _ => {
+            gateway.metrics.rejected.of(Reject::Denied).inc();
+            whole(Refusal::Denied(denied).into_response())
+        }
+    }
 }
 
 fn reject(gateway: &Shared, bad: BadRequest) -> Reply {
@@ -149,14 +243,15 @@ fn reject(gateway: &Shared, bad: BadRequest) -> Reply {
 async fn subscribe(
     gateway: &Arc<Shared>,
     request: Request,
+    grant: Arc<Grant>,
     (client, whereabouts): (Client, Whereabouts),
     framing: Framing,
 ) -> Reply {
     let span = trace::connect(&request);
     let brought = request.cursor().map(ToOwned::to_owned);
-    let Request { topics, origin, resume, style, form, .. } = request;
-    let opened =
-        open(gateway, topics, origin, &style, (client, whereabouts)).instrument(span.clone()).await;
+    let Request { topics, origin, resume, style, form, renew, .. } = request;
+    let opened = open(gateway, topics, origin, &style, (client, whereabouts, &grant));
+    let opened = opened.instrument(span.clone()).await;
     trace::connected(&span, opened.as_ref().map(|opened| opened.outcome).map_err(|why| *why));
     drop(span);
     let Opened { admission, cursor, outcome } = match opened {
@@ -173,7 +268,16 @@ async fn subscribe(
     let heartbeat = match form {
         Form::LongPoll { wait, limit } => {
             return whole(
-                long_poll::answer(gateway, client, cursor, brought, style, (wait, limit)).await,
+                long_poll::answer(
+                    gateway,
+                    client,
+                    &admission,
+                    cursor,
+                    brought,
+                    style,
+                    (wait, limit),
+                )
+                .await,
             );
         }
         // The client has everything, and this is the one status that makes an EventSource stop.
@@ -191,6 +295,7 @@ async fn subscribe(
         brought,
         (style, framing),
         heartbeat,
+        (renew == Renew::Ticket && grant.carrier() == Carrier::Ticket).then_some(grant),
     );
     stream_of(Content::Events(subscriber))
 }
@@ -207,7 +312,7 @@ async fn open(
     topics: Vec<Topic>,
     origin: Origin,
     style: &Style,
-    (client, whereabouts): (Client, Whereabouts),
+    (client, whereabouts, grant): (Client, Whereabouts, &Grant),
 ) -> Result<Opened, Refusal> {
     if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
         return Err(Refusal::Drain);
@@ -216,10 +321,17 @@ async fn open(
         0 => None,
         bytes => Some(gateway.config.rules.memory.take(client, bytes as u64)?),
     };
-    let admission = gateway.connections.admit(&topics, (client, whereabouts), memory)?;
+    let principal = grant.principal().clone();
+    let party = (client, whereabouts, principal);
+    let admission = gateway.connections.admit(&topics, party, memory)?;
+    // Once more: a revocation that came before the subscription was recorded has not found it.
+    if gateway.config.access.revocations().concern(grant.principal()) {
+        return Err(Denied { reason: Reason::Revoked, carrier: grant.carrier() }.into());
+    }
+    let floor = grant.history_floor(Timestamp::now()).map(Timestamp::as_millis);
     let opening = async {
         admission.watch(&*gateway.log).await?;
-        Cursor::open(Arc::clone(&gateway.log), topics, origin).await
+        Cursor::open_above(Arc::clone(&gateway.log), topics, origin, floor).await
     };
     match timeout(OPEN_MAX, opening).await {
         Ok(Ok((cursor, outcome))) => Ok(Opened { admission, cursor, outcome }),
@@ -231,17 +343,23 @@ async fn open(
 /// which an error would end for ever, gets a stream that tells it to come back.
 fn refuse(gateway: &Shared, refusal: Refusal, form: Form, brought: Option<&str>) -> Reply {
     let reason = Reject::from(refusal);
+    if matches!(form, Form::Stream { .. }) && reason != Reject::Denied {
+        return come_back(gateway, reason, gateway.config.retry, brought);
+    }
     gateway.metrics.rejected.of(reason).inc();
     tracing::debug!(target: CONNECTION, reason = reason.as_str(), "connection refused");
-    if matches!(form, Form::LongPoll { .. }) {
-        return whole(refusal.into_response());
-    }
+    whole(refusal.into_response())
+}
+
+/// A stream that tells its client to come back after a pause of `least` or more.
+fn come_back(gateway: &Shared, reason: Reject, least: Duration, brought: Option<&str>) -> Reply {
+    gateway.metrics.rejected.of(reason).inc();
+    tracing::debug!(target: CONNECTION, reason = reason.as_str(), "connection refused");
     // The client's cursor goes back as it came, because an event without an id makes some clients
     // forget theirs.
     let cursor = brought.filter(|cursor| is_safe_id(cursor));
     let mut out = BytesMut::from(&HEARTBEAT[..]);
-    let retry_ms = control::jittered(gateway.config.retry);
-    control::put_reconnect(&mut out, reason, retry_ms, cursor);
+    control::put_reconnect(&mut out, reason, control::jittered(least), (cursor, None));
     stream_of(Content::Whole(Body::from(out.freeze())))
 }
 

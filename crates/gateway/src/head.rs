@@ -39,6 +39,7 @@ header_fields! {
     Accept: "accept",
     LastEventId: "last-event-id",
     Origin: "origin",
+    SecFetchSite: "sec-fetch-site",
     Authorization: "authorization",
     Cookie: "cookie",
     ForwardedFor: "x-forwarded-for",
@@ -61,6 +62,8 @@ pub(crate) struct SubscriptionHead<'a> {
     pub(crate) last_event_id: Option<&'a [u8]>,
     /// The origin of the page that asks.
     pub(crate) origin: Option<&'a [u8]>,
+    /// The relation of that page to this node, which no page can forge.
+    pub(crate) sec_fetch_site: Option<&'a [u8]>,
     pub(crate) authorization: Option<&'a [u8]>,
     pub(crate) cookie: Vec<&'a [u8]>,
     /// `X-Forwarded-For`: addresses, as anybody may have written them.
@@ -99,6 +102,7 @@ impl<'a> SubscriptionHead<'a> {
                 HeaderField::Forwarded => Values::List(&mut head.forwarded),
                 HeaderField::LastEventId => Values::First(&mut head.last_event_id),
                 HeaderField::Origin => Values::First(&mut head.origin),
+                HeaderField::SecFetchSite => Values::First(&mut head.sec_fetch_site),
                 HeaderField::Authorization => Values::First(&mut head.authorization),
                 HeaderField::TraceParent => Values::First(&mut head.traceparent),
             };
@@ -124,6 +128,7 @@ impl<'a> SubscriptionHead<'a> {
             HeaderField::Accept => &self.accept,
             HeaderField::LastEventId => self.last_event_id.as_slice(),
             HeaderField::Origin => self.origin.as_slice(),
+            HeaderField::SecFetchSite => self.sec_fetch_site.as_slice(),
             HeaderField::Authorization => self.authorization.as_slice(),
             HeaderField::Cookie => &self.cookie,
             HeaderField::ForwardedFor => &self.forwarded_for,

@@ -36,6 +36,7 @@ mod replay;
 mod request;
 mod subscriber;
 mod tcp_state;
+mod tickets;
 mod trace;
 mod transport;
 mod whereabouts;

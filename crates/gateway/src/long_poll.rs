@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::connections::Admission;
 use crate::control::gap_json;
 use crate::drain::Phase;
 use crate::error::{NOSNIFF, Refusal};
@@ -51,13 +52,16 @@ const READ_MAX: Duration = Duration::from_secs(5);
 pub(crate) async fn answer(
     gateway: &Shared,
     client: Client,
+    admission: &Admission,
     mut cursor: Cursor,
     brought: Option<String>,
     style: Style,
     (wait, limit): (Duration, usize),
 ) -> Response {
     let now = Instant::now();
-    let (deadline, read_deadline) = (now + wait, now + wait.max(READ_MAX));
+    let left = admission.connection.principal.left();
+    let most = |wait: Duration| now + left.map_or(wait, |left| wait.min(left));
+    let (deadline, read_deadline) = (most(wait), most(wait.max(READ_MAX)));
     let mut answer = Answer::default();
     let is_replay = cursor.lag() > 0;
     if is_replay && !is_out_of_debt(gateway, client, read_deadline).await {
@@ -68,7 +72,10 @@ pub(crate) async fn answer(
         let step = match timeout_at(read_deadline, cursor.try_next(page)).await {
             Ok(Ok(Some(step))) => Some(step),
             Ok(Ok(None) | Err(_)) if answer.is_empty() => {
-                timeout_at(deadline, wait_for(gateway, &mut cursor, page)).await.ok().flatten()
+                timeout_at(deadline, wait_for(gateway, admission, &mut cursor, page))
+                    .await
+                    .ok()
+                    .flatten()
             }
             Ok(_) | Err(_) => None,
         };
@@ -118,15 +125,22 @@ async fn is_out_of_debt(gateway: &Shared, client: Client, deadline: Instant) -> 
 }
 
 /// Waits for the next step. Returns `None` when this gateway drains, so that its waiting clients go to
-/// another.
-async fn wait_for(gateway: &Shared, cursor: &mut Cursor, page: Limit) -> Option<Step> {
-    let mut phase = gateway.phase.subscribe();
+/// another, and when the client's right is revoked.
+async fn wait_for(
+    gateway: &Shared,
+    admission: &Admission,
+    cursor: &mut Cursor,
+    page: Limit,
+) -> Option<Step> {
+    let (mut phase, mut revoked) = (gateway.phase.subscribe(), gateway.revoked.subscribe());
+    let is_revoked = |_: &u64| admission.connection.is_revoked();
     // Steps come before the drain. Both arms are cancel-safe: a dropped `next` has moved no position, and
     // `wait_for` only reads.
     tokio::select! {
         biased;
         step = cursor.next(page) => Some(step),
         _ = phase.wait_for(|phase| matches!(phase, Phase::HandingAway { .. })) => None,
+        _ = revoked.wait_for(is_revoked) => None,
     }
 }
 

@@ -30,6 +30,10 @@ label! {
         Drain => "drain",
         /// The connection reached its maximum age.
         MaxAge => "max_age",
+        /// The client's token ends.
+        TokenExpired => "token_expired",
+        /// The client's right was revoked.
+        Revoked => "revoked",
         /// The bytes that wait for the client do not fit into the memory budget.
         Memory => "memory",
         /// The client has acknowledged nothing for too long.
@@ -48,6 +52,10 @@ label! {
         Drain => "drain",
         /// The log is unreachable.
         Unavailable => "unavailable",
+        /// The client's credentials were refused, or do not suffice.
+        Denied => "denied",
+        /// The client's ticket or cookie is over.
+        TokenExpired => "token_expired",
     }
 }
 
@@ -146,6 +154,7 @@ impl From<Refusal> for Reject {
             Refusal::Overload(_) => Self::Overload,
             Refusal::Drain => Self::Drain,
             Refusal::Unavailable => Self::Unavailable,
+            Refusal::Denied(_) => Self::Denied,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A request to subscribe, parsed from its head.
 
+use std::fmt;
 use std::time::Duration;
 
 use event_log::{EventType, Origin, Seek, Topic, TraceParent};
@@ -10,7 +11,7 @@ use crate::head::SubscriptionHead;
 use crate::metrics::Resume;
 
 /// A request to subscribe.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Request {
     /// At least one.
     pub(crate) topics: Vec<Topic>,
@@ -22,8 +23,22 @@ pub(crate) struct Request {
     pub(crate) style: Style,
     /// An event stream or a long-poll.
     pub(crate) form: Form,
+    /// The ticket in the query: a secret.
+    pub(crate) ticket: Option<Box<str>>,
+    /// The way in which a stream that a ticket opened is renewed.
+    pub(crate) renew: Renew,
     /// The client's trace, if the client has one.
     pub(crate) trace: Option<TraceParent>,
+}
+
+/// The way in which a stream that a ticket opened is renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Renew {
+    /// Its control events carry a ticket for the next stream.
+    #[default]
+    Ticket,
+    /// A redirect sets a cookie and takes the ticket out of the URL.
+    Cookie,
 }
 
 /// The events that a subscriber gets, and their shape.
@@ -67,6 +82,7 @@ impl Request {
         let mut resume = if cursor.is_some() { Resume::Header } else { Resume::None };
         let (mut from, mut heartbeat, mut wait, mut limit) =
             (None, None, Duration::ZERO, LIMIT_DEFAULT);
+        let (mut ticket, mut renew) = (None, Renew::default());
         let mut style = Style::default();
         for (name, value) in form_urlencoded::parse(head.query.as_bytes()) {
             match &*name {
@@ -92,6 +108,16 @@ impl Request {
                     wait = Duration::from_secs(number("wait", &value, WAIT_SECONDS, "seconds")?)
                 }
                 "limit" => limit = number("limit", &value, LIMIT_EVENTS, "events")? as usize,
+                "ticket" => {
+                    ticket = Some(value.into()).filter(|ticket: &Box<str>| !ticket.is_empty())
+                }
+                "renew" => {
+                    renew = match &*value {
+                        "ticket" => Renew::Ticket,
+                        "cookie" => Renew::Cookie,
+                        _ => return Err(BadRequest::value("renew", &value, "ticket or cookie")),
+                    }
+                }
                 // Cache busters and the like.
                 other if other.starts_with('_') => {}
                 other => return Err(BadRequest::UnknownParameter(other.to_owned())),
@@ -115,7 +141,7 @@ impl Request {
             false => Form::Stream { heartbeat },
         };
         let trace = head.traceparent.and_then(trace_of);
-        Ok(Self { topics, origin, resume, style, form, trace })
+        Ok(Self { topics, origin, resume, style, form, ticket, renew, trace })
     }
 
     /// The cursor that the client brought: text from outside.
@@ -124,6 +150,17 @@ impl Request {
             Origin::Resume(cursor) => Some(cursor),
             Origin::Latest | Origin::Seek(_) => None,
         }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("topics", &self.topics)
+            .field("origin", &self.origin)
+            .field("style", &self.style)
+            .field("form", &self.form)
+            .finish_non_exhaustive()
     }
 }
 

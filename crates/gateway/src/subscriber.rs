@@ -6,16 +6,18 @@
 mod account;
 mod bounds;
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use access::Grant;
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Event, Events, Limit, Outcome, Step, Topic};
 use futures_util::FutureExt as _;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::alarm::{Alarm, Ring};
 use crate::connections::{Admission, Connection};
@@ -25,6 +27,7 @@ use crate::frame::{Framing, HEARTBEAT, Shape};
 use crate::gateway::Shared;
 use crate::metrics::Close;
 use crate::request::Style;
+use crate::{tickets, whereabouts};
 
 /// A subscriber's event stream.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ struct Rare {
     style: Style,
     /// Set while the client waits because it has used up its replay rate.
     pause: Option<Pin<Box<Sleep>>>,
+    /// The grant of a ticket, if the stream's control events carry tickets.
+    renews: Option<Arc<Grant>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,12 +83,15 @@ impl Subscriber {
         brought: Option<String>,
         (style, framing): (Style, Framing),
         heartbeat: Duration,
+        renews: Option<Arc<Grant>>,
     ) -> Self {
-        let lifetime = Lifetime::new(gateway.phase.subscribe(), gateway.config.max_age);
+        let lifetime = Lifetime::new(gateway.phase.subscribe(), gateway.config.max_age)
+            .within(admission.connection.principal.left());
         let shape = if style.envelope { Shape::Envelope } else { Shape::Plain };
-        let is_rare = brought.is_some() || style.types.is_some();
-        let rare = is_rare
-            .then(|| Box::new(Rare { brought: brought.map(Into::into), style, pause: None }));
+        let is_rare = brought.is_some() || style.types.is_some() || renews.is_some();
+        let rare = is_rare.then(|| {
+            Box::new(Rare { brought: brought.map(Into::into), style, pause: None, renews })
+        });
         let subscriber = Self {
             gateway,
             admission,
@@ -104,6 +112,7 @@ impl Subscriber {
             connection = subscriber.admission.connection.id,
             client = %subscriber.admission.connection.whereabouts.peer(),
             forwarded_for = subscriber.admission.connection.whereabouts.forwarded_for.as_deref(),
+            sub = subscriber.subject().as_deref(),
             topics = subscriber.cursor.topics().len(),
             outcome = outcome.as_str(),
             from = subscriber.from(),
@@ -173,7 +182,10 @@ impl Subscriber {
         let config = &self.gateway.config;
         let mut out = BytesMut::from(&HEARTBEAT[..]);
         let retry_ms = control::jittered(config.retry);
-        control::put_ready(&mut out, self.outcome, &config.node, retry_ms, &self.cursor.wire());
+        // A page whose stream breaks off without a word has a minute for the next one.
+        let ticket = self.ticket(self.alarm.ends().saturating_duration_since(Instant::now()));
+        let id = (&*self.cursor.wire(), ticket.as_deref());
+        control::put_ready(&mut out, self.outcome, &config.node, retry_ms, id);
         self.framing.wrap(out.freeze())
     }
 
@@ -212,7 +224,7 @@ impl Subscriber {
     }
 
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<Ring> {
-        self.alarm.poll(&self.admission.connection.task, cx)
+        self.alarm.poll(&self.admission.connection, cx)
     }
 
     fn answer(&mut self, ring: Ring) -> Option<Bytes> {
@@ -230,7 +242,20 @@ impl Subscriber {
     fn hand_away(&mut self, reason: Close) -> Bytes {
         self.stage = Stage::Closed(reason);
         let retry_ms = control::jittered(self.gateway.config.retry);
-        self.control(|out, cursor| control::put_reconnect(out, reason, retry_ms, Some(cursor)))
+        let ticket = match reason {
+            Close::Revoked => None,
+            _ => self.ticket(Duration::from_millis(retry_ms)),
+        };
+        self.control(|out, cursor| {
+            control::put_reconnect(out, reason, retry_ms, (Some(cursor), ticket.as_deref()));
+        })
+    }
+
+    /// A ticket for the stream after this one, which can be opened until a minute after `time`.
+    fn ticket(&self, time: Duration) -> Option<String> {
+        let grant = self.rare.as_ref()?.renews.as_ref()?;
+        let topics: Vec<_> = self.cursor.topics().map(Topic::as_str).collect();
+        tickets::renew(&self.gateway.config.access, grant, &topics, time)
     }
 
     fn beat(&mut self) -> Bytes {
@@ -307,6 +332,12 @@ impl Subscriber {
     /// a secret.
     fn from(&self) -> Option<&str> {
         self.brought().filter(|_| self.outcome != Outcome::Invalid)
+    }
+
+    /// The subject for the log lines.
+    fn subject(&self) -> Option<Cow<'_, str>> {
+        let subject = self.admission.connection.principal.subject()?;
+        Some(whereabouts::subject(subject, self.gateway.config.hash_subjects))
     }
 
     fn brought(&self) -> Option<&str> {

@@ -1,5 +1,6 @@
 //! The whereabouts of a subscriber, for the logs: its peer, and the client that the peer speaks for.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::head::SubscriptionHead;
@@ -12,6 +13,14 @@ pub(crate) struct Whereabouts {
     peer: (IpAddr, u16),
     /// The header `X-Forwarded-For`: addresses, as anybody may have written them.
     pub(crate) forwarded_for: Option<Box<str>>,
+}
+
+/// The name of a subject for a log: itself, or a hash by which its lines can be found together.
+pub(crate) fn subject(subject: &str, is_hashed: bool) -> Cow<'_, str> {
+    match is_hashed {
+        true => access::hash_of_subject(subject).into(),
+        false => subject.into(),
+    }
 }
 
 /// The longest list of addresses that is kept: three of IPv6.

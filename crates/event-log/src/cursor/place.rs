@@ -56,13 +56,37 @@ pub(super) enum Start {
     Invalid,
 }
 
+/// The gap of a reader that comes with a position from before the floor: up to the first event that it may
+/// read. `None` if nothing lies between.
+async fn withheld(
+    log: &dyn Log,
+    topic: &Topic,
+    after: Position,
+    floor: u64,
+) -> Result<Option<Page>, ReadError> {
+    let resume = log.seek(topic, Seek::Since(floor)).await?.position;
+    if resume == after {
+        return Ok(None);
+    }
+    let newest = log.bounds(topic).await?.map_or(resume, |bounds| bounds.head);
+    Ok(Some(Page::from(Gap {
+        reason: Reason::History,
+        // A position of another numbering has no distance.
+        missed: resume.n.checked_sub(after.n),
+        requested: Some(after),
+        oldest: None,
+        newest,
+        resume,
+    })))
+}
+
 impl Place {
     /// Opens a place, with the answer of the log if the tail does not have the position or something is
     /// gone. Of a page, at most `left` is kept and taken from `left`, which all places of a cursor share.
     pub(super) async fn open(
         log: &dyn Log,
         (index, topic): (usize, Topic),
-        start: Start,
+        (start, floor): (Start, Option<u64>),
         left: &mut Limit,
     ) -> Result<(Self, Option<Answer>), ReadError> {
         // Before anything is read: a later append wakes this reader.
@@ -84,8 +108,19 @@ impl Place {
                 }));
             }
             Start::Seek(seek) => {
-                let sought = log.seek(&topic, seek).await?;
+                let mut sought = log.seek(&topic, seek).await?;
+                if let Some(floor) = floor {
+                    let lowest = log.seek(&topic, Seek::Since(floor)).await?;
+                    if lowest.position.n > sought.position.n {
+                        sought = lowest;
+                    }
+                }
                 (position, page) = (sought.position, sought.gap.map(Page::from));
+            }
+            Start::After(after) if floor.is_some_and(|floor| after.ms < floor) => {
+                position = after;
+                page = withheld(log, &topic, after, floor.unwrap_or_default()).await?;
+                resumed = true;
             }
             Start::After(after) => {
                 position = after;

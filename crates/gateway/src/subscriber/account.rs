@@ -50,6 +50,7 @@ impl Drop for Subscriber {
             age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
             events = connection.events.get(),
             bytes = connection.bytes.get(),
+            sub = self.subject().as_deref(),
             topics = self.cursor.topics().len(),
             outcome = self.outcome.as_str(),
             from = self.from(),

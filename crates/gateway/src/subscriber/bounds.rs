@@ -13,7 +13,7 @@ use crate::{held_bytes, replay};
 impl Subscriber {
     /// Waits until the stream has to end although bytes wait for its client, and returns the reason.
     pub(crate) async fn overdue(&mut self) -> Close {
-        self.alarm.overdue(&self.admission.connection.task).await
+        self.alarm.overdue(&self.admission.connection).await
     }
 
     /// Counts `whole` bytes, of which `rest` waits for the client, until the result is dropped.
