@@ -7,7 +7,8 @@ mod ring;
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 
 pub use jwk::parse_set;
-pub use ring::{KeyRing, Loaded};
+pub use ring::KeyRing;
+pub(crate) use ring::Loaded;
 
 use crate::key::jwk::Origin;
 

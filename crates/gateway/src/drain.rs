@@ -134,7 +134,7 @@ mod tests {
         assert!(ends.iter().all(|end| *end <= window + Duration::from_millis(1)));
         for third in 0..3 {
             let (from, to) = (window / 3 * third, window / 3 * (third + 1));
-            let share = ends.iter().filter(|end| (from..to).contains(end)).count();
+            let share = ends.iter().filter(|end| (from..to).contains(*end)).count();
             assert!(share > 50, "{share} of 300 in third {third}");
         }
     }

@@ -11,9 +11,9 @@ pub struct KeyRing(RwLock<Loaded>);
 
 /// The keys that a ring has now.
 #[derive(Debug, Clone, Default)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The keys, in their order.
-    pub keys: Arc<[Key]>,
+    pub(crate) keys: Arc<[Key]>,
     /// Another number for each load of this process.
     pub(crate) generation: u64,
 }
@@ -36,7 +36,7 @@ impl KeyRing {
 
     /// The keys at present.
     #[must_use]
-    pub fn get(&self) -> Loaded {
+    pub(crate) fn get(&self) -> Loaded {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
