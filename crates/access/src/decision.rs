@@ -69,6 +69,12 @@ impl Access {
         !self.0.is_closed
     }
 
+    /// The grant of those who bring nothing.
+    #[must_use]
+    pub fn of_everybody(&self) -> Arc<Grant> {
+        Arc::clone(&self.0.everybody)
+    }
+
     /// The revocations that this node knows.
     #[must_use]
     pub fn revocations(&self) -> &Revocations {

@@ -34,7 +34,9 @@ pub use key::{BadKey, KEYS_BYTES_MAX, Key, KeyRing, SECRET_BYTES_MIN, parse_set}
 pub use machines::{BadMachines, Machines, machine_hash};
 pub use pattern::{BadPattern, Pattern, Patterns};
 pub use principal::{Principal, hash_of_subject};
-pub use revocations::{Revocation, Revocations, Revoked};
+pub use revocations::{
+    BadRevocation, REVOCATIONS_TOPIC, Revocation, Revocations, Revoked, TooManyRevocations,
+};
 pub use tickets::{BadTicketKeys, Form, NoTicket, Ticket, TicketKeys, Tickets};
 pub use timestamp::Timestamp;
 pub use tokens::Tokens;

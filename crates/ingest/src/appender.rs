@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{Append, AppendError, Log, Receipt, Topic};
+use event_log::{Append, AppendError, Log, Mark, Receipt, Topic};
 use limits::Client;
 use metrics::{Counters, Histogram, Registry, buckets};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use crate::Config;
 use crate::error::Error;
 use crate::new_topics::NewTopics;
 use crate::outcome::Outcome;
+use crate::publisher::Publisher;
 
 /// Appends events and returns a receipt or an error for each.
 #[derive(Debug)]
@@ -51,29 +52,32 @@ impl Appender {
         }
     }
 
-    /// Appends the well-formed events of a client as one batch, and returns an answer for every event, in order.
+    /// Appends the well-formed events that a party may publish as one batch, and returns an answer for every event, in order.
     ///
     /// An answer is an acknowledgement only if the log gave a receipt. A log that does not answer in time
     /// may still store the events, like a log that is unavailable.
     pub(crate) async fn publish(
         &self,
-        client: Client,
+        publisher: &Publisher,
         events: Vec<Result<Append, Error>>,
     ) -> Vec<Answer> {
         let mut batch = Vec::with_capacity(events.len());
         let mut take = |append: Append| {
-            let topic = append.topic.clone();
+            let append = publisher.take(append)?;
+            let (topic, is_end) = (append.topic.clone(), append.event.mark != Mark::Open);
             batch.push(append);
-            topic
+            Ok((topic, is_end))
         };
-        let topics: Vec<_> = events.into_iter().map(|event| event.map(&mut take)).collect();
-        let mut results = self.append(client, batch).await.into_iter();
+        let topics: Vec<_> = events.into_iter().map(|event| event.and_then(&mut take)).collect();
+        let mut results = self.append(publisher.client, batch).await.into_iter();
         let answers: Vec<_> = topics
             .into_iter()
             .map(|topic| {
-                let topic = topic?;
+                let (topic, is_end) = topic?;
                 let result = results.next().expect("append answers for every event");
-                Ok(Ack::new(&topic, result?))
+                let ack = Ack::new(&topic, result?);
+                publisher.record(&topic, is_end);
+                Ok(ack)
             })
             .collect();
         for answer in &answers {
@@ -86,7 +90,7 @@ impl Appender {
     /// for a retry, so that no later event is stored before the one that is retried.
     pub(crate) async fn publish_in_order(
         &self,
-        client: Client,
+        publisher: &Publisher,
         events: Vec<Result<Append, Error>>,
         at_once: usize,
     ) -> Vec<Answer> {
@@ -99,10 +103,22 @@ impl Appender {
                 None => event,
                 Some(error) => Err(event.err().unwrap_or_else(|| Error::not_tried(error))),
             });
-            answers.extend(self.publish(client, chunk.collect()).await);
+            answers.extend(self.publish(publisher, chunk.collect()).await);
             stopped = transient(&answers).cloned();
         }
         answers
+    }
+
+    /// Appends an event of the node's own.
+    ///
+    /// # Errors
+    /// The log has not stored it.
+    pub(crate) async fn append_own(&self, append: Append) -> Result<(), Error> {
+        let result = timeout(self.timeout, self.log.append(vec![append])).await;
+        let late = || AppendError::Unavailable(format!("no answer within {:?}", self.timeout));
+        let result = result.map_or_else(|_| Some(Err(late())), |mut results| results.pop());
+        let _receipt = result.expect("a log answers for every event")?;
+        Ok(())
     }
 
     /// Counts an event that was refused before it could be appended.

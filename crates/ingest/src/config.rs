@@ -24,6 +24,8 @@ pub struct Config {
     /// New topics a second that all publishers of this node may begin. One address may begin its share. A
     /// burst of 10 seconds' worth is allowed. Topics that exist take events without a limit.
     pub new_topics: u32,
+    /// The decisions about publishers.
+    pub access: access::Access,
     /// The way to count clients, and the memory of their bodies.
     pub rules: Rules,
     /// Longest wait for an append, after which the publisher is told to retry.
@@ -46,6 +48,7 @@ impl Default for Config {
             requests_max: 1024,
             streams_max: 1024,
             new_topics: u32::MAX,
+            access: access::Access::open(&metrics::Registry::new()),
             rules: Rules::default(),
             append_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),

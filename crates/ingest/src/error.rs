@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use access::{Denied, Reason};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -48,6 +49,22 @@ pub(crate) enum Code {
     LogFull,
     /// This node is about to stop.
     Draining,
+    /// The request brought no credentials, and needs some.
+    NoToken,
+    /// The right has ended.
+    TokenExpired,
+    /// The credentials are refused.
+    BadToken,
+    /// The party has no right to do this.
+    Forbidden,
+    /// The right was revoked.
+    Revoked,
+    /// A page of another origin sent a cookie.
+    CrossSite,
+    /// The keys of an issuer cannot be loaded now.
+    KeysUnavailable,
+    /// Everybody may do everything here, so there is nothing to revoke.
+    AccessOff,
 }
 
 /// The reason why an event, or a whole request, was not acknowledged.
@@ -84,6 +101,14 @@ impl Code {
             Self::LogUnavailable => "log_unavailable",
             Self::LogFull => "log_full",
             Self::Draining => "draining",
+            Self::NoToken => "no_token",
+            Self::TokenExpired => "token_expired",
+            Self::BadToken => "bad_token",
+            Self::Forbidden => "forbidden",
+            Self::Revoked => "revoked",
+            Self::CrossSite => "cross_site",
+            Self::KeysUnavailable => "keys_unavailable",
+            Self::AccessOff => "access_off",
         }
     }
 
@@ -95,7 +120,9 @@ impl Code {
             | Self::BadKey
             | Self::BadBody
             | Self::BadParameter => StatusCode::BAD_REQUEST,
-            Self::UnknownTopic => StatusCode::NOT_FOUND,
+            Self::UnknownTopic | Self::AccessOff => StatusCode::NOT_FOUND,
+            Self::NoToken | Self::TokenExpired | Self::BadToken => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::Revoked | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TopicEnded => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -103,7 +130,7 @@ impl Code {
             Self::TooManyRequests | Self::TooManyTopics | Self::Memory => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::LogUnavailable | Self::LogFull | Self::Draining => {
+            Self::LogUnavailable | Self::LogFull | Self::Draining | Self::KeysUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -119,20 +146,23 @@ impl Code {
                 | Self::LogUnavailable
                 | Self::LogFull
                 | Self::Draining
+                | Self::KeysUnavailable
         )
     }
 
     /// Returns true if such an error ends a stream of events: one that asks for a retry, because later
-    /// events would otherwise be stored before the one that is retried, and a wait that was too long.
+    /// events would otherwise be stored before the one that is retried, a wait that was too long, and a right
+    /// that has ended.
     pub(crate) const fn ends_stream(self) -> bool {
-        self.is_transient() || matches!(self, Self::BodyTimeout)
+        self.is_transient()
+            || matches!(self, Self::BodyTimeout | Self::TokenExpired | Self::Revoked)
     }
 
     /// Returns the outcome of the event for the metrics, or `None` if the request had no event.
     pub(crate) const fn outcome(self) -> Option<Outcome> {
         match self {
             Self::LogUnavailable | Self::LogFull => Some(Outcome::Unavailable),
-            Self::UnknownTopic | Self::BodyTimeout | Self::Draining => None,
+            Self::UnknownTopic | Self::BodyTimeout | Self::Draining | Self::AccessOff => None,
             _ => Some(Outcome::Refused),
         }
     }
@@ -160,6 +190,18 @@ impl Error {
     /// A limit that is reached.
     pub(crate) fn full(code: Code, full: Full) -> Self {
         Self::new(code, full.to_string())
+    }
+
+    /// The value of `WWW-Authenticate`, for an error of credentials. Never a scheme for which a browser would
+    /// open a dialog.
+    const fn challenge(&self) -> Option<HeaderValue> {
+        match self.code {
+            Code::NoToken => Some(HeaderValue::from_static("Bearer")),
+            Code::TokenExpired | Code::BadToken => {
+                Some(HeaderValue::from_static("Bearer error=\"invalid_token\""))
+            }
+            _ => None,
+        }
     }
 
     /// The error of an event that follows one that must be retried.
@@ -198,10 +240,28 @@ impl IntoResponse for Error {
         let body = serde_json::json!({ "error": self.body() });
         let mut response = (self.code.status(), Json(body)).into_response();
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if let Some(challenge) = self.challenge() {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
+    }
+}
+
+impl From<Denied> for Error {
+    fn from(Denied { reason, .. }: Denied) -> Self {
+        let code = match reason {
+            Reason::NoToken => Code::NoToken,
+            Reason::Expired => Code::TokenExpired,
+            Reason::Topic => Code::Forbidden,
+            Reason::Revoked => Code::Revoked,
+            Reason::CrossSite => Code::CrossSite,
+            Reason::KeysUnavailable => Code::KeysUnavailable,
+            _ => Code::BadToken,
+        };
+        Self::new(code, reason.message())
     }
 }
 

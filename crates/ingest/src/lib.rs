@@ -34,8 +34,10 @@ mod ndjson;
 mod new_topics;
 mod outcome;
 mod publish;
+mod publisher;
 mod receipts;
 mod respond;
+mod revoke;
 mod slots;
 mod source;
 mod sse;
@@ -57,9 +59,10 @@ use publish::Ingest;
 
 const EVENTS: &str = "/v1/events";
 const TOPIC: &str = "/v1/topics/{*topic}";
+const REVOCATIONS: &str = "/v1/revocations";
 
-/// The routes of ingest: `POST` and `PUT /v1/events`, `GET /v1/topics/{topic}`, and their preflights if
-/// the configuration allows pages of other origins.
+/// The routes of ingest: `POST` and `PUT /v1/events`, `GET /v1/topics/{topic}`, `POST /v1/revocations`, and
+/// their preflights if the configuration allows pages of other origins.
 ///
 /// `PUT` does the same as `POST`, because `curl -T -` sends it, and curl streams its standard input in no
 /// other way. No route answers `GET /v1/events`, because the gateway does and its router merges with this
@@ -69,6 +72,7 @@ pub fn router(config: Config, log: Arc<dyn Log>, registry: &metrics::Registry) -
     let routes = Router::new()
         .route(EVENTS, post(publish::publish).put(publish::publish))
         .route(TOPIC, get(topics::show))
+        .route(REVOCATIONS, post(revoke::revoke))
         .with_state(Arc::new(Ingest::new(config, log, registry)));
-    allow(routes, [EVENTS, TOPIC], cors)
+    allow(routes, [EVENTS, TOPIC, REVOCATIONS], cors)
 }

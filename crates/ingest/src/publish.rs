@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::Right;
+use access::audit::Action;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::response::{IntoResponse as _, Response};
-use event_log::{Append, Log};
-use limits::Client;
+use event_log::{Append, Log, Topic};
 use metrics::Registry;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -20,12 +21,13 @@ use crate::error::{Code, Error, NOSNIFF};
 use crate::event::event;
 use crate::head::RequestHead;
 use crate::media::Media;
+use crate::publisher::Publisher;
 use crate::respond::respond;
 use crate::slots::Slots;
 use crate::source::Source;
 use crate::stream::Stream;
 use crate::wait::{Clock, FIRST_BYTES_MAX, FIRST_EVENT_MAX, Wait, Waits};
-use crate::{Config, body, client, cloudevents, trace};
+use crate::{Config, body, cloudevents, trace};
 
 /// The state that all requests share.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub(crate) struct Ingest {
     pub(crate) config: Config,
     pub(crate) appender: Arc<Appender>,
     pub(crate) slots: Slots,
-    waits: Arc<Waits>,
+    pub(crate) waits: Arc<Waits>,
 }
 
 impl Ingest {
@@ -46,15 +48,15 @@ impl Ingest {
     async fn answer(
         &self,
         head: RequestHead,
-        client: Client,
+        publisher: Publisher,
         upload: &mut Upload,
     ) -> Result<Response, Error> {
-        let account = Account::new(Arc::clone(&self.config.rules.memory), client);
+        let account = Account::new(Arc::clone(&self.config.rules.memory), publisher.client);
         match head.media {
             Media::Data | Media::CloudEvent | Media::CloudEvents => {
-                self.whole(&head, client, account, upload).await
+                self.whole(&head, &publisher, account, upload).await
             }
-            Media::Lines | Media::Sse => self.stream(head, client, account, upload).await,
+            Media::Lines | Media::Sse => self.stream(head, publisher, account, upload).await,
         }
     }
 
@@ -62,17 +64,20 @@ impl Ingest {
     async fn stream(
         &self,
         head: RequestHead,
-        client: Client,
+        publisher: Publisher,
         account: Account,
         upload: &mut Upload,
     ) -> Result<Response, Error> {
         let clock = Clock::new(Instant::now());
         self.first(Wait::FirstEvent, FIRST_EVENT_MAX, upload).await?;
-        let slot = self.slots.stream(client).inspect_err(|error| self.appender.refused(error))?;
+        let slot = self
+            .slots
+            .stream(publisher.client)
+            .inspect_err(|error| self.appender.refused(error))?;
         let (waits, drain) = (Arc::clone(&self.waits), self.config.drain.clone());
         let source = Source::new(std::mem::take(upload), account, clock, waits, drain);
         let appender = Arc::clone(&self.appender);
-        let stream = Stream::new(head, client, source, &self.config, appender, slot);
+        let stream = Stream::new(head, publisher, source, &self.config, appender, slot);
         Ok(respond(stream).await)
     }
 
@@ -80,7 +85,7 @@ impl Ingest {
     async fn whole(
         &self,
         head: &RequestHead,
-        client: Client,
+        publisher: &Publisher,
         mut account: Account,
         upload: &mut Upload,
     ) -> Result<Response, Error> {
@@ -90,7 +95,7 @@ impl Ingest {
         let refused = |error: &Error| self.appender.refused(error);
         upload.check_length(max).inspect_err(refused)?;
         self.first(Wait::FirstBytes, FIRST_BYTES_MAX, upload).await?;
-        let _place = self.slots.request(client).inspect_err(refused)?;
+        let _place = self.slots.request(publisher.client).inspect_err(refused)?;
         let time = self.config.body_timeout;
         let bytes = upload.read(max, time, &mut account, &self.waits).await;
         let text = bytes.and_then(|bytes| body::text("the body", bytes));
@@ -98,10 +103,12 @@ impl Ingest {
             let events = text.and_then(|text| cloudevents::batch(&text, head, event_max));
             let events = events.inspect_err(refused)?;
             let at_once = self.config.batch_max;
-            return batch_response(&self.appender.publish_in_order(client, events, at_once).await);
+            return batch_response(
+                &self.appender.publish_in_order(publisher, events, at_once).await,
+            );
         }
         let event = text.and_then(|text| self.event(head, text));
-        let answer = self.appender.publish(client, vec![event]).await.pop();
+        let answer = self.appender.publish(publisher, vec![event]).await.pop();
         let ack = answer.expect("one event has one answer")?;
         Ok(Json(ack).into_response())
     }
@@ -128,11 +135,17 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
     let (parts, body) = request.into_parts();
     let mut upload = Upload::new(&parts.headers, body);
     let mut head = RequestHead::parse(&parts);
-    let client = client::of(&parts, &ingest.config.rules);
     let span = trace::span(&mut head);
     let answer = async {
-        let head = head.inspect_err(|error| ingest.appender.refused(error))?;
-        ingest.answer(head, client, &mut upload).await
+        let publisher = Publisher::admit(&parts, &ingest.config, Action::Publish).await;
+        let refused = |error: &Error| ingest.appender.refused(error);
+        let (head, publisher) = (head.inspect_err(refused)?, publisher.inspect_err(refused)?);
+        let ends = |topic: &Topic| head.end && publisher.grant.allows(Right::End, topic.as_str());
+        if let Some(topic) = head.topic.as_ref().filter(|topic| !ends(topic)) {
+            // Before the body is read. Each event is checked where it is appended.
+            publisher.check(Right::Publish, topic).inspect_err(refused)?;
+        }
+        ingest.answer(head, publisher, &mut upload).await
     };
     let mut response = match answer.instrument(span.clone()).await {
         Ok(response) => response,

@@ -11,8 +11,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::{Carrier, Denied, Reason};
 use event_log::{Append, Mark, NewEvent};
-use limits::Client;
+use tokio::time::{Instant, timeout_at};
 
 use crate::Config;
 use crate::appender::Appender;
@@ -21,6 +22,7 @@ use crate::error::Error;
 use crate::head::RequestHead;
 use crate::media::Media;
 use crate::ndjson::NdjsonDecoder;
+use crate::publisher::Publisher;
 use crate::receipts::Receipts;
 use crate::slots::StreamSlot;
 use crate::source::{Input, Source};
@@ -29,7 +31,7 @@ use crate::wait::Wait;
 
 /// A body that streams events.
 pub(crate) struct Stream {
-    client: Client,
+    publisher: Publisher,
     source: Source,
     decoder: Box<dyn Decode>,
     appender: Arc<Appender>,
@@ -59,10 +61,10 @@ enum Phase {
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 impl Stream {
-    /// Makes a stream of `client` with the form and the topic that `head` names.
+    /// Makes a stream of a party with the form and the topic that `head` names.
     pub(crate) fn new(
         head: RequestHead,
-        client: Client,
+        publisher: Publisher,
         source: Source,
         config: &Config,
         appender: Arc<Appender>,
@@ -79,7 +81,7 @@ impl Stream {
             _ => Box::new(NdjsonDecoder::new(head, max)),
         };
         Self {
-            client,
+            publisher,
             source,
             decoder,
             appender,
@@ -113,9 +115,10 @@ impl Stream {
 
     /// Gathers a batch: waits for the first event, then takes all that have arrived, within the bounds.
     async fn gather(&mut self) -> Vec<Item> {
-        if let Some(error) = self.source.draining() {
+        if let Some(error) = self.source.draining().or_else(|| self.publisher.over()) {
             return vec![self.error(error)];
         }
+        let until = self.publisher.until();
         let mut items: Vec<_> = self.held.take().into_iter().collect();
         let mut bytes = items.iter().map(Item::bytes).sum::<usize>();
         while items.len() < self.batch_max && bytes < BATCH_BYTES_MAX {
@@ -134,7 +137,7 @@ impl Stream {
             let input = match items.is_empty() {
                 true => {
                     let (bytes, unfinished) = (self.decoder.bytes(), self.decoder.unfinished());
-                    self.source.wait(bytes, unfinished).await
+                    self.wait(bytes, unfinished, until).await
                 }
                 false => match self.source.at_hand().await {
                     Some(input) => input,
@@ -156,6 +159,22 @@ impl Stream {
             }
         }
         items
+    }
+
+    /// Waits for the next piece of the body, but not beyond the publisher's right.
+    async fn wait(
+        &mut self,
+        held: usize,
+        unfinished: Option<u64>,
+        until: Option<Instant>,
+    ) -> Input {
+        let Some(until) = until else { return self.source.wait(held, unfinished).await };
+        match timeout_at(until, self.source.wait(held, unfinished)).await {
+            Ok(input) => input,
+            Err(_) => {
+                Input::Stop(Denied { reason: Reason::Expired, carrier: Carrier::Header }.into())
+            }
+        }
     }
 
     /// Returns the rest after the body has ended: its last event, then in a call of its own the end of the
@@ -190,7 +209,7 @@ impl Stream {
             .into_iter()
             .map(|item| (item.line, item.event.and_then(|event| charged.clone().map(|()| event))))
             .unzip();
-        let answers = self.appender.publish(self.client, events).await;
+        let answers = self.appender.publish(&self.publisher, events).await;
         let errors = answers.iter().filter_map(|answer| answer.as_ref().err());
         let stop = errors.into_iter().find(|error| error.code().ends_stream());
         if stop.is_some() {

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
+use access::Right;
+use access::audit::Action;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::response::{IntoResponse as _, Response};
 use event_log::{Bounds, Position, Topic};
-use limits::Client;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::client;
 use crate::error::{Code, Error, NOSNIFF};
 use crate::publish::Ingest;
+use crate::publisher::Publisher;
 
 /// The body of the answer.
 #[derive(Debug, Serialize)]
@@ -33,8 +34,11 @@ pub(crate) async fn show(
     request: Request,
 ) -> Response {
     let (parts, _no_body) = request.into_parts();
-    let client = client::of(&parts, &ingest.config.rules);
-    let mut response = match describe(&ingest, client, topic).await {
+    let described = async {
+        let publisher = Publisher::admit(&parts, &ingest.config, Action::Describe).await?;
+        describe(&ingest, &publisher, topic).await
+    };
+    let mut response = match described.await {
         Ok(topic) => Json(topic).into_response(),
         Err(error) => error.into_response(),
     };
@@ -44,13 +48,17 @@ pub(crate) async fn show(
 
 async fn describe(
     ingest: &Ingest,
-    client: Client,
+    publisher: &Publisher,
     topic: Result<Path<String>, PathRejection>,
 ) -> Result<TopicBody, Error> {
     let Path(topic) = topic
         .map_err(|bad| Error::new(Code::BadTopic, format!("the path: {}", bad.body_text())))?;
     let topic = Topic::new(&topic)?;
-    let _place = ingest.slots.request(client)?;
+    // The same answer for a topic that exists and one that does not.
+    if !publisher.grant.allows(Right::Publish, topic.as_str()) {
+        publisher.check(Right::Subscribe, &topic)?;
+    }
+    let _place = ingest.slots.request(publisher.client)?;
     let bounds = timeout(ingest.config.append_timeout, ingest.appender.log.bounds(&topic))
         .await
         .map_err(|_| {

@@ -1,0 +1,165 @@
+//! The party that publishes: the client that limits count, and its rights.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use access::audit::{self, Action};
+use access::{Access, Carrier, Denied, Grant, Page, Reason, Right};
+use aws_lc_rs::digest::{Context, SHA256};
+use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, ORIGIN};
+use axum::http::request::Parts;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use event_log::{Append, Key, Mark, Topic};
+use limits::{Client, Peer};
+use tokio::time::Instant;
+
+use crate::error::{Code, Error};
+use crate::{Config, client};
+
+/// The party that publishes.
+#[derive(Debug, Clone)]
+pub(crate) struct Publisher {
+    pub(crate) client: Client,
+    pub(crate) grant: Arc<Grant>,
+    access: Access,
+    peer: Option<SocketAddr>,
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+impl Publisher {
+    /// Decides who sends a request.
+    ///
+    /// # Errors
+    /// Its credentials are refused.
+    pub(crate) async fn admit(
+        parts: &Parts,
+        config: &Config,
+        action: Action,
+    ) -> Result<Self, Error> {
+        let peer = parts.extensions.get::<Peer>().map(|peer| peer.address);
+        let client = client::of(parts, &config.rules);
+        let access = config.access.clone();
+        if access.is_open() {
+            return Ok(Self { client, grant: access.of_everybody(), access, peer });
+        }
+        let first = |name: HeaderName| parts.headers.get(name).map(|value| value.as_bytes());
+        let cookies: Vec<_> =
+            parts.headers.get_all(COOKIE).iter().map(|value| value.as_bytes()).collect();
+        let page = match config.cors.trusts(first(ORIGIN), first(SEC_FETCH_SITE)) {
+            true => Page::Allowed,
+            false => Page::Foreign,
+        };
+        let credentials = access.credentials(first(AUTHORIZATION), &cookies, None, page);
+        match access.admit(&credentials).await {
+            Ok(grant) => Ok(Self { client, grant, access, peer }),
+            Err(denied) => {
+                audit::refused(action, None, "", denied.reason, shown(peer));
+                Err(denied.into())
+            }
+        }
+    }
+
+    /// Checks that the party may do this with a topic.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(crate) fn check(&self, right: Right, topic: &Topic) -> Result<(), Error> {
+        let Err(denied) = self.grant.check(right, topic.as_str()) else { return Ok(()) };
+        self.access.count(denied.reason);
+        let action = match right {
+            Right::Subscribe => Action::Describe,
+            Right::Publish => Action::Publish,
+            Right::End => Action::End,
+        };
+        audit::refused(action, Some(&self.grant), topic, denied.reason, shown(self.peer));
+        Err(match denied.reason {
+            Reason::Topic => forbidden(topic, right),
+            _ => denied.into(),
+        })
+    }
+
+    /// Checks an event, and gives it a key that no other party can have.
+    ///
+    /// # Errors
+    /// The party may not publish to the topic, or not end it.
+    pub(crate) fn take(&self, mut append: Append) -> Result<Append, Error> {
+        if append.event.mark != Mark::End {
+            self.check(Right::Publish, &append.topic)?;
+        }
+        if append.event.mark != Mark::Open {
+            self.check(Right::End, &append.topic)?;
+        }
+        if !self.access.is_open() {
+            append.key = append.key.map(|key| self.own(&key));
+        }
+        Ok(append)
+    }
+
+    /// Records what was published.
+    pub(crate) fn record(&self, topic: &Topic, is_end: bool) {
+        if !self.access.is_open() {
+            let action = if is_end { Action::End } else { Action::Publish };
+            audit::allowed(action, &self.grant, topic, shown(self.peer));
+        }
+    }
+
+    /// Returns the error of a party whose right has ended since it was let in.
+    pub(crate) fn over(&self) -> Option<Error> {
+        let principal = self.grant.principal();
+        let reason = match principal.is_over() {
+            true => Reason::Expired,
+            false if self.access.revocations().concern(principal) => Reason::Revoked,
+            false => return None,
+        };
+        self.access.count(reason);
+        Some(Denied { reason, carrier: self.grant.carrier() }.into())
+    }
+
+    /// The time at which the right ends, if it does.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.grant.principal().left().map(|left| Instant::now() + left)
+    }
+
+    /// The error of a party that may not revoke.
+    pub(crate) fn no_admin(&self) -> Error {
+        let lacks = match self.grant.principal().subject() {
+            None => Reason::NoToken,
+            Some(_) => Reason::Topic,
+        };
+        self.access.count(lacks);
+        audit::refused(Action::Revoke, Some(&self.grant), "", lacks, self.shown());
+        match lacks {
+            Reason::NoToken => Denied { reason: lacks, carrier: Carrier::Nothing }.into(),
+            _ => {
+                Error::new(Code::Forbidden, "revoking needs a token with the right \"admin\": true")
+            }
+        }
+    }
+
+    /// The place from which the request came, for the audit.
+    pub(crate) fn shown(&self) -> String {
+        shown(self.peer)
+    }
+
+    /// A party's own key: two parties that choose the same text do not silence each other.
+    fn own(&self, key: &Key) -> Key {
+        let subject = self.grant.principal().subject().unwrap_or_default();
+        let mut hash = Context::new(&SHA256);
+        hash.update(&(subject.len() as u64).to_le_bytes());
+        hash.update(subject.as_bytes());
+        hash.update(key.as_str().as_bytes());
+        let text = URL_SAFE_NO_PAD.encode(hash.finish());
+        Key::new(&text).expect("base64url of 32 bytes is a key")
+    }
+}
+
+fn shown(peer: Option<SocketAddr>) -> String {
+    peer.map(|peer| peer.to_string()).unwrap_or_default()
+}
+
+/// A topic that a known party may not use.
+pub(crate) fn forbidden(topic: &Topic, right: Right) -> Error {
+    Error::new(Code::Forbidden, format!("topic {topic:?}: no right to {}", right.as_str()))
+}
