@@ -9,6 +9,7 @@
 pub mod audit;
 
 mod claims;
+mod config;
 mod credentials;
 mod decision;
 mod denied;
@@ -16,14 +17,17 @@ mod grant;
 mod history;
 mod issuer;
 mod key;
+mod key_server;
 mod machines;
 mod pattern;
+mod preset;
 mod principal;
 mod revocations;
 mod tickets;
 mod timestamp;
 mod tokens;
 
+pub use config::{BadConfig, Config, IssuerConfig, OneOrMany, Plan};
 pub use credentials::{Credentials, Page};
 pub use decision::{Access, Settings};
 pub use denied::{Carrier, Denied, Reason};
@@ -31,8 +35,10 @@ pub use grant::{Grant, Right, Rights};
 pub use history::{BadHistory, History};
 pub use issuer::{ALGORITHMS, BadClaimName, ClaimName, Issuer, KeySource, MappedClaim};
 pub use key::{BadKey, KEYS_BYTES_MAX, Key, KeyRing, SECRET_BYTES_MIN, parse_set};
+pub use key_server::{Fetch, KeyServer};
 pub use machines::{BadMachines, Machines, machine_hash};
 pub use pattern::{BadPattern, Pattern, Patterns};
+pub use preset::Preset;
 pub use principal::{Principal, hash_of_subject};
 pub use revocations::{
     BadRevocation, REVOCATIONS_TOPIC, Revocation, Revocations, Revoked, TooManyRevocations,
