@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::denied::{Carrier, Reason};
 use crate::issuer::{ClaimName, Issuer, WrittenRights};
-use crate::{Grant, History, Pattern, Patterns, Principal, Rights, Timestamp};
+use crate::{Grant, HistoryExtent, Pattern, Patterns, Principal, Rights, Timestamp};
 
 /// The claims. A name that comes twice is refused for those that have a field.
 #[derive(Debug, Deserialize)]
@@ -66,7 +66,7 @@ impl Claims {
         let token = text(self.jti.as_ref())?;
         let written = self.written(&issuer.grants)?;
         let own = written.rights().map_err(|_| Reason::MalformedClaim)?;
-        let history = written.history.as_deref().map_or(Ok(History::All), str::parse);
+        let history = written.history.as_deref().map_or(Ok(HistoryExtent::All), str::parse);
         Ok(Grant {
             principal: Principal::new(subject, token, Some(deadline)),
             rights: self.with_mapped(own, issuer)?,

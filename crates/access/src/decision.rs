@@ -8,7 +8,7 @@ use crate::denied::{Carrier, Denied, Reason};
 use crate::machines::Machines;
 use crate::tickets::{Form, Tickets};
 use crate::tokens::Tokens;
-use crate::{Credentials, Grant, History, Page, Principal, Revocations, Rights};
+use crate::{Credentials, Grant, HistoryExtent, Page, Principal, Revocations, Rights};
 
 /// Decides about the clients of a node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -79,6 +79,18 @@ impl Access {
     #[must_use]
     pub fn revocations(&self) -> &Revocations {
         &self.0.revocations
+    }
+
+    /// The tokens of machines.
+    #[must_use]
+    pub fn machines(&self) -> &Machines {
+        &self.0.settings.machines
+    }
+
+    /// The issuers of tokens.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.0.settings.tokens
     }
 
     /// The tickets and stream cookies of this node, if it issues any.
@@ -200,7 +212,7 @@ impl Grant {
             principal: Principal::ANONYMOUS,
             rights: Rights::default(),
             everybody: Arc::clone(rights),
-            history: History::All,
+            history: HistoryExtent::All,
             issued: None,
             is_admin: false,
             key: None,

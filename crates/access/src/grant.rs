@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::denied::{Carrier, Denied, Reason};
-use crate::{History, Patterns, Principal, Timestamp};
+use crate::{HistoryExtent, Patterns, Principal, Timestamp};
 
 /// A thing that a party may do with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Grant {
     pub(crate) rights: Rights,
     /// The rights of those who bring nothing.
     pub(crate) everybody: Arc<Rights>,
-    pub(crate) history: History,
+    pub(crate) history: HistoryExtent,
     /// The time at which its token was issued.
     pub(crate) issued: Option<Timestamp>,
     /// True if the party may revoke the rights of others.
@@ -88,7 +88,7 @@ impl Grant {
             principal: Principal::ANONYMOUS,
             rights: Rights::default(),
             everybody: Arc::new(Rights::all()),
-            history: History::All,
+            history: HistoryExtent::All,
             issued: None,
             is_admin: true,
             key: None,
@@ -104,6 +104,13 @@ impl Grant {
         &self.principal
     }
 
+    /// The patterns of a right, those of everybody included, as texts.
+    #[must_use]
+    pub fn patterns(&self, right: Right) -> Vec<String> {
+        let own = self.rights.of(right).iter().chain(self.everybody.of(right).iter());
+        own.map(ToString::to_string).collect()
+    }
+
     /// The part of the request that brought the credentials.
     #[must_use]
     pub const fn carrier(&self) -> Carrier {
@@ -112,7 +119,7 @@ impl Grant {
 
     /// The part of a topic's history that the party may read.
     #[must_use]
-    pub const fn history(&self) -> History {
+    pub const fn history(&self) -> HistoryExtent {
         self.history
     }
 
@@ -120,9 +127,9 @@ impl Grant {
     #[must_use]
     pub fn history_floor(&self, now: Timestamp) -> Option<Timestamp> {
         match self.history {
-            History::All => None,
-            History::None => Some(self.issued.unwrap_or(now).min(now)),
-            History::Within(time) => Some(now.earlier(time)),
+            HistoryExtent::All => None,
+            HistoryExtent::None => Some(self.issued.unwrap_or(now).min(now)),
+            HistoryExtent::Within(time) => Some(now.earlier(time)),
         }
     }
 

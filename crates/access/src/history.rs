@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// The events of the past that a subscriber may read. Events that come after it has subscribed are always its.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum History {
+pub enum HistoryExtent {
     /// All that the log has.
     #[default]
     All,
@@ -22,7 +22,7 @@ pub enum History {
 #[error("history is {0:?}; it must be all, none, or a time with a unit, as 30m")]
 pub struct BadHistory(String);
 
-impl fmt::Display for History {
+impl fmt::Display for HistoryExtent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),
@@ -32,7 +32,7 @@ impl fmt::Display for History {
     }
 }
 
-impl FromStr for History {
+impl FromStr for HistoryExtent {
     type Err = BadHistory;
 
     fn from_str(text: &str) -> Result<Self, BadHistory> {
@@ -53,14 +53,18 @@ mod tests {
 
     #[test]
     fn history_is_a_word_or_a_time() {
-        assert_eq!("all".parse(), Ok(History::All));
-        assert_eq!("none".parse(), Ok(History::None));
-        assert_eq!("30m".parse(), Ok(History::Within(Duration::from_mins(30))));
-        for history in [History::All, History::None, History::Within(Duration::from_secs(90))] {
+        assert_eq!("all".parse(), Ok(HistoryExtent::All));
+        assert_eq!("none".parse(), Ok(HistoryExtent::None));
+        assert_eq!("30m".parse(), Ok(HistoryExtent::Within(Duration::from_mins(30))));
+        for history in [
+            HistoryExtent::All,
+            HistoryExtent::None,
+            HistoryExtent::Within(Duration::from_secs(90)),
+        ] {
             assert_eq!(history.to_string().parse(), Ok(history));
         }
         for bad in ["", "30", "some", "-1h"] {
-            assert_eq!(bad.parse::<History>(), Err(BadHistory(bad.to_owned())));
+            assert_eq!(bad.parse::<HistoryExtent>(), Err(BadHistory(bad.to_owned())));
         }
     }
 }

@@ -27,12 +27,13 @@ mod tickets;
 mod timestamp;
 mod tokens;
 
+pub use async_trait::async_trait;
 pub use config::{BadConfig, Config, IssuerConfig, OneOrMany, Plan};
 pub use credentials::{Credentials, Page};
 pub use decision::{Access, Settings};
 pub use denied::{Carrier, Denied, Reason};
 pub use grant::{Grant, Right, Rights};
-pub use history::{BadHistory, History};
+pub use history::{BadHistory, HistoryExtent};
 pub use issuer::{ALGORITHMS, BadClaimName, ClaimName, Issuer, KeySource, MappedClaim};
 pub use key::{BadKey, KEYS_BYTES_MAX, Key, KeyRing, SECRET_BYTES_MIN, parse_set};
 pub use key_server::{Fetch, KeyServer};

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::denied::{Carrier, Reason};
 use crate::issuer::WrittenRights;
-use crate::{Grant, History, Principal, Rights};
+use crate::{Grant, HistoryExtent, Principal, Rights};
 
 /// The tokens of machines, by their hashes. A file has one a line: the hash, the subject, the rights.
 #[derive(Debug, Default)]
@@ -120,7 +120,7 @@ fn machine(line: &str, number: usize, everybody: &Arc<Rights>) -> Result<Machine
             "the rights are no JSON of subscribe, publish, end, history and admin: {error}"
         ))
     })?;
-    let history = written.history.as_deref().map_or(Ok(History::All), str::parse);
+    let history = written.history.as_deref().map_or(Ok(HistoryExtent::All), str::parse);
     let grant = Grant {
         principal: Principal::new(subject, None, None),
         rights: written.rights().map_err(|error| bad(error.to_string()))?,

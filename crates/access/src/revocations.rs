@@ -50,7 +50,8 @@ pub struct Revocations(RwLock<Known>);
 #[derive(Debug, Default)]
 struct Known {
     subjects: HashMap<Box<str>, Timestamp>,
-    tokens: HashMap<u64, Timestamp>,
+    /// By the hash of an id, with the id.
+    tokens: HashMap<u64, (Box<str>, Timestamp)>,
 }
 
 /// A node remembers as many revocations as it may.
@@ -138,11 +139,13 @@ impl Revocations {
                 known.subjects.entry(subject.clone()).or_insert(revocation.until)
             }
             Revoked::Token(id) => {
-                let id = principal::hash(id);
-                if known.len() >= Self::MAX && !known.tokens.contains_key(&id) {
+                let hash = principal::hash(id);
+                if known.len() >= Self::MAX && !known.tokens.contains_key(&hash) {
                     return Err(TooManyRevocations);
                 }
-                known.tokens.entry(id).or_insert(revocation.until)
+                let (_, until) =
+                    known.tokens.entry(hash).or_insert_with(|| (id.clone(), revocation.until));
+                until
             }
         };
         *until = revocation.until.max(*until);
@@ -155,6 +158,22 @@ impl Revocations {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         known.forget(Timestamp::now());
         if known.len() < Self::MAX { Ok(()) } else { Err(TooManyRevocations) }
+    }
+
+    /// Those that hold.
+    #[must_use]
+    pub fn all(&self) -> Vec<Revocation> {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.forget(Timestamp::now());
+        let subjects = known.subjects.iter().map(|(subject, until)| Revocation {
+            revoked: Revoked::Subject(subject.clone()),
+            until: *until,
+        });
+        let tokens = known
+            .tokens
+            .values()
+            .map(|(id, until)| Revocation { revoked: Revoked::Token(id.clone()), until: *until });
+        subjects.chain(tokens).collect()
     }
 
     /// The number of revocations that hold.
@@ -180,7 +199,8 @@ impl Revocations {
         let now = Timestamp::now();
         let holds = |until: Option<&Timestamp>| until.is_some_and(|until| *until > now);
         let token = principal.token();
-        holds(known.subjects.get(subject)) || token.is_some_and(|id| holds(known.tokens.get(&id)))
+        holds(known.subjects.get(subject))
+            || token.is_some_and(|id| holds(known.tokens.get(&id).map(|(_, until)| until)))
     }
 }
 
@@ -191,7 +211,7 @@ impl Known {
 
     fn forget(&mut self, now: Timestamp) {
         self.subjects.retain(|_, until| *until > now);
-        self.tokens.retain(|_, until| *until > now);
+        self.tokens.retain(|_, (_, until)| *until > now);
     }
 }
 

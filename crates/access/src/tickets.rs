@@ -12,7 +12,7 @@ use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode}
 use serde::{Deserialize, Serialize};
 
 use crate::denied::{Carrier, Reason};
-use crate::{Grant, History, Patterns, Principal, Rights, Timestamp};
+use crate::{Grant, HistoryExtent, Patterns, Principal, Rights, Timestamp};
 
 pub use keys::{BadTicketKeys, TicketKeys};
 
@@ -137,7 +137,7 @@ impl Tickets {
             tok: grant.token.as_deref().map(ToOwned::to_owned),
             iat: grant.issued.map(Timestamp::as_seconds),
             his: match grant.history {
-                History::All => None,
+                HistoryExtent::All => None,
                 other => Some(other.to_string()),
             },
         };
@@ -180,7 +180,7 @@ impl Tickets {
         if deadline.after(now) < LEFT_MIN || until.after(now).is_zero() {
             return Err(Reason::Expired);
         }
-        let history = claims.his.as_deref().map_or(Ok(History::All), str::parse);
+        let history = claims.his.as_deref().map_or(Ok(HistoryExtent::All), str::parse);
         let topics = Patterns::new(claims.top.iter().map(String::as_str));
         Ok(Grant {
             principal: Principal::new(&claims.sub, claims.tok.as_deref(), Some(deadline)),
@@ -226,7 +226,7 @@ mod tests {
         Grant {
             principal: Principal::new("ann", Some("t1"), deadline),
             issued: Some(Timestamp::from_seconds(1000)),
-            history: History::Within(Duration::from_mins(30)),
+            history: HistoryExtent::Within(Duration::from_mins(30)),
             token: Some("t1".into()),
             ..Grant::everything()
         }
@@ -249,7 +249,7 @@ mod tests {
             copy.principal().deadline().map(Timestamp::as_seconds),
             Some(deadline.as_seconds())
         );
-        assert_eq!(copy.history(), History::Within(Duration::from_mins(30)));
+        assert_eq!(copy.history(), HistoryExtent::Within(Duration::from_mins(30)));
         assert_eq!(copy.issued, Some(Timestamp::from_seconds(1000)));
         assert!(copy.allows(crate::Right::Subscribe, "a/b"));
         for topic in ["a", "a/b/c", "a/c"] {

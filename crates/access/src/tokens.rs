@@ -9,7 +9,7 @@ use std::time::Instant;
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode};
-use metrics::{Histogram, Registry, buckets};
+use metrics::{Histogram, Label as _, Registry, buckets};
 use serde_json::Value;
 
 use crate::claims::{Claims, Unverified};
@@ -59,7 +59,11 @@ impl Tokens {
         if let Some(grant) = self.verified.get(&name, generation) {
             return Ok(grant);
         }
-        let grant = Arc::new(self.verify_anew(token, &shape).await?);
+        let verified = self.verify_anew(token, &shape).await.inspect_err(|reason| {
+            let (kid, hint) = (shape.key.as_deref(), self.hint(token));
+            tracing::debug!(reason = reason.as_str(), ?kid, hint, "token refused");
+        });
+        let grant = Arc::new(verified?);
         self.verified.put(name, Arc::clone(&grant), self.generation());
         Ok(grant)
     }
@@ -111,21 +115,20 @@ impl Tokens {
         };
         let found = self.issuers.iter().find(is);
         let any = || self.issuers.iter().find(|issuer| issuer.names.is_empty());
-        found.or_else(any).ok_or_else(|| {
-            if let Some(name) = &named {
-                self.hint(name);
-            }
-            if named.is_some() { Reason::Issuer } else { Reason::MissingClaim }
-        })
+        let lack = if named.is_some() { Reason::Issuer } else { Reason::MissingClaim };
+        found.or_else(any).ok_or(lack)
     }
 
-    /// Says in the log that two names differ by a slash alone, which is hard to see.
-    fn hint(&self, name: &str) {
-        let names = self.issuers.iter().flat_map(|issuer| &issuer.names);
+    /// A hint for an operator whose users are refused: two names that differ by a slash are hard to tell apart.
+    #[must_use]
+    pub fn hint(&self, token: &str) -> Option<String> {
+        let unverified: Unverified = insecure_decode_claims(token).ok()?;
+        let Some(Value::String(name)) = unverified.iss else { return None };
+        let names = || self.issuers.iter().flat_map(|issuer| &issuer.names);
         let bare = |text: &str| text.trim_end_matches('/').to_owned();
-        if let Some(issuer) = names.into_iter().find(|one| bare(one) == bare(name)) {
-            tracing::warn!(issuer, "a token names this issuer, but for a slash at the end");
-        }
+        let is_close = |one: &&String| **one != name && bare(one) == bare(&name);
+        let close = names().find(is_close)?;
+        Some(format!("the token's issuer differs from {close:?} by a slash at the end alone"))
     }
 
     fn try_keys(

@@ -16,6 +16,7 @@ use futures_util::StreamExt as _;
 use gateway::Gateway;
 use metrics::Registry;
 use serde::Deserialize;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,8 @@ pub(crate) struct Admin {
     pub(crate) log: Arc<dyn Log>,
     /// The gateway, on a node that serves subscribers.
     pub(crate) gateway: Option<Gateway>,
+    /// True once the revocations of the log were read.
+    pub(crate) revocations: watch::Receiver<bool>,
     pub(crate) levels: Levels,
     /// Cancelled when the node begins to leave.
     pub(crate) leaving: CancellationToken,
@@ -77,6 +80,9 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 async fn ready(State(admin): State<Admin>) -> Response {
     let ready = match &admin.gateway {
         _ if admin.leaving.is_cancelled() => Err("draining".to_owned()),
+        _ if !*admin.revocations.borrow() => {
+            Err("the revocations have not been read yet".to_owned())
+        }
         Some(gateway) => gateway.ready().map_err(|not_ready| not_ready.to_string()),
         None => log_answers(&*admin.log).await,
     };

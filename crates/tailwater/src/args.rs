@@ -3,21 +3,25 @@
 //!
 //! Holds values as they were given. `config` validates them.
 
+mod access;
 mod client;
 mod limits;
 mod node;
 mod roles;
 mod services;
 mod size;
+mod token;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use client::{Input, PublishArgs, TailArgs, TailFormat};
+pub(crate) use access::AccessArgs;
+pub(crate) use client::{ClientToken, Input, PublishArgs, TailArgs, TailFormat};
 pub(crate) use limits::LimitArgs;
 pub(crate) use node::NodeArgs;
 pub(crate) use roles::{CheckArgs, GatewayArgs, IngestArgs, ServeArgs};
 pub(crate) use services::{LogArgs, PublisherArgs, SubscriberArgs};
 pub(crate) use size::Size;
+pub(crate) use token::{ExplainArgs, KeyArgs, KeyKind, MintArgs, TokenArgs, TokenCommand};
 
 /// Resumable Server-Sent Events from any node.
 ///
@@ -48,4 +52,6 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Validate a configuration, connect to what it names, and report.
     Check(CheckArgs),
+    /// Make keys and tokens for trying out, and explain tokens.
+    Token(TokenArgs),
 }

@@ -1,7 +1,8 @@
 //! The clients for the shell: a publisher and a subscriber.
 
 use anyhow::{Context as _, Error, Result, ensure};
-use reqwest::{StatusCode, Url};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{RequestBuilder, StatusCode, Url};
 use tokio::signal::unix::{SignalKind, signal};
 
 mod printable;
@@ -10,6 +11,9 @@ mod source;
 pub(crate) mod tail;
 
 pub(crate) use printable::printable;
+
+use crate::args::ClientToken;
+use crate::secret::SecretFile;
 
 /// Runs a client to its end, on this thread. Its error may quote a server, so it is made printable.
 pub(crate) fn run(client: impl Future<Output = Result<()>>) -> Result<()> {
@@ -37,6 +41,22 @@ fn events_url(server: &str) -> Result<Url> {
     drop(path);
     Ok(url)
 }
+
+/// Adds the token of a client to a request: the one in its file, which may change, or that of TAILWATER_TOKEN.
+pub(crate) fn authorized(request: RequestBuilder, token: &ClientToken) -> Result<RequestBuilder> {
+    let token = match &token.file {
+        Some(path) => Some(SecretFile::new("--token-file", path).read()?),
+        None => std::env::var(TOKEN).ok().filter(|token| !token.is_empty()),
+    };
+    let Some(token) = token else { return Ok(request) };
+    let header = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+    let mut header = header.ok().context("the token has characters that no token has")?;
+    header.set_sensitive(true);
+    Ok(request.header(AUTHORIZATION, header))
+}
+
+/// The environment variable with a client's token.
+const TOKEN: &str = "TAILWATER_TOKEN";
 
 /// Waits for SIGINT or SIGTERM.
 async fn stop_signal() -> Result<()> {

@@ -1,6 +1,7 @@
 //! Converts arguments into the configuration of a node. Flags that contradict each other are refused,
 //! with the names of both.
 
+mod access;
 mod limits;
 mod listen;
 
@@ -15,8 +16,10 @@ use redis_log::{Durability, RedisUrl};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{
-    GatewayArgs, IngestArgs, LogArgs, NodeArgs, PublisherArgs, ServeArgs, Size, SubscriberArgs,
+    AccessArgs, GatewayArgs, IngestArgs, LogArgs, NodeArgs, PublisherArgs, ServeArgs, Size,
+    SubscriberArgs,
 };
+pub(crate) use crate::config::access::{AccessConfig, ClosedConfig, access, key_file};
 pub(crate) use crate::config::limits::Limits;
 pub(crate) use crate::config::listen::shown;
 use crate::debug_gate::DebugGate;
@@ -31,6 +34,7 @@ pub(crate) struct NodeConfig {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) admin_listen: Vec<SocketAddr>,
     pub(crate) sites: Sites,
+    pub(crate) access: AccessConfig,
     pub(crate) limits: Limits,
     pub(crate) debug: DebugGate,
     /// Things that work but should not stay as they are, for the log.
@@ -65,6 +69,16 @@ pub(crate) enum Store {
     Redis(Box<redis_log::Config>),
 }
 
+impl Store {
+    /// The time for which events are kept.
+    pub(crate) const fn retention(&self) -> &Retention {
+        match self {
+            Self::Memory(retention) => retention,
+            Self::Redis(config) => &config.retention,
+        }
+    }
+}
+
 /// The times and signals of a node's shutdown.
 #[derive(Debug, Clone)]
 pub(crate) struct Drain {
@@ -89,14 +103,15 @@ impl TryFrom<ServeArgs> for NodeConfig {
         let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, Some(&args.subscribers));
         let services = Services::Both(
-            gateway_config(&args.subscribers, &args.node, &limits, true)?,
+            gateway_config(&args.subscribers, &args.node, &args.access, &limits, true)?,
             ingest_config(&args.publishers, &args.node, &limits, &drain)?,
         );
         let mut warnings = Vec::new();
         let store =
             store(args.redis.as_deref(), &args.log, args.publishers.durability, &mut warnings)?;
         let listens = (args.listen, args.admin_listen);
-        Self::of(services, store, drain, limits, listens, &args.node, warnings)
+        let (node, access) = (&args.node, &args.access);
+        Self::of(services, store, drain, limits, listens, (node, access), warnings)
     }
 }
 
@@ -106,12 +121,18 @@ impl TryFrom<GatewayArgs> for NodeConfig {
     fn try_from(args: GatewayArgs) -> Result<Self> {
         let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, Some(&args.subscribers));
-        let services =
-            Services::Gateway(gateway_config(&args.subscribers, &args.node, &limits, false)?);
+        let services = Services::Gateway(gateway_config(
+            &args.subscribers,
+            &args.node,
+            &args.access,
+            &limits,
+            false,
+        )?);
         let mut warnings = Vec::new();
         let store = store(Some(&args.redis), &args.log, Durability::Memory, &mut warnings)?;
         let listens = (args.listen, args.admin_listen);
-        Self::of(services, store, drain, limits, listens, &args.node, warnings)
+        let (node, access) = (&args.node, &args.access);
+        Self::of(services, store, drain, limits, listens, (node, access), warnings)
     }
 }
 
@@ -126,7 +147,8 @@ impl TryFrom<IngestArgs> for NodeConfig {
         let mut warnings = Vec::new();
         let store = store(Some(&args.redis), &args.log, args.publishers.durability, &mut warnings)?;
         let listens = (args.listen, args.admin_listen);
-        Self::of(services, store, drain, limits, listens, &args.node, warnings)
+        let (node, access) = (&args.node, &args.access);
+        Self::of(services, store, drain, limits, listens, (node, access), warnings)
     }
 }
 
@@ -162,9 +184,10 @@ impl NodeConfig {
         drain: Drain,
         limits: Limits,
         (listen, admin_listen): (Vec<SocketAddr>, Vec<SocketAddr>),
-        node: &NodeArgs,
+        (node, access): (&NodeArgs, &AccessArgs),
         mut warnings: Vec<String>,
     ) -> Result<Self> {
+        let is_alone = matches!(store, Store::Memory(_));
         listen::ensure_apart(&listen, &admin_listen)?;
         ensure!(
             (0.0..=1.0).contains(&node.otlp_ratio),
@@ -179,6 +202,7 @@ impl NodeConfig {
                 // The pages of other origins have nothing to do at the admin port.
                 admin: site(cors::Policy::default(), &admin_listen, node)?,
             },
+            access: self::access(access, &listen, is_alone, &mut warnings)?,
             listen,
             admin_listen,
             limits,
@@ -228,6 +252,7 @@ fn store(
 fn gateway_config(
     args: &SubscriberArgs,
     node: &NodeArgs,
+    access: &AccessArgs,
     limits: &Limits,
     publish: bool,
 ) -> Result<gateway::Config> {
@@ -256,6 +281,7 @@ fn gateway_config(
         max_age: args.max_age,
         cors: cors(node)?,
         replay_rate: u64::try_from(args.replay_rate.0).unwrap_or(u64::MAX),
+        hash_subjects: access.hash_subjects,
         publish,
         ..gateway::Config::default()
     })

@@ -3,21 +3,26 @@
 //! This crate is the process: it reads arguments and the environment, chooses a log, handles signals and
 //! assembles a node. The services are in `gateway` and `ingest`, the logs in `event-log` and `redis-log`.
 
+mod access_sources;
 mod admin;
 mod args;
 mod check;
 mod client;
 mod config;
 mod debug_gate;
+mod follow;
+mod jwks;
 mod log_metrics;
 mod memory;
 mod node;
+mod revocation_feed;
 mod run;
 mod secret;
 mod server;
 mod signals;
 mod telemetry;
 mod tls;
+mod token;
 mod workers;
 
 use std::process::ExitCode;
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
         Command::Check(check) => check::run(check),
         Command::Publish(publish) => client::run(client::publish::run(publish)),
         Command::Tail(tail) => client::run(client::tail::run(tail)),
+        Command::Token(token) => token::run(token),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

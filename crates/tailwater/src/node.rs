@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use access::Access;
 use anyhow::{Context as _, Result, bail};
 use axum::Router;
 use cors::SiteRules;
@@ -21,9 +22,11 @@ use redis_log::RedisLog;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+use crate::access_sources::AccessSources;
 use crate::admin::Admin;
 use crate::config::{Drain, NodeConfig, Services, Store, shown};
 use crate::log_metrics;
+use crate::revocation_feed::RevocationFeed;
 use crate::server::{self, Ending, Entry, Gate, Site};
 use crate::signals::StopSignals;
 use crate::telemetry::Telemetry;
@@ -40,6 +43,8 @@ pub(crate) struct Node {
     admin: Port,
     threads: Threads,
     drain: Drain,
+    sources: AccessSources,
+    feed: RevocationFeed,
 }
 
 /// Listening sockets and the site that they serve.
@@ -68,8 +73,14 @@ impl Node {
         let rules = limits.rules(&registry);
         let tls = tls.map(|files| Tls::open(files, rules.share, &registry)).transpose()?;
         let tls = tls.map(Arc::new);
+        let history = store.retention().age;
         let log = open(store, &registry);
-        let (gateway, entry) = serve(&services, &rules, sites.public, &log, &registry);
+        let sources = AccessSources::open(config.access, &registry)?;
+        let access = &sources.access;
+        let (gateway, entry) = serve(&services, (&rules, access), sites.public, &log, &registry);
+        // A node that publishes stores again the revocations that hold longer than the log keeps events.
+        let history = services.ingest().map(|_| history);
+        let feed = RevocationFeed::new(access, &log, gateway.as_ref(), history);
         let gate = limits.gate(&rules, gateway.is_some(), &registry);
         let site = Site { entry, tls: tls.clone(), gate: Arc::new(gate) };
         let (workers, threads) = Workers::for_each_core().context("the workers did not start")?;
@@ -78,11 +89,18 @@ impl Node {
 
         let (levels, leaving) = (telemetry.levels(), drain.leaving.clone());
         let gate = Arc::new(Gate::admin(&rules, &registry));
-        let admin =
-            Admin { registry, log, gateway: gateway.clone(), levels, leaving, debug: config.debug };
+        let admin = Admin {
+            registry,
+            log,
+            gateway: gateway.clone(),
+            revocations: feed.has_read(),
+            levels,
+            leaving,
+            debug: config.debug,
+        };
         let site = Site { entry: Entry::Routes(admin.router(), sites.admin), tls: None, gate };
         let admin = Port::open("--admin-listen", &config.admin_listen, site, Workers::home())?;
-        Ok(Self { role, gateway, tls, public, admin, threads, drain })
+        Ok(Self { role, gateway, tls, public, admin, threads, drain, sources, feed })
     }
 
     /// Serves until a signal, then leaves in order; a second signal skips the rest.
@@ -90,7 +108,7 @@ impl Node {
     /// # Errors
     /// A part of the node has panicked.
     pub(crate) async fn run(self, mut signals: StopSignals) -> Result<()> {
-        let Self { role, gateway, tls, public, admin, threads, drain } = self;
+        let Self { role, gateway, tls, public, admin, threads, drain, sources, feed } = self;
         let (listen, admin_listen) = (shown(&public.addresses), shown(&admin.addresses));
         tracing::info!(role, listen, admin = admin_listen, "serving");
         if let Some(address) = public.addresses.first() {
@@ -112,6 +130,8 @@ impl Node {
             tokio::select! {
                 signal = signals.received() => tracing::info!(signal, "stopping"),
                 () = keep(gateway.as_ref(), tls.as_deref()) => {}
+                () = sources.keep_fresh() => {}
+                () = feed.run() => {}
             }
             tokio::select! {
                 left = orderly => left,
@@ -183,14 +203,14 @@ fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
 /// Makes the services, and the one way in to all of them.
 pub(crate) fn serve(
     services: &Services,
-    rules: &Rules,
+    (rules, access): (&Rules, &Access),
     site: SiteRules,
     log: &Arc<dyn Log>,
     registry: &Registry,
 ) -> (Option<Gateway>, Entry) {
     let routes = match services.ingest().cloned() {
         Some(config) => {
-            let config = ingest::Config { rules: rules.clone(), ..config };
+            let config = ingest::Config { rules: rules.clone(), access: access.clone(), ..config };
             ingest::router(config, Arc::clone(log), registry)
         }
         None => Router::new(),
@@ -198,7 +218,7 @@ pub(crate) fn serve(
     let Some(config) = services.gateway().cloned() else {
         return (None, Entry::Routes(routes, site));
     };
-    let config = gateway::Config { site, rules: rules.clone(), ..config };
+    let config = gateway::Config { site, rules: rules.clone(), access: access.clone(), ..config };
     let gateway = Gateway::new(config, Arc::clone(log), registry);
     let entry = Entry::Door(gateway.door(routes));
     (Some(gateway), entry)

@@ -15,6 +15,14 @@ pub(crate) struct SecretFile {
     path: PathBuf,
 }
 
+/// A file of several lines whose contents stay out of errors and logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TextFile {
+    flag: &'static str,
+    path: PathBuf,
+    bytes_max: u64,
+}
+
 /// Largest file, in bytes: a password of Redis may be long, but nobody waits for a whole disk.
 const FILE_BYTES_MAX: u64 = 4096;
 /// The permissions of everybody but the owner and the group.
@@ -54,9 +62,48 @@ impl SecretFile {
     /// # Errors
     /// The file is gone.
     pub(crate) fn warning(&self) -> io::Result<Option<String>> {
-        let mode = std::fs::metadata(&self.path)?.permissions().mode();
-        let warning = || format!("{self}: every user of this machine may read it (chmod 600)");
-        Ok((mode & OTHERS != 0).then(warning))
+        warning(&self.path, self)
+    }
+}
+
+fn warning(path: &Path, named: impl fmt::Display) -> io::Result<Option<String>> {
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    let warning = || format!("{named}: every user of this machine may read it (chmod 600)");
+    Ok((mode & OTHERS != 0).then(warning))
+}
+
+impl TextFile {
+    pub(crate) fn new(flag: &'static str, path: &Path, bytes_max: u64) -> Self {
+        Self { flag, path: path.to_owned(), bytes_max }
+    }
+
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// The file cannot be read, is too long, or is no text. No error quotes it.
+    pub(crate) fn read(&self) -> Result<String> {
+        let named = || self.to_string();
+        let mut text = String::new();
+        let file = File::open(&self.path).with_context(named)?;
+        let length = file.take(self.bytes_max + 1).read_to_string(&mut text).with_context(named)?;
+        if length as u64 > self.bytes_max {
+            bail!("{self}: it has more than {} bytes", self.bytes_max);
+        }
+        Ok(text)
+    }
+
+    /// Returns a warning if every user of the machine can read the file.
+    ///
+    /// # Errors
+    /// The file is gone.
+    pub(crate) fn warning(&self) -> io::Result<Option<String>> {
+        warning(&self.path, self)
+    }
+}
+
+impl fmt::Display for TextFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.flag, self.path.display())
     }
 }
 

@@ -7,7 +7,6 @@ mod slots;
 mod ticket_keys;
 mod ticketer;
 mod validity;
-mod watch;
 
 use std::io;
 use std::path::PathBuf;
@@ -31,6 +30,8 @@ use pair::{Contents, Pair, PairFiles};
 pub(crate) use slots::Slots;
 use ticket_keys::{TicketKeyFile, TicketKeyText};
 use ticketer::Ticketer;
+
+use crate::follow::follow;
 
 /// The time in which a client must complete its handshake, once its hello is there, and in which it must
 /// send the first byte of one.
@@ -114,7 +115,7 @@ impl SharedTickets {
 
     async fn keep_fresh(&self) {
         let file = self.file.clone();
-        watch::follow(
+        follow(
             Ok(self.text.clone()),
             move || file.read(),
             |text| match text.clone().and_then(|text| self.file.keys(&text)) {
@@ -232,7 +233,7 @@ impl Tls {
 
     async fn keep_certificate_fresh(&self) {
         let files = self.files.clone();
-        watch::follow(
+        follow(
             Ok(self.contents.clone()),
             move || files.read(),
             |contents| match contents.clone().and_then(|contents| self.files.pair(&contents)) {

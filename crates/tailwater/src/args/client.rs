@@ -7,11 +7,23 @@ use clap::builder::FalseyValueParser;
 use clap::{Args as ClapArgs, ValueEnum};
 use humantime::parse_duration;
 
+/// The token of a client. TAILWATER_TOKEN holds the token itself, which is no flag, because flags show in the
+/// list of processes.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct ClientToken {
+    /// File with the token, which is read for each request; without it, TAILWATER_TOKEN holds the
+    /// token itself.
+    #[arg(long = "token-file", env = "TAILWATER_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct PublishArgs {
     /// URL of an ingest node or a load balancer.
     #[arg(long, env = "TAILWATER_URL", default_value = "http://127.0.0.1:8080")]
     pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) token: ClientToken,
     /// Topic of the events; a line of NDJSON may name its own.
     #[arg(long, short, env = "TAILWATER_TOPIC")]
     pub(crate) topic: Option<String>,
@@ -53,6 +65,8 @@ pub(crate) struct TailArgs {
     /// URL of a gateway or a load balancer.
     #[arg(long, env = "TAILWATER_URL", default_value = "http://127.0.0.1:8080")]
     pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) token: ClientToken,
     /// Topics to follow.
     #[arg(required = true, value_name = "TOPIC")]
     pub(crate) topics: Vec<String>,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args as ClapArgs;
 
-use super::{LimitArgs, LogArgs, NodeArgs, PublisherArgs, SubscriberArgs};
+use super::{AccessArgs, LimitArgs, LogArgs, NodeArgs, PublisherArgs, SubscriberArgs};
 
 /// The help of `--redis`, which three commands have.
 const REDIS: &str = "URL of the Redis that stores the events: redis://[user:password@]host[:port], \
@@ -37,6 +37,8 @@ pub(crate) struct ServeArgs {
     pub(crate) redis: Option<String>,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -73,6 +75,8 @@ pub(crate) struct GatewayArgs {
     #[command(flatten)]
     pub(crate) node: NodeArgs,
     #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) subscribers: SubscriberArgs,
@@ -105,6 +109,8 @@ pub(crate) struct IngestArgs {
     pub(crate) redis: String,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use access::Access;
 use event_log::{Log, MemoryLog, Retention};
 use metrics::Registry;
 
@@ -41,8 +42,13 @@ fn register(config: &NodeConfig, registry: &Registry) {
     let _admin = Gate::admin(&rules, registry);
     let _slots = config.tls.as_ref().map(|_| Slots::new(rules.share, registry));
     let log: Arc<dyn Log> = Arc::new(MemoryLog::new(Retention::default()));
-    let _services =
-        node::serve(&config.services, &rules, config.sites.public.clone(), &log, registry);
+    let _services = node::serve(
+        &config.services,
+        (&rules, &Access::open(registry)),
+        config.sites.public.clone(),
+        &log,
+        registry,
+    );
 }
 
 fn read(exposition: &str) -> BTreeMap<String, Bounds> {

@@ -125,6 +125,7 @@ impl Publisher {
             .header("Content-Type", "application/x-ndjson")
             .timeout(REQUEST_MAX)
             .body(body);
+        let request = super::authorized(request, &self.args.token)?;
         let response = request.send().await.map_err(reqwest::Error::without_url)?;
         let status = response.status();
         let text = response.text().await.map_err(reqwest::Error::without_url)?;
@@ -234,5 +235,6 @@ fn is_transient(code: &str) -> bool {
             | "memory"
             | "body_timeout"
             | "draining"
+            | "keys_unavailable"
     )
 }

@@ -78,6 +78,7 @@ impl Follower {
             if let Some(cursor) = &self.cursor {
                 request = request.header("Last-Event-ID", cursor);
             }
+            let request = super::authorized(request, &self.args.token)?;
             match timeout(SILENCE_MAX, request.send())
                 .await
                 .map_err(anyhow::Error::from)

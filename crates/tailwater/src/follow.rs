@@ -10,10 +10,10 @@ use tokio::time::sleep;
 
 /// Time between two reads. Certificates are renewed days before they expire, and the steps of a key
 /// rotation are hours apart, so a change need not be noticed sooner.
-pub(super) const RELOAD_EVERY: Duration = Duration::from_secs(10);
+const RELOAD_EVERY: Duration = Duration::from_secs(10);
 
 /// Calls `changed` with the value of `read` each time that it differs from the last one. Never returns.
-pub(super) async fn follow<T, R>(mut seen: T, read: R, mut changed: impl FnMut(&T))
+pub(crate) async fn follow<T, R>(mut seen: T, read: R, mut changed: impl FnMut(&T))
 where
     T: PartialEq + Send + 'static,
     R: Fn() -> T + Clone + Send + 'static,

@@ -1,0 +1,190 @@
+//! The sources of rights of a running node: files and key servers, each of which may change.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use access::{
+    Access, Issuer, Key, KeyRing, KeyServer, KeySource, Machines, Rights, Settings, TicketKeys,
+    Tickets, Tokens,
+};
+use anyhow::{Context as _, Result};
+use futures_util::future::join_all;
+use metrics::Registry;
+
+use crate::config::{AccessConfig, ClosedConfig, key_file};
+use crate::follow::follow;
+use crate::jwks::Https;
+use crate::secret::TextFile;
+
+/// The decisions of a node, and everything that they are made from.
+#[derive(Debug)]
+pub(crate) struct AccessSources {
+    pub(crate) access: Access,
+    everybody: Arc<Rights>,
+    rings: Vec<(Vec<PathBuf>, Arc<KeyRing>)>,
+    servers: Vec<Arc<KeyServer>>,
+    machines: Option<TextFile>,
+    ticket_keys: Option<TextFile>,
+}
+
+impl AccessSources {
+    /// Reads the files. Fetches nothing yet.
+    pub(crate) fn open(config: AccessConfig, registry: &Registry) -> Result<Self> {
+        match config {
+            AccessConfig::Open => Ok(Self {
+                access: Access::open(registry),
+                everybody: Arc::default(),
+                rings: Vec::new(),
+                servers: Vec::new(),
+                machines: None,
+                ticket_keys: None,
+            }),
+            AccessConfig::Closed(closed) => Self::closed(*closed, registry),
+        }
+    }
+
+    fn closed(config: ClosedConfig, registry: &Registry) -> Result<Self> {
+        let ClosedConfig { everybody, plans, machines, ticket_keys, is_alone, cookie } = config;
+        let everybody = Arc::new(everybody);
+        let (mut rings, mut servers, mut issuers) = (Vec::new(), Vec::new(), Vec::new());
+        let https = Arc::new(Https::new()?);
+        for plan in plans {
+            let ring = Arc::new(KeyRing::new(read_keys(&plan.files)?));
+            rings.push((plan.files, Arc::clone(&ring)));
+            let server = plan.jwks.map(|url| {
+                let fetch = Arc::clone(&https);
+                KeyServer::new(&url, fetch, registry, servers.len())
+            });
+            servers.extend(server.clone());
+            let server = server.map(|server| server as Arc<dyn KeySource>);
+            issuers.push(Issuer { files: ring, server, ..plan.issuer });
+        }
+        let read = |file: &TextFile| file.read();
+        let tickets = match &ticket_keys {
+            Some(file) => Some(TicketKeys::parse(&read(file)?).with_context(|| file.to_string())?),
+            None => is_alone.then(TicketKeys::random),
+        };
+        let settings = Settings {
+            tokens: Tokens::new(issuers, Arc::clone(&everybody), registry),
+            machines: match &machines {
+                Some(file) => {
+                    Machines::parse(&read(file)?, &everybody).with_context(|| file.to_string())?
+                }
+                None => Machines::default(),
+            },
+            tickets: tickets.map(|keys| Tickets::new(keys, Arc::clone(&everybody))),
+            everybody: Arc::clone(&everybody),
+            cookie: cookie.into(),
+        };
+        let access = Access::closed(settings, registry);
+        if !servers.is_empty() {
+            register_age(&servers, registry);
+        }
+        Ok(Self { access, everybody, rings, servers, machines, ticket_keys })
+    }
+
+    /// Keeps the keys fresh: reads files that change, and fetches sets that are due. Never ends.
+    pub(crate) async fn keep_fresh(&self) {
+        let servers = join_all(self.servers.iter().map(|server| server.keep_fresh()));
+        let rings = join_all(self.rings.iter().map(|(files, ring)| keep_keys(files.clone(), ring)));
+        tokio::join!(servers, rings, self.keep_machines(), self.keep_tickets());
+        std::future::pending::<()>().await;
+    }
+
+    async fn keep_machines(&self) {
+        let Some(file) = &self.machines else { return };
+        follow_text(file, |text| {
+            let machines = self.access.machines();
+            machines.replace(text, &self.everybody)?;
+            tracing::info!(tokens = machines.len(), "tokens of machines replaced");
+            Ok(())
+        })
+        .await;
+    }
+
+    async fn keep_tickets(&self) {
+        let (Some(file), Some(tickets)) = (&self.ticket_keys, self.access.tickets()) else {
+            return;
+        };
+        follow_text(file, |text| {
+            tickets.replace(TicketKeys::parse(text)?);
+            tracing::info!("keys of tickets replaced");
+            Ok(())
+        })
+        .await;
+    }
+}
+
+/// Reads all keys of an issuer's files.
+pub(crate) fn read_keys(files: &[PathBuf]) -> Result<Vec<Key>> {
+    let mut all = Vec::new();
+    for path in files {
+        let file = key_file(path);
+        let (keys, skipped) = Key::read_file(&file.read()?).with_context(|| file.to_string())?;
+        for reason in skipped {
+            tracing::warn!(file = %path.display(), reason, "a key is left out");
+        }
+        all.extend(keys);
+    }
+    Ok(all)
+}
+
+async fn keep_keys(files: Vec<PathBuf>, ring: &KeyRing) {
+    if files.is_empty() {
+        return;
+    }
+    let texts = move || -> Vec<Option<String>> {
+        files.iter().map(|path| key_file(path).read().ok()).collect()
+    };
+    let paths = texts.clone();
+    follow(paths(), texts, |texts| {
+        let keys: Result<Vec<_>> = texts
+            .iter()
+            .map(|text| Ok(Key::read_file(text.as_deref().context("a file cannot be read")?)?.0))
+            .collect();
+        match keys {
+            Ok(keys) => {
+                let keys = keys.concat();
+                tracing::info!(keys = keys.len(), "keys of tokens replaced");
+                ring.replace(keys);
+            }
+            Err(error) => tracing::error!(%error, "keys of tokens not replaced"),
+        }
+    })
+    .await;
+}
+
+/// Follows a file. A text that cannot be used leaves everything as it was.
+async fn follow_text(file: &TextFile, mut changed: impl FnMut(&str) -> Result<()>) {
+    let read = {
+        let file = file.clone();
+        move || file.read().ok()
+    };
+    follow(read(), read, |text| {
+        let outcome = text.as_deref().context("it cannot be read").and_then(&mut changed);
+        if let Err(error) = outcome {
+            tracing::error!(%file, error = format!("{error:#}"), "a changed file is not used");
+        }
+    })
+    .await;
+}
+
+fn register_age(servers: &[Arc<KeyServer>], registry: &Registry) {
+    let servers = servers.to_vec();
+    registry.gauge_fn(
+        "auth_key_set_age_seconds",
+        "Time since the oldest key set was loaded; infinite until each was loaded once.",
+        move || {
+            let ages = servers.iter().map(|server| server.age());
+            let seconds = ages.map(|age| age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
+            seconds.fold(0.0, f64::max)
+        },
+    );
+}
+
+impl AccessSources {
+    /// A hint for a person whose token was refused; empty if there is none.
+    pub(crate) fn hint(&self, token: &str) -> String {
+        self.access.tokens().hint(token).map(|hint| format!("; {hint}")).unwrap_or_default()
+    }
+}
