@@ -120,14 +120,15 @@ fn plans(args: &AccessArgs) -> Result<Vec<Plan>> {
             let file = TextFile::new("--auth-config", path, FILE_BYTES_MAX);
             Config::parse(&file.read()?).with_context(|| file.to_string())?
         }
-        None => Config::of(IssuerConfig {
-            issuer: OneOrMany(args.auth_issuer.clone()),
-            jwks: args.auth_jwks.clone(),
-            keys: args.auth_keys.clone(),
-            audience: OneOrMany(args.auth_audience.clone()),
-            algorithms: args.auth_algorithms.clone(),
-            ..IssuerConfig::default()
-        }),
+        None => {
+            let mut one = IssuerConfig::default();
+            one.issuer = OneOrMany(args.auth_issuer.clone());
+            one.jwks.clone_from(&args.auth_jwks);
+            one.keys.clone_from(&args.auth_keys);
+            one.audience = OneOrMany(args.auth_audience.clone());
+            one.algorithms.clone_from(&args.auth_algorithms);
+            Config::of(one)
+        }
     };
     let flag =
         if args.auth_config.is_some() { "--auth-config" } else { "--auth-jwks, --auth-keys" };
