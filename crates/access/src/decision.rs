@@ -87,6 +87,12 @@ impl Access {
         &self.0.settings.machines
     }
 
+    /// The name of the cookie.
+    #[must_use]
+    pub fn cookie_name(&self) -> &str {
+        &self.0.settings.cookie
+    }
+
     /// The issuers of tokens.
     #[must_use]
     pub fn tokens(&self) -> &Tokens {

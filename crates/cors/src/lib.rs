@@ -4,8 +4,8 @@
 //! ingest put them on their own answers, so no layer over a router does. [`SiteRules`] say which requests
 //! a node answers at all.
 //!
-//! A page that is allowed may use every method and header, because no answer depends on the page that
-//! asks. Credentials (`access-control-allow-credentials`) are absent for the same reason.
+//! A page of a listed origin may send cookies. Then `*` means nothing, so methods and headers are named. A page
+//! that only `*` allows may send a token in a header, but no cookie.
 
 mod origin;
 mod site;
@@ -13,8 +13,8 @@ mod site;
 use std::sync::Arc;
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, VARY,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -43,8 +43,23 @@ pub struct Grant {
 /// The value of `access-control-allow-origin`; `None` leaves the header out.
 type AllowOrigin = Option<HeaderValue>;
 
-/// Every method, header or origin.
+/// Every method or origin, for requests without cookies.
 const ANY: HeaderValue = HeaderValue::from_static("*");
+/// Every header, for requests without cookies: `*` does not cover `Authorization`.
+const ANY_HEADER: HeaderValue = HeaderValue::from_static("*, authorization");
+/// The methods of a node.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT");
+/// The headers that clients of a node send.
+const HEADERS: HeaderValue = HeaderValue::from_static(
+    "accept, authorization, cache-control, content-type, idempotency-key, last-event-id, pragma, traceparent, \
+     tracestate, x-requested-with",
+);
+/// The headers of an answer that a page may read.
+const EXPOSED: HeaderValue = HeaderValue::from_static("retry-after, www-authenticate");
+/// Seconds for which a browser remembers a preflight; without it a reconnect after 5 s asks again.
+const REMEMBERED: HeaderValue = HeaderValue::from_static("7200");
+/// The value by which a page may send cookies.
+const TRUE: HeaderValue = HeaderValue::from_static("true");
 /// The request headers that an answer depends on, so that no cache gives it to another page.
 const DEPENDS_ON: HeaderValue = HeaderValue::from_static(
     "origin, access-control-request-method, access-control-request-headers",
@@ -113,8 +128,13 @@ impl Policy {
     pub fn preflight(&self, origin: Option<&[u8]>) -> Option<HeaderMap> {
         let allow_origin = self.grant(origin).allow_origin?;
         let mut headers = HeaderMap::new();
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, ANY);
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ANY);
+        let (methods, allowed) = match self.0 {
+            Allowed::Anybody => (ANY, ANY_HEADER),
+            Allowed::Nobody | Allowed::Listed(_) => (METHODS, HEADERS),
+        };
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+        headers.insert(ACCESS_CONTROL_MAX_AGE, REMEMBERED);
         put(&mut headers, allow_origin);
         Some(headers)
     }
@@ -124,7 +144,7 @@ impl Grant {
     /// Adds the headers to an answer.
     pub fn put(self, headers: &mut HeaderMap) {
         if let Some(allow_origin) = self.allow_origin {
-            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, ANY);
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
             put(headers, allow_origin);
         }
     }
@@ -132,6 +152,9 @@ impl Grant {
 
 fn put(headers: &mut HeaderMap, allow_origin: AllowOrigin) {
     if let Some(origin) = allow_origin {
+        if origin != ANY {
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+        }
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }
     headers.append(VARY, DEPENDS_ON);
@@ -163,7 +186,8 @@ mod tests {
         lines(&headers)
     }
 
-    const EXPOSE: &str = "access-control-expose-headers: *";
+    const EXPOSE: &str = "access-control-expose-headers: retry-after, www-authenticate";
+    const CREDENTIALS: &str = "access-control-allow-credentials: true";
     const VARY: &str =
         "vary: origin, access-control-request-method, access-control-request-headers";
 
@@ -179,7 +203,8 @@ mod tests {
     #[test]
     fn a_listed_origin_is_echoed_and_another_is_not() {
         let listed = policy(&["https://other.example", "https://app.example"]).unwrap();
-        let expected = ["access-control-allow-origin: https://app.example", EXPOSE, VARY];
+        let origin = "access-control-allow-origin: https://app.example";
+        let expected = [CREDENTIALS, origin, EXPOSE, VARY];
         assert_eq!(granted(&listed, Some(APP)), expected);
         let others = [
             None,
@@ -193,14 +218,20 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_allows_every_method_and_header() {
-        let rest = ["access-control-allow-headers: *", "access-control-allow-methods: *"];
+    fn a_preflight_names_methods_and_headers_because_a_star_means_nothing_with_cookies() {
         let listed = policy(&["https://app.example"]).unwrap();
-        let allowed = lines(&listed.preflight(Some(APP)).unwrap());
-        let origin = "access-control-allow-origin: https://app.example";
-        assert_eq!(allowed, [rest[0], rest[1], origin, VARY]);
-        let refused = lines(&listed.preflight(Some(b"https://evil.example")).unwrap());
-        assert_eq!(refused, [rest[0], rest[1], VARY]);
+        let named = |origin: &[u8]| lines(&listed.preflight(Some(origin)).unwrap());
+        let allowed = named(APP);
+        assert!(allowed.contains(&CREDENTIALS.to_owned()), "{allowed:?}");
+        assert!(allowed.contains(&"access-control-max-age: 7200".to_owned()), "{allowed:?}");
+        assert!(allowed.iter().any(|line| line.contains("authorization")), "{allowed:?}");
+        assert!(!allowed.iter().any(|line| line.contains('*')), "{allowed:?}");
+        let refused = named(b"https://evil.example");
+        assert!(!refused.iter().any(|line| line.contains("origin: ")), "{refused:?}");
+        assert!(!refused.contains(&CREDENTIALS.to_owned()), "{refused:?}");
+        let any = lines(&policy(&["*"]).unwrap().preflight(Some(APP)).unwrap());
+        assert!(any.contains(&"access-control-allow-headers: *, authorization".to_owned()));
+        assert!(!any.contains(&CREDENTIALS.to_owned()), "{any:?}");
     }
 
     #[test]

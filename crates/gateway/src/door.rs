@@ -12,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{BoxError, Extension};
 use limits::{ConnectionId, Peer};
 use tower::ServiceExt as _;
@@ -22,6 +22,7 @@ use crate::frame::Framing;
 use crate::gateway::{Gateway, Shared};
 use crate::handler::{self, Asked, Via};
 use crate::head::SubscriptionHead;
+use crate::tickets;
 
 /// The resource that clients subscribe to.
 pub(crate) const PATH: &str = "/v1/events";
@@ -34,7 +35,7 @@ pub struct Door {
 }
 
 impl Gateway {
-    /// Opens the door: `GET`, `HEAD` and preflights of `/v1/events`, the console, and the routes of
+    /// Opens the door: `GET`, `HEAD` and preflights of `/v1/events`, `POST /v1/tickets`, the console, and the routes of
     /// `others`. A layer over `others` stays over those.
     ///
     /// # Panics
@@ -42,7 +43,10 @@ impl Gateway {
     #[must_use]
     pub fn door(&self, others: Router) -> Door {
         let events = get(subscribe).head(describe);
-        let events = Router::new().route(PATH, events).with_state(Arc::clone(&self.0));
+        let events = Router::new()
+            .route(PATH, events)
+            .route(tickets::PATH, post(tickets::give))
+            .with_state(Arc::clone(&self.0));
         let routes = others.merge(console::router(&self.0.config)).merge(events);
         Door { gateway: self.clone(), routes }
     }
@@ -63,7 +67,8 @@ impl Door {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if request.method() == Method::OPTIONS && request.uri().path() == PATH {
+        let is_ours = [PATH, tickets::PATH].contains(&request.uri().path());
+        if request.method() == Method::OPTIONS && is_ours {
             let origin = request.headers().get(header::ORIGIN).map(|origin| origin.as_bytes());
             if let Some(headers) = self.gateway.0.config.cors.preflight(origin) {
                 return headers.into_response();

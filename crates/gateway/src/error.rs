@@ -73,6 +73,11 @@ impl IntoResponse for BadRequest {
     }
 }
 
+/// An error with its own code and message.
+pub(crate) fn simple(status: StatusCode, code: &'static str, message: &str) -> Response {
+    (status, body(code, message)).into_response()
+}
+
 /// A topic that a known party may not use.
 pub(crate) fn forbidden(topic: &Topic, right: Right) -> Response {
     let message = format!("topic {topic:?}: no right to {}", right.as_str());

@@ -32,7 +32,7 @@ use crate::metrics::Reject;
 use crate::request::{Form, Renew, Request, Style};
 use crate::subscriber::{CONNECTION, Subscriber};
 use crate::whereabouts::Whereabouts;
-use crate::{control, long_poll, trace};
+use crate::{control, long_poll, tickets, trace};
 
 /// The longest that a client waits for the log before the gateway tells it to come back.
 const OPEN_MAX: Duration = Duration::from_secs(5);
@@ -127,9 +127,12 @@ pub(crate) async fn answer(gateway: &Arc<Shared>, asked: Asked) -> Reply {
     let Asked { request, client, whereabouts, cors, credentials, via } = asked;
     let mut reply = match request {
         Ok(request) => match permit(gateway, &credentials, &request, whereabouts.peer()).await {
-            Ok(grant) => {
-                subscribe(gateway, request, grant, (client, whereabouts), via.framing).await
-            }
+            Ok(grant) => match to_cookie(gateway, &request, &grant) {
+                Some(redirect) => whole(redirect),
+                None => {
+                    subscribe(gateway, request, grant, (client, whereabouts), via.framing).await
+                }
+            },
             Err(denial) => deny(gateway, denial, request.form, request.cursor()),
         },
         Err(bad) => reject(gateway, bad),
@@ -171,6 +174,16 @@ pub(crate) fn credentials(
         false => Page::Foreign,
     };
     config.access.credentials(head.authorization, &head.cookie, ticket, page)
+}
+
+/// The redirect that takes a ticket out of the URL, if a stream with a ticket asks for it.
+fn to_cookie(gateway: &Shared, request: &Request, grant: &Grant) -> Option<Response> {
+    let Renew::Cookie { query, is_foreign } = &request.renew else { return None };
+    if grant.carrier() != Carrier::Ticket {
+        return None;
+    }
+    let topics: Vec<_> = request.topics.iter().map(Topic::as_str).collect();
+    tickets::to_cookie(&gateway.config.access, grant, &topics, query, *is_foreign)
 }
 
 /// The reason why a party may not subscribe.

@@ -32,13 +32,18 @@ pub(crate) struct Request {
 }
 
 /// The way in which a stream that a ticket opened is renewed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Renew {
     /// Its control events carry a ticket for the next stream.
     #[default]
     Ticket,
     /// A redirect sets a cookie and takes the ticket out of the URL.
-    Cookie,
+    Cookie {
+        /// The query without the ticket.
+        query: Box<str>,
+        /// True if a page of another site asks.
+        is_foreign: bool,
+    },
 }
 
 /// The events that a subscriber gets, and their shape.
@@ -114,7 +119,10 @@ impl Request {
                 "renew" => {
                     renew = match &*value {
                         "ticket" => Renew::Ticket,
-                        "cookie" => Renew::Cookie,
+                        "cookie" => Renew::Cookie {
+                            query: without_ticket(head.query),
+                            is_foreign: head.sec_fetch_site == Some(b"cross-site"),
+                        },
                         _ => return Err(BadRequest::value("renew", &value, "ticket or cookie")),
                     }
                 }
@@ -187,6 +195,12 @@ impl Style {
         let name = kind.map_or("message", EventType::as_str);
         self.types.as_ref().is_none_or(|types| types.iter().any(|t| t.as_str() == name))
     }
+}
+
+/// A query without its ticket and the way of its renewal.
+fn without_ticket(query: &str) -> Box<str> {
+    let is_kept = |pair: &&str| !pair.starts_with("ticket=") && !pair.starts_with("renew=");
+    query.split('&').filter(is_kept).collect::<Vec<_>>().join("&").into()
 }
 
 /// Returns true if the client takes JSON and no event stream.
