@@ -41,8 +41,48 @@
 {{- with $values.memoryBudget }}
 - --memory-budget={{ . }}
 {{- end }}
+{{- include "tailwater.accessArgs" $root }}
 {{- if $root.Values.debugToken.secret }}
 - --debug-token-file=/etc/tailwater/debug/token
+{{- end }}
+{{- end -}}
+
+{{- /* Who may do what. */ -}}
+{{- define "tailwater.accessArgs" -}}
+{{- with .Values.access }}
+{{- range .anonymous }}
+- --anonymous={{ . }}
+{{- end }}
+{{- if .keys.secret }}
+- --auth-keys=/etc/tailwater/access/keys/keys
+{{- end }}
+{{- with .jwks }}
+- --auth-jwks={{ . }}
+{{- end }}
+{{- range .issuer }}
+- --auth-issuer={{ . }}
+{{- end }}
+{{- range .audience }}
+- --auth-audience={{ . }}
+{{- end }}
+{{- with .algorithms }}
+- --auth-algorithms={{ join "," . }}
+{{- end }}
+{{- if .config.secret }}
+- --auth-config=/etc/tailwater/access/config/access.toml
+{{- end }}
+{{- if .tokens.secret }}
+- --auth-tokens=/etc/tailwater/access/tokens/tokens
+{{- end }}
+{{- if .ticketKeys.secret }}
+- --ticket-keys=/etc/tailwater/access/tickets/ticket.keys
+{{- end }}
+{{- with .cookie }}
+- --auth-cookie={{ . }}
+{{- end }}
+{{- if .hashSubjects }}
+- --hash-subjects
+{{- end }}
 {{- end }}
 {{- end -}}
 

@@ -4,6 +4,21 @@
 {{- if and (hasPrefix "replica:" .Values.durability) (eq $source "redis.bundled.enabled") -}}
 {{- fail (printf "durability is %s, and the bundled Redis has no replicas: publishers would only get 503. Use memory or disk, or your own Redis." .Values.durability) -}}
 {{- end -}}
+{{- with .Values.access -}}
+{{- $hasIssuer := or .keys.secret .jwks .config.secret -}}
+{{- if not (or $hasIssuer .tokens.secret .anonymous) -}}
+{{- fail "access says nobody may come in. Set access.keys.secret or access.jwks to demand tokens (docs/security.md), or for a trial access.anonymous={subscribe=**,publish=**,end=**} to let everybody in." -}}
+{{- end -}}
+{{- if and .config.secret (or .keys.secret .jwks .issuer .audience .algorithms) -}}
+{{- fail "access.config.secret describes all issuers, and access.keys.secret, jwks, issuer, audience and algorithms one: set one or the other." -}}
+{{- end -}}
+{{- if and .jwks (not (and .issuer .audience)) -}}
+{{- fail "access.jwks needs access.issuer and access.audience: without them, tokens for other services would be accepted." -}}
+{{- end -}}
+{{- if and .ticketKeys.secret (not (or $hasIssuer .tokens.secret)) -}}
+{{- fail "access.ticketKeys.secret needs access.keys.secret, access.jwks, access.config.secret or access.tokens.secret: a ticket is a copy of a token's rights." -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.log -}}
 {{- if lt (include "tailwater.milliseconds" .topicTtl | int64) (mul 2 (include "tailwater.milliseconds" .historyAge | int64)) -}}
 {{- fail (printf "log.topicTtl is %s, less than twice log.historyAge (%s): a topic's numbering would be forgotten before its events." .topicTtl .historyAge) -}}

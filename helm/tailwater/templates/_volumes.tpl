@@ -16,6 +16,14 @@
   secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: ticket.keys}]}
 {{- end }}
 {{- end }}
+{{- range $name, $file := dict "keys" "keys" "config" "access.toml" "tokens" "tokens" "ticketKeys" "ticket.keys" }}
+{{- with index $.Values.access $name }}
+{{- if .secret }}
+- name: access-{{ kebabcase $name }}
+  secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: {{ $file }}}]}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .Values.debugToken }}
 {{- if .secret }}
 - name: debug-token
@@ -33,6 +41,11 @@
 {{- end }}
 {{- if .Values.tls.ticketKeys.secret }}
 - {name: ticket-keys, mountPath: /etc/tailwater/tickets, readOnly: true}
+{{- end }}
+{{- range $name, $directory := dict "keys" "keys" "config" "config" "tokens" "tokens" "ticketKeys" "tickets" }}
+{{- if (index $.Values.access $name).secret }}
+- {name: access-{{ kebabcase $name }}, mountPath: /etc/tailwater/access/{{ $directory }}, readOnly: true}
+{{- end }}
 {{- end }}
 {{- if .Values.debugToken.secret }}
 - {name: debug-token, mountPath: /etc/tailwater/debug, readOnly: true}

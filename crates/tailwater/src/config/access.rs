@@ -46,7 +46,9 @@ pub(crate) fn access(
     let has_issuer =
         !args.auth_keys.is_empty() || args.auth_jwks.is_some() || args.auth_config.is_some();
     ensure_together(args, has_issuer)?;
-    if !has_issuer && args.auth_tokens.is_none() && args.anonymous.is_empty() {
+    // An environment variable that is set to nothing is one empty text.
+    let anonymous: Vec<_> = args.anonymous.iter().filter(|text| !text.is_empty()).collect();
+    if !has_issuer && args.auth_tokens.is_none() && anonymous.is_empty() {
         if listen::are_local(listen) {
             warnings.push(
                 "no token is needed: everybody on this machine may read, publish to and end every topic \
@@ -62,16 +64,18 @@ pub(crate) fn access(
             listen::shown(listen)
         );
     }
-    let everybody = everybody(&args.anonymous)?;
+    let everybody = everybody(&anonymous)?;
     let plans = if has_issuer { plans(args)? } else { Vec::new() };
     for plan in &plans {
         for file in &plan.files {
             let file = key_file(file);
-            file.read()?;
-            warnings.extend(file.warning().with_context(|| file.to_string())?);
+            // A public key is for everybody; a secret is not.
+            if !file.read()?.contains("-----BEGIN") {
+                warnings.extend(file.warning().with_context(|| file.to_string())?);
+            }
         }
     }
-    let file = |flag, path: &Option<PathBuf>, warnings: &mut Vec<String>| {
+    let mut file = |flag, path: &Option<PathBuf>| {
         let Some(path) = path else { return Ok(None) };
         let file = TextFile::new(flag, path, FILE_BYTES_MAX);
         file.read()?;
@@ -81,8 +85,8 @@ pub(crate) fn access(
     Ok(AccessConfig::Closed(Box::new(ClosedConfig {
         everybody,
         plans,
-        machines: file("--auth-tokens", &args.auth_tokens, warnings)?,
-        ticket_keys: file("--ticket-keys", &args.ticket_keys, warnings)?,
+        machines: file("--auth-tokens", &args.auth_tokens)?,
+        ticket_keys: file("--ticket-keys", &args.ticket_keys)?,
         is_alone,
         cookie: cookie(&args.auth_cookie)?,
     })))
@@ -141,7 +145,7 @@ fn plans(args: &AccessArgs) -> Result<Vec<Plan>> {
     Ok(plans)
 }
 
-fn everybody(anonymous: &[String]) -> Result<Rights> {
+fn everybody(anonymous: &[&String]) -> Result<Rights> {
     let of = |right: &str| {
         let prefix = format!("{right}=");
         let list = anonymous.iter().filter_map(|text| text.strip_prefix(&prefix));
