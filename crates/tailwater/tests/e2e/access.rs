@@ -3,6 +3,7 @@
 mod key_server;
 mod mint;
 mod revoked;
+mod stalled;
 mod table;
 mod tickets;
 
