@@ -319,8 +319,9 @@ mod tests {
         assert_eq!(keycloak.jwks.as_deref(), Some(keys));
         assert_eq!(keycloak.issuer.required[0].0.as_str(), "typ");
 
-        let firebase =
-            plan("preset = \"firebase\"\nissuer = \"https://securetoken.google.com/my-project\"");
+        let firebase = preset_plan(
+            "preset = \"firebase\"\nissuer = \"https://securetoken.google.com/my-project\"",
+        );
         assert_eq!(firebase.issuer.audience, ["my-project"]);
 
         let cognito = preset_plan(
