@@ -21,7 +21,7 @@ struct Inner {
     settings: Settings,
     /// The grant of those who bring nothing.
     everybody: Arc<Grant>,
-    revocations: Revocations,
+    revocations: Arc<Revocations>,
     failures: Counters<Reason>,
 }
 
@@ -59,7 +59,11 @@ impl Access {
             "auth_failures_total",
             "Requests that were refused for their credentials or rights, by reason.",
         );
-        let revocations = Revocations::default();
+        let revocations = Arc::new(Revocations::default());
+        let known = Arc::clone(&revocations);
+        registry.gauge_fn("revocations", "Revocations that hold at present.", move || {
+            known.len() as f64
+        });
         Self(Arc::new(Inner { is_closed, settings, everybody, revocations, failures }))
     }
 

@@ -145,6 +145,15 @@ impl Grant {
         self.key.as_deref()
     }
 
+    /// Checks that the party may do this with some topic.
+    ///
+    /// # Errors
+    /// It may not with any.
+    pub fn check_some(&self, right: Right) -> Result<(), Denied> {
+        let has = !self.rights.of(right).is_empty() || !self.everybody.of(right).is_empty();
+        has.then_some(()).ok_or(Denied { reason: self.lack, carrier: self.carrier })
+    }
+
     /// Checks that the party may do this with a topic.
     ///
     /// # Errors

@@ -68,21 +68,22 @@ const RETRY_MAX: Duration = Duration::from_mins(5);
 impl KeyServer {
     /// The keys at an address. Loads nothing yet.
     #[must_use]
-    pub fn new(url: &str, fetch: Arc<dyn Fetch>, registry: &Registry, number: usize) -> Arc<Self> {
+    pub fn new(url: &str, fetch: Arc<dyn Fetch>, fetches: Counters<Fetched>) -> Arc<Self> {
         let state = State { loaded: None, tried: None, due: Instant::now(), failures: 0 };
-        let server = Arc::new(Self {
+        Arc::new(Self {
             url: url.to_owned(),
             fetch,
             ring: Arc::default(),
             state: Mutex::new(state),
             loading: tokio::sync::Mutex::default(),
-            fetches: registry.counters_within(
-                "auth_key_fetches_total",
-                "Fetches of key sets, by outcome.",
-                ("issuer", ISSUERS.get(number).copied().unwrap_or("more")),
-            ),
-        });
-        server
+            fetches,
+        })
+    }
+
+    /// The counters of all key servers.
+    #[must_use]
+    pub fn counters(registry: &Registry) -> Counters<Fetched> {
+        registry.counters("auth_key_fetches_total", "Fetches of key sets, by outcome.")
     }
 
     /// Loads the keys whenever they are due. Never ends.
@@ -152,9 +153,6 @@ impl KeyServer {
     }
 }
 
-/// The names of issuers in metrics: their places in the configuration, so that their number is bounded.
-const ISSUERS: [&str; 8] = ["1", "2", "3", "4", "5", "6", "7", "8"];
-
 #[async_trait]
 impl KeySource for KeyServer {
     fn keys(&self) -> Option<Arc<KeyRing>> {
@@ -211,7 +209,11 @@ mod tests {
     fn server(kept: Option<Duration>) -> (Arc<Server>, Arc<KeyServer>) {
         let answer = Mutex::new(Some(SET.to_owned()));
         let fetch = Arc::new(Server { answer, kept, ..Server::default() });
-        let keys = KeyServer::new("https://keys.example", fetch.clone(), &Registry::new(), 0);
+        let keys = KeyServer::new(
+            "https://keys.example",
+            fetch.clone(),
+            KeyServer::counters(&Registry::new()),
+        );
         (fetch, keys)
     }
 

@@ -140,6 +140,9 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
         let publisher = Publisher::admit(&parts, &ingest.config, Action::Publish).await;
         let refused = |error: &Error| ingest.appender.refused(error);
         let (head, publisher) = (head.inspect_err(refused)?, publisher.inspect_err(refused)?);
+        if head.topic.is_none() {
+            publisher.check_some().inspect_err(refused)?;
+        }
         let ends = |topic: &Topic| head.end && publisher.grant.allows(Right::End, topic.as_str());
         if let Some(topic) = head.topic.as_ref().filter(|topic| !ends(topic)) {
             // Before the body is read. Each event is checked where it is appended.

@@ -80,6 +80,20 @@ impl Publisher {
         })
     }
 
+    /// Checks that the party may publish to some topic, or end one: for a body whose events name their topics.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(crate) fn check_some(&self) -> Result<(), Error> {
+        let lacks = |right| self.grant.check_some(right).err();
+        let (Some(denied), Some(_)) = (lacks(Right::Publish), lacks(Right::End)) else {
+            return Ok(());
+        };
+        self.access.count(denied.reason);
+        audit::refused(Action::Publish, Some(&self.grant), "", denied.reason, self.shown());
+        Err(denied.into())
+    }
+
     /// Checks an event, and gives it a key that no other party can have.
     ///
     /// # Errors

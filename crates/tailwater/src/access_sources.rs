@@ -47,13 +47,13 @@ impl AccessSources {
         let ClosedConfig { everybody, plans, machines, ticket_keys, is_alone, cookie } = config;
         let everybody = Arc::new(everybody);
         let (mut rings, mut servers, mut issuers) = (Vec::new(), Vec::new(), Vec::new());
-        let https = Arc::new(Https::new()?);
+        let (https, fetches) = (Arc::new(Https::new()?), KeyServer::counters(registry));
         for plan in plans {
             let ring = Arc::new(KeyRing::new(read_keys(&plan.files)?));
             rings.push((plan.files, Arc::clone(&ring)));
             let server = plan.jwks.map(|url| {
                 let fetch = Arc::clone(&https);
-                KeyServer::new(&url, fetch, registry, servers.len())
+                KeyServer::new(&url, fetch, fetches.clone())
             });
             servers.extend(server.clone());
             let server = server.map(|server| server as Arc<dyn KeySource>);
@@ -77,9 +77,7 @@ impl AccessSources {
             cookie: cookie.into(),
         };
         let access = Access::closed(settings, registry);
-        if !servers.is_empty() {
-            register_age(&servers, registry);
-        }
+        register_age(&servers, registry);
         Ok(Self { access, everybody, rings, servers, machines, ticket_keys })
     }
 

@@ -100,7 +100,7 @@ async fn a_browser_that_asks_first_is_told_what_a_page_may_do() {
         let mut response = node.request("OPTIONS /v1/events?topic=t", &asks).await;
         assert_eq!((response.status, response.header(ALLOW_ORIGIN)), (200, allowed));
         let names = |header: &str| response.header(header).unwrap_or_default().to_owned();
-        assert_eq!(names("access-control-allow-methods"), "GET, HEAD, POST, PUT");
+        assert_eq!(names("access-control-allow-methods"), "get, head, post, put");
         assert!(names("access-control-allow-headers").contains("authorization"));
         assert_eq!(names("access-control-max-age"), "7200");
         assert_eq!(response.header("vary"), Some(VARY));
