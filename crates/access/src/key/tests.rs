@@ -61,6 +61,32 @@ fn pem_of(tag: &str, bytes: &[u8]) -> String {
     ::pem::encode(&::pem::Pem::new(tag, bytes))
 }
 
+/// A certificate of a P-256 key, good for a hundred years.
+const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBiDCCAS+gAwIBAgIUS3IIOSCv8LEFY54cfWvYH12XAh8wCgYIKoZIzj0EAwIw\n\
+GTEXMBUGA1UEAwwOaXNzdWVyLmV4YW1wbGUwIBcNMjYxMTI3MjAwMDQxWhgPMjEy\n\
+NjExMDMyMDAwNDFaMBkxFzAVBgNVBAMMDmlzc3Vlci5leGFtcGxlMFkwEwYHKoZI\n\
+zj0CAQYIKoZIzj0DAQcDQgAEKxd3j1Bpq0RzIkGInoEddMx7qYSfBZZf9X5RoS0a\n\
+WRm68uAGdalpIIXQ2r19ejKgK17/nknGAWxwPaVuUaz7TKNTMFEwHQYDVR0OBBYE\n\
+FDHgLCFI3i0vrL7h04HJl3fEjSNFMB8GA1UdIwQYMBaAFDHgLCFI3i0vrL7h04HJ\n\
+l3fEjSNFMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDRwAwRAIgZcxymAAw\n\
+S4eBETNzUWbjq8BOBViYgFW0poFzt3heYhMCIBegGPgbMaUG21/P9W41HlD2LMf0\n\
+KGEgE4p/bPmGgSfC\n\
+-----END CERTIFICATE-----\n\n";
+
+#[test]
+fn a_certificate_that_is_over_is_taken_with_a_warning() {
+    let (keys, warnings) = Key::read_file(CERTIFICATE).unwrap();
+    assert_eq!(keys[0].algorithms(), [Algorithm::ES256]);
+    assert_eq!(warnings, Vec::<String>::new());
+    let text = format!("{}{CERTIFICATE}", Pair::ed().public);
+    let (keys, warnings) =
+        super::pem::keys(&text, Timestamp::parse("2200-01-01T00:00:00Z").unwrap()).unwrap();
+    let [only] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(keys.len() == 2 && only.contains("block 2 is over"), "{only}");
+}
+
 #[test]
 fn odd_members_of_a_set_are_left_out_and_the_others_serve() {
     let with = |name: &str, value: Value| {
@@ -116,7 +142,7 @@ fn a_key_without_an_algorithm_has_those_of_its_kind() {
 #[test]
 fn a_secret_in_a_set_is_for_files_alone() {
     let secret = json!({"kty": "oct", "kid": "s", "k": URL_SAFE_NO_PAD.encode(SECRET)});
-    let (keys, _) = Key::read_file(&set(&[secret.clone()])).unwrap();
+    let (keys, _) = Key::read_file(&set(std::slice::from_ref(&secret))).unwrap();
     assert_eq!(keys[0].algorithms(), HMAC);
     assert!(parse_set(&set(&[secret])).is_err());
     let short = json!({"kty": "oct", "k": "c2hvcnQ"});
