@@ -6,6 +6,7 @@ mod shape;
 
 use std::sync::Arc;
 
+use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode};
@@ -38,6 +39,9 @@ impl Tokens {
     /// The issuers, in their order. Every grant adds to the rights of everybody.
     #[must_use]
     pub fn new(issuers: Vec<Issuer>, everybody: Arc<Rights>, registry: &Registry) -> Self {
+        // Named, because the library chooses by the features of the whole program: a dependency that turned on its
+        // other back end would turn the first token into a panic. An error says that it is chosen already.
+        let _chosen = aws_lc::DEFAULT_PROVIDER.install_default();
         let seconds = registry.histogram(
             "auth_verify_seconds",
             "Time that the verification of a token took on its worker.",
