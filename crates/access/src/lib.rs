@@ -23,6 +23,8 @@ mod pattern;
 mod preset;
 mod principal;
 mod revocations;
+#[cfg(test)]
+mod sample;
 mod tickets;
 mod timestamp;
 mod tokens;
