@@ -4,6 +4,7 @@ mod key_server;
 mod mint;
 mod revoked;
 mod stalled;
+mod start;
 mod table;
 mod tickets;
 

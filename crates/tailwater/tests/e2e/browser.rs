@@ -1,6 +1,7 @@
 //! Chromium, headless: the console, and a plain `EventSource` whose gateway is killed.
 
 mod chromium;
+mod credentials;
 
 use std::time::Duration;
 
