@@ -151,10 +151,7 @@ impl IssuerConfig {
     }
 
     fn checked(&self, grants: &str) -> Result<Plan, String> {
-        let filled = match self.preset {
-            Some(preset) => preset.fill(self.clone())?,
-            None => self.clone(),
-        };
+        let filled = self.filled()?;
         let claim = |name: &str| ClaimName::new(name).map_err(|bad: BadClaimName| bad.to_string());
         let audience = match &filled.audience.0[..] {
             [] if filled.jwks.is_some() => {
@@ -197,6 +194,29 @@ impl IssuerConfig {
             ..default
         };
         Ok(Plan { issuer, files: filled.keys.clone(), jwks: filled.jwks.clone() })
+    }
+
+    /// The block with the fields of its preset.
+    fn filled(&self) -> Result<Self, String> {
+        let mut block = self.clone();
+        let Some(preset) = self.preset else { return Ok(block) };
+        let name = self.issuer.0.first().ok_or("a preset needs issuer")?;
+        let filling = preset.filling(name, !self.keys.is_empty());
+        block.jwks = block.jwks.or(filling.jwks);
+        if let (true, Some(audience)) = (block.audience.0.is_empty(), filling.audience) {
+            block.audience = OneOrMany(vec![audience]);
+        }
+        let text = |text: &str| text.to_owned();
+        block.audience_claim = block.audience_claim.or(filling.audience_claim.map(text));
+        if let Some((name, value)) = filling.required {
+            block.require.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+        block.grants = block.grants.or(filling.grants.map(text));
+        if block.algorithms.is_empty() {
+            block.algorithms = filling.algorithms.into_iter().map(str::to_owned).collect();
+        }
+        block.max_life.get_or_insert_with(|| filling.life.to_owned());
+        Ok(block)
     }
 
     fn mapped(&self) -> Result<Vec<MappedClaim>, String> {
@@ -283,5 +303,54 @@ mod tests {
             let error = plans(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    fn preset_plan(text: &str) -> Plan {
+        let text = format!("[[issuer]]\n{text}");
+        Config::parse(&text).unwrap().plans("tailwater").unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_preset_fills_in_what_a_block_leaves_out() {
+        let keycloak = preset_plan(
+            "preset = \"keycloak\"\nissuer = \"https://k.example/realms/r\"\naudience = \"events\"",
+        );
+        let keys = "https://k.example/realms/r/protocol/openid-connect/certs";
+        assert_eq!(keycloak.jwks.as_deref(), Some(keys));
+        assert_eq!(keycloak.issuer.required[0].0.as_str(), "typ");
+
+        let firebase = preset_plan(
+            "preset = \"firebase\"\nissuer = \"https://securetoken.google.com/my-project\"",
+        );
+        assert_eq!(firebase.issuer.audience, ["my-project"]);
+
+        let cognito = preset_plan(
+            "preset = \"cognito\"\naudience = \"app-1\"\n\
+             issuer = \"https://cognito-idp.eu-west-1.amazonaws.com/pool\"",
+        );
+        assert_eq!(cognito.issuer.audience_claim.as_str(), "client_id");
+
+        let entra = preset_plan(
+            "preset = \"entra\"\naudience = \"app-1\"\n\
+             issuer = \"https://login.microsoftonline.com/tenant-1/v2.0\"",
+        );
+        let keys = "https://login.microsoftonline.com/tenant-1/discovery/v2.0/keys";
+        assert_eq!(entra.jwks.as_deref(), Some(keys));
+
+        let own = preset_plan(
+            "preset = \"auth0\"\nissuer = \"https://t.auth0.com/\"\naudience = \"events\"\n\
+             grants = \"tailwater\"\nmax-life = \"1h\"",
+        );
+        assert_eq!(own.issuer.grants.as_str(), "tailwater");
+        assert_eq!(own.jwks.as_deref(), Some("https://t.auth0.com/.well-known/jwks.json"));
+    }
+
+    #[test]
+    fn supabase_may_have_its_old_secret_beside_its_keys() {
+        let text = "preset = \"supabase\"\nissuer = \"https://ref.supabase.co/auth/v1\"\n";
+        let new = preset_plan(text);
+        assert!(new.jwks.is_some() && !format!("{:?}", new.issuer.algorithms).contains("HS"));
+        let old = preset_plan(&format!("{text}keys = [\"secret\"]\n"));
+        assert!(old.jwks.is_some() && format!("{:?}", old.issuer.algorithms).contains("HS256"));
     }
 }

@@ -2,8 +2,6 @@
 
 use serde::Deserialize;
 
-use crate::config::{IssuerConfig, OneOrMany};
-
 /// A provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -35,17 +33,25 @@ const ASYMMETRIC: [&str; 9] =
 const FIREBASE_KEYS: &str = "https://www.googleapis.com/service_accounts/v1/jwk/\
     securetoken@system.gserviceaccount.com";
 
+/// The fields that a provider needs.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    /// The address of the key set, unless the block has only files.
+    pub(crate) jwks: Option<String>,
+    pub(crate) audience: Option<String>,
+    pub(crate) audience_claim: Option<&'static str>,
+    /// A claim and its value.
+    pub(crate) required: Option<(&'static str, &'static str)>,
+    pub(crate) grants: Option<&'static str>,
+    pub(crate) algorithms: Vec<&'static str>,
+    pub(crate) life: &'static str,
+}
+
 impl Preset {
-    /// Fills in the fields that a block leaves out.
-    ///
-    /// # Errors
-    /// The block has no issuer from which the fields could be taken.
-    pub(crate) fn fill(self, mut block: IssuerConfig) -> Result<IssuerConfig, String> {
-        let Some(name) = block.issuer.0.first().cloned() else {
-            return Err("a preset needs issuer".to_owned());
-        };
+    /// The fields for an issuer of this name, whose block may have files of keys.
+    pub(crate) fn filling(self, name: &str, has_files: bool) -> Filling {
         let below = |path: &str| format!("{}/{path}", name.trim_end_matches('/'));
-        let last = name.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
+        let last = || name.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
         let keys = match self {
             Self::Keycloak => below("protocol/openid-connect/certs"),
             Self::Auth0 | Self::Cognito | Self::Supabase | Self::Clerk => {
@@ -58,18 +64,9 @@ impl Preset {
             }
             Self::Okta => below("v1/keys"),
         };
-        if block.keys.is_empty() || self != Self::Supabase {
-            block.jwks.get_or_insert(keys);
-        }
-        let audience = match self {
-            Self::Firebase => Some(last),
-            Self::Supabase => Some("authenticated".to_owned()),
-            _ => None,
-        };
-        if let (true, Some(audience)) = (block.audience.0.is_empty(), audience) {
-            block.audience = OneOrMany(vec![audience]);
-        }
-        let (claim, required, grants) = match self {
+        // A project that still signs with its old secret has the secret in a file.
+        let has_secret = self == Self::Supabase && has_files;
+        let (audience_claim, required, grants) = match self {
             Self::Keycloak => (None, Some(("typ", "Bearer")), None),
             Self::Auth0 => (None, None, Some("https://tailwater/grants")),
             Self::Cognito => (Some("client_id"), Some(("token_use", "access")), None),
@@ -77,75 +74,18 @@ impl Preset {
             Self::Supabase => (None, None, Some("/app_metadata/tailwater")),
             Self::Firebase | Self::Entra | Self::Okta => (None, None, None),
         };
-        if let Some(claim) = claim {
-            block.audience_claim.get_or_insert_with(|| claim.to_owned());
+        Filling {
+            jwks: Some(keys),
+            audience: match self {
+                Self::Firebase => Some(last()),
+                Self::Supabase => Some("authenticated".to_owned()),
+                _ => None,
+            },
+            audience_claim,
+            required,
+            grants,
+            algorithms: ASYMMETRIC.into_iter().chain(has_secret.then_some("HS256")).collect(),
+            life: LIFE,
         }
-        if let Some((name, value)) = required {
-            block.require.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-        }
-        if let Some(grants) = grants {
-            block.grants.get_or_insert_with(|| grants.to_owned());
-        }
-        if block.algorithms.is_empty() {
-            let has_secret = self == Self::Supabase && !block.keys.is_empty();
-            let secret = has_secret.then_some("HS256");
-            block.algorithms = ASYMMETRIC.into_iter().chain(secret).map(str::to_owned).collect();
-        }
-        block.max_life.get_or_insert_with(|| LIFE.to_owned());
-        Ok(block)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::Plan;
-    use crate::config::Config;
-
-    fn plan(text: &str) -> Plan {
-        let text = format!("[[issuer]]\n{text}");
-        Config::parse(&text).unwrap().plans("tailwater").unwrap().remove(0)
-    }
-
-    #[test]
-    fn a_preset_fills_in_what_a_block_leaves_out() {
-        let keycloak = plan(
-            "preset = \"keycloak\"\nissuer = \"https://k.example/realms/r\"\naudience = \"events\"",
-        );
-        let keys = "https://k.example/realms/r/protocol/openid-connect/certs";
-        assert_eq!(keycloak.jwks.as_deref(), Some(keys));
-        assert_eq!(keycloak.issuer.required[0].0.as_str(), "typ");
-
-        let firebase =
-            plan("preset = \"firebase\"\nissuer = \"https://securetoken.google.com/my-project\"");
-        assert_eq!(firebase.issuer.audience, ["my-project"]);
-
-        let cognito = plan(
-            "preset = \"cognito\"\naudience = \"app-1\"\n\
-             issuer = \"https://cognito-idp.eu-west-1.amazonaws.com/pool\"",
-        );
-        assert_eq!(cognito.issuer.audience_claim.as_str(), "client_id");
-
-        let entra = plan(
-            "preset = \"entra\"\naudience = \"app-1\"\n\
-             issuer = \"https://login.microsoftonline.com/tenant-1/v2.0\"",
-        );
-        let keys = "https://login.microsoftonline.com/tenant-1/discovery/v2.0/keys";
-        assert_eq!(entra.jwks.as_deref(), Some(keys));
-
-        let own = plan(
-            "preset = \"auth0\"\nissuer = \"https://t.auth0.com/\"\naudience = \"events\"\n\
-             grants = \"tailwater\"\nmax-life = \"1h\"",
-        );
-        assert_eq!(own.issuer.grants.as_str(), "tailwater");
-        assert_eq!(own.jwks.as_deref(), Some("https://t.auth0.com/.well-known/jwks.json"));
-    }
-
-    #[test]
-    fn supabase_may_have_its_old_secret_beside_its_keys() {
-        let text = "preset = \"supabase\"\nissuer = \"https://ref.supabase.co/auth/v1\"\n";
-        let new = plan(text);
-        assert!(new.jwks.is_some() && !format!("{:?}", new.issuer.algorithms).contains("HS"));
-        let old = plan(&format!("{text}keys = [\"secret\"]\n"));
-        assert!(old.jwks.is_none() && format!("{:?}", old.issuer.algorithms).contains("HS256"));
     }
 }

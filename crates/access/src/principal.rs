@@ -10,10 +10,10 @@ use crate::Timestamp;
 
 /// The party behind a request. Small, because every subscription keeps one; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Principal(Option<Arc<Known>>);
+pub struct Principal(Option<Arc<Party>>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Known {
+struct Party {
     subject: Box<str>,
     /// The token's id, as a hash: it is only compared. Zero if it has none.
     token: u64,
@@ -34,12 +34,12 @@ impl Principal {
     /// A party with a name, the id of its token, and the time at which its right ends.
     #[must_use]
     pub fn new(subject: &str, token: Option<&str>, deadline: Option<Timestamp>) -> Self {
-        let known = Known {
+        let party = Party {
             subject: subject.into(),
             token: token.map_or(0, hash),
             deadline: deadline.unwrap_or(NEVER),
         };
-        Self(Some(Arc::new(known)))
+        Self(Some(Arc::new(party)))
     }
 
     /// The name; `None` for a party that brought no credentials.

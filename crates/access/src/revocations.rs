@@ -45,10 +45,10 @@ pub enum BadRevocation {
 
 /// The revocations that a node knows.
 #[derive(Debug, Default)]
-pub struct Revocations(RwLock<Known>);
+pub struct Revocations(RwLock<Remembered>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct Remembered {
     subjects: HashMap<Box<str>, Timestamp>,
     /// By the hash of an id, with the id.
     tokens: HashMap<u64, (Box<str>, Timestamp)>,
@@ -204,7 +204,7 @@ impl Revocations {
     }
 }
 
-impl Known {
+impl Remembered {
     fn len(&self) -> usize {
         self.subjects.len() + self.tokens.len()
     }

@@ -38,7 +38,7 @@ pub(crate) struct Connection {
     place: Held,
     /// The memory that the subscription takes as long as it is open. Boxed because most take none.
     _memory: Option<Box<Held>>,
-    topics: Box<[Watched]>,
+    topics: Box<[FollowedTopic]>,
     /// Microseconds from the gateway's start until the subscription opened.
     opened: u64,
     /// Sum of the cursor's positions, in events since the start of each topic.
@@ -61,7 +61,7 @@ const _: () = assert!(size_of::<Connection>() <= 176);
 
 /// A topic of a subscription.
 #[derive(Debug)]
-struct Watched {
+struct FollowedTopic {
     topic: Topic,
     /// Its tail. The lag is computed from the tails on request, because the task of a stalled reader does
     /// not run and cannot report it.
@@ -139,7 +139,7 @@ impl Connections {
             principal,
             place,
             _memory: memory.map(Box::new),
-            topics: topics.iter().map(Watched::new).collect(),
+            topics: topics.iter().map(FollowedTopic::new).collect(),
             opened: micros(self.start.elapsed()),
             passed: AtomicU64::new(0),
             events: Tally::default(),
@@ -171,7 +171,7 @@ impl Connections {
         self.open()
             .values()
             .flat_map(|c| c.topics.iter())
-            .map(|watched| &watched.topic)
+            .map(|followed| &followed.topic)
             .collect::<HashSet<_>>()
             .len()
     }
@@ -259,7 +259,7 @@ impl Connection {
     }
 
     fn heads(&self) -> u64 {
-        let tails = self.topics.iter().filter_map(|watched| watched.tail.get());
+        let tails = self.topics.iter().filter_map(|followed| followed.tail.get());
         tails.map(|tail| tail.head().n).sum()
     }
 
@@ -267,7 +267,7 @@ impl Connection {
         ConnectionReport {
             id: self.id,
             subject: self.principal.subject().map(ToOwned::to_owned),
-            topics: self.topics.iter().map(|watched| watched.topic.to_string()).collect(),
+            topics: self.topics.iter().map(|followed| followed.topic.to_string()).collect(),
             age_seconds: age.as_secs(),
             lag: self.lag(),
             events: self.events.get(),
@@ -276,7 +276,7 @@ impl Connection {
     }
 }
 
-impl Watched {
+impl FollowedTopic {
     fn new(topic: &Topic) -> Self {
         Self { topic: topic.clone(), tail: OnceLock::new() }
     }
@@ -330,9 +330,9 @@ impl Tally {
 impl Admission {
     /// Opens the tails of the topics, from which the lag is computed.
     pub(crate) async fn watch(&self, log: &dyn Log) -> Result<(), ReadError> {
-        for watched in &self.connection.topics {
-            let tail = log.tail(&watched.topic).await?;
-            watched.tail.get_or_init(|| tail);
+        for followed in &self.connection.topics {
+            let tail = log.tail(&followed.topic).await?;
+            followed.tail.get_or_init(|| tail);
         }
         Ok(())
     }

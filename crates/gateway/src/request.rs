@@ -113,9 +113,7 @@ impl Request {
                     wait = Duration::from_secs(number("wait", &value, WAIT_SECONDS, "seconds")?)
                 }
                 "limit" => limit = number("limit", &value, LIMIT_EVENTS, "events")? as usize,
-                "ticket" => {
-                    ticket = Some(value.into()).filter(|ticket: &Box<str>| !ticket.is_empty())
-                }
+                "ticket" => ticket = (!value.is_empty()).then(|| value.into()),
                 "renew" => {
                     renew = match &*value {
                         "ticket" => Renew::Ticket,

@@ -46,13 +46,18 @@ fn events_url(server: &str) -> Result<Url> {
 pub(crate) fn authorized(request: RequestBuilder, token: &ClientToken) -> Result<RequestBuilder> {
     let token = match &token.file {
         Some(path) => Some(SecretFile::new("--token-file", path).read()?),
-        None => std::env::var(TOKEN).ok().filter(|token| !token.is_empty()),
+        None => token_of_environment(),
     };
     let Some(token) = token else { return Ok(request) };
     let header = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
     let mut header = header.ok().context("the token has characters that no token has")?;
     header.set_sensitive(true);
     Ok(request.header(AUTHORIZATION, header))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a flag of clap would show in the list of processes")]
+fn token_of_environment() -> Option<String> {
+    std::env::var(TOKEN).ok().filter(|token| !token.is_empty())
 }
 
 /// The environment variable with a client's token.

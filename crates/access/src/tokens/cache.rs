@@ -9,10 +9,10 @@ use crate::Grant;
 
 /// The grants by the hash of the whole token.
 #[derive(Debug, Default)]
-pub(super) struct Verified(Mutex<Remembered>);
+pub(super) struct Verified(Mutex<Ages>);
 
 #[derive(Debug, Default)]
-struct Remembered {
+struct Ages {
     /// The keys that have verified all of them.
     generation: u64,
     young: HashMap<Name, Arc<Grant>>,
@@ -54,13 +54,13 @@ impl Verified {
     pub(super) fn put(&self, name: Name, grant: Arc<Grant>, generation: u64) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.generation != generation {
-            *all = Remembered { generation, ..Remembered::default() };
+            *all = Ages { generation, ..Ages::default() };
         }
         all.keep(name, grant);
     }
 }
 
-impl Remembered {
+impl Ages {
     fn keep(&mut self, name: Name, grant: Arc<Grant>) {
         if self.young.len() >= AGE {
             self.old = std::mem::take(&mut self.young);

@@ -122,6 +122,7 @@ impl Ledger {
         let told = format!("{gap:?} was told at {} of generation {}", self.n, self.generation);
         let Gap { reason, missed, resume, .. } = *gap;
         match reason {
+            Reason::History => return Err(format!("{told}: this reader may read everything")),
             // Told at the opening, about events before it.
             Reason::Trimmed if self.opening == Opening::Since && missed.is_none() => {
                 return self.begin(resume).map_err(|()| told);

@@ -5,6 +5,7 @@ use crate::head::SubscriptionHead;
 
 /// The first bytes of a connection.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "its receiver takes it apart at once")]
 pub(crate) enum FirstRequest<'a> {
     /// More bytes have to come before anybody can say.
     Incomplete,

@@ -1,4 +1,4 @@
-//! Who may do what, as the flags say.
+//! The sources of rights, as the flags name them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use super::listen;
 use crate::args::AccessArgs;
 use crate::secret::TextFile;
 
-/// Who may do what on a node.
+/// The access to a node.
 #[derive(Debug)]
 pub(crate) enum AccessConfig {
     /// Everybody may do everything.
     Open,
-    /// What everybody may do, and what credentials grant.
+    /// Everybody may do some things, and credentials grant more.
     Closed(Box<ClosedConfig>),
 }
 

@@ -72,7 +72,13 @@ async fn a_reader_that_stalls_gets_nothing_that_was_made_after_the_end_of_its_ri
         .skip(1)
         .filter_map(|rest| rest.split(' ').next()?.parse().ok())
         .collect();
-    assert!(made.len() > 5, "{} events in {} bytes: {}", made.len(), taken.len(), &text[..text.len().min(600)]);
+    assert!(
+        made.len() > 5,
+        "{} events in {} bytes: {}",
+        made.len(),
+        taken.len(),
+        &text[..text.len().min(600)]
+    );
     assert!(made.iter().all(|at| *at <= end), "until {end}: {:?}", made.last());
 
     let begin = Instant::now();
