@@ -3,8 +3,9 @@
 //! A node has one lease in each of a few partitions, so that in a cluster a lease and its counts live in one
 //! slot. Everything that it writes ends with its lease.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use limits::{Leases, LeasesAway, Standing, SubjectCount, SubjectId};
@@ -34,7 +35,9 @@ const LEASE_PARTITIONS: u32 = 16;
 const NO_BOUND: i64 = -1;
 
 impl RedisLeases {
-    pub(crate) fn new(store: &Arc<Store>, life: &Life, node: &str) -> Self {
+    pub(crate) fn new(store: &Arc<Store>, life: &Life) -> Self {
+        // No two nodes may share a name, as those of one machine would, and a node that starts again is another.
+        let node = format!("{:016x}", RandomState::new().hash_one(SystemTime::now()));
         Self { store: Arc::clone(store), life: life.clone(), node: node.into() }
     }
 

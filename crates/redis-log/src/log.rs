@@ -130,10 +130,10 @@ impl RedisLog {
         Arc::clone(&self.stats)
     }
 
-    /// The counts of subjects on all nodes, in the same store, for the node of this name.
+    /// The counts of subjects on all nodes, in the same store. Each call is for another node.
     #[must_use]
-    pub fn leases(&self, node: &str) -> Arc<RedisLeases> {
-        Arc::new(RedisLeases::new(&self.store, &self.life, node))
+    pub fn leases(&self) -> Arc<RedisLeases> {
+        Arc::new(RedisLeases::new(&self.store, &self.life))
     }
 
     /// Ends all tasks of the log and waits for their end. Tails stay as they are.

@@ -25,8 +25,8 @@ const ANN: SubjectId = SubjectId::new(0xa11);
 const MAX: u32 = 48;
 
 impl Node {
-    async fn start(log: &Arc<RedisLog>, name: &str) -> Self {
-        let streams = SubjectStreams::new(MAX, Some(log.leases(name)), &Registry::new());
+    async fn start(log: &Arc<RedisLog>) -> Self {
+        let streams = SubjectStreams::new(MAX, Some(log.leases()), &Registry::new());
         streams.report().await;
         let reports = tokio::spawn({
             let streams = Arc::clone(&streams);
@@ -61,8 +61,8 @@ fn total(nodes: &[Node]) -> usize {
 
 async fn three(logs: &[Arc<RedisLog>; 3]) -> Vec<Node> {
     let mut nodes = Vec::new();
-    for (i, log) in logs.iter().enumerate() {
-        nodes.push(Node::start(log, &format!("node-{i}")).await);
+    for log in logs {
+        nodes.push(Node::start(log).await);
     }
     for node in &nodes {
         node.streams.report().await;
@@ -144,9 +144,9 @@ async fn a_low_bound_holds_exactly_and_a_place_is_given_on() {
 async fn without_redis_a_subject_is_admitted_by_the_count_of_its_node() {
     let mut server = Server::start().await;
     let log = open(config(&server)).await;
-    let mut node = Node::start(&log, "alone").await;
+    let mut node = Node::start(&log).await;
     node.open(Some(3)).await;
-    server.kill().await;
+    server.kill();
     node.fill(Some(3)).await;
     assert_eq!(node.held.len(), 3);
     node.die();
