@@ -9,6 +9,7 @@
 //! through the code that reads their result.
 
 // These three include files of `tailwater`, whose tests stay where they are.
+mod access;
 #[cfg(not(test))]
 mod balancer;
 mod headers;
@@ -35,6 +36,11 @@ macro_rules! targets {
 }
 
 targets! {
+    "access_cookie" => access::cookie,
+    "access_files" => access::files,
+    "access_keys" => access::keys,
+    "access_pattern" => access::pattern,
+    "access_token" => access::token,
     #[cfg(not(test))]
     "certificate" => tls::certificate,
     "client_stream" => stream::client_stream,

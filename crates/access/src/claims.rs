@@ -33,7 +33,7 @@ pub(crate) struct Unverified {
 /// The time that clocks may differ by, and that a token lasts beyond its `exp`.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
 /// The least time that a token must last, or the client would be told to come back at once.
-const LEFT_MIN: Duration = Duration::from_secs(3);
+pub(crate) const LEFT_MIN: Duration = Duration::from_secs(3);
 /// A token that lasts longer names its time in milliseconds.
 const LIFE_MAX: Duration = Duration::from_hours(24 * 365 * 20);
 
@@ -156,9 +156,10 @@ impl Claims {
     }
 
     fn at(&self, pointer: &str) -> Option<&Value> {
-        let (first, rest) = pointer.strip_prefix('/')?.split_once('/')?;
+        let path = pointer.strip_prefix('/')?;
+        let (first, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
         let first = first.replace("~1", "/").replace("~0", "~");
-        self.rest.get(&first)?.pointer(&format!("/{rest}"))
+        self.rest.get(&first)?.pointer(rest)
     }
 }
 

@@ -10,6 +10,7 @@ pub use jwk::parse_set;
 pub use ring::KeyRing;
 pub(crate) use ring::Loaded;
 
+use crate::Timestamp;
 use crate::key::jwk::Origin;
 
 /// A key, checked when it was loaded.
@@ -74,7 +75,7 @@ impl Key {
     }
 
     /// Reads the keys of a file: PEM, a JWK, a JWK set, or a secret. Returns them with a warning for each
-    /// member of a set that cannot be used.
+    /// member of a set that cannot be used, and for each certificate that is over.
     ///
     /// # Errors
     /// The file has no usable key.
@@ -87,7 +88,7 @@ impl Key {
             return Err(BadKey::TooLarge(text.len()));
         }
         if trimmed.contains("-----BEGIN") {
-            return Ok((pem::keys(trimmed)?, Vec::new()));
+            return pem::keys(trimmed, Timestamp::now());
         }
         if trimmed.starts_with(['{', '[']) {
             return jwk::keys(trimmed, Origin::File);

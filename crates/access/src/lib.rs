@@ -24,6 +24,8 @@ mod preset;
 mod principal;
 mod quotas;
 mod revocations;
+#[cfg(test)]
+mod sample;
 mod tickets;
 mod timestamp;
 mod tokens;

@@ -1,10 +1,12 @@
 //! The tokens of issuers: from a text to a grant.
 
 mod cache;
+mod hint;
 mod shape;
 
 use std::sync::Arc;
 
+use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode};
@@ -37,6 +39,9 @@ impl Tokens {
     /// The issuers, in their order. Every grant adds to the rights of everybody.
     #[must_use]
     pub fn new(issuers: Vec<Issuer>, everybody: Arc<Rights>, registry: &Registry) -> Self {
+        // Named, because the library chooses by the features of the whole program: a dependency that turned on its
+        // other back end would turn the first token into a panic. An error says that it is chosen already.
+        let _chosen = aws_lc::DEFAULT_PROVIDER.install_default();
         let seconds = registry.histogram(
             "auth_verify_seconds",
             "Time that the verification of a token took on its worker.",
@@ -53,25 +58,36 @@ impl Tokens {
         if self.issuers.is_empty() {
             return Err(Reason::Issuer);
         }
-        let shape = Shape::of(token)?;
+        let shape = Shape::of(token).inspect_err(|reason| self.log(token, None, *reason))?;
         let name = cache::name(token);
         let generation = self.generation();
         if let Some(grant) = self.verified.get(&name, generation) {
             return Ok(grant);
         }
-        let verified = self.verify_anew(token, &shape).await.inspect_err(|reason| {
-            let (kid, hint) = (shape.key.as_deref(), self.hint(token));
-            tracing::debug!(reason = reason.as_str(), ?kid, hint, "token refused");
-        });
+        let verified = self.verify_anew(token, &shape).await;
+        let verified =
+            verified.inspect_err(|reason| self.log(token, shape.key.as_deref(), *reason));
         let grant = Arc::new(verified?);
-        self.verified.put(name, Arc::clone(&grant), self.generation());
+        // Under the keys of before: a key that was taken away in the meantime must not stay good.
+        self.verified.put(name, Arc::clone(&grant), generation);
         Ok(grant)
+    }
+
+    /// Logs a refusal by its kind. The id of the key is bounded, and escaped; nothing else of the token is shown.
+    fn log(&self, token: &str, kid: Option<&str>, reason: Reason) {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let hint = self.hint(token);
+            tracing::debug!(reason = reason.as_str(), ?kid, hint, "token refused");
+        }
     }
 
     async fn verify_anew(&self, token: &str, shape: &Shape) -> Result<Grant, Reason> {
         let issuer = self.issuer(token)?;
         if !shape.is_of(&issuer.types) {
             return Err(Reason::Type);
+        }
+        if !issuer.algorithms.contains(&shape.algorithm) {
+            return Err(Reason::Algorithm);
         }
         let Some(server) = &issuer.server else {
             return self.try_keys(token, shape, issuer, &[issuer.files.get()]);
@@ -83,7 +99,10 @@ impl Tokens {
         let (is_loaded, keys) = rings();
         let keys: Vec<_> = keys.into_iter().flatten().collect();
         let outcome = self.try_keys(token, shape, issuer, &keys);
-        if !matches!(outcome, Err(Reason::UnknownKey)) {
+        // A key without an id fits any token: that it has refused one does not tell that no newer key verifies it.
+        let lacks_key =
+            matches!(outcome, Err(Reason::UnknownKey | Reason::Signature | Reason::Algorithm));
+        if !lacks_key || shape.is_named_in(&keys) {
             return outcome;
         }
         // The future of a fetch is rare and large.
@@ -119,18 +138,6 @@ impl Tokens {
         found.or_else(any).ok_or(lack)
     }
 
-    /// A hint for an operator whose users are refused: two names that differ by a slash are hard to tell apart.
-    #[must_use]
-    pub fn hint(&self, token: &str) -> Option<String> {
-        let unverified: Unverified = insecure_decode_claims(token).ok()?;
-        let Some(Value::String(name)) = unverified.iss else { return None };
-        let names = || self.issuers.iter().flat_map(|issuer| &issuer.names);
-        let bare = |text: &str| text.trim_end_matches('/').to_owned();
-        let is_close = |one: &&String| **one != name && bare(one) == bare(&name);
-        let close = names().find(is_close)?;
-        Some(format!("the token's issuer differs from {close:?} by a slash at the end alone"))
-    }
-
     fn try_keys(
         &self,
         token: &str,
@@ -146,9 +153,6 @@ impl Tokens {
         let all = || rings.iter().flat_map(|ring| ring.keys.iter()).filter(fits);
         if all().next().is_none() {
             return Err(Reason::UnknownKey);
-        }
-        if !issuer.algorithms.contains(&shape.algorithm) {
-            return Err(Reason::Algorithm);
         }
         let is_named = |key: &&Key| key.id().is_some() && shape.key.is_some();
         // Those that the token names come first.

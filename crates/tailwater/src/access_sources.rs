@@ -120,7 +120,7 @@ pub(crate) fn read_keys(files: &[PathBuf]) -> Result<Vec<Key>> {
         let file = key_file(path);
         let (keys, skipped) = Key::read_file(&file.read()?).with_context(|| file.to_string())?;
         for reason in skipped {
-            tracing::warn!(file = %path.display(), reason, "a key is left out");
+            tracing::warn!(file = %path.display(), reason, "a key needs attention");
         }
         all.extend(keys);
     }

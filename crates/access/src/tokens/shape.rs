@@ -1,8 +1,13 @@
 //! The form of a token, before anything is verified.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Header, decode_header};
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
 
 use crate::denied::Reason;
+use crate::key::Loaded;
 
 /// The parts of a token's header that choose its key.
 #[derive(Debug)]
@@ -17,8 +22,8 @@ pub(super) struct Shape {
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// The longest id of a key, in bytes: it is compared, logged and remembered.
 const KEY_ID_BYTES_MAX: usize = 256;
-/// Members of a header that change what the signature covers.
-const UNSUPPORTED: [&str; 1] = ["b64"];
+/// Members of a header that demand more than a plain signature.
+const UNSUPPORTED: [&str; 4] = ["crit", "b64", "enc", "zip"];
 
 impl Shape {
     /// # Errors
@@ -30,22 +35,22 @@ impl Shape {
         if token.split('.').count() != 3 {
             return Err(Reason::NotJwt);
         }
-        let header = decode_header(token).map_err(|error| {
-            // An algorithm that the library does not know is an error of its JSON: `none`, ES512.
-            match error.kind() {
-                jsonwebtoken::errors::ErrorKind::Json(_) => Reason::Algorithm,
-                _ => Reason::NotJwt,
-            }
-        })?;
+        let header = decode_header(token).map_err(|_| fault(token))?;
         let Header { typ, alg, kid, crit, enc, zip, extras, .. } = header;
-        let has_extra = |name: &&str| extras.inner().contains_key(*name);
-        if crit.is_some() || enc.is_some() || zip.is_some() || UNSUPPORTED.iter().any(has_extra) {
+        let has_extra = UNSUPPORTED.iter().any(|name| extras.inner().contains_key(*name));
+        if crit.is_some() || enc.is_some() || zip.is_some() || has_extra {
             return Err(Reason::Critical);
         }
         if kid.as_ref().is_some_and(|kid| kid.len() > KEY_ID_BYTES_MAX) {
             return Err(Reason::UnknownKey);
         }
         Ok(Self { algorithm: alg, key: kid, kind: typ })
+    }
+
+    /// Returns true if one of these keys has the id that the token names.
+    pub(super) fn is_named_in(&self, rings: &[Loaded]) -> bool {
+        let mut keys = rings.iter().flat_map(|ring| ring.keys.iter());
+        self.key.is_some() && keys.any(|key| key.id() == self.key.as_deref())
     }
 
     /// Returns true if the header's `typ` is one of these, or none is demanded. `application/` may be left out.
@@ -57,4 +62,22 @@ impl Shape {
         let own = self.kind.as_deref().map(bare);
         types.is_empty() || types.iter().any(|one| Some(bare(one)) == own)
     }
+}
+
+/// The reason why the library cannot read a header.
+fn fault(token: &str) -> Reason {
+    let Some(header) = header(token) else { return Reason::NotJwt };
+    if UNSUPPORTED.iter().any(|name| header.contains_key(*name)) {
+        return Reason::Critical;
+    }
+    match header.get("alg").map(|named| Algorithm::deserialize(named).is_ok()) {
+        Some(false) => Reason::Algorithm,
+        None | Some(true) => Reason::NotJwt,
+    }
+}
+
+/// The members of a token's header.
+pub(super) fn header(token: &str) -> Option<Map<String, Value>> {
+    let encoded = token.split('.').next()?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }

@@ -23,7 +23,7 @@ const WARM_UP: usize = 64;
 /// The load at which latencies are compared: 30 % of the server's core.
 pub(super) const SHARE: f64 = 0.3;
 /// Clients that come back at once: fewer than a node remembers tokens.
-const RETURNING: usize = 1000;
+const RETURNING: usize = 200;
 /// After a change, before memory is read.
 const PAUSE: Duration = Duration::from_millis(300);
 const CAPTURE_PATIENCE: Duration = Duration::from_secs(10);
