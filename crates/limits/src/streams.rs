@@ -217,3 +217,104 @@ impl Drop for SubjectStream {
         counts.refused.remove(&self.subject);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::LeasesAway;
+
+    const ANN: SubjectId = SubjectId::new(7);
+
+    /// Another node that holds a number of places, and counts the questions.
+    #[derive(Debug, Default)]
+    struct Other {
+        held: u32,
+        nodes: u32,
+        is_away: bool,
+        questions: Mutex<Vec<SubjectCount>>,
+        reports: Mutex<Vec<SubjectCount>>,
+    }
+
+    #[async_trait]
+    impl Leases for Other {
+        async fn report(&self, counts: &[SubjectCount]) -> Result<Standing, LeasesAway> {
+            if self.is_away {
+                return Err(LeasesAway("away".to_owned()));
+            }
+            self.reports.lock().unwrap().extend(counts);
+            Ok(Standing { nodes: self.nodes, lost: false })
+        }
+
+        async fn ask(&self, count: SubjectCount, max: u32) -> Result<bool, LeasesAway> {
+            if self.is_away {
+                tokio::time::sleep(Duration::from_hours(1)).await;
+            }
+            self.questions.lock().unwrap().push(count);
+            Ok(count.count + self.held <= max)
+        }
+    }
+
+    fn with(other: Other) -> (Arc<SubjectStreams>, Arc<Other>) {
+        let other = Arc::new(other);
+        let leases: Arc<dyn Leases> = Arc::clone(&other) as _;
+        (SubjectStreams::new(48, Some(leases), &Registry::new()), other)
+    }
+
+    async fn fill(streams: &Arc<SubjectStreams>, claimed: Option<u32>) -> Vec<SubjectStream> {
+        let mut held = Vec::new();
+        while let Ok(stream) = streams.admit(ANN, claimed).await {
+            held.push(stream);
+        }
+        held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_is_admitted_without_a_question_and_the_rest_is_asked_for() {
+        let (streams, other) = with(Other { held: 40, nodes: 2, ..Other::default() });
+        streams.report().await;
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(streams.admit(ANN, None).await.unwrap());
+        }
+        assert!(other.questions.lock().unwrap().is_empty());
+        held.extend(fill(&streams, None).await);
+        assert_eq!(held.len(), 8);
+        let asked = other.questions.lock().unwrap().len();
+        // The answer is remembered until the next report.
+        assert!(streams.admit(ANN, None).await.is_err());
+        assert_eq!(other.questions.lock().unwrap().len(), asked);
+        held.clear();
+        streams.report().await;
+        assert_eq!(other.reports.lock().unwrap().last().unwrap().count, 0);
+        assert_eq!(streams.held(ANN), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_lower_the_bound_and_never_raise_it() {
+        let streams = SubjectStreams::new(4, None, &Registry::new());
+        let held = fill(&streams, Some(2)).await;
+        assert_eq!(held.len(), 2);
+        let full = streams.admit(ANN, Some(2)).await.unwrap_err();
+        assert_eq!(full.part, Part::Subject);
+        assert!(full.to_string().contains("the limit is 2 (the claim quotas.streams)"), "{full}");
+        let more = fill(&streams, Some(100)).await;
+        assert_eq!(more.len(), 2);
+        let full = streams.admit(ANN, Some(100)).await.unwrap_err().to_string();
+        assert!(full.contains("the limit is 4 (--subject-streams)"), "{full}");
+        assert!(streams.admit(SubjectId::new(8), None).await.is_ok());
+        assert!(streams.admit(SubjectId::new(8), Some(0)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_answer_the_count_of_the_node_decides_and_clients_do_not_all_wait() {
+        let (streams, _) = with(Other { is_away: true, ..Other::default() });
+        streams.report().await;
+        let begun = Instant::now();
+        let held = fill(&streams, None).await;
+        assert_eq!(held.len(), 48);
+        assert!(begun.elapsed() <= ASK_MAX * 2, "{:?}", begun.elapsed());
+        assert_eq!(streams.counts().changed.len(), 1, "it is reported later");
+    }
+}

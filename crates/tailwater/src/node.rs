@@ -77,7 +77,8 @@ impl Node {
         let (log, leases) = open(store, &registry);
         let sources = AccessSources::open(config.access, &registry)?;
         let access = &sources.access;
-        let (gateway, entry) = serve(&services, (&rules, access, leases), sites.public, &log, &registry);
+        let (gateway, entry) =
+            serve(&services, (&rules, access, leases), sites.public, &log, &registry);
         // A node that publishes stores again the revocations that hold longer than the log keeps events.
         let history = services.ingest().map(|_| history);
         let feed = RevocationFeed::new(access, &log, gateway.as_ref(), history);
@@ -220,13 +221,8 @@ pub(crate) fn serve(
     let Some(config) = services.gateway().cloned() else {
         return (None, Entry::Routes(routes, site));
     };
-    let config = gateway::Config {
-        site,
-        rules: rules.clone(),
-        access: access.clone(),
-        leases,
-        ..config
-    };
+    let config =
+        gateway::Config { site, rules: rules.clone(), access: access.clone(), leases, ..config };
     let gateway = Gateway::new(config, Arc::clone(log), registry);
     let entry = Entry::Door(gateway.door(routes));
     (Some(gateway), entry)

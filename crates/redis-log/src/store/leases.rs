@@ -21,7 +21,10 @@ pub(crate) struct LeaseReply {
 
 impl Store {
     /// Runs commands, each with its partition, in one pipeline to each primary. The answers are in no order.
-    pub(crate) async fn leases(&self, commands: Vec<(u32, Cmd)>) -> Result<Vec<LeaseReply>, Failure> {
+    pub(crate) async fn leases(
+        &self,
+        commands: Vec<(u32, Cmd)>,
+    ) -> Result<Vec<LeaseReply>, Failure> {
         let mut by_owner: BTreeMap<Address, (u32, Vec<Cmd>)> = BTreeMap::new();
         for (partition, command) in commands {
             let owner = self.topology.owner(partition).inspect_err(|_| self.topology.suspect())?;

@@ -89,10 +89,7 @@ fn needed() -> Vec<(&'static str, Cmd)> {
         ("XREVRANGE on e:*", command(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"])),
         ("SPUBLISH on &e:*", command(&["SPUBLISH", &stream, ""])),
         ("SSUBSCRIBE on &e:*", command(&["SSUBSCRIBE", &stream])),
-        (
-            "EVALSHA on n:* and q:*",
-            command(&["EVALSHA", NO_SCRIPT, "2", &leases, &counts]),
-        ),
+        ("EVALSHA on n:* and q:*", command(&["EVALSHA", NO_SCRIPT, "2", &leases, &counts])),
         ("ZADD on n:*", command(&["ZADD", &leases, "XX", "0", "check"])),
         ("ZREMRANGEBYSCORE on n:*", command(&["ZREMRANGEBYSCORE", &leases, "0", "0"])),
         ("ZRANGE on n:*", command(&["ZRANGE", &leases, "0", "0"])),

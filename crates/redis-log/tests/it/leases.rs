@@ -99,11 +99,8 @@ async fn a_dead_node_gives_its_places_back(logs: [Arc<RedisLog>; 3]) {
 #[tokio::test]
 async fn the_places_of_a_dead_node_come_back() {
     let server = Server::start().await;
-    let logs = [
-        open(config(&server)).await,
-        open(config(&server)).await,
-        open(config(&server)).await,
-    ];
+    let logs =
+        [open(config(&server)).await, open(config(&server)).await, open(config(&server)).await];
     a_dead_node_gives_its_places_back(logs).await;
 }
 
@@ -111,22 +108,16 @@ async fn the_places_of_a_dead_node_come_back() {
 async fn the_places_of_a_dead_node_come_back_on_a_cluster() {
     let cluster = Cluster::start().await;
     let url = cluster.url();
-    let logs = [
-        open(config_at(&url)).await,
-        open(config_at(&url)).await,
-        open(config_at(&url)).await,
-    ];
+    let logs =
+        [open(config_at(&url)).await, open(config_at(&url)).await, open(config_at(&url)).await];
     a_dead_node_gives_its_places_back(logs).await;
 }
 
 #[tokio::test]
 async fn a_low_bound_holds_exactly_and_a_place_is_given_on() {
     let server = Server::start().await;
-    let logs = [
-        open(config(&server)).await,
-        open(config(&server)).await,
-        open(config(&server)).await,
-    ];
+    let logs =
+        [open(config(&server)).await, open(config(&server)).await, open(config(&server)).await];
     let mut nodes = three(&logs).await;
     for node in &mut nodes {
         node.fill(Some(3)).await;
