@@ -96,8 +96,8 @@ fn needed() -> Vec<(&'static str, Cmd)> {
         ("PEXPIRE on n:*", command(&["PEXPIRE", &leases, "1000"])),
         ("HGET on q:*", command(&["HGET", &counts, "check"])),
         ("HDEL on q:*", command(&["HDEL", &counts, "check"])),
-        // Without a value it has no effect, but the server looks at the rights first.
-        ("HSET on q:*", command(&["HSET", &counts, "check"])),
+        // A field without a value: the server looks at the rights first.
+        ("HSET on q:*", command(&["HSET", &counts, "check", "0", "again"])),
         ("PEXPIRE on q:*", command(&["PEXPIRE", &counts, "1000"])),
         ("SUNSUBSCRIBE", command(&["SUNSUBSCRIBE", &stream])),
     ]
