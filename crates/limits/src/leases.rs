@@ -17,7 +17,7 @@ pub struct SubjectCount {
     pub version: u64,
 }
 
-/// What a report has found.
+/// The findings of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// The nodes whose leases hold, this one included.

@@ -66,7 +66,11 @@ impl Leases for RedisLeases {
             .iter()
             .map(|(partition, group)| (*partition, self.command(*partition, NO_BOUND, group)))
             .collect();
-        let replies = self.life.at_home(self.store.leases(commands)).await.map_err(away)?;
+        let replies = self
+            .life
+            .at_home(self.store.leases(commands))
+            .await
+            .map_err(|failure| away(&failure))?;
         let (nodes, had) = replies.iter().fold((1, true), |(nodes, had), reply| {
             (nodes.max(reply.nodes), had && reply.had_lease)
         });
@@ -77,7 +81,7 @@ impl Leases for RedisLeases {
         let partition = of(count.subject) * (PARTITIONS / LEASE_PARTITIONS);
         let command = self.command(partition, i64::from(max), &[count]);
         let asked = self.store.leases(vec![(partition, command)]);
-        let replies = self.life.at_home(asked).await.map_err(away)?;
+        let replies = self.life.at_home(asked).await.map_err(|failure| away(&failure))?;
         Ok(replies.iter().all(|reply| reply.accepted))
     }
 }
@@ -87,6 +91,6 @@ fn of(subject: SubjectId) -> u32 {
     (subject.get() % u64::from(LEASE_PARTITIONS)) as u32
 }
 
-fn away(failure: Failure) -> LeasesAway {
+fn away(failure: &Failure) -> LeasesAway {
     LeasesAway(failure.to_string())
 }
