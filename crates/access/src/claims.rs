@@ -72,6 +72,7 @@ impl Claims {
             rights: self.with_mapped(own, issuer)?,
             everybody: Arc::clone(everybody),
             history: history.map_err(|_| Reason::MalformedClaim)?,
+            quotas: written.quotas,
             issued,
             is_admin: written.admin,
             key: key.map(Into::into),

@@ -8,7 +8,7 @@ use crate::denied::{Carrier, Denied, Reason};
 use crate::machines::Machines;
 use crate::tickets::{Form, Tickets};
 use crate::tokens::Tokens;
-use crate::{Credentials, Grant, HistoryExtent, Page, Principal, Revocations, Rights};
+use crate::{Credentials, Grant, HistoryExtent, Page, Principal, Quotas, Revocations, Rights};
 
 /// Decides about the clients of a node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -223,6 +223,7 @@ impl Grant {
             rights: Rights::default(),
             everybody: Arc::clone(rights),
             history: HistoryExtent::All,
+            quotas: Quotas::default(),
             issued: None,
             is_admin: false,
             key: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::denied::{Carrier, Denied, Reason};
-use crate::{HistoryExtent, Patterns, Principal, Timestamp};
+use crate::{HistoryExtent, Patterns, Principal, Quotas, Timestamp};
 
 /// A thing that a party may do with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub struct Grant {
     /// The rights of those who bring nothing.
     pub(crate) everybody: Arc<Rights>,
     pub(crate) history: HistoryExtent,
+    pub(crate) quotas: Quotas,
     /// The time at which its token was issued.
     pub(crate) issued: Option<Timestamp>,
     /// True if the party may revoke the rights of others.
@@ -89,6 +90,7 @@ impl Grant {
             rights: Rights::default(),
             everybody: Arc::new(Rights::all()),
             history: HistoryExtent::All,
+            quotas: Quotas::default(),
             issued: None,
             is_admin: true,
             key: None,
@@ -131,6 +133,12 @@ impl Grant {
             HistoryExtent::None => Some(self.issued.unwrap_or(now).min(now)),
             HistoryExtent::Within(time) => Some(now.earlier(time)),
         }
+    }
+
+    /// The bounds that its credentials set.
+    #[must_use]
+    pub const fn quotas(&self) -> Quotas {
+        self.quotas
     }
 
     /// Returns true if the party may revoke the rights of others.

@@ -152,6 +152,8 @@ pub(crate) struct WrittenRights {
     end: Vec<String>,
     pub(crate) history: Option<String>,
     #[serde(default)]
+    pub(crate) quotas: crate::Quotas,
+    #[serde(default)]
     pub(crate) admin: bool,
 }
 

@@ -22,6 +22,7 @@ mod machines;
 mod pattern;
 mod preset;
 mod principal;
+mod quotas;
 mod revocations;
 #[cfg(test)]
 mod sample;
@@ -43,6 +44,7 @@ pub use machines::{BadMachines, Machines, machine_hash};
 pub use pattern::{BadPattern, Pattern, Patterns};
 pub use preset::Preset;
 pub use principal::{Principal, hash_of_subject};
+pub use quotas::Quotas;
 pub use revocations::{
     BadRevocation, REVOCATIONS_TOPIC, Revocation, Revocations, Revoked, TooManyRevocations,
 };

@@ -126,6 +126,7 @@ fn machine(line: &str, number: usize, everybody: &Arc<Rights>) -> Result<Machine
         rights: written.rights().map_err(|error| bad(error.to_string()))?,
         everybody: Arc::clone(everybody),
         history: history.map_err(|error| bad(error.to_string()))?,
+        quotas: written.quotas,
         issued: None,
         is_admin: written.admin,
         key: None,

@@ -15,6 +15,8 @@ pub struct Principal(Option<Arc<Party>>);
 #[derive(Debug, PartialEq, Eq)]
 struct Party {
     subject: Box<str>,
+    /// The beginning of the SHA-256 of its name.
+    subject_hash: u64,
     /// The token's id, as a hash: it is only compared. Zero if it has none.
     token: u64,
     /// The time at which the right ends; the largest time if it does not.
@@ -36,6 +38,7 @@ impl Principal {
     pub fn new(subject: &str, token: Option<&str>, deadline: Option<Timestamp>) -> Self {
         let party = Party {
             subject: subject.into(),
+            subject_hash: short_hash(subject),
             token: token.map_or(0, hash),
             deadline: deadline.unwrap_or(NEVER),
         };
@@ -46,6 +49,13 @@ impl Principal {
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.0.as_deref().map(|known| &*known.subject)
+    }
+
+    /// A number for the name, the same on all nodes, by which quotas count; `None` for a party that brought
+    /// no credentials.
+    #[must_use]
+    pub fn subject_hash(&self) -> Option<u64> {
+        self.0.as_deref().map(|known| known.subject_hash)
     }
 
     /// The time at which the right ends; `None` if it does not.
@@ -82,6 +92,12 @@ pub(crate) fn hash(id: &str) -> u64 {
 pub fn hash_of_subject(subject: &str) -> String {
     let hash = digest(&SHA256, subject.as_bytes());
     hash.as_ref().iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The first eight bytes of the SHA-256 of a name. Nobody can choose a name for one.
+fn short_hash(subject: &str) -> u64 {
+    let hash = digest(&SHA256, subject.as_bytes());
+    hash.as_ref().iter().take(HASH_BYTES).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 /// Bytes of a subject's hash in a log: enough that no two subjects of a service share one.

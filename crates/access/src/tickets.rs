@@ -12,7 +12,7 @@ use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode}
 use serde::{Deserialize, Serialize};
 
 use crate::denied::{Carrier, Reason};
-use crate::{Grant, HistoryExtent, Patterns, Principal, Rights, Timestamp};
+use crate::{Grant, HistoryExtent, Patterns, Principal, Quotas, Rights, Timestamp};
 
 pub use keys::{BadTicketKeys, TicketKeys};
 
@@ -76,6 +76,9 @@ struct TicketClaims {
     /// The extent of history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     his: Option<String>,
+    /// The bound of streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quo: Option<u32>,
 }
 
 /// The longest ticket, in bytes: proxies accept URLs of 8 KiB.
@@ -140,6 +143,7 @@ impl Tickets {
                 HistoryExtent::All => None,
                 other => Some(other.to_string()),
             },
+            quo: grant.quotas.streams,
         };
         let header = Header { typ: Some(form.kind().to_owned()), ..Header::new(Algorithm::HS256) };
         let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
@@ -190,6 +194,7 @@ impl Tickets {
             },
             everybody: Arc::clone(&self.everybody),
             history: history.map_err(|_| Reason::MalformedClaim)?,
+            quotas: Quotas { streams: claims.quo },
             issued: claims.iat.map(Timestamp::from_seconds),
             is_admin: false,
             key: None,

@@ -1,5 +1,6 @@
 //! The settings of an operator.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The settings of a gateway, with the defaults of the command line.
@@ -25,6 +26,10 @@ pub struct Config {
     pub access: access::Access,
     /// The bounds of its clients, which it shares with the node's other services.
     pub rules: limits::Rules,
+    /// Streams and long-polls of one subject, on all nodes together.
+    pub subject_streams: u32,
+    /// The counts of the other nodes; `None` if this node is alone.
+    pub leases: Option<Arc<dyn limits::Leases>>,
     /// Bytes a second that one address is sent of events that it has missed; a connection gets a
     /// quarter.
     pub replay_rate: u64,
@@ -47,6 +52,8 @@ impl Default for Config {
             site: cors::SiteRules::default(),
             access: access::Access::open(&metrics::Registry::new()),
             rules: limits::Rules::default(),
+            subject_streams: 10_000,
+            leases: None,
             replay_rate: 64 * 1024 * 1024,
             hash_subjects: false,
             publish: false,

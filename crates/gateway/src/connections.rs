@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use access::{Principal, Revocations};
 use event_log::{Log, ReadError, Tail, Topic};
-use limits::{Client, Full, Held, Quota, Rules, Terms};
+use limits::{Client, Full, Held, Quota, Rules, SubjectStream, Terms};
 use metrics::{IntGauge, Registry};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -36,8 +36,8 @@ pub(crate) struct Connection {
     /// The party that reads.
     pub(crate) principal: Principal,
     place: Held,
-    /// The memory that the subscription takes as long as it is open. Boxed because most take none.
-    _memory: Option<Box<Held>>,
+    /// Held as long as the subscription is open. Boxed because most hold nothing.
+    _extras: Option<Box<Extras>>,
     topics: Box<[FollowedTopic]>,
     /// Microseconds from the gateway's start until the subscription opened.
     opened: u64,
@@ -58,6 +58,15 @@ pub(crate) struct Connection {
 
 // With the counts of its `Arc` it fills 192 bytes, which is a size of jemalloc's; the next one is 224.
 const _: () = assert!(size_of::<Connection>() <= 176);
+
+/// The things that few subscriptions hold, besides their place.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    /// Memory for its topics and its filter.
+    pub(crate) memory: Option<Held>,
+    /// The place among the streams of its subject.
+    pub(crate) stream: Option<SubjectStream>,
+}
 
 /// A topic of a subscription.
 #[derive(Debug)]
@@ -120,7 +129,7 @@ impl Connections {
         Arc::new(Self { open: Mutex::default(), places, gauge, count, start: Instant::now() })
     }
 
-    /// Adds a subscription of a client, with the memory that it takes as long as it is open.
+    /// Adds a subscription of a client, with the things that it holds as long as it is open.
     ///
     /// # Errors
     /// The node or the client's address has its maximum number open.
@@ -128,7 +137,7 @@ impl Connections {
         self: &Arc<Self>,
         topics: &[Topic],
         (client, whereabouts, principal): (Client, Whereabouts, Principal),
-        memory: Option<Held>,
+        extras: Extras,
     ) -> Result<Admission, Full> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let place = self.places.take(client, 1)?;
@@ -138,7 +147,7 @@ impl Connections {
             whereabouts,
             principal,
             place,
-            _memory: memory.map(Box::new),
+            _extras: (extras.memory.is_some() || extras.stream.is_some()).then(|| Box::new(extras)),
             topics: topics.iter().map(FollowedTopic::new).collect(),
             opened: micros(self.start.elapsed()),
             passed: AtomicU64::new(0),

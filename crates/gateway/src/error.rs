@@ -9,7 +9,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use event_log::{BadEventType, BadTopic, Topic};
-use limits::Full;
+use limits::{Full, Part};
 use serde_json::json;
 
 /// The request makes no sense.
@@ -112,6 +112,9 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, code) = match self {
             Self::Denied(reason) => return denied(reason),
+            Self::Overload(full) if full.part == Part::Subject => {
+                (StatusCode::TOO_MANY_REQUESTS, "quota")
+            }
             Self::Overload(_) => (StatusCode::TOO_MANY_REQUESTS, "overload"),
             Self::Drain => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "log_unavailable"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::Log;
-use limits::Rates;
+use limits::{Rates, SubjectStreams};
 use metrics::Registry;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) revoked: watch::Sender<u64>,
     /// The bytes a second of events that subscribers had missed.
     pub(crate) replay: Rates,
+    /// The streams of each subject.
+    pub(crate) streams: Arc<SubjectStreams>,
     probe: Probe,
 }
 
@@ -67,6 +69,8 @@ impl Gateway {
             metrics.connections.clone(),
         );
         let replay = replay::rates(config.replay_rate);
+        let leases = config.leases.clone();
+        let streams = SubjectStreams::new(config.subject_streams, leases, registry);
         let phase = watch::channel(Phase::Serving).0;
         let shared = Shared {
             config,
@@ -77,6 +81,7 @@ impl Gateway {
             ends: Ends::default(),
             revoked: watch::channel(0).0,
             replay,
+            streams,
             probe: Probe::default(),
         };
         let gateway = Self(Arc::new(shared));
@@ -88,6 +93,12 @@ impl Gateway {
     /// gateway whose probes do not run is not ready.
     pub async fn run_probe(&self) {
         self.0.probe.run(Arc::clone(&self.0.log), &self.0.config.node).await;
+    }
+
+    /// Reports the streams of subjects to the other nodes, until it is dropped. The other nodes do not count the
+    /// streams of a gateway that does not report.
+    pub async fn report_streams(&self) {
+        self.0.streams.run().await;
     }
 
     /// Checks that the gateway should get new connections.

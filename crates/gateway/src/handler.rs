@@ -16,12 +16,12 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use event_log::{Cursor, Origin, Outcome, Topic};
 use http_body::Frame;
-use limits::{Client, ConnectionId, Full, Peer};
+use limits::{Client, ConnectionId, Full, Peer, SubjectId};
 use metrics::Label as _;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
-use crate::connections::Admission;
+use crate::connections::{Admission, Extras};
 use crate::drain::Phase;
 use crate::ends::PlannedEnd;
 use crate::error::{self, BadRequest, Refusal};
@@ -335,8 +335,15 @@ async fn open(
         bytes => Some(gateway.config.rules.memory.take(client, bytes as u64)?),
     };
     let principal = grant.principal().clone();
+    let stream = match principal.subject_hash() {
+        Some(hash) => {
+            let asked = gateway.streams.admit(SubjectId::new(hash), grant.quotas().streams);
+            Some(Box::pin(asked).await?)
+        }
+        None => None,
+    };
     let party = (client, whereabouts, principal);
-    let admission = gateway.connections.admit(&topics, party, memory)?;
+    let admission = gateway.connections.admit(&topics, party, Extras { memory, stream })?;
     // Once more: a revocation that came before the subscription was recorded has not found it.
     if gateway.config.access.revocations().concern(grant.principal()) {
         return Err(Denied { reason: Reason::Revoked, carrier: grant.carrier() }.into());

@@ -98,7 +98,7 @@ impl NewTopics {
         self.refused.of(tokens.scarce).inc();
         let max = match tokens.scarce {
             Part::Address => self.address_max,
-            Part::Node | Part::Connection => self.node_max,
+            Part::Node | Part::Connection | Part::Subject => self.node_max,
         };
         let things = "new topics a second";
         let flag = "--new-topics, --address-share";

@@ -11,6 +11,8 @@ label! {
         Address => "address",
         /// The share of one connection.
         Connection => "connection",
+        /// The bound of one subject.
+        Subject => "subject",
     }
 }
 
@@ -33,6 +35,7 @@ const fn where_of(part: Part) -> &'static str {
         Part::Node => "on this node",
         Part::Address => "for one address",
         Part::Connection => "on one connection",
+        Part::Subject => "for one subject",
     }
 }
 
@@ -48,6 +51,7 @@ mod tests {
             "too many subscriptions on this node; the limit is 5 (--max-connections)"
         );
         assert!(full(Part::Address).to_string().contains("for one address"));
+        assert!(full(Part::Subject).to_string().contains("for one subject"));
         assert!(full(Part::Connection).to_string().contains("on one connection"));
     }
 }

@@ -4,23 +4,31 @@
 //! address and each connection, so that one client never takes everything. A [`Client`] is the party
 //! that a request is counted for; [`Proxies`] find it behind load balancers.
 //!
-//! Knows neither HTTP nor Redis. Absent: limits over several nodes, limits for a user.
+//! [`SubjectStreams`] bound the streams of a named party over all nodes, through [`Leases`].
+//!
+//! Knows neither HTTP nor Redis.
 
 mod address;
 mod bucket;
 mod client;
 mod full;
+mod leases;
 mod proxies;
 mod quota;
 mod rates;
 mod rules;
 mod share;
+mod streams;
+mod subject;
 
 pub use address::ClientAddress;
 pub use client::{Client, ConnectionId, Peer};
 pub use full::{Full, Part};
+pub use leases::{Leases, LeasesAway, Standing, SubjectCount};
 pub use proxies::{BadProxy, Proxies};
 pub use quota::{Held, Quota, Terms};
 pub use rates::{Rate, Rates};
 pub use rules::Rules;
 pub use share::{AddressShare, BadShare};
+pub use streams::{SubjectStream, SubjectStreams};
+pub use subject::SubjectId;

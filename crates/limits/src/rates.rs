@@ -136,7 +136,7 @@ impl Rates {
 impl Buckets {
     fn bucket(&mut self, part: Part, client: Client, rate: Rate, now: Instant) -> &mut Bucket {
         let own = match part {
-            Part::Node => None,
+            Part::Node | Part::Subject => None,
             Part::Address => client.address.map(|it| (Party::Address(it), Party::OtherAddresses)),
             Part::Connection => {
                 client.connection.map(|it| (Party::Connection(it), Party::OtherConnections))

@@ -37,6 +37,16 @@ pub(crate) fn key_parts<'a>(tag: &'a str, topic: &'a Topic, key: &'a Key) -> [&'
     ["i:{", tag, "}:", topic.as_str(), "|", key.as_str()]
 }
 
+/// The name of the leases of all nodes in a partition.
+pub(crate) fn leases(partition: u32) -> String {
+    format!("n:{{{partition}}}")
+}
+
+/// The beginning of the names of nodes' counts in a partition; the node's name follows.
+pub(crate) fn counts(partition: u32) -> String {
+    format!("q:{{{partition}}}:")
+}
+
 /// The name of the topic that a channel belongs to.
 pub(crate) fn topic_of(channel: &str) -> Option<&str> {
     Some(channel.strip_prefix("e:{")?.split_once("}:")?.1)

@@ -19,6 +19,7 @@ use crate::feed::{self, Feed};
 use crate::feeds::Feeds;
 use crate::flight::Flights;
 use crate::keys;
+use crate::leases::RedisLeases;
 use crate::life::Life;
 use crate::pace::every;
 use crate::pages::Pages;
@@ -127,6 +128,12 @@ impl RedisLog {
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.stats)
+    }
+
+    /// The counts of subjects on all nodes, in the same store. Each call is for another node.
+    #[must_use]
+    pub fn leases(&self) -> Arc<RedisLeases> {
+        Arc::new(RedisLeases::new(&self.store, &self.life))
     }
 
     /// Ends all tasks of the log and waits for their end. Tails stay as they are.

@@ -14,6 +14,10 @@ pub(crate) static POSITIONS: LazyLock<Loadable> =
 pub(crate) static PAGE: LazyLock<Loadable> =
     LazyLock::new(|| Loadable::new(include_str!("page.lua")));
 
+/// Counts places of subjects on all nodes.
+pub(crate) static LEASES: LazyLock<Loadable> =
+    LazyLock::new(|| Loadable::new(include_str!("leases.lua")));
+
 /// A script that a server must have loaded before it can run it.
 #[derive(Debug)]
 pub(crate) struct Loadable {
@@ -45,7 +49,7 @@ impl Loadable {
 /// The commands that give a server all scripts.
 pub(crate) fn loading_all() -> Pipeline {
     let mut pipeline = redis::pipe();
-    for script in [&PUBLISH, &POSITIONS, &PAGE] {
+    for script in [&PUBLISH, &POSITIONS, &PAGE, &LEASES] {
         pipeline.add_command(script.loading());
     }
     pipeline

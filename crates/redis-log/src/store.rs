@@ -25,6 +25,7 @@ mod echo;
 mod heads;
 pub(crate) mod landmarks;
 mod lane;
+mod leases;
 mod patience;
 mod peer;
 mod proof;

@@ -7,6 +7,7 @@ mod access;
 mod client;
 mod limits;
 mod node;
+mod quotas;
 mod roles;
 mod services;
 mod size;

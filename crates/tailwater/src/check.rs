@@ -67,6 +67,10 @@ async fn validate(config: NodeConfig) -> Result<()> {
                 gateway.max_topics
             ),
         );
+        report(
+            "quotas",
+            &format!("{} streams for one subject, on all nodes together", gateway.subject_streams),
+        );
         report("replays", &format!("{} bytes a second for one address", gateway.replay_rate));
         let shown = humantime::format_duration;
         report("heartbeat", &shown(gateway.heartbeat).to_string());

@@ -280,6 +280,7 @@ fn gateway_config(
         retry: args.retry,
         max_age: args.max_age,
         cors: cors(node)?,
+        subject_streams: args.quotas.subject_streams,
         replay_rate: u64::try_from(args.replay_rate.0).unwrap_or(u64::MAX),
         hash_subjects: access.hash_subjects,
         publish,

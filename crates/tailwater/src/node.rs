@@ -16,7 +16,7 @@ use event_log::{Log, MemoryLog};
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use gateway::Gateway;
-use limits::Rules;
+use limits::{Leases, Rules};
 use metrics::Registry;
 use redis_log::RedisLog;
 use tokio::net::TcpListener;
@@ -74,10 +74,11 @@ impl Node {
         let tls = tls.map(|files| Tls::open(files, rules.share, &registry)).transpose()?;
         let tls = tls.map(Arc::new);
         let history = store.retention().age;
-        let log = open(store, &registry);
+        let (log, leases) = open(store, &registry);
         let sources = AccessSources::open(config.access, &registry)?;
         let access = &sources.access;
-        let (gateway, entry) = serve(&services, (&rules, access), sites.public, &log, &registry);
+        let (gateway, entry) =
+            serve(&services, (&rules, access, leases), sites.public, &log, &registry);
         // A node that publishes stores again the revocations that hold longer than the log keeps events.
         let history = services.ingest().map(|_| history);
         let feed = RevocationFeed::new(access, &log, gateway.as_ref(), history);
@@ -132,6 +133,7 @@ impl Node {
                 () = keep(gateway.as_ref(), tls.as_deref()) => {}
                 () = sources.keep_fresh() => {}
                 () = feed.run() => {}
+                () = report(gateway.as_ref()) => {}
             }
             tokio::select! {
                 left = orderly => left,
@@ -185,17 +187,18 @@ impl Port {
 }
 
 /// Opens the log. An unreachable Redis delays the first reads and appends, not the start.
-fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
+fn open(store: Store, registry: &Registry) -> (Arc<dyn Log>, Option<Arc<dyn Leases>>) {
     match store {
         Store::Memory(retention) => {
             log_metrics::register_retention(registry, &retention);
-            Arc::new(MemoryLog::new(retention))
+            (Arc::new(MemoryLog::new(retention)), None)
         }
         Store::Redis(config) => {
             log_metrics::register_retention(registry, &config.retention);
             let log = RedisLog::new(*config);
             log_metrics::register(registry, &log.stats());
-            log
+            let leases = log.leases();
+            (log, Some(leases))
         }
     }
 }
@@ -203,7 +206,7 @@ fn open(store: Store, registry: &Registry) -> Arc<dyn Log> {
 /// Makes the services, and the one way in to all of them.
 pub(crate) fn serve(
     services: &Services,
-    (rules, access): (&Rules, &Access),
+    (rules, access, leases): (&Rules, &Access, Option<Arc<dyn Leases>>),
     site: SiteRules,
     log: &Arc<dyn Log>,
     registry: &Registry,
@@ -218,10 +221,19 @@ pub(crate) fn serve(
     let Some(config) = services.gateway().cloned() else {
         return (None, Entry::Routes(routes, site));
     };
-    let config = gateway::Config { site, rules: rules.clone(), access: access.clone(), ..config };
+    let config =
+        gateway::Config { site, rules: rules.clone(), access: access.clone(), leases, ..config };
     let gateway = Gateway::new(config, Arc::clone(log), registry);
     let entry = Entry::Door(gateway.door(routes));
     (Some(gateway), entry)
+}
+
+/// Reports the streams of subjects to the other nodes. Never ends.
+async fn report(gateway: Option<&Gateway>) {
+    match gateway {
+        Some(gateway) => gateway.report_streams().await,
+        None => pending().await,
+    }
 }
 
 /// Keeps the node ready and its certificate fresh. Never ends.

@@ -63,7 +63,7 @@ redis://tailwater:{{ include "tailwater.redisPassword" . }}@{{ include "tailwate
      has the hash of the password only. */ -}}
 {{- define "tailwater.redisUsers" -}}
 user default off resetpass resetkeys resetchannels -@all
-user tailwater on #{{ include "tailwater.redisPassword" . | sha256sum }} resetkeys resetchannels ~e:* ~h:* ~i:* &e:* -@all +hello +auth +client|setname +ping +unwatch +info +wait +config|get +script|load +evalsha +time +get +mget +set +pexpire +xadd +xtrim +xrange +xrevrange +spublish +ssubscribe +sunsubscribe
+user tailwater on #{{ include "tailwater.redisPassword" . | sha256sum }} resetkeys resetchannels ~e:* ~h:* ~i:* ~n:* ~q:* &e:* -@all +hello +auth +client|setname +ping +unwatch +info +wait +config|get +script|load +evalsha +time +get +mget +set +pexpire +xadd +xtrim +xrange +xrevrange +hget +hset +hdel +zadd +zrange +zremrangebyscore +spublish +ssubscribe +sunsubscribe
 {{- end -}}
 
 {{- /* The most that the data of the bundled Redis may take on the disk of its machine, as a quantity: the log of

@@ -15,6 +15,9 @@ use crate::plain::plain;
 use crate::scripts::PUBLISH;
 use crate::wire::{Broken, Wire};
 
+/// A partition in which no node has leases: the commands on leases are sent there.
+const RIGHTS_PARTITION: u32 = 1;
+
 /// A name under which no script is known.
 const NO_SCRIPT: &str = "0000000000000000000000000000000000000000";
 
@@ -55,6 +58,8 @@ fn needed() -> Vec<(&'static str, Cmd)> {
     let tag = keys::partition(&topic).to_string();
     let (stream, head) = (keys::stream(&topic), keys::head(&topic));
     let once = keys::key_parts(&tag, &topic, &key).concat();
+    // The name of no node.
+    let (leases, counts) = (keys::leases(RIGHTS_PARTITION), keys::counts(RIGHTS_PARTITION) + " ");
     let command = |words: &[&str]| {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
@@ -84,6 +89,16 @@ fn needed() -> Vec<(&'static str, Cmd)> {
         ("XREVRANGE on e:*", command(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"])),
         ("SPUBLISH on &e:*", command(&["SPUBLISH", &stream, ""])),
         ("SSUBSCRIBE on &e:*", command(&["SSUBSCRIBE", &stream])),
+        ("EVALSHA on n:* and q:*", command(&["EVALSHA", NO_SCRIPT, "2", &leases, &counts])),
+        ("ZADD on n:*", command(&["ZADD", &leases, "XX", "0", "check"])),
+        ("ZREMRANGEBYSCORE on n:*", command(&["ZREMRANGEBYSCORE", &leases, "0", "0"])),
+        ("ZRANGE on n:*", command(&["ZRANGE", &leases, "0", "0"])),
+        ("PEXPIRE on n:*", command(&["PEXPIRE", &leases, "1000"])),
+        ("HGET on q:*", command(&["HGET", &counts, "check"])),
+        ("HDEL on q:*", command(&["HDEL", &counts, "check"])),
+        // A field without a value: the server looks at the rights first.
+        ("HSET on q:*", command(&["HSET", &counts, "check", "0", "again"])),
+        ("PEXPIRE on q:*", command(&["PEXPIRE", &counts, "1000"])),
         ("SUNSUBSCRIBE", command(&["SUNSUBSCRIBE", &stream])),
     ]
 }

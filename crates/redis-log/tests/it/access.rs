@@ -12,9 +12,10 @@ use crate::server::Server;
 use crate::support::{Reader, append, config_at, event, open, topic, try_append};
 
 /// The rights that the log needs, and no others, as in docs/operations.md.
-const RIGHTS: &str = "resetkeys resetchannels ~e:* ~h:* ~i:* &e:* -@all \
+const RIGHTS: &str = "resetkeys resetchannels ~e:* ~h:* ~i:* ~n:* ~q:* &e:* -@all \
     +hello +auth +client|setname +ping +unwatch +info +wait +config|get \
     +script|load +evalsha +time +get +mget +set +pexpire +xadd +xtrim +xrange +xrevrange \
+    +hget +hset +hdel +zadd +zrange +zremrangebyscore \
     +spublish +ssubscribe +sunsubscribe";
 const CLUSTER_RIGHTS: &str = "+cluster|info +cluster|slots +asking";
 
@@ -79,7 +80,14 @@ async fn each_missing_right_is_named_and_the_check_leaves_nothing() {
         restrict(&server, &format!("{RIGHTS} -{}", &right[1..])).await;
         assert!(RedisLog::connect(config.clone()).await.is_err(), "without {right}");
     }
-    for keys in ["~e:* ~h:* &e:*", "~e:* ~i:* &e:*", "~h:* ~i:* &e:*", "~e:* ~h:* ~i:*"] {
+    for keys in [
+        "~e:* ~h:* ~n:* ~q:* &e:*",
+        "~e:* ~i:* ~n:* ~q:* &e:*",
+        "~h:* ~i:* ~n:* ~q:* &e:*",
+        "~e:* ~h:* ~i:* ~n:* ~q:*",
+        "~e:* ~h:* ~i:* ~n:* &e:*",
+        "~e:* ~h:* ~i:* ~q:* &e:*",
+    ] {
         restrict(&server, &format!("{RIGHTS} resetkeys resetchannels {keys}")).await;
         let refused = RedisLog::connect(config.clone()).await.unwrap_err();
         assert!(matches!(refused, ConnectError::Rights { .. }), "{keys}: {refused:?}");

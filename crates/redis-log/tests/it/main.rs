@@ -13,6 +13,7 @@ mod failover;
 mod faults;
 mod full;
 mod gaps;
+mod leases;
 mod live;
 mod migration;
 mod resume;

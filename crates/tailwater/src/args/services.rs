@@ -8,6 +8,7 @@ use humantime::parse_duration;
 use redis_log::Durability;
 
 use super::Size;
+use super::quotas::QuotaArgs;
 
 /// The flags of a node that serves subscribers.
 #[derive(Debug, Clone, ClapArgs)]
@@ -42,6 +43,8 @@ pub(crate) struct SubscriberArgs {
         help_heading = "Limits"
     )]
     pub(crate) replay_rate: Size,
+    #[command(flatten)]
+    pub(crate) quotas: QuotaArgs,
 }
 
 /// The flags of the log, which must be the same on every node of a cluster.

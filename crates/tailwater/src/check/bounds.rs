@@ -44,7 +44,7 @@ fn register(config: &NodeConfig, registry: &Registry) {
     let log: Arc<dyn Log> = Arc::new(MemoryLog::new(Retention::default()));
     let _services = node::serve(
         &config.services,
-        (&rules, &Access::open(registry)),
+        (&rules, &Access::open(registry), None),
         config.sites.public.clone(),
         &log,
         registry,

@@ -19,6 +19,7 @@ mod logs;
 mod metrics;
 mod operator;
 mod publish;
+mod quotas;
 mod reader;
 mod redis_faults;
 mod resume;

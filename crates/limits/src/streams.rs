@@ -1,0 +1,320 @@
+//! The streams of each subject, on all nodes together.
+//!
+//! A node admits a small part of a subject's bound by itself, and reports its counts once a second. Beyond
+//! that part it asks before it admits. All nodes' parts together are an eighth of the bound, so a subject
+//! never has more than nine eighths of it. A bound so low that a node has no part is asked for every time.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use metrics::{Counters, Registry};
+use tokio::time::{Instant, timeout};
+
+use crate::{Full, Leases, Part, Standing, SubjectCount, SubjectId};
+
+/// The streams of each subject.
+#[derive(Debug)]
+pub struct SubjectStreams {
+    /// Streams of a subject whose credentials set no lower bound.
+    max: u32,
+    counts: Mutex<Counts>,
+    /// The counts of other nodes; `None` if there is no other node.
+    leases: Option<Arc<dyn Leases>>,
+    refused: Counters<Part>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    subjects: HashMap<SubjectId, u32>,
+    /// True if there may be other nodes.
+    reports: bool,
+    /// The subjects whose counts are to be reported.
+    changed: HashSet<SubjectId>,
+    /// The subjects that were refused since the last report: another question would get the same answer.
+    refused: HashSet<SubjectId>,
+    /// The nodes of the cluster; 0 before the first report.
+    nodes: u32,
+    version: u64,
+    /// The time until which no question is asked, because the last one had no answer.
+    away_until: Option<Instant>,
+}
+
+/// A stream of a subject. Dropping it gives its place back.
+#[derive(Debug)]
+pub struct SubjectStream {
+    streams: Arc<SubjectStreams>,
+    subject: SubjectId,
+}
+
+/// The part of a bound that all nodes together admit without a question: an eighth.
+const SHARES: u32 = 8;
+/// The time between two reports: a fraction of the time of a lease, which they renew.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// The longest that a report takes, so that two attempts fit into the time of a lease.
+const REPORT_MAX: Duration = Duration::from_secs(2);
+/// The longest that a client waits for the answer of other nodes. It is then admitted.
+const ASK_MAX: Duration = Duration::from_millis(500);
+/// The pause after a question without an answer, so that clients do not all wait.
+const AWAY: Duration = Duration::from_secs(1);
+/// Counts in one report, about 200 KB for Redis.
+const REPORT_COUNTS_MAX: usize = 4096;
+/// Refused subjects that are remembered for a second, about 1 MB. One beyond is asked for each time.
+const REFUSED_MAX: usize = 65_536;
+
+impl SubjectStreams {
+    /// Counts the streams of subjects, at most `max` each, together with the nodes behind `leases`.
+    ///
+    /// # Panics
+    /// The registry has these metrics.
+    #[must_use]
+    pub fn new(max: u32, leases: Option<Arc<dyn Leases>>, registry: &Registry) -> Arc<Self> {
+        let refused = registry.counters_within(
+            "limit_refusals_total",
+            "Requests and connections that a limit refused, by the part that was full.",
+            ("limit", "subject_streams"),
+        );
+        let counts = Counts { reports: leases.is_some(), ..Counts::default() };
+        Arc::new(Self { max, counts: Mutex::new(counts), leases, refused })
+    }
+
+    /// Admits a stream of a subject; its credentials may set a lower bound.
+    ///
+    /// # Errors
+    /// The subject has as many streams as it may have.
+    pub async fn admit(
+        self: &Arc<Self>,
+        subject: SubjectId,
+        claimed: Option<u32>,
+    ) -> Result<SubjectStream, Full> {
+        let max = claimed.unwrap_or(self.max).min(self.max);
+        let full = || {
+            self.refused.of(Part::Subject).inc();
+            let flag = match claimed {
+                Some(claimed) if claimed <= self.max => "the claim quotas.streams",
+                _ => "--subject-streams",
+            };
+            Full { things: "streams", flag, part: Part::Subject, max: u64::from(max) }
+        };
+        let (stream, asked) = self.reserve(subject, max).ok_or_else(full)?;
+        let (Some(leases), Some(count)) = (&self.leases, asked) else { return Ok(stream) };
+        match timeout(ASK_MAX, leases.ask(count, max)).await {
+            Ok(Ok(true)) => Ok(stream),
+            Ok(Ok(false)) => {
+                drop(stream);
+                let mut counts = self.counts();
+                if counts.refused.len() < REFUSED_MAX {
+                    counts.refused.insert(subject);
+                }
+                Err(full())
+            }
+            // The client does not suffer from a store that is away: its streams here are bounded still.
+            Ok(Err(_)) | Err(_) => {
+                self.counts().away_until = Some(Instant::now() + AWAY);
+                Ok(stream)
+            }
+        }
+    }
+
+    /// Takes a place on this node, and returns the count to ask for if this node may not decide.
+    fn reserve(
+        self: &Arc<Self>,
+        subject: SubjectId,
+        max: u32,
+    ) -> Option<(SubjectStream, Option<SubjectCount>)> {
+        let mut counts = self.counts();
+        let held = counts.subjects.get(&subject).copied().unwrap_or(0);
+        if held >= max || counts.refused.contains(&subject) {
+            return None;
+        }
+        counts.put(subject, held + 1);
+        let share = max / SHARES / counts.nodes.max(1);
+        let knows = counts.nodes > 0 && held < share;
+        let is_away = counts.away_until.is_some_and(|until| Instant::now() < until);
+        let asks = self.leases.is_some() && !knows && !is_away;
+        let count = asks.then(|| counts.count(subject));
+        Some((SubjectStream { streams: Arc::clone(self), subject }, count))
+    }
+
+    /// Reports the counts of this node once a second. Never ends.
+    pub async fn run(&self) {
+        let mut ticks = tokio::time::interval(REPORT_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.report().await;
+        }
+    }
+
+    /// Reports the counts that have changed, and renews the leases of this node.
+    pub async fn report(&self) {
+        let Some(leases) = &self.leases else { return };
+        self.counts().refused.clear();
+        loop {
+            let batch = self.counts().batch();
+            let reported = timeout(REPORT_MAX, leases.report(&batch)).await;
+            let mut counts = self.counts();
+            let Ok(Ok(Standing { nodes, lost })) = reported else {
+                counts.changed.extend(batch.iter().map(|count| count.subject));
+                return;
+            };
+            counts.nodes = nodes.max(1);
+            if lost {
+                let all: Vec<_> = counts.subjects.keys().copied().collect();
+                counts.changed.extend(all);
+            }
+            if batch.len() < REPORT_COUNTS_MAX {
+                return;
+            }
+        }
+    }
+
+    /// Streams of a subject on this node.
+    #[must_use]
+    pub fn held(&self, subject: SubjectId) -> u32 {
+        self.counts().subjects.get(&subject).copied().unwrap_or(0)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn put(&mut self, subject: SubjectId, held: u32) {
+        match held {
+            0 => self.subjects.remove(&subject),
+            _ => self.subjects.insert(subject, held),
+        };
+        if self.reports {
+            self.changed.insert(subject);
+        }
+    }
+
+    fn count(&mut self, subject: SubjectId) -> SubjectCount {
+        self.version += 1;
+        let count = self.subjects.get(&subject).copied().unwrap_or(0);
+        SubjectCount { subject, count, version: self.version }
+    }
+
+    fn batch(&mut self) -> Vec<SubjectCount> {
+        let subjects: Vec<_> = self.changed.iter().take(REPORT_COUNTS_MAX).copied().collect();
+        subjects
+            .into_iter()
+            .map(|subject| {
+                self.changed.remove(&subject);
+                self.count(subject)
+            })
+            .collect()
+    }
+}
+
+impl Drop for SubjectStream {
+    fn drop(&mut self) {
+        let mut counts = self.streams.counts();
+        let held = counts.subjects.get(&self.subject).copied().unwrap_or(0);
+        counts.put(self.subject, held.saturating_sub(1));
+        counts.refused.remove(&self.subject);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::LeasesAway;
+
+    const ANN: SubjectId = SubjectId::new(7);
+
+    /// Another node that holds a number of places, and counts the questions.
+    #[derive(Debug, Default)]
+    struct Other {
+        held: u32,
+        nodes: u32,
+        is_away: bool,
+        questions: Mutex<Vec<SubjectCount>>,
+        reports: Mutex<Vec<SubjectCount>>,
+    }
+
+    #[async_trait]
+    impl Leases for Other {
+        async fn report(&self, counts: &[SubjectCount]) -> Result<Standing, LeasesAway> {
+            if self.is_away {
+                return Err(LeasesAway("away".to_owned()));
+            }
+            self.reports.lock().unwrap().extend(counts);
+            Ok(Standing { nodes: self.nodes, lost: false })
+        }
+
+        async fn ask(&self, count: SubjectCount, max: u32) -> Result<bool, LeasesAway> {
+            if self.is_away {
+                tokio::time::sleep(Duration::from_hours(1)).await;
+            }
+            self.questions.lock().unwrap().push(count);
+            Ok(count.count + self.held <= max)
+        }
+    }
+
+    fn with(other: Other) -> (Arc<SubjectStreams>, Arc<Other>) {
+        let other = Arc::new(other);
+        let leases: Arc<dyn Leases> = Arc::clone(&other) as _;
+        (SubjectStreams::new(48, Some(leases), &Registry::new()), other)
+    }
+
+    async fn fill(streams: &Arc<SubjectStreams>, claimed: Option<u32>) -> Vec<SubjectStream> {
+        let mut held = Vec::new();
+        while let Ok(stream) = streams.admit(ANN, claimed).await {
+            held.push(stream);
+        }
+        held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_is_admitted_without_a_question_and_the_rest_is_asked_for() {
+        let (streams, other) = with(Other { held: 40, nodes: 2, ..Other::default() });
+        streams.report().await;
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(streams.admit(ANN, None).await.unwrap());
+        }
+        assert!(other.questions.lock().unwrap().is_empty());
+        held.extend(fill(&streams, None).await);
+        assert_eq!(held.len(), 8);
+        let asked = other.questions.lock().unwrap().len();
+        // The answer is remembered until the next report.
+        assert!(streams.admit(ANN, None).await.is_err());
+        assert_eq!(other.questions.lock().unwrap().len(), asked);
+        held.clear();
+        streams.report().await;
+        assert_eq!(other.reports.lock().unwrap().last().unwrap().count, 0);
+        assert_eq!(streams.held(ANN), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_lower_the_bound_and_never_raise_it() {
+        let streams = SubjectStreams::new(4, None, &Registry::new());
+        let held = fill(&streams, Some(2)).await;
+        assert_eq!(held.len(), 2);
+        let full = streams.admit(ANN, Some(2)).await.unwrap_err();
+        assert_eq!(full.part, Part::Subject);
+        assert!(full.to_string().contains("the limit is 2 (the claim quotas.streams)"), "{full}");
+        let more = fill(&streams, Some(100)).await;
+        assert_eq!(more.len(), 2);
+        let full = streams.admit(ANN, Some(100)).await.unwrap_err().to_string();
+        assert!(full.contains("the limit is 4 (--subject-streams)"), "{full}");
+        assert!(streams.admit(SubjectId::new(8), None).await.is_ok());
+        assert!(streams.admit(SubjectId::new(8), Some(0)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_answer_the_count_of_the_node_decides_and_clients_do_not_all_wait() {
+        let (streams, _) = with(Other { is_away: true, ..Other::default() });
+        streams.report().await;
+        let begun = Instant::now();
+        let held = fill(&streams, None).await;
+        assert_eq!(held.len(), 48);
+        assert!(begun.elapsed() <= ASK_MAX * 2, "{:?}", begun.elapsed());
+        assert_eq!(streams.counts().changed.len(), 1, "it is reported later");
+    }
+}
