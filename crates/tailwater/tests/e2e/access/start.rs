@@ -33,8 +33,12 @@ async fn a_node_that_other_machines_reach_does_not_start_before_it_is_told_who_m
         (&["--auth-keys", &short], &["--auth-keys", "6 bytes", "32"]),
         (&["--auth-keys", &private], &["private key"]),
         (&["--auth-keys", "/nowhere/keys"], &["--auth-keys /nowhere/keys"]),
-        (&["--auth-jwks", "http://a.example/k"], &["https://"]),
-        (&["--auth-jwks", "https://a.example/k"], &["issuer", "audience"]),
+        (
+            &["--auth-jwks", "http://a.example/k", "--auth-issuer", "x", "--auth-audience", "y"],
+            &["https://"],
+        ),
+        (&["--auth-jwks", "https://a.example/k"], &["audience"]),
+        (&["--auth-jwks", "https://a.example/k", "--auth-audience", "y"], &["issuer"]),
         (&["--auth-issuer", "https://a"], &["--auth-issuer", "--auth-keys"]),
         (&["--auth-config", &config], &["--auth-config", "audience"]),
         (&["--auth-config", &config, "--auth-keys", &keys], &["--auth-keys", "--auth-config"]),
@@ -79,7 +83,11 @@ async fn the_clients_of_the_shell_bring_a_token_from_a_file() {
     assert!(read.code == Some(0) && read.stdout == "before\n", "{} {}", read.stdout, read.stderr);
     let publish = ["publish", "--url", &url, "--topic", "u", "x"];
     let refused = tailwater(&publish).await;
-    assert!(refused.code != Some(0) && refused.stderr.contains("a token is needed"), "{}", refused.stderr);
+    assert!(
+        refused.code != Some(0) && refused.stderr.contains("a token is needed"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[tokio::test]
