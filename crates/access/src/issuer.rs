@@ -61,8 +61,19 @@ pub trait KeySource: fmt::Debug + Send + Sync {
     fn keys(&self) -> Option<Arc<KeyRing>>;
 
     /// Loads the keys once more, because a token names an id that none of them has, or none has been loaded.
-    /// Returns true if they were loaded now. The source bounds how often it asks.
-    async fn refresh(&self, id: Option<&str>) -> bool;
+    /// The source bounds how often it asks.
+    async fn refresh(self: Arc<Self>, id: Option<&str>) -> Refreshed;
+}
+
+/// The answer of a source that was asked for a key once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refreshed {
+    /// The keys were loaded now: look again.
+    Loaded,
+    /// There is no such key: the source has been asked for it a moment ago.
+    Known,
+    /// Nobody can tell now: the source is away, or may not be asked again so soon.
+    Unavailable,
 }
 
 /// A name of a claim that cannot be used.

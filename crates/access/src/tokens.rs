@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::claims::{Claims, Unverified};
 use crate::denied::Reason;
-use crate::issuer::Issuer;
+use crate::issuer::{Issuer, Refreshed};
 use crate::key::{Key, Loaded};
 use crate::{Grant, Rights, Timestamp};
 
@@ -94,10 +94,9 @@ impl Tokens {
         };
         let rings = || {
             let fetched = server.keys().map(|ring| ring.get());
-            (fetched.is_some(), [Some(issuer.files.get()), fetched])
+            [issuer.files.get()].into_iter().chain(fetched).collect::<Vec<_>>()
         };
-        let (is_loaded, keys) = rings();
-        let keys: Vec<_> = keys.into_iter().flatten().collect();
+        let keys = rings();
         let outcome = self.try_keys(token, shape, issuer, &keys);
         // A key without an id fits any token: that it has refused one does not tell that no newer key verifies it.
         let lacks_key =
@@ -106,14 +105,11 @@ impl Tokens {
             return outcome;
         }
         // The future of a fetch is rare and large.
-        let is_new = Box::pin(server.refresh(shape.key.as_deref())).await;
-        match is_new {
-            true => {
-                let keys: Vec<_> = rings().1.into_iter().flatten().collect();
-                self.try_keys(token, shape, issuer, &keys)
-            }
-            false if is_loaded => outcome,
-            false => Err(Reason::KeysUnavailable),
+        match Box::pin(Arc::clone(server).refresh(shape.key.as_deref())).await {
+            Refreshed::Loaded => self.try_keys(token, shape, issuer, &rings()),
+            Refreshed::Known => outcome,
+            // The token may be as good as its key is new.
+            Refreshed::Unavailable => Err(Reason::KeysUnavailable),
         }
     }
 

@@ -214,11 +214,13 @@ impl KeySource for Server {
         self.ring.clone()
     }
 
-    async fn refresh(&self, _id: Option<&str>) -> bool {
+    async fn refresh(self: Arc<Self>, _id: Option<&str>) -> Refreshed {
         self.asked.fetch_add(1, SeqCst);
-        let (Some(ring), Some(next)) = (&self.ring, &self.next) else { return false };
+        let (Some(ring), Some(next)) = (&self.ring, &self.next) else {
+            return Refreshed::Unavailable;
+        };
         ring.replace(parse_set(next).unwrap().0);
-        true
+        Refreshed::Loaded
     }
 }
 

@@ -79,7 +79,11 @@ async fn the_clients_of_the_shell_bring_a_token_from_a_file() {
     assert!(read.code == Some(0) && read.stdout == "before\n", "{} {}", read.stdout, read.stderr);
     let publish = ["publish", "--url", &url, "--topic", "u", "x"];
     let refused = tailwater(&publish).await;
-    assert!(refused.code != Some(0) && refused.stderr.contains("a token is needed"), "{}", refused.stderr);
+    assert!(
+        refused.code != Some(0) && refused.stderr.contains("a token is needed"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[tokio::test]
