@@ -55,7 +55,7 @@ impl Claims {
         for (claim, wanted) in &issuer.required {
             match self.get(claim) {
                 None | Some(Value::Null) => return Err(Reason::MissingClaim),
-                Some(value) if is(value, wanted) => {}
+                Some(value) if wanted.iter().any(|one| is(value, one)) => {}
                 Some(_) => return Err(Reason::RequiredValue),
             }
         }
@@ -130,9 +130,18 @@ impl Claims {
     fn with_mapped(&self, own: Rights, issuer: &Issuer) -> Result<Rights, Reason> {
         let mut all = own;
         for mapped in &issuer.mapped {
-            let Some(value) = self.get(&mapped.claim) else { continue };
-            let words = texts(value).ok_or(Reason::MalformedClaim)?;
-            if words.iter().flat_map(|text| text.split(' ')).any(|word| word == mapped.value) {
+            let brings = match self.get(&mapped.claim) {
+                None | Some(Value::Null) => false,
+                // Scopes are words of one text. A name of a list may have spaces: it is not cut.
+                Some(Value::String(text)) => {
+                    *text == mapped.value || text.split(' ').any(|word| word == mapped.value)
+                }
+                Some(value) => {
+                    let names = texts(value).ok_or(Reason::MalformedClaim)?;
+                    names.iter().any(|name| *name == mapped.value)
+                }
+            };
+            if brings {
                 all = all.with(&mapped.rights).map_err(|_| Reason::MalformedClaim)?;
             }
         }
@@ -218,7 +227,9 @@ impl Rights {
     /// These rights and others.
     fn with(&self, others: &Self) -> Result<Self, crate::BadPattern> {
         let both = |own: &Patterns, other: &Patterns| {
-            Patterns::new(own.iter().chain(other.iter()).map(Pattern::as_str))
+            // Several roles often bring the same.
+            let more = other.iter().filter(|one| own.iter().all(|known| known != *one));
+            Patterns::new(own.iter().chain(more).map(Pattern::as_str))
         };
         Ok(Self {
             subscribe: both(&self.subscribe, &others.subscribe)?,

@@ -21,8 +21,8 @@ pub struct Issuer {
     pub audience_claim: ClaimName,
     /// The algorithms that the operator allows; each key cuts them down to its own.
     pub algorithms: Vec<Algorithm>,
-    /// Claims that must have a value.
-    pub required: Vec<(ClaimName, String)>,
+    /// Claims that must have one of these values.
+    pub required: Vec<(ClaimName, Vec<String>)>,
     /// The accepted values of the header's `typ`, in any case; any if there is none.
     pub types: Vec<String>,
     /// The claim that names the subject.

@@ -328,7 +328,7 @@ async fn tokens_of_every_provider_are_understood() {
     };
     let block = || Issuer { audience: vec!["app".to_owned()], ..issuer(&pair.public) };
     let by = |claim: &str| Issuer { audience_claim: name(claim), ..block() };
-    let required = |claim: &str, value: &str| vec![(name(claim), value.to_owned())];
+    let required = |claim: &str, value: &str| vec![(name(claim), vec![value.to_owned()])];
     let own = json!({"subscribe": ["a/*"]});
     let none = || json!({"tailwater": null, "aud": "app"});
     let with = |mut base: Value, more: Value| {
