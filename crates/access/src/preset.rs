@@ -118,3 +118,6 @@ impl Preset {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
