@@ -56,20 +56,21 @@ pub(super) enum Start {
     Invalid,
 }
 
-/// The gap of a reader that comes with a position from before the floor: up to the first event that it may
-/// read. `None` if nothing lies between.
+/// The position of a reader that comes with one from before the floor, and its gap, up to the first event that it
+/// may read. `None` if no event lies between. Without a gap it is not the reader's
+/// own position, which may be forged.
 async fn withheld(
     log: &dyn Log,
     topic: &Topic,
     after: Position,
     floor: u64,
-) -> Result<Option<Page>, ReadError> {
+) -> Result<(Position, Option<Page>), ReadError> {
     let resume = log.seek(topic, Seek::Since(floor)).await?.position;
-    if resume == after {
-        return Ok(None);
+    if resume.n == after.n {
+        return Ok((resume, None));
     }
     let newest = log.bounds(topic).await?.map_or(resume, |bounds| bounds.head);
-    Ok(Some(Page::from(Gap {
+    let gap = Gap {
         reason: Reason::History,
         // A position of another numbering has no distance.
         missed: resume.n.checked_sub(after.n),
@@ -77,7 +78,8 @@ async fn withheld(
         oldest: None,
         newest,
         resume,
-    })))
+    };
+    Ok((after, Some(Page::from(gap))))
 }
 
 impl Place {
@@ -118,8 +120,7 @@ impl Place {
                 (position, page) = (sought.position, sought.gap.map(Page::from));
             }
             Start::After(after) if floor.is_some_and(|floor| after.ms < floor) => {
-                position = after;
-                page = withheld(log, &topic, after, floor.unwrap_or_default()).await?;
+                (position, page) = withheld(log, &topic, after, floor.unwrap_or_default()).await?;
                 resumed = true;
             }
             Start::After(after) => {

@@ -5,6 +5,7 @@
     reason = "clippy.toml allows it in tests, but clippy does not recognise helpers as tests"
 )]
 
+mod access;
 mod cloudevents;
 mod cross_origin;
 mod double;

@@ -1,0 +1,137 @@
+//! Publishers with rights: each event is checked, keys belong to their subject, and a body ends with its right.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::{Access, Machines, Patterns, Revocation, Rights, Settings, Timestamp, machine_hash};
+use ingest::Config;
+use metrics::Registry;
+
+use crate::server::Server;
+
+const ANN: (&str, &str) = ("authorization", "Bearer token-of-ann");
+const BOB: (&str, &str) = ("authorization", "Bearer token-of-bob");
+const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
+
+/// A server on which two machines may publish, one of them end, and everybody may publish to `open`.
+async fn server() -> Server {
+    with_access().await.0
+}
+
+async fn with_access() -> (Server, Access) {
+    let publish = Patterns::new(["open"]).unwrap();
+    let everybody = Arc::new(Rights { publish, ..Rights::default() });
+    let line = |token: &str, name: &str, rights: &str| {
+        format!("{} {name} {rights}\n", machine_hash(token))
+    };
+    let lines = [
+        line("token-of-ann", "ann", r#"{"publish":["a/*","shared"],"end":["a/1"]}"#),
+        line("token-of-bob", "bob", r#"{"publish":["shared"],"subscribe":["a/*"]}"#),
+    ];
+    let machines = Machines::parse(&lines.concat(), &everybody).unwrap();
+    let settings = Settings { machines, everybody, ..Settings::default() };
+    let access = Access::closed(settings, &Registry::new());
+    let server = Server::with(Config { access: access.clone(), ..Config::default() }).await;
+    (server, access)
+}
+
+#[tokio::test]
+async fn each_form_of_a_body_is_checked_for_its_topic() {
+    let server = server().await;
+    let forms = [
+        ("text/plain", "x"),
+        (
+            "application/cloudevents+json",
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1}"#,
+        ),
+        (
+            "application/cloudevents-batch+json",
+            r#"[{"specversion":"1.0","id":"2","source":"/s","type":"t","data":1}]"#,
+        ),
+        ("text/event-stream", "data: x\n\n"),
+        ("application/x-ndjson", "{\"data\":\"x\"}\n"),
+    ];
+    for (kind, body) in forms {
+        let kind = ("content-type", kind);
+        for (topic, who, status) in [
+            ("a/2", Some(ANN), 200),
+            ("a/2", Some(BOB), 403),
+            ("a/2", None, 401),
+            ("open", None, 200),
+            ("open", Some(BOB), 200),
+        ] {
+            let headers: Vec<_> = who.into_iter().chain([kind]).collect();
+            let request = format!("POST /v1/events?topic={topic}");
+            let answer = server.send(&request, &headers, body).await;
+            assert_eq!(answer.status, status, "{kind:?} {topic} {who:?}: {}", answer.body);
+        }
+    }
+    assert_eq!(server.data("a/2").await.len(), forms.len());
+}
+
+#[tokio::test]
+async fn the_end_of_a_topic_is_a_right_of_its_own() {
+    let server = server().await;
+    assert_eq!(server.send("POST /v1/events?topic=a/2&end=true", &[ANN], "x").await.status, 403);
+    assert!(server.data("a/2").await.is_empty());
+    assert_eq!(server.send("POST /v1/events?topic=a/1&end=true", &[ANN], "x").await.status, 200);
+}
+
+#[tokio::test]
+async fn nobody_silences_the_event_of_another_with_its_key() {
+    let server = server().await;
+    let key = ("idempotency-key", "order-1");
+    for (who, is_duplicate) in [(ANN, false), (BOB, false), (ANN, true), (BOB, true)] {
+        let answer = server.send("POST /v1/events?topic=shared", &[who, key], "x").await;
+        assert_eq!(answer.body.contains("\"duplicate\":true"), is_duplicate, "{}", answer.body);
+    }
+    assert_eq!(server.data("shared").await.len(), 2);
+}
+
+#[tokio::test]
+async fn of_several_events_those_that_are_allowed_are_stored() {
+    let server = server().await;
+    let lines = "{\"topic\":\"a/1\",\"data\":\"1\"}\n{\"topic\":\"b\",\"data\":\"2\"}\n\
+                 {\"topic\":\"a/2\",\"data\":\"3\"}\n";
+    let answer = server.send("POST /v1/events", &[ANN, NDJSON], lines).await;
+    assert_eq!(answer.status, 200);
+    let receipts: Vec<_> = answer.body.lines().map(|line| line.contains("\"forbidden\"")).collect();
+    assert_eq!(receipts, [false, true, false], "{}", answer.body);
+    // Somebody without any right to publish is refused at once.
+    assert_eq!(server.send("GET /v1/topics/a/1", &[BOB], "").await.status, 200, "a reader may ask");
+    assert_eq!(server.send("GET /v1/topics/zzz", &[BOB], "").await.status, 403);
+}
+
+#[tokio::test]
+async fn only_those_who_may_revoke_do() {
+    let server = server().await;
+    let refused = server.send("POST /v1/revocations", &[ANN], r#"{"sub":"bob"}"#).await;
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    let nobody = server.send("POST /v1/revocations", &[], r#"{"sub":"bob"}"#).await;
+    assert_eq!(nobody.status, 401, "{}", nobody.body);
+}
+
+#[tokio::test]
+async fn a_right_that_is_revoked_ends_a_body_in_mid_stream() {
+    let (server, access) = with_access().await;
+    let mut connection = server.connect().await;
+    let headers = [ANN, NDJSON, ("transfer-encoding", "chunked"), ("connection", "close")];
+    connection.head("POST /v1/events?topic=a/2", &headers).await;
+    connection.chunk("{\"data\":\"1\"}\n").await;
+    connection.until("\r\n\r\n").await;
+    assert!(connection.line().await.contains("\"id\""));
+    let until = Timestamp::now().later(Duration::from_secs(60));
+    let revocation = Revocation::new(Some("ann".to_owned()), None, until).unwrap();
+    access.revocations().add(&revocation).unwrap();
+    // The look at the right comes before each batch, so one that waits already is still taken.
+    for _ in 0..2 {
+        connection.chunk("{\"data\":\"2\"}\n").await;
+    }
+    let mut line = connection.line().await;
+    if line.contains("\"id\"") {
+        line = connection.line().await;
+    }
+    assert!(line.contains("\"code\":\"revoked\""), "{line}");
+    assert!(server.data("a/2").await.len() <= 2);
+    assert_eq!(server.send("POST /v1/events?topic=a/2", &[ANN], "3").await.status, 403);
+}
