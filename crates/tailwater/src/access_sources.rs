@@ -47,14 +47,15 @@ impl AccessSources {
         let ClosedConfig { everybody, plans, machines, ticket_keys, is_alone, cookie } = config;
         let everybody = Arc::new(everybody);
         let (mut rings, mut servers, mut issuers) = (Vec::new(), Vec::new(), Vec::new());
-        let (https, fetches) = (Arc::new(Https::new()?), KeyServer::counters(registry));
+        let fetches = KeyServer::counters(registry);
+        // Only a node that has key servers needs the certificates of the system.
+        let https = plans.iter().any(|plan| plan.jwks.is_some()).then(Https::new).transpose()?;
+        let https = https.map(Arc::new);
         for plan in plans {
             let ring = Arc::new(KeyRing::new(read_keys(&plan.files)?));
             rings.push((plan.files, Arc::clone(&ring)));
-            let server = plan.jwks.map(|url| {
-                let fetch = Arc::clone(&https);
-                KeyServer::new(&url, fetch, fetches.clone())
-            });
+            let server = plan.jwks.zip(https.clone());
+            let server = server.map(|(url, https)| KeyServer::new(&url, https, fetches.clone()));
             servers.extend(server.clone());
             let server = server.map(|server| server as Arc<dyn KeySource>);
             issuers.push(Issuer { files: ring, server, ..plan.issuer });
