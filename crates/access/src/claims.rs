@@ -117,7 +117,7 @@ impl Claims {
     }
 
     /// The rights of the claim for them: an object, or a text that holds one.
-    fn written(&self, claim: &ClaimName) -> Result<WrittenRights, Reason> {
+    pub(crate) fn written(&self, claim: &ClaimName) -> Result<WrittenRights, Reason> {
         let written = match self.get(claim) {
             None | Some(Value::Null) => return Ok(WrittenRights::default()),
             Some(Value::String(text)) => serde_json::from_str(text),
@@ -127,7 +127,7 @@ impl Claims {
     }
 
     /// Adds the rights that scopes, roles and groups bring.
-    fn with_mapped(&self, own: Rights, issuer: &Issuer) -> Result<Rights, Reason> {
+    pub(crate) fn with_mapped(&self, own: Rights, issuer: &Issuer) -> Result<Rights, Reason> {
         let mut all = own;
         for mapped in &issuer.mapped {
             let brings = match self.get(&mapped.claim) {
@@ -149,7 +149,7 @@ impl Claims {
     }
 
     /// A claim by its exact name, or else by a JSON pointer.
-    fn get(&self, name: &ClaimName) -> Option<&Value> {
+    pub(crate) fn get(&self, name: &ClaimName) -> Option<&Value> {
         let name = name.as_str();
         let registered = match name {
             "iss" => &self.iss,
@@ -185,7 +185,7 @@ fn text(value: Option<&Value>) -> Result<Option<&str>, Reason> {
 }
 
 /// A text, or a list of nothing but texts.
-fn texts(value: &Value) -> Option<Vec<&str>> {
+pub(crate) fn texts(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::String(text) => Some(vec![text]),
         Value::Array(all) => all.iter().map(Value::as_str).collect(),
@@ -213,7 +213,7 @@ fn seconds(value: Option<&Value>) -> Result<Option<Timestamp>, Reason> {
 }
 
 /// Returns true if a claim has a value, or is a list that holds it.
-fn is(value: &Value, wanted: &str) -> bool {
+pub(crate) fn is(value: &Value, wanted: &str) -> bool {
     match value {
         Value::String(text) => text == wanted,
         Value::Bool(flag) => flag.to_string() == wanted,
