@@ -37,7 +37,7 @@ pub(crate) fn token(bytes: &[u8]) {
     let header = [b"Bearer ", bytes].concat();
     for (header, ticket) in [(Some(&*header), None), (None, Some(&*text))] {
         let credentials = NODE.credentials(header, &[], ticket, Page::Allowed);
-        assert_secret(&credentials, &text);
+        assert_secret(&credentials);
         if credentials.is_none() {
             continue;
         }
@@ -51,16 +51,19 @@ pub(crate) fn cookie(bytes: &[u8]) {
     let lines: Vec<_> = bytes.split(|byte| *byte == b'\n').collect();
     for page in [Page::Allowed, Page::Foreign] {
         let credentials = Credentials::new(None, &lines, COOKIE, None, page);
-        assert_secret(&credentials, &String::from_utf8_lossy(bytes));
+        assert_secret(&credentials);
         let admitted = NODE.admit(&credentials).now_or_never().expect("no key is fetched");
         let grant = admitted.expect("a cookie that is refused grants what everybody may do");
         assert!(grant.principal().subject().is_none(), "{grant:?}");
     }
 }
 
-fn assert_secret(credentials: &Credentials, text: &str) {
+/// Credentials print sizes and nothing else.
+fn assert_secret(credentials: &Credentials) {
     let printed = format!("{credentials:?}");
-    assert!(text.len() < 24 || !printed.contains(text), "{printed}");
+    let shape = printed.replace(|c: char| c.is_ascii_digit(), "").replace("Some()", "None");
+    let sizes = "Credentials { header_bytes: None, cookie_bytes: None, ticket_bytes: None, .. }";
+    assert_eq!(shape, sizes);
 }
 
 /// Compares a pattern (the first line) with a topic (the second) for a subject (the third), and with a slower

@@ -21,6 +21,7 @@ macro_rules! assets {
 pub(crate) fn router(config: &Config) -> Router {
     let page = include_str!("console/index.html")
         .replace("{{publish}}", if config.publish { "true" } else { "false" })
+        .replace("{{closed}}", if config.access.is_open() { "false" } else { "true" })
         .replace("{{node}}", &escape(&config.node))
         .replace("{{version}}", env!("CARGO_PKG_VERSION"));
     let files = assets! {
@@ -36,6 +37,7 @@ pub(crate) fn router(config: &Config) -> Router {
         "subscription.js": "text/javascript",
         "theme.js": "text/javascript",
         "timeline.js": "text/javascript",
+        "token.js": "text/javascript",
     };
     let index = Router::new()
         .route("/", get(async move || asset("text/html; charset=utf-8", page.clone())));

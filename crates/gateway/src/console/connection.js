@@ -1,6 +1,7 @@
 // connection.js owns the EventSource: its states, its cursor, and a new one when the browser gives up.
 
 import { eventsUrl } from './subscription.js';
+import { authorization, ticketFor } from './token.js';
 
 const RETRY_MIN_MS = 1_000;
 const RETRY_MAX_MS = 10_000;
@@ -35,9 +36,17 @@ export class Connection {
     window.removeEventListener('online', this.#retryNow);
   }
 
-  #open() {
+  async #open() {
     this.#timer = null;
-    const source = new EventSource(eventsUrl(this.#subscription, this.#cursor));
+    const { ticket, message, isFinal } = await ticketFor(this.#subscription.topics);
+    if (this.#closed) return;
+    if (message) {
+      this.#observer.trouble(message);
+      return isFinal ? this.#finish('refused') : this.#later();
+    }
+    const source = new EventSource(eventsUrl(this.#subscription, this.#cursor, ticket));
+    // The browser would repeat a URL whose ticket is spent.
+    source.hasTicket = ticket !== '';
     this.#source = source;
     source.onmessage = (message) => this.#onEvent(message);
     source.onerror = () => this.#onError(source);
@@ -73,7 +82,10 @@ export class Connection {
     const data = parse(message.data) ?? {};
     this.#observer.control(word, data, message.lastEventId);
     if (word === 'ready') this.#onReady();
-    if (word === 'reconnect') this.#observer.state('reconnecting', '');
+    if (word === 'reconnect') {
+      this.#observer.state('reconnecting', '');
+      if (this.#source?.hasTicket) this.#again();
+    }
     if (word === 'end') this.#onEnd(data.topic);
   }
 
@@ -97,7 +109,7 @@ export class Connection {
   async #onError(source) {
     if (source !== this.#source) return;
     this.#observer.state('reconnecting', '');
-    if (source.readyState !== EventSource.CLOSED) return;
+    if (source.readyState !== EventSource.CLOSED) return source.hasTicket ? this.#again() : undefined;
     this.#drop();
     this.#failures += 1;
     if (this.#failures === 1) {
@@ -106,7 +118,18 @@ export class Connection {
       this.#observer.trouble(verdict.message);
       if (verdict.end) return this.#finish(verdict.end);
     }
-    const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures);
+    this.#later();
+  }
+
+  // A stream with a ticket is opened once more with another one.
+  #again() {
+    this.#drop();
+    this.#failures += 1;
+    this.#later();
+  }
+
+  #later() {
+    const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.max(1, this.#failures));
     const delay = RETRY_MIN_MS + Math.random() * (ceiling - RETRY_MIN_MS);
     this.#observer.state('reconnecting', `next attempt in ${Math.round(delay / 1000)} s`);
     this.#timer = setTimeout(() => this.#open(), delay);
@@ -116,7 +139,8 @@ export class Connection {
   async #ask() {
     try {
       const url = `${eventsUrl(this.#subscription, this.#cursor)}&wait=0`;
-      const response = await fetch(url, { headers: { Accept: 'application/json' }, cache: 'no-store' });
+      const headers = { Accept: 'application/json', ...authorization() };
+      const response = await fetch(url, { headers, cache: 'no-store' });
       if (response.status === 204) return { message: null, end: 'ended' };
       const body = parse(await response.text());
       if (response.ok) return { message: null, end: body?.ended === true ? 'ended' : null };

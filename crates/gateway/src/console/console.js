@@ -7,6 +7,7 @@ import { SeriesPanel } from './series.js';
 import { TOPICS_MAX, fromQuery, names, toQuery } from './subscription.js';
 import { ROWS_MAX, Timeline, gapInWords, outcomeInWords } from './timeline.js';
 import { enablePublishing } from './publish.js';
+import { enableToken } from './token.js';
 
 const REFRESH_MS = matchMedia('(prefers-reduced-motion: reduce)').matches ? 1000 : 250;
 const STATE_WORDS = {
@@ -305,6 +306,7 @@ window.addEventListener('resize', redraw);
 byId('shortcut-publish').hidden = !canPublish;
 setText(byId('served-by'), `${setting('version')} on ${setting('node')}`);
 showCommands();
+enableToken(() => { if (subscription !== null) subscribe(subscription); });
 if (canPublish) enablePublishing(() => subscription?.topics[0] ?? 'demo');
 setInterval(refresh, REFRESH_MS);
 subscribe(fromQuery(location.search), { remember: false });

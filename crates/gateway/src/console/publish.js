@@ -1,6 +1,7 @@
 // publish.js owns the publish form: one POST, and its receipt or error.
 
 import { byId, visible } from './dom.js';
+import { authorization } from './token.js';
 
 /** Shows and activates the form; `topic` returns the topic for an empty topic field. */
 export function enablePublishing(topic) {
@@ -33,7 +34,7 @@ async function publish(topic, type, body) {
   try {
     const response = await fetch(`/v1/events?${query}`, {
       method: 'POST',
-      headers: { 'Content-Type': 'text/plain; charset=utf-8' },
+      headers: { 'Content-Type': 'text/plain; charset=utf-8', ...authorization() },
       body,
     });
     const answer = await response.json().catch(() => ({}));

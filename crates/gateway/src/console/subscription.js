@@ -21,10 +21,11 @@ export function toQuery(subscription) {
 }
 
 /** Returns the gateway's URL for a subscription, which resumes after `cursor` if there is one. */
-export function eventsUrl(subscription, cursor) {
+export function eventsUrl(subscription, cursor, ticket = '') {
   const query = parameters(subscription);
   query.set('envelope', 'json');
   if (cursor) query.set('last_event_id', cursor);
+  if (ticket) query.set('ticket', ticket);
   return `/v1/events?${query}`;
 }
 

@@ -72,6 +72,31 @@ async fn the_console_shows_a_gap_and_goes_on() {
     browser.quit().await;
 }
 
+#[tokio::test]
+async fn the_console_of_a_closed_node_brings_the_token_that_it_is_given() {
+    let mint = crate::access::Mint::new("one");
+    let node = mint.close(serve()).start().await.unwrap();
+    let browser = Chromium::start().await;
+    browser.open(&format!("http://{}/?topic=user/ann", node.addr())).await;
+    browser.find("#state[data-state=ended]").await;
+    assert!(browser.text("#trouble").await.contains("a token is needed"));
+    browser.screenshot("console-refused").await;
+    browser.type_into("#token", &mint.token("user/ann")).await;
+    browser.click("#subscribe").await;
+    browser.find("#state[data-state=live]").await;
+    browser.type_into("#publish-topic", "user/ann").await;
+    browser.type_into("#publish-data", "with a token").await;
+    browser.click("#publish-send").await;
+    browser.find("#publish-result[data-outcome=stored]").await;
+    browser.find("#events .event").await;
+    let url = browser
+        .run("return performance.getEntriesByType('resource').map(e => e.name).join()")
+        .await;
+    assert!(!url.as_str().unwrap().contains(&mint.token("user/ann")), "the token is in a URL");
+    browser.screenshot("console-token").await;
+    browser.quit().await;
+}
+
 /// The most characters of one event's data that the console shows, a last indentation, and the line that says
 /// how much is left out.
 const SHOWN_CHARS_MAX: usize = 262_144 + 66 + 100;
