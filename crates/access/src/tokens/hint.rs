@@ -139,7 +139,7 @@ fn rights(issuer: &Issuer, claims: &Claims) -> Option<String> {
     let Ok(written) = claims.written(grants) else {
         return Some(format!(
             "claim {grants} must be an object, or text that holds one, with no members but subscribe, publish, \
-             end, history and admin"
+             end, history, quotas and admin"
         ));
     };
     let Ok(own) = written.rights() else {
