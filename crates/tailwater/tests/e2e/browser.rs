@@ -84,7 +84,6 @@ async fn the_console_of_a_closed_node_brings_the_token_that_it_is_given() {
     browser.type_into("#token", &mint.token("user/ann")).await;
     browser.click("#subscribe").await;
     browser.find("#state[data-state=live]").await;
-    browser.type_into("#publish-topic", "user/ann").await;
     browser.type_into("#publish-data", "with a token").await;
     browser.click("#publish-send").await;
     browser.find("#publish-result[data-outcome=stored]").await;
