@@ -108,6 +108,22 @@ impl ClaimName {
     }
 }
 
+impl Issuer {
+    /// The longest life of a token, as text; `none` if there is none.
+    #[must_use]
+    pub fn life_text(&self) -> String {
+        const DAY: u64 = 24 * 3600;
+        match self.life {
+            None => "none".to_owned(),
+            // Not in months, which have no days of their own.
+            Some(life) if life.as_secs() >= DAY && life.as_secs().is_multiple_of(DAY) => {
+                format!("{}d", life.as_secs() / DAY)
+            }
+            Some(life) => humantime::format_duration(life).to_string(),
+        }
+    }
+}
+
 impl fmt::Display for ClaimName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

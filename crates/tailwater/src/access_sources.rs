@@ -46,7 +46,8 @@ impl AccessSources {
     fn closed(config: ClosedConfig, registry: &Registry) -> Result<Self> {
         let ClosedConfig { everybody, plans, machines, ticket_keys, is_alone, cookie } = config;
         let everybody = Arc::new(everybody);
-        let (mut rings, mut servers, mut issuers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rings, mut issuers) = (Vec::new(), Vec::new());
+        let mut servers: Vec<Arc<KeyServer>> = Vec::new();
         let fetches = KeyServer::counters(registry);
         // Only a node that has key servers needs the certificates of the system.
         let https = plans.iter().any(|plan| plan.jwks.is_some()).then(Https::new).transpose()?;
@@ -54,9 +55,15 @@ impl AccessSources {
         for plan in plans {
             let ring = Arc::new(KeyRing::new(read_keys(&plan.files)?));
             rings.push((plan.files, Arc::clone(&ring)));
-            let server = plan.jwks.zip(https.clone());
-            let server = server.map(|(url, https)| KeyServer::new(&url, https, fetches.clone()));
-            servers.extend(server.clone());
+            let server = plan.jwks.zip(https.clone()).map(|(url, https)| {
+                // Issuers may share a set: all projects of Firebase do.
+                let known = servers.iter().find(|server| server.url() == url).cloned();
+                known.unwrap_or_else(|| {
+                    let server = KeyServer::new(&url, https, fetches.clone());
+                    servers.push(Arc::clone(&server));
+                    server
+                })
+            });
             let server = server.map(|server| server as Arc<dyn KeySource>);
             issuers.push(Issuer { files: ring, server, ..plan.issuer });
         }

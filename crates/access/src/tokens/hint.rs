@@ -115,9 +115,7 @@ fn milliseconds(claims: &Claims) -> Option<String> {
 fn life(issuer: &Issuer, claims: &Claims) -> Option<String> {
     let life = issuer.life?;
     let is_long = left(claims)? > life.as_secs_f64();
-    is_long.then(|| {
-        format!("the token lasts longer than max-life {}", humantime::format_duration(life))
-    })
+    is_long.then(|| format!("the token lasts longer than max-life {}", issuer.life_text()))
 }
 
 fn required(issuer: &Issuer, claims: &Claims) -> Option<String> {

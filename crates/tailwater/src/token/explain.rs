@@ -119,9 +119,7 @@ fn show_rules(plans: &[Plan], name: Option<&str>) {
     let mapped = plan.issuer.mapped.iter();
     sources.extend(mapped.map(|one| format!("{} of {}", one.value, one.claim)));
     report("", &format!("subject: claim {subject}; rights: {}", sources.join(", ")));
-    if let Some(life) = plan.issuer.life {
-        report("", &format!("max-life: {}", format_duration(life)));
-    }
+    report("", &format!("max-life: {}", plan.issuer.life_text()));
 }
 
 async fn decide(config: config::AccessConfig, token: &str) -> Result<()> {
