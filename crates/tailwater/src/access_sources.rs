@@ -194,3 +194,6 @@ impl AccessSources {
         self.access.tokens().hint(token).map(|hint| format!("; {hint}")).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;
