@@ -24,10 +24,32 @@ pub(crate) struct Claims {
     rest: Map<String, Value>,
 }
 
-/// Only the issuer, before anything is verified.
+/// The issuer and the end of a token, before anything is verified.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Unverified {
-    pub(crate) iss: Option<Value>,
+    iss: Option<Value>,
+    exp: Option<Value>,
+}
+
+impl Unverified {
+    /// The name of the issuer; `None` if it is absent.
+    ///
+    /// # Errors
+    /// It is no text.
+    pub(crate) fn issuer(&self) -> Result<Option<&str>, Reason> {
+        text(self.iss.as_ref())
+    }
+
+    /// Refuses a token that no key makes good: one of another issuer, or one that is over.
+    pub(crate) fn check(&self, issuer: &Issuer, now: Timestamp) -> Result<(), Reason> {
+        if !issuer.names.is_empty() {
+            let name = self.issuer()?.ok_or(Reason::MissingClaim)?;
+            issuer.names.iter().any(|one| one == name).then_some(()).ok_or(Reason::Issuer)?;
+        }
+        let expires = seconds(self.exp.as_ref())?.ok_or(Reason::MissingClaim)?;
+        let is_over = expires.later(LEEWAY).after(now) < LEFT_MIN;
+        if is_over { Err(Reason::Expired) } else { Ok(()) }
+    }
 }
 
 /// The time that clocks may differ by, and that a token lasts beyond its `exp`.

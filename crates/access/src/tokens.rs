@@ -104,6 +104,8 @@ impl Tokens {
         if !lacks_key || shape.is_named_in(&keys) {
             return outcome;
         }
+        // A token that no key makes good is no reason to ask for keys.
+        unverified(token)?.check(issuer, Timestamp::now())?;
         // The future of a fetch is rare and large.
         match Box::pin(Arc::clone(server).refresh(shape.key.as_deref())).await {
             Refreshed::Loaded => self.try_keys(token, shape, issuer, &rings()),
@@ -118,14 +120,10 @@ impl Tokens {
         if let [only] = &self.issuers[..] {
             return Ok(only);
         }
-        let unverified: Unverified = insecure_decode_claims(token).map_err(|_| Reason::NotJwt)?;
-        let named = match unverified.iss {
-            Some(Value::String(name)) => Some(name),
-            None | Some(Value::Null) => None,
-            Some(_) => return Err(Reason::MalformedClaim),
-        };
-        let is = |issuer: &&Issuer| match &named {
-            Some(name) => issuer.names.contains(name),
+        let unverified = unverified(token)?;
+        let named = unverified.issuer()?;
+        let is = |issuer: &&Issuer| match named {
+            Some(name) => issuer.names.iter().any(|one| one == name),
             None => issuer.names.is_empty(),
         };
         let found = self.issuers.iter().find(is);
@@ -192,6 +190,11 @@ impl Tokens {
         };
         self.issuers.iter().map(of).fold(0, u64::wrapping_add)
     }
+}
+
+/// Claims that nothing has proved yet.
+fn unverified(token: &str) -> Result<Unverified, Reason> {
+    insecure_decode_claims(token).map_err(|_| Reason::NotJwt)
 }
 
 impl Default for Tokens {

@@ -164,3 +164,14 @@ fn a_preset_without_a_key_set_verifies_with_files_alone() {
                 jwks = \"none\"\nkeys = [\"secret\"]\n";
     assert_eq!(preset_plan(text).jwks, None);
 }
+
+#[test]
+fn the_configurations_of_the_documentation_are_good() {
+    let text = include_str!("../../../../docs/security.md");
+    let blocks: Vec<_> = text.split("```toml\n").skip(1).collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let toml = block.split("```").next().unwrap();
+        plans(toml).unwrap_or_else(|error| panic!("{toml}: {error}"));
+    }
+}

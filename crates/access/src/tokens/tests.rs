@@ -256,6 +256,17 @@ async fn keys_that_were_never_loaded_are_no_fault_of_the_token() {
     let all = claims(json!({}));
     let stranger = outcome(&tokens, &Pair::ec().token(Some("e"), &all)).await;
     assert_eq!(stranger, Err(Reason::KeysUnavailable));
+    for (others, wanted) in [
+        (json!({"iss": "https://another.example/"}), Reason::Issuer),
+        (json!({"iss": null}), Reason::MissingClaim),
+        (json!({"iss": 7}), Reason::MalformedClaim),
+        (json!({"exp": now() - 40}), Reason::Expired),
+        (json!({"exp": null}), Reason::MissingClaim),
+    ] {
+        let other = Pair::ec().token(Some("e"), &claims(others));
+        assert_eq!(outcome(&tokens, &other).await, Err(wanted), "it will not become good");
+    }
+    assert_eq!(server.asked.load(SeqCst), 1);
     let known = outcome(&tokens, &Pair::secret(SECRET).token(None, &all)).await;
     assert_eq!(known, Ok(()), "the keys of files serve meanwhile");
 }

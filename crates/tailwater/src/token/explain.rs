@@ -33,6 +33,9 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
         report("decision", "unknown: give the flags of the node, such as --auth-keys FILE");
         return Ok(());
     }
+    // The reason why a key set cannot be fetched, and keys that are left out.
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN);
+    log.with_writer(std::io::stderr).without_time().with_target(false).with_ansi(false).init();
     let mut warnings = Vec::new();
     let local = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
     let config = config::access(&args.access, &local, true, &mut warnings)?;
