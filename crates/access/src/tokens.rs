@@ -11,7 +11,6 @@ use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode};
 use metrics::{Histogram, Label as _, Registry, buckets};
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::claims::{Claims, Unverified};

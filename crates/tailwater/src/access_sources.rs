@@ -1,6 +1,6 @@
 //! The sources of rights of a running node: files and key servers, each of which may change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use access::{
@@ -92,7 +92,7 @@ impl AccessSources {
     /// Keeps the keys fresh: reads files that change, and fetches sets that are due. Never ends.
     pub(crate) async fn keep_fresh(&self) {
         let servers = join_all(self.servers.iter().map(|server| server.keep_fresh()));
-        let rings = join_all(self.rings.iter().map(|(files, ring)| keep_keys(files.clone(), ring)));
+        let rings = join_all(self.rings.iter().map(|(files, ring)| keep_keys(files, ring)));
         tokio::join!(servers, rings, self.keep_machines(), self.keep_tickets());
         std::future::pending::<()>().await;
     }
@@ -123,38 +123,43 @@ impl AccessSources {
 
 /// Reads all keys of an issuer's files.
 pub(crate) fn read_keys(files: &[PathBuf]) -> Result<Vec<Key>> {
-    let mut all = Vec::new();
-    for path in files {
-        let file = key_file(path);
-        let (keys, skipped) = Key::read_file(&file.read()?).with_context(|| file.to_string())?;
-        for reason in skipped {
-            tracing::warn!(file = %path.display(), reason, "a key needs attention");
-        }
-        all.extend(keys);
-    }
-    Ok(all)
+    let all = files.iter().map(|path| keys_of(path, &key_file(path).read()?));
+    Ok(all.collect::<Result<Vec<_>>>()?.concat())
 }
 
-async fn keep_keys(files: Vec<PathBuf>, ring: &KeyRing) {
+/// The keys of a file with this text. Logs those that are left out.
+fn keys_of(path: &Path, text: &str) -> Result<Vec<Key>> {
+    let (keys, skipped) = Key::read_file(text).with_context(|| key_file(path).to_string())?;
+    for reason in skipped {
+        tracing::warn!(file = %path.display(), reason, "a key needs attention");
+    }
+    Ok(keys)
+}
+
+async fn keep_keys(files: &[PathBuf], ring: &KeyRing) {
     if files.is_empty() {
         return;
     }
-    let texts = move || -> Vec<Option<String>> {
-        files.iter().map(|path| key_file(path).read().ok()).collect()
+    let read = {
+        let files = files.to_vec();
+        move || -> Vec<Option<String>> {
+            files.iter().map(|path| key_file(path).read().ok()).collect()
+        }
     };
-    let paths = texts.clone();
-    follow(paths(), texts, |texts| {
-        let keys: Result<Vec<_>> = texts
-            .iter()
-            .map(|text| Ok(Key::read_file(text.as_deref().context("a file cannot be read")?)?.0))
-            .collect();
-        match keys {
+    follow(read(), read, |texts| {
+        let keys = files.iter().zip(texts).map(|(path, text)| {
+            let gone = || format!("{} cannot be read", key_file(path));
+            keys_of(path, text.as_deref().with_context(gone)?)
+        });
+        match keys.collect::<Result<Vec<_>>>() {
             Ok(keys) => {
                 let keys = keys.concat();
                 tracing::info!(keys = keys.len(), "keys of tokens replaced");
                 ring.replace(keys);
             }
-            Err(error) => tracing::error!(%error, "keys of tokens not replaced"),
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "keys of tokens not replaced");
+            }
         }
     })
     .await;

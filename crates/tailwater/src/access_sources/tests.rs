@@ -66,3 +66,34 @@ fn a_variable_that_is_set_to_nothing_is_not_set() {
     let error = open(&[&url[..], &["--auth-audience", ""]].concat()).unwrap_err();
     assert!(format!("{error:#}").contains("audience"), "{error:#}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_file_of_keys_is_used_and_a_bad_one_is_not() {
+    let directory = TempDir::new().unwrap();
+    let (first, second) = (SET.replace("one", "first"), SET.replace("one", "second"));
+    let file = write(&directory, "keys", &first);
+    let sources = Arc::new(open(&["--auth-keys", &file]).unwrap().0);
+    let ring = Arc::clone(&sources.rings[0].1);
+    let has = |id: &str| format!("{ring:?}").contains(&format!("Some(\"{id}\")"));
+    let fresh = Arc::clone(&sources);
+    let task = tokio::spawn(async move { fresh.keep_fresh().await });
+    tokio::task::yield_now().await;
+    assert!(has("first"));
+    let change = async |text: Option<&str>, wanted: &str| {
+        match text {
+            Some(text) => drop(write(&directory, "keys", text)),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        // The file is read by a thread, whose time does not pause.
+        for _ in 0..200 {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert!(has(wanted), "{text:?}: {ring:?}");
+    };
+    change(Some(&second), "second").await;
+    change(Some("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"), "second").await;
+    change(None, "second").await;
+    change(Some(&first), "first").await;
+    task.abort();
+}
