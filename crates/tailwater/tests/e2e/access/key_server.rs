@@ -13,9 +13,9 @@ use super::{AUDIENCE, ISSUER, Mint};
 use crate::support::{metric, serve, until};
 
 /// A key server: the set that it answers; none if it is away.
-type Answer = Arc<Mutex<Option<String>>>;
+pub(super) type Answer = Arc<Mutex<Option<String>>>;
 
-async fn start(answer: &Answer) -> String {
+pub(super) async fn start(answer: &Answer) -> String {
     let keys = |State(answer): State<Answer>| async move {
         answer.lock().unwrap().clone().ok_or(StatusCode::BAD_GATEWAY)
     };
