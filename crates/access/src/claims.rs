@@ -195,7 +195,7 @@ impl Claims {
 }
 
 /// The longest subject, in bytes: it is kept for each stream.
-const SUBJECT_BYTES_MAX: usize = 256;
+pub(crate) const SUBJECT_BYTES_MAX: usize = 256;
 
 /// The text of a claim. `None` if it is absent.
 fn text(value: Option<&Value>) -> Result<Option<&str>, Reason> {

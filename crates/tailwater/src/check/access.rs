@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use crate::access_sources::read_keys;
 use crate::client::printable;
-use crate::config::{AccessConfig, ClosedConfig, NodeConfig};
+use crate::config::{AccessConfig, ClosedConfig, NodeConfig, are_local};
 use crate::jwks::Https;
 
 /// A line of the report.
@@ -38,9 +38,8 @@ pub(super) async fn findings(config: &NodeConfig) -> Result<Vec<Finding>> {
         found.push(Finding::Plain(format!("{count} tokens of machines")));
     }
     found.push(Finding::Plain(tickets(closed)?));
-    let is_local = config.listen.iter().all(|at| at.ip().to_canonical().is_loopback());
     let brings_tokens = !closed.plans.is_empty() || closed.machines.is_some();
-    if config.tls.is_none() && !is_local && brings_tokens {
+    if config.tls.is_none() && !are_local(&config.listen) && brings_tokens {
         found.push(Finding::Warning(
             "without TLS here or in front, tokens can be read on the way, and browsers keep no cookie"
                 .to_owned(),
