@@ -82,7 +82,7 @@ async fn a_token_that_a_node_refuses_is_shown_with_the_rules_and_the_reason() {
     desk.explain("a.b.c.d.e", &flags).await.failure(&["encrypted token"]);
     desk.explain("", &flags).await.failure(&["there is no token"]);
     let server = "http://127.0.0.1:1/keys";
-    let away = ["--auth-jwks", server, "--auth-issuer", "https://a", "--auth-audience", "any"];
+    let away = ["--auth-jwks", server, "--auth-issuer", issuer[1], "--auth-audience", "any"];
     let unknown = desk.explain(&untyped, &away).await;
     unknown.failure(&["keys_unavailable", server, "cannot be fetched"]);
     let stranger = Desk::new().await.mint(&issuer).await;
