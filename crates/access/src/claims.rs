@@ -24,10 +24,32 @@ pub(crate) struct Claims {
     rest: Map<String, Value>,
 }
 
-/// Only the issuer, before anything is verified.
+/// The issuer and the end of a token, before anything is verified.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Unverified {
-    pub(crate) iss: Option<Value>,
+    iss: Option<Value>,
+    exp: Option<Value>,
+}
+
+impl Unverified {
+    /// The name of the issuer; `None` if it is absent.
+    ///
+    /// # Errors
+    /// It is no text.
+    pub(crate) fn issuer(&self) -> Result<Option<&str>, Reason> {
+        text(self.iss.as_ref())
+    }
+
+    /// Refuses a token that no key makes good: one of another issuer, or one that is over.
+    pub(crate) fn check(&self, issuer: &Issuer, now: Timestamp) -> Result<(), Reason> {
+        if !issuer.names.is_empty() {
+            let name = self.issuer()?.ok_or(Reason::MissingClaim)?;
+            issuer.names.iter().any(|one| one == name).then_some(()).ok_or(Reason::Issuer)?;
+        }
+        let expires = seconds(self.exp.as_ref())?.ok_or(Reason::MissingClaim)?;
+        let is_over = expires.later(LEEWAY).after(now) < LEFT_MIN;
+        if is_over { Err(Reason::Expired) } else { Ok(()) }
+    }
 }
 
 /// The time that clocks may differ by, and that a token lasts beyond its `exp`.
@@ -55,7 +77,7 @@ impl Claims {
         for (claim, wanted) in &issuer.required {
             match self.get(claim) {
                 None | Some(Value::Null) => return Err(Reason::MissingClaim),
-                Some(value) if is(value, wanted) => {}
+                Some(value) if wanted.iter().any(|one| is(value, one)) => {}
                 Some(_) => return Err(Reason::RequiredValue),
             }
         }
@@ -117,7 +139,7 @@ impl Claims {
     }
 
     /// The rights of the claim for them: an object, or a text that holds one.
-    fn written(&self, claim: &ClaimName) -> Result<WrittenRights, Reason> {
+    pub(crate) fn written(&self, claim: &ClaimName) -> Result<WrittenRights, Reason> {
         let written = match self.get(claim) {
             None | Some(Value::Null) => return Ok(WrittenRights::default()),
             Some(Value::String(text)) => serde_json::from_str(text),
@@ -127,12 +149,21 @@ impl Claims {
     }
 
     /// Adds the rights that scopes, roles and groups bring.
-    fn with_mapped(&self, own: Rights, issuer: &Issuer) -> Result<Rights, Reason> {
+    pub(crate) fn with_mapped(&self, own: Rights, issuer: &Issuer) -> Result<Rights, Reason> {
         let mut all = own;
         for mapped in &issuer.mapped {
-            let Some(value) = self.get(&mapped.claim) else { continue };
-            let words = texts(value).ok_or(Reason::MalformedClaim)?;
-            if words.iter().flat_map(|text| text.split(' ')).any(|word| word == mapped.value) {
+            let brings = match self.get(&mapped.claim) {
+                None | Some(Value::Null) => false,
+                // Scopes are words of one text. A name of a list may have spaces: it is not cut.
+                Some(Value::String(text)) => {
+                    *text == mapped.value || text.split(' ').any(|word| word == mapped.value)
+                }
+                Some(value) => {
+                    let names = texts(value).ok_or(Reason::MalformedClaim)?;
+                    names.iter().any(|name| *name == mapped.value)
+                }
+            };
+            if brings {
                 all = all.with(&mapped.rights).map_err(|_| Reason::MalformedClaim)?;
             }
         }
@@ -140,7 +171,7 @@ impl Claims {
     }
 
     /// A claim by its exact name, or else by a JSON pointer.
-    fn get(&self, name: &ClaimName) -> Option<&Value> {
+    pub(crate) fn get(&self, name: &ClaimName) -> Option<&Value> {
         let name = name.as_str();
         let registered = match name {
             "iss" => &self.iss,
@@ -164,7 +195,7 @@ impl Claims {
 }
 
 /// The longest subject, in bytes: it is kept for each stream.
-const SUBJECT_BYTES_MAX: usize = 256;
+pub(crate) const SUBJECT_BYTES_MAX: usize = 256;
 
 /// The text of a claim. `None` if it is absent.
 fn text(value: Option<&Value>) -> Result<Option<&str>, Reason> {
@@ -176,7 +207,7 @@ fn text(value: Option<&Value>) -> Result<Option<&str>, Reason> {
 }
 
 /// A text, or a list of nothing but texts.
-fn texts(value: &Value) -> Option<Vec<&str>> {
+pub(crate) fn texts(value: &Value) -> Option<Vec<&str>> {
     match value {
         Value::String(text) => Some(vec![text]),
         Value::Array(all) => all.iter().map(Value::as_str).collect(),
@@ -204,7 +235,7 @@ fn seconds(value: Option<&Value>) -> Result<Option<Timestamp>, Reason> {
 }
 
 /// Returns true if a claim has a value, or is a list that holds it.
-fn is(value: &Value, wanted: &str) -> bool {
+pub(crate) fn is(value: &Value, wanted: &str) -> bool {
     match value {
         Value::String(text) => text == wanted,
         Value::Bool(flag) => flag.to_string() == wanted,
@@ -218,7 +249,9 @@ impl Rights {
     /// These rights and others.
     fn with(&self, others: &Self) -> Result<Self, crate::BadPattern> {
         let both = |own: &Patterns, other: &Patterns| {
-            Patterns::new(own.iter().chain(other.iter()).map(Pattern::as_str))
+            // Several roles often bring the same.
+            let more = other.iter().filter(|one| own.iter().all(|known| known != *one));
+            Patterns::new(own.iter().chain(more).map(Pattern::as_str))
         };
         Ok(Self {
             subscribe: both(&self.subscribe, &others.subscribe)?,

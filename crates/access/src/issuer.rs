@@ -21,8 +21,8 @@ pub struct Issuer {
     pub audience_claim: ClaimName,
     /// The algorithms that the operator allows; each key cuts them down to its own.
     pub algorithms: Vec<Algorithm>,
-    /// Claims that must have a value.
-    pub required: Vec<(ClaimName, String)>,
+    /// Claims that must have one of these values.
+    pub required: Vec<(ClaimName, Vec<String>)>,
     /// The accepted values of the header's `typ`, in any case; any if there is none.
     pub types: Vec<String>,
     /// The claim that names the subject.
@@ -61,8 +61,19 @@ pub trait KeySource: fmt::Debug + Send + Sync {
     fn keys(&self) -> Option<Arc<KeyRing>>;
 
     /// Loads the keys once more, because a token names an id that none of them has, or none has been loaded.
-    /// Returns true if they were loaded now. The source bounds how often it asks.
-    async fn refresh(&self, id: Option<&str>) -> bool;
+    /// The source bounds how often it asks.
+    async fn refresh(self: Arc<Self>, id: Option<&str>) -> Refreshed;
+}
+
+/// The answer of a source that was asked for a key once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refreshed {
+    /// The keys were loaded now: look again.
+    Loaded,
+    /// There is no such key: the source has been asked for it a moment ago.
+    Known,
+    /// Nobody can tell now: the source is away, or may not be asked again so soon.
+    Unavailable,
 }
 
 /// A name of a claim that cannot be used.
@@ -94,6 +105,22 @@ impl ClaimName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Issuer {
+    /// The longest life of a token, as text; `none` if there is none.
+    #[must_use]
+    pub fn life_text(&self) -> String {
+        const DAY: u64 = 24 * 3600;
+        match self.life {
+            None => "none".to_owned(),
+            // Not in months, which have no days of their own.
+            Some(life) if life.as_secs() >= DAY && life.as_secs().is_multiple_of(DAY) => {
+                format!("{}d", life.as_secs() / DAY)
+            }
+            Some(life) => humantime::format_duration(life).to_string(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The keys of a server: loaded when they are needed, kept when the server is away.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use metrics::{Counters, Registry, label};
 use tokio::time::{Instant, sleep_until};
 
-use crate::issuer::KeySource;
+use crate::issuer::{KeySource, Refreshed};
 use crate::key::{KeyRing, parse_set};
 
 /// The keys behind an address.
@@ -18,7 +19,7 @@ pub struct KeyServer {
     ring: Arc<KeyRing>,
     state: Mutex<State>,
     /// Held while keys are loaded: everybody else waits for the same answer.
-    loading: tokio::sync::Mutex<()>,
+    loading: Arc<tokio::sync::Mutex<()>>,
     fetches: Counters<Fetched>,
 }
 
@@ -35,11 +36,16 @@ pub trait Fetch: std::fmt::Debug + Send + Sync {
 #[derive(Debug)]
 struct State {
     loaded: Option<Instant>,
-    /// The last attempt, successful or not.
+    /// The end of the last attempt, successful or not.
     tried: Option<Instant>,
     /// The time at which keys are loaded even if nobody asks.
     due: Instant,
+    /// Attempts that failed since the last that did not.
     failures: u32,
+    /// The text of the set, to see if another is new.
+    set: String,
+    /// Ids of keys that tokens have named and that the set lacks. Forgotten at the next attempt.
+    absent: HashSet<Box<str>>,
 }
 
 label! {
@@ -56,7 +62,7 @@ label! {
 
 /// The least time between two fetches: a token with an unknown id costs nothing meanwhile.
 const PAUSE: Duration = Duration::from_secs(30);
-/// The least pause after a failure while no keys have been loaded yet.
+/// The first pause after a failure while no keys have been loaded yet. Doubles up to `PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The bounds of the time for which a server wants its set to be kept.
 const KEPT: (Duration, Duration) = (Duration::from_mins(5), Duration::from_hours(24));
@@ -64,18 +70,29 @@ const KEPT: (Duration, Duration) = (Duration::from_mins(5), Duration::from_hours
 const KEPT_DEFAULT: Duration = Duration::from_hours(1);
 /// The longest pause after repeated failures.
 const RETRY_MAX: Duration = Duration::from_mins(5);
+/// The part of a pause that is left out at random, so that the nodes of a cluster do not ask at once.
+const JITTER: f64 = 0.1;
+/// Ids that the set is known to lack; each has 256 bytes at most. Others are answered by the next fetch.
+const ABSENT_MAX: usize = 256;
 
 impl KeyServer {
     /// The keys at an address. Loads nothing yet.
     #[must_use]
     pub fn new(url: &str, fetch: Arc<dyn Fetch>, fetches: Counters<Fetched>) -> Arc<Self> {
-        let state = State { loaded: None, tried: None, due: Instant::now(), failures: 0 };
+        let state = State {
+            loaded: None,
+            tried: None,
+            due: Instant::now(),
+            failures: 0,
+            set: String::new(),
+            absent: HashSet::new(),
+        };
         Arc::new(Self {
             url: url.to_owned(),
             fetch,
             ring: Arc::default(),
             state: Mutex::new(state),
-            loading: tokio::sync::Mutex::default(),
+            loading: Arc::default(),
             fetches,
         })
     }
@@ -111,45 +128,81 @@ impl KeyServer {
     }
 
     /// Loads the keys. Keeps the old ones if there are no new ones.
-    async fn load(&self) -> bool {
-        self.state().tried = Some(Instant::now());
-        let (outcome, kept) = match self.fetch.fetch(&self.url).await {
+    async fn load(&self) {
+        let fetched = self.fetch.fetch(&self.url).await;
+        let (outcome, kept) = match fetched {
+            Ok((text, kept)) => (self.replace(text), kept),
             Err(error) => {
                 tracing::warn!(url = self.url, error, "the key set cannot be fetched");
                 (Fetched::Failed, None)
             }
-            Ok((text, kept)) => match parse_set(&text) {
-                Err(error) => {
-                    tracing::warn!(url = self.url, %error, "the key set cannot be used");
-                    (Fetched::Unusable, None)
-                }
-                Ok((keys, skipped)) => {
-                    for reason in &skipped {
-                        tracing::debug!(url = self.url, reason, "a key is left out");
-                    }
-                    tracing::info!(url = self.url, keys = keys.len(), "key set loaded");
-                    self.ring.replace(keys);
-                    (Fetched::Loaded, kept)
-                }
-            },
         };
         self.fetches.of(outcome).inc();
-        let mut state = self.state();
-        let now = Instant::now();
-        if outcome == Fetched::Loaded {
-            state.loaded = Some(now);
-            state.failures = 0;
-            state.due = now + kept.unwrap_or(KEPT_DEFAULT).clamp(KEPT.0, KEPT.1);
-            return true;
+        self.state().record(outcome, kept);
+    }
+
+    /// Takes a set of keys, unless it is the one that is there.
+    fn replace(&self, text: String) -> Fetched {
+        if self.state().set == text {
+            return Fetched::Loaded;
         }
-        let least = if state.loaded.is_some() { PAUSE } else { FIRST_PAUSE };
-        state.due = now + least.saturating_mul(1 << state.failures.min(8)).min(RETRY_MAX);
-        state.failures += 1;
-        false
+        match parse_set(&text) {
+            Err(error) => {
+                tracing::warn!(url = self.url, %error, "the key set cannot be used");
+                Fetched::Unusable
+            }
+            Ok((keys, skipped)) => {
+                for reason in &skipped {
+                    tracing::warn!(url = self.url, reason, "a key is left out");
+                }
+                let (keys_len, skipped) = (keys.len(), skipped.len());
+                tracing::info!(url = self.url, keys = keys_len, skipped, "key set loaded");
+                self.ring.replace(keys);
+                self.state().set = text;
+                Fetched::Loaded
+            }
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Notes the end of an attempt, and when the next one is due.
+    fn record(&mut self, outcome: Fetched, kept: Option<Duration>) {
+        let now = Instant::now();
+        self.tried = Some(now);
+        // They may be in a set that could not be fetched.
+        self.absent.clear();
+        let pause = if outcome == Fetched::Loaded {
+            self.loaded = Some(now);
+            self.failures = 0;
+            kept.unwrap_or(KEPT_DEFAULT).clamp(KEPT.0, KEPT.1)
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            self.doubled(if self.loaded.is_some() { RETRY_MAX } else { PAUSE })
+        };
+        self.due = now + pause.mul_f64(1.0 - JITTER * fastrand::f64());
+    }
+
+    /// The time before which no token makes the node ask once more.
+    fn rests_until(&self) -> Option<Instant> {
+        let pause = if self.loaded.is_some() { PAUSE } else { self.doubled(PAUSE) };
+        self.tried.map(|tried| tried + pause)
+    }
+
+    /// A pause that doubles with each failure.
+    fn doubled(&self, most: Duration) -> Duration {
+        let first = if self.loaded.is_some() { PAUSE } else { FIRST_PAUSE };
+        first.saturating_mul(1 << self.failures.saturating_sub(1).min(16)).min(most)
+    }
+
+    /// The answer without a fetch: is it known that the set lacks this key?
+    fn answer(&self, id: Option<&str>) -> Refreshed {
+        let is_known = id.is_none_or(|id| self.absent.contains(id));
+        if self.loaded.is_some() && is_known { Refreshed::Known } else { Refreshed::Unavailable }
     }
 }
 
@@ -159,123 +212,38 @@ impl KeySource for KeyServer {
         self.state().loaded.map(|_| Arc::clone(&self.ring))
     }
 
-    async fn refresh(&self, _id: Option<&str>) -> bool {
+    async fn refresh(self: Arc<Self>, id: Option<&str>) -> Refreshed {
         let asked = Instant::now();
-        let _one = self.loading.lock().await;
-        let least = {
-            let state = self.state();
-            // Another request has loaded them while this one waited.
-            if state.loaded.is_some_and(|loaded| loaded > asked) {
-                return true;
+        let is_after = |time: Option<Instant>| time.is_some_and(|time| time > asked);
+        let one = Arc::clone(&self.loading).lock_owned().await;
+        // Another request may have asked while this one waited.
+        if !is_after(self.state().tried) {
+            if self.state().rests_until().is_some_and(|until| Instant::now() < until) {
+                return self.state().answer(id);
             }
-            let pause = if state.loaded.is_some() { PAUSE } else { FIRST_PAUSE };
-            state.tried.map(|tried| tried + pause)
-        };
-        if least.is_some_and(|least| Instant::now() < least) {
-            return false;
+            let server = Arc::clone(&self);
+            // A task, because a client that goes away must not break off what others wait for.
+            let attempt = async move {
+                server.load().await;
+                drop(one);
+            };
+            if tokio::spawn(attempt).await.is_err() {
+                return Refreshed::Unavailable;
+            }
         }
-        self.load().await
+        let mut state = self.state();
+        if !is_after(state.loaded) {
+            return state.answer(id);
+        }
+        let loaded = self.ring.get();
+        if let Some(id) = id.filter(|id| !loaded.keys.iter().any(|key| key.id() == Some(id)))
+            && state.absent.len() < ABSENT_MAX
+        {
+            state.absent.insert(id.into());
+        }
+        Refreshed::Loaded
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-    use tokio::time::{advance, sleep};
-
-    use super::*;
-
-    #[derive(Debug, Default)]
-    struct Server {
-        asked: AtomicUsize,
-        answer: Mutex<Option<String>>,
-        kept: Option<Duration>,
-    }
-
-    #[async_trait]
-    impl Fetch for Server {
-        async fn fetch(&self, _url: &str) -> Result<(String, Option<Duration>), String> {
-            self.asked.fetch_add(1, SeqCst);
-            sleep(Duration::from_millis(100)).await;
-            let answer = self.answer.lock().unwrap().clone();
-            answer.map(|text| (text, self.kept)).ok_or_else(|| "away".to_owned())
-        }
-    }
-
-    const SET: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"one",
-        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-
-    fn server(kept: Option<Duration>) -> (Arc<Server>, Arc<KeyServer>) {
-        let answer = Mutex::new(Some(SET.to_owned()));
-        let fetch = Arc::new(Server { answer, kept, ..Server::default() });
-        let keys = KeyServer::new(
-            "https://keys.example",
-            fetch.clone(),
-            KeyServer::counters(&Registry::new()),
-        );
-        (fetch, keys)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_flood_of_unknown_keys_is_one_fetch_in_thirty_seconds() {
-        let (fetch, keys) = server(None);
-        assert!(keys.keys().is_none());
-        let all = (0..50).map(|_| keys.refresh(Some("x")));
-        let loaded = futures_util::future::join_all(all).await;
-        assert!(loaded.iter().all(|loaded| *loaded), "all wait for the one answer");
-        assert_eq!(fetch.asked.load(SeqCst), 1);
-        for _ in 0..29 {
-            assert!(!keys.refresh(Some("x")).await);
-            advance(Duration::from_secs(1)).await;
-        }
-        assert_eq!(fetch.asked.load(SeqCst), 1);
-        advance(Duration::from_secs(2)).await;
-        assert!(keys.refresh(Some("x")).await);
-        assert_eq!(fetch.asked.load(SeqCst), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn keys_go_on_when_the_server_is_away_or_answers_nonsense() {
-        let (fetch, keys) = server(None);
-        assert!(keys.refresh(None).await);
-        for answer in [None, Some("{}".to_owned()), Some(r#"{"keys":[]}"#.to_owned())] {
-            *fetch.answer.lock().unwrap() = answer;
-            advance(Duration::from_secs(31)).await;
-            assert!(!keys.refresh(None).await);
-            assert_eq!(keys.keys().unwrap().get().keys.len(), 1);
-        }
-        *fetch.answer.lock().unwrap() = Some(SET.to_owned());
-        advance(Duration::from_secs(31)).await;
-        assert!(keys.refresh(None).await);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn keys_are_loaded_again_when_the_server_wants_it_and_at_least_daily() {
-        for (kept, expected) in [(Some(60), 12), (Some(3600), 1), (None, 1), (Some(10_000_000), 1)]
-        {
-            let (fetch, keys) = server(kept.map(Duration::from_secs));
-            let fresh = Arc::clone(&keys);
-            let task = tokio::spawn(async move { fresh.keep_fresh().await });
-            sleep(Duration::from_secs(3599)).await;
-            assert_eq!(fetch.asked.load(SeqCst), expected, "{kept:?}");
-            sleep(Duration::from_hours(24)).await;
-            assert!(fetch.asked.load(SeqCst) > expected, "{kept:?}");
-            task.abort();
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_is_away_at_the_start_is_asked_again_soon() {
-        let (fetch, keys) = server(None);
-        *fetch.answer.lock().unwrap() = None;
-        let fresh = Arc::clone(&keys);
-        tokio::spawn(async move { fresh.keep_fresh().await });
-        sleep(Duration::from_secs(2)).await;
-        assert!(keys.keys().is_none());
-        *fetch.answer.lock().unwrap() = Some(SET.to_owned());
-        sleep(Duration::from_secs(10)).await;
-        assert!(keys.keys().is_some());
-        assert!(keys.age().unwrap() < Duration::from_secs(10));
-    }
-}
+mod tests;

@@ -37,7 +37,7 @@ pub use decision::{Access, Settings};
 pub use denied::{Carrier, Denied, Reason};
 pub use grant::{Grant, Right, Rights};
 pub use history::{BadHistory, HistoryExtent};
-pub use issuer::{ALGORITHMS, BadClaimName, ClaimName, Issuer, KeySource, MappedClaim};
+pub use issuer::{ALGORITHMS, BadClaimName, ClaimName, Issuer, KeySource, MappedClaim, Refreshed};
 pub use key::{BadKey, KEYS_BYTES_MAX, Key, KeyRing, SECRET_BYTES_MIN, parse_set};
 pub use key_server::{Fetch, KeyServer};
 pub use machines::{BadMachines, Machines, machine_hash};

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use aws_lc_rs::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
 
+use crate::claims::SUBJECT_BYTES_MAX;
 use crate::denied::{Carrier, Reason};
 use crate::issuer::WrittenRights;
 use crate::{Grant, HistoryExtent, Principal, Rights};
@@ -23,14 +24,17 @@ struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadMachines {
     /// There are too many lines.
-    #[error("it has {0} tokens; the limit is {MACHINES_MAX}")]
-    TooMany(usize),
+    #[error("it has more than {MACHINES_MAX} tokens")]
+    TooMany,
     /// A line has not three parts.
     #[error("line {0} is not: SHA-256 of the token in hexadecimal, subject, rights as JSON")]
     Line(usize),
     /// The first part is no hash.
     #[error("line {0} does not begin with the SHA-256 of a token, 64 hexadecimal digits")]
     Hash(usize),
+    /// The subject is too long.
+    #[error("line {0}: the subject has {1} bytes; the limit is {SUBJECT_BYTES_MAX}")]
+    Subject(usize, usize),
     /// The rights are malformed.
     #[error("line {0}: {1}")]
     Rights(usize, String),
@@ -41,6 +45,8 @@ pub enum BadMachines {
 
 /// Tokens in one file: each is compared with a token that comes.
 const MACHINES_MAX: usize = 1000;
+/// The fields of rights, for errors.
+const FIELDS: &str = "subscribe, publish, end, history, quotas and admin";
 
 impl Machines {
     /// Reads the machines of a file.
@@ -67,9 +73,9 @@ impl Machines {
                 return Err(BadMachines::Twice(index + 1));
             }
             all.push(machine);
-        }
-        if all.len() > MACHINES_MAX {
-            return Err(BadMachines::TooMany(all.len()));
+            if all.len() > MACHINES_MAX {
+                return Err(BadMachines::TooMany);
+            }
         }
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = all.into();
         Ok(())
@@ -105,20 +111,22 @@ impl Machines {
 }
 
 fn machine(line: &str, number: usize, everybody: &Arc<Rights>) -> Result<Machine, BadMachines> {
-    let mut parts = line.splitn(3, char::is_whitespace);
-    let (Some(hash), Some(subject), Some(rights)) = (parts.next(), parts.next(), parts.next())
-    else {
-        return Err(BadMachines::Line(number));
-    };
+    let (hash, rest) = word(line).ok_or(BadMachines::Line(number))?;
+    let (subject, rights) = word(rest).ok_or(BadMachines::Line(number))?;
     let hash = hash_of(hash).ok_or(BadMachines::Hash(number))?;
-    if subject.is_empty() {
-        return Err(BadMachines::Line(number));
+    if subject.len() > SUBJECT_BYTES_MAX {
+        return Err(BadMachines::Subject(number, subject.len()));
     }
     let bad = |text: String| BadMachines::Rights(number, text);
-    let written: WrittenRights = serde_json::from_str(rights.trim()).map_err(|error| {
-        bad(format!(
-            "the rights are no JSON of subscribe, publish, end, history and admin: {error}"
-        ))
+    // The parser's own words would quote a token that stands in the wrong place.
+    let written: WrittenRights = serde_json::from_str(rights).map_err(|error| {
+        let column = error.column();
+        bad(match error.is_data() {
+            true => format!(
+                "the rights are {FIELDS} alone, each of its type (column {column} of the JSON)"
+            ),
+            false => format!("the rights are no JSON of {FIELDS} (column {column} of the JSON)"),
+        })
     })?;
     let history = written.history.as_deref().map_or(Ok(HistoryExtent::All), str::parse);
     let grant = Grant {
@@ -135,6 +143,12 @@ fn machine(line: &str, number: usize, everybody: &Arc<Rights>) -> Result<Machine
         lack: Reason::Topic,
     };
     Ok(Machine { hash, grant: Arc::new(grant) })
+}
+
+/// Splits a text into its first word and the rest; `None` if there is no rest.
+fn word(text: &str) -> Option<(&str, &str)> {
+    let (first, rest) = text.split_once(char::is_whitespace)?;
+    Some((first, rest.trim_start()))
 }
 
 fn hash_of(text: &str) -> Option<[u8; 32]> {
@@ -183,6 +197,18 @@ mod tests {
     }
 
     #[test]
+    fn the_parts_of_a_line_stand_in_columns_and_their_number_is_bounded() {
+        let line = |index: usize| {
+            format!("{}   robot-{index}\t {{}}\r\n", machine_hash(&index.to_string()))
+        };
+        let lines = |count| (0..count).map(line).collect::<String>();
+        let machines = parse(&lines(MACHINES_MAX)).unwrap();
+        assert_eq!(machines.len(), MACHINES_MAX);
+        assert_eq!(machines.find("7").unwrap().principal().subject(), Some("robot-7"));
+        assert_eq!(parse(&lines(MACHINES_MAX + 1)).unwrap_err(), BadMachines::TooMany);
+    }
+
+    #[test]
     fn a_malformed_line_is_named_and_its_hash_is_not_quoted() {
         let hash = machine_hash("t");
         assert_eq!(parse("s3cret").unwrap_err(), BadMachines::Line(1));
@@ -193,6 +219,10 @@ mod tests {
             assert!(matches!(&error, BadMachines::Rights(1, _)), "{error}");
             assert!(!error.to_string().contains(&hash), "{error}");
         }
+        let misplaced = parse(&format!("{hash} robot \"s3cret\"")).unwrap_err().to_string();
+        assert!(misplaced.contains("line 1") && !misplaced.contains("s3cret"), "{misplaced}");
+        let long = format!("{hash} {} {{}}", "x".repeat(257));
+        assert_eq!(parse(&long).unwrap_err(), BadMachines::Subject(1, 257));
         let twice = format!("{hash} a {{}}\n{hash} b {{}}");
         assert_eq!(parse(&twice).unwrap_err(), BadMachines::Twice(2));
     }

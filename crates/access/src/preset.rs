@@ -36,8 +36,8 @@ const FIREBASE_KEYS: &str = "https://www.googleapis.com/service_accounts/v1/jwk/
 /// The fields that a provider needs.
 #[derive(Debug)]
 pub(crate) struct Filling {
-    /// The address of the key set, unless the block has only files.
-    pub(crate) jwks: Option<String>,
+    /// The address of the key set.
+    pub(crate) jwks: String,
     pub(crate) audience: Option<String>,
     pub(crate) audience_claim: Option<&'static str>,
     /// A claim and its value.
@@ -49,7 +49,11 @@ pub(crate) struct Filling {
 
 impl Preset {
     /// The fields for an issuer of this name, whose block may have files of keys.
-    pub(crate) fn filling(self, name: &str, has_files: bool) -> Filling {
+    ///
+    /// # Errors
+    /// The name is none that the provider gives.
+    pub(crate) fn filling(self, name: &str, has_files: bool) -> Result<Filling, String> {
+        self.check(name)?;
         let below = |path: &str| format!("{}/{path}", name.trim_end_matches('/'));
         let last = || name.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
         let keys = match self {
@@ -74,8 +78,8 @@ impl Preset {
             Self::Supabase => (None, None, Some("/app_metadata/tailwater")),
             Self::Firebase | Self::Entra | Self::Okta => (None, None, None),
         };
-        Filling {
-            jwks: Some(keys),
+        Ok(Filling {
+            jwks: keys,
             audience: match self {
                 Self::Firebase => Some(last()),
                 Self::Supabase => Some("authenticated".to_owned()),
@@ -86,6 +90,34 @@ impl Preset {
             grants,
             algorithms: ASYMMETRIC.into_iter().chain(has_secret.then_some("HS256")).collect(),
             life: LIFE,
+        })
+    }
+
+    /// Refuses a name without the part that the other fields are made from.
+    fn check(self, name: &str) -> Result<(), String> {
+        let host = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://"));
+        let path = host.unwrap_or_default().trim_end_matches('/').split('/').skip(1);
+        let path: Vec<_> = path.collect();
+        let is_shared = |tenant: &str| ["common", "organizations", "consumers"].contains(&tenant);
+        let (is_good, form) = match self {
+            Self::Keycloak => (path.contains(&"realms"), "https://HOST/realms/REALM"),
+            Self::Auth0 => (name.ends_with('/'), "https://TENANT.auth0.com/ with the slash"),
+            Self::Cognito => (path.len() == 1, "https://cognito-idp.REGION.amazonaws.com/POOL"),
+            Self::Firebase => (path.len() == 1, "https://securetoken.google.com/PROJECT"),
+            Self::Entra => (
+                path.first().is_some_and(|tenant| !is_shared(tenant) && !tenant.contains('{')),
+                "https://login.microsoftonline.com/TENANT-ID/v2.0",
+            ),
+            Self::Supabase => (path == ["auth", "v1"], "https://REF.supabase.co/auth/v1"),
+            Self::Clerk => (path.is_empty(), "https://clerk.DOMAIN"),
+            Self::Okta => (path.first() == Some(&"oauth2"), "https://HOST/oauth2/SERVER"),
+        };
+        match host.is_some_and(|host| !host.is_empty()) && is_good {
+            true => Ok(()),
+            false => Err(format!("issuer {name:?} is none of its preset; it must be as {form}")),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,12 +11,11 @@ use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode};
 use metrics::{Histogram, Label as _, Registry, buckets};
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::claims::{Claims, Unverified};
 use crate::denied::Reason;
-use crate::issuer::Issuer;
+use crate::issuer::{Issuer, Refreshed};
 use crate::key::{Key, Loaded};
 use crate::{Grant, Rights, Timestamp};
 
@@ -94,10 +93,9 @@ impl Tokens {
         };
         let rings = || {
             let fetched = server.keys().map(|ring| ring.get());
-            (fetched.is_some(), [Some(issuer.files.get()), fetched])
+            [issuer.files.get()].into_iter().chain(fetched).collect::<Vec<_>>()
         };
-        let (is_loaded, keys) = rings();
-        let keys: Vec<_> = keys.into_iter().flatten().collect();
+        let keys = rings();
         let outcome = self.try_keys(token, shape, issuer, &keys);
         // A key without an id fits any token: that it has refused one does not tell that no newer key verifies it.
         let lacks_key =
@@ -105,15 +103,14 @@ impl Tokens {
         if !lacks_key || shape.is_named_in(&keys) {
             return outcome;
         }
+        // A token that no key makes good is no reason to ask for keys.
+        unverified(token)?.check(issuer, Timestamp::now())?;
         // The future of a fetch is rare and large.
-        let is_new = Box::pin(server.refresh(shape.key.as_deref())).await;
-        match is_new {
-            true => {
-                let keys: Vec<_> = rings().1.into_iter().flatten().collect();
-                self.try_keys(token, shape, issuer, &keys)
-            }
-            false if is_loaded => outcome,
-            false => Err(Reason::KeysUnavailable),
+        match Box::pin(Arc::clone(server).refresh(shape.key.as_deref())).await {
+            Refreshed::Loaded => self.try_keys(token, shape, issuer, &rings()),
+            Refreshed::Known => outcome,
+            // The token may be as good as its key is new.
+            Refreshed::Unavailable => Err(Reason::KeysUnavailable),
         }
     }
 
@@ -122,14 +119,10 @@ impl Tokens {
         if let [only] = &self.issuers[..] {
             return Ok(only);
         }
-        let unverified: Unverified = insecure_decode_claims(token).map_err(|_| Reason::NotJwt)?;
-        let named = match unverified.iss {
-            Some(Value::String(name)) => Some(name),
-            None | Some(Value::Null) => None,
-            Some(_) => return Err(Reason::MalformedClaim),
-        };
-        let is = |issuer: &&Issuer| match &named {
-            Some(name) => issuer.names.contains(name),
+        let unverified = unverified(token)?;
+        let named = unverified.issuer()?;
+        let is = |issuer: &&Issuer| match named {
+            Some(name) => issuer.names.iter().any(|one| one == name),
             None => issuer.names.is_empty(),
         };
         let found = self.issuers.iter().find(is);
@@ -196,6 +189,11 @@ impl Tokens {
         };
         self.issuers.iter().map(of).fold(0, u64::wrapping_add)
     }
+}
+
+/// Claims that nothing has proved yet.
+fn unverified(token: &str) -> Result<Unverified, Reason> {
+    insecure_decode_claims(token).map_err(|_| Reason::NotJwt)
 }
 
 impl Default for Tokens {

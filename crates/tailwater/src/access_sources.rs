@@ -1,6 +1,6 @@
 //! The sources of rights of a running node: files and key servers, each of which may change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use access::{
@@ -46,16 +46,24 @@ impl AccessSources {
     fn closed(config: ClosedConfig, registry: &Registry) -> Result<Self> {
         let ClosedConfig { everybody, plans, machines, ticket_keys, is_alone, cookie } = config;
         let everybody = Arc::new(everybody);
-        let (mut rings, mut servers, mut issuers) = (Vec::new(), Vec::new(), Vec::new());
-        let (https, fetches) = (Arc::new(Https::new()?), KeyServer::counters(registry));
+        let (mut rings, mut issuers) = (Vec::new(), Vec::new());
+        let mut servers: Vec<Arc<KeyServer>> = Vec::new();
+        let fetches = KeyServer::counters(registry);
+        // Only a node that has key servers needs the certificates of the system.
+        let https = plans.iter().any(|plan| plan.jwks.is_some()).then(Https::new).transpose()?;
+        let https = https.map(Arc::new);
         for plan in plans {
             let ring = Arc::new(KeyRing::new(read_keys(&plan.files)?));
             rings.push((plan.files, Arc::clone(&ring)));
-            let server = plan.jwks.map(|url| {
-                let fetch = Arc::clone(&https);
-                KeyServer::new(&url, fetch, fetches.clone())
+            let server = plan.jwks.zip(https.clone()).map(|(url, https)| {
+                // Issuers may share a set: all projects of Firebase do.
+                let known = servers.iter().find(|server| server.url() == url).cloned();
+                known.unwrap_or_else(|| {
+                    let server = KeyServer::new(&url, https, fetches.clone());
+                    servers.push(Arc::clone(&server));
+                    server
+                })
             });
-            servers.extend(server.clone());
             let server = server.map(|server| server as Arc<dyn KeySource>);
             issuers.push(Issuer { files: ring, server, ..plan.issuer });
         }
@@ -84,7 +92,7 @@ impl AccessSources {
     /// Keeps the keys fresh: reads files that change, and fetches sets that are due. Never ends.
     pub(crate) async fn keep_fresh(&self) {
         let servers = join_all(self.servers.iter().map(|server| server.keep_fresh()));
-        let rings = join_all(self.rings.iter().map(|(files, ring)| keep_keys(files.clone(), ring)));
+        let rings = join_all(self.rings.iter().map(|(files, ring)| keep_keys(files, ring)));
         tokio::join!(servers, rings, self.keep_machines(), self.keep_tickets());
         std::future::pending::<()>().await;
     }
@@ -115,38 +123,43 @@ impl AccessSources {
 
 /// Reads all keys of an issuer's files.
 pub(crate) fn read_keys(files: &[PathBuf]) -> Result<Vec<Key>> {
-    let mut all = Vec::new();
-    for path in files {
-        let file = key_file(path);
-        let (keys, skipped) = Key::read_file(&file.read()?).with_context(|| file.to_string())?;
-        for reason in skipped {
-            tracing::warn!(file = %path.display(), reason, "a key needs attention");
-        }
-        all.extend(keys);
-    }
-    Ok(all)
+    let all = files.iter().map(|path| keys_of(path, &key_file(path).read()?));
+    Ok(all.collect::<Result<Vec<_>>>()?.concat())
 }
 
-async fn keep_keys(files: Vec<PathBuf>, ring: &KeyRing) {
+/// The keys of a file with this text. Logs those that are left out.
+fn keys_of(path: &Path, text: &str) -> Result<Vec<Key>> {
+    let (keys, skipped) = Key::read_file(text).with_context(|| key_file(path).to_string())?;
+    for reason in skipped {
+        tracing::warn!(file = %path.display(), reason, "a key needs attention");
+    }
+    Ok(keys)
+}
+
+async fn keep_keys(files: &[PathBuf], ring: &KeyRing) {
     if files.is_empty() {
         return;
     }
-    let texts = move || -> Vec<Option<String>> {
-        files.iter().map(|path| key_file(path).read().ok()).collect()
+    let read = {
+        let files = files.to_vec();
+        move || -> Vec<Option<String>> {
+            files.iter().map(|path| key_file(path).read().ok()).collect()
+        }
     };
-    let paths = texts.clone();
-    follow(paths(), texts, |texts| {
-        let keys: Result<Vec<_>> = texts
-            .iter()
-            .map(|text| Ok(Key::read_file(text.as_deref().context("a file cannot be read")?)?.0))
-            .collect();
-        match keys {
+    follow(read(), read, |texts| {
+        let keys = files.iter().zip(texts).map(|(path, text)| {
+            let gone = || format!("{} cannot be read", key_file(path));
+            keys_of(path, text.as_deref().with_context(gone)?)
+        });
+        match keys.collect::<Result<Vec<_>>>() {
             Ok(keys) => {
                 let keys = keys.concat();
                 tracing::info!(keys = keys.len(), "keys of tokens replaced");
                 ring.replace(keys);
             }
-            Err(error) => tracing::error!(%error, "keys of tokens not replaced"),
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "keys of tokens not replaced");
+            }
         }
     })
     .await;
@@ -186,3 +199,6 @@ impl AccessSources {
         self.access.tokens().hint(token).map(|hint| format!("; {hint}")).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,9 @@ pub(crate) use node::NodeArgs;
 pub(crate) use roles::{CheckArgs, GatewayArgs, IngestArgs, ServeArgs};
 pub(crate) use services::{LogArgs, PublisherArgs, SubscriberArgs};
 pub(crate) use size::Size;
-pub(crate) use token::{ExplainArgs, KeyArgs, KeyKind, MintArgs, TokenArgs, TokenCommand};
+pub(crate) use token::{
+    ExplainArgs, KeyArgs, KeyKind, MintArgs, TokenArgs, TokenCommand, TokenSource,
+};
 
 /// Resumable Server-Sent Events from any node.
 ///

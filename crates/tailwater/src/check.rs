@@ -1,19 +1,18 @@
 //! `tailwater check`: validates a configuration without serving, or asks a running node whether it is
 //! ready.
 
+mod access;
 mod bounds;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use access::{Machines, Right, TicketKeys};
 use anyhow::{Context as _, Result, bail};
 use redis_log::RedisLog;
 
-use crate::access_sources::read_keys;
+use self::access::Finding;
 use crate::args::CheckArgs;
 use crate::client;
-use crate::config::{AccessConfig, NodeConfig, Store, shown};
+use crate::config::{NodeConfig, Store, shown};
 
 /// The longest wait for a running node's response.
 const RESPONSE_MAX: Duration = Duration::from_secs(3);
@@ -54,8 +53,11 @@ async fn validate(config: NodeConfig) -> Result<()> {
     if let Some(files) = &config.tls {
         report("tls", &files.check()?);
     }
-    for finding in access(&config)? {
-        report("access", &finding);
+    for finding in access::findings(&config).await? {
+        match finding {
+            Finding::Plain(text) => report("access", &text),
+            Finding::Warning(text) => report("warning", &text),
+        }
     }
     if let Some(gateway) = config.services.gateway() {
         report(
@@ -101,56 +103,6 @@ async fn validate(config: NodeConfig) -> Result<()> {
     }
     report("result", "ok");
     Ok(())
-}
-
-/// Describes the access to a node, with its keys, and what should not stay as it is.
-fn access(config: &NodeConfig) -> Result<Vec<String>> {
-    let AccessConfig::Closed(closed) = &config.access else {
-        return Ok(vec!["open: everybody on this machine may do everything".to_owned()]);
-    };
-    let mut found = Vec::new();
-    for right in [Right::Subscribe, Right::Publish, Right::End] {
-        let patterns: Vec<_> = closed.everybody.of(right).iter().map(ToString::to_string).collect();
-        if !patterns.is_empty() {
-            found.push(format!("everybody may {} {}", right.as_str(), patterns.join(", ")));
-        }
-    }
-    for plan in &closed.plans {
-        let issuer = &plan.issuer;
-        let named =
-            if issuer.names.is_empty() { "any".to_owned() } else { issuer.names.join(", ") };
-        let audience = match issuer.audience.is_empty() {
-            true => "for any audience".to_owned(),
-            false => format!("for {} in {}", issuer.audience.join(", "), issuer.audience_claim),
-        };
-        found.push(format!("tokens of issuer {named} {audience}"));
-        for key in read_keys(&plan.files)? {
-            let id = key.id().map(|id| format!(" {id:?}")).unwrap_or_default();
-            let algorithms: Vec<_> =
-                key.algorithms().iter().map(|one| format!("{one:?}")).collect();
-            found.push(format!("key{id} for {}", algorithms.join(", ")));
-        }
-        found.extend(plan.jwks.as_ref().map(|url| format!("keys of {url}")));
-    }
-    if let Some(file) = &closed.machines {
-        let machines = Machines::parse(&file.read()?, &Arc::default());
-        found.push(format!(
-            "{} tokens of machines",
-            machines.with_context(|| file.to_string())?.len()
-        ));
-    }
-    if let Some(file) = &closed.ticket_keys {
-        let _keys = TicketKeys::parse(&file.read()?).with_context(|| file.to_string())?;
-        found.push("tickets and stream cookies, which all nodes with this file accept".to_owned());
-    }
-    let is_local = config.listen.iter().all(|at| at.ip().to_canonical().is_loopback());
-    if config.tls.is_none() && !is_local && !closed.plans.is_empty() {
-        found.push(
-            "warning: without TLS here or in front, tokens can be read on the way, and browsers keep no cookie"
-                .to_owned(),
-        );
-    }
-    Ok(found)
 }
 
 fn history(retention: &event_log::Retention) -> String {

@@ -1,10 +1,10 @@
 //! The clients for the shell: a publisher and a subscriber.
 
 use anyhow::{Context as _, Error, Result, ensure};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{RequestBuilder, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use tokio::signal::unix::{SignalKind, signal};
 
+mod bearer;
 mod printable;
 pub(crate) mod publish;
 mod source;
@@ -13,7 +13,6 @@ pub(crate) mod tail;
 pub(crate) use printable::printable;
 
 use crate::args::ClientToken;
-use crate::secret::SecretFile;
 
 /// Runs a client to its end, on this thread. Its error may quote a server, so it is made printable.
 pub(crate) fn run(client: impl Future<Output = Result<()>>) -> Result<()> {
@@ -42,27 +41,6 @@ fn events_url(server: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// Adds the token of a client to a request: the one in its file, which may change, or that of TAILWATER_TOKEN.
-pub(crate) fn authorized(request: RequestBuilder, token: &ClientToken) -> Result<RequestBuilder> {
-    let token = match &token.file {
-        Some(path) => Some(SecretFile::new("--token-file", path).read()?),
-        None => token_of_environment(),
-    };
-    let Some(token) = token else { return Ok(request) };
-    let header = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
-    let mut header = header.ok().context("the token has characters that no token has")?;
-    header.set_sensitive(true);
-    Ok(request.header(AUTHORIZATION, header))
-}
-
-#[expect(clippy::disallowed_methods, reason = "a flag of clap would show in the list of processes")]
-fn token_of_environment() -> Option<String> {
-    std::env::var(TOKEN).ok().filter(|token| !token.is_empty())
-}
-
-/// The environment variable with a client's token.
-const TOKEN: &str = "TAILWATER_TOKEN";
-
 /// Waits for SIGINT or SIGTERM.
 async fn stop_signal() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle signals")?;
@@ -72,12 +50,12 @@ async fn stop_signal() -> Result<()> {
     }
 }
 
-/// Describes a refusal: the server, the status and the message.
-fn refusal(url: &Url, status: StatusCode, body: &str) -> String {
+/// Describes a refusal: the server, the status, the message, and what to do about the token.
+fn refusal(url: &Url, status: StatusCode, body: &str, token: &ClientToken) -> String {
     let answered = format!("{} answered {status}", url.origin().ascii_serialization());
     match message_of(body) {
         message if message.is_empty() => answered,
-        message => format!("{answered}: {message}"),
+        message => format!("{answered}: {message}{}", bearer::advice(token, body)),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::args::{
 };
 pub(crate) use crate::config::access::{AccessConfig, ClosedConfig, access, key_file};
 pub(crate) use crate::config::limits::Limits;
-pub(crate) use crate::config::listen::shown;
+pub(crate) use crate::config::listen::{are_local, shown};
 use crate::debug_gate::DebugGate;
 use crate::secret::SecretFile;
 use crate::telemetry::TelemetryConfig;

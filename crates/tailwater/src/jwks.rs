@@ -7,7 +7,7 @@ use access::Fetch;
 use anyhow::{Context as _, Result, ensure};
 use futures_util::StreamExt as _;
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode, Url, header};
+use reqwest::{Client, ClientBuilder, StatusCode, Url, header};
 
 /// A client for key servers.
 #[derive(Debug)]
@@ -36,9 +36,13 @@ pub(crate) fn check_url(text: &str) -> Result<()> {
 
 impl Https {
     pub(crate) fn new() -> Result<Self> {
-        let client = Client::builder()
+        Self::build(Client::builder(), FETCH_MAX)
+    }
+
+    fn build(client: ClientBuilder, limit: Duration) -> Result<Self> {
+        let client = client
             .redirect(Policy::none())
-            .timeout(FETCH_MAX)
+            .timeout(limit)
             .user_agent(concat!("tailwater/", env!("CARGO_PKG_VERSION")))
             .build();
         Ok(Self(client.context("cannot build the HTTP client of key sets")?))
@@ -74,60 +78,10 @@ impl Fetch for Https {
 
 /// The `max-age` of a `Cache-Control` header.
 fn max_age(value: &str) -> Option<Duration> {
-    let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
-    seconds.parse().ok().map(Duration::from_secs)
+    let mut parts = value.split(',').filter_map(|part| part.trim().split_once('='));
+    let (_, seconds) = parts.find(|(name, _)| name.eq_ignore_ascii_case("max-age"))?;
+    seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::Router;
-    use axum::http::HeaderMap;
-    use axum::response::Redirect;
-    use axum::routing::get;
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    async fn server() -> String {
-        let answer = |text: String| async move {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CACHE_CONTROL, "public, max-age=600".parse().unwrap());
-            (headers, text)
-        };
-        let routes = Router::new()
-            .route("/keys", get(move || answer("{}".to_owned())))
-            .route("/large", get(move || answer("x".repeat(access::KEYS_BYTES_MAX + 1))))
-            .route("/moved", get(|| async { Redirect::temporary("/keys") }))
-            .route("/gone", get(|| async { StatusCode::NOT_FOUND }));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        format!("http://{address}")
-    }
-
-    #[tokio::test]
-    async fn a_set_comes_whole_from_where_it_was_asked_or_not_at_all() {
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-        let (server, https) = (server().await, Https::new().unwrap());
-        let fetch = async |path: &str| https.fetch(&format!("{server}{path}")).await;
-        let set = fetch("/keys").await.unwrap();
-        assert_eq!(set, ("{}".to_owned(), Some(Duration::from_secs(600))));
-        for (path, part) in [("/large", "65536 bytes"), ("/moved", "redirects"), ("/gone", "404")] {
-            let error = fetch(path).await.unwrap_err();
-            assert!(error.contains(part), "{path}: {error}");
-        }
-        assert!(https.fetch("http://127.0.0.1:1/").await.is_err());
-    }
-
-    #[test]
-    fn a_key_set_comes_over_tls_or_from_this_machine() {
-        for good in
-            ["https://a.example/k", "http://127.0.0.1:8/k", "http://[::1]/k", "http://localhost/k"]
-        {
-            check_url(good).unwrap();
-        }
-        for bad in ["http://a.example/k", "ftp://a", "a.example", "https://u:p@a.example/"] {
-            assert!(check_url(bad).is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

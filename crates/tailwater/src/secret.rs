@@ -23,8 +23,8 @@ pub(crate) struct TextFile {
     bytes_max: u64,
 }
 
-/// Largest file, in bytes: a password of Redis may be long, but nobody waits for a whole disk.
-const FILE_BYTES_MAX: u64 = 4096;
+/// Largest file, in bytes: a token has at most 16 KiB, and nobody waits for a whole disk.
+const FILE_BYTES_MAX: u64 = 17 * 1024;
 /// The permissions of everybody but the owner and the group.
 const OTHERS: u32 = 0o007;
 
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_file_without_one_secret_is_refused_and_not_quoted() {
-        let long = "s3cret".repeat(1000);
+        let long = "s3cret".repeat(4000);
         for bytes in [&b""[..], b"\n", b"s3cret\nmore", b"s3cret\xff", long.as_bytes()] {
             let error = format!("{:#}", file(bytes).1.read().unwrap_err());
             assert!(error.contains("--some-file") && !error.contains("s3cret"), "{error}");

@@ -3,12 +3,12 @@
 mod explain;
 
 use std::fs::OpenOptions;
-use std::io::{Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use access::{Patterns, Timestamp};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use aws_lc_rs::signature::{
@@ -20,7 +20,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use pem::Pem;
 use serde_json::{Map, Value, json};
 
-use crate::args::{KeyArgs, KeyKind, MintArgs, TokenArgs, TokenCommand};
+use crate::args::{KeyArgs, KeyKind, MintArgs, TokenArgs, TokenCommand, TokenSource};
 use crate::secret::TextFile;
 
 /// The largest token that is read, in bytes.
@@ -39,8 +39,8 @@ pub(crate) fn run(args: TokenArgs) -> Result<()> {
             Ok(())
         }
         TokenCommand::Explain(args) => explain::run(&args),
-        TokenCommand::Hash => {
-            println!("{}", access::machine_hash(&read_token()?));
+        TokenCommand::Hash(source) => {
+            println!("{}", access::machine_hash(&read_token(&source)?));
             Ok(())
         }
     }
@@ -130,31 +130,41 @@ fn mint(args: &MintArgs) -> Result<String> {
         }
     }
     let file = TextFile::new("--key", &args.key, KEY_BYTES_MAX);
-    let (algorithm, key) = signing(&file.read()?).with_context(|| file.to_string())?;
-    let header = Header { kid: args.kid.clone(), ..Header::new(algorithm) };
-    encode(&header, &claims, &key).map_err(|_| anyhow::anyhow!("{file}: the key cannot sign"))
+    let (algorithms, key) = signing(&file.read()?).with_context(|| file.to_string())?;
+    let named = |wanted: &Algorithm| args.algorithm.is_none_or(|one| one == *wanted);
+    let sign = |algorithm: Algorithm| {
+        let header = Header { kid: args.kid.clone(), ..Header::new(algorithm) };
+        encode(&header, &claims, &key).ok()
+    };
+    // A key of a curve signs with one algorithm alone.
+    let signed = algorithms.iter().copied().filter(named).find_map(sign);
+    signed.with_context(|| match args.algorithm {
+        Some(algorithm) => format!("{file}: the key cannot sign with {algorithm:?}"),
+        None => format!("{file}: the key cannot sign"),
+    })
 }
 
-/// Reads a key that signs.
-fn signing(text: &str) -> Result<(Algorithm, EncodingKey)> {
+/// Reads a key that signs, and the algorithms of its kind.
+fn signing(text: &str) -> Result<(&'static [Algorithm], EncodingKey)> {
     let text = text.trim();
     if text.starts_with("-----BEGIN") {
         let bytes = text.as_bytes();
         let tries = [
-            (Algorithm::ES256, EncodingKey::from_ec_pem(bytes)),
-            (Algorithm::EdDSA, EncodingKey::from_ed_pem(bytes)),
-            (Algorithm::RS256, EncodingKey::from_rsa_pem(bytes)),
+            (&EC[..], EncodingKey::from_ec_pem(bytes)),
+            (&[Algorithm::EdDSA], EncodingKey::from_ed_pem(bytes)),
+            (&RSA, EncodingKey::from_rsa_pem(bytes)),
         ];
-        for (algorithm, key) in tries {
-            if let Ok(key) = key {
-                return Ok((algorithm, key));
-            }
-        }
-        bail!("it is no private key of ES256, EdDSA or RS256 in PEM (PKCS#8)");
+        let found = tries.into_iter().find_map(|(kind, key)| Some((kind, key.ok()?)));
+        return found.context(
+            "it is no private key of an elliptic curve, Ed25519 or RSA in PEM; openssl pkcs8 -topk8 -nocrypt \
+             turns other forms into PKCS#8",
+        );
     }
+    ensure!(!text.starts_with(['{', '[']), "a JWK cannot sign here; give a private key in PEM");
     let secret = match text.strip_prefix("base64:") {
         Some(encoded) => {
-            STANDARD.decode(encoded.trim()).context("the text after base64: is no base64")?
+            let decoded = STANDARD.decode(encoded.trim());
+            decoded.ok().context("the text after base64: is no base64")?
         }
         None => text.as_bytes().to_vec(),
     };
@@ -164,15 +174,41 @@ fn signing(text: &str) -> Result<(Algorithm, EncodingKey)> {
         secret.len(),
         access::SECRET_BYTES_MIN
     );
-    Ok((Algorithm::HS256, EncodingKey::from_secret(&secret)))
+    Ok((&HMAC, EncodingKey::from_secret(&secret)))
 }
 
-/// Reads a token from standard input, so that it stands in no list of processes.
-fn read_token() -> Result<String> {
-    let mut text = String::new();
-    std::io::stdin().take(TOKEN_BYTES_MAX).read_to_string(&mut text).context("standard input")?;
+const EC: [Algorithm; 2] = [Algorithm::ES256, Algorithm::ES384];
+const HMAC: [Algorithm; 3] = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
+const RSA: [Algorithm; 6] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
+
+/// Reads a token from a file or from standard input, so that it stands in no list of processes.
+fn read_token(source: &TokenSource) -> Result<String> {
+    let text = match &source.token_file {
+        Some(path) => TextFile::new("--token-file", path, TOKEN_BYTES_MAX).read()?,
+        None => {
+            let input = std::io::stdin();
+            if input.is_terminal() {
+                eprintln!(
+                    "paste the token, then press Enter and Ctrl-D (--token-file FILE reads a file)"
+                );
+            }
+            let mut text = String::new();
+            let read = input.take(TOKEN_BYTES_MAX + 1).read_to_string(&mut text);
+            let read = read.context("standard input")?;
+            let is_small = read as u64 <= TOKEN_BYTES_MAX;
+            ensure!(is_small, "standard input has more than {TOKEN_BYTES_MAX} bytes");
+            text
+        }
+    };
     let token = text.trim();
-    ensure!(!token.is_empty(), "no token on standard input");
+    ensure!(!token.is_empty(), "there is no token: the input is empty");
     Ok(token.strip_prefix("Bearer ").unwrap_or(token).trim().to_owned())
 }
 

@@ -69,7 +69,7 @@
 - --auth-algorithms={{ join "," . }}
 {{- end }}
 {{- if .config.secret }}
-- --auth-config=/etc/tailwater/access/config/access.toml
+- --auth-config=/etc/tailwater/access/config/{{ .config.key }}
 {{- end }}
 {{- if .tokens.secret }}
 - --auth-tokens=/etc/tailwater/access/tokens/tokens

@@ -19,6 +19,9 @@
 {{- fail "access.ticketKeys.secret needs access.keys.secret, access.jwks, access.config.secret or access.tokens.secret: a ticket is a copy of a token's rights." -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.access.jwks .Values.networkPolicy.enabled .Values.networkPolicy.egress.enabled (not .Values.networkPolicy.egress.to) -}}
+{{- fail (printf "access.jwks is %s and networkPolicy.egress.to is empty: no pod could fetch the keys. Name the way there, as [{ports: [{port: 443}]}]." .Values.access.jwks) -}}
+{{- end -}}
 {{- with .Values.log -}}
 {{- if lt (include "tailwater.milliseconds" .topicTtl | int64) (mul 2 (include "tailwater.milliseconds" .historyAge | int64)) -}}
 {{- fail (printf "log.topicTtl is %s, less than twice log.historyAge (%s): a topic's numbering would be forgotten before its events." .topicTtl .historyAge) -}}

@@ -16,13 +16,19 @@
   secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: ticket.keys}]}
 {{- end }}
 {{- end }}
-{{- range $name, $file := dict "keys" "keys" "config" "access.toml" "tokens" "tokens" "ticketKeys" "ticket.keys" }}
+{{- /* Others on the machine may not read them; fsGroup lets the program. */ -}}
+{{- range $name, $file := dict "keys" "keys" "tokens" "tokens" "ticketKeys" "ticket.keys" }}
 {{- with index $.Values.access $name }}
 {{- if .secret }}
 - name: access-{{ kebabcase $name }}
-  secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: {{ $file }}}]}
+  secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: {{ $file }}}], defaultMode: 0440}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- with .Values.access.config.secret }}
+{{- /* All of it, because the configuration names files with keys that stand beside it. */}}
+- name: access-config
+  secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}
 {{- with .Values.debugToken }}
 {{- if .secret }}

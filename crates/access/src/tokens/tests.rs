@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::issuer::{ClaimName, KeySource, MappedClaim};
@@ -214,11 +214,13 @@ impl KeySource for Server {
         self.ring.clone()
     }
 
-    async fn refresh(&self, _id: Option<&str>) -> bool {
+    async fn refresh(self: Arc<Self>, _id: Option<&str>) -> Refreshed {
         self.asked.fetch_add(1, SeqCst);
-        let (Some(ring), Some(next)) = (&self.ring, &self.next) else { return false };
+        let (Some(ring), Some(next)) = (&self.ring, &self.next) else {
+            return Refreshed::Unavailable;
+        };
         ring.replace(parse_set(next).unwrap().0);
-        true
+        Refreshed::Loaded
     }
 }
 
@@ -254,6 +256,17 @@ async fn keys_that_were_never_loaded_are_no_fault_of_the_token() {
     let all = claims(json!({}));
     let stranger = outcome(&tokens, &Pair::ec().token(Some("e"), &all)).await;
     assert_eq!(stranger, Err(Reason::KeysUnavailable));
+    for (others, wanted) in [
+        (json!({"iss": "https://another.example/"}), Reason::Issuer),
+        (json!({"iss": null}), Reason::MissingClaim),
+        (json!({"iss": 7}), Reason::MalformedClaim),
+        (json!({"exp": now() - 40}), Reason::Expired),
+        (json!({"exp": null}), Reason::MissingClaim),
+    ] {
+        let other = Pair::ec().token(Some("e"), &claims(others));
+        assert_eq!(outcome(&tokens, &other).await, Err(wanted), "it will not become good");
+    }
+    assert_eq!(server.asked.load(SeqCst), 1);
     let known = outcome(&tokens, &Pair::secret(SECRET).token(None, &all)).await;
     assert_eq!(known, Ok(()), "the keys of files serve meanwhile");
 }
@@ -301,15 +314,43 @@ async fn an_issuer_is_chosen_by_its_name() {
 #[test]
 fn an_operator_gets_hints() {
     let pair = Pair::ec();
-    let issuer = Issuer { life: Some(std::time::Duration::from_secs(700)), ..issuer(&pair.public) };
-    let tokens = tokens([issuer]);
-    let hint = |token: &str| tokens.hint(token).unwrap_or_default();
-    let of = |others: Value| pair.token(None, &claims(others));
-    assert!(hint(&of(json!({"iss": "https://issuer.example"}))).contains("by a slash"));
-    assert!(hint(&of(json!({"exp": now() * 1000}))).contains("milliseconds"));
-    assert!(hint(&of(json!({"exp": now() + 900}))).contains("max-life 11m 40s"));
-    assert!(hint(&pair.token_with(&json!({"alg": "ES512"}), &json!({}))).contains("ES512"));
-    for nothing in [of(json!({})), of(json!({"iss": "x"})), "x".to_owned(), "a.b.c".to_owned()] {
+    let issuer = Issuer {
+        life: Some(std::time::Duration::from_secs(700)),
+        required: vec![(name("token_use"), vec!["access".to_owned()])],
+        algorithms: vec![Algorithm::ES256, Algorithm::EdDSA],
+        ..issuer(&pair.public)
+    };
+    let typed = Issuer { types: vec!["at+jwt".to_owned()], ..issuer.clone() };
+    let (tokens, typed) = (tokens([issuer]), super::tests::tokens([typed]));
+    let of = |others: Value| {
+        let mut all = claims(json!({"token_use": "access"}));
+        for (name, value) in others.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        pair.token(None, &all)
+    };
+    for (others, part) in [
+        (json!({"iss": "https://issuer.example"}), "by a slash"),
+        (json!({"iss": "https://x"}), "iss is another; accepted: [\"https://issuer.example/\"]"),
+        (json!({"iss": null}), "iss is missing"),
+        (json!({"exp": now() * 1000}), "milliseconds"),
+        (json!({"exp": now() + 900}), "max-life 11m 40s"),
+        (json!({"aud": null, "azp": "events"}), "aud is missing, and azp has an accepted"),
+        (json!({"aud": "x"}), "aud is another; accepted audiences: [\"events\", \"other\"]"),
+        (json!({"token_use": "id"}), "token_use is missing or another; required: [\"access\"]"),
+        (json!({"sub": null}), "sub holds no subject"),
+        (json!({"tailwater": {"topics": []}}), "no members but subscribe"),
+        (json!({"tailwater": {"publish": ["a b"]}}), "no pattern"),
+    ] {
+        let hint = tokens.hint(&of(others.clone())).unwrap_or_default();
+        assert!(hint.contains(part), "{others}: {hint}");
+    }
+    let unsupported = pair.token_with(&json!({"alg": "ES512"}), &json!({}));
+    assert!(tokens.hint(&unsupported).unwrap().contains("ES512"));
+    let other = Pair::secret(SECRET).token(None, &claims(json!({})));
+    assert!(tokens.hint(&other).unwrap().contains("HS256 is not among"));
+    assert!(typed.hint(&of(json!({}))).unwrap().contains("typ of the header"));
+    for nothing in [of(json!({})), "x".to_owned(), "a.b.c".to_owned()] {
         assert_eq!(tokens.hint(&nothing), None);
     }
 }
@@ -326,7 +367,7 @@ async fn tokens_of_every_provider_are_understood() {
     };
     let block = || Issuer { audience: vec!["app".to_owned()], ..issuer(&pair.public) };
     let by = |claim: &str| Issuer { audience_claim: name(claim), ..block() };
-    let required = |claim: &str, value: &str| vec![(name(claim), value.to_owned())];
+    let required = |claim: &str, value: &str| vec![(name(claim), vec![value.to_owned()])];
     let own = json!({"subscribe": ["a/*"]});
     let none = || json!({"tailwater": null, "aud": "app"});
     let with = |mut base: Value, more: Value| {

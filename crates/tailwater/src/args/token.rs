@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use access::ALGORITHMS;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use humantime::parse_duration;
+use jsonwebtoken::Algorithm;
 
 use super::AccessArgs;
 
@@ -20,10 +22,10 @@ pub(crate) enum TokenCommand {
     Key(KeyArgs),
     /// Sign a token and print it.
     Mint(Box<MintArgs>),
-    /// Read a token from standard input and say what it grants, or why it is refused.
+    /// Read a token from standard input or a file and say what it grants, or why it is refused.
     Explain(Box<ExplainArgs>),
-    /// Read the token of a machine from standard input and print its hash for --auth-tokens.
-    Hash,
+    /// Read the token of a machine from standard input or a file and print its hash for --auth-tokens.
+    Hash(TokenSource),
 }
 
 /// The signature of a token that is made for trying out.
@@ -82,6 +84,9 @@ pub(crate) struct MintArgs {
     /// Id of the token, by which it can be revoked.
     #[arg(long, value_name = "ID")]
     pub(crate) jti: Option<String>,
+    /// Signature, such as RS512 [default: the first that goes with the key, as ES256 or HS256].
+    #[arg(long, value_name = "ALG", value_parser = algorithm)]
+    pub(crate) algorithm: Option<Algorithm>,
     /// Id of the key, in the header.
     #[arg(long, value_name = "ID")]
     pub(crate) kid: Option<String>,
@@ -90,8 +95,25 @@ pub(crate) struct MintArgs {
     pub(crate) claim: String,
 }
 
+/// The place from which a command reads a token: never an argument, because those show in the list of processes.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct TokenSource {
+    /// File with the token; without it the token is read from standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+fn algorithm(name: &str) -> Result<Algorithm, String> {
+    ALGORITHMS.into_iter().find(|one| format!("{one:?}") == name).ok_or_else(|| {
+        let all: Vec<_> = ALGORITHMS.iter().map(|one| format!("{one:?}")).collect();
+        format!("choose among {}", all.join(", "))
+    })
+}
+
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) source: TokenSource,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
 }

@@ -9,8 +9,8 @@ use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::printable;
 use super::source::{EventLine, Source};
+use super::{bearer, printable};
 use crate::args::PublishArgs;
 
 struct Publisher {
@@ -20,6 +20,8 @@ struct Publisher {
     acknowledged: u64,
     duplicates: u64,
     refused: u64,
+    /// The advice about the last refused event; empty if there is none.
+    advice: String,
     last: String,
     started: Instant,
     shown: Instant,
@@ -53,6 +55,7 @@ pub(crate) async fn run(args: PublishArgs) -> Result<()> {
         acknowledged: 0,
         duplicates: 0,
         refused: 0,
+        advice: String::new(),
         last: String::new(),
         started: now,
         shown: now,
@@ -76,7 +79,8 @@ pub(crate) async fn run(args: PublishArgs) -> Result<()> {
         publisher.acknowledged = acknowledged;
     }
     publisher.show(true);
-    ensure!(publisher.refused == 0, "{} events were refused", publisher.refused);
+    let Publisher { refused, advice, .. } = &publisher;
+    ensure!(*refused == 0, "{refused} events were refused{advice}");
     Ok(())
 }
 
@@ -125,12 +129,16 @@ impl Publisher {
             .header("Content-Type", "application/x-ndjson")
             .timeout(REQUEST_MAX)
             .body(body);
-        let request = super::authorized(request, &self.args.token)?;
+        let request = bearer::authorized(request, &self.args.token)?;
         let response = request.send().await.map_err(reqwest::Error::without_url)?;
         let status = response.status();
         let text = response.text().await.map_err(reqwest::Error::without_url)?;
         if status.is_client_error() && !is_transient_status(status) {
-            bail!(Refused(super::refusal(&self.url, status, &text)));
+            let refusal = super::refusal(&self.url, status, &text, &self.args.token);
+            if bearer::may_be_renewed(&self.args.token, status, &text) {
+                return Ok((0, Some(refusal)));
+            }
+            bail!(Refused(refusal));
         }
         ensure!(status.is_success(), "{status}: {}", super::message_of(&text));
         let mut settled = 0;
@@ -143,6 +151,7 @@ impl Publisher {
                     return Ok((settled, Some(message.to_owned())));
                 }
                 self.refused += 1;
+                self.advice = bearer::advice(&self.args.token, receipt);
                 self.note(&format!("refused: {message}: {}", shorten(&line.0)));
             } else {
                 self.acknowledged += 1;
@@ -236,5 +245,7 @@ fn is_transient(code: &str) -> bool {
             | "body_timeout"
             | "draining"
             | "keys_unavailable"
+            // The next request decides, with the token that is then in the file.
+            | "token_expired"
     )
 }

@@ -10,9 +10,9 @@ use futures_util::StreamExt as _;
 use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::printable;
+use super::{bearer, printable};
 use crate::args::{TailArgs, TailFormat};
 
 /// A reader of topics across reconnects.
@@ -24,6 +24,8 @@ struct Follower {
     retry: Duration,
     printed: u64,
     gaps: u64,
+    /// The time since which the server refuses the token of the file as expired.
+    expired: Option<Instant>,
 }
 
 #[derive(Deserialize)]
@@ -40,6 +42,8 @@ const HEARTBEAT_SECONDS: &str = "15";
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// The longest pause between two attempts to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The longest wait for a new token in the file: whoever renews it late does so within seconds.
+const RENEWAL_MAX: Duration = Duration::from_mins(1);
 
 /// Follows the topics until they end, the count is reached, or a signal arrives.
 pub(crate) async fn run(args: TailArgs) -> Result<()> {
@@ -51,8 +55,14 @@ pub(crate) async fn run(args: TailArgs) -> Result<()> {
         }
         _ => args.after.clone(),
     };
-    let mut follower =
-        Follower { args, cursor, retry: Duration::from_secs(2), printed: 0, gaps: 0 };
+    let mut follower = Follower {
+        args,
+        cursor,
+        retry: Duration::from_secs(2),
+        printed: 0,
+        gaps: 0,
+        expired: None,
+    };
     let finished = tokio::select! {
         outcome = follower.follow() => outcome,
         stopped = super::stop_signal() => stopped,
@@ -73,17 +83,20 @@ impl Follower {
         let http = super::http()?;
         let url = self.url()?;
         let mut failures: u32 = 0;
+        // Later the file of the token may be away for a moment, while it is replaced.
+        let mut is_first = true;
         loop {
             let mut request = http.get(url.clone()).header("Accept", "text/event-stream");
             if let Some(cursor) = &self.cursor {
                 request = request.header("Last-Event-ID", cursor);
             }
-            let request = super::authorized(request, &self.args.token)?;
-            match timeout(SILENCE_MAX, request.send())
-                .await
-                .map_err(anyhow::Error::from)
-                .and_then(|sent| Ok(sent?))
-            {
+            let request = match bearer::authorized(request, &self.args.token) {
+                Err(error) if is_first => return Err(error),
+                request => request,
+            };
+            is_first = false;
+            let sent = async { Ok(timeout(SILENCE_MAX, request?.send()).await??) };
+            match sent.await {
                 Ok(response) => match self.stream(response).await? {
                     ControlFlow::Break(()) => return Ok(()),
                     ControlFlow::Continue(had_events) => {
@@ -103,7 +116,7 @@ impl Follower {
     /// nothing more to follow.
     async fn stream(&mut self, response: Response) -> Result<ControlFlow<(), bool>> {
         match response.status() {
-            StatusCode::OK => {}
+            StatusCode::OK => self.expired = None,
             StatusCode::NO_CONTENT => {
                 self.inform("all topics have ended");
                 return Ok(ControlFlow::Break(()));
@@ -115,7 +128,14 @@ impl Follower {
             status => {
                 let url = response.url().clone();
                 let body = response.text().await.unwrap_or_default();
-                bail!(super::refusal(&url, status, &body));
+                let refusal = super::refusal(&url, status, &body, &self.args.token);
+                if bearer::may_be_renewed(&self.args.token, status, &body)
+                    && self.expired.get_or_insert_with(Instant::now).elapsed() < RENEWAL_MAX
+                {
+                    self.inform(&refusal);
+                    return Ok(ControlFlow::Continue(false));
+                }
+                bail!(refusal);
             }
         }
         let mut parser = sse::Parser::resuming(self.cursor.as_deref().unwrap_or_default());

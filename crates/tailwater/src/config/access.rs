@@ -1,7 +1,7 @@
 //! The sources of rights, as the flags name them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use access::{Config, IssuerConfig, OneOrMany, Patterns, Plan, Rights};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -69,8 +69,7 @@ pub(crate) fn access(
     for plan in &plans {
         for file in &plan.files {
             let file = key_file(file);
-            // A public key is for everybody; a secret is not.
-            if !file.read()?.contains("-----BEGIN") {
+            if has_secret(&file.read()?) {
                 warnings.extend(file.warning().with_context(|| file.to_string())?);
             }
         }
@@ -93,8 +92,14 @@ pub(crate) fn access(
 }
 
 /// A file of keys, for reading.
-pub(crate) fn key_file(path: &std::path::Path) -> TextFile {
-    TextFile::new("--auth-keys", path, KEYS_BYTES_MAX)
+pub(crate) fn key_file(path: &Path) -> TextFile {
+    TextFile::new("--auth-config or --auth-keys", path, KEYS_BYTES_MAX)
+}
+
+/// Returns true if a file of keys may hold a secret. Public keys are for everybody.
+fn has_secret(text: &str) -> bool {
+    let is_json = text.trim_start_matches('\u{feff}').trim_start().starts_with('{');
+    !text.contains("-----BEGIN") && (!is_json || text.contains("\"oct\""))
 }
 
 /// Refuses flags that mean nothing without others, or contradict them.
@@ -102,9 +107,9 @@ fn ensure_together(args: &AccessArgs, has_issuer: bool) -> Result<()> {
     let of_one = [
         ("--auth-keys", !args.auth_keys.is_empty()),
         ("--auth-jwks", args.auth_jwks.is_some()),
-        ("--auth-issuer", !args.auth_issuer.is_empty()),
-        ("--auth-audience", !args.auth_audience.is_empty()),
-        ("--auth-algorithms", !args.auth_algorithms.is_empty()),
+        ("--auth-issuer", !given(&args.auth_issuer).is_empty()),
+        ("--auth-audience", !given(&args.auth_audience).is_empty()),
+        ("--auth-algorithms", !given(&args.auth_algorithms).is_empty()),
     ];
     for (flag, is_given) in of_one {
         if let (true, Some(file)) = (is_given, &args.auth_config) {
@@ -126,23 +131,33 @@ fn plans(args: &AccessArgs) -> Result<Vec<Plan>> {
         }
         None => {
             let mut one = IssuerConfig::default();
-            one.issuer = OneOrMany(args.auth_issuer.clone());
+            one.issuer = OneOrMany(given(&args.auth_issuer));
             one.jwks.clone_from(&args.auth_jwks);
             one.keys.clone_from(&args.auth_keys);
-            one.audience = OneOrMany(args.auth_audience.clone());
-            one.algorithms.clone_from(&args.auth_algorithms);
+            one.audience = OneOrMany(given(&args.auth_audience));
+            one.algorithms = given(&args.auth_algorithms);
             Config::of(one)
         }
     };
     let flag =
         if args.auth_config.is_some() { "--auth-config" } else { "--auth-jwks, --auth-keys" };
-    let plans = config.plans(&args.auth_claim).context(flag)?;
-    for plan in &plans {
+    let mut plans = config.plans(&args.auth_claim).context(flag)?;
+    // A file that the configuration names stands beside it, unless its path is absolute.
+    let beside = args.auth_config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    for plan in &mut plans {
+        for file in &mut plan.files {
+            *file = beside.join(&*file);
+        }
         if let Some(url) = &plan.jwks {
             crate::jwks::check_url(url).context(flag)?;
         }
     }
     Ok(plans)
+}
+
+/// The texts of a flag. An environment variable that is set to nothing is one empty text.
+fn given(texts: &[String]) -> Vec<String> {
+    texts.iter().filter(|text| !text.is_empty()).cloned().collect()
 }
 
 fn everybody(anonymous: &[&String]) -> Result<Rights> {

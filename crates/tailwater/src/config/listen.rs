@@ -34,7 +34,7 @@ fn clash(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 /// Returns true if only this machine reaches all of these addresses.
-pub(super) fn are_local(addresses: &[SocketAddr]) -> bool {
+pub(crate) fn are_local(addresses: &[SocketAddr]) -> bool {
     addresses.iter().all(|address| address.ip().to_canonical().is_loopback())
 }
 

@@ -18,6 +18,7 @@ fn mint_args(key: PathBuf) -> MintArgs {
         issuer: None,
         audience: None,
         jti: None,
+        algorithm: None,
         kid: None,
         claim: "tailwater".to_owned(),
     }
@@ -61,4 +62,39 @@ fn a_key_is_not_written_over_and_bad_input_is_named() {
     std::fs::write(&out, "short").unwrap();
     let error = format!("{:#}", mint(&mint_args(out)).unwrap_err());
     assert!(error.contains("5 bytes") && !error.contains("short"), "{error}");
+}
+
+#[test]
+fn a_key_signs_with_what_goes_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    for (name, words) in [
+        ("rsa", "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048"),
+        ("p384", "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384"),
+        ("ed", "genpkey -algorithm ED25519"),
+    ] {
+        let mut openssl = std::process::Command::new("openssl");
+        let made = openssl.args(words.split(' ')).arg("-out").arg(file(name)).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
+    std::fs::write(file("secret"), "s".repeat(32)).unwrap();
+    for (name, wanted, signs) in [
+        ("rsa", None, Some(Algorithm::RS256)),
+        ("rsa", Some(Algorithm::PS512), Some(Algorithm::PS512)),
+        ("rsa", Some(Algorithm::HS256), None),
+        ("p384", None, Some(Algorithm::ES384)),
+        ("p384", Some(Algorithm::ES256), None),
+        ("ed", None, Some(Algorithm::EdDSA)),
+        ("secret", None, Some(Algorithm::HS256)),
+        ("secret", Some(Algorithm::HS384), Some(Algorithm::HS384)),
+        ("secret", Some(Algorithm::RS256), None),
+    ] {
+        let kid = Some("one".to_owned());
+        let minted = mint(&MintArgs { algorithm: wanted, kid, ..mint_args(file(name)) });
+        let header = minted.as_ref().ok().map(|token| jsonwebtoken::decode_header(token).unwrap());
+        assert_eq!(header.as_ref().map(|header| header.alg), signs, "{name} {wanted:?}");
+        assert!(header.is_none_or(|header| header.kid.as_deref() == Some("one")));
+        let error = minted.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(signs.is_some() || error.contains(&format!("{:?}", wanted.unwrap())), "{error}");
+    }
 }

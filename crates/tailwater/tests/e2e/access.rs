@@ -1,5 +1,7 @@
 //! Closed nodes: who is let in, over every route and transport, and how a right ends.
 
+mod clients;
+mod explained;
 mod key_server;
 mod mint;
 mod revoked;

@@ -35,7 +35,8 @@ impl Mint {
         mint
     }
 
-    fn file(&self) -> std::path::PathBuf {
+    /// The file with the public key.
+    pub(crate) fn file(&self) -> std::path::PathBuf {
         self.directory.path().join("keys.json")
     }
 

@@ -89,15 +89,3 @@ async fn the_clients_of_the_shell_bring_a_token_from_a_file() {
         refused.stderr
     );
 }
-
-#[tokio::test]
-async fn a_token_is_made_and_explained() {
-    let directory = TempDir::new().unwrap();
-    let key = directory.path().join("k").display().to_string();
-    assert_eq!(tailwater(&["token", "key", "--out", &key]).await.code, Some(0));
-    let mint = ["token", "mint", "--key", &key, "--sub", "ann", "--subscribe", "user/{sub}"];
-    let token = tailwater(&mint).await;
-    assert_eq!(token.stdout.trim().split('.').count(), 3, "{}", token.stderr);
-    let again = tailwater(&["token", "key", "--out", &key]).await;
-    assert!(again.code != Some(0) && again.stderr.contains("exists"), "{}", again.stderr);
-}
