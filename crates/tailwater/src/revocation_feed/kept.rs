@@ -11,7 +11,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Kept {
     retention: Retention,
-    entries: HashMap<Revoked, Entry>,
+    entries: HashMap<Revoked, KeptRevocation>,
     /// The number of the newest event.
     newest: u64,
     /// The number of the event that was the newest when [`due`](Self::due) looked.
@@ -19,7 +19,7 @@ pub(super) struct Kept {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct KeptRevocation {
     until: Timestamp,
     /// The newest event; `None` if the log may have lost it.
     event: Option<Newest>,
@@ -52,13 +52,13 @@ impl Kept {
         let age = Timestamp::now().after(Timestamp::from_millis(position.ms));
         let event = Newest { number: position.n, age, heard: Instant::now() };
         let Some(entry) = self.entries.get_mut(&revoked) else {
-            self.entries.insert(revoked, Entry { until, event: Some(event) });
+            self.entries.insert(revoked, KeptRevocation { until, event: Some(event) });
             return true;
         };
         let is_longer = until > entry.until;
         // An event that ends earlier keeps nothing.
         if until >= entry.until && entry.event.as_ref().is_none_or(|e| e.number < event.number) {
-            *entry = Entry { until, event: Some(event) };
+            *entry = KeptRevocation { until, event: Some(event) };
         }
         is_longer
     }
@@ -96,7 +96,7 @@ impl Kept {
             .collect();
         due.sort_unstable_by_key(|(_, entry)| entry.event.as_ref().map(|event| event.number));
         due.truncate(max);
-        let revocation = |(revoked, entry): (&Revoked, &Entry)| Revocation {
+        let revocation = |(revoked, entry): (&Revoked, &KeptRevocation)| Revocation {
             revoked: revoked.clone(),
             until: entry.until,
         };
