@@ -147,6 +147,15 @@ impl Grant {
         self.is_admin
     }
 
+    /// Checks that the party may revoke the rights of others.
+    ///
+    /// # Errors
+    /// It may not: for lack of credentials, or because its credentials do not grant it.
+    pub fn check_admin(&self) -> Result<(), Denied> {
+        let lack = Denied { reason: self.lack, carrier: self.carrier };
+        self.is_admin.then_some(()).ok_or(lack)
+    }
+
     /// The id of the key that signed the token, if it has one.
     #[must_use]
     pub fn key(&self) -> Option<&str> {

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,17 +51,27 @@ pub struct Revocations(RwLock<Remembered>);
 #[derive(Debug, Default)]
 struct Remembered {
     subjects: HashMap<Box<str>, Timestamp>,
-    /// By the hash of an id, with the id.
-    tokens: HashMap<u64, (Box<str>, Timestamp)>,
+    /// By the hash of an id, which a principal keeps instead of the id.
+    tokens: HashMap<u64, Timestamp>,
+    /// The time at which those that are over are forgotten again.
+    sweep: Option<Timestamp>,
 }
 
-/// A node remembers as many revocations as it may.
+/// As many revocations hold as may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many revocations hold at present; the limit is {max}", max = Revocations::MAX)]
-pub struct TooManyRevocations;
+#[error("{limit} revocations hold at present, and no more may (--history-events / 2, at most {max})", max = Revocations::MAX)]
+pub struct TooManyRevocations {
+    /// The largest number.
+    pub limit: usize,
+}
 
 /// The longest name, in bytes.
 const NAME_BYTES_MAX: usize = 256;
+/// Revocations that a node remembers: twice as many as may hold, because nodes take some at the same time
+/// before they hear of each other's.
+const REMEMBERED_MAX: usize = 2 * Revocations::MAX;
+/// The time between two looks for revocations that are over. Each look goes through all.
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
 impl Revocation {
     /// A revocation of a subject or of a token.
@@ -117,69 +128,49 @@ impl fmt::Display for Revocation {
 }
 
 impl Revocations {
-    /// Revocations that a node remembers.
+    /// Revocations that may hold at a time.
     pub const MAX: usize = 10_000;
 
-    /// Adds a revocation, and forgets those whose time is over.
+    /// Adds a revocation. One that is over changes nothing, and none is shortened.
     ///
     /// # Errors
-    /// The node remembers [`MAX`](Self::MAX) others.
+    /// The node remembers twice [`MAX`](Self::MAX) others.
     pub fn add(&self, revocation: &Revocation) -> Result<(), TooManyRevocations> {
         let now = Timestamp::now();
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.write();
         known.forget(now);
         if revocation.until <= now {
             return Ok(());
         }
-        let until = match &revocation.revoked {
-            Revoked::Subject(subject) => {
-                if known.len() >= Self::MAX && !known.subjects.contains_key(subject) {
-                    return Err(TooManyRevocations);
-                }
-                known.subjects.entry(subject.clone()).or_insert(revocation.until)
-            }
-            Revoked::Token(id) => {
-                let hash = principal::hash(id);
-                if known.len() >= Self::MAX && !known.tokens.contains_key(&hash) {
-                    return Err(TooManyRevocations);
-                }
-                let (_, until) =
-                    known.tokens.entry(hash).or_insert_with(|| (id.clone(), revocation.until));
-                until
-            }
+        let until = match known.until(&revocation.revoked) {
+            Some(until) => until.max(revocation.until),
+            None if known.len() < REMEMBERED_MAX => revocation.until,
+            None => return Err(TooManyRevocations { limit: REMEMBERED_MAX }),
         };
-        *until = revocation.until.max(*until);
+        known.set(&revocation.revoked, until);
         Ok(())
     }
 
+    /// Checks that one more may hold, if at most `limit` may. One that holds already needs no room.
+    ///
     /// # Errors
-    /// The node remembers [`MAX`](Self::MAX) already.
-    pub fn check_room(&self) -> Result<(), TooManyRevocations> {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.forget(Timestamp::now());
-        if known.len() < Self::MAX { Ok(()) } else { Err(TooManyRevocations) }
+    /// So many others hold.
+    pub fn check_room(&self, revoked: &Revoked, limit: usize) -> Result<(), TooManyRevocations> {
+        let (known, now) = (self.read(), Timestamp::now());
+        let holds = known.until(revoked).is_some_and(|until| until > now);
+        (holds || known.holding(now) < limit).then_some(()).ok_or(TooManyRevocations { limit })
     }
 
-    /// Those that hold.
+    /// The time until which something is revoked, if it is.
     #[must_use]
-    pub fn all(&self) -> Vec<Revocation> {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.forget(Timestamp::now());
-        let subjects = known.subjects.iter().map(|(subject, until)| Revocation {
-            revoked: Revoked::Subject(subject.clone()),
-            until: *until,
-        });
-        let tokens = known
-            .tokens
-            .values()
-            .map(|(id, until)| Revocation { revoked: Revoked::Token(id.clone()), until: *until });
-        subjects.chain(tokens).collect()
+    pub fn until(&self, revoked: &Revoked) -> Option<Timestamp> {
+        self.read().until(revoked).filter(|until| *until > Timestamp::now())
     }
 
     /// The number of revocations that hold.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.read().holding(Timestamp::now())
     }
 
     /// Returns true if none holds.
@@ -192,15 +183,22 @@ impl Revocations {
     #[must_use]
     pub fn concern(&self, principal: &Principal) -> bool {
         let Some(subject) = principal.subject() else { return false };
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.read();
         if known.len() == 0 {
             return false;
         }
         let now = Timestamp::now();
         let holds = |until: Option<&Timestamp>| until.is_some_and(|until| *until > now);
         let token = principal.token();
-        holds(known.subjects.get(subject))
-            || token.is_some_and(|id| holds(known.tokens.get(&id).map(|(_, until)| until)))
+        holds(known.subjects.get(subject)) || token.is_some_and(|id| holds(known.tokens.get(&id)))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Remembered> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Remembered> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -209,16 +207,39 @@ impl Remembered {
         self.subjects.len() + self.tokens.len()
     }
 
+    fn holding(&self, now: Timestamp) -> usize {
+        let all = self.subjects.values().chain(self.tokens.values());
+        all.filter(|until| **until > now).count()
+    }
+
+    fn until(&self, revoked: &Revoked) -> Option<Timestamp> {
+        let until = match revoked {
+            Revoked::Subject(subject) => self.subjects.get(subject),
+            Revoked::Token(id) => self.tokens.get(&principal::hash(id)),
+        };
+        until.copied()
+    }
+
+    fn set(&mut self, revoked: &Revoked, until: Timestamp) {
+        match revoked {
+            Revoked::Subject(subject) => self.subjects.insert(subject.clone(), until),
+            Revoked::Token(id) => self.tokens.insert(principal::hash(id), until),
+        };
+    }
+
+    /// Forgets those that are over, now and then, and always if there may be no room.
     fn forget(&mut self, now: Timestamp) {
+        if self.len() < REMEMBERED_MAX && self.sweep.is_some_and(|sweep| now < sweep) {
+            return;
+        }
+        self.sweep = Some(now.later(SWEEP_EVERY));
         self.subjects.retain(|_, until| *until > now);
-        self.tokens.retain(|_, (_, until)| *until > now);
+        self.tokens.retain(|_, until| *until > now);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn revocation(subject: Option<&str>, token: Option<&str>, seconds: u64) -> Revocation {
@@ -253,14 +274,45 @@ mod tests {
     }
 
     #[test]
-    fn the_number_is_bounded() {
+    fn as_many_hold_as_may_and_a_node_remembers_those_that_came_meanwhile() {
         let revocations = Revocations::default();
-        for number in 0..Revocations::MAX {
-            revocations.add(&revocation(None, Some(&number.to_string()), 100)).unwrap();
+        let token = |number: usize| revocation(None, Some(&number.to_string()), 100);
+        for number in 0..3 {
+            let one = token(number);
+            assert_eq!(revocations.check_room(&one.revoked, 3), Ok(()));
+            revocations.add(&one).unwrap();
         }
-        assert_eq!(revocations.add(&revocation(Some("ann"), None, 100)), Err(TooManyRevocations));
-        assert_eq!(revocations.check_room(), Err(TooManyRevocations));
-        assert!(revocations.add(&revocation(None, Some("1"), 200)).is_ok(), "it is known");
+        let ann = revocation(Some("ann"), None, 100);
+        let full = revocations.check_room(&ann.revoked, 3);
+        assert_eq!(full, Err(TooManyRevocations { limit: 3 }));
+        assert!(full.unwrap_err().to_string().starts_with("3 revocations hold"));
+        assert_eq!(revocations.check_room(&token(1).revoked, 3), Ok(()), "it holds already");
+
+        for number in 3..REMEMBERED_MAX {
+            revocations.add(&token(number)).unwrap();
+        }
+        assert_eq!(revocations.add(&ann), Err(TooManyRevocations { limit: REMEMBERED_MAX }));
+        assert_eq!(revocations.add(&revocation(None, Some("1"), 200)), Ok(()), "it is known");
+        assert_eq!(revocations.len(), REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn those_that_are_over_make_room_and_do_not_count() {
+        let revocations = Revocations::default();
+        let soon = Timestamp::now().later(Duration::from_millis(30));
+        for number in 0..REMEMBERED_MAX {
+            let brief = Revocation::new(None, Some(number.to_string()), soon).unwrap();
+            revocations.add(&brief).unwrap();
+        }
+        while Timestamp::now() <= soon {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let ann = revocation(Some("ann"), None, 100);
+        assert_eq!(revocations.len(), 0);
+        assert_eq!(revocations.check_room(&ann.revoked, 1), Ok(()));
+        assert_eq!(revocations.add(&ann), Ok(()));
+        assert_eq!(revocations.until(&ann.revoked), Some(ann.until));
+        assert_eq!(revocations.until(&Revoked::Token("1".into())), None);
     }
 
     #[test]

@@ -52,7 +52,8 @@ impl Appender {
         }
     }
 
-    /// Appends the well-formed events that a party may publish as one batch, and returns an answer for every event, in order.
+    /// Appends the well-formed events that a party may publish as one batch, and returns an answer for every
+    /// event, in order. None is appended once the party's right has ended.
     ///
     /// An answer is an acknowledgement only if the log gave a receipt. A log that does not answer in time
     /// may still store the events, like a log that is unavailable.
@@ -62,8 +63,10 @@ impl Appender {
         events: Vec<Result<Append, Error>>,
     ) -> Vec<Answer> {
         let mut batch = Vec::with_capacity(events.len());
+        let has_some = events.iter().any(Result::is_ok);
+        let over = if has_some { publisher.over() } else { None };
         let mut take = |append: Append| {
-            let append = publisher.take(append)?;
+            let append = over.clone().map_or_else(|| publisher.take(append), Err)?;
             let (topic, is_end) = (append.topic.clone(), append.event.mark != Mark::Open);
             batch.push(append);
             Ok((topic, is_end))
@@ -162,7 +165,7 @@ impl Appender {
 }
 
 /// Returns the first error that asks for a retry.
-pub(crate) fn transient(answers: &[Answer]) -> Option<&Error> {
+fn transient(answers: &[Answer]) -> Option<&Error> {
     answers.iter().filter_map(|answer| answer.as_ref().err()).find(|e| e.code().is_transient())
 }
 

@@ -26,6 +26,9 @@ pub struct Config {
     pub new_topics: u32,
     /// The decisions about publishers.
     pub access: access::Access,
+    /// Revocations that may hold at a time: fewer than the log keeps events of a topic, because every node
+    /// reads them there.
+    pub revocations_max: usize,
     /// The way to count clients, and the memory of their bodies.
     pub rules: Rules,
     /// Longest wait for an append, after which the publisher is told to retry.
@@ -49,6 +52,7 @@ impl Default for Config {
             streams_max: 1024,
             new_topics: u32::MAX,
             access: access::Access::open(&metrics::Registry::new()),
+            revocations_max: access::Revocations::MAX,
             rules: Rules::default(),
             append_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),

@@ -65,6 +65,8 @@ pub(crate) enum Code {
     KeysUnavailable,
     /// Everybody may do everything here, so there is nothing to revoke.
     AccessOff,
+    /// As many revocations hold as may.
+    TooManyRevocations,
 }
 
 /// The reason why an event, or a whole request, was not acknowledged.
@@ -109,6 +111,7 @@ impl Code {
             Self::CrossSite => "cross_site",
             Self::KeysUnavailable => "keys_unavailable",
             Self::AccessOff => "access_off",
+            Self::TooManyRevocations => "too_many_revocations",
         }
     }
 
@@ -127,9 +130,10 @@ impl Code {
             Self::TopicEnded => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooManyRequests | Self::TooManyTopics | Self::Memory => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Self::TooManyRequests
+            | Self::TooManyTopics
+            | Self::Memory
+            | Self::TooManyRevocations => StatusCode::TOO_MANY_REQUESTS,
             Self::LogUnavailable | Self::LogFull | Self::Draining | Self::KeysUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -162,7 +166,11 @@ impl Code {
     pub(crate) const fn outcome(self) -> Option<Outcome> {
         match self {
             Self::LogUnavailable | Self::LogFull => Some(Outcome::Unavailable),
-            Self::UnknownTopic | Self::BodyTimeout | Self::Draining | Self::AccessOff => None,
+            Self::UnknownTopic
+            | Self::BodyTimeout
+            | Self::Draining
+            | Self::AccessOff
+            | Self::TooManyRevocations => None,
             _ => Some(Outcome::Refused),
         }
     }
@@ -194,7 +202,7 @@ impl Error {
 
     /// The value of `WWW-Authenticate`, for an error of credentials. Never a scheme for which a browser would
     /// open a dialog.
-    const fn challenge(&self) -> Option<HeaderValue> {
+    pub(crate) const fn challenge(&self) -> Option<HeaderValue> {
         match self.code {
             Code::NoToken => Some(HeaderValue::from_static("Bearer")),
             Code::TokenExpired | Code::BadToken => {

@@ -9,13 +9,13 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::response::{IntoResponse as _, Response};
-use event_log::{Append, Log, Topic};
+use event_log::{Append, Log};
 use metrics::Registry;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::account::Account;
-use crate::appender::{self, Answer, Appender};
+use crate::appender::{Answer, Appender};
 use crate::body::Upload;
 use crate::error::{Code, Error, NOSNIFF};
 use crate::event::event;
@@ -69,7 +69,7 @@ impl Ingest {
         upload: &mut Upload,
     ) -> Result<Response, Error> {
         let clock = Clock::new(Instant::now());
-        self.first(Wait::FirstEvent, FIRST_EVENT_MAX, upload).await?;
+        self.first(Wait::FirstEvent, FIRST_EVENT_MAX, &publisher, upload).await?;
         let slot = self
             .slots
             .stream(publisher.client)
@@ -94,10 +94,11 @@ impl Ingest {
         let max = if is_batch { self.config.batch_bytes_max.max(event_max) } else { event_max };
         let refused = |error: &Error| self.appender.refused(error);
         upload.check_length(max).inspect_err(refused)?;
-        self.first(Wait::FirstBytes, FIRST_BYTES_MAX, upload).await?;
+        self.first(Wait::FirstBytes, FIRST_BYTES_MAX, publisher, upload).await?;
         let _place = self.slots.request(publisher.client).inspect_err(refused)?;
         let time = self.config.body_timeout;
-        let bytes = upload.read(max, time, &mut account, &self.waits).await;
+        let bytes = upload.read(max, time, &mut account, &self.waits);
+        let bytes = publisher.within(bytes).await.inspect_err(refused)?;
         let text = bytes.and_then(|bytes| body::text("the body", bytes));
         if is_batch {
             let events = text.and_then(|text| cloudevents::batch(&text, head, event_max));
@@ -114,8 +115,16 @@ impl Ingest {
     }
 
     /// Waits for the first bytes of a body.
-    async fn first(&self, wait: Wait, max: Duration, upload: &mut Upload) -> Result<(), Error> {
-        upload.begin(max).await.map_err(|_| self.waits.over(wait, max))
+    async fn first(
+        &self,
+        wait: Wait,
+        max: Duration,
+        publisher: &Publisher,
+        upload: &mut Upload,
+    ) -> Result<(), Error> {
+        let begun = publisher.within(upload.begin(max)).await;
+        let begun = begun.inspect_err(|error| self.appender.refused(error))?;
+        begun.map_err(|_| self.waits.over(wait, max))
     }
 
     /// Returns the one event of a body.
@@ -143,10 +152,10 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
         if head.topic.is_none() {
             publisher.check_some().inspect_err(refused)?;
         }
-        let ends = |topic: &Topic| head.end && publisher.grant.allows(Right::End, topic.as_str());
-        if let Some(topic) = head.topic.as_ref().filter(|topic| !ends(topic)) {
+        if let Some(topic) = &head.topic {
             // Before the body is read. Each event is checked where it is appended.
-            publisher.check(Right::Publish, topic).inspect_err(refused)?;
+            let right = if head.end { Right::End } else { Right::Publish };
+            publisher.check(right, topic).inspect_err(refused)?;
         }
         ingest.answer(head, publisher, &mut upload).await
     };
@@ -167,10 +176,12 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
 }
 
 /// Returns the answer to a batch: a receipt or an error for each event. If no event was stored and a retry
-/// may store them, the answer is that error alone, so that a publisher that reads only the status retries.
+/// may store them, or the publisher's right has ended, the answer is that error alone, so that a publisher
+/// reads it from the status.
 fn batch_response(answers: &[Answer]) -> Result<Response, Error> {
     let none_stored = answers.iter().all(Result::is_err);
-    if let (true, Some(error)) = (none_stored, appender::transient(answers)) {
+    let mut errors = answers.iter().filter_map(|answer| answer.as_ref().err());
+    if let (true, Some(error)) = (none_stored, errors.find(|error| error.code().ends_stream())) {
         return Err(error.clone());
     }
     let receipts: Vec<_> = answers

@@ -1,10 +1,12 @@
 //! The party that publishes: the client that limits count, and its rights.
 
+use std::fmt;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use access::audit::{self, Action};
-use access::{Access, Carrier, Denied, Grant, Page, Reason, Right};
+use access::{Access, Denied, Grant, Page, Reason, Revocation, Right};
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, ORIGIN};
 use axum::http::request::Parts;
@@ -12,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event_log::{Append, Key, Mark, Topic};
 use limits::{Client, Peer};
-use tokio::time::Instant;
+use tokio::time::sleep;
 
 use crate::error::{Code, Error};
 use crate::{Config, client};
@@ -23,8 +25,14 @@ pub(crate) struct Publisher {
     pub(crate) client: Client,
     pub(crate) grant: Arc<Grant>,
     access: Access,
-    peer: Option<SocketAddr>,
+    /// The thing that it asked for.
+    action: Action,
+    peer: Address,
 }
+
+/// The address from which a request came, for the audit; nothing if the server told none.
+#[derive(Debug, Clone, Copy)]
+struct Address(Option<SocketAddr>);
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -38,11 +46,11 @@ impl Publisher {
         config: &Config,
         action: Action,
     ) -> Result<Self, Error> {
-        let peer = parts.extensions.get::<Peer>().map(|peer| peer.address);
+        let peer = Address(parts.extensions.get::<Peer>().map(|peer| peer.address));
         let client = client::of(parts, &config.rules);
         let access = config.access.clone();
         if access.is_open() {
-            return Ok(Self { client, grant: access.of_everybody(), access, peer });
+            return Ok(Self { client, grant: access.of_everybody(), access, action, peer });
         }
         let first = |name: HeaderName| parts.headers.get(name).map(|value| value.as_bytes());
         let cookies: Vec<_> =
@@ -53,9 +61,9 @@ impl Publisher {
         };
         let credentials = access.credentials(first(AUTHORIZATION), &cookies, None, page);
         match access.admit(&credentials).await {
-            Ok(grant) => Ok(Self { client, grant, access, peer }),
+            Ok(grant) => Ok(Self { client, grant, access, action, peer }),
             Err(denied) => {
-                audit::refused(action, None, "", denied.reason, shown(peer));
+                audit::refused(action, None, "", denied.reason, peer);
                 Err(denied.into())
             }
         }
@@ -73,7 +81,7 @@ impl Publisher {
             Right::Publish => Action::Publish,
             Right::End => Action::End,
         };
-        audit::refused(action, Some(&self.grant), topic, denied.reason, shown(self.peer));
+        audit::refused(action, Some(&self.grant), topic, denied.reason, self.peer);
         Err(match denied.reason {
             Reason::Topic => forbidden(topic, right),
             _ => denied.into(),
@@ -90,7 +98,7 @@ impl Publisher {
             return Ok(());
         };
         self.access.count(denied.reason);
-        audit::refused(Action::Publish, Some(&self.grant), "", denied.reason, self.shown());
+        audit::refused(self.action, Some(&self.grant), "", denied.reason, self.peer);
         Err(denied.into())
     }
 
@@ -115,49 +123,67 @@ impl Publisher {
     pub(crate) fn record(&self, topic: &Topic, is_end: bool) {
         if !self.access.is_open() {
             let action = if is_end { Action::End } else { Action::Publish };
-            audit::allowed(action, &self.grant, topic, shown(self.peer));
+            audit::allowed(action, &self.grant, topic, self.peer);
         }
+    }
+
+    /// Records that the party took a right back.
+    pub(crate) fn record_revocation(&self, revocation: &Revocation) {
+        audit::allowed(Action::Revoke, &self.grant, revocation, self.peer);
     }
 
     /// Returns the error of a party whose right has ended since it was let in.
     pub(crate) fn over(&self) -> Option<Error> {
         let principal = self.grant.principal();
-        let reason = match principal.is_over() {
-            true => Reason::Expired,
-            false if self.access.revocations().concern(principal) => Reason::Revoked,
-            false => return None,
-        };
-        self.access.count(reason);
-        Some(Denied { reason, carrier: self.grant.carrier() }.into())
+        if principal.is_over() {
+            return Some(self.ended(Reason::Expired));
+        }
+        let is_revoked = self.access.revocations().concern(principal);
+        is_revoked.then(|| self.ended(Reason::Revoked))
     }
 
-    /// The time at which the right ends, if it does.
-    pub(crate) fn until(&self) -> Option<Instant> {
-        self.grant.principal().left().map(|left| Instant::now() + left)
-    }
-
-    /// The error of a party that may not revoke.
-    pub(crate) fn no_admin(&self) -> Error {
-        let lacks = match self.grant.principal().subject() {
-            None => Reason::NoToken,
-            Some(_) => Reason::Topic,
-        };
-        self.access.count(lacks);
-        audit::refused(Action::Revoke, Some(&self.grant), "", lacks, self.shown());
-        match lacks {
-            Reason::NoToken => Denied { reason: lacks, carrier: Carrier::Nothing }.into(),
-            _ => {
-                Error::new(Code::Forbidden, "revoking needs a token with the right \"admin\": true")
+    /// Waits for the party, but not beyond its right. `wait` is dropped then.
+    ///
+    /// # Errors
+    /// The right has ended.
+    pub(crate) async fn within<T>(&self, wait: impl Future<Output = T>) -> Result<T, Error> {
+        let end = async {
+            match self.grant.principal().left() {
+                Some(left) => sleep(left).await,
+                None => pending().await,
             }
+        };
+        tokio::select! {
+            biased;
+            done = wait => Ok(done),
+            () = end => Err(self.ended(Reason::Expired)),
         }
     }
 
-    /// The place from which the request came, for the audit.
-    pub(crate) fn shown(&self) -> String {
-        shown(self.peer)
+    /// Checks that the party may revoke the rights of others.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(crate) fn check_admin(&self) -> Result<(), Error> {
+        let Err(denied) = self.grant.check_admin() else { return Ok(()) };
+        self.access.count(denied.reason);
+        audit::refused(self.action, Some(&self.grant), "", denied.reason, self.peer);
+        Err(match denied.reason {
+            Reason::Topic => {
+                Error::new(Code::Forbidden, "revoking needs a token with the right \"admin\": true")
+            }
+            _ => denied.into(),
+        })
     }
 
-    /// A party's own key: two parties that choose the same text do not silence each other.
+    fn ended(&self, reason: Reason) -> Error {
+        self.access.count(reason);
+        audit::refused(self.action, Some(&self.grant), "", reason, self.peer);
+        Denied { reason, carrier: self.grant.carrier() }.into()
+    }
+
+    /// A party's own key: two parties that choose the same text do not silence each other. Those without
+    /// credentials are one party, whose name is empty; no other's is.
     fn own(&self, key: &Key) -> Key {
         let subject = self.grant.principal().subject().unwrap_or_default();
         let mut hash = Context::new(&SHA256);
@@ -169,11 +195,13 @@ impl Publisher {
     }
 }
 
-fn shown(peer: Option<SocketAddr>) -> String {
-    peer.map(|peer| peer.to_string()).unwrap_or_default()
-}
-
 /// A topic that a known party may not use.
 pub(crate) fn forbidden(topic: &Topic, right: Right) -> Error {
     Error::new(Code::Forbidden, format!("topic {topic:?}: no right to {}", right.as_str()))
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |address| address.fmt(f))
+    }
 }

@@ -40,6 +40,9 @@ pub(crate) async fn respond(mut stream: Stream) -> Response {
     if let Some(seconds) = failure.as_ref().and_then(Error::retry_after) {
         headers.insert(header::RETRY_AFTER, seconds);
     }
+    if let Some(challenge) = failure.as_ref().and_then(Error::challenge) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
     *response.status_mut() = failure.map_or(StatusCode::OK, |error| error.code().status());
     response
 }

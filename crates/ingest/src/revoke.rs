@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::audit::{self, Action};
-use access::{REVOCATIONS_TOPIC, Revocation, Timestamp};
+use access::audit::Action;
+use access::{REVOCATIONS_TOPIC, Revocation, Timestamp, TooManyRevocations};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
@@ -50,16 +50,16 @@ pub(crate) async fn revoke(State(ingest): State<Arc<Ingest>>, request: Request) 
             ));
         }
         let publisher = Publisher::admit(&parts, &ingest.config, Action::Revoke).await?;
-        if !publisher.grant.is_admin() {
-            return Err(publisher.no_admin());
-        }
+        publisher.check_admin()?;
         let wanted = read(&ingest, &publisher, &mut upload).await?;
-        store(&ingest, &publisher, &wanted).await?;
-        Ok(wanted)
+        store(&ingest, &publisher, wanted).await
     };
     let mut response = match answer.await {
         Ok(revocation) => Json(revocation).into_response(),
-        Err(error) => error.into_response(),
+        Err(error) => {
+            upload.discard().await;
+            error.into_response()
+        }
     };
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     response
@@ -73,7 +73,8 @@ async fn read(
     let _place = ingest.slots.request(publisher.client)?;
     let mut account = Account::new(Arc::clone(&ingest.config.rules.memory), publisher.client);
     let time = ingest.config.body_timeout;
-    let bytes = upload.read(BODY_BYTES_MAX, time, &mut account, &ingest.waits).await?;
+    let bytes = upload.read(BODY_BYTES_MAX, time, &mut account, &ingest.waits);
+    let bytes = publisher.within(bytes).await??;
     let text = body::text("the body", bytes)?;
     let bad = |message: String| Error::new(Code::BadBody, message);
     let wanted: Wanted = serde_json::from_str(&text).map_err(|error| {
@@ -94,20 +95,24 @@ async fn read(
     Revocation::new(wanted.sub, wanted.jti, until).map_err(|error| bad(error.to_string()))
 }
 
+/// Stores a revocation, and returns the one that holds now: an earlier one may hold longer.
 async fn store(
     ingest: &Ingest,
     publisher: &Publisher,
-    revocation: &Revocation,
-) -> Result<(), Error> {
-    let access = &ingest.config.access;
-    let full =
-        |full: access::TooManyRevocations| Error::new(Code::TooManyRequests, full.to_string());
-    access.revocations().check_room().map_err(full)?;
+    wanted: Revocation,
+) -> Result<Revocation, Error> {
+    let known = ingest.config.access.revocations();
+    let full = |full: TooManyRevocations| Error::new(Code::TooManyRevocations, full.to_string());
+    known.check_room(&wanted.revoked, ingest.config.revocations_max).map_err(full)?;
     let topic = Topic::reserved(REVOCATIONS_TOPIC).map_err(Error::from)?;
-    let event = NewEvent { data: revocation.to_json().into(), ..NewEvent::default() };
+    let event = NewEvent { data: wanted.to_json().into(), ..NewEvent::default() };
+    if let Some(error) = publisher.over() {
+        return Err(error);
+    }
     ingest.appender.append_own(Append::new(topic, event)).await?;
-    access.revocations().add(revocation).map_err(full)?;
-    let shown = revocation.to_string();
-    audit::allowed(Action::Revoke, &publisher.grant, shown, publisher.shown());
-    Ok(())
+    // The node hears of it again when it reads the topic, which also ends streams.
+    known.add(&wanted).map_err(full)?;
+    publisher.record_revocation(&wanted);
+    let until = known.until(&wanted.revoked).unwrap_or(wanted.until);
+    Ok(Revocation { until, ..wanted })
 }

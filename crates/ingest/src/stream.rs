@@ -11,9 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::{Carrier, Denied, Reason};
 use event_log::{Append, Mark, NewEvent};
-use tokio::time::{Instant, timeout_at};
 
 use crate::Config;
 use crate::appender::Appender;
@@ -118,7 +116,6 @@ impl Stream {
         if let Some(error) = self.source.draining().or_else(|| self.publisher.over()) {
             return vec![self.error(error)];
         }
-        let until = self.publisher.until();
         let mut items: Vec<_> = self.held.take().into_iter().collect();
         let mut bytes = items.iter().map(Item::bytes).sum::<usize>();
         while items.len() < self.batch_max && bytes < BATCH_BYTES_MAX {
@@ -135,10 +132,7 @@ impl Stream {
                 continue;
             }
             let input = match items.is_empty() {
-                true => {
-                    let (bytes, unfinished) = (self.decoder.bytes(), self.decoder.unfinished());
-                    self.wait(bytes, unfinished, until).await
-                }
+                true => self.wait().await,
                 false => match self.source.at_hand().await {
                     Some(input) => input,
                     None => break,
@@ -162,19 +156,10 @@ impl Stream {
     }
 
     /// Waits for the next piece of the body, but not beyond the publisher's right.
-    async fn wait(
-        &mut self,
-        held: usize,
-        unfinished: Option<u64>,
-        until: Option<Instant>,
-    ) -> Input {
-        let Some(until) = until else { return self.source.wait(held, unfinished).await };
-        match timeout_at(until, self.source.wait(held, unfinished)).await {
-            Ok(input) => input,
-            Err(_) => {
-                Input::Stop(Denied { reason: Reason::Expired, carrier: Carrier::Header }.into())
-            }
-        }
+    async fn wait(&mut self) -> Input {
+        let (bytes, unfinished) = (self.decoder.bytes(), self.decoder.unfinished());
+        let wait = self.source.wait(bytes, unfinished);
+        self.publisher.within(wait).await.unwrap_or_else(Input::Stop)
     }
 
     /// Returns the rest after the body has ended: its last event, then in a call of its own the end of the

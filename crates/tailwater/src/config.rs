@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use ::access::Revocations;
 use anyhow::{Context as _, Result, bail, ensure};
 use cors::SiteRules;
 use event_log::Retention;
@@ -104,7 +105,7 @@ impl TryFrom<ServeArgs> for NodeConfig {
         let drain = drain(&args.node, Some(&args.subscribers));
         let services = Services::Both(
             gateway_config(&args.subscribers, &args.node, &args.access, &limits, true)?,
-            ingest_config(&args.publishers, &args.node, &limits, &drain)?,
+            ingest_config(&args.publishers, &args.node, &args.log, (&limits, &drain))?,
         );
         let mut warnings = Vec::new();
         let store =
@@ -142,8 +143,12 @@ impl TryFrom<IngestArgs> for NodeConfig {
     fn try_from(args: IngestArgs) -> Result<Self> {
         let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, None);
-        let services =
-            Services::Ingest(ingest_config(&args.publishers, &args.node, &limits, &drain)?);
+        let services = Services::Ingest(ingest_config(
+            &args.publishers,
+            &args.node,
+            &args.log,
+            (&limits, &drain),
+        )?);
         let mut warnings = Vec::new();
         let store = store(Some(&args.redis), &args.log, args.publishers.durability, &mut warnings)?;
         let listens = (args.listen, args.admin_listen);
@@ -291,8 +296,8 @@ fn gateway_config(
 fn ingest_config(
     args: &PublisherArgs,
     node: &NodeArgs,
-    limits: &Limits,
-    drain: &Drain,
+    log: &LogArgs,
+    (limits, drain): (&Limits, &Drain),
 ) -> Result<ingest::Config> {
     let event_bytes_max = args.event_bytes_max.0;
     ensure!(
@@ -311,6 +316,8 @@ fn ingest_config(
         event_bytes_max,
         batch_bytes_max: defaults.batch_bytes_max.max(event_bytes_max),
         new_topics,
+        // Half of the events of their topic, so that the newest event of each is kept.
+        revocations_max: (log.history_events / 2).clamp(1, Revocations::MAX),
         drain: drain.streams.clone(),
         cors: cors(node)?,
         ..defaults

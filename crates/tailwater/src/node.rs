@@ -73,7 +73,7 @@ impl Node {
         let rules = limits.rules(&registry);
         let tls = tls.map(|files| Tls::open(files, rules.share, &registry)).transpose()?;
         let tls = tls.map(Arc::new);
-        let history = store.retention().age;
+        let retention = *store.retention();
         let (log, leases) = open(store, &registry);
         let sources = AccessSources::open(config.access, &registry)?;
         let access = &sources.access;
@@ -81,9 +81,8 @@ impl Node {
         let leases = leases.filter(|_| !access.is_open());
         let (gateway, entry) =
             serve(&services, (&rules, access, leases), sites.public, &log, &registry);
-        // A node that publishes stores again the revocations that hold longer than the log keeps events.
-        let history = services.ingest().map(|_| history);
-        let feed = RevocationFeed::new(access, &log, gateway.as_ref(), history);
+        let publishes = services.ingest().is_some();
+        let feed = RevocationFeed::new(access, &log, gateway.as_ref(), (retention, publishes));
         let gate = limits.gate(&rules, gateway.is_some(), &registry);
         let site = Site { entry, tls: tls.clone(), gate: Arc::new(gate) };
         let (workers, threads) = Workers::for_each_core().context("the workers did not start")?;

@@ -1,13 +1,23 @@
 //! Follows the reserved topic of revocations: from its oldest event at the start, and then as they come.
+//!
+//! The log drops events by age and number. A node that publishes therefore stores a revocation once more before
+//! the log drops its newest event.
 
-use std::sync::Arc;
+mod kept;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use access::{Access, REVOCATIONS_TOPIC, Revocation};
-use event_log::{Append, Cursor, Event, Limit, Log, NewEvent, Origin, Seek, Step, Topic};
+use event_log::{
+    Append, Cursor, Event, Limit, Log, NewEvent, Origin, Retention, Seek, Step, Topic,
+};
+use futures_util::future::join;
 use gateway::Gateway;
-use tokio::sync::watch;
-use tokio::time::{Instant, interval_at, sleep, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+
+use kept::Kept;
 
 /// Follows revocations on one node.
 #[derive(Debug)]
@@ -17,30 +27,46 @@ pub(crate) struct RevocationFeed {
     gateway: Option<Gateway>,
     /// Set when everything that the log had at the start was read.
     has_read: watch::Sender<bool>,
-    /// The time after which a revocation that still holds is stored once more, on a node that publishes.
-    refresh: Option<Duration>,
+    kept: Mutex<Kept>,
+    /// Told when so many events have come that some revocations may have to be stored again.
+    is_due: Notify,
+    /// The age at which the log drops events, on a node that publishes.
+    age: Option<Duration>,
 }
 
 /// The pause before a log that cannot be reached is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The longest wait for the log to open.
-const OPEN_MAX: Duration = Duration::from_secs(5);
+/// The longest wait for the log to open, or to store revocations again.
+const LOG_MAX: Duration = Duration::from_secs(5);
+/// Revocations that one append stores again.
+const BATCH_MAX: usize = 64;
+/// The longest time between two looks for revocations that have to be stored again.
+const LOOK_MAX: Duration = Duration::from_mins(5);
+/// The shortest.
+const LOOK_MIN: Duration = Duration::from_millis(100);
+/// Looks while an event ages from half of the log's age to all of it: enough that one that fails is made up
+/// for by the next.
+const LOOKS: u32 = 16;
+/// Appends for which there is time in the age of the log. All revocations fit into a sixth of them.
+const APPENDS: u32 = 1000;
 
 impl RevocationFeed {
-    /// A feed for a node. `history` is the age at which the log drops events; a node that publishes stores
-    /// those again that hold longer.
+    /// A feed for a node. `retention` is that of the log. A node that publishes stores those again that hold
+    /// longer than the log keeps their events.
     pub(crate) fn new(
         access: &Access,
         log: &Arc<dyn Log>,
         gateway: Option<&Gateway>,
-        history: Option<Duration>,
+        (retention, publishes): (Retention, bool),
     ) -> Self {
         Self {
             access: access.clone(),
             log: Arc::clone(log),
             gateway: gateway.cloned(),
             has_read: watch::channel(access.is_open()).0,
-            refresh: history.map(|age| age / 2),
+            kept: Mutex::new(Kept::new(retention)),
+            is_due: Notify::new(),
+            age: publishes.then_some(retention.age),
         }
     }
 
@@ -54,11 +80,15 @@ impl RevocationFeed {
         if self.access.is_open() {
             return std::future::pending().await;
         }
-        let topic = Topic::reserved(REVOCATIONS_TOPIC).expect("the name is a topic's");
+        join(self.read(), self.keep()).await;
+    }
+
+    /// Reads the topic. Never ends.
+    async fn read(&self) {
         loop {
             let origin = Origin::Seek(Seek::Earliest);
-            let opened = Cursor::open(Arc::clone(&self.log), vec![topic.clone()], origin);
-            match timeout(OPEN_MAX, opened).await {
+            let opened = Cursor::open(Arc::clone(&self.log), vec![topic()], origin);
+            match timeout(LOG_MAX, opened).await {
                 Ok(Ok((cursor, _))) => self.follow(cursor).await,
                 Ok(Err(error)) => tracing::debug!(%error, "revocations cannot be read"),
                 Err(_) => tracing::debug!("the log did not open the revocations in time"),
@@ -69,22 +99,18 @@ impl RevocationFeed {
 
     /// Follows a cursor, which reads on by itself when the log was away.
     async fn follow(&self, mut cursor: Cursor) {
-        let every = self.refresh.unwrap_or(Duration::from_hours(24)).max(Duration::from_secs(1));
-        let mut due = interval_at(Instant::now() + every, every);
         loop {
-            let step = match *self.has_read.borrow() {
+            let has_read = *self.has_read.borrow();
+            let step = match has_read {
                 false => cursor.try_next(Limit::PAGE).await,
-                true => tokio::select! {
-                    step = cursor.next(Limit::PAGE) => Ok(Some(step)),
-                    _ = due.tick() => {
-                        self.store_again().await;
-                        continue;
-                    }
-                },
+                true => Ok(Some(cursor.next(Limit::PAGE).await)),
             };
             match step {
                 Ok(Some(Step::Events { events, .. })) => self.take(&events),
-                Ok(Some(Step::Gap { .. })) => {}
+                Ok(Some(Step::Gap { .. })) => {
+                    self.kept().lost();
+                    self.is_due.notify_one();
+                }
                 Ok(Some(Step::End { .. } | Step::Finished)) => return,
                 Ok(None) => {
                     self.has_read.send_replace(true);
@@ -98,39 +124,87 @@ impl RevocationFeed {
     }
 
     fn take(&self, events: &[Event]) {
-        let mut has_new = false;
+        let (mut has_new, mut is_due) = (false, false);
         for event in events {
             let Some(revocation) = Revocation::from_json(event.data()) else {
                 tracing::warn!(id = %event.position(), "an event of revocations is none");
                 continue;
             };
             match self.access.revocations().add(&revocation) {
-                Ok(()) => has_new = true,
+                Ok(()) => has_new |= self.kept().note(revocation, event.position()),
                 Err(error) => tracing::error!(%error, "a revocation is not remembered"),
             }
+            is_due |= self.kept().has_moved();
+        }
+        if is_due {
+            self.is_due.notify_one();
         }
         if let (true, Some(gateway)) = (has_new, &self.gateway) {
             gateway.end_revoked();
         }
     }
 
-    /// Stores those again that hold longer than the log keeps events. Several nodes may do so; it changes
-    /// nothing.
-    async fn store_again(&self) {
-        if self.refresh.is_none() {
-            return;
-        }
-        let topic = Topic::reserved(REVOCATIONS_TOPIC).expect("the name is a topic's");
-        let append = |revocation: Revocation| {
-            let event = NewEvent { data: revocation.to_json().into(), ..NewEvent::default() };
-            Append::new(topic.clone(), event)
-        };
-        let all: Vec<_> = self.access.revocations().all().into_iter().map(append).collect();
-        for batch in all.chunks(64) {
-            let results = self.log.append(batch.to_vec()).await;
-            if let Some(error) = results.iter().find_map(|result| result.as_ref().err()) {
-                tracing::warn!(%error, "revocations that hold on were not stored again");
+    /// Stores revocations again before the log drops them. Never ends.
+    async fn keep(&self) {
+        let every = self.age.unwrap_or(LOOK_MAX) / 2 / LOOKS;
+        let every = every.clamp(LOOK_MIN, LOOK_MAX);
+        // A newer event of a revocation may stand in the part that was not read.
+        let mut has_read = self.has_read.subscribe();
+        // The sender is `self`, so waiting cannot fail.
+        drop(has_read.wait_for(|has_read| *has_read).await);
+        loop {
+            // The first node to look stores them, and the others hear of it before they look.
+            let jitter = fastrand::f64();
+            tokio::select! {
+                () = sleep(every.mul_f64(0.75 + jitter / 2.0)) => {}
+                () = self.is_due.notified() => sleep(LOOK_MIN.mul_f64(jitter)).await,
+            }
+            let mut is_full = true;
+            while is_full {
+                let due = self.kept().due(jitter, BATCH_MAX);
+                is_full = due.len() == BATCH_MAX;
+                let Some(age) = self.age.filter(|_| !due.is_empty()) else { break };
+                is_full &= self.store(due).await;
+                sleep(PAUSE.min(age / APPENDS)).await;
             }
         }
     }
+
+    /// Stores revocations again. Several nodes may do so; it changes nothing. Returns false if it has failed.
+    async fn store(&self, due: Vec<Revocation>) -> bool {
+        let topic = topic();
+        let append = |revocation: &Revocation| {
+            let event = NewEvent { data: revocation.to_json().into(), ..NewEvent::default() };
+            Append::new(topic.clone(), event)
+        };
+        let batch = due.iter().map(append).collect();
+        let Ok(results) = timeout(LOG_MAX, self.log.append(batch)).await else {
+            tracing::warn!("the log did not store in time the revocations that hold on");
+            return false;
+        };
+        let mut has_stored = true;
+        for (revocation, result) in due.into_iter().zip(results) {
+            match result {
+                Ok(receipt) => {
+                    self.kept().note(revocation, receipt.position);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a revocation that holds on was not stored again");
+                    has_stored = false;
+                }
+            }
+        }
+        has_stored
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+fn topic() -> Topic {
+    Topic::reserved(REVOCATIONS_TOPIC).expect("the name is a topic's")
+}
+
+#[cfg(test)]
+mod tests;

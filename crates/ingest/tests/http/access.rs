@@ -1,39 +1,12 @@
 //! Publishers with rights: each event is checked, keys belong to their subject, and a body ends with its right.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use access::{Access, Machines, Patterns, Revocation, Rights, Settings, Timestamp, machine_hash};
-use ingest::Config;
-use metrics::Registry;
+use access::{Revocation, Timestamp};
 
-use crate::server::Server;
+use crate::closed::{ANN, BOB, CAT, NDJSON, server, with_access};
 
-const ANN: (&str, &str) = ("authorization", "Bearer token-of-ann");
-const BOB: (&str, &str) = ("authorization", "Bearer token-of-bob");
-const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
-
-/// A server on which two machines may publish, one of them end, and everybody may publish to `open`.
-async fn server() -> Server {
-    with_access().await.0
-}
-
-async fn with_access() -> (Server, Access) {
-    let publish = Patterns::new(["open"]).unwrap();
-    let everybody = Arc::new(Rights { publish, ..Rights::default() });
-    let line = |token: &str, name: &str, rights: &str| {
-        format!("{} {name} {rights}\n", machine_hash(token))
-    };
-    let lines = [
-        line("token-of-ann", "ann", r#"{"publish":["a/*","shared"],"end":["a/1"]}"#),
-        line("token-of-bob", "bob", r#"{"publish":["shared"],"subscribe":["a/*"]}"#),
-    ];
-    let machines = Machines::parse(&lines.concat(), &everybody).unwrap();
-    let settings = Settings { machines, everybody, ..Settings::default() };
-    let access = Access::closed(settings, &Registry::new());
-    let server = Server::with(Config { access: access.clone(), ..Config::default() }).await;
-    (server, access)
-}
+const CLOUD_EVENTS: (&str, &str) = ("content-type", "application/cloudevents-batch+json");
 
 #[tokio::test]
 async fn each_form_of_a_body_is_checked_for_its_topic() {
@@ -86,6 +59,16 @@ async fn nobody_silences_the_event_of_another_with_its_key() {
         assert_eq!(answer.body.contains("\"duplicate\":true"), is_duplicate, "{}", answer.body);
     }
     assert_eq!(server.data("shared").await.len(), 2);
+    // Those without credentials are a party of their own. The same holds for keys of CloudEvents.
+    let envelope = r#"[{"specversion":"1.0","id":"1","source":"/s","type":"t"}]"#;
+    for (kind, body) in [(key, "x"), (CLOUD_EVENTS, envelope)] {
+        for (who, is_duplicate) in [(None, false), (Some(BOB), false), (None, true)] {
+            let headers: Vec<_> = who.into_iter().chain([kind]).collect();
+            let answer = server.send("POST /v1/events?topic=open", &headers, body).await;
+            assert_eq!(answer.body.contains("\"duplicate\":true"), is_duplicate, "{answer:?}");
+        }
+    }
+    assert_eq!(server.data("open").await.len(), 4);
 }
 
 #[tokio::test]
@@ -97,18 +80,68 @@ async fn of_several_events_those_that_are_allowed_are_stored() {
     assert_eq!(answer.status, 200);
     let receipts: Vec<_> = answer.body.lines().map(|line| line.contains("\"forbidden\"")).collect();
     assert_eq!(receipts, [false, true, false], "{}", answer.body);
-    // Somebody without any right to publish is refused at once.
-    assert_eq!(server.send("GET /v1/topics/a/1", &[BOB], "").await.status, 200, "a reader may ask");
-    assert_eq!(server.send("GET /v1/topics/zzz", &[BOB], "").await.status, 403);
+    assert!(answer.body.contains(r#"topic \"b\": no right to publish"#), "{}", answer.body);
+
+    let envelope = |topic: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{topic}","source":"/s","type":"t","subject":"{topic}"}}"#
+        )
+    };
+    let batch = format!("[{},{},{}]", envelope("b"), envelope("a/1"), envelope("c"));
+    let answer = server.send("POST /v1/events", &[ANN, CLOUD_EVENTS], batch).await;
+    assert_eq!(answer.status, 200);
+    let receipts = answer.json()["receipts"].clone();
+    let codes: Vec<_> = (0..3).map(|index| receipts[index]["error"]["code"].as_str()).collect();
+    assert_eq!(codes, [Some("forbidden"), None, Some("forbidden")], "{}", answer.body);
+    assert_eq!((server.data("a/1").await.len(), server.data("a/2").await.len()), (2, 1));
+    assert!(server.data("b").await.is_empty() && server.data("c").await.is_empty());
+    // One line and two envelopes were refused, each by itself.
+    assert_eq!(server.metric("tailwater_events_published_total{outcome=\"refused\"}"), 3);
 }
 
 #[tokio::test]
-async fn only_those_who_may_revoke_do() {
+async fn a_party_without_any_right_to_publish_is_refused_before_it_sends_a_body() {
     let server = server().await;
-    let refused = server.send("POST /v1/revocations", &[ANN], r#"{"sub":"bob"}"#).await;
-    assert_eq!(refused.status, 403, "{}", refused.body);
-    let nobody = server.send("POST /v1/revocations", &[], r#"{"sub":"bob"}"#).await;
-    assert_eq!(nobody.status, 401, "{}", nobody.body);
+    for (who, query, status) in [
+        (None, "?topic=a/1", 401),
+        (Some(CAT), "?topic=a/1", 403),
+        // It may publish, and not end.
+        (Some(ANN), "?topic=a/2&end=true", 403),
+    ] {
+        let mut connection = server.connect().await;
+        let chunked = [NDJSON, ("transfer-encoding", "chunked"), ("connection", "close")];
+        let headers: Vec<_> = who.into_iter().chain(chunked).collect();
+        connection.head(&format!("POST /v1/events{query}"), &headers).await;
+        let head = connection.until("\r\n\r\n").await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{who:?} {query}: {head}");
+        assert_eq!(head.contains("www-authenticate: Bearer\r\n"), status == 401, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_is_described_to_those_who_may_read_it_or_publish_to_it() {
+    let server = server().await;
+    assert_eq!(server.send("POST /v1/events?topic=a/1", &[ANN], "x").await.status, 200);
+    for (who, topic, status) in [
+        (Some(ANN), "a/1", 200),
+        (Some(BOB), "a/1", 200),
+        (Some(BOB), "a/2", 404),
+        (None, "open", 404),
+        (None, "a/1", 401),
+        (None, "a/2", 401),
+    ] {
+        let answer = server.send(&format!("GET /v1/topics/{topic}"), who.as_slice(), "").await;
+        assert_eq!(answer.status, status, "{who:?} {topic}: {}", answer.body);
+        let head = server.send(&format!("HEAD /v1/topics/{topic}"), who.as_slice(), "").await;
+        assert_eq!((head.status, &*head.body), (status, ""), "{who:?} {topic}");
+    }
+    // A topic that exists is refused in the same words as one that does not.
+    let words = async |topic: &str| {
+        let answer = server.send(&format!("GET /v1/topics/{topic}"), &[CAT], "").await;
+        answer.refusal().replace(topic, "T")
+    };
+    assert_eq!(words("a/1").await, words("a/9").await);
+    assert_eq!(words("a/1").await, "403 forbidden: topic \"T\": no right to subscribe");
 }
 
 #[tokio::test]
@@ -123,15 +156,11 @@ async fn a_right_that_is_revoked_ends_a_body_in_mid_stream() {
     let until = Timestamp::now().later(Duration::from_secs(60));
     let revocation = Revocation::new(Some("ann".to_owned()), None, until).unwrap();
     access.revocations().add(&revocation).unwrap();
-    // The look at the right comes before each batch, so one that waits already is still taken.
-    for _ in 0..2 {
-        connection.chunk("{\"data\":\"2\"}\n").await;
-    }
-    let mut line = connection.line().await;
-    if line.contains("\"id\"") {
-        line = connection.line().await;
-    }
+    connection.chunk("{\"data\":\"2\"}\n").await;
+    let line = connection.line().await;
     assert!(line.contains("\"code\":\"revoked\""), "{line}");
-    assert!(server.data("a/2").await.len() <= 2);
+    connection.chunk("{\"data\":\"3\"}\n").await;
+    connection.until("0\r\n\r\n").await;
+    assert_eq!(server.data("a/2").await, ["1"]);
     assert_eq!(server.send("POST /v1/events?topic=a/2", &[ANN], "3").await.status, 403);
 }

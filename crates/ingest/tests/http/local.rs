@@ -64,14 +64,26 @@ impl Local {
     }
 
     /// Begins a request whose body a test writes.
-    pub(crate) fn open(&self, peer: Peer, query: &str, media: &'static str) -> (Writer, Pending) {
+    pub(crate) fn open(&self, peer: Peer, query: &str, media: &str) -> (Writer, Pending) {
+        self.open_with(peer, query, &[("content-type", media)])
+    }
+
+    /// Begins a request with any headers.
+    pub(crate) fn open_with(
+        &self,
+        peer: Peer,
+        query: &str,
+        headers: &[(&'static str, &str)],
+    ) -> (Writer, Pending) {
         let (sender, mut receiver) = mpsc::channel::<Bytes>(AHEAD_MAX);
         let body = Body::from_stream(poll_fn(move |context| {
             receiver.poll_recv(context).map(|chunk| chunk.map(Ok::<_, Infallible>))
         }));
         let router = self.router.clone();
         let mut request = Request::post(format!("/v1/events?{query}")).body(body).unwrap();
-        request.headers_mut().insert("content-type", media.parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
         request.extensions_mut().insert(peer);
         let pending = tokio::spawn(async move { router.oneshot(request).await.unwrap() });
         (Writer(sender), pending)

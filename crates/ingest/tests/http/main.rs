@@ -6,11 +6,14 @@
 )]
 
 mod access;
+mod closed;
 mod cloudevents;
 mod cross_origin;
 mod double;
 mod limits;
 mod local;
+mod revocations;
+mod rights_end;
 mod server;
 mod shares;
 mod single;
