@@ -2,6 +2,7 @@
 
 mod key_server;
 mod mint;
+mod origins;
 mod revoked;
 mod stalled;
 mod start;
