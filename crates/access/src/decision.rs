@@ -126,9 +126,10 @@ impl Access {
 
     /// Turns credentials into a grant. Waits only if a key has to be fetched.
     ///
-    /// A header counts alone, and a ticket unless there is a valid cookie: a browser repeats the URL, so a
-    /// ticket that is spent comes again with the cookie that it brought. A cookie that is not valid grants
-    /// what everybody may do, because a browser sends it unasked.
+    /// A header counts alone. A valid ticket counts before a cookie, which may be for other topics. A ticket
+    /// that is not valid does not count beside a valid cookie: a browser repeats the URL, so a ticket that is
+    /// spent comes again with the cookie that it brought. A cookie that is not valid grants what everybody may
+    /// do, because a browser sends it unasked.
     ///
     /// # Errors
     /// The credentials are refused.
@@ -159,8 +160,10 @@ impl Access {
             return alone(grant, others.into_iter().flatten().flatten());
         }
         match (self.cookie(credentials).await, self.ticket(credentials)) {
-            (Some(Ok(grant)), ticket) => alone(grant, ticket.into_iter().flatten()),
-            (_, Some(ticket)) => ticket.map_err(denied(Carrier::Ticket)),
+            (cookie, Some(Ok(grant))) => alone(grant, cookie.into_iter().flatten()),
+            (Some(Ok(grant)), Some(Err(Reason::Expired))) => Ok(Arc::new(grant.beside_expired())),
+            (Some(Ok(grant)), _) => Ok(grant),
+            (_, Some(Err(reason))) => Err(denied(Carrier::Ticket)(reason)),
             (Some(Err(reason)), None) => {
                 let why = Denied { reason, carrier: Carrier::Cookie };
                 Ok(Arc::new(Grant::of_everybody(&self.0.settings.everybody, why)))
@@ -217,6 +220,12 @@ fn alone(
 }
 
 impl Grant {
+    /// The grant of a cookie that came with a ticket whose time is over. For a topic that the cookie is not
+    /// for, the page needs another ticket.
+    fn beside_expired(&self) -> Self {
+        Self { carrier: Carrier::Cookie, lack: Reason::Expired, ..self.clone() }
+    }
+
     fn of_everybody(rights: &Arc<Rights>, lack: Denied) -> Self {
         Self {
             principal: Principal::ANONYMOUS,

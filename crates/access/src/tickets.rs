@@ -81,8 +81,12 @@ struct TicketClaims {
     quo: Option<u32>,
 }
 
-/// The longest ticket, in bytes: proxies accept URLs of 8 KiB.
-const TICKET_BYTES_MAX: usize = 4096;
+/// The longest ticket, in bytes: proxies accept URLs of 8 KiB, and browsers drop a cookie whose name and value
+/// have more than 4096 bytes. A name has 64 at most.
+const TICKET_BYTES_MAX: usize = 4000;
+/// The longest time for which the copy of a right without an end is good: a day, as a revocation holds. After it
+/// the party has to bring its token, which may have been taken away.
+const UNENDING: Duration = Duration::from_hours(24);
 /// The least time until the end of a right for which a stream is opened.
 const LEFT_MIN: Duration = Duration::from_secs(3);
 
@@ -115,10 +119,11 @@ impl Tickets {
     }
 
     /// Issues a ticket or a stream cookie for a party and topics that its grant has been checked for. A
-    /// stream can be opened with it for `life`, but not beyond the grant's deadline.
+    /// stream can be opened with it for `life`, but not beyond the grant's deadline; for a day at most if the
+    /// grant has none.
     ///
     /// # Errors
-    /// The party is anonymous, or there are too many topics.
+    /// The party is anonymous, or the topics are too many or too long.
     pub fn issue(
         &self,
         grant: &Grant,
@@ -130,7 +135,8 @@ impl Tickets {
         if topics.len() > Patterns::MAX {
             return Err(NoTicket::TooManyTopics(topics.len()));
         }
-        let end = grant.principal().deadline().unwrap_or(FAR);
+        let end = grant.principal().deadline();
+        let end = end.unwrap_or_else(|| Timestamp::now().later(UNENDING));
         let until = life.map_or(end, |life| Timestamp::now().later(life).min(end));
         let claims = TicketClaims {
             sub: subject.to_owned(),
@@ -215,9 +221,6 @@ impl Tickets {
     }
 }
 
-/// The end of a right that has none: the year 9999.
-const FAR: Timestamp = Timestamp::from_seconds(253_370_764_800);
-
 /// The `typ` of a token's header.
 fn kind(text: &str) -> Option<String> {
     decode_header(text).ok()?.typ
@@ -277,6 +280,16 @@ mod tests {
         let over = grant(Some(now.later(Duration::from_secs(1))));
         let cookie = tickets.issue(&over, &["a"], Form::Cookie, None).unwrap();
         assert_eq!(tickets.verify(&cookie.text, Form::Cookie).unwrap_err(), Reason::Expired);
+    }
+
+    #[test]
+    fn a_copy_of_a_right_without_an_end_lasts_for_a_day_and_so_do_its_copies() {
+        let (tickets, day) = (tickets(), Timestamp::now().later(UNENDING));
+        let cookie = tickets.issue(&grant(None), &["a"], Form::Cookie, None).unwrap();
+        assert!(cookie.until <= day.later(Duration::from_mins(1)), "{}", cookie.until);
+        let copy = tickets.verify(&cookie.text, Form::Cookie).unwrap();
+        let of_copy = tickets.issue(&copy, &["a"], Form::Ticket, Some(UNENDING * 2)).unwrap();
+        assert_eq!(of_copy.until, cookie.until);
     }
 
     #[test]

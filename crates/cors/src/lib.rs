@@ -97,10 +97,11 @@ impl Policy {
 
     /// Returns true if the page that sent a request may use cookies: a page of the node's own origin, one of an
     /// origin that is listed by its name, or no page at all. Browsers send no `Origin` for their own origin's
-    /// streams; some send no `Sec-Fetch-Site`.
+    /// streams; some send no `Sec-Fetch-Site`. `null` is the origin of pages that hide theirs.
     #[must_use]
     pub fn trusts(&self, origin: Option<&[u8]>, sec_fetch_site: Option<&[u8]>) -> bool {
         match (origin, sec_fetch_site) {
+            (Some(b"null"), _) => false,
             (_, Some(b"same-origin" | b"none")) => true,
             (None, site) => site.is_none(),
             (Some(origin), _) => matches!(&self.0, Allowed::Listed(_)) && self.allows(origin),
@@ -275,6 +276,7 @@ mod tests {
             (Some(b"https://own.example"), Some(b"same-origin"), true),
             (Some(b"https://evil.example"), Some(b"same-site"), false),
             (Some(b"null"), Some(b"cross-site"), false),
+            (Some(b"null"), Some(b"same-origin"), false),
             (Some(b"null"), None, false),
         ] {
             assert_eq!(listed.trusts(origin, site), is_trusted, "{origin:?} {site:?}");

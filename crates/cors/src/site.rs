@@ -13,7 +13,7 @@ use std::sync::Arc;
 use http::header::{HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 
-use crate::Policy;
+use crate::{Grant, Policy};
 
 /// The rules by which a node answers a request. Cheap to clone. The default answers every host, and
 /// changes of the node's own origin.
@@ -73,6 +73,12 @@ impl SiteRules {
             _ => Err(BadHost(text.clone())),
         };
         Ok(Self { local: Some(names.iter().map(name).collect::<Result<_, _>>()?), ..self })
+    }
+
+    /// Decides about the `Origin` header of a request that is refused: its page may read why.
+    #[must_use]
+    pub fn grant(&self, origin: Option<&[u8]>) -> Grant {
+        self.policy.grant(origin)
     }
 
     /// Returns true if requests to a host, which may have a port, are answered.

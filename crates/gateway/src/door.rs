@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{BoxError, Extension};
@@ -68,14 +68,20 @@ impl Door {
         B::Error: Into<BoxError>,
     {
         let is_ours = [PATH, tickets::PATH].contains(&request.uri().path());
-        if request.method() == Method::OPTIONS && is_ours {
-            let origin = request.headers().get(header::ORIGIN).map(|origin| origin.as_bytes());
-            if let Some(headers) = self.gateway.0.config.cors.preflight(origin) {
-                return headers.into_response();
-            }
+        let origin = request.headers().get(header::ORIGIN).map(HeaderValue::as_bytes);
+        if request.method() == Method::OPTIONS
+            && is_ours
+            && let Some(headers) = self.gateway.0.config.cors.preflight(origin)
+        {
+            return headers.into_response();
         }
+        let cors = self.gateway.0.config.cors.grant(origin);
         request.extensions_mut().insert(peer);
-        let Ok(response) = self.routes.clone().oneshot(request.map(Body::new)).await;
+        let Ok(mut response) = self.routes.clone().oneshot(request.map(Body::new)).await;
+        // No handler has seen a method that there is not.
+        if is_ours && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            cors.put(response.headers_mut());
+        }
         response
     }
 }

@@ -195,9 +195,13 @@ impl Style {
     }
 }
 
-/// A query without its ticket and the way of its renewal.
+/// A query without its ticket and the way of its renewal, however their names are written: a redirect to a URL
+/// with both would never end.
 fn without_ticket(query: &str) -> Box<str> {
-    let is_kept = |pair: &&str| !pair.starts_with("ticket=") && !pair.starts_with("renew=");
+    let is_kept = |pair: &&str| {
+        !form_urlencoded::parse(pair.as_bytes())
+            .any(|(name, _)| name == "ticket" || name == "renew")
+    };
     query.split('&').filter(is_kept).collect::<Vec<_>>().join("&").into()
 }
 

@@ -243,7 +243,8 @@ impl Subscriber {
         self.stage = Stage::Closed(reason);
         let retry_ms = control::jittered(self.gateway.config.retry);
         let ticket = match reason {
-            Close::Revoked => None,
+            // It would open a stream for some seconds at most.
+            Close::Revoked | Close::TokenExpired => None,
             _ => self.ticket(Duration::from_millis(retry_ms)),
         };
         self.control(|out, cursor| {

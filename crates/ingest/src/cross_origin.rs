@@ -21,7 +21,8 @@ pub(crate) fn allow<const N: usize>(
     let preflights = paths
         .into_iter()
         .fold(Router::new(), |router, path| router.route(path, options(preflight)));
-    routes.merge(preflights.with_state(policy))
+    // Of two answers to a method that there is not, the later one counts, and `routes` puts the headers on it.
+    preflights.with_state(policy).merge(routes)
 }
 
 async fn put(State(policy): State<Policy>, request: Request, next: Next) -> Response {

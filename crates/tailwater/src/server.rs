@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_TYPE, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use cors::SiteRules;
@@ -79,7 +80,10 @@ pub(crate) enum Entry {
 impl Entry {
     async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response {
         if let Err(refusal) = self.site().check(&request) {
-            return refused(&refusal);
+            let origin = request.headers().get(ORIGIN).map(HeaderValue::as_bytes);
+            let mut response = refused(&refusal);
+            self.site().grant(origin).put(response.headers_mut());
+            return response;
         }
         match self {
             Self::Door(door) => door.answer(request, peer).await,

@@ -1,7 +1,7 @@
 // connection.js owns the EventSource: its states, its cursor, and a new one when the browser gives up.
 
 import { eventsUrl } from './subscription.js';
-import { authorization, ticketFor } from './token.js';
+import { authorization, refusal, ticketFor } from './token.js';
 
 const RETRY_MIN_MS = 1_000;
 const RETRY_MAX_MS = 10_000;
@@ -144,7 +144,7 @@ export class Connection {
       if (response.status === 204) return { message: null, end: 'ended' };
       const body = parse(await response.text());
       if (response.ok) return { message: null, end: body?.ended === true ? 'ended' : null };
-      const message = body?.error?.message ?? `the gateway answered ${response.status}`;
+      const message = refusal(response.status, body?.error);
       const temporary = response.status >= 500 || response.status === 429 || response.status === 408;
       return { message, end: temporary ? null : 'refused' };
     } catch {

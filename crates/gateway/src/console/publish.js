@@ -1,7 +1,7 @@
 // publish.js owns the publish form: one POST, and its receipt or error.
 
 import { byId, visible } from './dom.js';
-import { authorization } from './token.js';
+import { authorization, refusal } from './token.js';
 
 /** Shows and activates the form; `topic` returns the topic for an empty topic field. */
 export function enablePublishing(topic) {
@@ -38,7 +38,7 @@ async function publish(topic, type, body) {
       body,
     });
     const answer = await response.json().catch(() => ({}));
-    if (!response.ok) return { ok: false, text: answer.error?.message ?? `refused with status ${response.status}` };
+    if (!response.ok) return { ok: false, text: refusal(response.status, answer.error) };
     return { ok: true, text: `${answer.duplicate ? 'already stored' : 'stored'} in ${visible(answer.topic)} as ${answer.id}` };
   } catch {
     return { ok: false, text: 'not stored: the server is unreachable' };

@@ -3,6 +3,7 @@
 import { byId } from './dom.js';
 
 const KEY = 'tailwater-token';
+let kept = stored(); // as long as the page, where a window refuses storage
 const isClosed = document.querySelector('meta[name="tailwater-closed"]').content === 'true';
 
 /** Shows the field if the node demands tokens; `changed` is called when the token changes. */
@@ -12,7 +13,8 @@ export function enableToken(changed) {
   byId('token-field').hidden = false;
   field.value = token();
   field.addEventListener('change', () => {
-    sessionStorage.setItem(KEY, field.value.trim());
+    kept = field.value.trim();
+    try { sessionStorage.setItem(KEY, kept); } catch { /* see above */ }
     changed();
   });
 }
@@ -33,13 +35,28 @@ export async function ticketFor(topics) {
     });
     const answer = await response.json().catch(() => ({}));
     if (response.ok) return { ticket: answer.ticket };
-    const message = answer.error?.message ?? `refused with status ${response.status}`;
-    return { message, isFinal: response.status < 500 && response.status !== 429 };
+    return { message: refusal(response.status, answer.error), isFinal: response.status < 500 && response.status !== 429 };
   } catch {
     return { message: 'the gateway is unreachable', isFinal: false };
   }
 }
 
+/** Returns a refusal in words for a person at this page; `error` is that of the answer, if it has one. */
+export function refusal(status, error) {
+  const message = error?.message ?? `refused with status ${status}`;
+  if (status !== 401) return message;
+  if (error?.code === 'no_token') return 'this needs a token: enter one in the field Token';
+  return `${message}: enter another in the field Token`;
+}
+
 function token() {
-  return isClosed ? (sessionStorage.getItem(KEY) ?? '') : '';
+  return isClosed ? kept : '';
+}
+
+function stored() {
+  try {
+    return sessionStorage.getItem(KEY) ?? '';
+  } catch {
+    return '';
+  }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// The status line and the headers, in lower case.
     pub(crate) head: String,
+    /// The cookie that the answer sets, as `name=value`, and its attributes.
+    pub(crate) cookie: Option<(String, String)>,
     /// The bytes of the body so far, without the chunk framing.
     pub(crate) body: Vec<u8>,
     socket: TcpStream,
@@ -42,6 +44,16 @@ enum Rest {
 
 impl Response {
     pub(crate) async fn of(address: SocketAddr, line: &str, headers: &[(&str, &[u8])]) -> Self {
+        Self::with(address, line, headers, b"").await
+    }
+
+    /// Sends a request whose body is `body`. Without one the request says nothing of a body.
+    pub(crate) async fn with(
+        address: SocketAddr,
+        line: &str,
+        headers: &[(&str, &[u8])],
+        body: &[u8],
+    ) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(SOCKET_BYTES).unwrap();
         let mut socket = socket.connect(address).await.unwrap();
@@ -49,7 +61,11 @@ impl Response {
         for (name, value) in headers {
             request.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
         }
+        if !body.is_empty() {
+            request.extend(format!("content-length: {}\r\n", body.len()).into_bytes());
+        }
         request.extend(b"\r\n");
+        request.extend(body);
         socket.write_all(&request).await.unwrap();
         let mut raw = Vec::new();
         let end = loop {
@@ -58,7 +74,11 @@ impl Response {
             }
             assert!(socket.read_buf(&mut raw).await.unwrap() > 0, "closed before the head");
         };
-        let head = String::from_utf8(raw.drain(..end).collect()).unwrap().to_lowercase();
+        let head = String::from_utf8(raw.drain(..end).collect()).unwrap();
+        let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+        let cookie = cookie.and_then(|cookie| cookie.split_once("; "));
+        let cookie = cookie.map(|(pair, rest)| (pair.to_owned(), rest.to_owned()));
+        let head = head.to_lowercase();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let rest = match length {
             Some(length) if !line.starts_with("HEAD") => Rest::Bytes(length.parse().unwrap()),
@@ -68,6 +88,7 @@ impl Response {
         Self {
             status: head[9..12].parse().unwrap(),
             head,
+            cookie,
             body: Vec::new(),
             socket,
             raw,

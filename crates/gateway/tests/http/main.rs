@@ -23,5 +23,6 @@ mod resume;
 mod slow;
 mod storm;
 mod stream;
+mod tickets;
 mod time;
 mod trouble;

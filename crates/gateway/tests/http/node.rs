@@ -86,6 +86,12 @@ impl Node {
             .await
     }
 
+    /// Sends a request with a body.
+    pub(crate) async fn send(&self, line: &str, headers: &[(&str, &[u8])], body: &str) -> Response {
+        let sent = Response::with(self.address, line, headers, body.as_bytes());
+        timeout(PATIENCE, sent).await.unwrap()
+    }
+
     pub(crate) async fn get(&self, query: &str) -> Response {
         self.request(&format!("GET /v1/events?{query}"), &[]).await
     }

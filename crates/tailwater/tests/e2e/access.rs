@@ -4,6 +4,7 @@ mod clients;
 mod explained;
 mod key_server;
 mod mint;
+mod origins;
 mod revoked;
 mod stalled;
 mod start;

@@ -79,8 +79,19 @@ async fn the_console_of_a_closed_node_brings_the_token_that_it_is_given() {
     let browser = Chromium::start().await;
     browser.open(&format!("http://{}/?topic=user/ann", node.addr())).await;
     browser.find("#state[data-state=ended]").await;
-    assert!(browser.text("#trouble").await.contains("a token is needed"));
+    let needed = "this needs a token";
+    assert!(browser.text("#trouble").await.to_lowercase().contains(needed));
+    browser.type_into("#publish-data", "without a token").await;
+    browser.click("#publish-send").await;
+    browser.find("#publish-result[data-outcome=refused]").await;
+    assert!(browser.text("#publish-result").await.to_lowercase().contains(needed));
     browser.screenshot("console-refused").await;
+    browser.type_into("#token", "no token").await;
+    browser.click("#subscribe").await;
+    let refused = "return document.querySelector('#trouble').textContent";
+    browser.until(refused, |text| text.as_str().unwrap().contains("enter another")).await;
+    browser.run("document.querySelector('#token').value = ''").await;
+    browser.run("document.querySelector('#publish-data').value = ''").await;
     browser.type_into("#token", &mint.token("user/ann")).await;
     browser.click("#subscribe").await;
     browser.find("#state[data-state=live]").await;
@@ -93,6 +104,16 @@ async fn the_console_of_a_closed_node_brings_the_token_that_it_is_given() {
         .await;
     assert!(!url.as_str().unwrap().contains(&mint.token("user/ann")), "the token is in a URL");
     browser.screenshot("console-token").await;
+    browser.click("#theme").await;
+    browser.screenshot("console-token-dark").await;
+    // The token opens what it is for, and stays when the page comes anew.
+    browser.open(&format!("http://{}/?topic=user/ann", node.addr())).await;
+    browser.find("#state[data-state=live]").await;
+    browser.open(&format!("http://{}/?topic=user/bob", node.addr())).await;
+    browser.find("#state.refused").await;
+    let forbidden = browser.text("#trouble").await;
+    assert!(forbidden.contains("user/bob") && forbidden.contains("no right"), "{forbidden}");
+    browser.screenshot("console-forbidden-dark").await;
     browser.quit().await;
 }
 
