@@ -76,9 +76,9 @@ struct TicketClaims {
     /// The extent of history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     his: Option<String>,
-    /// The bound of streams.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    quo: Option<u32>,
+    /// The bounds that the token set.
+    #[serde(default, skip_serializing_if = "Quotas::is_none")]
+    quo: Quotas,
 }
 
 /// The longest ticket, in bytes: proxies accept URLs of 8 KiB.
@@ -143,7 +143,7 @@ impl Tickets {
                 HistoryExtent::All => None,
                 other => Some(other.to_string()),
             },
-            quo: grant.quotas.streams,
+            quo: grant.quotas,
         };
         let header = Header { typ: Some(form.kind().to_owned()), ..Header::new(Algorithm::HS256) };
         let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
@@ -194,7 +194,7 @@ impl Tickets {
             },
             everybody: Arc::clone(&self.everybody),
             history: history.map_err(|_| Reason::MalformedClaim)?,
-            quotas: Quotas { streams: claims.quo },
+            quotas: claims.quo,
             issued: claims.iat.map(Timestamp::from_seconds),
             is_admin: false,
             key: None,

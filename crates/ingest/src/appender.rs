@@ -13,6 +13,7 @@ use crate::Config;
 use crate::error::Error;
 use crate::new_topics::NewTopics;
 use crate::outcome::Outcome;
+use crate::publish_rate::PublishRate;
 use crate::publisher::Publisher;
 
 /// Appends events and returns a receipt or an error for each.
@@ -21,6 +22,7 @@ pub(crate) struct Appender {
     pub(crate) log: Arc<dyn Log>,
     timeout: Duration,
     new_topics: NewTopics,
+    publish_rate: PublishRate,
     published: Counters<Outcome>,
     seconds: Histogram,
 }
@@ -42,6 +44,7 @@ impl Appender {
             log,
             timeout: config.append_timeout,
             new_topics: NewTopics::new(config, registry),
+            publish_rate: PublishRate::new(config, registry),
             published: registry
                 .counters("events_published_total", "Events that publishers sent, by outcome."),
             seconds: registry.histogram(
@@ -62,8 +65,16 @@ impl Appender {
         events: Vec<Result<Append, Error>>,
     ) -> Vec<Answer> {
         let mut batch = Vec::with_capacity(events.len());
+        let mut full: Option<Error> = None;
         let mut take = |append: Append| {
             let append = publisher.take(append)?;
+            // After an event beyond the rate none is stored, so that its retry keeps the order.
+            if let Some(full) = &full {
+                return Err(Error::not_tried(full));
+            }
+            self.publish_rate
+                .take(&publisher.grant, append.event.data.len())
+                .inspect_err(|error| full = Some(error.clone()))?;
             let (topic, is_end) = (append.topic.clone(), append.event.mark != Mark::Open);
             batch.push(append);
             Ok((topic, is_end))

@@ -24,6 +24,10 @@ pub struct Config {
     /// New topics a second that all publishers of this node may begin. One address may begin its share. A
     /// burst of 10 seconds' worth is allowed. Topics that exist take events without a limit.
     pub new_topics: u32,
+    /// Events a second that one subject may publish on this node, with a burst of 10 seconds' worth.
+    pub subject_publish_rate: u32,
+    /// Bytes of events a second that one subject may publish on this node, with the same burst.
+    pub subject_publish_bytes: u64,
     /// The decisions about publishers.
     pub access: access::Access,
     /// The way to count clients, and the memory of their bodies.
@@ -48,6 +52,8 @@ impl Default for Config {
             requests_max: 1024,
             streams_max: 1024,
             new_topics: u32::MAX,
+            subject_publish_rate: 100_000,
+            subject_publish_bytes: 256 * 1024 * 1024,
             access: access::Access::open(&metrics::Registry::new()),
             rules: Rules::default(),
             append_timeout: Duration::from_secs(10),

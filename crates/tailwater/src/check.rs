@@ -82,6 +82,13 @@ async fn validate(config: NodeConfig) -> Result<()> {
     if let Some(ingest) = config.services.ingest() {
         report("events", &format!("at most {} bytes each", ingest.event_bytes_max));
         report("new topics", &format!("{} a second", ingest.new_topics));
+        report(
+            "quotas",
+            &format!(
+                "{} events and {} bytes a second for one subject, on this node",
+                ingest.subject_publish_rate, ingest.subject_publish_bytes
+            ),
+        );
     }
     report("limits", &format!("one address may take {} of each", config.limits.share));
     println!("{}", bounds::table(&config));

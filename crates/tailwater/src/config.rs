@@ -302,6 +302,11 @@ fn ingest_config(
     );
     let new_topics = args.new_topics;
     ensure!(new_topics > 0, "--new-topics is {new_topics}; it must be at least 1");
+    let publish_bytes = args.quotas.subject_publish_bytes;
+    ensure!(
+        publish_bytes.0 > 0,
+        "--subject-publish-bytes is {publish_bytes}; it must be at least 1"
+    );
     let defaults = ingest::Config::default();
     limits.ensure_holds(
         &format!("an event of --event-bytes-max {}", args.event_bytes_max),
@@ -311,6 +316,8 @@ fn ingest_config(
         event_bytes_max,
         batch_bytes_max: defaults.batch_bytes_max.max(event_bytes_max),
         new_topics,
+        subject_publish_rate: args.quotas.subject_publish_rate,
+        subject_publish_bytes: u64::try_from(publish_bytes.0).unwrap_or(u64::MAX),
         drain: drain.streams.clone(),
         cors: cors(node)?,
         ..defaults

@@ -8,7 +8,7 @@ use humantime::parse_duration;
 use redis_log::Durability;
 
 use super::Size;
-use super::quotas::QuotaArgs;
+use super::quotas::{PublishQuotaArgs, QuotaArgs};
 
 /// The flags of a node that serves subscribers.
 #[derive(Debug, Clone, ClapArgs)]
@@ -89,4 +89,6 @@ pub(crate) struct PublisherArgs {
         help_heading = "Limits"
     )]
     pub(crate) new_topics: u32,
+    #[command(flatten)]
+    pub(crate) quotas: PublishQuotaArgs,
 }
