@@ -15,6 +15,9 @@ pub struct Quotas {
     /// Bytes of events a second on each node; 0 allows none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publish_bytes: Option<u64>,
+    /// Bytes of missed events a second on each node; 0 counts as the least that a node gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay_bytes: Option<u64>,
 }
 
 impl Quotas {

@@ -30,8 +30,8 @@ pub struct Config {
     pub subject_streams: u32,
     /// The counts of the other nodes; `None` if this node is alone.
     pub leases: Option<Arc<dyn limits::Leases>>,
-    /// Bytes a second that one address is sent of events that it has missed; a connection gets a
-    /// quarter.
+    /// Bytes a second that one subject, or one address without one, is sent of events that it has missed; a
+    /// connection gets a quarter.
     pub replay_rate: u64,
     /// True if logs and reports name subjects by a hash.
     pub hash_subjects: bool,

@@ -343,7 +343,8 @@ async fn open(
         None => None,
     };
     let party = (client, whereabouts, principal);
-    let admission = gateway.connections.admit(&topics, party, Extras { memory, stream })?;
+    let extras = Extras { memory, stream, replay_bytes: grant.quotas().replay_bytes };
+    let admission = gateway.connections.admit(&topics, party, extras)?;
     // Once more: a revocation that came before the subscription was recorded has not found it.
     if gateway.config.access.revocations().concern(grant.principal()) {
         return Err(Denied { reason: Reason::Revoked, carrier: grant.carrier() }.into());

@@ -71,7 +71,13 @@ async fn validate(config: NodeConfig) -> Result<()> {
             "quotas",
             &format!("{} streams for one subject, on all nodes together", gateway.subject_streams),
         );
-        report("replays", &format!("{} bytes a second for one address", gateway.replay_rate));
+        report(
+            "replays",
+            &format!(
+                "{} bytes a second for one subject, or one address without a token",
+                gateway.replay_rate
+            ),
+        );
         let shown = humantime::format_duration;
         report("heartbeat", &shown(gateway.heartbeat).to_string());
         report(

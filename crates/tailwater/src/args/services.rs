@@ -34,7 +34,8 @@ pub(crate) struct SubscriberArgs {
     /// Time after --drain-delay over which clients are told to reconnect, evenly spread.
     #[arg(long, env = "TAILWATER_DRAIN_WINDOW", default_value = "30s", value_parser = parse_duration)]
     pub(crate) drain_window: Duration,
-    /// Bytes a second that one address is sent of events that it missed; one connection gets a quarter.
+    /// Bytes a second that one subject, or one address that brings no token, is sent by this node of events that it
+    /// missed; one connection gets a quarter. A token may set less.
     #[arg(
         long,
         env = "TAILWATER_REPLAY_RATE",
