@@ -9,6 +9,9 @@ pub struct Quotas {
     /// Streams at a time, on all nodes together; 0 allows none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<u32>,
+    /// Topics that its streams watch at a time on each node; 0 allows none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topics: Option<u32>,
     /// Events a second on each node; 0 allows none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publish_rate: Option<u32>,

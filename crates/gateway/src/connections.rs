@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use access::{Principal, Revocations};
 use event_log::{Log, ReadError, Tail, Topic};
-use limits::{Client, Full, Held, Quota, Rules, SubjectId, SubjectStream, Terms};
+use limits::{Client, Full, Held, Quota, Rules, SubjectId, SubjectStream, Terms, WatchedTopics};
 use metrics::{IntGauge, Registry};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -67,8 +67,16 @@ pub(crate) struct Extras {
     pub(crate) memory: Option<Held>,
     /// The place among the streams of its subject.
     pub(crate) stream: Option<SubjectStream>,
+    /// The places of its topics among those of its subject.
+    pub(crate) watched: Option<WatchedTopics>,
     /// The bytes of replays a second that its credentials set.
     pub(crate) replay_bytes: Option<u64>,
+}
+
+impl Extras {
+    fn is_some(&self) -> bool {
+        self.memory.is_some() || self.stream.is_some() || self.watched.is_some()
+    }
 }
 
 /// A topic of a subscription.
@@ -150,7 +158,7 @@ impl Connections {
             whereabouts,
             principal,
             place,
-            extras: (extras.memory.is_some() || extras.stream.is_some()).then(|| Box::new(extras)),
+            extras: extras.is_some().then(|| Box::new(extras)),
             topics: topics.iter().map(FollowedTopic::new).collect(),
             opened: micros(self.start.elapsed()),
             passed: AtomicU64::new(0),

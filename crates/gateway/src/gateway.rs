@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::Log;
-use limits::SubjectStreams;
+use limits::{SubjectStreams, SubjectTopics};
 use metrics::Registry;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) replay: Replay,
     /// The streams of each subject.
     pub(crate) streams: Arc<SubjectStreams>,
+    /// The topics that each subject watches here.
+    pub(crate) topics: Arc<SubjectTopics>,
     probe: Probe,
 }
 
@@ -71,6 +73,7 @@ impl Gateway {
         let replay = Replay::new(config.replay_rate);
         let leases = config.leases.clone();
         let streams = SubjectStreams::new(config.subject_streams, leases, registry);
+        let topics = SubjectTopics::new(config.subject_topics, registry);
         let phase = watch::channel(Phase::Serving).0;
         let shared = Shared {
             config,
@@ -82,6 +85,7 @@ impl Gateway {
             revoked: watch::channel(0).0,
             replay,
             streams,
+            topics,
             probe: Probe::default(),
         };
         let gateway = Self(Arc::new(shared));

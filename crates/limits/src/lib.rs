@@ -5,7 +5,7 @@
 //! that a request is counted for; [`Proxies`] find it behind load balancers.
 //!
 //! [`SubjectStreams`] bound the streams of a named party over all nodes, through [`Leases`]. [`SubjectRates`]
-//! bound what it does in a time on one node.
+//! and [`SubjectTopics`] bound it on one node.
 //!
 //! Knows neither HTTP nor Redis.
 
@@ -23,6 +23,7 @@ mod streams;
 mod subject;
 mod subject_limit;
 mod subject_rates;
+mod subject_topics;
 
 pub use address::ClientAddress;
 pub use client::{Client, ConnectionId, Peer};
@@ -37,3 +38,4 @@ pub use streams::{SubjectStream, SubjectStreams};
 pub use subject::SubjectId;
 pub use subject_limit::{SubjectLimit, SubjectTerms};
 pub use subject_rates::SubjectRates;
+pub use subject_topics::{SubjectTopics, WatchedTopics};

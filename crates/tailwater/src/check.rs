@@ -69,7 +69,10 @@ async fn validate(config: NodeConfig) -> Result<()> {
         );
         report(
             "quotas",
-            &format!("{} streams for one subject, on all nodes together", gateway.subject_streams),
+            &format!(
+                "{} streams for one subject, on all nodes together, with {} topics on this node",
+                gateway.subject_streams, gateway.subject_topics
+            ),
         );
         report(
             "replays",

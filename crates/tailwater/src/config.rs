@@ -281,6 +281,7 @@ fn gateway_config(
         max_age: args.max_age,
         cors: cors(node)?,
         subject_streams: args.quotas.subject_streams,
+        subject_topics: args.quotas.subject_topics,
         replay_rate: u64::try_from(args.replay_rate.0).unwrap_or(u64::MAX),
         hash_subjects: access.hash_subjects,
         publish,

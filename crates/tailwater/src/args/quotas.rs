@@ -21,6 +21,16 @@ pub(crate) struct QuotaArgs {
         value_parser = value_parser!(u32).range(1..)
     )]
     pub(crate) subject_streams: u32,
+    /// Topics that the streams and long-polls of one subject may watch at a time on this node; a token may set
+    /// fewer. The default is that of --subject-streams with all topics of the default --max-topics.
+    #[arg(
+        long,
+        env = "TAILWATER_SUBJECT_TOPICS",
+        default_value_t = 640_000,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..)
+    )]
+    pub(crate) subject_topics: u32,
 }
 
 /// The flags of a node that serves publishers which bound one subject.
