@@ -18,6 +18,9 @@ pub struct Quotas {
     /// Bytes of events a second on each node; 0 allows none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publish_bytes: Option<u64>,
+    /// New topics an hour on each node; 0 allows none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_topics: Option<u32>,
     /// Bytes of missed events a second on each node; 0 counts as the least that a node gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay_bytes: Option<u64>,

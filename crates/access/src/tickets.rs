@@ -233,6 +233,7 @@ mod tests {
             issued: Some(Timestamp::from_seconds(1000)),
             history: HistoryExtent::Within(Duration::from_mins(30)),
             token: Some("t1".into()),
+            quotas: Quotas { topics: Some(3), replay_bytes: Some(1 << 20), ..Quotas::default() },
             ..Grant::everything()
         }
     }
@@ -256,6 +257,7 @@ mod tests {
         );
         assert_eq!(copy.history(), HistoryExtent::Within(Duration::from_mins(30)));
         assert_eq!(copy.issued, Some(Timestamp::from_seconds(1000)));
+        assert_eq!(copy.quotas(), grant(None).quotas());
         assert!(copy.allows(crate::Right::Subscribe, "a/b"));
         for topic in ["a", "a/b/c", "a/c"] {
             assert!(!copy.allows(crate::Right::Subscribe, topic));

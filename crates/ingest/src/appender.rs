@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{Append, AppendError, Log, Mark, Receipt, Topic};
-use limits::Client;
 use metrics::{Counters, Histogram, Registry, buckets};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
 use crate::Config;
 use crate::error::Error;
-use crate::new_topics::NewTopics;
+use crate::new_topics::{Beginner, NewTopics};
 use crate::outcome::Outcome;
 use crate::publish_rate::PublishRate;
 use crate::publisher::Publisher;
@@ -80,7 +79,7 @@ impl Appender {
             Ok((topic, is_end))
         };
         let topics: Vec<_> = events.into_iter().map(|event| event.and_then(&mut take)).collect();
-        let mut results = self.append(publisher.client, batch).await.into_iter();
+        let mut results = self.append(Beginner::of(publisher), batch).await.into_iter();
         let answers: Vec<_> = topics
             .into_iter()
             .map(|topic| {
@@ -139,12 +138,16 @@ impl Appender {
         }
     }
 
-    async fn append(&self, client: Client, mut batch: Vec<Append>) -> Vec<Result<Receipt, Error>> {
+    async fn append(
+        &self,
+        beginner: Beginner,
+        mut batch: Vec<Append>,
+    ) -> Vec<Result<Receipt, Error>> {
         let count = batch.len();
         if count == 0 {
             return Vec::new();
         }
-        let tokens = self.new_topics.take(client, &mut batch);
+        let tokens = self.new_topics.take(beginner, &mut batch);
         let start = Instant::now();
         let results = match timeout(self.timeout, self.log.append(batch)).await {
             Ok(results) => results,

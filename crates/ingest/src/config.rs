@@ -28,6 +28,8 @@ pub struct Config {
     pub subject_publish_rate: u32,
     /// Bytes of events a second that one subject may publish on this node, with the same burst.
     pub subject_publish_bytes: u64,
+    /// New topics an hour that one subject may begin on this node, all of them at once.
+    pub subject_new_topics: u32,
     /// The decisions about publishers.
     pub access: access::Access,
     /// The way to count clients, and the memory of their bodies.
@@ -52,7 +54,8 @@ impl Default for Config {
             requests_max: 1024,
             streams_max: 1024,
             new_topics: u32::MAX,
-            subject_publish_rate: 100_000,
+            subject_new_topics: 1_000_000,
+            subject_publish_rate: 250_000,
             subject_publish_bytes: 256 * 1024 * 1024,
             access: access::Access::open(&metrics::Registry::new()),
             rules: Rules::default(),

@@ -94,8 +94,10 @@ async fn validate(config: NodeConfig) -> Result<()> {
         report(
             "quotas",
             &format!(
-                "{} events and {} bytes a second for one subject, on this node",
-                ingest.subject_publish_rate, ingest.subject_publish_bytes
+                "{} events and {} bytes a second, and {} new topics an hour, for one subject on this node",
+                ingest.subject_publish_rate,
+                ingest.subject_publish_bytes,
+                ingest.subject_new_topics
             ),
         );
     }

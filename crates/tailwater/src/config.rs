@@ -317,6 +317,7 @@ fn ingest_config(
         event_bytes_max,
         batch_bytes_max: defaults.batch_bytes_max.max(event_bytes_max),
         new_topics,
+        subject_new_topics: args.quotas.subject_new_topics,
         subject_publish_rate: args.quotas.subject_publish_rate,
         subject_publish_bytes: u64::try_from(publish_bytes.0).unwrap_or(u64::MAX),
         drain: drain.streams.clone(),

@@ -38,17 +38,18 @@ pub(crate) struct QuotaArgs {
 #[command(next_help_heading = "Quotas")]
 pub(crate) struct PublishQuotaArgs {
     /// Events a second that one subject may publish on this node, 10 s of them at once; a token may set fewer. The
-    /// default is more than a core of a node takes, since a back end that publishes for all is one subject.
+    /// default is more than one Redis takes (docs/performance.md), since a back end that publishes for all is one
+    /// subject.
     #[arg(
         long,
         env = "TAILWATER_SUBJECT_PUBLISH_RATE",
-        default_value_t = 100_000,
+        default_value_t = 250_000,
         value_name = "N",
         value_parser = value_parser!(u32).range(1..)
     )]
     pub(crate) subject_publish_rate: u32,
     /// Bytes of events a second that one subject may publish on this node, 10 s of them at once; a token may set
-    /// fewer. The default is 2.6 KB for each event of the default --subject-publish-rate.
+    /// fewer. The default is 1 KiB for each event of the default --subject-publish-rate.
     #[arg(
         long,
         env = "TAILWATER_SUBJECT_PUBLISH_BYTES",
@@ -56,4 +57,14 @@ pub(crate) struct PublishQuotaArgs {
         value_name = "SIZE"
     )]
     pub(crate) subject_publish_bytes: Size,
+    /// New topics an hour that one subject may begin on this node; a token may set fewer. The default is a topic for
+    /// each of a million users, which a back end may begin after a start.
+    #[arg(
+        long,
+        env = "TAILWATER_SUBJECT_NEW_TOPICS",
+        default_value_t = 1_000_000,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..)
+    )]
+    pub(crate) subject_new_topics: u32,
 }
