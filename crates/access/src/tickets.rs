@@ -76,9 +76,9 @@ struct TicketClaims {
     /// The extent of history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     his: Option<String>,
-    /// The bound of streams.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    quo: Option<u32>,
+    /// The bounds that the token set.
+    #[serde(default, skip_serializing_if = "Quotas::is_none")]
+    quo: Quotas,
 }
 
 /// The longest ticket, in bytes: proxies accept URLs of 8 KiB, and browsers drop a cookie whose name and value
@@ -149,7 +149,7 @@ impl Tickets {
                 HistoryExtent::All => None,
                 other => Some(other.to_string()),
             },
-            quo: grant.quotas.streams,
+            quo: grant.quotas,
         };
         let header = Header { typ: Some(form.kind().to_owned()), ..Header::new(Algorithm::HS256) };
         let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
@@ -200,7 +200,7 @@ impl Tickets {
             },
             everybody: Arc::clone(&self.everybody),
             history: history.map_err(|_| Reason::MalformedClaim)?,
-            quotas: Quotas { streams: claims.quo },
+            quotas: claims.quo,
             issued: claims.iat.map(Timestamp::from_seconds),
             is_admin: false,
             key: None,
@@ -236,6 +236,7 @@ mod tests {
             issued: Some(Timestamp::from_seconds(1000)),
             history: HistoryExtent::Within(Duration::from_mins(30)),
             token: Some("t1".into()),
+            quotas: Quotas { topics: Some(3), replay_bytes: Some(1 << 20), ..Quotas::default() },
             ..Grant::everything()
         }
     }
@@ -259,6 +260,7 @@ mod tests {
         );
         assert_eq!(copy.history(), HistoryExtent::Within(Duration::from_mins(30)));
         assert_eq!(copy.issued, Some(Timestamp::from_seconds(1000)));
+        assert_eq!(copy.quotas(), grant(None).quotas());
         assert!(copy.allows(crate::Right::Subscribe, "a/b"));
         for topic in ["a", "a/b/c", "a/c"] {
             assert!(!copy.allows(crate::Right::Subscribe, topic));

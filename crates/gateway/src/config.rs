@@ -28,10 +28,12 @@ pub struct Config {
     pub rules: limits::Rules,
     /// Streams and long-polls of one subject, on all nodes together.
     pub subject_streams: u32,
+    /// Topics that the streams and long-polls of one subject watch at a time on this node.
+    pub subject_topics: u32,
     /// The counts of the other nodes; `None` if this node is alone.
     pub leases: Option<Arc<dyn limits::Leases>>,
-    /// Bytes a second that one address is sent of events that it has missed; a connection gets a
-    /// quarter.
+    /// Bytes a second that one subject, or one address without one, is sent of events that it has missed; a
+    /// connection gets a quarter.
     pub replay_rate: u64,
     /// True if logs and reports name subjects by a hash.
     pub hash_subjects: bool,
@@ -53,6 +55,7 @@ impl Default for Config {
             access: access::Access::open(&metrics::Registry::new()),
             rules: limits::Rules::default(),
             subject_streams: 10_000,
+            subject_topics: 640_000,
             leases: None,
             replay_rate: 64 * 1024 * 1024,
             hash_subjects: false,

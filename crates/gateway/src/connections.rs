@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use access::{Principal, Revocations};
 use event_log::{Log, ReadError, Tail, Topic};
-use limits::{Client, Full, Held, Quota, Rules, SubjectStream, Terms};
+use limits::{Client, Full, Held, Quota, Rules, SubjectId, SubjectStream, Terms, WatchedTopics};
 use metrics::{IntGauge, Registry};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::replay::Payer;
 use crate::whereabouts::Whereabouts;
 
 /// All open subscriptions.
@@ -37,7 +38,7 @@ pub(crate) struct Connection {
     pub(crate) principal: Principal,
     place: Held,
     /// Held as long as the subscription is open. Boxed because most hold nothing.
-    _extras: Option<Box<Extras>>,
+    extras: Option<Box<Extras>>,
     topics: Box<[FollowedTopic]>,
     /// Microseconds from the gateway's start until the subscription opened.
     opened: u64,
@@ -66,6 +67,16 @@ pub(crate) struct Extras {
     pub(crate) memory: Option<Held>,
     /// The place among the streams of its subject.
     pub(crate) stream: Option<SubjectStream>,
+    /// The places of its topics among those of its subject.
+    pub(crate) watched: Option<WatchedTopics>,
+    /// The bytes of replays a second that its credentials set.
+    pub(crate) replay_bytes: Option<u64>,
+}
+
+impl Extras {
+    fn is_some(&self) -> bool {
+        self.memory.is_some() || self.stream.is_some() || self.watched.is_some()
+    }
 }
 
 /// A topic of a subscription.
@@ -147,7 +158,7 @@ impl Connections {
             whereabouts,
             principal,
             place,
-            _extras: (extras.memory.is_some() || extras.stream.is_some()).then(|| Box::new(extras)),
+            extras: extras.is_some().then(|| Box::new(extras)),
             topics: topics.iter().map(FollowedTopic::new).collect(),
             opened: micros(self.start.elapsed()),
             passed: AtomicU64::new(0),
@@ -232,6 +243,13 @@ impl Connection {
     /// The party that the subscription is counted for.
     pub(crate) const fn client(&self) -> Client {
         self.place.client()
+    }
+
+    /// The party that pays for its replay.
+    pub(crate) fn payer(&self) -> Payer {
+        let subject = self.principal.subject_hash().map(SubjectId::new);
+        let claimed = self.extras.as_ref().and_then(|extras| extras.replay_bytes);
+        Payer { client: self.client(), subject, claimed }
     }
 
     /// Returns true if the party's right was revoked.

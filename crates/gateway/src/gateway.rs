@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::Log;
-use limits::{Rates, SubjectStreams};
+use limits::{SubjectStreams, SubjectTopics};
 use metrics::Registry;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -15,7 +15,7 @@ use crate::drain::Phase;
 use crate::ends::Ends;
 use crate::metrics::Metrics;
 use crate::probe::{self, Probe};
-use crate::replay;
+use crate::replay::Replay;
 
 /// Serves subscribers from a log. Clones are cheap and share one gateway.
 #[derive(Debug, Clone)]
@@ -34,9 +34,11 @@ pub(crate) struct Shared {
     /// Counts the revocations that this gateway has heard of.
     pub(crate) revoked: watch::Sender<u64>,
     /// The bytes a second of events that subscribers had missed.
-    pub(crate) replay: Rates,
+    pub(crate) replay: Replay,
     /// The streams of each subject.
     pub(crate) streams: Arc<SubjectStreams>,
+    /// The topics that each subject watches here.
+    pub(crate) topics: Arc<SubjectTopics>,
     probe: Probe,
 }
 
@@ -68,9 +70,10 @@ impl Gateway {
             registry,
             metrics.connections.clone(),
         );
-        let replay = replay::rates(config.replay_rate);
+        let replay = Replay::new(config.replay_rate);
         let leases = config.leases.clone();
         let streams = SubjectStreams::new(config.subject_streams, leases, registry);
+        let topics = SubjectTopics::new(config.subject_topics, registry);
         let phase = watch::channel(Phase::Serving).0;
         let shared = Shared {
             config,
@@ -82,6 +85,7 @@ impl Gateway {
             revoked: watch::channel(0).0,
             replay,
             streams,
+            topics,
             probe: Probe::default(),
         };
         let gateway = Self(Arc::new(shared));

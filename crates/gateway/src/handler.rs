@@ -335,15 +335,19 @@ async fn open(
         bytes => Some(gateway.config.rules.memory.take(client, bytes as u64)?),
     };
     let principal = grant.principal().clone();
-    let stream = match principal.subject_hash() {
-        Some(hash) => {
-            let asked = gateway.streams.admit(SubjectId::new(hash), grant.quotas().streams);
-            Some(Box::pin(asked).await?)
+    let quotas = grant.quotas();
+    let (watched, stream) = match principal.subject_hash().map(SubjectId::new) {
+        Some(subject) => {
+            let count = u32::try_from(topics.len()).unwrap_or(u32::MAX);
+            let watched = gateway.topics.watch(subject, count, quotas.topics)?;
+            let asked = gateway.streams.admit(subject, quotas.streams);
+            (Some(watched), Some(Box::pin(asked).await?))
         }
-        None => None,
+        None => (None, None),
     };
     let party = (client, whereabouts, principal);
-    let admission = gateway.connections.admit(&topics, party, Extras { memory, stream })?;
+    let extras = Extras { memory, stream, watched, replay_bytes: quotas.replay_bytes };
+    let admission = gateway.connections.admit(&topics, party, extras)?;
     // Once more: a revocation that came before the subscription was recorded has not found it.
     if gateway.config.access.revocations().concern(grant.principal()) {
         return Err(Denied { reason: Reason::Revoked, carrier: grant.carrier() }.into());

@@ -16,6 +16,7 @@ use crate::drain::Phase;
 use crate::error::{NOSNIFF, Refusal};
 use crate::gateway::Shared;
 use crate::metrics::Reject;
+use crate::replay::Payer;
 use crate::request::Style;
 use crate::{envelope, held_bytes, replay};
 
@@ -64,7 +65,8 @@ pub(crate) async fn answer(
     let (deadline, read_deadline) = (most(wait), most(wait.max(READ_MAX)));
     let mut answer = Answer::default();
     let is_replay = cursor.lag() > 0;
-    if is_replay && !is_out_of_debt(gateway, client, read_deadline).await {
+    let payer = admission.connection.payer();
+    if is_replay && !is_out_of_debt(gateway, payer, read_deadline).await {
         return (HEADERS, answer.into_json(&cursor)).into_response();
     }
     while answer.events.len() < limit && answer.weight < BYTES_MAX {
@@ -82,7 +84,7 @@ pub(crate) async fn answer(
         match step {
             Some(Step::Events { mut events, .. }) => {
                 if is_replay {
-                    gateway.replay.spend(client, replay::weight(&events));
+                    gateway.replay.spend(payer, replay::weight(&events));
                 }
                 events.retain(|event| style.wants(event.kind()));
                 answer.weight += events.iter().map(Event::weight).sum::<usize>();
@@ -115,8 +117,8 @@ pub(crate) async fn answer(
 
 /// Waits until the client has some of its replay rate again. Returns false if that takes longer than
 /// until `deadline`.
-async fn is_out_of_debt(gateway: &Shared, client: Client, deadline: Instant) -> bool {
-    let until = Instant::now() + gateway.replay.spend(client, 0);
+async fn is_out_of_debt(gateway: &Shared, payer: Payer, deadline: Instant) -> bool {
+    let until = Instant::now() + gateway.replay.spend(payer, 0);
     if until > Instant::now() {
         gateway.metrics.replay_waits.inc();
         sleep_until(until.min(deadline)).await;

@@ -117,7 +117,7 @@ impl Metrics {
             ),
             replay_waits: registry.counter(
                 "replay_waits_total",
-                "Times that a reader waited because its address or connection had used up its replay rate.",
+                "Times that a reader waited because its subject, address or connection had used up its replay rate.",
             ),
             replay_seconds: registry.histogram(
                 "replay_seconds",

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{Append, AppendError, Log, Mark, Receipt, Topic};
-use limits::Client;
 use metrics::{Counters, Histogram, Registry, buckets};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
 use crate::Config;
 use crate::error::Error;
-use crate::new_topics::NewTopics;
+use crate::new_topics::{Beginner, NewTopics};
 use crate::outcome::Outcome;
+use crate::publish_rate::PublishRate;
 use crate::publisher::Publisher;
 
 /// Appends events and returns a receipt or an error for each.
@@ -21,6 +21,7 @@ pub(crate) struct Appender {
     pub(crate) log: Arc<dyn Log>,
     timeout: Duration,
     new_topics: NewTopics,
+    publish_rate: PublishRate,
     published: Counters<Outcome>,
     seconds: Histogram,
 }
@@ -42,6 +43,7 @@ impl Appender {
             log,
             timeout: config.append_timeout,
             new_topics: NewTopics::new(config, registry),
+            publish_rate: PublishRate::new(config, registry),
             published: registry
                 .counters("events_published_total", "Events that publishers sent, by outcome."),
             seconds: registry.histogram(
@@ -65,14 +67,22 @@ impl Appender {
         let mut batch = Vec::with_capacity(events.len());
         let has_some = events.iter().any(Result::is_ok);
         let over = if has_some { publisher.over() } else { None };
+        let mut full: Option<Error> = None;
         let mut take = |append: Append| {
             let append = over.clone().map_or_else(|| publisher.take(append), Err)?;
+            // After an event beyond the rate none is stored, so that its retry keeps the order.
+            if let Some(full) = &full {
+                return Err(Error::not_tried(full));
+            }
+            self.publish_rate
+                .take(&publisher.grant, append.event.data.len())
+                .inspect_err(|error| full = Some(error.clone()))?;
             let (topic, is_end) = (append.topic.clone(), append.event.mark != Mark::Open);
             batch.push(append);
             Ok((topic, is_end))
         };
         let topics: Vec<_> = events.into_iter().map(|event| event.and_then(&mut take)).collect();
-        let mut results = self.append(publisher.client, batch).await.into_iter();
+        let mut results = self.append(Beginner::of(publisher), batch).await.into_iter();
         let answers: Vec<_> = topics
             .into_iter()
             .map(|topic| {
@@ -131,12 +141,16 @@ impl Appender {
         }
     }
 
-    async fn append(&self, client: Client, mut batch: Vec<Append>) -> Vec<Result<Receipt, Error>> {
+    async fn append(
+        &self,
+        beginner: Beginner,
+        mut batch: Vec<Append>,
+    ) -> Vec<Result<Receipt, Error>> {
         let count = batch.len();
         if count == 0 {
             return Vec::new();
         }
-        let tokens = self.new_topics.take(client, &mut batch);
+        let tokens = self.new_topics.take(beginner, &mut batch);
         let start = Instant::now();
         let results = match timeout(self.timeout, self.log.append(batch)).await {
             Ok(results) => results,

@@ -24,6 +24,12 @@ pub struct Config {
     /// New topics a second that all publishers of this node may begin. One address may begin its share. A
     /// burst of 10 seconds' worth is allowed. Topics that exist take events without a limit.
     pub new_topics: u32,
+    /// Events a second that one subject may publish on this node, with a burst of 10 seconds' worth.
+    pub subject_publish_rate: u32,
+    /// Bytes of events a second that one subject may publish on this node, with the same burst.
+    pub subject_publish_bytes: u64,
+    /// New topics an hour that one subject may begin on this node, all of them at once.
+    pub subject_new_topics: u32,
     /// The decisions about publishers.
     pub access: access::Access,
     /// Revocations that may hold at a time: fewer than the log keeps events of a topic, because every node
@@ -51,6 +57,9 @@ impl Default for Config {
             requests_max: 1024,
             streams_max: 1024,
             new_topics: u32::MAX,
+            subject_new_topics: 1_000_000,
+            subject_publish_rate: 250_000,
+            subject_publish_bytes: 256 * 1024 * 1024,
             access: access::Access::open(&metrics::Registry::new()),
             revocations_max: access::Revocations::MAX,
             rules: Rules::default(),

@@ -41,6 +41,8 @@ pub(crate) enum Code {
     TooManyRequests,
     /// Too many topics begin in a second.
     TooManyTopics,
+    /// The subject has reached a bound of its own.
+    Quota,
     /// The bodies of publishers hold too much memory.
     Memory,
     /// The log does not answer.
@@ -99,6 +101,7 @@ impl Code {
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::TooManyRequests => "too_many_requests",
             Self::TooManyTopics => "too_many_topics",
+            Self::Quota => "quota",
             Self::Memory => "memory",
             Self::LogUnavailable => "log_unavailable",
             Self::LogFull => "log_full",
@@ -132,8 +135,9 @@ impl Code {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyRequests
             | Self::TooManyTopics
-            | Self::Memory
-            | Self::TooManyRevocations => StatusCode::TOO_MANY_REQUESTS,
+            | Self::TooManyRevocations
+            | Self::Quota
+            | Self::Memory => StatusCode::TOO_MANY_REQUESTS,
             Self::LogUnavailable | Self::LogFull | Self::Draining | Self::KeysUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -146,6 +150,7 @@ impl Code {
             self,
             Self::TooManyRequests
                 | Self::TooManyTopics
+                | Self::Quota
                 | Self::Memory
                 | Self::LogUnavailable
                 | Self::LogFull

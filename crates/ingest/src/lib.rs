@@ -34,6 +34,7 @@ mod ndjson;
 mod new_topics;
 mod outcome;
 mod publish;
+mod publish_rate;
 mod publisher;
 mod receipts;
 mod respond;

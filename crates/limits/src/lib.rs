@@ -4,7 +4,8 @@
 //! address and each connection, so that one client never takes everything. A [`Client`] is the party
 //! that a request is counted for; [`Proxies`] find it behind load balancers.
 //!
-//! [`SubjectStreams`] bound the streams of a named party over all nodes, through [`Leases`].
+//! [`SubjectStreams`] bound the streams of a named party over all nodes, through [`Leases`]. [`SubjectRates`]
+//! and [`SubjectTopics`] bound it on one node.
 //!
 //! Knows neither HTTP nor Redis.
 
@@ -20,6 +21,9 @@ mod rules;
 mod share;
 mod streams;
 mod subject;
+mod subject_limit;
+mod subject_rates;
+mod subject_topics;
 
 pub use address::ClientAddress;
 pub use client::{Client, ConnectionId, Peer};
@@ -32,3 +36,6 @@ pub use rules::Rules;
 pub use share::{AddressShare, BadShare};
 pub use streams::{SubjectStream, SubjectStreams};
 pub use subject::SubjectId;
+pub use subject_limit::{SubjectLimit, SubjectTerms};
+pub use subject_rates::SubjectRates;
+pub use subject_topics::{SubjectTopics, WatchedTopics};

@@ -8,20 +8,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::{Counters, Registry};
+use metrics::Registry;
 use tokio::time::{Instant, timeout};
 
-use crate::{Full, Leases, Part, Standing, SubjectCount, SubjectId};
+use crate::{Full, Leases, Standing, SubjectCount, SubjectId, SubjectLimit, SubjectTerms};
 
 /// The streams of each subject.
 #[derive(Debug)]
 pub struct SubjectStreams {
-    /// Streams of a subject whose credentials set no lower bound.
-    max: u32,
+    limit: SubjectLimit,
     counts: Mutex<Counts>,
     /// The counts of other nodes; `None` if there is no other node.
     leases: Option<Arc<dyn Leases>>,
-    refused: Counters<Part>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +45,12 @@ pub struct SubjectStream {
     subject: SubjectId,
 }
 
+const TERMS: SubjectTerms = SubjectTerms {
+    name: "subject_streams",
+    things: "streams",
+    flag: "--subject-streams",
+    claim: "the claim quotas.streams",
+};
 /// The part of a bound that all nodes together admit without a question: an eighth.
 const SHARES: u32 = 8;
 /// The time between two reports: a fraction of the time of a lease, which they renew.
@@ -69,13 +73,9 @@ impl SubjectStreams {
     /// The registry has these metrics.
     #[must_use]
     pub fn new(max: u32, leases: Option<Arc<dyn Leases>>, registry: &Registry) -> Arc<Self> {
-        let refused = registry.counters_within(
-            "limit_refusals_total",
-            "Requests and connections that a limit refused, by the part that was full.",
-            ("limit", "subject_streams"),
-        );
+        let limit = SubjectLimit::new(TERMS, u64::from(max), registry);
         let counts = Counts { reports: leases.is_some(), ..Counts::default() };
-        Arc::new(Self { max, counts: Mutex::new(counts), leases, refused })
+        Arc::new(Self { limit, counts: Mutex::new(counts), leases })
     }
 
     /// Admits a stream of a subject; its credentials may set a lower bound.
@@ -87,15 +87,9 @@ impl SubjectStreams {
         subject: SubjectId,
         claimed: Option<u32>,
     ) -> Result<SubjectStream, Full> {
-        let max = claimed.unwrap_or(self.max).min(self.max);
-        let full = || {
-            self.refused.of(Part::Subject).inc();
-            let flag = match claimed {
-                Some(claimed) if claimed <= self.max => "the claim quotas.streams",
-                _ => "--subject-streams",
-            };
-            Full { things: "streams", flag, part: Part::Subject, max: u64::from(max) }
-        };
+        let claimed = claimed.map(u64::from);
+        let max = u32::try_from(self.limit.max(claimed)).unwrap_or(u32::MAX);
+        let full = || self.limit.refuse(claimed);
         let (stream, asked) = self.reserve(subject, max).ok_or_else(full)?;
         let (Some(leases), Some(count)) = (&self.leases, asked) else { return Ok(stream) };
         match timeout(ASK_MAX, leases.ask(count, max)).await {
@@ -223,7 +217,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::LeasesAway;
+    use crate::{LeasesAway, Part};
 
     const ANN: SubjectId = SubjectId::new(7);
 

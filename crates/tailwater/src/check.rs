@@ -71,9 +71,18 @@ async fn validate(config: NodeConfig) -> Result<()> {
         );
         report(
             "quotas",
-            &format!("{} streams for one subject, on all nodes together", gateway.subject_streams),
+            &format!(
+                "{} streams for one subject, on all nodes together, with {} topics on this node",
+                gateway.subject_streams, gateway.subject_topics
+            ),
         );
-        report("replays", &format!("{} bytes a second for one address", gateway.replay_rate));
+        report(
+            "replays",
+            &format!(
+                "{} bytes a second for one subject, or one address without a token",
+                gateway.replay_rate
+            ),
+        );
         let shown = humantime::format_duration;
         report("heartbeat", &shown(gateway.heartbeat).to_string());
         report(
@@ -84,6 +93,15 @@ async fn validate(config: NodeConfig) -> Result<()> {
     if let Some(ingest) = config.services.ingest() {
         report("events", &format!("at most {} bytes each", ingest.event_bytes_max));
         report("new topics", &format!("{} a second", ingest.new_topics));
+        report(
+            "quotas",
+            &format!(
+                "{} events and {} bytes a second, and {} new topics an hour, for one subject on this node",
+                ingest.subject_publish_rate,
+                ingest.subject_publish_bytes,
+                ingest.subject_new_topics
+            ),
+        );
     }
     report("limits", &format!("one address may take {} of each", config.limits.share));
     println!("{}", bounds::table(&config));

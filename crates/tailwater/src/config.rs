@@ -286,6 +286,7 @@ fn gateway_config(
         max_age: args.max_age,
         cors: cors(node)?,
         subject_streams: args.quotas.subject_streams,
+        subject_topics: args.quotas.subject_topics,
         replay_rate: u64::try_from(args.replay_rate.0).unwrap_or(u64::MAX),
         hash_subjects: access.hash_subjects,
         publish,
@@ -307,6 +308,11 @@ fn ingest_config(
     );
     let new_topics = args.new_topics;
     ensure!(new_topics > 0, "--new-topics is {new_topics}; it must be at least 1");
+    let publish_bytes = args.quotas.subject_publish_bytes;
+    ensure!(
+        publish_bytes.0 > 0,
+        "--subject-publish-bytes is {publish_bytes}; it must be at least 1"
+    );
     let defaults = ingest::Config::default();
     limits.ensure_holds(
         &format!("an event of --event-bytes-max {}", args.event_bytes_max),
@@ -318,6 +324,9 @@ fn ingest_config(
         new_topics,
         // Half of the events of their topic, so that the newest event of each is kept.
         revocations_max: (log.history_events / 2).clamp(1, Revocations::MAX),
+        subject_new_topics: args.quotas.subject_new_topics,
+        subject_publish_rate: args.quotas.subject_publish_rate,
+        subject_publish_bytes: u64::try_from(publish_bytes.0).unwrap_or(u64::MAX),
         drain: drain.streams.clone(),
         cors: cors(node)?,
         ..defaults

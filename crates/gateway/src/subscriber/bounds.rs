@@ -43,8 +43,8 @@ impl Subscriber {
 
     /// Spends the client's replay rate, and pauses if that is used up.
     pub(super) fn pay(&mut self, events: &[Event]) {
-        let client = self.admission.connection.client();
-        let wait = self.gateway.replay.spend(client, replay::weight(events));
+        let payer = self.admission.connection.payer();
+        let wait = self.gateway.replay.spend(payer, replay::weight(events));
         if !wait.is_zero() {
             self.gateway.metrics.replay_waits.inc();
             self.rare.get_or_insert_default().pause = Some(Box::pin(sleep(wait)));

@@ -8,7 +8,7 @@ use humantime::parse_duration;
 use redis_log::Durability;
 
 use super::Size;
-use super::quotas::QuotaArgs;
+use super::quotas::{PublishQuotaArgs, QuotaArgs};
 
 /// The flags of a node that serves subscribers.
 #[derive(Debug, Clone, ClapArgs)]
@@ -34,7 +34,8 @@ pub(crate) struct SubscriberArgs {
     /// Time after --drain-delay over which clients are told to reconnect, evenly spread.
     #[arg(long, env = "TAILWATER_DRAIN_WINDOW", default_value = "30s", value_parser = parse_duration)]
     pub(crate) drain_window: Duration,
-    /// Bytes a second that one address is sent of events that it missed; one connection gets a quarter.
+    /// Bytes a second that one subject, or one address that brings no token, is sent by this node of events that it
+    /// missed; one connection gets a quarter. A token may set less.
     #[arg(
         long,
         env = "TAILWATER_REPLAY_RATE",
@@ -89,4 +90,6 @@ pub(crate) struct PublisherArgs {
         help_heading = "Limits"
     )]
     pub(crate) new_topics: u32,
+    #[command(flatten)]
+    pub(crate) quotas: PublishQuotaArgs,
 }

@@ -241,6 +241,7 @@ fn is_transient(code: &str) -> bool {
             | "log_full"
             | "too_many_requests"
             | "too_many_topics"
+            | "quota"
             | "memory"
             | "body_timeout"
             | "draining"

@@ -71,17 +71,26 @@ async fn streams_are_counted_on_three_nodes_and_a_killed_one_gives_its_places_ba
 }
 
 #[tokio::test]
-async fn a_token_lowers_the_bound_and_a_long_poll_is_told_which() {
+async fn a_token_lowers_a_bound_and_a_long_poll_is_told_which() {
     let (redis, mint) = (Redis::start().await.unwrap(), Mint::new("one"));
     let node = mint.close(gateway(&redis, "one")).start().await.unwrap();
+    for quota in ["streams", "topics"] {
+        assert_lowers(&node, &mint, quota).await;
+    }
+}
+
+/// Asserts that a subject whose token allows two of a quota opens two streams of a topic, and no third.
+async fn assert_lowers(node: &Tailwater, mint: &Mint, quota: &str) {
     let mut claims = Mint::claims("user/ann", 600);
+    // Another subject for each quota: the places of the last one may not be free yet.
+    claims.insert("sub".to_owned(), json!(quota));
     claims.insert(
         "tailwater".to_owned(),
-        json!({ "subscribe": ["user/ann"], "quotas": { "streams": 2 } }),
+        json!({ "subscribe": ["user/ann"], "quotas": { quota: 2 } }),
     );
     let token = mint.sign(&claims);
-    let held = [open(&node, &token).await.unwrap(), open(&node, &token).await.unwrap()];
-    assert!(open(&node, &token).await.is_none());
+    let held = [open(node, &token).await.unwrap(), open(node, &token).await.unwrap()];
+    assert!(open(node, &token).await.is_none());
     let refused = Client::new()
         .get(format!("http://{}/v1/events?topic=user/ann", node.addr()))
         .header("authorization", format!("Bearer {token}"))
@@ -92,7 +101,10 @@ async fn a_token_lowers_the_bound_and_a_long_poll_is_told_which() {
     assert_eq!(refused.status(), 429);
     assert!(refused.headers().contains_key("retry-after"));
     let text = refused.text().await.unwrap();
-    assert!(text.contains(r#""code":"quota""#) && text.contains("quotas.streams"), "{text}");
+    assert!(
+        text.contains(r#""code":"quota""#) && text.contains(&format!("quotas.{quota}")),
+        "{text}"
+    );
     drop(held);
-    until("the places are free", async || open(&node, &token).await.is_some()).await;
+    until("the places are free", async || open(node, &token).await.is_some()).await;
 }
