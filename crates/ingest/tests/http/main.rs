@@ -12,6 +12,7 @@ mod cross_origin;
 mod double;
 mod limits;
 mod local;
+mod quotas;
 mod revocations;
 mod rights_end;
 mod server;
