@@ -126,6 +126,7 @@ macro_rules! conformance_checks {
             }
             several {
                 every_delivered_prefix_resumes_exactly
+                a_cursor_survives_a_change_of_topics
                 a_quiet_topic_is_not_starved_by_a_busy_one
                 a_topic_named_twice_is_read_once
             }

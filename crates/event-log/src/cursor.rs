@@ -37,7 +37,6 @@ pub struct Cursor {
     /// Sorted by topic, each topic once: the order of the wire form. Most cursors have one topic, whose
     /// place lies inside the cursor to save a cache miss.
     places: SmallVec<[Place; 1]>,
-    topics_hash: u32,
     /// The place to look at first, so that a busy topic does not starve the others.
     turn: u32,
     /// The reads of the log. Boxed and mostly absent: a reader that waits at the tail keeps no room for
@@ -54,6 +53,31 @@ pub enum Origin {
     Seek(Seek),
     /// After the cursor that the client sent: untrusted text.
     Resume(String),
+}
+
+/// The options of an opening.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Where the subscription begins.
+    pub origin: Origin,
+    /// Where a topic begins that the client's cursor does not know; `None` is with its next event.
+    pub new_topics: Option<Seek>,
+    /// Milliseconds since 1970 from which the reader may read. A reader that comes with an older cursor is told
+    /// of the events between as a gap of [`Reason::History`].
+    pub floor: Option<u64>,
+}
+
+/// A cursor that is open.
+#[derive(Debug)]
+pub struct Opened {
+    /// The cursor.
+    pub cursor: Cursor,
+    /// The result for the client's cursor.
+    pub outcome: Outcome,
+    /// The topics that the client's cursor does not know, sorted; empty if the client sent none.
+    pub new_topics: Vec<Topic>,
+    /// The gaps that the opening has found. The first steps of the cursor tell them, too.
+    pub gaps: Vec<(Topic, Gap)>,
 }
 
 /// The result of an opening; of several topics, the worst result.
@@ -109,36 +133,38 @@ impl Cursor {
         topics: Vec<Topic>,
         origin: Origin,
     ) -> Result<(Self, Outcome), ReadError> {
-        Self::open_above(log, topics, origin, None).await
+        let opened = Self::open_as(log, topics, origin.into()).await?;
+        Ok((opened.cursor, opened.outcome))
     }
 
-    /// Opens a cursor as [`open`](Self::open) does, on events that were appended at the time `floor` or
-    /// later, in milliseconds since 1970. A reader that comes with an older cursor is told of the events
-    /// between as a gap of [`Reason::History`].
+    /// Opens a cursor on `topics`; repeated topics count once.
     ///
     /// # Errors
     /// The log cannot be reached.
-    pub async fn open_above(
+    pub async fn open_as(
         log: Arc<dyn Log>,
         topics: Vec<Topic>,
-        origin: Origin,
-        floor: Option<u64>,
-    ) -> Result<(Self, Outcome), ReadError> {
+        opening: OpenOptions,
+    ) -> Result<Opened, ReadError> {
         let mut topics = topics;
         topics.sort();
         topics.dedup();
-        let topics_hash = wire::hash(topics.iter());
-        let (starts, mut outcome) = Start::all(&origin, topics_hash, topics.len());
+        let (starts, mut outcome) = Start::all(&opening, &topics);
+        let is_new = |start: &Start| outcome == Outcome::Exact && !matches!(start, Start::After(_));
+        let new_topics = topics.iter().zip(&starts).filter(|(_, start)| is_new(start));
+        let new_topics = new_topics.map(|(topic, _)| topic.clone()).collect();
         let mut places = SmallVec::<[Place; 1]>::with_capacity(topics.len());
-        let mut reads = Reads::default();
+        let (mut reads, mut gaps) = (Reads::default(), Vec::new());
         let mut left = Limit::PAGE;
         for (topic, start) in topics.into_iter().enumerate().zip(starts) {
-            let (place, answer) = Place::open(&*log, topic, (start, floor), &mut left).await?;
+            let start = (start, opening.floor);
+            let (place, answer) = Place::open(&*log, topic, start, &mut left).await?;
+            if let Some(Answer { page: Ok(Page { gap: Some(gap), .. }), .. }) = &answer {
+                outcome = outcome.max(Outcome::of(gap.reason));
+                gaps.push((place.topic.clone(), *gap));
+            }
             places.push(place);
             let Some(answer) = answer else { continue };
-            if let Ok(Page { gap: Some(gap), .. }) = &answer.page {
-                outcome = outcome.max(Outcome::of(gap.reason));
-            }
             reads.keep(answer);
         }
         // A cursor's text does not record the topics whose end the reader knows. A reader that goes on
@@ -149,7 +175,8 @@ impl Cursor {
             }
         }
         let reads = (!reads.is_empty()).then(|| Box::new(reads));
-        Ok((Self { log, places, topics_hash, turn: 0, reads }, outcome))
+        let cursor = Self { log, places, turn: 0, reads };
+        Ok(Opened { cursor, outcome, new_topics, gaps })
     }
 
     /// The topics, sorted.
@@ -190,17 +217,18 @@ impl Cursor {
     /// The cursor as text, safe as the value of a header.
     #[must_use]
     pub fn wire(&self) -> String {
-        wire::encode(self.topics_hash, self.places.iter().map(|place| place.position))
+        wire::encode(self.places.iter().map(|place| place.entry(place.position)))
     }
 
     /// The cursor as text, as of the moment in which `topic` stood at `position`: the id of an event
     /// inside a [`Step`], after which the cursor itself has moved on.
     #[must_use]
     pub fn wire_at(&self, topic: usize, position: Position) -> String {
-        let positions = self.places.iter().enumerate();
         wire::encode(
-            self.topics_hash,
-            positions.map(|(i, place)| if i == topic { position } else { place.position }),
+            self.places
+                .iter()
+                .enumerate()
+                .map(|(i, place)| place.entry(if i == topic { position } else { place.position })),
         )
     }
 
@@ -387,6 +415,12 @@ impl Drop for Waiting<'_> {
 fn turn_after(topic: usize) -> u32 {
     // No request names 2^32 topics. If one did, the turn would go back to the first topic.
     u32::try_from(topic + 1).unwrap_or(0)
+}
+
+impl From<Origin> for OpenOptions {
+    fn from(origin: Origin) -> Self {
+        Self { origin, new_topics: None, floor: None }
+    }
 }
 
 impl Outcome {

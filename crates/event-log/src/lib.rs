@@ -26,7 +26,7 @@ pub mod conformance;
 pub mod fuzz;
 
 pub use cursor::wire::InvalidCursor;
-pub use cursor::{Cursor, Origin, Outcome, Step};
+pub use cursor::{Cursor, OpenOptions, Opened, Origin, Outcome, Step};
 pub use event::{BadEventType, Event, EventType, Events, Mark, NewEvent, TraceParent};
 pub use gap::{Gap, Generation, Reason, classify};
 pub use limit::Limit;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Lab;
 use super::ledger::Ledger;
-use super::stage::{ALL, Stage, event, topic};
-use crate::{Events, Limit, Origin, Step, Topic};
+use super::stage::{ALL, Stage, event, numbers, topic};
+use crate::{Cursor, Events, Limit, OpenOptions, Origin, Outcome, Seek, Step, Topic};
 
 pub(super) async fn every_delivered_prefix_resumes_exactly(lab: &dyn Lab) {
     const N: u64 = 6;
@@ -47,6 +47,55 @@ pub(super) async fn every_delivered_prefix_resumes_exactly(lab: &dyn Lab) {
             }
         }
     }
+}
+
+pub(super) async fn a_cursor_survives_a_change_of_topics(lab: &dyn Lab) {
+    let stage = Stage::new(lab);
+    let mut topics = ["one", "two", "three"].map(topic);
+    topics.sort();
+    for topic in &topics {
+        stage.fill(topic, 2).await;
+    }
+    let mut reader = stage.reader(&stage.log, &topics[..2], Origin::Seek(Seek::Earliest)).await;
+    for _ in 0..2 {
+        stage.step(&mut reader, ALL).await;
+    }
+    let wire = reader.cursor().wire();
+    for topic in &topics {
+        stage.fill(topic, 2).await;
+    }
+    // What a reader is given that takes other topics with this cursor: the numbers in each topic.
+    let given = |topics: &[Topic], cursor: String, new_topics| {
+        let opening = OpenOptions { new_topics, ..OpenOptions::from(Origin::Resume(cursor)) };
+        let (log, topics) = (Arc::clone(&stage.log), topics.to_vec());
+        async move {
+            let opened = Cursor::open_as(log, topics, opening).await.expect("it opens");
+            let mut cursor = opened.cursor;
+            let mut given: Vec<_> = cursor.topics().map(|topic| (topic.clone(), vec![])).collect();
+            while let Some(step) = cursor.try_next(ALL).await.expect("it is read") {
+                let Step::Events { topic, events } = step else { panic!("{step:?}") };
+                given[topic].1.extend(numbers(&events));
+            }
+            (
+                opened.outcome,
+                opened.new_topics,
+                given.into_iter().map(|(_, n)| n).collect::<Vec<_>>(),
+            )
+        }
+    };
+    let [_, two, three] = &topics;
+    let fewer = given(&topics[1..2], wire.clone(), None).await;
+    assert_eq!(fewer, (Outcome::Exact, vec![], vec![vec![3, 4]]));
+    let others = given(&topics[1..], wire.clone(), None).await;
+    assert_eq!(others, (Outcome::Exact, vec![three.clone()], vec![vec![3, 4], vec![]]));
+    let from_earliest = given(&topics, wire, Some(Seek::Earliest)).await;
+    let all = vec![vec![3, 4], vec![3, 4], vec![1, 2, 3, 4]];
+    assert_eq!(from_earliest, (Outcome::Exact, vec![three.clone()], all));
+    // A client that begins to read a second topic puts its cursor together.
+    let last = stage.publish(two, event("last")).await;
+    let named = format!("{two}@{last},other@1-1");
+    let named = given(&topics[1..], named, Some(Seek::Last(1))).await;
+    assert_eq!(named, (Outcome::Exact, vec![three.clone()], vec![vec![], vec![4]]));
 }
 
 pub(super) async fn a_quiet_topic_is_not_starved_by_a_busy_one(lab: &dyn Lab) {

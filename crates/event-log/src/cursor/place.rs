@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::reads::Answer;
 use super::wire::{self, InvalidCursor};
-use super::{Origin, Outcome, Step};
+use super::{OpenOptions, Origin, Outcome, Step};
 use crate::{
     Event, Events, Gap, Limit, Log, Mark, Page, Position, ReadError, Reason, Recent, Seek, Tail,
     Topic, Wake,
@@ -14,6 +14,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) topic: Topic,
+    /// The hash of the topic in a cursor's text.
+    hash: u32,
     pub(super) position: Position,
     pub(super) tail: Arc<Tail>,
     pub(super) wake: Wake,
@@ -138,8 +140,14 @@ impl Place {
             false => Ended::No,
         };
         let answer = page.map(|page| Answer { topic: index, tail_head, page: Ok(page) });
-        let place = Self { topic, position, tail, wake, current: false, ended, floor: None };
+        let hash = wire::hash([&topic]);
+        let place = Self { topic, hash, position, tail, wake, current: false, ended, floor: None };
         Ok((place, answer))
+    }
+
+    /// The place in a cursor's text, as of the moment in which it stood at `position`.
+    pub(super) const fn entry(&self, position: Position) -> (&Topic, u32, Position) {
+        (&self.topic, self.hash, position)
     }
 
     pub(super) fn lag(&self) -> u64 {
@@ -242,14 +250,22 @@ impl Place {
 }
 
 impl Start {
-    pub(super) fn all(origin: &Origin, topics_hash: u32, count: usize) -> (Vec<Self>, Outcome) {
-        match origin {
-            Origin::Latest => (vec![Self::Latest; count], Outcome::Live),
-            Origin::Seek(seek) => (vec![Self::Seek(*seek); count], Outcome::Live),
-            Origin::Resume(text) => match wire::decode(text, topics_hash, count) {
-                Ok(positions) => (positions.into_iter().map(Self::After).collect(), Outcome::Exact),
-                Err(InvalidCursor) => (vec![Self::Invalid; count], Outcome::Invalid),
-            },
+    /// The start of each of the sorted topics.
+    pub(super) fn all(opening: &OpenOptions, topics: &[Topic]) -> (Vec<Self>, Outcome) {
+        let Origin::Resume(text) = &opening.origin else {
+            let start = match opening.origin {
+                Origin::Seek(seek) => Self::Seek(seek),
+                _ => Self::Latest,
+            };
+            return (vec![start; topics.len()], Outcome::Live);
+        };
+        let new = opening.new_topics.map_or(Self::Latest, Self::Seek);
+        match wire::decode(text, topics) {
+            Ok(positions) => {
+                let start = |position: Option<Position>| position.map_or(new, Self::After);
+                (positions.into_iter().map(start).collect(), Outcome::Exact)
+            }
+            Err(InvalidCursor) => (vec![Self::Invalid; topics.len()], Outcome::Invalid),
         }
     }
 }

@@ -3,73 +3,150 @@
 //! | topics | text |
 //! |---|---|
 //! | one | the position, `<ms>-<n>` |
-//! | several | `v1.` and base64url of: FNV-1a-32 of the sorted topics (4 bytes, big endian), varint of the greatest ms, then for each topic in sorted order varint(greatest ms - ms), varint(n) |
+//! | several | `2.` and base64url of: varint of the greatest ms, then for each topic FNV-1a-32 of its name (4 bytes, big endian), varint(greatest ms - ms), varint(n) |
+//! | up to eight, if that text is longer than 128 bytes | `v1.` and base64url of: FNV-1a-32 of the sorted topics (4 bytes, big endian), varint of the greatest ms, then for each topic in sorted order varint(greatest ms - ms), varint(n) |
+//! | any, put together by a client | `TOPIC@<ms>-<n>`, separated by commas |
 //!
-//! Because of the hash, a cursor of other topics is an error instead of a wrong position. Text from a client
-//! is untrusted: any text decodes to positions or is an [`InvalidCursor`].
+//! Because of the hashes, a position goes only to the topic that it is of. All forms but `v1.` are good for
+//! other topics as well: a topic that the text does not know is new to the reader. Text from a client is
+//! untrusted: any text decodes to positions or is an [`InvalidCursor`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use crate::{Position, Topic};
 
-const VERSION: &str = "v1.";
+/// Begins a text with a hash for each topic. It has two characters because with three the text of eight usual topics
+/// would have 129.
+const EACH: &str = "2.";
+/// Begins a text with one hash for all topics.
+const ALL: &str = "v1.";
+/// The longest text of a cursor of up to [`FEW`] topics, in bytes.
+const BYTES_MAX: usize = 128;
+const FEW: usize = 8;
+/// The most topics that a text may have: as many as a node can allow.
+const TOPICS_MAX: usize = 1024;
 
 /// A text that is not a cursor of this subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the cursor is not valid for these topics")]
 pub struct InvalidCursor;
 
-/// Writes the positions, given in the order of the sorted topics.
-pub(crate) fn encode(
-    topics_hash: u32,
-    positions: impl ExactSizeIterator<Item = Position> + Clone,
+/// Writes the positions of the sorted topics; each comes with the [`hash`] of its topic.
+pub(crate) fn encode<'a>(
+    places: impl ExactSizeIterator<Item = (&'a Topic, u32, Position)> + Clone,
 ) -> String {
-    if positions.len() == 1 {
-        return positions.map(|p| p.to_string()).collect();
+    if places.len() == 1 {
+        return places.map(|(_, _, position)| position.to_string()).collect();
     }
-    let newest = positions.clone().map(|p| p.ms).max().unwrap_or_default();
-    let mut bytes = Vec::with_capacity(12 + 8 * positions.len());
-    bytes.extend(topics_hash.to_be_bytes());
+    let newest = places.clone().map(|(_, _, position)| position.ms).max().unwrap_or_default();
+    let mut bytes = Vec::with_capacity(8 + 12 * places.len());
     put_varint(&mut bytes, newest);
-    for position in positions {
-        put_varint(&mut bytes, newest - position.ms);
-        put_varint(&mut bytes, position.n);
+    for (_, hash, position) in places.clone() {
+        bytes.extend(hash.to_be_bytes());
+        put_position(&mut bytes, newest, position);
     }
-    let mut text = String::with_capacity(VERSION.len() + bytes.len() * 4 / 3 + 3);
-    text.push_str(VERSION);
+    if places.len() > FEW || text_len(EACH, &bytes) <= BYTES_MAX {
+        return text_of(EACH, &bytes);
+    }
+    bytes.clear();
+    bytes.extend(hash(places.clone().map(|(topic, _, _)| topic)).to_be_bytes());
+    put_varint(&mut bytes, newest);
+    places.for_each(|(_, _, position)| put_position(&mut bytes, newest, position));
+    text_of(ALL, &bytes)
+}
+
+/// Reads a text for these sorted topics: the position of each, or `None` for a topic that the text does not
+/// know. It knows at least one.
+pub(crate) fn decode(text: &str, topics: &[Topic]) -> Result<Vec<Option<Position>>, InvalidCursor> {
+    if let [_] = topics
+        && let Ok(position) = text.parse()
+    {
+        return Ok(vec![Some(position)]);
+    }
+    let positions = match (text.strip_prefix(EACH), text.strip_prefix(ALL)) {
+        (Some(encoded), _) => decode_each(encoded, topics)?,
+        (_, Some(encoded)) => decode_all(encoded, topics)?,
+        _ => decode_named(text, topics)?,
+    };
+    if positions.iter().all(Option::is_none) { Err(InvalidCursor) } else { Ok(positions) }
+}
+
+fn decode_each(encoded: &str, topics: &[Topic]) -> Result<Vec<Option<Position>>, InvalidCursor> {
+    let bytes = BASE64.decode(encoded).map_err(|_| InvalidCursor)?;
+    let mut rest = bytes.as_slice();
+    let newest = take_varint(&mut rest)?;
+    let mut known = Vec::with_capacity(topics.len());
+    while !rest.is_empty() {
+        let (hash, behind) = rest.split_first_chunk().ok_or(InvalidCursor)?;
+        rest = behind;
+        known.push((u32::from_be_bytes(*hash), take_position(&mut rest, newest)?));
+        if known.len() > TOPICS_MAX {
+            return Err(InvalidCursor);
+        }
+    }
+    let hashes: Vec<_> = topics.iter().map(|topic| hash([topic])).collect();
+    let position = |(index, hash): (usize, &u32)| {
+        let mut same = known.iter().filter(|(known, _)| known == hash).map(|(_, at)| *at);
+        // Topics whose names have one hash stand in their order. Beside a set of others they cannot be told.
+        let count = hashes.iter().filter(|other| *other == hash).count();
+        let before = hashes[..index].iter().filter(|other| *other == hash).count();
+        (same.clone().count() == count).then(|| same.nth(before)).flatten()
+    };
+    Ok(hashes.iter().enumerate().map(position).collect())
+}
+
+fn decode_all(encoded: &str, topics: &[Topic]) -> Result<Vec<Option<Position>>, InvalidCursor> {
+    let bytes = BASE64.decode(encoded).map_err(|_| InvalidCursor)?;
+    let (all, mut rest) = bytes.split_first_chunk().ok_or(InvalidCursor)?;
+    if u32::from_be_bytes(*all) != hash(topics) {
+        return Err(InvalidCursor);
+    }
+    let newest = take_varint(&mut rest)?;
+    let positions = topics.iter().map(|_| take_position(&mut rest, newest).map(Some));
+    let positions = positions.collect::<Result<_, _>>()?;
+    if rest.is_empty() { Ok(positions) } else { Err(InvalidCursor) }
+}
+
+fn decode_named(text: &str, topics: &[Topic]) -> Result<Vec<Option<Position>>, InvalidCursor> {
+    let mut positions = vec![None; topics.len()];
+    for (count, part) in text.split(',').enumerate() {
+        let (name, position) = part.rsplit_once('@').ok_or(InvalidCursor)?;
+        let position = position.parse().map_err(|_| InvalidCursor)?;
+        if count >= TOPICS_MAX {
+            return Err(InvalidCursor);
+        }
+        if let Ok(index) = topics.binary_search_by(|topic| topic.as_str().cmp(name)) {
+            positions[index] = Some(position);
+        }
+    }
+    Ok(positions)
+}
+
+fn text_of(prefix: &str, bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(text_len(prefix, bytes));
+    text.push_str(prefix);
     BASE64.encode_string(bytes, &mut text);
     text
 }
 
-/// Reads the text that [`encode`] wrote for `count` topics with this hash.
-pub(crate) fn decode(
-    text: &str,
-    topics_hash: u32,
-    count: usize,
-) -> Result<Vec<Position>, InvalidCursor> {
-    if count == 1 {
-        return text.parse().map(|position| vec![position]).map_err(|_| InvalidCursor);
-    }
-    let encoded = text.strip_prefix(VERSION).ok_or(InvalidCursor)?;
-    let bytes = BASE64.decode(encoded).map_err(|_| InvalidCursor)?;
-    let (hash, mut rest) = bytes.split_first_chunk().ok_or(InvalidCursor)?;
-    if u32::from_be_bytes(*hash) != topics_hash {
-        return Err(InvalidCursor);
-    }
-    let newest = take_varint(&mut rest)?;
-    let positions = (0..count)
-        .map(|_| {
-            let ms = newest.checked_sub(take_varint(&mut rest)?).ok_or(InvalidCursor)?;
-            Ok(Position::new(ms, take_varint(&mut rest)?))
-        })
-        .collect::<Result<_, _>>()?;
-    if rest.is_empty() { Ok(positions) } else { Err(InvalidCursor) }
+const fn text_len(prefix: &str, bytes: &[u8]) -> usize {
+    prefix.len() + (bytes.len() * 4).div_ceil(3)
+}
+
+fn put_position(bytes: &mut Vec<u8>, newest: u64, position: Position) {
+    put_varint(bytes, newest - position.ms);
+    put_varint(bytes, position.n);
+}
+
+fn take_position(bytes: &mut &[u8], newest: u64) -> Result<Position, InvalidCursor> {
+    let ms = newest.checked_sub(take_varint(bytes)?).ok_or(InvalidCursor)?;
+    Ok(Position::new(ms, take_varint(bytes)?))
 }
 
 /// FNV-1a over the sorted names, each followed by a zero byte, which no name contains.
-pub(crate) fn hash<'a>(sorted: impl Iterator<Item = &'a Topic>) -> u32 {
-    let names = sorted.flat_map(|topic| topic.as_str().bytes().chain([0]));
+pub(crate) fn hash<'a>(sorted: impl IntoIterator<Item = &'a Topic>) -> u32 {
+    let names = sorted.into_iter().flat_map(|topic| topic.as_str().bytes().chain([0]));
     names.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
@@ -107,44 +184,138 @@ mod tests {
         (any::<u64>(), any::<u64>()).prop_map(|(ms, n)| Position::new(ms, n))
     }
 
+    fn topics(count: usize) -> Vec<Topic> {
+        (0..count).map(|i| Topic::new(&format!("topic/{i:04}")).unwrap()).collect()
+    }
+
+    fn text(topics: &[Topic], positions: &[Position]) -> String {
+        let places = topics.iter().zip(positions).map(|(topic, at)| (topic, hash([topic]), *at));
+        encode(places.collect::<Vec<_>>().into_iter())
+    }
+
+    fn some(positions: &[Position]) -> Vec<Option<Position>> {
+        positions.iter().copied().map(Some).collect()
+    }
+
     proptest! {
         #[test]
-        fn encoded_positions_decode_to_themselves(positions in prop::collection::vec(position(), 1..9), hash: u32) {
-            let text = encode(hash, positions.iter().copied());
-            prop_assert_eq!(decode(&text, hash, positions.len()), Ok(positions));
+        fn encoded_positions_decode_to_themselves(positions in prop::collection::vec(position(), 1..12)) {
+            let topics = topics(positions.len());
+            prop_assert_eq!(decode(&text(&topics, &positions), &topics), Ok(some(&positions)));
         }
 
         #[test]
-        fn eight_topics_of_this_decade_fit_a_header_that_needs_no_preflight(
-            positions in prop::collection::vec((0u64..1 << 35, 0u64..1 << 35), 8),
+        fn a_topic_goes_on_beside_any_others(
+            positions in prop::collection::vec((0u64..1 << 28, 0u64..1 << 21), 2..20),
+            kept in prop::collection::vec(any::<bool>(), 40),
+        ) {
+            let positions: Vec<_> = positions.into_iter().map(|(ms, n)| Position::new(ms, n)).collect();
+            let all = topics(2 * positions.len());
+            // Every second topic is known.
+            let known: Vec<_> = all.iter().step_by(2).cloned().collect();
+            let text = text(&known, &positions);
+            let mut wanted = Vec::new();
+            let mut expected = Vec::new();
+            for (i, topic) in all.iter().enumerate().filter(|(i, _)| kept[*i]) {
+                wanted.push(topic.clone());
+                expected.push((i % 2 == 0).then(|| positions[i / 2]));
+            }
+            let expected = match expected.iter().all(Option::is_none) {
+                true => Err(InvalidCursor),
+                false => Ok(expected),
+            };
+            prop_assert_eq!(decode(&text, &wanted), expected);
+        }
+
+        #[test]
+        fn eight_topics_fit_in_128_bytes(
+            ages in prop::collection::vec((0u64..1 << 35, 0u64..1 << 35), 8),
         ) {
             let newest = 1_900_000_000_000;
-            let positions = positions.into_iter().map(|(age, n)| Position::new(newest - age, n));
-            let text = encode(u32::MAX, positions.collect::<Vec<_>>().into_iter());
-            prop_assert!(text.len() <= 128, "{} bytes", text.len());
+            let positions: Vec<_> =
+                ages.iter().map(|(age, n)| Position::new(newest - age, *n)).collect();
+            let topics = topics(8);
+            let text = text(&topics, &positions);
+            prop_assert!(text.len() <= BYTES_MAX, "{} bytes", text.len());
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~=,;+-".contains(&b)));
+            prop_assert_eq!(decode(&text, &topics), Ok(some(&positions)));
+            // Topics of three days with two million events each can always be changed.
+            let is_small = |(age, n): &(u64, u64)| *age < 1 << 28 && *n < 1 << 21;
+            if ages.iter().all(is_small) {
+                prop_assert!(decode(&text, &topics[1..]).is_ok(), "{text}");
+            }
         }
 
         #[test]
-        fn no_text_from_a_client_panics(text in ".*", hash: u32, count in 1usize..70) {
-            let _either = decode(&text, hash, count);
+        fn no_text_from_a_client_panics(text in r"(2\.|v1\.)?([a-z/@,0-9A-Z_-]|[0-9]-[0-9]|.){0,40}", count in 1usize..70) {
+            let _either = decode(&text, &topics(count));
         }
 
         #[test]
         fn no_bytes_from_a_client_panic(bytes: Vec<u8>, count in 2usize..70) {
-            let mut all = 7u32.to_be_bytes().to_vec();
-            all.extend(bytes);
-            let _either = decode(&format!("v1.{}", BASE64.encode(all)), 7, count);
+            let topics = topics(count);
+            let mut all = hash(&topics).to_be_bytes().to_vec();
+            all.extend(&bytes);
+            let _either = decode(&format!("v1.{}", BASE64.encode(all)), &topics);
+            let _either = decode(&format!("2.{}", BASE64.encode(bytes)), &topics);
         }
     }
 
     #[test]
-    fn a_cursor_of_other_topics_is_invalid() {
-        let two = [Position::new(5, 1), Position::new(9, 2)];
-        let text = encode(1, two.into_iter());
-        assert_eq!(decode(&text, 2, 2), Err(InvalidCursor));
-        assert_eq!(decode(&text, 1, 3), Err(InvalidCursor));
-        assert_eq!(decode(&text, 1, 1), Err(InvalidCursor));
-        assert_eq!(decode("5-1", 1, 2), Err(InvalidCursor));
+    fn small_topics_keep_their_positions_when_the_topics_change() {
+        let topics = topics(8);
+        let positions = [Position::new((1 << 41) - 1, (1 << 21) - 1); 8];
+        let mut old = positions;
+        old[7].ms -= (1 << 28) - 1;
+        for positions in [positions, old] {
+            let text = text(&topics, &positions);
+            assert!(text.starts_with(EACH) && text.len() <= BYTES_MAX, "{text}");
+        }
+    }
+
+    /// The form that every cursor of several topics had before the form with a hash for each topic.
+    #[test]
+    fn the_form_with_one_hash_is_good_for_its_own_topics() {
+        let topics = topics(8);
+        let positions: Vec<_> = (0..8).map(|i| Position::new(1 << (5 * i), u64::MAX - i)).collect();
+        let text = text(&topics, &positions);
+        assert!(text.starts_with(ALL), "{text}");
+        assert_eq!(decode(&text, &topics), Ok(some(&positions)));
+        assert_eq!(decode(&text, &topics[..7]), Err(InvalidCursor));
+    }
+
+    #[test]
+    fn a_cursor_of_none_of_the_topics_is_invalid() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| Topic::new(name).unwrap());
+        let two = text(&[a.clone(), b.clone()], &[Position::new(5, 1), Position::new(9, 2)]);
+        assert_eq!(decode(&two, std::slice::from_ref(&c)), Err(InvalidCursor));
+        assert_eq!(decode("5-1", &[a.clone(), b.clone()]), Err(InvalidCursor));
+        assert_eq!(decode("c@5-1", &[a.clone(), b.clone()]), Err(InvalidCursor));
+        assert_eq!(decode(&two, &[a]), Ok(vec![Some(Position::new(5, 1))]));
+        assert_eq!(decode(&two, &[b, c]), Ok(vec![Some(Position::new(9, 2)), None]));
+    }
+
+    #[test]
+    fn a_client_puts_a_cursor_together_by_name() {
+        let topics = ["a@b", "c"].map(|name| Topic::new(name).unwrap());
+        let at = |ms, n| Some(Position::new(ms, n));
+        assert_eq!(decode("a@b@5-1,c@6-2", &topics), Ok(vec![at(5, 1), at(6, 2)]));
+        assert_eq!(decode("c@6-2,c@7-3,other@1-1", &topics), Ok(vec![None, at(7, 3)]));
+        assert_eq!(decode("c@6-2", &topics[1..]), Ok(vec![at(6, 2)]));
+        for bad in ["c", "c@", "c@6", "c@6-2,", "@6-2"] {
+            assert_eq!(decode(bad, &topics), Err(InvalidCursor), "{bad:?}");
+        }
+    }
+
+    /// Two topics whose names have the same hash. (Found by a search over short names.)
+    #[test]
+    fn topics_with_one_hash_are_told_by_their_order_or_not_at_all() {
+        let [a, b] = ["room/329599", "room/532382"].map(|name| Topic::new(name).unwrap());
+        assert_eq!(hash([&a]), hash([&b]));
+        let positions = [Position::new(5, 1), Position::new(9, 2)];
+        let both = [a.clone(), b];
+        let text = text(&both, &positions);
+        assert_eq!(decode(&text, &both), Ok(some(&positions)));
+        assert_eq!(decode(&text, &[a]), Err(InvalidCursor));
     }
 }
