@@ -4,8 +4,8 @@
 //! address and each connection, so that one client never takes everything. A [`Client`] is the party
 //! that a request is counted for; [`Proxies`] find it behind load balancers.
 //!
-//! [`SubjectStreams`] bound the streams of a named party over all nodes, through [`Leases`]. [`SubjectRates`]
-//! and [`SubjectTopics`] bound it on one node.
+//! [`SubjectStreams`] bound the streams of a named party over all nodes, through [`Leases`], and the topics that they
+//! watch on one. [`SubjectRates`] bound it on one node.
 //!
 //! Knows neither HTTP nor Redis.
 
@@ -23,7 +23,6 @@ mod streams;
 mod subject;
 mod subject_limit;
 mod subject_rates;
-mod subject_topics;
 
 pub use address::ClientAddress;
 pub use client::{Client, ConnectionId, Peer};
@@ -34,8 +33,7 @@ pub use quota::{Held, Quota, Terms};
 pub use rates::{Rate, Rates};
 pub use rules::Rules;
 pub use share::{AddressShare, BadShare};
-pub use streams::{SubjectStream, SubjectStreams};
+pub use streams::{SubjectPlace, SubjectStreams, WantedStream};
 pub use subject::SubjectId;
 pub use subject_limit::{SubjectLimit, SubjectTerms};
 pub use subject_rates::SubjectRates;
-pub use subject_topics::{SubjectTopics, WatchedTopics};

@@ -1,4 +1,4 @@
-//! The streams of each subject, on all nodes together.
+//! The streams of each subject, on all nodes together, and the topics that they watch on this one.
 //!
 //! A node admits a small part of a subject's bound by itself, and reports its counts once a second. Beyond
 //! that part it asks before it admits. All nodes' parts together are an eighth of the bound, so a subject
@@ -16,7 +16,8 @@ use crate::{Full, Leases, Standing, SubjectCount, SubjectId, SubjectLimit, Subje
 /// The streams of each subject.
 #[derive(Debug)]
 pub struct SubjectStreams {
-    limit: SubjectLimit,
+    streams: SubjectLimit,
+    topics: SubjectLimit,
     counts: Mutex<Counts>,
     /// The counts of other nodes; `None` if there is no other node.
     leases: Option<Arc<dyn Leases>>,
@@ -24,7 +25,8 @@ pub struct SubjectStreams {
 
 #[derive(Debug, Default)]
 struct Counts {
-    subjects: HashMap<SubjectId, u32>,
+    /// A subject that is not here has no stream. Small, because every subject of a reader is here.
+    subjects: HashMap<SubjectId, Has>,
     /// True if there may be other nodes.
     reports: bool,
     /// The subjects whose counts are to be reported.
@@ -38,18 +40,45 @@ struct Counts {
     away_until: Option<Instant>,
 }
 
-/// A stream of a subject. Dropping it gives its place back.
-#[derive(Debug)]
-pub struct SubjectStream {
-    streams: Arc<SubjectStreams>,
-    subject: SubjectId,
+/// The streams of a subject on this node, and the topics that they watch. A topic that two streams watch counts
+/// twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Has {
+    streams: u32,
+    topics: u32,
 }
 
-const TERMS: SubjectTerms = SubjectTerms {
+/// A stream that a subject wants.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WantedStream {
+    /// The topics that it watches.
+    pub topics: u32,
+    /// The bound of streams that the subject's credentials set.
+    pub streams_max: Option<u32>,
+    /// The bound of topics that they set.
+    pub topics_max: Option<u32>,
+}
+
+/// The place of a subject's stream. Dropping it gives it back, unless it is kept.
+#[derive(Debug)]
+pub struct SubjectPlace {
+    /// `None` once the place is kept.
+    streams: Option<Arc<SubjectStreams>>,
+    subject: SubjectId,
+    topics: u32,
+}
+
+const STREAMS: SubjectTerms = SubjectTerms {
     name: "subject_streams",
     things: "streams",
     flag: "--subject-streams",
     claim: "the claim quotas.streams",
+};
+const TOPICS: SubjectTerms = SubjectTerms {
+    name: "subject_topics",
+    things: "topics watched",
+    flag: "--subject-topics",
+    claim: "the claim quotas.topics",
 };
 /// The part of a bound that all nodes together admit without a question: an eighth.
 const SHARES: u32 = 8;
@@ -67,67 +96,91 @@ const REPORT_COUNTS_MAX: usize = 4096;
 const REFUSED_MAX: usize = 65_536;
 
 impl SubjectStreams {
-    /// Counts the streams of subjects, at most `max` each, together with the nodes behind `leases`.
+    /// Counts the streams of subjects, at most `streams` each, together with the nodes behind `leases`, and on this
+    /// node the topics that they watch, at most `topics`.
     ///
     /// # Panics
     /// The registry has these metrics.
     #[must_use]
-    pub fn new(max: u32, leases: Option<Arc<dyn Leases>>, registry: &Registry) -> Arc<Self> {
-        let limit = SubjectLimit::new(TERMS, u64::from(max), registry);
+    pub fn new(
+        (streams, topics): (u32, u32),
+        leases: Option<Arc<dyn Leases>>,
+        registry: &Registry,
+    ) -> Arc<Self> {
         let counts = Counts { reports: leases.is_some(), ..Counts::default() };
-        Arc::new(Self { limit, counts: Mutex::new(counts), leases })
+        Arc::new(Self {
+            streams: SubjectLimit::new(STREAMS, u64::from(streams), registry),
+            topics: SubjectLimit::new(TOPICS, u64::from(topics), registry),
+            counts: Mutex::new(counts),
+            leases,
+        })
     }
 
-    /// Admits a stream of a subject; its credentials may set a lower bound.
+    /// Admits a stream of a subject; its credentials may set lower bounds.
     ///
     /// # Errors
-    /// The subject has as many streams as it may have.
+    /// The subject has as many streams, or watches as many topics, as it may.
     pub async fn admit(
         self: &Arc<Self>,
         subject: SubjectId,
-        claimed: Option<u32>,
-    ) -> Result<SubjectStream, Full> {
-        let claimed = claimed.map(u64::from);
-        let max = u32::try_from(self.limit.max(claimed)).unwrap_or(u32::MAX);
-        let full = || self.limit.refuse(claimed);
-        let (stream, asked) = self.reserve(subject, max).ok_or_else(full)?;
-        let (Some(leases), Some(count)) = (&self.leases, asked) else { return Ok(stream) };
+        wanted: WantedStream,
+    ) -> Result<SubjectPlace, Full> {
+        let claimed = wanted.streams_max.map(u64::from);
+        let max = u32::try_from(self.streams.max(claimed)).unwrap_or(u32::MAX);
+        let (place, asked) = self.reserve(subject, wanted, max)?;
+        let (Some(leases), Some(count)) = (&self.leases, asked) else { return Ok(place) };
         match timeout(ASK_MAX, leases.ask(count, max)).await {
-            Ok(Ok(true)) => Ok(stream),
+            Ok(Ok(true)) => Ok(place),
             Ok(Ok(false)) => {
-                drop(stream);
+                drop(place);
                 let mut counts = self.counts();
                 if counts.refused.len() < REFUSED_MAX {
                     counts.refused.insert(subject);
                 }
-                Err(full())
+                Err(self.streams.refuse(claimed))
             }
             // The client does not suffer from a store that is away: its streams here are bounded still.
             Ok(Err(_)) | Err(_) => {
                 self.counts().away_until = Some(Instant::now() + AWAY);
-                Ok(stream)
+                Ok(place)
             }
         }
+    }
+
+    /// Gives a place back that was kept, with as many topics as it had.
+    pub fn give_back(&self, subject: SubjectId, topics: u32) {
+        let mut counts = self.counts();
+        let Has { streams, topics: all } = counts.of(subject);
+        let left = Has { streams: streams.saturating_sub(1), topics: all.saturating_sub(topics) };
+        counts.put(subject, left);
+        counts.refused.remove(&subject);
     }
 
     /// Takes a place on this node, and returns the count to ask for if this node may not decide.
     fn reserve(
         self: &Arc<Self>,
         subject: SubjectId,
+        wanted: WantedStream,
         max: u32,
-    ) -> Option<(SubjectStream, Option<SubjectCount>)> {
+    ) -> Result<(SubjectPlace, Option<SubjectCount>), Full> {
         let mut counts = self.counts();
-        let held = counts.subjects.get(&subject).copied().unwrap_or(0);
-        if held >= max || counts.refused.contains(&subject) {
-            return None;
+        let held = counts.of(subject);
+        let claimed = wanted.topics_max.map(u64::from);
+        let topics = held.topics.saturating_add(wanted.topics);
+        if u64::from(topics) > self.topics.max(claimed) {
+            return Err(self.topics.refuse(claimed));
         }
-        counts.put(subject, held + 1);
+        if held.streams >= max || counts.refused.contains(&subject) {
+            return Err(self.streams.refuse(wanted.streams_max.map(u64::from)));
+        }
+        counts.put(subject, Has { streams: held.streams + 1, topics });
         let share = max / SHARES / counts.nodes.max(1);
-        let knows = counts.nodes > 0 && held < share;
+        let knows = counts.nodes > 0 && held.streams < share;
         let is_away = counts.away_until.is_some_and(|until| Instant::now() < until);
         let asks = self.leases.is_some() && !knows && !is_away;
         let count = asks.then(|| counts.count(subject));
-        Some((SubjectStream { streams: Arc::clone(self), subject }, count))
+        let streams = Some(Arc::clone(self));
+        Ok((SubjectPlace { streams, subject, topics: wanted.topics }, count))
     }
 
     /// Reports the counts of this node once a second. Never ends.
@@ -166,7 +219,7 @@ impl SubjectStreams {
     /// Streams of a subject on this node.
     #[must_use]
     pub fn held(&self, subject: SubjectId) -> u32 {
-        self.counts().subjects.get(&subject).copied().unwrap_or(0)
+        self.counts().of(subject).streams
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -175,8 +228,12 @@ impl SubjectStreams {
 }
 
 impl Counts {
-    fn put(&mut self, subject: SubjectId, held: u32) {
-        match held {
+    fn of(&self, subject: SubjectId) -> Has {
+        self.subjects.get(&subject).copied().unwrap_or_default()
+    }
+
+    fn put(&mut self, subject: SubjectId, held: Has) {
+        match held.streams {
             0 => self.subjects.remove(&subject),
             _ => self.subjects.insert(subject, held),
         };
@@ -187,8 +244,7 @@ impl Counts {
 
     fn count(&mut self, subject: SubjectId) -> SubjectCount {
         self.version += 1;
-        let count = self.subjects.get(&subject).copied().unwrap_or(0);
-        SubjectCount { subject, count, version: self.version }
+        SubjectCount { subject, count: self.of(subject).streams, version: self.version }
     }
 
     fn batch(&mut self) -> Vec<SubjectCount> {
@@ -203,12 +259,19 @@ impl Counts {
     }
 }
 
-impl Drop for SubjectStream {
+impl SubjectPlace {
+    /// Keeps the place taken until somebody [gives it back](SubjectStreams::give_back), so that nobody has to keep
+    /// this value.
+    pub fn keep(mut self) {
+        self.streams = None;
+    }
+}
+
+impl Drop for SubjectPlace {
     fn drop(&mut self) {
-        let mut counts = self.streams.counts();
-        let held = counts.subjects.get(&self.subject).copied().unwrap_or(0);
-        counts.put(self.subject, held.saturating_sub(1));
-        counts.refused.remove(&self.subject);
+        if let Some(streams) = &self.streams {
+            streams.give_back(self.subject, self.topics);
+        }
     }
 }
 
@@ -253,12 +316,20 @@ mod tests {
     fn with(other: Other) -> (Arc<SubjectStreams>, Arc<Other>) {
         let other = Arc::new(other);
         let leases: Arc<dyn Leases> = Arc::clone(&other) as _;
-        (SubjectStreams::new(48, Some(leases), &Registry::new()), other)
+        (SubjectStreams::new((48, 1000), Some(leases), &Registry::new()), other)
     }
 
-    async fn fill(streams: &Arc<SubjectStreams>, claimed: Option<u32>) -> Vec<SubjectStream> {
+    const fn at_most(streams_max: Option<u32>) -> WantedStream {
+        WantedStream { topics: 1, streams_max, topics_max: None }
+    }
+
+    const fn topics(topics: u32, topics_max: Option<u32>) -> WantedStream {
+        WantedStream { topics, streams_max: None, topics_max }
+    }
+
+    async fn fill(streams: &Arc<SubjectStreams>, claimed: Option<u32>) -> Vec<SubjectPlace> {
         let mut held = Vec::new();
-        while let Ok(stream) = streams.admit(ANN, claimed).await {
+        while let Ok(stream) = streams.admit(ANN, at_most(claimed)).await {
             held.push(stream);
         }
         held
@@ -270,14 +341,14 @@ mod tests {
         streams.report().await;
         let mut held = Vec::new();
         for _ in 0..3 {
-            held.push(streams.admit(ANN, None).await.unwrap());
+            held.push(streams.admit(ANN, at_most(None)).await.unwrap());
         }
         assert!(other.questions.lock().unwrap().is_empty());
         held.extend(fill(&streams, None).await);
         assert_eq!(held.len(), 8);
         let asked = other.questions.lock().unwrap().len();
         // The answer is remembered until the next report.
-        assert!(streams.admit(ANN, None).await.is_err());
+        assert!(streams.admit(ANN, at_most(None)).await.is_err());
         assert_eq!(other.questions.lock().unwrap().len(), asked);
         held.clear();
         streams.report().await;
@@ -287,18 +358,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn credentials_lower_the_bound_and_never_raise_it() {
-        let streams = SubjectStreams::new(4, None, &Registry::new());
+        let streams = SubjectStreams::new((4, 1000), None, &Registry::new());
         let held = fill(&streams, Some(2)).await;
         assert_eq!(held.len(), 2);
-        let full = streams.admit(ANN, Some(2)).await.unwrap_err();
+        let full = streams.admit(ANN, at_most(Some(2))).await.unwrap_err();
         assert_eq!(full.part, Part::Subject);
         assert!(full.to_string().contains("the limit is 2 (the claim quotas.streams)"), "{full}");
         let more = fill(&streams, Some(100)).await;
         assert_eq!(more.len(), 2);
-        let full = streams.admit(ANN, Some(100)).await.unwrap_err().to_string();
+        let full = streams.admit(ANN, at_most(Some(100))).await.unwrap_err().to_string();
         assert!(full.contains("the limit is 4 (--subject-streams)"), "{full}");
-        assert!(streams.admit(SubjectId::new(8), None).await.is_ok());
-        assert!(streams.admit(SubjectId::new(8), Some(0)).await.is_err());
+        assert!(streams.admit(SubjectId::new(8), at_most(None)).await.is_ok());
+        assert!(streams.admit(SubjectId::new(8), at_most(Some(0))).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -310,5 +381,34 @@ mod tests {
         assert_eq!(held.len(), 48);
         assert!(begun.elapsed() <= ASK_MAX * 2, "{:?}", begun.elapsed());
         assert_eq!(streams.counts().changed.len(), 1, "it is reported later");
+    }
+    #[tokio::test]
+    async fn a_subject_watches_so_many_topics_over_all_its_streams() {
+        let streams = SubjectStreams::new((100, 10), None, &Registry::new());
+        let bob = SubjectId::new(8);
+        let first = streams.admit(ANN, topics(6, None)).await.unwrap();
+        let full = streams.admit(ANN, topics(5, None)).await.unwrap_err().to_string();
+        assert_eq!(
+            full,
+            "too many topics watched for one subject; the limit is 10 (--subject-topics)"
+        );
+        let _second = streams.admit(ANN, topics(4, None)).await.unwrap();
+        let _other = streams.admit(bob, topics(10, None)).await.unwrap();
+        drop(first);
+        let full = streams.admit(ANN, topics(5, Some(8))).await.unwrap_err().to_string();
+        assert!(full.contains("the limit is 8 (the claim quotas.topics)"), "{full}");
+        assert!(streams.admit(ANN, topics(5, Some(100))).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_subject_that_has_no_stream() {
+        let streams = SubjectStreams::new((10, 10), None, &Registry::new());
+        drop(streams.admit(ANN, topics(3, None)).await.unwrap());
+        assert!(streams.admit(ANN, topics(1, Some(0))).await.is_err(), "zero allows none");
+        assert!(streams.counts().subjects.is_empty());
+        streams.admit(ANN, topics(3, None)).await.unwrap().keep();
+        assert_eq!(streams.held(ANN), 1);
+        streams.give_back(ANN, 3);
+        assert!(streams.counts().subjects.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use limits::{SubjectId, SubjectStream, SubjectStreams};
+use limits::{SubjectId, SubjectPlace, SubjectStreams, WantedStream};
 use metrics::Registry;
 use redis_log::RedisLog;
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use crate::support::{config, config_at, open};
 /// A node that counts, and reports for as long as it lives.
 struct Node {
     streams: Arc<SubjectStreams>,
-    held: Vec<SubjectStream>,
+    held: Vec<SubjectPlace>,
     reports: JoinHandle<()>,
 }
 
@@ -26,7 +26,7 @@ const MAX: u32 = 48;
 
 impl Node {
     async fn start(log: &Arc<RedisLog>) -> Self {
-        let streams = SubjectStreams::new(MAX, Some(log.leases()), &Registry::new());
+        let streams = SubjectStreams::new((MAX, 1000), Some(log.leases()), &Registry::new());
         streams.report().await;
         let reports = tokio::spawn({
             let streams = Arc::clone(&streams);
@@ -36,14 +36,21 @@ impl Node {
     }
 
     async fn open(&mut self, claimed: Option<u32>) -> bool {
-        let admitted = self.streams.admit(ANN, claimed).await;
+        let admitted = self
+            .streams
+            .admit(ANN, WantedStream { topics: 1, streams_max: claimed, topics_max: None })
+            .await;
         self.held.extend(admitted.ok());
         self.held.len() == self.streams.held(ANN) as usize
     }
 
     /// Opens streams until one is refused.
     async fn fill(&mut self, claimed: Option<u32>) {
-        while let Ok(stream) = self.streams.admit(ANN, claimed).await {
+        while let Ok(stream) = self
+            .streams
+            .admit(ANN, WantedStream { topics: 1, streams_max: claimed, topics_max: None })
+            .await
+        {
             self.held.push(stream);
         }
     }
