@@ -9,8 +9,9 @@ use std::sync::Arc;
 use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, Validation, decode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use metrics::{Histogram, Label as _, Registry, buckets};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::claims::{Claims, Unverified};
@@ -34,13 +35,31 @@ pub struct Tokens {
 /// Keys that are tried for a token that names none, or one that several have.
 const TRIED_MAX: usize = 4;
 
+/// Signs a token and verifies it: a library whose cryptography does not work ends the start, and not the first
+/// request.
+fn prove() {
+    const SECRET: &[u8] = b"a secret of the proof alone";
+    let claims = json!({ "exp": u64::from(u32::MAX) });
+    let signed = encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET));
+    let verified = signed.and_then(|token| {
+        let key = DecodingKey::from_secret(SECRET);
+        decode::<Value>(&token, &key, &Validation::default())
+    });
+    let verified = verified.expect("the library verifies a token that it has signed");
+    assert_eq!(verified.claims, claims, "the library changes a token's claims");
+}
+
 impl Tokens {
     /// The issuers, in their order. Every grant adds to the rights of everybody.
+    ///
+    /// # Panics
+    /// The library cannot verify a token.
     #[must_use]
     pub fn new(issuers: Vec<Issuer>, everybody: Arc<Rights>, registry: &Registry) -> Self {
         // Named, because the library chooses by the features of the whole program: a dependency that turned on its
         // other back end would turn the first token into a panic. An error says that it is chosen already.
         let _chosen = aws_lc::DEFAULT_PROVIDER.install_default();
+        prove();
         let seconds = registry.histogram(
             "auth_verify_seconds",
             "Time that the verification of a token took on its worker.",
