@@ -58,6 +58,10 @@ backend gateways
     default-server check inter 1s fastinter 250ms downinter 250ms fall 2 rise 1
 ";
 
+/// The configuration of docker-compose.yml, and its answer when no gateway is up.
+const DEPLOYED: &str = include_str!("../../../deploy/haproxy/haproxy.cfg");
+const RECONNECT: &str = include_str!("../../../deploy/haproxy/reconnect.sse");
+
 /// A state of a server that the load balancer can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerState {
@@ -112,8 +116,23 @@ impl Haproxy {
     /// As [`Haproxy::start`].
     pub async fn start_in(gateways: &[&Tailwater], kept: Option<PathBuf>) -> Result<Haproxy> {
         let port = Port::reserve()?;
-        let directory = WorkDir::new(kept)?;
         let config = config(&port, gateways);
+        Haproxy::run(port, WorkDir::new(kept)?, &config).await
+    }
+
+    /// Starts the load balancer of docker-compose.yml, with its own configuration, in front of three gateways
+    /// and an ingest.
+    ///
+    /// # Errors
+    /// As [`Haproxy::start`].
+    pub async fn deployed(gateways: [&Tailwater; 3], ingest: &Tailwater) -> Result<Haproxy> {
+        let (port, directory) = (Port::reserve()?, WorkDir::new(None)?);
+        std::fs::write(directory.path().join("reconnect.sse"), RECONNECT)?;
+        let config = deployed(&port, gateways, ingest);
+        Haproxy::run(port, directory, &config).await
+    }
+
+    async fn run(port: Port, directory: WorkDir, config: &str) -> Result<Haproxy> {
         std::fs::write(directory.path().join("haproxy.cfg"), config)?;
         let recipe = Recipe {
             wrapper: Vec::new(),
@@ -140,7 +159,9 @@ impl Haproxy {
         let socket = self.socket();
         let all_up = async || {
             let stats = runtime(&socket, "show stat -1 4 -1").await?;
-            let mut servers = stats.lines().filter(|line| line.starts_with("gateways,"));
+            let is_gateway =
+                |line: &&str| line.starts_with("gateways,") || line.starts_with("streams,");
+            let mut servers = stats.lines().filter(is_gateway);
             Ok(servers.all(|line| line.contains(",UP,")))
         };
         self.child.wait_until(READY_DEADLINE, "ready", all_up).await
@@ -190,6 +211,23 @@ fn config(port: &Port, gateways: &[&Tailwater]) -> String {
             .expect("a String takes everything");
     }
     config
+}
+
+/// The deployed configuration, with the addresses of this machine in place of names.
+fn deployed(port: &Port, gateways: [&Tailwater; 3], ingest: &Tailwater) -> String {
+    let mut config = DEPLOYED
+        .replace("bind :8080", &format!("bind 127.0.0.1:{}", port.number()))
+        .replace("bind :8404", "bind unix@operators.sock")
+        .replace("/usr/local/etc/haproxy/", "")
+        .replace("    default-server resolvers docker init-addr libc,none\n", "")
+        .replace(" resolvers docker init-addr libc,none", "")
+        .replace("ingest:8081", &ingest.addr().to_string());
+    for (number, gateway) in (1..).zip(gateways) {
+        let (name, addr) = (format!("gateway-{number}:8080"), gateway.addr().to_string());
+        let checked = format!("{addr} port {}\n", gateway.admin_addr().port());
+        config = config.replace(&format!("{name}\n"), &checked).replace(&name, &addr);
+    }
+    format!("global\n    maxconn 9000\n    stats socket unix@admin.sock level admin\n\n{config}")
 }
 
 /// Reads a server's line of the statistics, whose first line names the columns.
