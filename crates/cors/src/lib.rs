@@ -48,14 +48,16 @@ const ANY: HeaderValue = HeaderValue::from_static("*");
 /// Every header, for requests without cookies: `*` does not cover `Authorization`.
 const ANY_HEADER: HeaderValue = HeaderValue::from_static("*, authorization");
 /// The methods of a node.
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
 /// The headers that clients of a node send.
 const HEADERS: HeaderValue = HeaderValue::from_static(
     "accept, authorization, cache-control, content-type, idempotency-key, last-event-id, pragma, traceparent, \
      tracestate, x-requested-with",
 );
 /// The headers of an answer that a page may read.
-const EXPOSED: HeaderValue = HeaderValue::from_static("retry-after, www-authenticate");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "retry-after, www-authenticate, tailwater-outcome, tailwater-cursor, tailwater-node, tailwater-gap",
+);
 /// Seconds for which a browser remembers a preflight; without it a reconnect after 5 s asks again.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("7200");
 /// The value by which a page may send cookies.
@@ -187,7 +189,8 @@ mod tests {
         lines(&headers)
     }
 
-    const EXPOSE: &str = "access-control-expose-headers: retry-after, www-authenticate";
+    const EXPOSE: &str = "access-control-expose-headers: retry-after, www-authenticate, tailwater-outcome, \
+                          tailwater-cursor, tailwater-node, tailwater-gap";
     const CREDENTIALS: &str = "access-control-allow-credentials: true";
     const VARY: &str =
         "vary: origin, access-control-request-method, access-control-request-headers";

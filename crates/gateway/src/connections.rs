@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use access::{Principal, Revocations};
 use event_log::{Log, ReadError, Tail, Topic};
-use limits::{Client, Full, Held, Quota, Rules, SubjectId, SubjectStream, Terms, WatchedTopics};
+use limits::{Client, Full, Held, Quota, Rules, SubjectId, SubjectPlace, SubjectStreams, Terms};
 use metrics::{IntGauge, Registry};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -23,6 +23,8 @@ use crate::whereabouts::Whereabouts;
 pub(crate) struct Connections {
     open: Mutex<HashMap<u64, Arc<Connection>>>,
     places: Arc<Quota>,
+    /// The streams of each subject.
+    streams: Arc<SubjectStreams>,
     gauge: IntGauge,
     count: watch::Sender<usize>,
     /// The time from which the ages of subscriptions are counted.
@@ -65,17 +67,13 @@ const _: () = assert!(size_of::<Connection>() <= 176);
 pub(crate) struct Extras {
     /// Memory for its topics and its filter.
     pub(crate) memory: Option<Held>,
-    /// The place among the streams of its subject.
-    pub(crate) stream: Option<SubjectStream>,
-    /// The places of its topics among those of its subject.
-    pub(crate) watched: Option<WatchedTopics>,
     /// The bytes of replays a second that its credentials set.
     pub(crate) replay_bytes: Option<u64>,
 }
 
 impl Extras {
     fn is_some(&self) -> bool {
-        self.memory.is_some() || self.stream.is_some() || self.watched.is_some()
+        self.memory.is_some() || self.replay_bytes.is_some()
     }
 }
 
@@ -129,7 +127,7 @@ const SLOW_LAG: u64 = 100;
 impl Connections {
     pub(crate) fn new(
         max: usize,
-        rules: &Rules,
+        (rules, streams): (&Rules, Arc<SubjectStreams>),
         registry: &Registry,
         gauge: IntGauge,
     ) -> Arc<Self> {
@@ -137,7 +135,8 @@ impl Connections {
         let terms = Terms { flag: "--max-connections, --address-share", ..terms };
         let places = Quota::new(terms, registry);
         let count = watch::channel(0).0;
-        Arc::new(Self { open: Mutex::default(), places, gauge, count, start: Instant::now() })
+        let start = Instant::now();
+        Arc::new(Self { open: Mutex::default(), places, streams, gauge, count, start })
     }
 
     /// Adds a subscription of a client, with the things that it holds as long as it is open.
@@ -148,10 +147,14 @@ impl Connections {
         self: &Arc<Self>,
         topics: &[Topic],
         (client, whereabouts, principal): (Client, Whereabouts, Principal),
-        extras: Extras,
+        (stream, extras): (Option<SubjectPlace>, Extras),
     ) -> Result<Admission, Full> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let place = self.places.take(client, 1)?;
+        // The admission gives it back, by the subject of its party.
+        if let Some(stream) = stream {
+            stream.keep();
+        }
         let mut open = self.open();
         let connection = Arc::new(Connection {
             id: NEXT.fetch_add(1, Relaxed),
@@ -375,5 +378,15 @@ impl Drop for Admission {
         let mut open = self.connections.open();
         open.remove(&self.connection.id);
         self.connections.counted(&open);
+        drop(open);
+        let Connection { principal, topics, .. } = &*self.connection;
+        if let Some(subject) = principal.subject_hash().map(SubjectId::new) {
+            self.connections.streams.give_back(subject, count_of(topics));
+        }
     }
+}
+
+/// The number of topics, as a subject's bound counts them.
+pub(crate) fn count_of<T>(topics: &[T]) -> u32 {
+    u32::try_from(topics.len()).unwrap_or(u32::MAX)
 }

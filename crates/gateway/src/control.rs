@@ -1,6 +1,7 @@
 //! Control events: Tailwater's own events, which report the state of a stream to its subscriber.
 //!
-//! Each has a type `tailwater.<word>`, JSON data, and the cursor as its id.
+//! Each has a type `tailwater.<word>`, JSON data, and the cursor as its id. A stream may have them as comments,
+//! or not at all.
 
 use std::time::Duration;
 
@@ -9,55 +10,102 @@ use event_log::{Gap, Outcome, Topic};
 use metrics::Label;
 use serde_json::{Value, json};
 
-use crate::frame::put_control;
+use crate::frame::{put_comment, put_control};
 
-/// Writes the first event of a stream: the outcome of the client's cursor, and the serving node.
-pub(crate) fn put_ready(
-    out: &mut BytesMut,
-    outcome: Outcome,
-    node: &str,
-    retry_ms: u64,
-    (cursor, ticket): (&str, Option<&str>),
-) {
-    let mut json = json!({ "outcome": outcome.as_str(), "cursor": cursor, "node": node });
-    add_ticket(&mut json, ticket);
-    put_control(out, "tailwater.ready", &json.to_string(), Some(retry_ms), Some(cursor));
+/// A control event without its id.
+#[derive(Debug)]
+pub(crate) struct ControlEvent {
+    kind: &'static str,
+    json: Value,
+    retry_ms: Option<u64>,
 }
 
-/// Writes that a range of positions can no longer be read.
-pub(crate) fn put_gap(out: &mut BytesMut, gap: &Value, cursor: &str) {
-    put_control(out, "tailwater.gap", &gap.to_string(), None, Some(cursor));
+/// The contents of the first event of a stream, beside the cursor.
+#[derive(Debug)]
+pub(crate) struct Ready<'a> {
+    /// The outcome of the client's cursor.
+    pub(crate) outcome: Outcome,
+    /// The serving node.
+    pub(crate) node: &'a str,
+    /// The time between heartbeats, if there are any.
+    pub(crate) heartbeat: Option<Duration>,
+    /// Topics that the client's cursor does not know.
+    pub(crate) new_topics: &'a [Topic],
+    /// The ticket for the next stream.
+    pub(crate) ticket: Option<String>,
+    pub(crate) retry_ms: u64,
 }
 
-/// Writes that the publisher has ended the topic.
-pub(crate) fn put_end(out: &mut BytesMut, topic: &Topic, cursor: &str) {
-    let json = json!({ "topic": topic.as_str() });
-    put_control(out, "tailwater.end", &json.to_string(), None, Some(cursor));
-}
+impl ControlEvent {
+    /// The first event of a stream.
+    pub(crate) fn ready(ready: Ready<'_>, cursor: &str) -> Self {
+        let mut json = json!({
+            "outcome": ready.outcome.as_str(),
+            "cursor": cursor,
+            "node": ready.node,
+            "heartbeat": ready.heartbeat.map(seconds),
+        });
+        if !ready.new_topics.is_empty() {
+            json["new"] = ready.new_topics.iter().map(Topic::as_str).collect();
+        }
+        add_ticket(&mut json, ready.ticket);
+        Self { kind: "tailwater.ready", json, retry_ms: Some(ready.retry_ms) }
+    }
 
-/// Writes a cursor that only filtered-out events have moved. Without this event a resume would start
-/// before those events, and might report a gap among events that the subscriber does not want.
-pub(crate) fn put_cursor(out: &mut BytesMut, cursor: &str) {
-    let json = json!({ "cursor": cursor });
-    put_control(out, "tailwater.cursor", &json.to_string(), None, Some(cursor));
-}
+    /// A range of positions can no longer be read.
+    pub(crate) const fn gap(json: Value) -> Self {
+        Self { kind: "tailwater.gap", json, retry_ms: None }
+    }
 
-/// Writes that the stream closes and the client should reconnect.
-pub(crate) fn put_reconnect(
-    out: &mut BytesMut,
-    reason: impl Label,
-    retry_ms: u64,
-    (cursor, ticket): (Option<&str>, Option<&str>),
-) {
-    let mut json = json!({ "reason": reason.as_str() });
-    add_ticket(&mut json, ticket);
-    put_control(out, "tailwater.reconnect", &json.to_string(), Some(retry_ms), cursor);
+    /// The publisher has ended the topic.
+    pub(crate) fn end(topic: &Topic) -> Self {
+        Self { kind: "tailwater.end", json: json!({ "topic": topic.as_str() }), retry_ms: None }
+    }
+
+    /// A cursor that only filtered-out events have moved. Without this event a resume would start
+    /// before those events, and might report a gap among events that the subscriber does not want.
+    pub(crate) fn cursor(cursor: &str) -> Self {
+        Self { kind: "tailwater.cursor", json: json!({ "cursor": cursor }), retry_ms: None }
+    }
+
+    /// A sign of life that a page can see.
+    pub(crate) fn heartbeat(cursor: &str) -> Self {
+        Self { kind: "tailwater.heartbeat", json: json!({ "cursor": cursor }), retry_ms: None }
+    }
+
+    /// The stream closes and the client should reconnect.
+    pub(crate) fn reconnect(reason: impl Label, retry_ms: u64, ticket: Option<String>) -> Self {
+        let mut json = json!({ "reason": reason.as_str() });
+        add_ticket(&mut json, ticket);
+        Self { kind: "tailwater.reconnect", json, retry_ms: Some(retry_ms) }
+    }
+
+    /// Writes the event.
+    pub(crate) fn put(&self, out: &mut BytesMut, id: Option<&str>) {
+        put_control(out, self.kind, &self.json.to_string(), self.retry_ms, id);
+    }
+
+    /// Writes the event as a comment. A comment has no fields, so its JSON says after which time to come back.
+    pub(crate) fn put_comment(mut self, out: &mut BytesMut) {
+        if let Some(retry_ms) = self.retry_ms {
+            self.json["retry"] = retry_ms.into();
+        }
+        put_comment(out, self.kind, &self.json.to_string());
+    }
 }
 
 /// Adds the ticket for the next stream.
-fn add_ticket(json: &mut Value, ticket: Option<&str>) {
+fn add_ticket(json: &mut Value, ticket: Option<String>) {
     if let Some(ticket) = ticket {
         json["ticket"] = ticket.into();
+    }
+}
+
+/// A time in seconds, as a whole number where it is one.
+fn seconds(time: Duration) -> Value {
+    match time.subsec_nanos() {
+        0 => time.as_secs().into(),
+        _ => time.as_secs_f64().into(),
     }
 }
 

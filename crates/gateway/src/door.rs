@@ -22,7 +22,7 @@ use crate::frame::Framing;
 use crate::gateway::{Gateway, Shared};
 use crate::handler::{self, Asked, Via};
 use crate::head::SubscriptionHead;
-use crate::tickets;
+use crate::{subscriptions, tickets};
 
 /// The resource that clients subscribe to.
 pub(crate) const PATH: &str = "/v1/events";
@@ -35,8 +35,8 @@ pub struct Door {
 }
 
 impl Gateway {
-    /// Opens the door: `GET`, `HEAD` and preflights of `/v1/events`, `POST /v1/tickets`, the console, and the routes of
-    /// `others`. A layer over `others` stays over those.
+    /// Opens the door: `GET`, `HEAD` and preflights of `/v1/events`, `POST /v1/subscriptions`, `/v1/tickets`, the
+    /// console, and the routes of `others`. A layer over `others` stays over those.
     ///
     /// # Panics
     /// `others` has one of these routes as well.
@@ -45,7 +45,8 @@ impl Gateway {
         let events = get(subscribe).head(describe);
         let events = Router::new()
             .route(PATH, events)
-            .route(tickets::PATH, post(tickets::give))
+            .route(subscriptions::PATH, post(subscriptions::subscribe))
+            .route(tickets::PATH, post(tickets::give).delete(tickets::take_back))
             .with_state(Arc::clone(&self.0));
         let routes = others.merge(console::router(&self.0.config)).merge(events);
         Door { gateway: self.clone(), routes }
@@ -67,7 +68,7 @@ impl Door {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let is_ours = [PATH, tickets::PATH].contains(&request.uri().path());
+        let is_ours = [PATH, subscriptions::PATH, tickets::PATH].contains(&request.uri().path());
         let origin = request.headers().get(header::ORIGIN).map(HeaderValue::as_bytes);
         if request.method() == Method::OPTIONS
             && is_ours

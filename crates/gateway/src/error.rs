@@ -29,7 +29,7 @@ pub(crate) enum BadRequest {
     Value { name: &'static str, value: String, allowed: String },
     #[error(
         "unknown parameter {0:?}; known are topic, from, last_event_id, types, envelope, heartbeat, \
-         wait, limit, ticket and renew"
+         control, close, wait, limit, ticket and renew"
     )]
     UnknownParameter(String),
 }

@@ -57,10 +57,20 @@ impl Shape {
         &chunk[chunk::body(chunk)]
     }
 
-    /// Writes the event's frame for a subscription to several topics: `id` replaces the event's position.
-    pub(crate) fn put_frame(self, out: &mut BytesMut, event: &Event, id: &str) {
+    /// Writes the event's frame with an id of the subscription's own, which replaces the event's position, and
+    /// with `retry` if that is given.
+    pub(crate) fn put_frame(
+        self,
+        out: &mut BytesMut,
+        event: &Event,
+        retry_ms: Option<u64>,
+        id: impl Display,
+    ) {
         let frame = self.frame(event);
         out.put_slice(&frame[..frame.len() - id_line_len(event.position())]);
+        if let Some(retry_ms) = retry_ms {
+            put_retry(out, retry_ms);
+        }
         put_id(out, id);
     }
 
@@ -119,12 +129,21 @@ pub(crate) fn put_control(
     put_line(out, b"event: ", kind.as_bytes());
     put_line(out, b"data: ", json.as_bytes());
     if let Some(retry_ms) = retry_ms {
-        put_line(out, b"retry: ", retry_ms.to_string().as_bytes());
+        put_retry(out, retry_ms);
     }
     match id {
         Some(id) => put_id(out, id),
         None => out.put_u8(b'\n'),
     }
+}
+
+/// Writes a control event as a comment of one line. No blank line follows, as in [`HEARTBEAT`].
+pub(crate) fn put_comment(out: &mut BytesMut, kind: &str, json: &str) {
+    out.extend([b": ", kind.as_bytes(), b" ", json.as_bytes(), b"\n"].into_iter().flatten());
+}
+
+fn put_retry(out: &mut BytesMut, retry_ms: u64) {
+    put_line(out, b"retry: ", retry_ms.to_string().as_bytes());
 }
 
 /// Writes a `data` line for each line of the payload. LF, CR and CRLF each end a line.
@@ -234,8 +253,11 @@ mod tests {
         {
             let event = Event::new(Topic::new("t").unwrap(), position, NewEvent::default());
             let mut out = BytesMut::new();
-            Shape::Plain.put_frame(&mut out, &event, "v1.abc");
+            Shape::Plain.put_frame(&mut out, &event, None, "v1.abc");
             assert_eq!(text(&out), "data: \nid: v1.abc\n\n", "{position}");
+            out.clear();
+            Shape::Plain.put_frame(&mut out, &event, Some(2500), position);
+            assert_eq!(text(&out), format!("data: \nretry: 2500\nid: {position}\n\n"));
         }
     }
 

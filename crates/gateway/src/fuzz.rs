@@ -50,7 +50,7 @@ pub fn query(bytes: &[u8]) {
         let topics = &request.topics;
         assert!((1..=TOPICS_MAX).contains(&topics.len()), "{} topics", topics.len());
         assert!(topics.is_sorted_by(|one, next| one < next), "{topics:?}");
-        assert_ne!(request.cursor(), Some(""), "an empty cursor is no cursor");
+        assert_ne!(request.cursor.as_deref(), Some(""), "an empty cursor is no cursor");
         let types = request.style.types.as_ref().map_or(0, |types| types.len());
         assert!(types <= TYPES_MAX, "{types} types");
     }

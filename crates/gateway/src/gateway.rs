@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::Log;
-use limits::{SubjectStreams, SubjectTopics};
+use limits::SubjectStreams;
 use metrics::Registry;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::connections::{ConnectionReport, Connections};
 use crate::drain::Phase;
 use crate::ends::Ends;
+use crate::haste::Haste;
 use crate::metrics::Metrics;
 use crate::probe::{self, Probe};
 use crate::replay::Replay;
@@ -33,12 +34,12 @@ pub(crate) struct Shared {
     pub(crate) ends: Ends,
     /// Counts the revocations that this gateway has heard of.
     pub(crate) revoked: watch::Sender<u64>,
+    /// The refusals that clients come for too often.
+    pub(crate) haste: Haste,
     /// The bytes a second of events that subscribers had missed.
     pub(crate) replay: Replay,
     /// The streams of each subject.
     pub(crate) streams: Arc<SubjectStreams>,
-    /// The topics that each subject watches here.
-    pub(crate) topics: Arc<SubjectTopics>,
     probe: Probe,
 }
 
@@ -64,16 +65,15 @@ impl Gateway {
     #[must_use]
     pub fn new(config: Config, log: Arc<dyn Log>, registry: &Registry) -> Self {
         let metrics = Metrics::register(registry);
+        let most = (config.subject_streams, config.subject_topics);
+        let streams = SubjectStreams::new(most, config.leases.clone(), registry);
         let connections = Connections::new(
             config.max_connections,
-            &config.rules,
+            (&config.rules, Arc::clone(&streams)),
             registry,
             metrics.connections.clone(),
         );
         let replay = Replay::new(config.replay_rate);
-        let leases = config.leases.clone();
-        let streams = SubjectStreams::new(config.subject_streams, leases, registry);
-        let topics = SubjectTopics::new(config.subject_topics, registry);
         let phase = watch::channel(Phase::Serving).0;
         let shared = Shared {
             config,
@@ -83,9 +83,9 @@ impl Gateway {
             phase,
             ends: Ends::default(),
             revoked: watch::channel(0).0,
+            haste: Haste::new(registry),
             replay,
             streams,
-            topics,
             probe: Probe::default(),
         };
         let gateway = Self(Arc::new(shared));

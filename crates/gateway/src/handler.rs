@@ -3,36 +3,34 @@
 //! Every header of an answer is chosen here: `http1.rs` and `door.rs` only write it.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use access::audit::{self, Action};
 use access::{Carrier, Credentials, Denied, Grant, Page, Reason, Right, Timestamp};
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
-use event_log::{Cursor, Origin, Outcome, Topic};
-use http_body::Frame;
-use limits::{Client, ConnectionId, Full, Peer, SubjectId};
+use event_log::{Cursor, OpenOptions, Opened, Outcome, Topic};
+use limits::{Client, ConnectionId, Peer, SubjectId, WantedStream};
 use metrics::Label as _;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
-use crate::connections::{Admission, Extras};
+use crate::body::EventBody;
+use crate::connections::{Admission, Extras, count_of};
+use crate::control::{self, ControlEvent};
 use crate::drain::Phase;
-use crate::ends::PlannedEnd;
 use crate::error::{self, BadRequest, Refusal};
 use crate::frame::{Framing, HEARTBEAT};
 use crate::gateway::Shared;
 use crate::head::SubscriptionHead;
 use crate::metrics::Reject;
-use crate::request::{Form, Renew, Request, Style};
+use crate::request::{Control, Form, Heartbeat, Manner, Renew, Request, Style};
 use crate::subscriber::{CONNECTION, Subscriber};
 use crate::whereabouts::Whereabouts;
-use crate::{control, long_poll, tickets, trace};
+use crate::{long_poll, tickets, trace};
 
 /// The longest that a client waits for the log before the gateway tells it to come back.
 const OPEN_MAX: Duration = Duration::from_secs(5);
@@ -41,12 +39,18 @@ const OPEN_MAX: Duration = Duration::from_secs(5);
 /// that others read too, and 500 with the tail of a new topic.
 const TOPIC_BYTES: usize = 1024;
 
+/// The most gaps that a header tells.
+const GAPS_MAX: usize = 16;
+
 /// The headers of an event stream.
-const STREAM_HEADERS: [(HeaderName, HeaderValue); 3] = [
-    (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
+const STREAM_HEADERS: [(HeaderName, HeaderValue); 4] = [
+    // Without a charset, which the type does not need: some clients compare the whole value.
+    (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
     // nginx buffers whole streams without it.
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    // The same for every intermediary (draft-ietf-httpbis-incremental).
+    (HeaderName::from_static("incremental"), HeaderValue::from_static("?1")),
 ];
 
 /// A request for events that a front end has read.
@@ -80,6 +84,8 @@ pub(crate) enum Content {
     Events(Subscriber),
     /// A body that is complete.
     Whole(Body),
+    /// The bytes of a stream that then breaks off.
+    Cut(Bytes),
 }
 
 impl Asked {
@@ -115,7 +121,7 @@ impl Asked {
 
     /// Returns true if the request makes sense and asks for an event stream.
     pub(crate) fn is_for_stream(&self) -> bool {
-        self.request.as_ref().is_ok_and(|request| matches!(request.form, Form::Stream { .. }))
+        self.request.as_ref().is_ok_and(|request| matches!(request.form, Form::Stream(_)))
     }
 }
 
@@ -133,7 +139,12 @@ pub(crate) async fn answer(gateway: &Arc<Shared>, asked: Asked) -> Reply {
                     subscribe(gateway, request, grant, (client, whereabouts), via.framing).await
                 }
             },
-            Err(denial) => deny(gateway, denial, request.form, request.cursor()),
+            Err(denial) => {
+                if denial.told(gateway, request.form).is_some() {
+                    gateway.haste.slow_down(gateway, client, None).await;
+                }
+                deny(gateway, denial, request.form, request.cursor.as_deref())
+            }
         },
         Err(bad) => reject(gateway, bad),
     };
@@ -152,8 +163,8 @@ pub(crate) async fn describe(gateway: &Shared, asked: Asked) -> Reply {
         Ok(request) => {
             let permitted = permit(gateway, &credentials, &request, whereabouts.peer()).await;
             match (permitted, request.form) {
-                (Err(denial), form) => deny(gateway, denial, form, request.cursor()),
-                (Ok(_), Form::Stream { .. }) => stream_of(Content::Whole(Body::empty())),
+                (Err(denial), form) => deny(gateway, denial, form, request.cursor.as_deref()),
+                (Ok(_), Form::Stream(_)) => stream_of(Content::Whole(Body::empty())),
                 (Ok(_), Form::LongPoll { .. }) => whole(long_poll::HEADERS.into_response()),
             }
         }
@@ -194,6 +205,22 @@ enum Denial {
     Topic(Topic),
 }
 
+impl Denial {
+    /// The reason, the least pause and the manner of a stream that tells it: an `EventSource` whose ticket or cookie
+    /// is over is told so that the page hears of it and can bring another one. The status of an error would say
+    /// nothing.
+    fn told(&self, gateway: &Shared, form: Form) -> Option<(Reject, Duration, Manner)> {
+        let (Self::Credentials(denied), Form::Stream(manner)) = (self, form) else { return None };
+        let is_browser = matches!(denied.carrier, Carrier::Ticket | Carrier::Cookie);
+        let (reason, least) = match denied.reason {
+            Reason::Expired if is_browser => (Reject::TokenExpired, OVER_RETRY),
+            Reason::KeysUnavailable => (Reject::Unavailable, gateway.config.retry),
+            _ => return None,
+        };
+        (!manner.takes_statuses()).then_some((reason, least, manner))
+    }
+}
+
 /// Decides who asks, and if it may read all topics of the request.
 async fn permit(
     gateway: &Shared,
@@ -222,29 +249,16 @@ async fn permit(
 /// The pause that a client is told whose ticket or cookie is over: it cannot come in with the same one.
 const OVER_RETRY: Duration = Duration::from_mins(5);
 
-/// Refuses a party. An `EventSource` whose ticket or cookie is over is told in its stream, so that the page
-/// hears of it and can bring another one; the status of an error would say nothing.
+/// Refuses a party, in a stream if that can tell it or else by a status.
 fn deny(gateway: &Shared, denial: Denial, form: Form, brought: Option<&str>) -> Reply {
-    let denied = match denial {
-        Denial::Topic(topic) => {
-            gateway.metrics.rejected.of(Reject::Denied).inc();
-            return whole(error::forbidden(&topic, Right::Subscribe));
-        }
-        Denial::Credentials(denied) => denied,
-    };
-    let is_browser = matches!(denied.carrier, Carrier::Ticket | Carrier::Cookie);
-    match (denied.reason, form) {
-        (Reason::Expired, Form::Stream { .. }) if is_browser => {
-            come_back(gateway, Reject::TokenExpired, OVER_RETRY, brought)
-        }
-        (Reason::KeysUnavailable, Form::Stream { .. }) => {
-            come_back(gateway, Reject::Unavailable, gateway.config.retry, brought)
-        }
-        _ => {
-            gateway.metrics.rejected.of(Reject::Denied).inc();
-            whole(Refusal::Denied(denied).into_response())
-        }
+    if let Some((reason, least, manner)) = denial.told(gateway, form) {
+        return come_back(gateway, reason, least, manner, brought);
     }
+    gateway.metrics.rejected.of(Reject::Denied).inc();
+    whole(match denial {
+        Denial::Topic(topic) => error::forbidden(&topic, Right::Subscribe),
+        Denial::Credentials(denied) => Refusal::Denied(denied).into_response(),
+    })
 }
 
 fn reject(gateway: &Shared, bad: BadRequest) -> Reply {
@@ -261,16 +275,28 @@ async fn subscribe(
     framing: Framing,
 ) -> Reply {
     let span = trace::connect(&request);
-    let brought = request.cursor().map(ToOwned::to_owned);
-    let Request { topics, origin, resume, style, form, renew, .. } = request;
-    let opened = open(gateway, topics, origin, &style, (client, whereabouts, &grant));
-    let opened = opened.instrument(span.clone()).await;
-    trace::connected(&span, opened.as_ref().map(|opened| opened.outcome).map_err(|why| *why));
-    drop(span);
-    let Opened { admission, cursor, outcome } = match opened {
-        Ok(opened) => opened,
-        Err(refusal) => return refuse(gateway, refusal, form, brought.as_deref()),
+    let now = Timestamp::now();
+    let opening = OpenOptions {
+        origin: request.origin(now.as_millis()),
+        new_topics: request.begin.seek(now.as_millis()),
+        floor: grant.history_floor(now).map(Timestamp::as_millis),
     };
+    let Request { topics, cursor: brought, resume, style, form, renew, .. } = request;
+    let opened = open(gateway, topics, opening, &style, (client, whereabouts, &grant));
+    let opened = opened.instrument(span.clone()).await;
+    let result = opened.as_ref().map(|(_, opened)| opened.outcome);
+    trace::connected(&span, result.map_err(|why| *why));
+    drop(span);
+    let (admission, opened) = match opened {
+        Ok(opened) => opened,
+        Err(refusal) => {
+            if !matches!(refusal, Refusal::Drain) {
+                gateway.haste.slow_down(gateway, client, subject_of(&grant)).await;
+            }
+            return refuse(gateway, refusal, form, brought.as_deref());
+        }
+    };
+    let (cursor, outcome) = (&opened.cursor, opened.outcome);
     if brought.is_some() && outcome != Outcome::Live {
         gateway.metrics.resumes.of(outcome).inc();
         let missed = cursor.lag_most();
@@ -278,55 +304,70 @@ async fn subscribe(
             gateway.metrics.resume_missed_events.observe(missed as f64);
         }
     }
-    let heartbeat = match form {
+    let manner = match form {
         Form::LongPoll { wait, limit } => {
-            return whole(
-                long_poll::answer(
-                    gateway,
-                    client,
-                    &admission,
-                    cursor,
-                    brought,
-                    style,
-                    (wait, limit),
-                )
-                .await,
-            );
+            let bounds = (wait, limit);
+            let cursor = opened.cursor;
+            let answer =
+                long_poll::answer(gateway, client, &admission, cursor, brought, style, bounds);
+            return whole(answer.await);
         }
         // The client has everything, and this is the one status that makes an EventSource stop.
-        Form::Stream { .. } if cursor.is_finished() => {
+        Form::Stream(_) if cursor.is_finished() => {
             let headers = [(header::CACHE_CONTROL, "no-store")];
             return whole((StatusCode::NO_CONTENT, headers).into_response());
         }
-        Form::Stream { heartbeat } => heartbeat.unwrap_or(gateway.config.heartbeat),
+        Form::Stream(manner) => manner,
     };
     gateway.metrics.opened.of(resume).inc();
+    let headers = (manner.control != Control::Event).then(|| told(gateway, &opened));
     let subscriber = Subscriber::new(
         Arc::clone(gateway),
         admission,
-        (cursor, outcome),
+        opened,
         brought,
-        (style, framing),
-        heartbeat,
+        (style, manner, framing),
         (renew == Renew::Ticket && grant.carrier() == Carrier::Ticket).then_some(grant),
     );
-    stream_of(Content::Events(subscriber))
+    let mut reply = stream_of(Content::Events(subscriber));
+    reply.headers_mut().extend(headers.into_iter().flatten());
+    reply
 }
 
-/// A subscription whose cursor is open.
-struct Opened {
-    admission: Admission,
-    cursor: Cursor,
-    outcome: Outcome,
+/// The headers that tell a client without control events of the opening.
+fn told(
+    gateway: &Shared,
+    opened: &Opened,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+    let gaps = opened.gaps.iter().take(GAPS_MAX).map(|(topic, gap)| {
+        let missed = gap.missed.map(|missed| format!(";missed={missed}")).unwrap_or_default();
+        format!("\"{topic}\";reason={}{missed}", gap.reason.as_str())
+    });
+    let gaps = gaps.collect::<Vec<_>>().join(", ");
+    let headers = [
+        ("tailwater-outcome", opened.outcome.as_str().to_owned()),
+        ("tailwater-cursor", opened.cursor.wire()),
+        ("tailwater-node", gateway.config.node.clone()),
+        ("tailwater-gap", gaps),
+    ];
+    headers.into_iter().filter_map(|(name, value)| {
+        // A node's name may be any text.
+        let value = HeaderValue::from_str(&value).ok().filter(|value| !value.is_empty())?;
+        Some((HeaderName::from_static(name), value))
+    })
+}
+
+fn subject_of(grant: &Grant) -> Option<SubjectId> {
+    grant.principal().subject_hash().map(SubjectId::new)
 }
 
 async fn open(
     gateway: &Arc<Shared>,
     topics: Vec<Topic>,
-    origin: Origin,
+    opening: OpenOptions,
     style: &Style,
     (client, whereabouts, grant): (Client, Whereabouts, &Grant),
-) -> Result<Opened, Refusal> {
+) -> Result<(Admission, Opened), Refusal> {
     if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
         return Err(Refusal::Drain);
     }
@@ -336,29 +377,30 @@ async fn open(
     };
     let principal = grant.principal().clone();
     let quotas = grant.quotas();
-    let (watched, stream) = match principal.subject_hash().map(SubjectId::new) {
+    let stream = match principal.subject_hash().map(SubjectId::new) {
         Some(subject) => {
-            let count = u32::try_from(topics.len()).unwrap_or(u32::MAX);
-            let watched = gateway.topics.watch(subject, count, quotas.topics)?;
-            let asked = gateway.streams.admit(subject, quotas.streams);
-            (Some(watched), Some(Box::pin(asked).await?))
+            let wanted = WantedStream {
+                topics: count_of(&topics),
+                streams_max: quotas.streams,
+                topics_max: quotas.topics,
+            };
+            Some(Box::pin(gateway.streams.admit(subject, wanted)).await?)
         }
-        None => (None, None),
+        None => None,
     };
     let party = (client, whereabouts, principal);
-    let extras = Extras { memory, stream, watched, replay_bytes: quotas.replay_bytes };
-    let admission = gateway.connections.admit(&topics, party, extras)?;
+    let extras = Extras { memory, replay_bytes: quotas.replay_bytes };
+    let admission = gateway.connections.admit(&topics, party, (stream, extras))?;
     // Once more: a revocation that came before the subscription was recorded has not found it.
     if gateway.config.access.revocations().concern(grant.principal()) {
         return Err(Denied { reason: Reason::Revoked, carrier: grant.carrier() }.into());
     }
-    let floor = grant.history_floor(Timestamp::now()).map(Timestamp::as_millis);
     let opening = async {
         admission.watch(&*gateway.log).await?;
-        Cursor::open_above(Arc::clone(&gateway.log), topics, origin, floor).await
+        Cursor::open_as(Arc::clone(&gateway.log), topics, opening).await
     };
     match timeout(OPEN_MAX, opening).await {
-        Ok(Ok((cursor, outcome))) => Ok(Opened { admission, cursor, outcome }),
+        Ok(Ok(opened)) => Ok((admission, opened)),
         Ok(Err(_)) | Err(_) => Err(Refusal::Unavailable),
     }
 }
@@ -367,24 +409,43 @@ async fn open(
 /// which an error would end for ever, gets a stream that tells it to come back.
 fn refuse(gateway: &Shared, refusal: Refusal, form: Form, brought: Option<&str>) -> Reply {
     let reason = Reject::from(refusal);
-    if matches!(form, Form::Stream { .. }) && reason != Reject::Denied {
-        return come_back(gateway, reason, gateway.config.retry, brought);
+    match form {
+        Form::Stream(manner) if reason != Reject::Denied && !manner.takes_statuses() => {
+            come_back(gateway, reason, gateway.config.retry, manner, brought)
+        }
+        _ => {
+            count_refusal(gateway, reason);
+            whole(refusal.into_response())
+        }
     }
-    gateway.metrics.rejected.of(reason).inc();
-    tracing::debug!(target: CONNECTION, reason = reason.as_str(), "connection refused");
-    whole(refusal.into_response())
 }
 
 /// A stream that tells its client to come back after a pause of `least` or more.
-fn come_back(gateway: &Shared, reason: Reject, least: Duration, brought: Option<&str>) -> Reply {
-    gateway.metrics.rejected.of(reason).inc();
-    tracing::debug!(target: CONNECTION, reason = reason.as_str(), "connection refused");
+fn come_back(
+    gateway: &Shared,
+    reason: Reject,
+    least: Duration,
+    manner: Manner,
+    brought: Option<&str>,
+) -> Reply {
+    count_refusal(gateway, reason);
     // The client's cursor goes back as it came, because an event without an id makes some clients
     // forget theirs.
     let cursor = brought.filter(|cursor| is_safe_id(cursor));
-    let mut out = BytesMut::from(&HEARTBEAT[..]);
-    control::put_reconnect(&mut out, reason, control::jittered(least), (cursor, None));
-    stream_of(Content::Whole(Body::from(out.freeze())))
+    let mut out = BytesMut::new();
+    if manner.heartbeat != Heartbeat::Off {
+        out.extend_from_slice(&HEARTBEAT);
+    }
+    ControlEvent::reconnect(reason, control::jittered(least), None).put(&mut out, cursor);
+    stream_of(match manner.aborts {
+        true => Content::Cut(out.freeze()),
+        false => Content::Whole(Body::from(out.freeze())),
+    })
+}
+
+fn count_refusal(gateway: &Shared, reason: Reject) {
+    gateway.metrics.rejected.of(reason).inc();
+    tracing::debug!(target: CONNECTION, reason = reason.as_str(), "connection refused");
 }
 
 fn stream_of(content: Content) -> Reply {
@@ -400,31 +461,14 @@ fn whole(response: Response) -> Reply {
 impl Content {
     /// A body that a general HTTP server sends over a connection.
     pub(crate) fn into_body(self, connection: ConnectionId) -> Body {
-        let subscriber = match self {
-            Self::Whole(body) => return body,
-            Self::Events(subscriber) => subscriber,
-        };
-        let planned = subscriber.plan(connection);
-        Body::new(EventBody { subscriber, _planned: planned })
-    }
-}
-
-/// The body of an event stream.
-struct EventBody {
-    subscriber: Subscriber,
-    _planned: Option<PlannedEnd>,
-}
-
-impl HttpBody for EventBody {
-    type Data = Bytes;
-    type Error = Full;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Full>>> {
-        let next = self.subscriber.poll_next(cx);
-        next.map(|bytes| bytes.map(|bytes| self.subscriber.count_bytes(bytes).map(Frame::data)))
+        match self {
+            Self::Whole(body) => body,
+            Self::Events(subscriber) => {
+                let planned = subscriber.plan(connection);
+                Body::new(EventBody::of(subscriber, planned))
+            }
+            Self::Cut(bytes) => Body::new(EventBody::cut(bytes)),
+        }
     }
 }
 

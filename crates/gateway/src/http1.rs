@@ -88,6 +88,10 @@ impl Door {
                 let head = write::StreamHead::new(&parts);
                 Accepted::Stream(EventStream::new(transport, subscriber, head, patience.stall))
             }
+            Content::Cut(bytes) => {
+                let _sent = write::cut(transport, &parts, &bytes, patience.stall).await;
+                Accepted::Closed
+            }
             Content::Whole(body) => {
                 // A client that has left misses an answer that it does not wait for.
                 let _sent = write::whole(transport, &parts, body, patience.stall).await;

@@ -9,6 +9,7 @@
 //! list of clients. Never touches Redis.
 
 mod alarm;
+mod body;
 mod chunk;
 mod config;
 mod connections;
@@ -25,6 +26,7 @@ mod frame;
 pub mod fuzz;
 mod gateway;
 mod handler;
+mod haste;
 mod head;
 mod held_bytes;
 mod http1;
@@ -32,9 +34,11 @@ mod impatient;
 mod long_poll;
 mod metrics;
 mod probe;
+mod read_body;
 mod replay;
 mod request;
 mod subscriber;
+mod subscriptions;
 mod tcp_state;
 mod tickets;
 mod trace;

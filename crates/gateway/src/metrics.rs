@@ -38,6 +38,8 @@ label! {
         Memory => "memory",
         /// The client has acknowledged nothing for too long.
         Vanished => "vanished",
+        /// Events are gone, and the stream has no control events that tell it.
+        Gap => "gap",
     }
 }
 

@@ -3,20 +3,29 @@
 use std::fmt;
 use std::time::Duration;
 
-use event_log::{EventType, Origin, Seek, Topic, TraceParent};
-use jiff::Timestamp;
+use event_log::{EventType, Origin, Topic, TraceParent};
 
 use crate::error::BadRequest;
 use crate::head::SubscriptionHead;
 use crate::metrics::Resume;
+
+mod begin;
+mod brought;
+mod manner;
+
+pub(crate) use begin::Begin;
+use brought::Brought;
+pub(crate) use manner::{Control, Heartbeat, Manner};
 
 /// A request to subscribe.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Request {
     /// At least one.
     pub(crate) topics: Vec<Topic>,
-    /// Where to begin.
-    pub(crate) origin: Origin,
+    /// Where topics begin that the cursor does not know.
+    pub(crate) begin: Begin,
+    /// The cursor that the client brought: text from outside.
+    pub(crate) cursor: Option<String>,
     /// The part of the request that brought the cursor, if there was one.
     pub(crate) resume: Resume,
     /// The events that it gets, and their shape.
@@ -58,15 +67,12 @@ pub(crate) struct Style {
 /// The form in which events travel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Form {
-    /// An event stream that stays open, with a comment after so much silence.
-    Stream { heartbeat: Option<Duration> },
+    /// An event stream that stays open.
+    Stream(Manner),
     /// One answer with the events that there are, or with the first that comes within the wait.
     LongPoll { wait: Duration, limit: usize },
 }
 
-/// Seconds of silence between heartbeats that a request may ask for. Some clients give up after 5 s;
-/// below 3 s heartbeats would cost more than events.
-const HEARTBEAT_SECONDS: (u64, u64) = (3, 60);
 /// Seconds that a long-poll may wait: less than the idle time-outs of common load balancers.
 const WAIT_SECONDS: (u64, u64) = (0, 60);
 /// Names in a filter, each of which is compared with the type of each event.
@@ -83,32 +89,22 @@ impl Request {
         max_topics: usize,
     ) -> Result<Self, BadRequest> {
         let mut topics = Vec::new();
-        let mut cursor = head.last_event_id.and_then(cursor_of);
-        let mut resume = if cursor.is_some() { Resume::Header } else { Resume::None };
-        let (mut from, mut heartbeat, mut wait, mut limit) =
-            (None, None, Duration::ZERO, LIMIT_DEFAULT);
+        let mut brought = Brought::new(head.last_event_id);
+        let (mut begin, mut manner) = (Begin::default(), Manner::default());
+        let (mut wait, mut limit) = (Duration::ZERO, LIMIT_DEFAULT);
         let (mut ticket, mut renew) = (None, Renew::default());
         let mut style = Style::default();
         for (name, value) in form_urlencoded::parse(head.query.as_bytes()) {
             match &*name {
                 "topic" => topics.push(Topic::new(&value)?),
-                "last_event_id" | "lastEventId" => {
-                    // The header wins: some clients repeat a stale query on every reconnect.
-                    if cursor.is_none() && !value.is_empty() {
-                        cursor = Some(value.into_owned());
-                        resume = Resume::Query;
-                    }
-                }
-                // Empty is absent, as with a cursor.
-                "from" if value.is_empty() => {}
-                "from" => from = Some(parse_from(&value)?),
+                "last_event_id" | "lastEventId" => brought.add(&value),
+                "from" => begin = Begin::parse(&value)?,
                 "types" => style.types = Some(parse_types(&value)?),
                 "envelope" if value == "json" => style.envelope = true,
                 "envelope" => return Err(BadRequest::value("envelope", &value, "json")),
-                "heartbeat" => {
-                    let seconds = number("heartbeat", &value, HEARTBEAT_SECONDS, "seconds")?;
-                    heartbeat = Some(Duration::from_secs(seconds));
-                }
+                "heartbeat" => manner.set_heartbeat(&value)?,
+                "control" => manner.set_control(&value)?,
+                "close" => manner.set_close(&value)?,
                 "wait" => {
                     wait = Duration::from_secs(number("wait", &value, WAIT_SECONDS, "seconds")?)
                 }
@@ -124,7 +120,8 @@ impl Request {
                         _ => return Err(BadRequest::value("renew", &value, "ticket or cookie")),
                     }
                 }
-                // Cache busters and the like.
+                // Frameworks append these, and cache busters, to every URL.
+                "datastar" | "org.htmx.cache-buster" => {}
                 other if other.starts_with('_') => {}
                 other => return Err(BadRequest::UnknownParameter(other.to_owned())),
             }
@@ -138,23 +135,20 @@ impl Request {
             }
             _ => {}
         }
-        let origin = match cursor {
-            Some(cursor) => Origin::Resume(cursor),
-            None => from.unwrap_or(Origin::Latest),
-        };
+        let (cursor, resume) = brought.cursor();
         let form = match wants_json(&head.accept) {
             true => Form::LongPoll { wait, limit },
-            false => Form::Stream { heartbeat },
+            false => Form::Stream(manner.checked()?),
         };
         let trace = head.traceparent.and_then(trace_of);
-        Ok(Self { topics, origin, resume, style, form, ticket, renew, trace })
+        Ok(Self { topics, begin, cursor, resume, style, form, ticket, renew, trace })
     }
 
-    /// The cursor that the client brought: text from outside.
-    pub(crate) fn cursor(&self) -> Option<&str> {
-        match &self.origin {
-            Origin::Resume(cursor) => Some(cursor),
-            Origin::Latest | Origin::Seek(_) => None,
+    /// Where the subscription begins, for a request of this time, in milliseconds since 1970.
+    pub(crate) fn origin(&self, now: u64) -> Origin {
+        match &self.cursor {
+            Some(cursor) => Origin::Resume(cursor.clone()),
+            None => self.begin.origin(now),
         }
     }
 }
@@ -163,7 +157,8 @@ impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("topics", &self.topics)
-            .field("origin", &self.origin)
+            .field("begin", &self.begin)
+            .field("cursor", &self.cursor)
             .field("style", &self.style)
             .field("form", &self.form)
             .finish_non_exhaustive()
@@ -174,7 +169,7 @@ impl Form {
     /// The word for a log or a trace.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Stream { .. } => "sse",
+            Self::Stream(_) => "sse",
             Self::LongPoll { .. } => "long_poll",
         }
     }
@@ -224,37 +219,9 @@ fn visible(value: &[u8]) -> Option<&str> {
     str::from_utf8(value).ok().filter(|_| value.iter().all(is_visible))
 }
 
-/// The cursor of the header, unless that is empty. Browsers send an id's bytes as they came, so they
-/// may be any: bytes that are not UTF-8 become a cursor that cannot be understood.
-fn cursor_of(value: &[u8]) -> Option<String> {
-    (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned())
-}
-
 /// The trace of a `traceparent`. A malformed one counts as absent, as W3C Trace Context wants it.
 fn trace_of(value: &[u8]) -> Option<TraceParent> {
     TraceParent::parse(visible(value)?)
-}
-
-fn parse_from(value: &str) -> Result<Origin, BadRequest> {
-    let seek = match value {
-        "latest" => return Ok(Origin::Latest),
-        "earliest" => Seek::Earliest,
-        _ => {
-            let last = value.strip_prefix('-').and_then(|n| n.parse().ok()).map(Seek::Last);
-            let since = || {
-                let time: Timestamp = value.parse().ok()?;
-                Some(Seek::Since(u64::try_from(time.as_millisecond()).unwrap_or(0)))
-            };
-            last.or_else(since).ok_or_else(|| {
-                BadRequest::value(
-                    "from",
-                    value,
-                    "latest, earliest, -N or a time as 2026-01-31T12:00:00Z",
-                )
-            })?
-        }
-    };
-    Ok(Origin::Seek(seek))
 }
 
 fn parse_types(value: &str) -> Result<Box<[EventType]>, BadRequest> {
@@ -280,6 +247,7 @@ fn number(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use event_log::Seek;
     use proptest::prelude::*;
 
     fn parse(query: &str, headers: &[(&str, &str)]) -> Result<Request, BadRequest> {
@@ -288,35 +256,44 @@ mod tests {
     }
 
     #[test]
-    fn the_first_cursor_that_is_not_empty_wins() {
-        let header = [("last-event-id", "5-1")];
-        let origin = |query, headers| parse(query, headers).unwrap().origin;
+    fn a_cursor_goes_before_from() {
+        let origin = |query, headers| parse(query, headers).unwrap().origin(0);
         let resume = |text: &str| Origin::Resume(text.to_owned());
+        let header = [("last-event-id", "5-1")];
         assert_eq!(origin("topic=t&last_event_id=6-2&from=earliest", &header), resume("5-1"));
-        assert_eq!(origin("topic=t&last_event_id=6-2", &[("last-event-id", "")]), resume("6-2"));
         assert_eq!(origin("topic=t&lastEventId=7-3&from=earliest", &[]), resume("7-3"));
-        assert_eq!(origin("topic=t&lastEventId=&from=earliest", &[]), Origin::Seek(Seek::Earliest));
+        let earliest = Origin::Seek(Seek::Earliest);
+        assert_eq!(origin("topic=t&lastEventId=&from=earliest", &[]), earliest);
         assert_eq!(origin("topic=t", &[]), Origin::Latest);
     }
 
     #[test]
-    fn from_is_a_word_a_count_or_a_time() {
-        let origin = |from: &str| parse(&format!("topic=t&from={from}"), &[]).unwrap().origin;
-        assert_eq!(origin("latest"), Origin::Latest);
-        assert_eq!(origin(""), Origin::Latest);
-        assert_eq!(origin("-20"), Origin::Seek(Seek::Last(20)));
-        assert_eq!(origin("1970-01-01T00:00:01.5Z"), Origin::Seek(Seek::Since(1500)));
-        assert_eq!(origin("1970-01-01T01:00:01%2B01:00"), Origin::Seek(Seek::Since(1000)));
-        for bad in ["20", "--1", "-", "-x", "yesterday"] {
-            assert!(parse(&format!("topic=t&from={bad}"), &[]).is_err(), "{bad:?}");
-        }
+    fn a_stream_has_a_manner() {
+        let manner = |query: &str| match parse(&format!("topic=t&{query}"), &[]).unwrap().form {
+            Form::Stream(manner) => manner,
+            Form::LongPoll { .. } => panic!("it is a stream"),
+        };
+        assert_eq!(manner("control=on&close=end"), Manner::default());
+        let silent = manner("heartbeat=off&control=off&close=abort");
+        assert_eq!((silent.heartbeat, silent.control), (Heartbeat::Off, Control::Off));
+        assert!(silent.aborts && silent.takes_statuses());
+        let seen = manner("heartbeat=event&heartbeat=5");
+        assert_eq!(seen.heartbeat, Heartbeat::Event);
+        assert_eq!(seen.silence, Some(Duration::from_secs(5)));
+        assert_eq!(manner("control=comment").control, Control::Comment);
+    }
+
+    #[test]
+    fn parameters_of_frameworks_are_ignored() {
+        let query = "topic=t&datastar=%7B%7D&org.htmx.cache-buster=1&_=2";
+        assert!(parse(query, &[]).unwrap() == parse("topic=t", &[]).unwrap());
     }
 
     #[test]
     fn json_is_for_those_who_take_no_event_stream() {
         let form = |accept| parse("topic=t&wait=9", &[("accept", accept)]).unwrap().form;
         let poll = Form::LongPoll { wait: Duration::from_secs(9), limit: LIMIT_DEFAULT };
-        let stream = Form::Stream { heartbeat: None };
+        let stream = Form::Stream(Manner::default());
         assert_eq!(form("application/json"), poll);
         assert_eq!(form("application/json;q=0.9, text/plain"), poll);
         for accept in
@@ -338,7 +315,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_request_panics(
-            query in r"((topic|from|last_event_id|types|heartbeat|wait|limit|_)=[^&]{0,9}&?){0,6}",
+            query in r"((topic|from|last_event_id|types|heartbeat|control|close|wait|limit|_)=[^&]{0,9}&?){0,6}",
             cursor: Vec<u8>,
             accept: Vec<u8>,
             trace: Vec<u8>,
@@ -363,6 +340,9 @@ mod tests {
             "topic=t&wait=61",
             "topic=t&limit=0",
             "topic=t&from=now",
+            "topic=t&control=none",
+            "topic=t&close=rst",
+            "topic=t&control=off&heartbeat=event",
             "topic=t&types=a%20b",
             &format!("topic=t&types={}", ["x"; 65].join(",")),
             "topic=t&envelope=xml",

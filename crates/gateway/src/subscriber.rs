@@ -15,18 +15,18 @@ use std::time::Duration;
 
 use access::Grant;
 use bytes::{Bytes, BytesMut};
-use event_log::{Cursor, Event, Events, Limit, Outcome, Step, Topic};
+use event_log::{Cursor, Event, Events, Limit, Opened, Outcome, Step, Topic};
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, Sleep};
 
 use crate::alarm::{Alarm, Ring};
 use crate::connections::{Admission, Connection};
-use crate::control;
+use crate::control::{self, ControlEvent, Ready};
 use crate::drain::Lifetime;
 use crate::frame::{Framing, HEARTBEAT, Shape};
 use crate::gateway::Shared;
 use crate::metrics::Close;
-use crate::request::Style;
+use crate::request::{Control, Heartbeat, Manner, Style};
 use crate::{tickets, whereabouts};
 
 /// A subscriber's event stream.
@@ -58,6 +58,14 @@ struct Rare {
     brought: Option<Box<str>>,
     /// The filter.
     style: Style,
+    manner: Manner,
+    /// Gaps at the opening that the subscriber is not to be told in the stream.
+    told_gaps: usize,
+    /// The pause before a reconnect, until the first event has brought it to a client that gets no control
+    /// events.
+    retry_ms: Option<u64>,
+    /// Topics that the client's cursor does not know, until the client is told.
+    new_topics: Vec<Topic>,
     /// Set while the client waits because it has used up its replay rate.
     pause: Option<Pin<Box<Sleep>>>,
     /// The grant of a ticket, if the stream's control events carry tickets.
@@ -79,19 +87,34 @@ impl Subscriber {
     pub(crate) fn new(
         gateway: Arc<Shared>,
         admission: Admission,
-        (cursor, outcome): (Cursor, Outcome),
+        opened: Opened,
         brought: Option<String>,
-        (style, framing): (Style, Framing),
-        heartbeat: Duration,
+        (style, manner, framing): (Style, Manner, Framing),
         renews: Option<Arc<Grant>>,
     ) -> Self {
+        let Opened { cursor, outcome, gaps, new_topics } = opened;
         let lifetime = Lifetime::new(gateway.phase.subscribe(), gateway.config.max_age)
             .within(admission.connection.principal.left());
         let shape = if style.envelope { Shape::Envelope } else { Shape::Plain };
-        let is_rare = brought.is_some() || style.types.is_some() || renews.is_some();
+        let is_rare = brought.is_some()
+            || style.types.is_some()
+            || renews.is_some()
+            || manner != Manner::default();
         let rare = is_rare.then(|| {
-            Box::new(Rare { brought: brought.map(Into::into), style, pause: None, renews })
+            let retry_ms =
+                (manner.control != Control::Event).then(|| control::jittered(gateway.config.retry));
+            Box::new(Rare {
+                brought: brought.map(Into::into),
+                style,
+                manner,
+                told_gaps: if manner.control == Control::Off { gaps.len() } else { 0 },
+                retry_ms,
+                new_topics,
+                pause: None,
+                renews,
+            })
         });
+        let silence = manner.silence.unwrap_or(gateway.config.heartbeat);
         let subscriber = Self {
             gateway,
             admission,
@@ -99,7 +122,7 @@ impl Subscriber {
             outcome,
             shape,
             framing,
-            alarm: Alarm::new(lifetime, heartbeat),
+            alarm: Alarm::new(lifetime, silence),
             stage: Stage::Opening,
             id_is_behind: false,
             caught_up: false,
@@ -144,7 +167,7 @@ impl Subscriber {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             let next = match self.stage {
-                Stage::Opening => Some(self.begin()),
+                Stage::Opening => self.begin(),
                 Stage::Open => ready!(self.poll_step(cx)),
                 Stage::Closed(_) => return Poll::Ready(None),
             };
@@ -176,17 +199,41 @@ impl Subscriber {
         self.cursor.lag() > 0
     }
 
-    fn begin(&mut self) -> Bytes {
+    /// The manner of the stream.
+    fn manner(&self) -> Manner {
+        self.rare.as_ref().map_or_else(Manner::default, |rare| rare.manner)
+    }
+
+    /// Returns true if the body is not to end cleanly: the client is to come back, and has asked to be told so.
+    pub(crate) fn breaks_off(&self) -> bool {
+        self.manner().aborts && self.stage != Stage::Closed(Close::End)
+    }
+
+    fn begin(&mut self) -> Option<Bytes> {
         self.stage = Stage::Open;
         self.progress();
         let config = &self.gateway.config;
-        let mut out = BytesMut::from(&HEARTBEAT[..]);
-        let retry_ms = control::jittered(config.retry);
-        // A page whose stream breaks off without a word has a minute for the next one.
-        let ticket = self.ticket(self.alarm.ends().saturating_duration_since(Instant::now()));
-        let id = (&*self.cursor.wire(), ticket.as_deref());
-        control::put_ready(&mut out, self.outcome, &config.node, retry_ms, id);
-        self.framing.wrap(out.freeze())
+        let manner = self.manner();
+        let mut out = BytesMut::new();
+        if manner.heartbeat != Heartbeat::Off {
+            out.extend_from_slice(&HEARTBEAT);
+        }
+        if manner.control != Control::Off {
+            let silence = manner.silence.unwrap_or(config.heartbeat);
+            let new_topics = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.new_topics));
+            let ready = Ready {
+                outcome: self.outcome,
+                node: &config.node,
+                heartbeat: (manner.heartbeat != Heartbeat::Off).then_some(silence),
+                new_topics: &new_topics.unwrap_or_default(),
+                // A page whose stream breaks off without a word has a minute for the next one.
+                ticket: self.ticket(self.alarm.ends().saturating_duration_since(Instant::now())),
+                retry_ms: control::jittered(config.retry),
+            };
+            let cursor = self.cursor.wire();
+            self.put_control(&mut out, ControlEvent::ready(ready, &cursor), &cursor);
+        }
+        (!out.is_empty()).then(|| self.framing.wrap(out.freeze()))
     }
 
     fn written(&mut self, bytes: Bytes) -> Bytes {
@@ -229,17 +276,17 @@ impl Subscriber {
 
     fn answer(&mut self, ring: Ring) -> Option<Bytes> {
         self.doubt = true;
+        // The cursor is not polled until the client has taken these bytes.
         let bytes = match ring {
             Ring::Look => return None,
             Ring::Over(reason) => self.hand_away(reason),
             Ring::Heartbeat => self.beat(),
         };
-        // The cursor is not polled until the client has taken these bytes.
         self.cursor.cancel_read();
-        Some(bytes)
+        bytes
     }
 
-    fn hand_away(&mut self, reason: Close) -> Bytes {
+    fn hand_away(&mut self, reason: Close) -> Option<Bytes> {
         self.stage = Stage::Closed(reason);
         let retry_ms = control::jittered(self.gateway.config.retry);
         let ticket = match reason {
@@ -247,9 +294,7 @@ impl Subscriber {
             Close::Revoked | Close::TokenExpired => None,
             _ => self.ticket(Duration::from_millis(retry_ms)),
         };
-        self.control(|out, cursor| {
-            control::put_reconnect(out, reason, retry_ms, (Some(cursor), ticket.as_deref()));
-        })
+        self.control(|_| ControlEvent::reconnect(reason, retry_ms, ticket))
     }
 
     /// A ticket for the stream after this one, which can be opened until a minute after `time`.
@@ -259,10 +304,18 @@ impl Subscriber {
         tickets::renew(&self.gateway.config.access, grant, &topics, time)
     }
 
-    fn beat(&mut self) -> Bytes {
-        match self.id_is_behind {
-            true => self.control(control::put_cursor),
-            false => self.framing.wrap(HEARTBEAT),
+    fn beat(&mut self) -> Option<Bytes> {
+        let Manner { heartbeat, control, .. } = self.manner();
+        match heartbeat {
+            Heartbeat::Event => self.control(ControlEvent::heartbeat),
+            _ if self.id_is_behind && control == Control::Event => {
+                self.control(ControlEvent::cursor)
+            }
+            Heartbeat::Comment => Some(self.framing.wrap(HEARTBEAT)),
+            Heartbeat::Off => {
+                self.alarm.put_off();
+                None
+            }
         }
     }
 
@@ -272,12 +325,17 @@ impl Subscriber {
             Step::Events { topic, events } => self.deliver_events(topic, events),
             Step::Gap { topic, gap } => {
                 self.gateway.metrics.gaps.of(gap.reason).inc();
-                let json = control::gap_json(self.topic(topic), &gap, self.brought());
-                Some(self.control(|out, cursor| control::put_gap(out, &json, cursor)))
+                if self.manner().control == Control::Off {
+                    self.pass_gap();
+                    None
+                } else {
+                    let json = control::gap_json(self.topic(topic), &gap, self.brought());
+                    self.control(|_| ControlEvent::gap(json))
+                }
             }
             Step::End { topic } => {
-                let name = self.topic(topic).clone();
-                Some(self.control(|out, cursor| control::put_end(out, &name, cursor)))
+                let end = ControlEvent::end(self.topic(topic));
+                self.control(|_| end)
             }
             Step::Finished => {
                 self.stage = Stage::Closed(Close::End);
@@ -299,34 +357,62 @@ impl Subscriber {
         self.id_is_behind = events.last().map(Event::position) != reached;
         self.count(&events);
         let shape = self.shape;
+        let is_shared = !self.cursor.is_several()
+            && self.rare.as_ref().is_none_or(|rare| rare.retry_ms.is_none());
         match &events[..] {
             [] => None,
-            [only] if !self.cursor.is_several() => Some(self.framing.one(shape, only)),
-            events => Some(self.join(topic, events, shape)),
+            [only] if is_shared => Some(self.framing.one(shape, only)),
+            events if is_shared => Some(self.join(events, shape)),
+            events => Some(self.adapt(topic, events, shape)),
         }
     }
 
-    /// The frames of several events, or of one event whose id is a cursor of several topics, in one buffer.
-    fn join(&self, topic: usize, events: &[Event], shape: Shape) -> Bytes {
+    /// Passes a gap of which a stream without control events cannot tell. The client has heard of those at the
+    /// opening from the head of the answer; for another it has to come back.
+    fn pass_gap(&mut self) {
+        match &mut self.rare {
+            Some(rare) if rare.told_gaps > 0 => rare.told_gaps -= 1,
+            _ => self.stage = Stage::Closed(Close::Gap),
+        }
+    }
+
+    /// The frames of several events, in one buffer.
+    fn join(&self, events: &[Event], shape: Shape) -> Bytes {
+        let size = events.iter().map(|event| shape.chunk(event).len()).sum();
+        let mut out = BytesMut::with_capacity(size);
+        events.iter().for_each(|event| self.framing.put(&mut out, shape, event));
+        out.freeze()
+    }
+
+    /// The frames of events that are not as every reader gets them: with a cursor of several topics as the id, or
+    /// with the first `retry`.
+    fn adapt(&mut self, topic: usize, events: &[Event], shape: Shape) -> Bytes {
+        let mut retry_ms = self.rare.as_mut().and_then(|rare| rare.retry_ms.take());
         let id_len = if self.cursor.is_several() { self.cursor.wire().len() } else { 0 };
         let size = events.iter().map(|event| shape.chunk(event).len() + id_len).sum();
         let mut out = BytesMut::with_capacity(size);
-        if !self.cursor.is_several() {
-            events.iter().for_each(|event| self.framing.put(&mut out, shape, event));
-            return out.freeze();
-        }
         for event in events {
-            shape.put_frame(&mut out, event, &self.cursor.wire_at(topic, event.position()));
+            let id = self.cursor.wire_at(topic, event.position());
+            shape.put_frame(&mut out, event, retry_ms.take(), id);
         }
         self.framing.wrap(out.freeze())
     }
 
-    /// A control event, whose id is the cursor.
-    fn control(&mut self, put: impl FnOnce(&mut BytesMut, &str)) -> Bytes {
+    /// A control event, whose id is the cursor; `None` in a stream without them.
+    fn control(&mut self, event: impl FnOnce(&str) -> ControlEvent) -> Option<Bytes> {
         self.id_is_behind = false;
+        let cursor = self.cursor.wire();
         let mut out = BytesMut::new();
-        put(&mut out, &self.cursor.wire());
-        self.framing.wrap(out.freeze())
+        self.put_control(&mut out, event(&cursor), &cursor);
+        (!out.is_empty()).then(|| self.framing.wrap(out.freeze()))
+    }
+
+    fn put_control(&self, out: &mut BytesMut, event: ControlEvent, cursor: &str) {
+        match self.manner().control {
+            Control::Event => event.put(out, Some(cursor)),
+            Control::Comment => event.put_comment(out),
+            Control::Off => {}
+        }
     }
 
     /// The client's cursor for the log lines, unless it was invalid: an invalid cursor may be any text, even

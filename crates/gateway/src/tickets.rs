@@ -1,4 +1,4 @@
-//! Tickets for pages: `POST /v1/tickets`, those that a stream carries for the stream after it, and the cookie that
+//! Tickets for pages: `/v1/tickets`, those that a stream carries for the stream after it, and the cookie that
 //! takes the place of one.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use access::audit::{self, Action};
 use access::{Access, Form, Grant, NoTicket, Page, Right, Ticket, Timestamp};
 use axum::Extension;
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -17,11 +17,11 @@ use event_log::Topic;
 use limits::Peer;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::timeout;
 
 use crate::error::{BadRequest, NOSNIFF, Refusal, forbidden, simple};
 use crate::gateway::Shared;
 use crate::head::SubscriptionHead;
+use crate::read_body::read_body;
 
 /// The resource that gives out tickets.
 pub(crate) const PATH: &str = "/v1/tickets";
@@ -30,8 +30,6 @@ pub(crate) const PATH: &str = "/v1/tickets";
 const FIRST_USE: Duration = Duration::from_mins(1);
 /// The largest body, in bytes: 64 topics.
 const BODY_BYTES_MAX: usize = 16 * 1024;
-/// The longest time until the body has come.
-const BODY_MAX: Duration = Duration::from_secs(10);
 /// The prefix of a cookie's name that binds it to its host and to TLS (RFC 6265bis).
 const HOST_PREFIX: &str = "__Host-";
 
@@ -114,17 +112,7 @@ async fn answer(gateway: &Shared, parts: &Parts, body: Body, peer: Peer) -> Resp
 /// Reads the body, within its bounds.
 async fn read(body: Body, topics_max: usize) -> Result<(Wanted, Vec<Topic>), Response> {
     let bad = |message: &str| simple(StatusCode::BAD_REQUEST, "bad_body", message);
-    let bytes = match timeout(BODY_MAX, to_bytes(body, BODY_BYTES_MAX)).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(_)) => {
-            let message = format!("the body broke off or has more than {BODY_BYTES_MAX} bytes");
-            return Err(simple(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &message));
-        }
-        Err(_) => {
-            let message = format!("the body did not come within {} s", BODY_MAX.as_secs());
-            return Err(simple(StatusCode::REQUEST_TIMEOUT, "body_timeout", &message));
-        }
-    };
+    let bytes = read_body(body, BODY_BYTES_MAX).await?;
     let wanted: Wanted = serde_json::from_slice(&bytes).map_err(|error| {
         bad(&format!("the body is not as {{\"topics\":[\"orders/42\"]}}: {error}"))
     })?;
@@ -183,16 +171,33 @@ pub(crate) fn to_cookie(
     Some((StatusCode::PERMANENT_REDIRECT, headers).into_response())
 }
 
-/// The header of a stream cookie. A page of another site can keep it only for itself (`Partitioned`).
+/// Takes the stream cookie out of a browser. It asks for no credentials: a page can do so only for its own user.
+pub(crate) async fn take_back(State(gateway): State<Arc<Shared>>, request: Request) -> Response {
+    let headers = request.headers();
+    let is_foreign = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    let cors = gateway.config.cors.grant(headers.get(header::ORIGIN).map(HeaderValue::as_bytes));
+    let cookie = cookie_header(gateway.config.access.cookie_name(), "", 0, is_foreign);
+    let headers = [
+        (header::SET_COOKIE, cookie),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    let mut response = (StatusCode::NO_CONTENT, headers).into_response();
+    cors.put(response.headers_mut());
+    response
+}
+
 fn set_cookie(name: &str, cookie: &Ticket, is_foreign: bool) -> HeaderValue {
     let seconds = cookie.until.after(Timestamp::now()).as_secs();
+    cookie_header(name, &cookie.text, seconds, is_foreign)
+}
+
+/// The header of a stream cookie. A page of another site can keep it only for itself (`Partitioned`).
+fn cookie_header(name: &str, value: &str, seconds: u64, is_foreign: bool) -> HeaderValue {
     // A name without the prefix is for trying out over plain HTTP.
     let secure = if name.starts_with(HOST_PREFIX) { "; Secure" } else { "" };
     let site = if is_foreign { "None; Partitioned" } else { "Lax" };
-    let text = format!(
-        "{name}={}; Path=/; Max-Age={seconds}; HttpOnly{secure}; SameSite={site}",
-        cookie.text
-    );
+    let text =
+        format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly{secure}; SameSite={site}");
     HeaderValue::from_str(&text).expect("a token and a name are ASCII")
 }
 

@@ -105,7 +105,8 @@ impl<T: Transport> EventStream<T> {
         let rest = match stop {
             Stop::Full(rest) => rest,
             Stop::Over => {
-                let bytes = Bytes::from_static(chunk::END);
+                let breaks_off = self.subscriber.breaks_off();
+                let bytes = Bytes::from_static(if breaks_off { b"" } else { chunk::END });
                 Rest { whole: bytes.len(), bytes, is_last: true }
             }
             Stop::Gone => return Ok(false),
@@ -123,7 +124,8 @@ impl<T: Transport> EventStream<T> {
     /// take at once.
     async fn first(&mut self) -> io::Result<Option<Rest>> {
         let mut out = self.head.take().map_or_else(Vec::new, |head| head.0);
-        if let Some(ready) = self.subscriber.next().await {
+        // A stream without control events may have nothing to say yet.
+        if let Some(ready) = self.subscriber.next_now() {
             out.extend_from_slice(&ready);
         }
         if self.subscriber.is_behind()

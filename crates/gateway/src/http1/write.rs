@@ -8,6 +8,7 @@ use axum::http::response::Parts;
 use axum::http::{StatusCode, header};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::chunk;
 use crate::impatient::Impatient;
 use crate::transport::Transport;
 
@@ -41,8 +42,25 @@ pub(super) async fn whole(
     }
     end(&mut out);
     out.extend_from_slice(&body);
+    send(transport, &out, stall).await
+}
+
+/// Sends the bytes of a stream that then breaks off: its last chunk is missing.
+pub(super) async fn cut(
+    transport: impl Transport,
+    parts: &Parts,
+    bytes: &[u8],
+    stall: Duration,
+) -> io::Result<()> {
+    let StreamHead(mut out) = StreamHead::new(parts);
+    out.extend_from_slice(&chunk::of(bytes));
+    send(transport, &out, stall).await
+}
+
+/// Sends bytes and closes the connection.
+async fn send(transport: impl Transport, bytes: &[u8], stall: Duration) -> io::Result<()> {
     let mut transport = Impatient::new(transport, stall);
-    transport.write_all(&out).await?;
+    transport.write_all(bytes).await?;
     transport.flush().await?;
     transport.shutdown().await
 }

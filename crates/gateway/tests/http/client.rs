@@ -154,6 +154,25 @@ impl Response {
         assert!(self.body.is_empty() || self.body.ends_with(b"\n\n"), "closed inside an event");
     }
 
+    /// Reads until the stream breaks off, and returns the events before that. The stream must not end.
+    pub(crate) async fn breaks_off(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            let Self { parser, body, parsed, .. } = self;
+            parser.feed(&body[*parsed..], &mut |event| events.push(event));
+            *parsed = body.len();
+            if self.decode() {
+                assert_ne!(self.rest, Rest::Bytes(0), "the body has an end");
+                continue;
+            }
+            let read = timeout(PATIENCE, self.socket.read_buf(&mut self.raw)).await.unwrap();
+            if read.unwrap_or(0) == 0 {
+                events.extend(self.events.drain(..));
+                return events;
+            }
+        }
+    }
+
     /// Returns the last `retry` that the stream has sent.
     pub(crate) fn retry(&self) -> Option<Duration> {
         self.parser.retry()

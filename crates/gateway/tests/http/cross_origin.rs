@@ -5,6 +5,10 @@ use gateway::Config;
 use crate::log::Publish as _;
 use crate::node::Node;
 
+/// The headers of an answer that a page may read.
+const EXPOSED: &str = "retry-after, www-authenticate, tailwater-outcome, tailwater-cursor, tailwater-node, \
+                       tailwater-gap";
+
 const APP: (&str, &[u8]) = ("origin", b"https://app.example");
 const EVIL: (&str, &[u8]) = ("origin", b"https://evil.example");
 const JSON: (&str, &[u8]) = ("accept", b"application/json");
@@ -62,7 +66,7 @@ async fn a_listed_page_may_read_every_answer_and_another_none() {
             assert_eq!(response.status, status, "{line}");
             assert_eq!(response.header(ALLOW_ORIGIN), allowed, "{line}: {}", response.head);
             let exposed = response.header("access-control-expose-headers");
-            assert_eq!(exposed, Some("retry-after, www-authenticate"), "{line}");
+            assert_eq!(exposed, Some(EXPOSED), "{line}");
             let credentials = response.header("access-control-allow-credentials");
             assert_eq!(credentials, allowed.map(|_| "true"), "{line}");
             assert_eq!(response.header("vary"), Some(VARY), "{line}");
@@ -100,7 +104,7 @@ async fn a_browser_that_asks_first_is_told_what_a_page_may_do() {
         let mut response = node.request("OPTIONS /v1/events?topic=t", &asks).await;
         assert_eq!((response.status, response.header(ALLOW_ORIGIN)), (200, allowed));
         let names = |header: &str| response.header(header).unwrap_or_default().to_owned();
-        assert_eq!(names("access-control-allow-methods"), "get, head, post, put");
+        assert_eq!(names("access-control-allow-methods"), "get, head, post, put, delete");
         assert!(names("access-control-allow-headers").contains("authorization"));
         assert_eq!(names("access-control-max-age"), "7200");
         assert_eq!(response.header("vary"), Some(VARY));

@@ -50,6 +50,7 @@ async fn the_router_and_the_bare_socket_send_the_same_headers() {
         "connection",
         "content-type",
         "date",
+        "incremental",
         "transfer-encoding",
         "x-accel-buffering",
     ];

@@ -163,3 +163,28 @@ async fn frames_that_a_stream_does_not_take_are_counted_and_those_that_do_not_fi
     node.until("tailwater_connections", 0.0).await;
     assert_eq!(memory.used(), 0);
 }
+
+#[tokio::test]
+async fn a_stream_is_reset_behind_its_last_event_if_its_client_asks_for_that() {
+    let node = Node::start().await;
+    let mut client = connect(&node).await;
+    let mut body = get(&mut client, "topic=t&close=abort").await.into_body();
+    let mut other = get(&mut client, "topic=t").await.into_body();
+    node.until("tailwater_connections", 2.0).await;
+    node.gateway.drain(Duration::ZERO, Duration::ZERO, PATIENCE).await;
+    let (mut parser, mut kinds) = (Parser::default(), Vec::new());
+    let error = loop {
+        match timeout(PATIENCE, body.frame()).await.unwrap() {
+            Some(Ok(frame)) => {
+                let bytes = frame.into_data().unwrap();
+                parser.feed(&bytes, &mut |event| kinds.push(event.event_type().to_owned()));
+            }
+            Some(Err(error)) => break error,
+            None => panic!("the body has an end, after {kinds:?}"),
+        }
+    };
+    assert_eq!(kinds, ["tailwater.ready", "tailwater.reconnect"], "{error}");
+    while let Some(frame) = timeout(PATIENCE, other.frame()).await.unwrap() {
+        frame.expect("the other stream ends cleanly");
+    }
+}

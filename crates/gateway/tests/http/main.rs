@@ -15,6 +15,7 @@ mod head;
 mod http2;
 mod log;
 mod long_poll;
+mod manner;
 mod metrics;
 mod node;
 mod refusal;

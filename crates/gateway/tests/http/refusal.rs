@@ -25,7 +25,7 @@ async fn a_stream_above_the_maximum_is_told_to_reconnect_with_its_own_cursor() {
             true => node.subscribe(query).await,
             false => node.resume(query, "5-1").await,
         };
-        assert_eq!(refused.header("content-type"), Some("text/event-stream; charset=utf-8"));
+        assert_eq!(refused.header("content-type"), Some("text/event-stream"));
         assert_eq!(refused.header("connection"), Some("close"));
         let (event, json) = refused.control("reconnect").await;
         assert_eq!(json["reason"], "overload");

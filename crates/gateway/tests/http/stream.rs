@@ -20,7 +20,7 @@ async fn the_first_bytes_are_a_comment_and_ready_with_its_id_last() {
         text,
         format!(
             ":\nevent: tailwater.ready\n\
-             data: {{\"cursor\":\"{at}\",\"node\":\"tailwater\",\"outcome\":\"live\"}}\n\
+             data: {{\"cursor\":\"{at}\",\"heartbeat\":15,\"node\":\"tailwater\",\"outcome\":\"live\"}}\n\
              retry: {retry}\nid: {at}\n\n"
         )
     );
@@ -46,9 +46,10 @@ async fn each_client_is_told_a_pause_of_its_own_between_retry_and_twice_that() {
 async fn the_headers_tell_every_proxy_to_forward_without_buffering() {
     let node = Node::start().await;
     let stream = node.subscribe("topic=t").await;
-    assert_eq!(stream.header("content-type"), Some("text/event-stream; charset=utf-8"));
+    assert_eq!(stream.header("content-type"), Some("text/event-stream"));
     assert_eq!(stream.header("cache-control"), Some("no-cache, no-transform"));
     assert_eq!(stream.header("x-accel-buffering"), Some("no"));
+    assert_eq!(stream.header("incremental"), Some("?1"));
     assert_eq!(stream.header("transfer-encoding"), Some("chunked"));
     assert_eq!(stream.header("content-length"), None);
 }

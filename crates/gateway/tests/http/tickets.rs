@@ -383,3 +383,20 @@ async fn a_refused_ticket_says_why() {
     let off = open.send("POST /v1/tickets", &[], &own.to_string()).await;
     assert_eq!(refusal(off).await, (404, "tickets_off".to_owned()));
 }
+
+#[tokio::test]
+async fn a_page_that_signs_out_takes_the_cookie_away() {
+    let closed = Closed::start().await;
+    for (site, attributes) in [
+        ("same-origin", "Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"),
+        ("cross-site", "Path=/; Max-Age=0; HttpOnly; Secure; SameSite=None; Partitioned"),
+    ] {
+        let headers = [("origin", APP), ("sec-fetch-site", site)];
+        let answer = closed.node.request("DELETE /v1/tickets", &bytes(&headers)).await;
+        assert_eq!(answer.status, 204);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let cookie = answer.cookie.expect("the answer sets a cookie");
+        assert_eq!(cookie, ("__Host-tailwater=".to_owned(), attributes.to_owned()));
+    }
+}

@@ -11,21 +11,27 @@ pub(crate) fn decode(text: &str, count: usize) -> Result<Vec<Position>, String> 
     if count == 1 {
         return text.parse().map(|position| vec![position]).map_err(|_| bad());
     }
-    let bytes = text.strip_prefix("v1.").and_then(|rest| BASE64.decode(rest).ok());
+    let bytes = text.strip_prefix("2.").and_then(|rest| BASE64.decode(rest).ok());
     let bytes = bytes.ok_or_else(bad)?;
-    let mut numbers = bytes.get(4..).ok_or_else(bad)?.iter().copied().peekable();
-    let mut varint = || {
-        let (mut value, mut shift) = (0_u64, 0);
-        loop {
-            let byte = numbers.next()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
+    let mut rest = bytes.as_slice();
+    let newest = varint(&mut rest).ok_or_else(bad)?;
+    let mut position = || {
+        // The hash of the topic. The topics are in order.
+        rest = rest.get(4..)?;
+        Some(Position::new(newest - varint(&mut rest)?, varint(&mut rest)?))
     };
-    let newest = varint().ok_or_else(bad)?;
-    let mut position = || Some(Position::new(newest - varint()?, varint()?));
     (0..count).map(|_| position().ok_or_else(bad)).collect()
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let (mut value, mut shift) = (0_u64, 0);
+    loop {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
 }

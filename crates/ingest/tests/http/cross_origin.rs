@@ -7,7 +7,7 @@ use crate::server::Server;
 const APP: (&str, &str) = ("origin", "https://app.example");
 const EVIL: (&str, &str) = ("origin", "https://evil.example");
 const ALLOWED: &str = "access-control-allow-origin: https://app.example\r\n";
-const EXPOSED: &str = "access-control-expose-headers: retry-after, www-authenticate\r\n";
+const EXPOSED: &str = "access-control-expose-headers: retry-after, www-authenticate, tailwater-";
 
 async fn server() -> Server {
     let cors = cors::Policy::allow(&["https://app.example".to_owned()]).unwrap();
@@ -43,9 +43,11 @@ async fn a_browser_that_asks_first_is_told_what_a_page_may_do() {
         let asks = [APP, ("access-control-request-method", "POST")];
         let answer = server.send(&format!("OPTIONS {path}"), &asks, "").await;
         assert_eq!((answer.status, &*answer.body), (200, ""), "{path}");
-        for expected in
-            [ALLOWED, "access-control-allow-methods: GET, HEAD, POST, PUT\r\n", "authorization"]
-        {
+        for expected in [
+            ALLOWED,
+            "access-control-allow-methods: GET, HEAD, POST, PUT, DELETE\r\n",
+            "authorization",
+        ] {
             assert!(answer.head.contains(expected), "{path}: {}", answer.head);
         }
     }

@@ -28,6 +28,8 @@ use super::{Ending, Entry, Site};
 const HEAD_MAX: Duration = Duration::from_secs(30);
 /// Write buffer of one connection, in bytes: a page of events, less than hyper's 400 KiB.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// Headers of one HTTP/2 request, in bytes: as many as of one over HTTP/1.1, whose head has to fit the buffer.
+const HEADERS_BYTES_MAX: u32 = 64 * 1024;
 /// Write buffer of one HTTP/2 stream, of which a connection has many (docs/performance.md).
 const STREAM_BUFFER_BYTES: usize = 16 * 1024;
 /// Bytes of a body that an HTTP/2 client may send before they are read: hyper keeps them, beside the
@@ -131,11 +133,14 @@ where
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX)
+        // A client that has sent its last request still waits for the answer (RFC 9112, section 9.6).
+        .half_close(true)
         .max_buf_size(BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_send_buf_size(STREAM_BUFFER_BYTES)
+        .max_header_list_size(HEADERS_BYTES_MAX)
         .max_concurrent_streams(gate.streams(peer))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(2 * STREAM_WINDOW_BYTES)
@@ -261,6 +266,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_takes_nothing_of_its_answer_is_closed_although_it_answers_pings() {
         assert!(closes_on("/large").await);
+    }
+
+    #[tokio::test]
+    async fn a_request_over_http_2_may_have_as_many_headers_as_one_over_http_1() {
+        let (ours, theirs) = duplex(64 * 1024);
+        tokio::spawn(general(ours, guest()));
+        let (mut requests, connection) = http2::Builder::new(TokioExecutor::new())
+            .handshake::<_, Body>(TokioIo::new(theirs))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let request =
+            Request::get("http://localhost/large").header("cookie", "x".repeat(48 * 1024));
+        let answer = requests.send_request(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200);
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,24 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::reader::Reader;
-use crate::support::{PATIENCE, TAILWATER, gateway, publish, status, until};
+use crate::support::{PATIENCE, TAILWATER, gateway, ingest, publish, status, until};
+
+#[tokio::test]
+async fn a_publisher_that_has_closed_its_half_of_the_connection_gets_its_receipt() {
+    let redis = Redis::start().await.unwrap();
+    let ingest = ingest(&redis).start().await.unwrap();
+    for number in 0..20 {
+        let mut socket = TcpStream::connect(ingest.addr()).await.unwrap();
+        let request = format!(
+            "POST /v1/events?topic=t HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{number:02}"
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{number}: {answer:?}");
+    }
+}
 
 /// A relay to Redis that can withhold the answer to an append.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ mod cli;
 mod drain;
 mod flags;
 mod guests;
+mod haproxy;
 mod help;
 mod ingest;
 mod logs;

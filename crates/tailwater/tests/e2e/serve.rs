@@ -42,7 +42,7 @@ async fn the_two_curls_of_the_readme_show_an_event_framed_as_documented() {
         }
     }
     for expected in [
-        "content-type: text/event-stream; charset=utf-8",
+        "content-type: text/event-stream",
         "cache-control: no-cache, no-transform",
         "x-accel-buffering: no",
     ] {

@@ -6,6 +6,10 @@ use reqwest::{Client, Method, Response};
 use super::Mint;
 use crate::support::serve;
 
+/// The headers of an answer that a page may read.
+const EXPOSED: &str = "retry-after, www-authenticate, tailwater-outcome, tailwater-cursor, tailwater-node, \
+                       tailwater-gap";
+
 const APP: &str = "https://app.example";
 const OWN: &str = "user/ann";
 
@@ -122,7 +126,7 @@ async fn every_answer_depends_on_the_origin_and_only_listed_pages_may_read_it() 
                 let credentials = header(&answer, "access-control-allow-credentials");
                 assert_eq!(credentials.as_deref(), allowed.map(|_| "true"), "{at}");
                 let exposed = header(&answer, "access-control-expose-headers");
-                assert_eq!(exposed.as_deref(), Some("retry-after, www-authenticate"), "{at}");
+                assert_eq!(exposed.as_deref(), Some(EXPOSED), "{at}");
                 assert_eq!(header(&answer, "set-cookie").is_some(), {
                     expected == 200 && case.path == "/v1/tickets"
                 });

@@ -60,6 +60,22 @@ fn routes() -> Vec<Route> {
         route("stream", get.clone(), "/v1/events?topic={}", stream, "", 200),
         route("long-poll", get.clone(), "/v1/events?topic={}", json, "", 200),
         route("head", Method::HEAD, "/v1/events?topic={}", stream, "", 200),
+        route(
+            "stream by POST",
+            post.clone(),
+            "/v1/subscriptions",
+            stream,
+            r#"{"topic":"{}"}"#,
+            200,
+        ),
+        route(
+            "long-poll by POST",
+            post.clone(),
+            "/v1/subscriptions",
+            json,
+            r#"{"topic":"{}"}"#,
+            200,
+        ),
         route("publish", post.clone(), "/v1/events?topic={}", &[], "x", 200),
         route("put", Method::PUT, "/v1/events?topic={}", &[], "x", 200),
         route(
