@@ -27,7 +27,8 @@ const READY_DEADLINE: Duration = Duration::from_secs(10);
 /// gateways were down together, and the 503 that follows ends a browser's `EventSource` for good.
 ///
 /// `http-no-delay` matters: without it HAProxy holds small writes back for up to 200 ms to join
-/// them with the next (measured: 213 ms to the first event instead of 3).
+/// them with the next (measured: 213 ms to the first event instead of 3). In mode `tcp` HAProxy ignores the
+/// directives for HTTP, with a warning.
 const CONFIG: &str = "\
 global
     maxconn 9000
@@ -35,7 +36,7 @@ global
     stats socket unix@admin.sock level admin
 
 defaults
-    mode http
+    mode {mode}
     timeout connect 2s
     timeout client 60s
     timeout server 60s
@@ -110,13 +111,29 @@ impl Haproxy {
         Haproxy::start_in(gateways, None).await
     }
 
+    /// Starts one that passes the bytes of each connection through, so that gateways serve over TLS.
+    ///
+    /// # Errors
+    /// As [`Haproxy::start`].
+    pub async fn start_tcp(gateways: &[&Tailwater]) -> Result<Haproxy> {
+        Haproxy::start_mode("tcp", gateways, None).await
+    }
+
     /// As [`Haproxy::start`], with a directory for its files that is kept.
     ///
     /// # Errors
     /// As [`Haproxy::start`].
     pub async fn start_in(gateways: &[&Tailwater], kept: Option<PathBuf>) -> Result<Haproxy> {
+        Haproxy::start_mode("http", gateways, kept).await
+    }
+
+    async fn start_mode(
+        mode: &str,
+        gateways: &[&Tailwater],
+        kept: Option<PathBuf>,
+    ) -> Result<Haproxy> {
         let port = Port::reserve()?;
-        let config = config(&port, gateways);
+        let config = config(mode, &port, gateways);
         Haproxy::run(port, WorkDir::new(kept)?, &config).await
     }
 
@@ -203,8 +220,9 @@ fn program() -> PathBuf {
     if debian.exists() { debian } else { "haproxy".into() }
 }
 
-fn config(port: &Port, gateways: &[&Tailwater]) -> String {
-    let mut config = CONFIG.replace("{port}", &port.number().to_string());
+fn config(mode: &str, port: &Port, gateways: &[&Tailwater]) -> String {
+    let port = port.number().to_string();
+    let mut config = CONFIG.replace("{mode}", mode).replace("{port}", &port);
     for gateway in gateways {
         let (node, addr, admin) = (gateway.node(), gateway.addr(), gateway.admin_addr());
         writeln!(config, "    server {node} {addr} port {}", admin.port())

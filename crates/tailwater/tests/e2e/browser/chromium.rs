@@ -1,25 +1,27 @@
-//! A browser for one test: chromedriver as a child process, a fresh profile, and waiting for elements.
+//! Chromium: chromedriver as a child process, which starts the browser and speaks HTTP.
 
-use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper::Method;
+use hyper::body::Bytes;
+use loadtest::client::http;
 use loadtest::machine::Port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::process::{Child, Command as Program};
+use tokio::time::Duration;
 
+use super::HOSTS;
+use super::command::Command;
 use crate::support::{PATIENCE, until};
 
-/// A page in a headless Chromium. Dropping it ends the browser and its driver.
+/// A Chromium and its driver. Dropping it ends both.
 #[derive(Debug)]
 pub(super) struct Chromium {
-    client: Client,
+    http: http::Client,
+    session: String,
     driver: Child,
     /// The process of the browser, which the driver does not end if the test panics.
     browser: Option<Pid>,
@@ -46,7 +48,7 @@ const ARGS: [&str; 12] = [
 impl Chromium {
     pub(super) async fn start() -> Chromium {
         let port = Port::reserve().unwrap();
-        let driver = Command::new("chromedriver")
+        let driver = Program::new("chromedriver")
             .arg(format!("--port={}", port.number()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -54,87 +56,57 @@ impl Chromium {
             .kill_on_drop(true)
             .spawn()
             .expect("chromedriver is installed");
-        let url = format!("http://{}", port.addr());
         until("chromedriver listens", async || {
             tokio::net::TcpStream::connect(port.addr()).await.is_ok()
         })
         .await;
         let profile = tempfile::Builder::new().prefix("tailwater-chromium-").tempdir().unwrap();
+        let rules = HOSTS.map(|host| format!("MAP {host} 127.0.0.1")).join(",");
         let mut args: Vec<_> = ARGS.map(str::to_owned).to_vec();
         args.push(format!("--user-data-dir={}", profile.path().display()));
-        let Value::Object(capabilities) = json!({
+        args.push(format!("--host-resolver-rules={rules}"));
+        let capabilities = json!({ "capabilities": { "alwaysMatch": {
+            "acceptInsecureCerts": true,
             "goog:chromeOptions": { "args": args },
-        }) else {
-            unreachable!("it is an object")
-        };
-        let mut builder = ClientBuilder::new(HttpConnector::new());
-        let client = timeout(PATIENCE, builder.capabilities(capabilities).connect(&url)).await;
-        let client = client.expect("Chromium starts").expect("a session");
-        let pid = client.capabilities().and_then(|given| given.get("goog:processID")?.as_i64());
-        let pid = pid.and_then(|pid| i32::try_from(pid).ok()).expect("the driver says which it is");
-        let browser = Some(Pid::from_raw(pid));
-        Chromium { client, driver, browser, _profile: profile, _port: port }
+        } } });
+        let mut http = http::Client::new(port.addr()).timeout(PATIENCE);
+        let begun = ask(&mut http, Method::POST, "/session", &capabilities).await;
+        let begun = begun.expect("Chromium starts");
+        let session = begun["sessionId"].as_str().expect("a session has an id").to_owned();
+        let pid = begun["capabilities"]["goog:processID"].as_i64().expect("the browser's process");
+        let browser = Some(Pid::from_raw(i32::try_from(pid).unwrap()));
+        Chromium { http, session, driver, browser, _profile: profile, _port: port }
     }
 
-    pub(super) async fn open(&self, url: &str) {
-        self.client.goto(url).await.expect("the page loads");
-    }
-
-    /// Waits until the page has an element that matches `css`.
-    pub(super) async fn find(&self, css: &str) -> fantoccini::elements::Element {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Ok(element) = self.client.find(Locator::Css(css)).await {
-                return element;
-            }
-            if Instant::now() > deadline {
-                self.screenshot("failure").await;
-                panic!("there is no {css} after {PATIENCE:?}; see target/screenshots/failure.png");
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    pub(super) async fn text(&self, css: &str) -> String {
-        self.find(css).await.text().await.expect("it is still there")
-    }
-
-    pub(super) async fn count(&self, css: &str) -> usize {
-        self.client.find_all(Locator::Css(css)).await.expect("a valid selector").len()
-    }
-
-    pub(super) async fn type_into(&self, css: &str, text: &str) {
-        self.find(css).await.send_keys(text).await.expect("it takes text");
-    }
-
-    pub(super) async fn click(&self, css: &str) {
-        self.find(css).await.click().await.expect("it can be clicked");
-    }
-
-    /// Runs a script in the page and returns its result.
-    pub(super) async fn run(&self, script: &str) -> Value {
-        self.client.execute(script, Vec::new()).await.expect("the script runs")
-    }
-
-    /// Runs a script until `right` accepts its result.
-    pub(super) async fn until(&self, script: &str, right: impl Fn(&Value) -> bool) {
-        until(script, async || right(&self.run(script).await)).await;
-    }
-
-    /// Saves a screenshot of the page in `target/screenshots`.
-    pub(super) async fn screenshot(&self, name: &str) {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/screenshots");
-        std::fs::create_dir_all(&directory).unwrap();
-        let png = self.client.screenshot().await.expect("a screenshot");
-        std::fs::write(directory.join(format!("{name}.png")), png).unwrap();
+    pub(super) async fn send(&mut self, command: &Command<'_>) -> Result<Value, String> {
+        let (method, path) = command.over_http();
+        let path = format!("/session/{}/{path}", self.session);
+        ask(&mut self.http, method, &path, &command.parameters()).await
     }
 
     /// Ends the browser, and then its driver.
     pub(super) async fn quit(mut self) {
-        self.client.clone().close().await.expect("the session ends");
+        let path = format!("/session/{}", self.session);
+        ask(&mut self.http, Method::DELETE, &path, &Value::Null).await.expect("the session ends");
         self.driver.kill().await.expect("the driver ends");
         self.browser = None;
     }
+}
+
+/// Sends a request to the driver and returns the value of its answer, or the text of its error.
+async fn ask(
+    http: &mut http::Client,
+    method: Method,
+    path: &str,
+    parameters: &Value,
+) -> Result<Value, String> {
+    let body = match method {
+        Method::POST => Bytes::from(parameters.to_string()),
+        _ => Bytes::new(),
+    };
+    let response = http.request(method, path, &[], body).await.expect("chromedriver answers");
+    let value = response.json::<Value>().expect("JSON")["value"].take();
+    if response.status == 200 { Ok(value) } else { Err(value["message"].to_string()) }
 }
 
 impl Drop for Chromium {

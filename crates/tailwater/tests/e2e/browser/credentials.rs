@@ -1,173 +1,284 @@
-//! Credentials in Chromium: a plain `EventSource` with a cookie on one origin and on one site, with a ticket
-//! from another site; gateways that are killed, tokens that end, rights that are revoked.
+//! Credentials in browsers: cookies and tickets, on one origin, on one site, from another site and on localhost.
 //!
-//! `localhost` is one site whatever the port, and 127.0.0.1 is another; both count as secure.
+//! All pages of a browser are open at the same time, each in a tab. Their tokens end, their gateways are killed,
+//! their rights are revoked.
 
-use axum::Router;
-use axum::response::Html;
-use axum::routing::get;
-use loadtest::client::http;
-use loadtest::client::publisher::Publisher;
-use loadtest::machine::{Haproxy, Redis, Tailwater};
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::time::{Duration, sleep};
+use tokio::time::{Instant, sleep};
 
-use super::chromium::Chromium;
+use super::protected::{Protected, TOPIC};
+use super::{Browser, Kind, PAUSE};
 use crate::access::Mint;
-use crate::support::{PATIENCE, gateway, ingest};
+use crate::support::PATIENCE;
 
+const RECORDER: &str = include_str!("pages/recorder.js");
 const COOKIE: &str = include_str!("pages/cookie.js");
-const TICKET: &str = include_str!("pages/ticket.js");
+/// The page with tickets is the one that the documentation shows.
+const SECURITY: &str = include_str!("../../../../../docs/security.md");
 
-/// A closed cluster behind a load balancer, and a server of pages that have other origins.
-struct Protected {
-    mint: Mint,
-    gateways: [Tailwater; 2],
-    ingest: Tailwater,
-    haproxy: Haproxy,
-    pages: u16,
-    _redis: Redis,
+/// The origins of a page and of the gateways.
+#[derive(Debug, Clone, Copy)]
+enum Layout {
+    SameOrigin,
+    SameSite,
+    OtherSite,
+    LocalhostSameOrigin,
+    LocalhostTwoPorts,
 }
 
-impl Protected {
-    async fn start() -> Self {
-        let page = get(|| async { Html("<!doctype html><title>page</title>") });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let pages = listener.local_addr().unwrap().port();
-        let routes = Router::new().route("/", page);
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        let (redis, mint) = (Redis::start().await.unwrap(), Mint::new("one"));
-        let directory = tempfile::tempdir().unwrap();
-        let keys = directory.path().join("ticket.keys");
-        std::fs::write(&keys, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").unwrap();
-        let origins = format!("http://localhost:{pages},http://127.0.0.1:{pages}");
-        let start = async |name: &str| {
-            let node = mint.close(gateway(&redis, name)).flag("--cors-origin", &*origins);
-            node.flag("--ticket-keys", keys.display().to_string()).start().await.unwrap()
-        };
-        let gateways = [start("gw-1").await, start("gw-2").await];
-        let ingest = mint.close(ingest(&redis)).flag("--anonymous", "publish=steady");
-        let ingest = ingest.start().await.unwrap();
-        let haproxy = Haproxy::start(&[&gateways[0], &gateways[1]]).await.unwrap();
-        Self { mint, gateways, ingest, haproxy, pages, _redis: redis }
-    }
+/// The way in which a page brings its right.
+#[derive(Debug, Clone, Copy)]
+enum Credential {
+    /// A cookie and an `EventSource` without options.
+    Cookie,
+    /// A cookie and an `EventSource` with `withCredentials`.
+    WithCredentials,
+    /// The same, but a page of the gateways' own origin has taken the cookie.
+    EarlierCookie,
+    Ticket,
+}
 
-    /// The address of the load balancer, as a page calls it.
-    fn base(&self) -> String {
-        format!("http://localhost:{}", self.haproxy.addr().port())
-    }
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    Follows,
+    /// The browser brings no cookie, and the refusal ends the `EventSource`.
+    Refused,
+}
+use Credential::{Cookie, EarlierCookie, Ticket, WithCredentials};
+use Layout::{LocalhostSameOrigin, LocalhostTwoPorts, OtherSite, SameOrigin, SameSite};
+use Outcome::{Follows, Refused};
 
-    /// Runs a page's script with its names filled in.
-    async fn run(&self, browser: &Chromium, page: &str, names: &[(&str, &str)]) {
-        let base = json!(self.base()).to_string();
-        let script = names.iter().fold(page.to_owned(), |script, (name, value)| {
-            script.replace(&format!("${{{name}}}"), value).replace(name, value)
-        });
-        let script = format!("const BASE = {base};\n(async () => {{ {script} }})();");
-        browser.run(&script).await;
-    }
+/// docs/security.md, "In a browser". The outcomes are the same in both browsers.
+const CELLS: [(Layout, Credential, Outcome); 14] = [
+    (SameOrigin, Cookie, Follows),
+    (SameOrigin, WithCredentials, Follows),
+    (SameOrigin, Ticket, Follows),
+    (SameSite, Cookie, Refused),
+    (SameSite, WithCredentials, Follows),
+    (SameSite, Ticket, Follows),
+    (OtherSite, Cookie, Refused),
+    (OtherSite, WithCredentials, Follows),
+    (OtherSite, EarlierCookie, Refused),
+    (OtherSite, Ticket, Follows),
+    (LocalhostSameOrigin, Cookie, Follows),
+    (LocalhostTwoPorts, Cookie, Refused),
+    (LocalhostTwoPorts, WithCredentials, Follows),
+    (LocalhostTwoPorts, Ticket, Follows),
+];
 
-    /// Publishes numbers, kills the gateway that serves the page on the way, and checks that the page has every
-    /// event once.
-    async fn survives(&mut self, browser: &Chromium) {
-        const LAST: u32 = 90;
-        browser.until("return readies.length", |n| n == &json!(1)).await;
-        let node = browser.run("return readies[0].node").await;
-        let mut publisher = Publisher::new(self.ingest.addr(), PATIENCE);
-        let mut receipts = Vec::new();
-        for n in 1..=LAST {
-            let receipt = publisher.publish("steady", &format!("key-{n}"), n.to_string()).await;
-            receipts.push(json!([receipt.unwrap().at.to_string(), n.to_string()]));
-            if n == LAST / 3 {
-                let serving = self.gateways.iter_mut().find(|one| node == one.node());
-                serving.expect("one of the two serves the page").kill_nine().unwrap();
+#[tokio::test]
+async fn every_credential_follows_its_topic_or_is_refused_in_chromium() {
+    every_credential_follows_its_topic_or_is_refused(Kind::Chromium).await;
+}
+
+#[tokio::test]
+async fn every_credential_follows_its_topic_or_is_refused_in_firefox() {
+    every_credential_follows_its_topic_or_is_refused(Kind::Firefox).await;
+}
+
+async fn every_credential_follows_its_topic_or_is_refused(kind: Kind) {
+    let mut cluster = Protected::start().await;
+    let browser = Browser::start(kind).await;
+    let publishing = cluster.publish();
+    let mut followers = Vec::new();
+    for (layout, credential, outcome) in CELLS {
+        let page = Page::open(&browser, &cluster, layout, credential).await;
+        match outcome {
+            Refused => page.is_refused().await,
+            Follows => {
+                page.until("the stream is open", |page| ready(page).is_some()).await;
+                followers.push(page);
             }
-            sleep(Duration::from_millis(20)).await;
         }
-        browser.until("return got.length", |n| n.as_u64() >= Some(u64::from(LAST))).await;
-        assert_eq!(browser.run("return got").await, Value::Array(receipts));
-        assert_eq!(browser.run("return readies[readies.length - 1].outcome").await, "exact");
-        assert_eq!(browser.run("return failed").await, json!(0));
+    }
+    for page in &followers {
+        page.until("the token ends", |page| page["told"][0]["reason"] == "token_expired").await;
+        page.until("the page brings another", |page| readies(page).len() >= 2).await;
+    }
+    for index in [0, 1] {
+        let killed = cluster.kill(index);
+        for page in &followers {
+            page.until("another gateway serves", |page| {
+                ready(page).is_some_and(|ready| !killed.iter().any(|name| ready["node"] == **name))
+            })
+            .await;
+        }
+        cluster.restart(index).await;
+    }
+    let published = publishing.stop().await;
+    for page in &followers {
+        page.has_every_event_once(&published).await;
+    }
+    let revoked = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let revoked = i64::try_from(revoked).unwrap();
+    cluster.revoke().await;
+    let mut last = 0;
+    for page in &followers {
+        last = last.max(page.stops().await - revoked);
+    }
+    eprintln!("{browser}: the last stream ended {last} ms after the revocation was sent");
+    browser.quit().await;
+}
+
+/// A page in a tab of its own.
+struct Page<'a> {
+    browser: &'a Browser,
+    tab: String,
+    layout: Layout,
+    credential: Credential,
+}
+
+impl<'a> Page<'a> {
+    async fn open(
+        browser: &'a Browser,
+        cluster: &Protected,
+        layout: Layout,
+        credential: Credential,
+    ) -> Self {
+        let page = Self { browser, tab: browser.open_tab().await, layout, credential };
+        let (url, base) = page.addresses(cluster);
+        if let EarlierCookie = credential {
+            browser.open(&format!("{base}/")).await;
+            page.run(cluster, &base, COOKIE).await;
+            page.until("the cookie works at home", |page| ready(page).is_some()).await;
+        }
+        browser.open(&url).await;
+        let ticket;
+        let script = match credential {
+            Ticket => {
+                ticket = documented();
+                &*ticket
+            }
+            EarlierCookie => {
+                "new EventSource(`${BASE}/v1/events?topic=steady`, { withCredentials: true })"
+            }
+            Cookie | WithCredentials => COOKIE,
+        };
+        page.run(cluster, &base, script).await;
+        page
+    }
+
+    /// The page's address, and that of the gateways.
+    fn addresses(&self, cluster: &Protected) -> (String, String) {
+        let (clear, tls) = (&cluster.clear, &cluster.tls);
+        let stream = format!("https://stream.one.test:{}", tls.port());
+        let own = |base: String| (format!("{base}/"), base);
+        match (self.layout, self.credential) {
+            // A cookie of one must not serve another.
+            (SameOrigin, Ticket) => own(format!("https://ticket.one.test:{}", tls.port())),
+            (SameOrigin, Cookie) => own(format!("https://cookie.one.test:{}", tls.port())),
+            (SameOrigin, _) => own(format!("https://credentials.one.test:{}", tls.port())),
+            (SameSite, _) => (format!("https://app.one.test:{}/", tls.pages()), stream),
+            // Nor the cookie that a browser keeps for the pages of one site only.
+            (OtherSite, EarlierCookie) => {
+                (format!("https://app.three.test:{}/", tls.pages()), stream)
+            }
+            (OtherSite, _) => (format!("https://app.two.test:{}/", tls.pages()), stream),
+            (LocalhostSameOrigin, _) => own(format!("http://localhost:{}", clear.port())),
+            (LocalhostTwoPorts, _) => {
+                let base = format!("http://localhost:{}", clear.port());
+                (format!("http://localhost:{}/", clear.pages()), base)
+            }
+        }
+    }
+
+    /// Runs a script in the page, with the recorder, the gateways' address and two tokens: the first one ends
+    /// in some seconds, because its leeway is nearly over.
+    async fn run(&self, cluster: &Protected, base: &str, script: &str) {
+        let short = cluster.mint.sign(&Mint::claims(TOPIC, -20));
+        let tokens = json!([short, cluster.mint.token(TOPIC)]);
+        let with_credentials = !matches!(self.credential, Cookie);
+        let script = format!(
+            "{RECORDER}\n\
+             const BASE = {base:?}, WITH_CREDENTIALS = {with_credentials}, tokens = {tokens}\n\
+             const token = async () => tokens.length > 1 ? tokens.shift() : tokens[0]\n\
+             ;(async () => {{ {script} }})().catch(error => {{ page.error = String(error) }})"
+        );
+        self.browser.run(&script).await;
+    }
+
+    /// Waits until the page's records are `right`, and returns them without the events.
+    async fn until(&self, goal: &str, right: impl Fn(&Value) -> bool) -> Value {
+        self.browser.show(&self.tab).await;
+        let records = "const { got, ...rest } = window.page; return { ...rest, count: got.length }";
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let page = self.browser.run(records).await;
+            if right(&page) {
+                return page;
+            }
+            assert!(Instant::now() < deadline, "{self}: not after {PATIENCE:?}: {goal}: {page}");
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn is_refused(&self) {
+        let page = self.until("the stream is refused", |page| page["refused"] == 1).await;
+        assert_eq!(readies(&page), &[] as &[Value], "{self}");
+        if let Cookie = self.credential {
+            assert_eq!(page["answered"], 200, "{self}: the cookie was set");
+        }
+    }
+
+    /// Checks that the page has every event from its first stream on, and each reconnect continued there.
+    async fn has_every_event_once(&self, published: &[[String; 2]]) {
+        let last = json!(published.last().unwrap());
+        self.browser.show(&self.tab).await;
+        self.browser.until("return page.got.at(-1)", |got| *got == last).await;
+        let page = self.until("it is there", |_| true).await;
+        let readies = readies(&page);
+        let begin = published.iter().position(|[id, _]| readies[0]["cursor"] == **id);
+        let begin = begin.map_or(0, |at| at + 1);
+        assert_eq!(self.browser.run("return page.got").await, json!(published[begin..]), "{self}");
+        for ready in &readies[1..] {
+            assert_eq!(ready["outcome"], "exact", "{self}: {page}");
+        }
+        let reasons: Vec<_> =
+            page["told"].as_array().unwrap().iter().map(|t| &t["reason"]).collect();
+        assert_eq!(reasons, ["token_expired"], "{self}");
+        assert_eq!(page["refused"], 0, "{self}: {page}");
+    }
+
+    /// Waits until the page has heard of the revocation and has stopped. Returns the time at which it heard of
+    /// it, in milliseconds.
+    async fn stops(&self) -> i64 {
+        let told = |page: &Value| page["told"].as_array().unwrap().last().unwrap().clone();
+        let heard = self.until("it is revoked", |page| told(page)["reason"] == "revoked").await;
+        let stopped = self.until("the page stops", |page| match self.credential {
+            Ticket => page["signedOut"] == true,
+            // It comes back once and gets 403.
+            _ => page["refused"] == 1,
+        });
+        let stopped = stopped.await;
+        assert_eq!(readies(&stopped).len(), readies(&heard).len(), "{self}: it came back");
+        told(&heard)["at"].as_i64().unwrap()
     }
 }
 
-#[tokio::test]
-async fn an_event_source_with_a_cookie_resumes_on_one_origin_and_ends_when_it_is_revoked() {
-    let mut cluster = Protected::start().await;
-    let browser = Chromium::start().await;
-    browser.open(&format!("{}/", cluster.base())).await;
-    let token = cluster.mint.token("steady");
-    let names = [("TOKEN", &*token), ("WITH_CREDENTIALS", "false")];
-    cluster.run(&browser, COOKIE, &names).await;
-    cluster.survives(&browser).await;
-
-    let mut claims = Mint::claims("none", 600);
-    claims.insert("tailwater".to_owned(), json!({ "admin": true }));
-    claims.insert("sub".to_owned(), json!("root"));
-    let bearer = format!("Bearer {}", cluster.mint.sign(&claims));
-    let headers = [("authorization", &*bearer)];
-    let revoked = http::Client::new(cluster.ingest.addr())
-        .post("/v1/revocations", &headers, r#"{"sub":"ann"}"#)
-        .await
-        .unwrap();
-    assert_eq!(revoked.status, 200, "{}", revoked.text());
-    browser.until("return told.includes('revoked')", |told| told == &json!(true)).await;
-    // It comes back once, gets 403 and stops.
-    browser.until("return failed", |failed| failed == &json!(1)).await;
-    browser.quit().await;
-}
-
-#[tokio::test]
-async fn an_event_source_with_a_cookie_resumes_on_one_site_if_it_asks_for_credentials() {
-    let mut cluster = Protected::start().await;
-    let browser = Chromium::start().await;
-    let page = format!("http://localhost:{}/", cluster.pages);
-    browser.open(&page).await;
-    let token = cluster.mint.token("steady");
-    cluster.run(&browser, COOKIE, &[("TOKEN", &*token), ("WITH_CREDENTIALS", "true")]).await;
-    cluster.survives(&browser).await;
-    // Without credentials the browser sends no cookie, and the refusal is final.
-    browser.open(&page).await;
-    cluster.run(&browser, COOKIE, &[("TOKEN", &*token), ("WITH_CREDENTIALS", "false")]).await;
-    browser.until("return failed", |failed| failed == &json!(1)).await;
-    assert_eq!(browser.run("return answered").await, json!(200));
-    browser.quit().await;
-}
-
-#[tokio::test]
-async fn an_event_source_with_tickets_resumes_from_another_site() {
-    let mut cluster = Protected::start().await;
-    let browser = Chromium::start().await;
-    browser.open(&format!("http://127.0.0.1:{}/", cluster.pages)).await;
-    let tokens = json!([cluster.mint.token("steady")]).to_string();
-    cluster.run(&browser, TICKET, &[("TOKENS", &tokens)]).await;
-    cluster.survives(&browser).await;
-    browser.quit().await;
-}
-
-#[tokio::test]
-async fn a_page_whose_token_ends_brings_another_and_loses_nothing() {
-    let cluster = Protected::start().await;
-    let browser = Chromium::start().await;
-    browser.open(&format!("http://127.0.0.1:{}/", cluster.pages)).await;
-    // The first token lasts for some seconds: its leeway is nearly over.
-    let short = cluster.mint.sign(&Mint::claims("steady", -18));
-    let tokens = json!([short, cluster.mint.token("steady")]).to_string();
-    cluster.run(&browser, TICKET, &[("TOKENS", &tokens)]).await;
-    browser.until("return readies.length", |n| n == &json!(1)).await;
-    let mut publisher = Publisher::new(cluster.ingest.addr(), PATIENCE);
-    let mut expected = Vec::new();
-    let mut number = 0;
-    while browser.run("return readies.length").await == json!(1) || number < 20 {
-        number += 1;
-        assert!(number < 2000, "the token does not end");
-        publisher.publish("steady", &format!("key-{number}"), number.to_string()).await.unwrap();
-        expected.push(json!(number.to_string()));
-        sleep(Duration::from_millis(20)).await;
+impl fmt::Display for Page<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {:?}, {:?}", self.browser, self.layout, self.credential)
     }
-    browser.until("return got.length", |n| n.as_u64() >= Some(number)).await;
-    assert_eq!(browser.run("return got.map(e => e[1])").await, Value::Array(expected));
-    assert_eq!(browser.run("return told").await, json!(["token_expired"]));
-    browser.quit().await;
+}
+
+/// The page with tickets of the documentation.
+fn documented() -> String {
+    let blocks = SECURITY.split("```js\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let subscribe = blocks.into_iter().find(|block| block.starts_with("function subscribe("));
+    let subscribe = subscribe.expect("docs/security.md has the page");
+    let subscribe = subscribe.replace("'https://stream.example.com'", "BASE");
+    format!("{subscribe}\nsubscribe('{TOPIC}', token, () => {{ page.signedOut = true }})")
+}
+
+/// The first events of the page's streams.
+fn readies(page: &Value) -> &[Value] {
+    page["readies"].as_array().unwrap()
+}
+
+/// The first event of the page's last stream.
+fn ready(page: &Value) -> Option<&Value> {
+    readies(page).last()
 }

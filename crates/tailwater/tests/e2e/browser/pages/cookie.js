@@ -1,14 +1,26 @@
-// A page that exchanges its token for a stream cookie and opens a plain EventSource.
-window.got = []; window.readies = []; window.told = []; window.failed = 0; window.answered = 0
-const asked = await fetch(`${BASE}/v1/tickets`, {
-  method: 'POST',
-  credentials: 'include',
-  headers: { authorization: `Bearer ${TOKEN}` },
-  body: JSON.stringify({ topics: ['steady'], cookie: true }),
-})
-window.answered = asked.status
-const source = new EventSource(`${BASE}/v1/events?topic=steady`, { withCredentials: WITH_CREDENTIALS })
-source.onmessage = e => got.push([e.lastEventId, e.data])
-source.onerror = () => { if (source.readyState === EventSource.CLOSED) failed += 1 }
-source.addEventListener('tailwater.ready', e => readies.push(JSON.parse(e.data)))
-source.addEventListener('tailwater.reconnect', e => told.push(JSON.parse(e.data).reason))
+// A page that exchanges its token for a stream cookie, and opens a plain EventSource.
+const url = new URL(`${BASE}/v1/events?topic=steady`)
+const exchange = async () => {
+  const answer = await fetch(`${BASE}/v1/tickets`, {
+    method: 'POST',
+    credentials: 'include',
+    headers: { authorization: `Bearer ${await token()}` },
+    body: JSON.stringify({ topics: ['steady'], cookie: true }),
+  })
+  page.answered = answer.status
+}
+const open = () => {
+  const source = new EventSource(url, { withCredentials: WITH_CREDENTIALS })
+  const keep = e => { if (e.lastEventId) url.searchParams.set('last_event_id', e.lastEventId) }
+  source.onmessage = keep
+  source.addEventListener('tailwater.ready', keep)
+  source.addEventListener('tailwater.reconnect', async e => {
+    keep(e)
+    if (JSON.parse(e.data).reason !== 'token_expired') return // the browser comes back by itself
+    source.close()
+    await exchange()
+    open()
+  })
+}
+await exchange()
+open()
