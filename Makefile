@@ -20,7 +20,7 @@ demo: ## Publish the statistics of this machine to `make run`, once a second
 
 test: setup lint unit doc chart chaos-quick siege-quick ## Run everything that CI checks; installs what the tests need
 
-setup: ## Install the servers and the browser that the tests use (Debian, Ubuntu)
+setup: ## Install the servers and the browsers that the tests use (Debian, Ubuntu)
 	scripts/setup
 	scripts/setup-promtool
 	scripts/setup-deny

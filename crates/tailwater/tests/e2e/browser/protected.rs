@@ -12,7 +12,7 @@ use tokio::time::{Duration, sleep};
 use super::HOSTS;
 use super::pages::Pages;
 use crate::access::Mint;
-use crate::support::{PATIENCE, gateway, ingest};
+use crate::support::{PATIENCE, gateway, ingest, metric};
 use crate::tls::Issued;
 
 /// A topic of the cluster.
@@ -108,6 +108,16 @@ impl Protected {
             side.gateways[index].restart().await.unwrap();
             side.balancer.wait_ready().await.unwrap();
         }
+    }
+
+    /// Counts the requests that the gateways have refused for this reason since they were started.
+    pub(super) async fn refusals(&self, reason: &str) -> usize {
+        let name = format!("tailwater_auth_failures_total{{reason=\"{reason}\"}}");
+        let mut all = 0.0;
+        for gateway in self.clear.gateways.iter().chain(&self.tls.gateways) {
+            all += metric(&gateway.metrics().await.unwrap(), &name).unwrap();
+        }
+        all as usize
     }
 
     /// Revokes everything of the user of all pages.
