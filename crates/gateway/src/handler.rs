@@ -141,7 +141,7 @@ pub(crate) async fn answer(gateway: &Arc<Shared>, asked: Asked) -> Reply {
             },
             Err(denial) => {
                 if denial.told(gateway, request.form).is_some() {
-                    gateway.haste.slow_down(gateway, client, None).await;
+                    gateway.haste.slow_down(&gateway.phase, client, None).await;
                 }
                 deny(gateway, denial, request.form, request.cursor.as_deref())
             }
@@ -291,7 +291,7 @@ async fn subscribe(
         Ok(opened) => opened,
         Err(refusal) => {
             if !matches!(refusal, Refusal::Drain) {
-                gateway.haste.slow_down(gateway, client, subject_of(&grant)).await;
+                gateway.haste.slow_down(&gateway.phase, client, subject_of(&grant)).await;
             }
             return refuse(gateway, refusal, form, brought.as_deref());
         }

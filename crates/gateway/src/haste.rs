@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use limits::{Client, Rate, Rates, SubjectId, SubjectRates};
 use metrics::{IntCounter, Registry};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::drain::Phase;
-use crate::gateway::Shared;
 
 /// The refusals that clients come for.
 #[derive(Debug)]
@@ -48,7 +47,7 @@ impl Haste {
     /// gateway leaves.
     pub(crate) async fn slow_down(
         &self,
-        gateway: &Shared,
+        phase: &watch::Sender<Phase>,
         client: Client,
         subject: Option<SubjectId>,
     ) {
@@ -61,7 +60,7 @@ impl Haste {
         }
         let Ok(_place) = self.places.try_acquire() else { return };
         self.held.inc();
-        let mut phase = gateway.phase.subscribe();
+        let mut phase = phase.subscribe();
         let leaves = phase.wait_for(|phase| *phase != Phase::Serving);
         // Either way the client is answered now.
         let _over = timeout(pause, leaves).await;
