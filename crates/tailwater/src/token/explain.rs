@@ -141,6 +141,7 @@ async fn decide(config: config::AccessConfig, token: &str) -> Result<()> {
                 report(right.as_str(), &list);
             }
             report("history", &grant.history().to_string());
+            report("quotas", &quotas(&serde_json::to_value(grant.quotas())?));
             if grant.is_admin() {
                 report("admin", "may revoke the rights of others");
             }
@@ -152,6 +153,28 @@ async fn decide(config: config::AccessConfig, token: &str) -> Result<()> {
     }
 }
 
+/// The bounds that a token sets, as `streams 48, publish_rate 100`.
+fn quotas(set: &Value) -> String {
+    let set = set.as_object().into_iter().flatten();
+    let set: Vec<_> = set.map(|(name, most)| format!("{name} {most}")).collect();
+    if set.is_empty() { "those of the node".to_owned() } else { set.join(", ") }
+}
+
 fn report(subject: &str, finding: &str) {
     println!("{subject:<12} {finding}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_bounds_of_a_token_are_named() {
+        assert_eq!(
+            quotas(&json!({ "publish_rate": 5, "streams": 48 })),
+            "publish_rate 5, streams 48"
+        );
+        assert_eq!(quotas(&json!({})), "those of the node");
+    }
 }

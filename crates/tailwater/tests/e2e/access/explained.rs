@@ -48,7 +48,16 @@ async fn a_token_that_a_node_accepts_is_shown_with_its_rights() {
     let token = desk.mint(&rights).await;
     let public = desk.file("key.pub");
     let explained = desk.explain(&token, &["--auth-keys", &public]).await.success().stdout;
-    for part in ["alg ES256", "\"ann\"", "accepted", "user/{sub}", "in/**", "30m", "may revoke"] {
+    for part in [
+        "alg ES256",
+        "\"ann\"",
+        "accepted",
+        "user/{sub}",
+        "in/**",
+        "30m",
+        "may revoke",
+        "those of the node",
+    ] {
         assert!(explained.contains(part), "{part}: {explained}");
     }
     let unknown = desk.explain(&token, &[]).await.success().stdout;
