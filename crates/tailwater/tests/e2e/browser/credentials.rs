@@ -71,8 +71,8 @@ const CELLS: [(Layout, Credential, Outcome); 14] = [
     (Loopback, Cookie, Follows),
 ];
 
-/// The end of a token that is good for 18 s, because of a leeway of 30 s. A machine that is very busy needs most of
-/// them to open the stream.
+/// The end of the first token, in seconds from now. With the leeway of 30 s the token is good for 18 s, because a
+/// busy machine needs seconds to open the stream.
 const SOON: i64 = -12;
 
 #[tokio::test]
@@ -184,12 +184,12 @@ impl<'a> Page<'a> {
         let stream = format!("https://stream.one.test:{}", tls.port());
         let own = |base: String| (format!("{base}/"), base);
         match (self.layout, self.credential) {
-            // A cookie of one must not serve another.
+            // Hosts of their own, so that the cookie of one page serves no other.
             (SameOrigin, Ticket) => own(format!("https://ticket.one.test:{}", tls.port())),
             (SameOrigin, Cookie) => own(format!("https://cookie.one.test:{}", tls.port())),
             (SameOrigin, _) => own(format!("https://credentials.one.test:{}", tls.port())),
             (SameSite, _) => (format!("https://app.one.test:{}/", tls.pages()), stream),
-            // Nor the cookie that a browser keeps for the pages of one site only.
+            // A site of its own, because a partitioned cookie serves all pages of a site.
             (OtherSite, EarlierCookie) => {
                 (format!("https://app.three.test:{}/", tls.pages()), stream)
             }
