@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: siege siege-quick vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean
+.PHONY: access-long siege siege-quick vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ vanish: dist ## Cut the network of subscribers over each transport (root, iprout
 siege-quick: ## Attack a node in four ways, for a few seconds; report in out/siege-quick
 	cargo build --workspace --bins
 	target/debug/loadtest siege --quick --out $(OUT)/siege-quick
+
+access-long: ## Rotate the keys of tokens under load while their server is away; five minutes
+	cargo test -p tailwater --test e2e access::rotation -- --ignored --nocapture
 
 compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; report in out/compose-chaos
 	cargo build --release -p loadtest

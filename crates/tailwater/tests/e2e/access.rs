@@ -6,6 +6,7 @@ mod key_server;
 mod mint;
 mod origins;
 mod revoked;
+mod rotation;
 mod stalled;
 mod start;
 mod table;

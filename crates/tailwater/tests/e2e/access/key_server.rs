@@ -26,6 +26,15 @@ pub(super) async fn start(answer: &Answer) -> String {
     url
 }
 
+/// The JWK set with the keys of several mints.
+pub(super) fn set(mints: &[&Mint]) -> String {
+    let key = |mint: &&Mint| {
+        let mut set: serde_json::Value = serde_json::from_str(&mint.keys()).unwrap();
+        set["keys"][0].take()
+    };
+    serde_json::json!({ "keys": mints.iter().map(key).collect::<Vec<_>>() }).to_string()
+}
+
 #[tokio::test]
 async fn a_key_server_that_is_away_is_no_refusal_and_a_new_key_is_found_at_its_first_token() {
     let (old, new) = (Mint::new("old"), Mint::new("new"));
@@ -55,12 +64,7 @@ async fn a_key_server_that_is_away_is_no_refusal_and_a_new_key_is_found_at_its_f
     assert_eq!(publish(&new.token("t")).await, 503, "its key may be newer than the set");
 
     // Both keys, as an issuer that rotates has them. The node asks again, at most every 30 s.
-    let key = |mint: &Mint| {
-        let set: serde_json::Value = serde_json::from_str(&mint.keys()).unwrap();
-        set["keys"][0].clone()
-    };
-    let both = serde_json::json!({ "keys": [key(&old), key(&new)] });
-    *answer.lock().unwrap() = Some(both.to_string());
+    *answer.lock().unwrap() = Some(set(&[&old, &new]));
     let new_token = new.token("t");
     until("the new key is found", async || {
         assert_eq!(publish(&old_token).await, 200, "no honest request is refused");
