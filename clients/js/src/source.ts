@@ -1,0 +1,39 @@
+// The source of a subscription's steps: a reader of its own, or one that all tabs share.
+
+import { Cursor } from './cursor.js';
+import { Gateway } from './gateway.js';
+import type { Options } from './options.js';
+import { Reader, type Step } from './reader.js';
+import { load, save } from './store.js';
+import { canShare, Tabs } from './tabs/tabs.js';
+
+export interface Source {
+  readonly topics: readonly string[];
+  /** Connects, and yields each step when it is asked for. Throws final errors. */
+  steps(): AsyncGenerator<Step, void>;
+  close(): void;
+  change(topics: Iterable<string>): void;
+}
+
+export interface Opened {
+  gateway: Gateway;
+  /** The cursor after the steps that were taken. */
+  cursor: Cursor;
+  source: Source;
+  /** Keeps the cursor, if it is to outlive the page. */
+  keep: () => void;
+}
+
+/** `isEnveloped`: each event is to tell its topic, position and time. */
+export function open(url: string, options: Options, isEnveloped: boolean): Opened {
+  const { shared, persist } = options;
+  const gateway = new Gateway(url, options);
+  const { topics } = gateway;
+  const key = `tailwater ${gateway.url(topics)}`;
+  const cursor = new Cursor(load(persist, key) ?? { id: gateway.cursor, topics });
+  const source =
+    shared && canShare()
+      ? new Tabs(gateway, topics, cursor)
+      : new Reader(gateway, topics, cursor, isEnveloped);
+  return { gateway, cursor, source, keep: () => persist && save(persist, key, cursor) };
+}
