@@ -12,7 +12,7 @@ export async function take(subscription, count) {
 }
 
 /** Waits until a condition holds. The bound stops a test that would wait for ever. */
-export async function until(condition, ms = 20_000) {
+export async function until(condition, ms = 60_000) {
   const end = Date.now() + ms;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`not within ${ms} ms: ${condition}`);
