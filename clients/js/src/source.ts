@@ -29,7 +29,8 @@ export function open(url: string, options: Options, isEnveloped: boolean): Opene
   const { shared, persist } = options;
   const gateway = new Gateway(url, options);
   const { topics } = gateway;
-  const key = `tailwater ${gateway.url(topics)}`;
+  // Without `from`, which a page may compute anew each time.
+  const key = `tailwater ${gateway.url(topics).replace(/&from=[^&]*/, '')}`;
   const cursor = new Cursor(load(persist, key) ?? { id: gateway.cursor, topics });
   const source =
     shared && canShare()

@@ -46,11 +46,12 @@ export class Log {
       const done = () => {
         clearTimeout(timer);
         this.#waiting.delete(done);
+        signal?.removeEventListener('abort', done);
         resolve();
       };
       const timer = setTimeout(done, ms);
       this.#waiting.add(done);
-      signal?.addEventListener('abort', done, { once: true });
+      signal?.addEventListener('abort', done);
     });
   }
 
