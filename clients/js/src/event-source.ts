@@ -63,10 +63,13 @@ export class EventSource extends Target {
       for await (const step of this.#opened.source.steps()) {
         if (this.#readyState === CLOSED) return;
         const { kind } = step;
-        if (kind === 'open') this.#turn(OPEN, 'open');
-        else if (kind === 'lost') this.#turn(CONNECTING, 'error', step.error);
-        else if (kind === 'event') this.#deliver(step.content);
-        else this.#dispatch(`tailwater.${kind}`, JSON.stringify(step.content));
+        if (kind === 'lost') {
+          this.#turn(CONNECTING, 'error', step.error);
+          continue;
+        }
+        if (this.#readyState === CONNECTING && kind !== 'reconnect') this.#turn(OPEN, 'open');
+        if (kind === 'event') this.#deliver(step.content);
+        else if (step.content) this.#dispatch(`tailwater.${kind}`, JSON.stringify(step.content));
       }
     } catch (thrown) {
       error = thrown as TailwaterError;

@@ -1,8 +1,6 @@
-// The gateway as a client sees it: the URL, and the requests for events.
+// The gateway as a client sees it: the URL in its parts, and the credentials.
 
 import { Credentials } from './credentials.js';
-import type { Cursor } from './cursor.js';
-import { refusal, TailwaterError } from './error.js';
 import type { Options } from './options.js';
 
 export class Gateway {
@@ -54,32 +52,6 @@ export class Gateway {
   url(topics: readonly string[], ...more: (string | undefined)[]): string {
     const named = topics.map((topic) => encode('topic', topic));
     return `${this.#path}?${[...named, ...this.#parameters, ...more].filter(Boolean).join('&')}`;
-  }
-
-  /** Asks for events. Throws a `TailwaterError` unless the answer is a 200 of this type, or a 204. */
-  async ask(
-    accept: string,
-    topics: readonly string[],
-    cursor: Cursor,
-    signal: AbortSignal,
-    parameters: string[],
-  ): Promise<Response> {
-    const { headers: given, fetch = globalThis.fetch, withCredentials } = this.options;
-    // `no-store`: otherwise the requests of several tabs for one URL wait for each other at the browser's cache.
-    const init: RequestInit = { signal, cache: 'no-store' };
-    if (withCredentials) init.credentials = 'include';
-    const headers = { ...(typeof given === 'function' ? await given() : given) };
-    const ticket = await this.credentials.put(headers, topics, init);
-    const { header, parameter } = cursor.resume(topics);
-    if (header) headers['last-event-id'] = header;
-    headers.accept = accept;
-    const response = await fetch(this.url(topics, ...parameters, parameter, ticket), { ...init, headers });
-    const { status } = response;
-    if (status === 204) return response;
-    if (status !== 200) throw await refusal(response);
-    const type = response.headers.get('content-type') ?? 'of no type';
-    if (type.startsWith(accept)) return response;
-    throw new TailwaterError(`the answer is ${type}, not ${accept}`, { status, code: 'not_a_stream' });
   }
 }
 

@@ -69,6 +69,7 @@ type Content =
   | { kind: 'gap'; content: Gap }
   | { kind: 'end'; content: End }
   | { kind: 'reconnect'; content: Reconnect }
+  /** A block without data has no content. */
   | { kind: 'cursor'; content?: unknown };
 
 /** Returns true if the numbers of a topic, or the topic itself, are not those that the client has seen. */

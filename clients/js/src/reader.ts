@@ -11,8 +11,8 @@ import { longPoll } from './transport/long-poll.js';
 import { stream } from './transport/stream.js';
 import { onPage } from './wake.js';
 
-/** A step of a subscription: the stream is there, it brought a message, or it was lost and will be opened again. */
-export type Step = { kind: 'open' } | { kind: 'lost'; error: TailwaterError } | Message;
+/** A step of a subscription: a message, or the loss of a stream that will be opened again. */
+export type Step = { kind: 'lost'; error: TailwaterError } | Message;
 
 /** Seconds between heartbeats, until the gateway tells its own. */
 const HEARTBEAT = 15;
@@ -146,14 +146,17 @@ export class Reader {
     } finally {
       attempt.end('over');
     }
+    const { ending } = attempt;
     if (this.#isClosed) return undefined;
     if (error?.code === 'changed') return 0;
-    if (error) return yield* this.#lose(error, attempt);
-    if (attempt.ending === 'finished' || this.#isFinished) return undefined;
-    if (attempt.ending === 'broken') return yield* this.#lose(this.#farewell(), attempt);
-    if (attempt.ending === 'answered') return 0;
-    if (catchesUp) return undefined;
-    return Date.now() - begin < wait * 1000 ? POLL_PAUSE * (1 + Math.random()) : 0;
+    if (!error) {
+      if (this.#isFinished || ending === 'finished' || (catchesUp && ending === 'idle')) return undefined;
+      if (ending === 'answered') return 0;
+      if (ending === 'idle') return Date.now() - begin < wait * 1000 ? POLL_PAUSE * (1 + Math.random()) : 0;
+      const code = (this.#reconnect as Reconnect | undefined)?.reason ?? 'ended';
+      error = new TailwaterError(`the gateway has closed the stream: ${code}`, { code });
+    }
+    return yield* this.#lose(error, attempt);
   }
 
   /** Takes a message in, and yields it if the subscriber has not had it. */
@@ -167,13 +170,9 @@ export class Reader {
       yield message;
       return;
     }
-    if (!this.#isOpen) {
-      this.#isOpen = this.#wasOpen = true;
-      yield { kind: 'open' };
-      if (attempt.ended) return;
-    }
-    this.#backoff.succeed();
+    this.#isOpen = this.#wasOpen = true;
     this.#isRenewed = false;
+    this.#backoff.succeed();
     if (this.#transport === 'probe') {
       this.#transport = 'buffered';
       this.#streamAgain = Date.now() + STREAM_AGAIN;
@@ -185,12 +184,6 @@ export class Reader {
     }
     if (kind === 'end') this.#finished.add(content.topic);
     if (this.#cursor.accept(message, id, attempt.topics)) yield message;
-  }
-
-  /** The reason for which the gateway has closed the stream. */
-  #farewell(): TailwaterError {
-    const code = this.#reconnect?.reason ?? 'ended';
-    return new TailwaterError(`the gateway has closed the stream: ${code}`, { code });
   }
 
   /** Decides what follows an error: throws it, or yields it and returns the pause. */

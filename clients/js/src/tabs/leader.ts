@@ -43,7 +43,7 @@ export class Leader {
     try {
       for await (const step of this.#reader.steps()) {
         const { kind } = step;
-        if (kind === 'open' || kind === 'lost') this.#isOpen = kind === 'open';
+        this.#isOpen = kind !== 'lost';
         const plain = kind === 'lost' ? { kind, error: packError(step.error) } : step;
         this.#post({ kind: 'step', term, seq: ++this.#seq, step: plain, id: this.#cursor.id });
       }

@@ -16,7 +16,18 @@ before(async () => {
   const flags = ['--redis', redis.url];
   ingest = await startNode('ingest', ...flags);
   const start = () =>
-    startNode('gateway', ...flags, '--retry', '500ms', '--heartbeat', '3s', '--drain-delay', '0s', '--drain-window', '1s');
+    startNode(
+      'gateway',
+      ...flags,
+      '--retry',
+      '500ms',
+      '--heartbeat',
+      '3s',
+      '--drain-delay',
+      '0s',
+      '--drain-window',
+      '1s',
+    );
   gateways = [await start(), await start()];
   balancer = await startBalancer(gateways);
 });

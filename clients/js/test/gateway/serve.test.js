@@ -38,10 +38,16 @@ for (const transport of ['auto', 'long-poll']) {
     for (const topic of topics) await publish(node, topic, `before ${topic}`);
     const { subscription, told } = watch({ topics, from: '-1', transport });
     const first = await take(subscription, 2);
-    assert.deepEqual(data(first).sort(), topics.map((topic) => `before ${topic}`));
+    assert.deepEqual(
+      data(first).sort(),
+      topics.map((topic) => `before ${topic}`),
+    );
     const receipt = await publish(node, topics[0], 'later', { type: 'shipped' });
     const [event] = await take(subscription, 1);
-    assert.deepEqual([event.topic, event.type, event.data, event.id], [topics[0], 'shipped', 'later', receipt.id]);
+    assert.deepEqual(
+      [event.topic, event.type, event.data, event.id],
+      [topics[0], 'shipped', 'later', receipt.id],
+    );
     assert.equal(new Date(event.time).toISOString(), event.time);
     assert.equal(told[0][1].outcome, 'live');
   });
@@ -128,7 +134,10 @@ test('a log that has been lost is a reset', async () => {
   const other = await startNode('serve', '--retry', '500ms');
   open.push(() => other.kill());
   const resets = [];
-  const { subscription } = watch({ topics: ['demo'], from: 'earliest', onReset: (gap) => resets.push(gap) }, other.url);
+  const { subscription } = watch(
+    { topics: ['demo'], from: 'earliest', onReset: (gap) => resets.push(gap) },
+    other.url,
+  );
   for (let n = 1; n <= 3; n++) await publish(other, 'demo', `before ${n}`);
   await take(subscription, 3);
   const next = take(subscription, 1);
@@ -148,20 +157,38 @@ test('tokens, tickets and rights', async () => {
   execFileSync(TAILWATER, ['token', 'key', '--out', key]);
   writeFileSync(tickets, `${Buffer.alloc(32, 7).toString('base64')}\n`);
   const mint = (...flags) =>
-    execFileSync(TAILWATER, ['token', 'mint', '--key', key, '--sub', 'ann', ...flags], { encoding: 'utf8' }).trim();
+    execFileSync(TAILWATER, ['token', 'mint', '--key', key, '--sub', 'ann', ...flags], {
+      encoding: 'utf8',
+    }).trim();
   const good = mint('--subscribe', 'user/{sub}', '--publish', 'user/{sub}');
   assert.ok(readFileSync(`${key}.pub`, 'utf8').length > 0);
-  const closed = await startNode('serve', '--auth-keys', `${key}.pub`, '--ticket-keys', tickets, '--retry', '500ms');
+  const closed = await startNode(
+    'serve',
+    '--auth-keys',
+    `${key}.pub`,
+    '--ticket-keys',
+    tickets,
+    '--retry',
+    '500ms',
+  );
   open.push(() => closed.kill());
   await publish(closed, 'user/ann', 'secret', {}, { authorization: `Bearer ${good}` });
 
   const options = { topics: ['user/ann'], from: 'earliest' };
   await assert.rejects(take(watch(options, closed.url).subscription, 1), { status: 401, code: 'no_token' });
-  await assert.rejects(take(watch({ ...options, topics: ['user/bob'], token: () => good }, closed.url).subscription, 1), {
-    status: 403,
-    code: 'forbidden',
-  });
-  for (const more of [{}, { tickets: true }, { transport: 'long-poll' }, { transport: 'long-poll', tickets: true }]) {
+  await assert.rejects(
+    take(watch({ ...options, topics: ['user/bob'], token: () => good }, closed.url).subscription, 1),
+    {
+      status: 403,
+      code: 'forbidden',
+    },
+  );
+  for (const more of [
+    {},
+    { tickets: true },
+    { transport: 'long-poll' },
+    { transport: 'long-poll', tickets: true },
+  ]) {
     const calls = [];
     const token = (renew) => {
       calls.push(renew);
@@ -170,7 +197,10 @@ test('tokens, tickets and rights', async () => {
     const { subscription, told } = watch({ ...options, token, ...more }, closed.url);
     assert.deepEqual(data(await take(subscription, 1)), ['secret'], JSON.stringify(more));
     assert.deepEqual(calls, [false, true]);
-    assert.deepEqual(told.map(([word]) => word), ['open']);
+    assert.deepEqual(
+      told.map(([word]) => word),
+      ['open'],
+    );
     subscription.close();
   }
 });

@@ -87,7 +87,12 @@ function decodeCursor(log, topics, request) {
   for (const topic of topics) {
     const { events } = log.topic(topic);
     const from = request.query.get('from') ?? 'latest';
-    const skipped = from === 'latest' ? events.length : from === 'earliest' ? 0 : Math.max(0, events.length - Number(from.slice(1)));
+    const skipped =
+      from === 'latest'
+        ? events.length
+        : from === 'earliest'
+          ? 0
+          : Math.max(0, events.length - Number(from.slice(1)));
     start[topic] = positions[topic] ?? (skipped === 0 ? '0-0' : events[skipped - 1].id);
   }
   return { positions: start, outcome: isKnown ? 'exact' : 'live' };
@@ -97,7 +102,10 @@ function decodeCursor(log, topics, request) {
  * Returns the function that answers a gateway's requests. `limit(index)` returns the number of bytes after which
  * the connection of a request is cut, or undefined.
  */
-export function serve(log, { heartbeat = 15, retry = 100, limit = () => undefined, order = (topics) => topics } = {}) {
+export function serve(
+  log,
+  { heartbeat = 15, retry = 100, limit = () => undefined, order = (topics) => topics } = {},
+) {
   return async (request, connection, index) => {
     const topics = [...new Set(request.query.getAll('topic'))].sort();
     const { positions, outcome } = decodeCursor(log, topics, request);
@@ -113,7 +121,9 @@ export function serve(log, { heartbeat = 15, retry = 100, limit = () => undefine
         if (n < oldest) {
           positions[topic] = `${events[oldest - 1]?.id.split('-')[0] ?? 1}-${oldest - 1}`;
           const gap = { topic, reason: 'trimmed', missed: oldest - n, requested: null };
-          return { gap: { ...gap, oldest: events[oldest - 1]?.id ?? null, newest: events.at(-1)?.id ?? '0-0' } };
+          return {
+            gap: { ...gap, oldest: events[oldest - 1]?.id ?? null, newest: events.at(-1)?.id ?? '0-0' },
+          };
         }
         const event = events[n - 1];
         if (event) {
@@ -172,7 +182,8 @@ export function serve(log, { heartbeat = 15, retry = 100, limit = () => undefine
         await log.change(heartbeat * 1000, gone.signal);
         if (gone.signal.aborted || !send(':\n')) return;
       } else if (step.end) {
-        if (!send(`event: tailwater.end\ndata: ${JSON.stringify({ topic: step.end })}\nid: ${cursor()}\n\n`)) return;
+        if (!send(`event: tailwater.end\ndata: ${JSON.stringify({ topic: step.end })}\nid: ${cursor()}\n\n`))
+          return;
       } else if (step.gap) {
         if (!send(`event: tailwater.gap\ndata: ${JSON.stringify(step.gap)}\nid: ${cursor()}\n\n`)) return;
       } else if (isEnveloped) {

@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-export const TAILWATER = process.env.TAILWATER ?? fileURLToPath(new URL('../../../../target/debug/tailwater', import.meta.url));
+export const TAILWATER =
+  process.env.TAILWATER ?? fileURLToPath(new URL('../../../../target/debug/tailwater', import.meta.url));
 
 /** Starts `tailwater`, which listens on a port of its own that it keeps when it is started again. */
 export async function startNode(role, ...flags) {
@@ -30,7 +31,9 @@ class TailwaterNode {
 
   async start() {
     const listen = ['--listen', `127.0.0.1:${this.port}`, '--admin-listen', '127.0.0.1:0'];
-    const child = spawn(TAILWATER, [this.#role, ...listen, ...this.#flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(TAILWATER, [this.#role, ...listen, ...this.#flags], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.#child = child;
     const { listening, admin } = await new Promise((resolve, reject) => {
       let log = '';
@@ -81,7 +84,18 @@ export async function publish(node, topic, data, parameters = {}, headers = {}) 
 export async function startRedis() {
   const folder = mkdtempSync(join(tmpdir(), 'tailwater-js-'));
   const port = await freePort();
-  const flags = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no'];
+  const flags = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--dir',
+    folder,
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+  ];
   const child = spawn('redis-server', flags, { stdio: ['ignore', 'pipe', 'inherit'] });
   await new Promise((resolve, reject) => {
     child.once('error', reject);

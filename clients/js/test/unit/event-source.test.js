@@ -46,7 +46,10 @@ test('events have type, data, lastEventId and origin', async () => {
   assert.deepEqual([opened.type, ready.type], ['open', 'tailwater.ready']);
   assert.equal(JSON.parse(ready.data).outcome, 'live');
   assert.ok(a instanceof MessageEvent);
-  assert.deepEqual([a.type, a.data, a.lastEventId, a.origin], ['message', 'a', '1-1', new URL(gateway.url).origin]);
+  assert.deepEqual(
+    [a.type, a.data, a.lastEventId, a.origin],
+    ['message', 'a', '1-1', new URL(gateway.url).origin],
+  );
   assert.deepEqual([b.type, b.data, b.lastEventId], ['shipped', 'b\nc', '2-2']);
 });
 
@@ -63,13 +66,22 @@ test('a stream that is lost is CONNECTING, then open again with its last id', as
   events.onmessage = ({ data }) => heard.push(data);
   await until(() => heard.length === 2);
   assert.deepEqual(heard, ['a', 'b']);
-  assert.deepEqual([states[0], states[2]], [['open', 1], ['open', 1]]);
+  assert.deepEqual(
+    [states[0], states[2]],
+    [
+      ['open', 1],
+      ['open', 1],
+    ],
+  );
   assert.equal(states[1][1], EventSource.CONNECTING);
   assert.equal(gateway.requests[1].headers['last-event-id'], '1-1');
 });
 
 test('204 and the end of all topics close it without an error', async () => {
-  for (const answer of [(c) => c.whole(204), (c) => c.stream().ready().control('end', { topic: 'demo' }).end()]) {
+  for (const answer of [
+    (c) => c.whole(204),
+    (c) => c.stream().ready().control('end', { topic: 'demo' }).end(),
+  ]) {
     const gateway = await fake(answer);
     const events = source(gateway);
     const errors = [];

@@ -148,7 +148,10 @@ test('gaps and the end arrive by long-polls, too', async () => {
   assert.deepEqual(data(await take(subscription, 9)), ['event 4', 'event 5']);
   assert.deepEqual(told, [
     ['open', { outcome: 'gap', cursor: '1004-5' }],
-    ['gap', { topic: 'demo', reason: 'trimmed', missed: 2, requested: null, oldest: '1003-4', newest: '1004-5' }],
+    [
+      'gap',
+      { topic: 'demo', reason: 'trimmed', missed: 2, requested: null, oldest: '1003-4', newest: '1004-5' },
+    ],
     ['end', { topic: 'demo' }],
   ]);
   assert.equal(gateway.requests.length, 1);
@@ -163,7 +166,12 @@ test('a page that is loaded again within the answer for several topics gets the 
   }
   const seen = [];
   for (let load = 0; load < 3; load++) {
-    const { subscription } = watch(gateway, { topics: ['a', 'b'], from: 'earliest', transport: 'long-poll', persist });
+    const { subscription } = watch(gateway, {
+      topics: ['a', 'b'],
+      from: 'earliest',
+      transport: 'long-poll',
+      persist,
+    });
     seen.push(...data(await take(subscription, 2)));
     subscription.close();
   }

@@ -83,7 +83,23 @@ test('a line that never ends is refused', () => {
 });
 
 test('any text in any pieces is parsed as by eventsource-parser', () => {
-  const parts = ['data', 'event', 'id', 'retry', ':', ' ', '\n', '\r', '\r\n', '\n\n', 'a', 'é', '7', 'x: ', ''];
+  const parts = [
+    'data',
+    'event',
+    'id',
+    'retry',
+    ':',
+    ' ',
+    '\n',
+    '\r',
+    '\r\n',
+    '\n\n',
+    'a',
+    'é',
+    '7',
+    'x: ',
+    '',
+  ];
   for (let seed = 0; seed < 2000; seed++) {
     const next = random(seed);
     const length = Math.floor(next() * 40);

@@ -44,7 +44,8 @@ async function run(seed, { topics, loads, buffers }) {
   }
   await publish;
   await gateway.close();
-  const expected = (topic) => Array.from({ length: EVENTS }, (_, n) => `${topic} ${n + 1} ${'ä'.repeat((n + 1) % 7)}`);
+  const expected = (topic) =>
+    Array.from({ length: EVENTS }, (_, n) => `${topic} ${n + 1} ${'ä'.repeat((n + 1) % 7)}`);
   for (const topic of topics) assert.deepEqual(heard[topic], expected(topic), `seed ${seed}, topic ${topic}`);
 }
 

@@ -103,7 +103,8 @@ test('characters that are cut in their middle arrive whole', async () => {
   const bytes = Buffer.from(eventOf(1).replace('event 1', 'smörgås 🐟'));
   const gateway = await fake((c) => {
     c.stream().ready();
-    for (const byte of bytes) c.raw(Buffer.concat([Buffer.from('1\r\n'), Buffer.from([byte]), Buffer.from('\r\n')]));
+    for (const byte of bytes)
+      c.raw(Buffer.concat([Buffer.from('1\r\n'), Buffer.from([byte]), Buffer.from('\r\n')]));
   });
   const { subscription } = watch(gateway);
   assert.deepEqual(data(await take(subscription, 1)), ['smörgås 🐟']);
@@ -172,7 +173,13 @@ test('204 ends the subscription', async () => {
 
 test('the end of all topics ends the subscription without another request', async () => {
   const gateway = await fake((c) =>
-    c.stream().ready().event(1, 'demo').control('end', { topic: 'demo' }).event(2, 'b').control('end', { topic: 'b' }),
+    c
+      .stream()
+      .ready()
+      .event(1, 'demo')
+      .control('end', { topic: 'demo' })
+      .event(2, 'b')
+      .control('end', { topic: 'b' }),
   );
   const { subscription, told } = watch(gateway, { topics: ['demo', 'b'] });
   assert.equal((await take(subscription, 9)).length, 2);
@@ -251,7 +258,13 @@ test('a second 401 in a row is final', async () => {
 
 test('a token that ends with the stream is asked for again', async () => {
   const gateway = await fake(
-    (c) => c.stream().ready().event(1).control('reconnect', { reason: 'token_expired' }, 'retry: 100\nid: 1-1\n').end(),
+    (c) =>
+      c
+        .stream()
+        .ready()
+        .event(1)
+        .control('reconnect', { reason: 'token_expired' }, 'retry: 100\nid: 1-1\n')
+        .end(),
     (c) => c.stream().ready({ cursor: '1-1' }).event(2),
   );
   const calls = [];
@@ -307,7 +320,13 @@ test('a token is exchanged for a ticket, and the stream carries the next', async
   const gateway = await fake(
     (c) => c.json({ ticket: 'one', expires }),
     (c) => c.stream().ready({ ticket: 'two' }).event(1).cut(),
-    (c) => c.stream().ready({ cursor: '1-1', ticket: 'three' }).event(2).control('reconnect', { reason: 'drain', ticket: 'four' }).end(),
+    (c) =>
+      c
+        .stream()
+        .ready({ cursor: '1-1', ticket: 'three' })
+        .event(2)
+        .control('reconnect', { reason: 'drain', ticket: 'four' })
+        .end(),
     (c) => c.stream().ready({ cursor: '2-2' }).event(3),
   );
   let calls = 0;
@@ -315,7 +334,10 @@ test('a token is exchanged for a ticket, and the stream carries the next', async
   const { subscription } = watch(gateway, { token, tickets: true });
   assert.deepEqual(data(await take(subscription, 3)), numbered(1, 3));
   const [first, ...streams] = gateway.requests;
-  assert.deepEqual([first.method, first.path, JSON.parse(first.body)], ['POST', '/v1/tickets', { topics: ['demo'] }]);
+  assert.deepEqual(
+    [first.method, first.path, JSON.parse(first.body)],
+    ['POST', '/v1/tickets', { topics: ['demo'] }],
+  );
   assert.equal(first.headers.authorization, 'Bearer token 1');
   assert.deepEqual(
     streams.map(({ query, headers }) => [query.get('ticket'), headers.authorization]),
@@ -374,7 +396,9 @@ test('the pause is that of `retry`', async () => {
 });
 
 test('a gateway that asks to reconnect at once, again and again, is not flooded', async () => {
-  const gateway = await fake((c) => c.stream().control('reconnect', { reason: 'overload' }, 'retry: 0\n').end());
+  const gateway = await fake((c) =>
+    c.stream().control('reconnect', { reason: 'overload' }, 'retry: 0\n').end(),
+  );
   const { subscription, told } = watch(gateway);
   const events = take(subscription, 1);
   await sleep(1500);
@@ -429,7 +453,8 @@ test('heartbeat null switches the watchdog off', async () => {
 test('gaps and resets have callbacks of their own', async () => {
   const gap = { topic: 'demo', reason: 'trimmed', missed: 3, requested: '1-1', oldest: '5-5', newest: '9-9' };
   const reset = { ...gap, reason: 'reset', missed: null, oldest: '1-1', newest: '1-1' };
-  const answer = (c) => c.stream().ready().control('gap', gap, 'id: 4-4\n').control('gap', reset, 'id: 0-0\n').event(1);
+  const answer = (c) =>
+    c.stream().ready().control('gap', gap, 'id: 4-4\n').control('gap', reset, 'id: 0-0\n').event(1);
   const resets = [];
   const { subscription, told } = watch(await fake(answer), { onReset: (content) => resets.push(content) });
   await take(subscription, 1);
@@ -489,7 +514,11 @@ test('the cursor of a receipt begins after its event', async () => {
   await take(inUrl, 1);
   inUrl.close();
   assert.deepEqual(
-    gateway.requests.map(({ headers, query }) => [headers['last-event-id'], query.get('last_event_id'), query.get('from')]),
+    gateway.requests.map(({ headers, query }) => [
+      headers['last-event-id'],
+      query.get('last_event_id'),
+      query.get('from'),
+    ]),
     [
       ['7-7', null, null],
       ['6-6', null, '-5'],
@@ -511,7 +540,11 @@ test('a topic is added with the position of the first, and removed, without losi
   subscription.change({ remove: ['a'] });
   assert.equal((await take(subscription, 1))[0].topic, 'b');
   assert.deepEqual(
-    gateway.requests.map(({ query, headers }) => [query.getAll('topic'), query.getAll('last_event_id'), headers['last-event-id']]),
+    gateway.requests.map(({ query, headers }) => [
+      query.getAll('topic'),
+      query.getAll('last_event_id'),
+      headers['last-event-id'],
+    ]),
     [
       [['a'], [], undefined],
       [['a', 'b'], ['a@1-1'], undefined],
@@ -523,13 +556,21 @@ test('a topic is added with the position of the first, and removed, without losi
 
 test('events of a topic that is removed are not handed over any more', async () => {
   const gateway = await fake(
-    (c) => c.stream().chunk(`event: tailwater.ready\ndata: {"cursor":"v1.x","outcome":"live"}\nid: v1.x\n\n${eventOf(1, 'a')}${eventOf(2, 'a')}`),
+    (c) =>
+      c
+        .stream()
+        .chunk(
+          `event: tailwater.ready\ndata: {"cursor":"v1.x","outcome":"live"}\nid: v1.x\n\n${eventOf(1, 'a')}${eventOf(2, 'a')}`,
+        ),
     (c) => c.stream().ready().event(3, 'b'),
   );
   const { subscription } = watch(gateway, { topics: ['a', 'b'] });
   await take(subscription, 1);
   subscription.change({ remove: ['a'] });
-  assert.deepEqual((await take(subscription, 1)).map(({ topic }) => topic), ['b']);
+  assert.deepEqual(
+    (await take(subscription, 1)).map(({ topic }) => topic),
+    ['b'],
+  );
 });
 
 test('break, close and the signal end the request', async () => {

@@ -90,7 +90,11 @@ test('the leader is closed: the next goes on from its own cursor', async () => {
   await hear(tabs.slice(1), numbers(1, 10));
   assert.equal(streams(), 2);
   assert.equal(gateway.requests.at(-1).headers['last-event-id'], '1004-5');
-  assert.deepEqual(tabs[1].told.map(([word]) => word), ['open', 'open'], 'no error, and ready of the next stream');
+  assert.deepEqual(
+    tabs[1].told.map(([word]) => word),
+    ['open', 'open'],
+    'no error, and ready of the next stream',
+  );
 });
 
 test('the page of the leader goes away without a word, and with posts that did not arrive', async () => {
@@ -262,7 +266,9 @@ test('an EventSource shares, too, and its events look as without', async () => {
     const source = new EventSource(`${gateway.url}?topic=demo`, { shared: true });
     open.push(() => source.close());
     source.onmessage = ({ type, data, lastEventId }) => heard.push([index, type, data, lastEventId]);
-    source.addEventListener('shipped', ({ type, data, lastEventId }) => heard.push([index, type, data, lastEventId]));
+    source.addEventListener('shipped', ({ type, data, lastEventId }) =>
+      heard.push([index, type, data, lastEventId]),
+    );
     return source;
   });
   await until(() => sources.every(({ readyState }) => readyState === 1));
@@ -323,8 +329,15 @@ async function schedule(seed) {
     if (closed.has([...closed].find((other) => other.heard === heard))) continue;
     await reading;
     for (const topic of topics) {
-      assert.deepEqual(heard.filter((data) => data.startsWith(topic)), expected(topic), `seed ${seed}`);
+      assert.deepEqual(
+        heard.filter((data) => data.startsWith(topic)),
+        expected(topic),
+        `seed ${seed}`,
+      );
     }
-    assert.equal(one.told.some(([word]) => word === 'gap'), false);
+    assert.equal(
+      one.told.some(([word]) => word === 'gap'),
+      false,
+    );
   }
 }
