@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: access-long siege siege-quick vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean
+.PHONY: access-long siege siege-quick vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -148,3 +148,11 @@ sbom: ## Write the bill of materials of tailwater as CycloneDX; in out/tailwater
 clean: ## Remove builds and reports
 	cargo clean
 	rm -rf $(OUT)
+
+js: ## Check the JavaScript client: types, lints, units, real nodes, size, package (Node.js 20 or later)
+	cargo build -p tailwater
+	cd clients/js && npm ci --ignore-scripts --no-audit --no-fund --silent && npm run --silent check
+
+js-browsers: ## Run the JavaScript client in Chromium, Firefox, Deno and Bun
+	cargo build -p tailwater
+	cd clients/js && npm ci --ignore-scripts --no-audit --no-fund --silent && npm run --silent build && npm run --silent test:browsers

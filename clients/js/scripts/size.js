@@ -17,9 +17,14 @@ const { outputFiles } = await build({
   write: false,
   metafile: true,
 });
-const sizes = outputFiles.map(({ path, contents }) => [path.replace(/.*[/\\]/, ''), gzipSync(contents, { level: 9 }).length]);
+const sizes = outputFiles.map(({ path, contents }) => [
+  path.replace(/.*[/\\]/, ''),
+  gzipSync(contents, { level: 9 }).length,
+]);
 for (const [name, bytes] of sizes) console.log(`${String(bytes).padStart(6)} bytes gzipped  ${name}`);
 const lazy = sizes.find(([name]) => name.startsWith('member'));
 const first = sizes.reduce((sum, [, bytes]) => sum + bytes, 0) - lazy[1];
-console.log(`${String(first).padStart(6)} of at most ${LIMIT} bytes for each page; ${lazy[1]} more with \`shared\``);
+console.log(
+  `${String(first).padStart(6)} of at most ${LIMIT} bytes for each page; ${lazy[1]} more with \`shared\``,
+);
 if (first > LIMIT) process.exit(1);
