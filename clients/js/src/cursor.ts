@@ -54,11 +54,11 @@ export class Cursor implements Place {
    * so beside other topics it travels with the topic's name.
    */
   resume(topics: readonly string[]): { header?: string; parameter?: string } {
-    const [topic, ...others] = this.topics;
-    if (!this.id) return {};
-    if (!topic || others.length > 0 || String(topics) === topic) return { header: this.id };
-    if (!topics.includes(topic)) return {};
-    return { parameter: `last_event_id=${encodeURIComponent(`${topic}@${this.id}`)}` };
+    const { id, topics: own } = this;
+    const [only, ...others] = own;
+    if (!id || (only && !own.some((topic) => topics.includes(topic)))) return {};
+    if (!only || others.length > 0 || topics.length === 1) return { header: id };
+    return { parameter: `last_event_id=${encodeURIComponent(`${only}@${id}`)}` };
   }
 
   /** Notes that the event at a position is handed over. Returns false if it has been already. */

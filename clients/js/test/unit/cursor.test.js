@@ -17,10 +17,18 @@ test('the cursor of one topic does not resume another', () => {
   assert.deepEqual(at('7-1', ['a']).resume(['b']), {});
 });
 
-test('the cursor of several topics resumes any selection', () => {
-  for (const topics of [['a'], ['a', 'b'], ['a', 'b', 'c'], ['c']]) {
+test('the cursor of several topics resumes any selection with one of them', () => {
+  for (const topics of [['a'], ['a', 'b'], ['a', 'b', 'c'], ['b', 'c']]) {
     assert.deepEqual(at('v1.x', ['a', 'b']).resume(topics), { header: 'v1.x' });
   }
+});
+
+test('the cursor of several topics does not resume others', () => {
+  assert.deepEqual(at('v1.x', ['a', 'b']).resume(['c']), {});
+});
+
+test('the cursor of a stream without topics is its last id', () => {
+  assert.deepEqual(at('x', []).resume([]), { header: 'x' });
 });
 
 test('no cursor resumes nothing', () => {
