@@ -204,3 +204,76 @@ test('tokens, tickets and rights', async () => {
     subscription.close();
   }
 });
+
+for (const transport of ['auto', 'long-poll']) {
+  test(`topics are added and removed without losing an event (${transport})`, async () => {
+    const [a, b, c] = ['a', 'b', 'c'].map((name) => `change-${transport}/${name}`);
+    const { subscription, told } = watch({ topics: [a], transport });
+    const heard = { [a]: [], [b]: [], [c]: [] };
+    const reading = (async () => {
+      for await (const { topic, data } of subscription) heard[topic].push(data);
+    })();
+    await until(() => told.length > 0);
+    await publish(node, a, 'a1');
+    await until(() => heard[a].length === 1);
+    // From one topic to two: events that are published meanwhile arrive.
+    subscription.change({ add: [b] });
+    await publish(node, a, 'a2');
+    await until(() => heard[a].length === 2 && told.length === (transport === 'auto' ? 2 : 1));
+    await publish(node, b, 'b1');
+    await until(() => heard[b].length === 1);
+    // One goes, one stays, one comes.
+    subscription.change({ add: [c], remove: [a] });
+    await publish(node, b, 'b2');
+    await publish(node, a, 'a3');
+    await until(() => heard[b].length === 2);
+    await publish(node, c, 'c1');
+    await until(() => heard[c].length === 1);
+    // From two to one.
+    subscription.change({ remove: [b] });
+    await publish(node, c, 'c2');
+    await until(() => heard[c].length === 2);
+    // From one to another that has a past: it begins live.
+    await publish(node, a, 'a4');
+    subscription.change({ add: [a], remove: [c] });
+    await until(() => subscription.topics[0] === a);
+    subscription.close();
+    await reading;
+    assert.deepEqual(heard, { [a]: ['a1', 'a2'], [b]: ['b1', 'b2'], [c]: ['c1', 'c2'] });
+    assert.deepEqual(
+      told.filter(([word]) => word !== 'open'),
+      [],
+    );
+    if (transport === 'auto') {
+      assert.deepEqual(
+        told.slice(0, 3).map(([, { outcome, new: fresh }]) => [outcome, fresh]),
+        [
+          ['live', undefined],
+          ['exact', [b]],
+          ['exact', [c]],
+        ],
+      );
+    }
+  });
+}
+
+test('the watchdog takes its time from the gateway', async () => {
+  const { subscription, told } = watch({ topics: ['heartbeat'], heartbeat: 4 });
+  const events = take(subscription, 1);
+  await until(() => told.length === 1);
+  assert.equal(told[0][1].heartbeat, 4);
+  subscription.close();
+  await events;
+});
+
+test('heartbeats that are events are not handed over', async () => {
+  const { subscription, told } = watch(
+    { topics: ['heartbeat-event'] },
+    `${node.url}?heartbeat=event&heartbeat=3`,
+  );
+  const events = take(subscription, 1);
+  await until(() => told.length === 1);
+  await new Promise((resolve) => setTimeout(resolve, 3500));
+  await publish(node, 'heartbeat-event', 'event');
+  assert.deepEqual(data(await events), ['event']);
+});
