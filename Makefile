@@ -155,4 +155,4 @@ js: ## Check the JavaScript client: types, lints, units, real nodes, size, packa
 
 js-browsers: ## Run the JavaScript client in Chromium, Firefox, Deno and Bun
 	cargo build -p tailwater
-	cd clients/js && npm ci --ignore-scripts --no-audit --no-fund --silent && npm run --silent build && npm run --silent test:browsers
+	cd clients/js && npm ci --ignore-scripts --no-audit --no-fund --silent && npm run --silent build && npm run --silent runtimes && npm run --silent test:browsers

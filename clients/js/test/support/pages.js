@@ -27,8 +27,8 @@ export function launch(name) {
   return puppeteer.launch({ ...BROWSERS[name], headless: true });
 }
 
-/** Serves an empty page that has the client as `window.client`, on an origin of its own. */
-export async function servePages() {
+/** Serves an empty page that has the client as `window.client`, and these scripts, on an origin of its own. */
+export async function servePages(scripts = {}) {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://page');
     if (pathname === '/') {
@@ -42,7 +42,7 @@ export async function servePages() {
       return;
     }
     try {
-      const code = await readFile(new URL(`../..${pathname}`, import.meta.url));
+      const code = scripts[pathname] ?? (await readFile(new URL(`../..${pathname}`, import.meta.url)));
       response.setHeader('content-type', 'text/javascript');
       response.end(code);
     } catch {
