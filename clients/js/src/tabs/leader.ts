@@ -6,11 +6,15 @@ import type { Gateway } from '../gateway.js';
 import { Reader } from '../reader.js';
 import { type Post, packError, type StatePost } from './post.js';
 
+/** The lead is held for so long after the end, in milliseconds: all tabs are to hear of the end before one of them leads. */
+const HOLD = 1000;
+
 export class Leader {
   readonly term: number;
   readonly #post: (post: Post) => void;
   readonly #cursor: Cursor;
   readonly #reader: Reader;
+  readonly #ended: string[] = [];
   #seq = 0;
   #isOpen = false;
   #isStopped = false;
@@ -32,7 +36,8 @@ export class Leader {
   get state(): StatePost {
     // A copy of the cursor: the posts of this tab to itself are not cloned.
     const place = new Cursor(this.#cursor);
-    return { kind: 'state', term: this.term, seq: this.#seq, place, isOpen: this.#isOpen };
+    const ended = [...this.#ended];
+    return { kind: 'state', term: this.term, seq: this.#seq, place, isOpen: this.#isOpen, ended };
   }
 
   /** Reads until it is stopped, or until the subscription is over for all tabs. */
@@ -44,13 +49,16 @@ export class Leader {
       for await (const step of this.#reader.steps()) {
         const { kind } = step;
         this.#isOpen = kind !== 'lost';
+        if (kind === 'end') this.#ended.push(step.content.topic);
         const plain = kind === 'lost' ? { kind, error: packError(step.error) } : step;
         this.#post({ kind: 'step', term, seq: ++this.#seq, step: plain, id: this.#cursor.id });
       }
     } catch (thrown) {
       error = packError(wrap(thrown));
     }
-    if (!this.#isStopped) this.#post({ kind: 'over', term, seq: this.#seq, error });
+    if (this.#isStopped) return;
+    this.#post({ kind: 'over', term, seq: this.#seq, error });
+    await new Promise((resolve) => setTimeout(resolve, HOLD));
   }
 
   stop(): void {

@@ -34,6 +34,8 @@ export class Member {
   #term = 0;
   /** The leader's step up to which this tab has been told everything. */
   #synced = { term: 0, seq: 0 };
+  /** The topics of which this tab has been told the end. */
+  readonly #ended = new Set<string>();
   #hasMet = false;
   #isOpen = false;
   #isClosed = false;
@@ -143,7 +145,7 @@ export class Member {
 
   /** Compares this tab with a leader, and catches up if it is behind. */
   async *#meet(post: StatePost): AsyncGenerator<Step> {
-    const { term, seq, place, isOpen } = post;
+    const { term, seq, place, isOpen, ended } = post;
     this.#isAsking = false;
     if (this.#isSynced(post)) return;
     const cursor = this.#cursor;
@@ -162,6 +164,10 @@ export class Member {
         kind: 'ready',
         content: { outcome: isFresh ? 'live' : 'exact', cursor: cursor.id },
       });
+    }
+    // Long-polls do not tell the end of a topic beside others.
+    for (const topic of ended) {
+      if (!this.#ended.has(topic)) yield this.#show({ kind: 'end', content: { topic } });
     }
   }
 
@@ -184,6 +190,7 @@ export class Member {
 
   #show(step: Step): Step {
     this.#isOpen = step.kind !== 'lost';
+    if (step.kind === 'end') this.#ended.add(step.content.topic);
     return step;
   }
 

@@ -23,6 +23,8 @@ export interface StatePost extends LeaderPost {
   kind: 'state';
   place: Place;
   isOpen: boolean;
+  /** The topics that have ended. */
+  ended: readonly string[];
 }
 
 export interface StepPost extends LeaderPost {

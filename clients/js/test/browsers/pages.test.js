@@ -107,6 +107,26 @@ for (const name of BROWSER_NAMES) {
       await hear(open, numbers(1, 40));
     });
 
+    test('a worker reads', async () => {
+      const topic = `worker-${name}`;
+      const [page] = await openPages(1);
+      await page.evaluate(
+        (url, options) => {
+          const code = `
+            import { subscribe } from '${location.origin}/dist/index.js';
+            for await (const { data } of subscribe('${url}', ${JSON.stringify(options)})) postMessage(data);`;
+          const worker = new Worker(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })), {
+            type: 'module',
+          });
+          worker.onmessage = ({ data }) => window.heard.push(Number(data));
+        },
+        balancer.url,
+        { topics: [topic], from: 'earliest' },
+      );
+      await publishNumbers(topic, 1, 5);
+      await hear(open, numbers(1, 5));
+    });
+
     test('a page that is loaded again goes on where it was', async () => {
       const topic = `reload-${name}`;
       const [page] = await openPages(1);

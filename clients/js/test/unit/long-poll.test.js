@@ -1,7 +1,10 @@
 // Long-polls: beside proxies that buffer, and where fetch cannot stream.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { afterEach, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { EventSource, subscribe } from '../../dist/index.js';
 import { MemoryStorage, sleep, take, until } from '../support/collect.js';
 import { startFakeGateway } from '../support/fake-gateway.js';
@@ -114,6 +117,29 @@ test('where Response has no body, as in React Native, no stream is asked for', a
   }
   log.append('demo', 'a');
   assert.deepEqual(data(await take(watched.subscription, 1)), ['a']);
+  assert.equal(gateway.requests.some(isStream), false);
+});
+
+test('an environment without EventTarget, MessageEvent, TextDecoder and bodies that stream reads', async () => {
+  const { gateway, log } = await behind(() => false);
+  log.append('demo', 'a');
+  const code = `
+    // Loads Node's fetch, which needs them.
+    new Response();
+    for (const name of ['EventTarget', 'Event', 'MessageEvent', 'TextDecoder', 'BroadcastChannel']) {
+      delete globalThis[name];
+    }
+    delete Response.prototype.body;
+    const { subscribe } = await import(${JSON.stringify(new URL('../../dist/index.js', import.meta.url))});
+    for await (const { data } of subscribe('${gateway.url}?topic=demo&from=earliest', { shared: true })) {
+      console.log(data);
+      break;
+    }`;
+  const run = promisify(execFile);
+  const { stdout } = await run(process.execPath, ['--input-type=module', '-e', code], {
+    cwd: fileURLToPath(new URL('../..', import.meta.url)),
+  });
+  assert.equal(stdout, 'a\n');
   assert.equal(gateway.requests.some(isStream), false);
 });
 

@@ -231,6 +231,24 @@ test('the end and a final error reach all tabs', async () => {
   for (const { reading } of refused) await assert.rejects(reading, { status: 403, code: 'forbidden' });
 });
 
+test('a tab that opens after the end of a topic beside others is told of it', async () => {
+  const { log, gateway, streams } = await cluster();
+  const options = { topics: ['a', 'b'] };
+  const first = tab(gateway, options);
+  await until(first.isOpen);
+  log.end('a');
+  await until(() => first.told.length === 2);
+  const second = tab(gateway, options);
+  await until(() => second.told.length === 2);
+  assert.deepEqual(second.told[1], ['end', { topic: 'a' }]);
+  log.append('b', 'b1');
+  log.end('b');
+  await Promise.all([first.reading, second.reading]);
+  await hear([first, second], ['b1']);
+  assert.deepEqual(second.told.at(-1), ['end', { topic: 'b' }]);
+  assert.equal(streams(), 1);
+});
+
 test('tabs of other users, topics and filters share nothing', async () => {
   const { log, gateway, streams } = await cluster();
   const tabs = [
