@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::cost::reference::Reference;
 use loadtest::scenario::{
-    bench, chaos, drain, failover, hold, intake, mixed, siege, soak, storm, styles, vanish, watch,
-    wire,
+    bench, chaos, drain, failover, hold, intake, interop, mixed, siege, soak, storm, styles,
+    vanish, watch, wire,
 };
 
 /// Drives real Tailwater processes under load, breaks them, and reports the effect on subscribers.
@@ -40,6 +40,7 @@ enum Scenario {
     Vanish(vanish::Options),
     Wire(wire::Options),
     Intake(intake::Options),
+    Interop(interop::Options),
     Hold(hold::Options),
     /// The readers of one gateway, in a process of their own.
     #[command(hide = true)]
@@ -92,6 +93,11 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::HoldCrowd(options) => hold::worker::run(options),
         Scenario::Siege(options) => {
             let sheet = Box::pin(siege::run(options)).await?;
+            println!("{}", sheet.table());
+            Ok(sheet.failures())
+        }
+        Scenario::Interop(options) => {
+            let sheet = Box::pin(interop::run(options)).await?;
             println!("{}", sheet.table());
             Ok(sheet.failures())
         }

@@ -6,6 +6,7 @@ pub mod drain;
 pub mod failover;
 pub mod hold;
 pub mod intake;
+pub mod interop;
 pub mod mixed;
 mod outcome;
 mod rounds;

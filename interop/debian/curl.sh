@@ -1,0 +1,4 @@
+#!/bin/bash
+url=$1
+
+curl -sN "$url" | sed -un 's/^data: //p'

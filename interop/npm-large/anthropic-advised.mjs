@@ -1,0 +1,8 @@
+import Anthropic from '@anthropic-ai/sdk'
+import { resumingFetch } from './resume.mjs'
+
+const url = process.argv[2]
+
+const client = new Anthropic({ apiKey: '-', fetch: resumingFetch(url) })
+const stream = await client.messages.create({ model: '-', max_tokens: 1, messages: [], stream: true })
+for await (const event of stream) console.log(event.delta.text)

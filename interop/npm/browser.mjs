@@ -1,0 +1,69 @@
+// Opens a page in a browser and prints everything that the page logs:
+//   node browser.mjs chromium|firefox-esr pages/NAME.js URL
+// The page comes from the origin of URL, whose server asks this one (PAGE_PORT) for it. A script is
+// bundled into an empty page. In HTML, `{url}` stands for URL, and every <p> that is added is printed.
+
+import { spawn } from 'node:child_process'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { buildSync } from 'esbuild'
+
+const [browser, file, url] = process.argv.slice(2)
+const port = Number(process.env.PAGE_PORT)
+const root = dirname(fileURLToPath(import.meta.url))
+const path = join(root, file)
+
+const prelude = `<!doctype html><meta charset="utf-8"><body><script>
+  const url = ${JSON.stringify(url)}
+  let printed = Promise.resolve()
+  console.log = text => {
+    const body = String(text)
+    printed = printed.then(() => fetch('http://127.0.0.1:${port}/print', { method: 'POST', body }))
+  }
+  new MutationObserver(changes => {
+    for (const { addedNodes } of changes)
+      for (const node of addedNodes)
+        if (node.tagName === 'P') console.log(node.textContent)
+  }).observe(document, { childList: true, subtree: true })
+</script>`
+
+function page() {
+  if (file.endsWith('.html')) return prelude + readFileSync(path, 'utf8').replaceAll('{url}', url.replaceAll('&', '&amp;'))
+  const { outputFiles } = buildSync({ entryPoints: [path], bundle: true, write: false, format: 'iife' })
+  return `${prelude}<script>${outputFiles[0].text.replaceAll('</script', '<\\/script')}</script>`
+}
+
+const html = page()
+const server = createServer(async (request, response) => {
+  response.setHeader('access-control-allow-origin', '*')
+  response.setHeader('connection', 'close')
+  if (request.url === '/print') {
+    let body = ''
+    for await (const part of request.setEncoding('utf8')) body += part
+    console.log(body.replaceAll('\n', ' '))
+    response.end()
+  } else if (request.url.startsWith('/node_modules/')) {
+    response.setHeader('content-type', 'text/javascript')
+    response.end(readFileSync(join(root, request.url)))
+  } else {
+    response.setHeader('content-type', 'text/html')
+    response.end(request.url === '/' ? html : '')
+  }
+})
+server.listen(port, '127.0.0.1', () => {
+  const profile = join(tmpdir(), 'profile')
+  const flags = {
+    chromium: [
+      '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-proxy-server',
+      '--no-first-run', '--disable-sync', '--disable-background-networking', '--disable-component-update',
+      `--user-data-dir=${profile}`,
+    ],
+    'firefox-esr': ['--headless', '--no-remote', '--profile', profile],
+  }
+  mkdirSync(profile, { recursive: true })
+  const child = spawn(browser, [...flags[browser], new URL('/', url).href], { stdio: ['ignore', 'ignore', 'inherit'] })
+  child.on('exit', code => process.exit(code ?? 1))
+})

@@ -1,0 +1,6 @@
+import { EventSource } from 'extended-eventsource'
+
+const url = process.argv[2]
+
+const source = new EventSource(url)
+source.onmessage = event => console.log(event.data)

@@ -1,0 +1,2 @@
+const source = new EventSource(url)
+source.onmessage = event => console.log(event.data)

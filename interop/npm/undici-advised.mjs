@@ -1,0 +1,11 @@
+import { EventSource } from 'undici'
+
+const url = process.argv[2]
+
+const source = new EventSource(url)
+source.onmessage = event => console.log(event.data)
+
+// undici's timer for coming back does not keep a program alive that does nothing else.
+const alive = setInterval(() => {
+  if (source.readyState === EventSource.CLOSED) clearInterval(alive)
+}, 1000)

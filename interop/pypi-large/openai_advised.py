@@ -1,0 +1,11 @@
+import sys
+
+import httpx
+from openai import OpenAI
+from resume import ResumingTransport
+
+url = sys.argv[1]
+
+client = OpenAI(api_key="-", http_client=httpx.Client(transport=ResumingTransport(url)))
+for chunk in client.chat.completions.create(model="-", messages=[], stream=True):
+    print(chunk.choices[0].delta.content)

@@ -1,0 +1,52 @@
+import re
+import time
+
+import httpx
+
+
+class ResumingTransport(httpx.BaseTransport):
+    """A transport for an SDK. Its answer is the stream of a topic, over any number of connections.
+
+    It ends when the topic does. The URL has `control=off`.
+    """
+
+    def __init__(self, url):
+        self.url = url
+
+    def handle_request(self, request):
+        headers = {"content-type": "text/event-stream"}
+        return httpx.Response(200, headers=headers, stream=_Blocks(self.url))
+
+
+class _Blocks(httpx.SyncByteStream):
+    """Whole events. One that was cut off comes again, because its id was not kept."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def __iter__(self):
+        last_id, pause = "", 2.0
+        with httpx.Client(timeout=httpx.Timeout(10, read=45)) as client:
+            while True:
+                headers = {"Last-Event-ID": last_id} if last_id else {}
+                try:
+                    with client.stream("GET", self.url, headers=headers) as response:
+                        if response.status_code == 204:
+                            return
+                        response.raise_for_status()
+                        last_id = last_id or response.headers.get("Tailwater-Cursor", "")
+                        text = ""
+                        for part in response.iter_text():
+                            *blocks, text = (text + part).split("\n\n")
+                            for block in blocks:
+                                if found := re.search(r"^id: (.*)$", block, re.MULTILINE):
+                                    last_id = found[1]
+                                if found := re.search(r"^retry: (\d+)$", block, re.MULTILINE):
+                                    pause = int(found[1]) / 1000
+                                yield f"{block}\n\n".encode()
+                except httpx.HTTPStatusError as error:
+                    if error.response.status_code not in (429, 502, 503, 504):
+                        raise
+                except httpx.TransportError:
+                    pass  # the connection broke
+                time.sleep(pause)
