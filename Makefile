@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: access-long siege siege-quick vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers
+.PHONY: access-long siege siege-quick vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,18 @@ siege-quick: ## Attack a node in four ways, for a few seconds; report in out/sie
 
 access-long: ## Rotate the keys of tokens under load while their server is away; five minutes
 	cargo test -p tailwater --test e2e access::rotation -- --ignored --nocapture
+
+interop: ## Break the cluster under real clients of other projects; writes docs/interop.md, report in out/interop
+	interop/pages --check
+	interop/setup
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest interop --page docs/interop.md --out $(OUT)/interop
+
+interop-quick: ## Kill gateways and end a topic under some of these clients; report in out/interop-quick
+	interop/pages --check
+	interop/setup --quick
+	cargo build --workspace --bins
+	target/debug/loadtest interop --quick --out $(OUT)/interop-quick
 
 compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; report in out/compose-chaos
 	cargo build --release -p loadtest
