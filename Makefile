@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: access-long siege siege-quick vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick
+.PHONY: access-long siege siege-quick vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ run: ## Serve from the embedded log, at http://localhost:8080/
 demo: ## Publish the statistics of this machine to `make run`, once a second
 	examples/machine.sh | cargo run --release --quiet -- publish --input ndjson --url http://127.0.0.1:$(PORT)
 
-test: setup lint unit doc chart chaos-quick siege-quick ## Run everything that CI checks; installs what the tests need
+test: setup lint unit doc openapi chart chaos-quick siege-quick ## Run everything that CI checks; installs what the tests need
 
 setup: ## Install the servers and the browsers that the tests use (Debian, Ubuntu)
 	scripts/setup
@@ -51,6 +51,11 @@ dashboards: ## Write the Grafana dashboards from deploy/grafana/src, and the cha
 
 doc: ## Run the examples in the documentation
 	cargo test --workspace --doc --quiet
+
+openapi: ## Check docs/openapi.yaml against the code and, with schemathesis, against running nodes
+	scripts/setup-openapi
+	cargo build --package tailwater
+	scripts/check-openapi
 
 chart: ## Test what the Helm chart renders and refuses (skipped without helm); HELM=... names helm
 	scripts/test-chart

@@ -1,0 +1,86 @@
+"""A node of its own for the test: `tailwater serve` with the log in its memory, on free ports."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+# The longest time until a node serves, and until it has ended, in seconds.
+START_MAX = 20
+END_MAX = 20
+
+
+class Node:
+    """A running node. Its files are in `directory`, which somebody else removes."""
+
+    def __init__(self, program, directory, *flags):
+        self.log = Path(directory) / "log"
+        command = [program, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+        command += ["--log-format", "json", "--log-level", "warn,tailwater::node=info", *flags]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILWATER_")}
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, stderr=log, env=environment)
+        self.services, self.admin = (f"http://{address}" for address in self.addresses())
+        self.tokens = {}
+
+    def addresses(self):
+        """Waits until the node serves, and reads its addresses from its log."""
+        end = time.monotonic() + START_MAX
+        while time.monotonic() < end and self.process.poll() is None:
+            for line in self.log.read_text().splitlines():
+                fields = json.loads(line) if line.endswith("}") else {}
+                fields = fields.get("fields", fields)
+                if fields.get("message") == "serving":
+                    return fields["listen"], fields["admin"]
+            time.sleep(0.05)
+        self.process.kill()
+        raise RuntimeError(f"the node did not start:\n{self.log.read_text()}")
+
+    def bearer(self, party):
+        """The header by which a party is known."""
+        return {"Authorization": f"Bearer {self.tokens[party]}"}
+
+    def drain(self):
+        """Asks the node to leave."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def has_ended_cleanly(self):
+        return self.process.wait(END_MAX) == 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def open_node(program, directory):
+    """A node on which everybody may do everything. It keeps three events of a topic, and beats every three seconds."""
+    leave = ("--drain-delay", "0s", "--drain-window", "1s", "--shutdown-grace", "1s")
+    return Node(program, directory, "--history-events", "3", "--heartbeat", "3s", *leave)
+
+
+def closed_node(program, directory):
+    """A node that demands tokens, for an admin, who may do everything, and a reader, who may read one topic."""
+    key, debug = Path(directory) / "key", Path(directory) / "debug"
+
+    def token(*arguments):
+        command = [program, "token", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    token("key", "--out", key)
+    mint = ("mint", "--key", key, "--sub")
+    everything = [part for right in ("subscribe", "publish", "end") for part in (f"--{right}", "**")]
+    debug.write_text("let-me-debug\n")
+    debug.chmod(0o600)
+    node = Node(program, directory, "--auth-keys", f"{key}.pub", "--debug-token-file", debug)
+    node.tokens = {
+        "admin": token(*mint, "the-admin", *everything, "--admin"),
+        "reader": token(*mint, "the-reader", "--subscribe", "mine"),
+        "debug": "let-me-debug",
+    }
+    return node
