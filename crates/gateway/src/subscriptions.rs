@@ -63,10 +63,6 @@ fn query_of(query: &str, body: &[u8]) -> Result<String, String> {
         serde_json::from_slice(body).map_err(|error| format!("{example}: {error}"))?;
     let mut out = form_urlencoded::Serializer::new(query.to_owned());
     for (name, value) in &members {
-        // A redirect to a GET would lose the body.
-        if name == "renew" && value == "cookie" {
-            return Err("renew is \"cookie\"; in a body it can only be \"ticket\"".to_owned());
-        }
         let values = match value {
             Value::Array(values) => values.as_slice(),
             Value::Null => &[],
@@ -75,7 +71,10 @@ fn query_of(query: &str, body: &[u8]) -> Result<String, String> {
         for value in values {
             match value {
                 Value::String(text) => out.append_pair(name, text),
-                Value::Number(number) => out.append_pair(name, &number.to_string()),
+                // Some programs write whole numbers as 10.0.
+                Value::Number(number) => {
+                    out.append_pair(name, number.to_string().trim_end_matches(".0"))
+                }
                 other => {
                     return Err(format!(
                         "{name:?} has the value {other}; it must be a string, a number or an array of them"
@@ -84,7 +83,14 @@ fn query_of(query: &str, body: &[u8]) -> Result<String, String> {
             };
         }
     }
-    Ok(out.finish())
+    let query = out.finish();
+    // The redirect that sets a cookie leads to the events, to which the client would publish its body.
+    match form_urlencoded::parse(query.as_bytes())
+        .any(|(name, value)| name == "renew" && value == "cookie")
+    {
+        true => Err("renew is \"cookie\"; here it can only be \"ticket\"".to_owned()),
+        false => Ok(query),
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +107,14 @@ mod tests {
         assert_eq!(query("", body).unwrap(), "from=-10&heartbeat=5&topic=a&topic=b%2Fc");
         assert_eq!(query("_=1", r#"{"topic":"a b"}"#).unwrap(), "_=1&topic=a+b");
         assert_eq!(query("topic=a", "{}").unwrap(), "topic=a");
+        assert_eq!(query("", r#"{"topic":"a","limit":10.0}"#).unwrap(), "limit=10&topic=a");
+    }
+
+    #[test]
+    fn a_cookie_cannot_be_asked_for_beside_a_body_either() {
+        for before in ["renew=cookie", "topic=a&ren%65w=cookie&ticket=t"] {
+            assert!(query(before, r#"{"topic":"a"}"#).unwrap_err().contains("renew"), "{before}");
+        }
     }
 
     #[test]
