@@ -62,6 +62,9 @@ pub struct OpenOptions {
     pub origin: Origin,
     /// Where a topic begins that the client's cursor does not know; `None` is with its next event.
     pub new_topics: Option<Seek>,
+    /// True for a reader that is never told of ends: a topic of which nothing but its end is left counts as one
+    /// whose end the reader knows.
+    pub skips_ends: bool,
     /// Milliseconds since 1970 from which the reader may read. A reader that comes with an older cursor is told
     /// of the events between as a gap of [`Reason::History`].
     pub floor: Option<u64>,
@@ -158,7 +161,10 @@ impl Cursor {
         let mut left = Limit::PAGE;
         for (topic, start) in topics.into_iter().enumerate().zip(starts) {
             let start = (start, opening.floor);
-            let (place, answer) = Place::open(&*log, topic, start, &mut left).await?;
+            let (mut place, mut answer) = Place::open(&*log, topic, start, &mut left).await?;
+            if opening.skips_ends {
+                answer = place.skip_end(answer);
+            }
             if let Some(Answer { page: Ok(Page { gap: Some(gap), .. }), .. }) = &answer {
                 outcome = outcome.max(Outcome::of(gap.reason));
                 gaps.push((place.topic.clone(), *gap));
@@ -419,7 +425,7 @@ fn turn_after(topic: usize) -> u32 {
 
 impl From<Origin> for OpenOptions {
     fn from(origin: Origin) -> Self {
-        Self { origin, new_topics: None, floor: None }
+        Self { origin, new_topics: None, skips_ends: false, floor: None }
     }
 }
 

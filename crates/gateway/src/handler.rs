@@ -279,6 +279,7 @@ async fn subscribe(
     let opening = OpenOptions {
         origin: request.origin(now.as_millis()),
         new_topics: request.begin.seek(now.as_millis()),
+        skips_ends: matches!(request.form, Form::Stream(manner) if manner.takes_statuses()),
         floor: grant.history_floor(now).map(Timestamp::as_millis),
     };
     let Request { topics, cursor: brought, resume, style, form, renew, .. } = request;

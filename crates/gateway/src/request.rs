@@ -99,7 +99,7 @@ impl Request {
                 "topic" => topics.push(Topic::new(&value)?),
                 "last_event_id" | "lastEventId" => brought.add(&value),
                 "from" => begin = Begin::parse(&value)?,
-                "types" => style.types = Some(parse_types(&value)?),
+                "types" => add_types(&mut style, &value)?,
                 "envelope" if value == "json" => style.envelope = true,
                 "envelope" => return Err(BadRequest::value("envelope", &value, "json")),
                 "heartbeat" => manner.set_heartbeat(&value)?,
@@ -224,12 +224,17 @@ fn trace_of(value: &[u8]) -> Option<TraceParent> {
     TraceParent::parse(visible(value)?)
 }
 
-fn parse_types(value: &str) -> Result<Box<[EventType]>, BadRequest> {
-    let count = value.split(',').count();
+/// Adds the types of one parameter to the filter.
+fn add_types(style: &mut Style, value: &str) -> Result<(), BadRequest> {
+    let before = style.types.take().unwrap_or_default().into_vec();
+    let count = before.len() + value.split(',').count();
     if count > TYPES_MAX {
         return Err(BadRequest::TooManyTypes { count, max: TYPES_MAX });
     }
-    value.split(',').map(|name| Ok(EventType::new(name)?)).collect()
+    let new = value.split(',').map(|name| Ok(EventType::new(name)?));
+    let all: Result<Vec<_>, BadRequest> = before.into_iter().map(Ok).chain(new).collect();
+    style.types = Some(all?.into());
+    Ok(())
 }
 
 fn number(
@@ -310,6 +315,9 @@ mod tests {
         let style = parse("topic=t&types=a,message", &[]).unwrap().style;
         assert!(style.wants(None) && style.wants(Some(&EventType::new("a").unwrap())));
         assert!(!style.wants(Some(&EventType::new("b").unwrap())));
+        let repeated = parse("topic=t&types=a&types=b,message", &[]).unwrap().style;
+        assert!(repeated.wants(None) && repeated.wants(Some(&EventType::new("b").unwrap())));
+        assert!(repeated.wants(Some(&EventType::new("a").unwrap())));
     }
 
     proptest! {

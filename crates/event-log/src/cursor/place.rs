@@ -145,6 +145,32 @@ impl Place {
         Ok((place, answer))
     }
 
+    /// Moves past the end of the topic if nothing else is left of it, as if the reader had been told. Returns the
+    /// answer of the opening, unless that held only the end.
+    pub(super) fn skip_end(&mut self, answer: Option<Answer>) -> Option<Answer> {
+        let next = match &answer {
+            Some(Answer { page: Ok(Page { gap: None, events }), .. }) => events.first().cloned(),
+            Some(_) => return answer,
+            None => {
+                let mut events = Events::new();
+                self.tail.read(self.position, Limit::ONE, &mut events);
+                events.pop()
+            }
+        };
+        match next {
+            Some(end) if end.mark() == Mark::End => {
+                self.position = end.position();
+                self.ended = Ended::Told;
+                None
+            }
+            None if self.ended == Ended::Untold => {
+                self.ended = Ended::Told;
+                answer
+            }
+            _ => answer,
+        }
+    }
+
     /// The place in a cursor's text, as of the moment in which it stood at `position`.
     pub(super) const fn entry(&self, position: Position) -> (&Topic, u32, Position) {
         (&self.topic, self.hash, position)

@@ -35,6 +35,31 @@ async fn without_control_events_a_stream_holds_the_publishers_events_alone() {
 }
 
 #[tokio::test]
+async fn a_client_without_control_events_that_has_everything_is_stopped() {
+    let node = Node::start().await;
+    let last = node.log.publish("t", "last").await;
+    let first = node.log.publish("u", "first").await;
+    node.log.end("t").await;
+    // The end has a position of its own, which no event has brought to such a client.
+    let cursor = last.to_string();
+    for control in ["off", "comment"] {
+        assert_eq!(node.resume(&format!("topic=t&control={control}"), &cursor).await.status, 204);
+    }
+    assert_eq!(node.get("topic=t&control=off").await.status, 204, "nothing follows for anybody");
+    assert_eq!(node.resume("topic=t", &cursor).await.status, 200, "it is told of the end");
+    // Another topic goes on.
+    let both =
+        format!("topic=t&topic=u&control=off&last_event_id=t@{last}&last_event_id=u@{first}");
+    let mut stream = node.subscribe(&both).await;
+    node.log.publish("u", "second").await;
+    let second = stream.event().await;
+    assert_eq!(second.data, "second");
+    node.log.end("u").await;
+    stream.ends().await;
+    assert_eq!(node.resume("topic=t&topic=u&control=off", second.id).await.status, 204);
+}
+
+#[tokio::test]
 async fn a_gap_at_the_opening_is_in_the_head_of_a_stream_without_control_events() {
     let node = Node::start().await;
     let first = node.log.publish("t", "0").await;
