@@ -18,7 +18,7 @@ run: ## Serve from the embedded log, at http://localhost:8080/
 demo: ## Publish the statistics of this machine to `make run`, once a second
 	examples/machine.sh | cargo run --release --quiet -- publish --input ndjson --url http://127.0.0.1:$(PORT)
 
-test: setup lint unit doc openapi chart chaos-quick siege-quick ## Run everything that CI checks; installs what the tests need
+test: setup lint unit doc openapi js chart interop-quick chaos-quick siege-quick ## Run everything that CI checks; installs what the tests need
 
 setup: ## Install the servers and the browsers that the tests use (Debian, Ubuntu)
 	scripts/setup
