@@ -106,9 +106,8 @@ interop: ## Break the cluster under real clients of other projects; writes docs/
 
 interop-quick: ## Kill gateways and end a topic under some of these clients; report in out/interop-quick
 	interop/pages --check
-	interop/setup --quick
 	cargo build --workspace --bins
-	target/debug/loadtest interop --quick --out $(OUT)/interop-quick
+	scripts/with-node 20 sh -c 'interop/setup --quick && target/debug/loadtest interop --quick --out $(OUT)/interop-quick'
 
 compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; report in out/compose-chaos
 	cargo build --release -p loadtest
@@ -168,7 +167,7 @@ clean: ## Remove builds and reports
 
 js: ## Check the JavaScript client: types, lints, units, real nodes, size, package (Node.js 20 or later)
 	cargo build -p tailwater
-	cd clients/js && npm ci --ignore-scripts --no-audit --no-fund --silent && npm run --silent check
+	cd clients/js && ../../scripts/with-node 20 sh -c 'npm ci --ignore-scripts --no-audit --no-fund --silent && npm run --silent check'
 
 js-browsers: ## Run the JavaScript client in Chromium, Firefox, Deno and Bun
 	cargo build -p tailwater
