@@ -9,9 +9,13 @@ import { createServer } from 'node:net';
 export async function startFakeGateway(answer) {
   const requests = [];
   const sockets = new Set();
+  const serving = new Set();
   const server = createServer((socket) => {
     sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
+    socket.on('close', () => {
+      sockets.delete(socket);
+      serving.delete(socket);
+    });
     socket.on('error', () => {});
     let text = '';
     const onData = (chunk) => {
@@ -22,6 +26,7 @@ export async function startFakeGateway(answer) {
       // Reads on, so that the socket notices that the client closes it.
       socket.resume();
       requests.push(request);
+      serving.add(socket);
       answer(request, new Connection(socket), requests.length - 1);
     };
     socket.setEncoding('utf8').on('data', onData);
@@ -31,9 +36,9 @@ export async function startFakeGateway(answer) {
     port,
     requests,
     url: `http://127.0.0.1:${port}/v1/events`,
-    /** The connections that are open. */
+    /** The connections that are open and have brought a request: Node's fetch may open others. */
     get open() {
-      return sockets.size;
+      return serving.size;
     },
     async close() {
       for (const socket of sockets) socket.destroy();
