@@ -69,7 +69,7 @@ for (const name of BROWSER_NAMES) {
     afterEach(async () => {
       for (const page of open) await page.close();
       open = [];
-      await until(() => balancer.open.size === 0);
+      await until(() => balancer.streams.size === 0);
     });
 
     async function openPages(count) {
@@ -145,14 +145,14 @@ for (const name of BROWSER_NAMES) {
     test('seven tabs share one stream, and the leader is closed', async () => {
       const topic = `tabs-${name}`;
       await openTabs(7, { topics: [topic] });
-      assert.equal(balancer.open.size, 1);
+      assert.equal(balancer.streams.size, 1);
       await publishNumbers(topic, 1, 10);
       await hear(open, numbers(1, 10));
       const publishing = publishNumbers(topic, 11, 40);
       await open.shift().close();
       await publishing;
       await hear(open, numbers(1, 40));
-      assert.equal(balancer.open.size, 1);
+      assert.equal(balancer.streams.size, 1);
     });
 
     test('seven tabs survive the death of the gateway of their stream', async () => {
@@ -163,7 +163,7 @@ for (const name of BROWSER_NAMES) {
       await publishing;
       await hear(open, numbers(1, 40));
       await gateways[0].start();
-      assert.equal(balancer.open.size, 1);
+      assert.equal(balancer.streams.size, 1);
     });
 
     test('a leader that hangs loses the lead, and gets everything when it is back', async () => {
@@ -181,7 +181,7 @@ for (const name of BROWSER_NAMES) {
       await back;
       await publishNumbers(topic, 11, 15);
       await hear(open, numbers(1, 15));
-      await until(() => balancer.open.size === 1);
+      await until(() => balancer.streams.size === 1);
     });
 
     test('a tab with `from` that opens later gets the past, and one that is loaded again goes on', async () => {
@@ -199,7 +199,7 @@ for (const name of BROWSER_NAMES) {
       await subscribeIn(first, balancer.url, { ...options, shared: true });
       await hear([first], numbers(7, 9));
       await hear([second], numbers(1, 9));
-      await until(() => balancer.open.size === 1);
+      await until(() => balancer.streams.size === 1);
     });
 
     if (name !== 'Chromium') return;
@@ -221,7 +221,7 @@ for (const name of BROWSER_NAMES) {
         await more(open.filter((other) => other !== page));
         await session.send('Page.setWebLifecycleState', { state: 'active' });
         await more(open);
-        await until(() => balancer.open.size === 1);
+        await until(() => balancer.streams.size === 1);
       }
     });
   });

@@ -86,8 +86,8 @@ async function hearsEverything(topic, disturb) {
   }
 }
 
-/** Waits until the balancer has connections again, so that the next fault finds clients. */
-const reconnected = () => until(() => balancer.open.size >= 2);
+/** Waits until the two streams are there again, so that the next fault finds them. */
+const reconnected = () => until(() => balancer.streams.size === 2);
 
 test('a gateway that is killed loses no event and sends none twice', async () => {
   await hearsEverything('killed', async () => {

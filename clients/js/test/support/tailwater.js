@@ -121,12 +121,16 @@ async function freePort() {
   return port;
 }
 
-/** Forwards each connection to the first node that takes it. Counts the connections that are open. */
+/** Forwards each connection to the first node that takes it. Counts the event streams that are open. */
 export async function startBalancer(nodes) {
   const open = new Set();
+  const streams = new Set();
   const server = createServer((socket) => {
     open.add(socket);
-    socket.on('close', () => open.delete(socket));
+    socket.on('close', () => {
+      open.delete(socket);
+      streams.delete(socket);
+    });
     socket.on('error', () => {});
     const forward = ([node, ...others]) => {
       if (!node) return socket.destroy();
@@ -137,6 +141,11 @@ export async function startBalancer(nodes) {
         upstream.on('error', () => socket.destroy());
         upstream.on('close', () => socket.destroy());
         socket.on('close', () => upstream.destroy());
+        // Other connections stay open for a while after an answer.
+        upstream.on(
+          'data',
+          (bytes) => /^content-type: text\/event-stream/im.test(bytes) && streams.add(socket),
+        );
         socket.pipe(upstream).pipe(socket);
       });
     };
@@ -148,7 +157,7 @@ export async function startBalancer(nodes) {
     port,
     origin: `http://127.0.0.1:${port}`,
     url: `http://127.0.0.1:${port}/v1/events`,
-    open,
+    streams,
     async close() {
       for (const socket of open) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
