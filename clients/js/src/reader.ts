@@ -148,7 +148,10 @@ export class Reader {
     }
     const { ending } = attempt;
     if (this.#isClosed) return undefined;
-    if (error?.code === 'changed') return 0;
+    if (error?.code === 'changed') {
+      this.#isOpen = false;
+      return 0;
+    }
     if (!error) {
       if (this.#isFinished || ending === 'finished' || (catchesUp && ending === 'idle')) return undefined;
       if (ending === 'answered') return 0;
@@ -190,9 +193,10 @@ export class Reader {
   *#lose(error: TailwaterError, attempt: Attempt): Generator<Step, number> {
     const { status, code, isFinal, retryAfter } = error;
     const transport = this.#transport;
-    const isRefused = !this.#isOpen;
+    // A stream that was open and ends with its token is opened again after a pause, as any other.
+    const isRefused = status === 401 || (code === 'token_expired' && !this.#isOpen);
     this.#isOpen = false;
-    const canRenew = (status === 401 || code === 'token_expired') && this.#gateway.credentials.renew();
+    const canRenew = (isRefused || code === 'token_expired') && this.#gateway.credentials.renew();
     if (canRenew && isRefused && !this.#isRenewed) {
       this.#isRenewed = true;
       return 0;

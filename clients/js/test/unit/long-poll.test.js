@@ -166,6 +166,37 @@ test('a long-poll that is lost is asked again, and no event is missed', async ()
   );
 });
 
+test('a token and a ticket that are over between two long-polls are renewed', async () => {
+  for (const tickets of [false, true]) {
+    let valid = 'one';
+    const expires = new Date(Date.now() + 60_000).toISOString();
+    const { gateway, log } = await behind(({ method, headers, query }, connection) => {
+      const bearer = headers.authorization?.slice('Bearer '.length);
+      if (method === 'POST') connection.json({ ticket: bearer, expires });
+      else if ((tickets ? query.get('ticket') : bearer) !== valid) connection.refuse(401, 'token_expired');
+      else return false;
+      return true;
+    });
+    const token = (renew) => (renew ? 'two' : 'one');
+    const { subscription, told } = watch(gateway, {
+      transport: 'long-poll',
+      from: 'earliest',
+      token,
+      tickets,
+    });
+    log.append('demo', 'a');
+    assert.deepEqual(data(await take(subscription, 1)), ['a']);
+    valid = 'two';
+    log.append('demo', 'b');
+    assert.deepEqual(data(await take(subscription, 1)), ['b']);
+    assert.equal(
+      told.some(([word]) => word === 'error'),
+      false,
+    );
+    subscription.close();
+  }
+});
+
 test('gaps and the end arrive by long-polls, too', async () => {
   const { gateway, log } = await behind(() => false);
   for (let n = 1; n <= 5; n++) log.append('demo', `event ${n}`);
