@@ -45,9 +45,10 @@ const server = createServer(async (request, response) => {
     for await (const part of request.setEncoding('utf8')) body += part
     console.log(body.replaceAll('\n', ' '))
     response.end()
-  } else if (request.url.startsWith('/node_modules/')) {
+  } else if (/^\/(node_modules|pypi-wheels)\//.test(request.url)) {
+    const folder = request.url.startsWith('/node_modules/') ? root : dirname(root)
     response.setHeader('content-type', 'text/javascript')
-    response.end(readFileSync(join(root, request.url)))
+    response.end(readFileSync(join(folder, request.url)))
   } else {
     response.setHeader('content-type', 'text/html')
     response.end(request.url === '/' ? html : '')

@@ -18,7 +18,7 @@ use super::score::{EndBehaviour, Score};
 use crate::machine::Port;
 
 /// The longest time in which a client opens its first stream: a browser or a Java machine starts slowly.
-const OPEN_MAX: Duration = Duration::from_secs(40);
+const OPEN_MAX: Duration = Duration::from_secs(90);
 /// Events before a fault and after it.
 const EVENTS: u32 = 20;
 /// The longest time in which a client catches up after the last event.
