@@ -1,4 +1,4 @@
-//! End-to-end tests with processes of the real binary, Redis, HAProxy and Chromium, which the tests
+//! End-to-end tests with processes of the real binary, Redis, HAProxy, Chromium and Firefox, which the tests
 //! kill.
 //!
 //! Each test is a claim. No test asserts a duration: it waits for conditions, with deadlines that a
