@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::Method;
 use loadtest::client::http;
 use loadtest::client::sse::Connection;
 use serde_json::{Value, json};
@@ -92,7 +94,10 @@ impl Crowd {
                 headers.push(("last-event-id", &cursor));
             }
             let mut stream = Connection::open(gateway, &path, &headers).await.unwrap();
-            let outcome = opened(&mut stream).await;
+            let outcome = match opened(&mut stream).await {
+                Outcome::Postponed if !lacks_key(gateway, &path, &token).await => Outcome::Busy,
+                outcome => outcome,
+            };
             let is_open = outcome == Outcome::Admitted;
             page.note(Holder::Honest(signer.name), Way::Stream, outcome);
             if is_open {
@@ -167,6 +172,15 @@ pub(super) async fn opened(stream: &mut Connection) -> Outcome {
         ("tailwater.reconnect", Some("unavailable")) => Outcome::Postponed,
         (kind, _) => Outcome::Refused(format!("{kind} {}", first.data)),
     }
+}
+
+/// Asks for the reason of a stream that is unavailable: a long-poll names it.
+async fn lacks_key(gateway: SocketAddr, path: &str, token: &str) -> bool {
+    let headers = [("authorization", token), ("accept", "application/json")];
+    let path = format!("{path}&wait=0");
+    let answer = client(gateway).request(Method::GET, &path, &headers, Bytes::new()).await;
+    let body: Value = answer.unwrap().json().unwrap();
+    body["error"]["code"] == "keys_unavailable"
 }
 
 pub(super) async fn published(
