@@ -85,7 +85,7 @@ chaos-quick: ## Cause the quick faults, on Redis; report in out/chaos-quick
 	cargo build --workspace --bins
 	target/debug/loadtest chaos --quick --out $(OUT)/chaos-quick
 
-siege: dist ## Attack a node with one client, in twelve ways, on both logs; report in out/siege
+siege: dist ## Attack a node with one client, in thirteen ways, on both logs; report in out/siege
 	$(call measure,siege)
 
 vanish: dist ## Cut the network of subscribers over each transport (root, iproute2); report in out/vanish

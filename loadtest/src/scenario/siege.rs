@@ -168,7 +168,7 @@ impl Options {
 
     async fn trial(&self, program: &Path, attack: Attack, store: Store) -> Result<Trial> {
         let index = usize::from(self.quick);
-        let target = Besieged::start(program, store, &[]).await?;
+        let target = Besieged::start(program, store, &attack.flags()).await?;
         attack.prepare(&target).await?;
         let honest = Honest::start(target.addr(), self.clients).await?;
         sleep(Duration::from_secs(1)).await;

@@ -34,6 +34,8 @@ pub enum Attack {
     SilentAdmin,
     /// 300 HTTP/2 connections without a request
     IdleConnections,
+    /// 375 clients at a full node that do not wait before they come back
+    Haste,
 }
 
 /// The result of an attack.
@@ -46,6 +48,12 @@ pub(super) struct Loot {
     pub(super) failures: Vec<String>,
 }
 
+/// Subscriptions of a node that hasty clients fill: half of them are one address's.
+const HASTE_NODE: usize = 450;
+/// Hasty clients: those that fill the share of their address, and 150 that are refused.
+const HASTE_CLIENTS: usize = HASTE_NODE / 2 + 150;
+/// Refusals a second that they may get.
+const HASTE_RATE_MAX: f64 = 20.0;
 /// Connections of a replay.
 const REPLAYS: usize = 6;
 /// Bytes of each of the histories.
@@ -69,6 +77,7 @@ impl Attack {
         Self::Silent,
         Self::SilentAdmin,
         Self::IdleConnections,
+        Self::Haste,
     ];
     /// Those of the short form.
     pub(super) const QUICK: &[Self] =
@@ -88,6 +97,15 @@ impl Attack {
             Self::Silent => "silent",
             Self::SilentAdmin => "silent, admin",
             Self::IdleConnections => "idle HTTP/2",
+            Self::Haste => "haste",
+        }
+    }
+
+    /// The flags of the node, as variables.
+    pub(super) fn flags(self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Haste => vec![("TAILWATER_MAX_CONNECTIONS", HASTE_NODE.to_string())],
+            _ => Vec::new(),
         }
     }
 
@@ -158,6 +176,14 @@ impl Attack {
             Self::SilentAdmin => {
                 let open = raw::hold(target.admin(), 500, b"G", time).await;
                 format!("{open} connections")
+            }
+            Self::Haste => {
+                let refusals = raw::hurry(addr, HASTE_CLIENTS, time).await;
+                let rate = refusals as f64 / time.as_secs_f64();
+                if rate > HASTE_RATE_MAX {
+                    failures.push(format!("{rate:.0} refusals a second of one address"));
+                }
+                format!("{rate:.0} refusals/s")
             }
             Self::IdleConnections => {
                 format!("{} connections", raw::hold(addr, 300, PREFACE, time).await)

@@ -126,6 +126,36 @@ async fn read(target: SocketAddr, request: &str, most: u64) -> Result<u64> {
     Ok(got)
 }
 
+/// Asks for event streams as so many clients do that come back at once when theirs has ended. Returns the streams that
+/// told a client to come back.
+pub(super) async fn hurry(target: SocketAddr, clients: usize, time: Duration) -> u64 {
+    let end = Instant::now() + time;
+    let mut all = JoinSet::new();
+    for _ in 0..clients {
+        all.spawn(async move {
+            let mut refusals = 0;
+            while Instant::now() < end {
+                match timeout_at(end, answer(target)).await {
+                    Ok(Ok(answer)) => refusals += u64::from(answer.contains("tailwater.reconnect")),
+                    Ok(Err(_)) => sleep(PAUSE).await,
+                    Err(_) => {}
+                }
+            }
+            refusals
+        });
+    }
+    all.join_all().await.into_iter().sum()
+}
+
+/// A stream from its beginning to its end.
+async fn answer(target: SocketAddr) -> Result<String> {
+    let mut stream = connect(target).await?;
+    stream.write_all(b"GET /v1/events?topic=full HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Asks for something once, and returns the status of the answer; 0 without one.
 pub(super) async fn status(target: SocketAddr, path: &str) -> Result<u16> {
     let mut stream = connect(target).await?;
