@@ -96,7 +96,10 @@ pub async fn run(options: &Options) -> Result<Sheet> {
         for fault in &faults {
             progress.say(&format!("{} under {} clients", fault.as_str(), batch.len()));
             let judged = trial::run(&mut rig, &manifest, batch, *fault, &places).await?;
-            for (scores, score) in scores.iter_mut().zip(judged) {
+            for ((scores, score), candidate) in scores.iter_mut().zip(judged).zip(batch) {
+                if !score.is_perfect() {
+                    progress.say(&format!("  {candidate}: {}", score.in_full()));
+                }
                 scores.push((*fault, score));
             }
         }

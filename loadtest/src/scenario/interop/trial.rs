@@ -1,5 +1,6 @@
 //! One fault under some clients.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,8 +43,15 @@ pub(super) struct Candidate<'a> {
 impl Candidate<'_> {
     /// A name for files.
     fn slug(&self) -> String {
-        let plain = self.client.package.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let words = self.variant.run.join(" ");
+        let plain = words.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
         format!("{plain}-{}", self.kind.as_str())
+    }
+}
+
+impl fmt::Display for Candidate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.client.name, self.kind.as_str())
     }
 }
 
