@@ -19,10 +19,12 @@ const path = join(root, file)
 const prelude = `<!doctype html><meta charset="utf-8"><body><script>
   const url = ${JSON.stringify(url)}
   let printed = Promise.resolve()
-  console.log = text => {
-    const body = String(text)
-    printed = printed.then(() => fetch('http://127.0.0.1:${port}/print', { method: 'POST', body }))
+  const print = (way, body) => {
+    printed = printed.then(() => fetch('http://127.0.0.1:${port}/' + way, { method: 'POST', body }))
   }
+  console.log = text => print('print', String(text))
+  console.error = text => print('error', String(text))
+  addEventListener('error', event => print('error', event.message))
   new MutationObserver(changes => {
     for (const { addedNodes } of changes)
       for (const node of addedNodes)
@@ -40,10 +42,11 @@ const html = page()
 const server = createServer(async (request, response) => {
   response.setHeader('access-control-allow-origin', '*')
   response.setHeader('connection', 'close')
-  if (request.url === '/print') {
+  if (request.method === 'POST') {
     let body = ''
     for await (const part of request.setEncoding('utf8')) body += part
-    console.log(body.replaceAll('\n', ' '))
+    const print = request.url === '/print' ? console.log : console.error
+    print(body.replaceAll('\n', ' '))
     response.end()
   } else if (/^\/(node_modules|pypi-wheels)\//.test(request.url)) {
     const folder = request.url.startsWith('/node_modules/') ? root : dirname(root)

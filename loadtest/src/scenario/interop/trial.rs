@@ -20,6 +20,8 @@ use crate::machine::Port;
 
 /// The longest time in which a client opens its first stream: a browser or a Java machine starts slowly.
 const OPEN_MAX: Duration = Duration::from_secs(90);
+/// The pause between the starts of two programs, as browsers that start together are short of time.
+const START_PAUSE: Duration = Duration::from_millis(200);
 /// Events before a fault and after it.
 const EVENTS: u32 = 20;
 /// The longest time in which a client catches up after the last event.
@@ -93,6 +95,7 @@ pub(super) async fn run(
     for candidate in candidates {
         let query = format!("topic={}{from}", topic(&candidate.client.format));
         runners.push(Runner::take(*candidate, rig, &query, fault, places).await?);
+        sleep(START_PAUSE).await;
     }
     wait_open(&mut runners).await;
     let mut feed = Feed::begin(rig.ingest.addr(), topics).await?;
