@@ -14,7 +14,8 @@ let balancer;
 before(async () => {
   redis = await startRedis();
   const flags = ['--redis', redis.url];
-  ingest = await startNode('ingest', ...flags);
+  // A fast machine publishes more events than the log keeps otherwise.
+  ingest = await startNode('ingest', ...flags, '--history-events', '1000000');
   const start = () =>
     startNode(
       'gateway',
