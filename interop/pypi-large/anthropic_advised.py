@@ -1,11 +1,11 @@
 import sys
 
-import httpx
+import httpx2
 from anthropic import Anthropic
-from resume import ResumingTransport
+from resume import resuming_client
 
 url = sys.argv[1]
 
-client = Anthropic(api_key="-", http_client=httpx.Client(transport=ResumingTransport(url)))
+client = Anthropic(api_key="-", http_client=resuming_client(httpx2, url))
 for event in client.messages.create(model="-", max_tokens=1, messages=[], stream=True):
     print(event.delta.text)

@@ -1,11 +1,11 @@
 import sys
 
-import httpx
+import httpx2
 from anthropic import Anthropic
-from plain import TopicTransport
+from plain import topic_client
 
 url = sys.argv[1]
 
-client = Anthropic(api_key="-", http_client=httpx.Client(transport=TopicTransport(url)))
+client = Anthropic(api_key="-", http_client=topic_client(httpx2, url))
 for event in client.messages.create(model="-", max_tokens=1, messages=[], stream=True):
     print(event.delta.text)

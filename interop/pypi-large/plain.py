@@ -1,12 +1,8 @@
-import httpx
+def topic_client(httpx, url):
+    """Returns an HTTP client whose answer to every request of an SDK is the stream of a topic."""
 
+    class Transport(httpx.BaseTransport):
+        def handle_request(self, request):
+            return httpx.HTTPTransport().handle_request(httpx.Request("GET", url))
 
-class TopicTransport(httpx.BaseTransport):
-    """A transport that answers every request of an SDK with the stream of a topic."""
-
-    def __init__(self, url):
-        self.url = url
-        self.inner = httpx.HTTPTransport()
-
-    def handle_request(self, request):
-        return self.inner.handle_request(httpx.Request("GET", self.url))
+    return httpx.Client(transport=Transport())

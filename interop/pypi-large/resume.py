@@ -1,52 +1,50 @@
 import re
 import time
 
-import httpx
 
+def resuming_client(httpx, url):
+    """Returns an HTTP client for an SDK, of `httpx` or of `httpx2`, which is compatible.
 
-class ResumingTransport(httpx.BaseTransport):
-    """A transport for an SDK. Its answer is the stream of a topic, over any number of connections.
-
-    It ends when the topic does. The URL has `control=off`.
+    Its answer to every request is the stream of a topic, which goes on over any number of connections and
+    ends when the topic does. The URL has `control=off`.
     """
 
-    def __init__(self, url):
-        self.url = url
+    class Stream(httpx.SyncByteStream):
+        def __iter__(self):
+            return _blocks(httpx, url)
 
-    def handle_request(self, request):
-        headers = {"content-type": "text/event-stream"}
-        return httpx.Response(200, headers=headers, stream=_Blocks(self.url))
+    class Transport(httpx.BaseTransport):
+        def handle_request(self, request):
+            headers = {"content-type": "text/event-stream"}
+            return httpx.Response(200, headers=headers, stream=Stream())
+
+    return httpx.Client(transport=Transport())
 
 
-class _Blocks(httpx.SyncByteStream):
-    """Whole events. One that was cut off comes again, because its id was not kept."""
-
-    def __init__(self, url):
-        self.url = url
-
-    def __iter__(self):
-        last_id, pause = "", 2.0
-        with httpx.Client(timeout=httpx.Timeout(10, read=45)) as client:
-            while True:
-                headers = {"Last-Event-ID": last_id} if last_id else {}
-                try:
-                    with client.stream("GET", self.url, headers=headers) as response:
-                        if response.status_code == 204:
-                            return
-                        response.raise_for_status()
-                        last_id = last_id or response.headers.get("Tailwater-Cursor", "")
-                        text = ""
-                        for part in response.iter_text():
-                            *blocks, text = (text + part).split("\n\n")
-                            for block in blocks:
-                                if found := re.search(r"^id: (.*)$", block, re.MULTILINE):
-                                    last_id = found[1]
-                                if found := re.search(r"^retry: (\d+)$", block, re.MULTILINE):
-                                    pause = int(found[1]) / 1000
-                                yield f"{block}\n\n".encode()
-                except httpx.HTTPStatusError as error:
-                    if error.response.status_code not in (429, 502, 503, 504):
-                        raise
-                except httpx.TransportError:
-                    pass  # the connection broke
-                time.sleep(pause)
+def _blocks(httpx, url):
+    """Yields whole events. One that was cut off comes again, because its id was not kept."""
+    last_id, pause = "", 2.0
+    with httpx.Client(timeout=httpx.Timeout(10, read=45)) as client:
+        while True:
+            headers = {"Last-Event-ID": last_id} if last_id else {}
+            try:
+                with client.stream("GET", url, headers=headers) as response:
+                    if response.status_code == 204:
+                        return
+                    response.raise_for_status()
+                    last_id = last_id or response.headers.get("Tailwater-Cursor", "")
+                    text = ""
+                    for part in response.iter_text():
+                        *blocks, text = (text + part).split("\n\n")
+                        for block in blocks:
+                            if found := re.search(r"^id: (.*)$", block, re.MULTILINE):
+                                last_id = found[1]
+                            if found := re.search(r"^retry: (\d+)$", block, re.MULTILINE):
+                                pause = int(found[1]) / 1000
+                            yield f"{block}\n\n".encode()
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code not in (429, 502, 503, 504):
+                    raise
+            except httpx.TransportError:
+                pass  # the connection broke
+            time.sleep(pause)
