@@ -26,10 +26,10 @@ function subscribe(string $url): iterable
                 }
             }
         } catch (TransportException $error) {
-            // Not an event stream: the topic has ended, or the connection broke.
-            if (204 === $source->getInfo('http_code')) {
-                return;
-            }
+            // The connection broke.
+        }
+        if (204 === $source->getInfo('http_code')) {
+            return; // the topic has ended
         }
         sleep(2);
     }

@@ -11,4 +11,7 @@ client = SSEClient(
     retry_delay_strategy=RetryDelayStrategy.default(backoff_multiplier=1),
 )
 for event in client.events:
-    print(event.data)
+    if event.event == "tailwater.end":
+        break
+    if not event.event.startswith("tailwater."):
+        print(event.data)

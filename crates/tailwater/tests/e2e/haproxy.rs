@@ -86,4 +86,9 @@ async fn without_a_gateway_the_load_balancer_gives_a_cursor_back_only_as_the_hea
         expected.push(String::new());
         assert_eq!(lines, expected, "{query} {header:?}");
     }
+    // A client without control events would take the answer for the publisher's event.
+    for control in ["off", "comment"] {
+        let (head, _) = stream(haproxy.addr(), &format!("topic=t&control={control}"), "").await;
+        assert!(head.starts_with("http/1.1 503") && head.contains("retry-after: 2"), "{head}");
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::front::{CutPlace, Front};
@@ -15,7 +16,8 @@ const RETURN: Duration = Duration::from_secs(6);
 const AWAY: Duration = Duration::from_secs(2);
 
 /// An event in the life of the cluster or of the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum ClusterFault {
     /// Each gateway is killed with SIGKILL in turn.
     Kill,

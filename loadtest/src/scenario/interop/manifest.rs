@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use super::fault::ClusterFault;
+
 /// All clients, and the shapes of events that they read.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,8 +53,9 @@ pub(super) struct ListedClient {
     pub(super) natural: Variant,
     /// As our page advises.
     pub(super) advised: Option<Variant>,
-    /// The reason why no settings make it perfect.
-    pub(super) limit: Option<String>,
+    /// The faults under which no settings make it perfect, and the reasons.
+    #[serde(default)]
+    pub(super) limits: BTreeMap<ClusterFault, String>,
 }
 
 /// One way of using a client.
@@ -92,9 +95,10 @@ impl ListedClient {
         [(VariantKind::Natural, &self.natural)].into_iter().chain(advised)
     }
 
-    /// True if this variant may not lose, repeat or invent anything.
-    pub(super) fn is_promised(&self, kind: VariantKind) -> bool {
-        self.limit.is_none() && (kind == VariantKind::Advised || self.advised.is_none())
+    /// True if this variant may not lose, repeat or invent anything under this fault.
+    pub(super) fn is_promised(&self, kind: VariantKind, fault: ClusterFault) -> bool {
+        let is_last = kind == VariantKind::Advised || self.advised.is_none();
+        is_last && !self.limits.contains_key(&fault)
     }
 }
 

@@ -41,14 +41,12 @@ impl MatrixRow<'_> {
     }
 
     fn failures(&self) -> Vec<String> {
-        let failed = self.scores.iter().filter(|(_, score)| !score.is_perfect());
-        let failed =
-            failed.map(|(fault, score)| format!("{}: {}", fault.as_str(), score.in_full()));
-        if self.candidate.client.is_promised(self.candidate.kind) {
-            failed.collect()
-        } else {
-            Vec::new()
-        }
+        let (client, kind) = (self.candidate.client, self.candidate.kind);
+        let failed = self
+            .scores
+            .iter()
+            .filter(|(fault, score)| !score.is_perfect() && client.is_promised(kind, *fault));
+        failed.map(|(fault, score)| format!("{}: {}", fault.as_str(), score.in_full())).collect()
     }
 }
 
