@@ -64,7 +64,7 @@ pub(super) async fn a_cursor_survives_a_change_of_topics(lab: &dyn Lab) {
     for topic in &topics {
         stage.fill(topic, 2).await;
     }
-    // What a reader is given that takes other topics with this cursor: the numbers in each topic.
+    // A reader takes other topics with this cursor and is given these numbers of each.
     let given = |topics: &[Topic], cursor: String, new_topics| {
         let opening = OpenOptions { new_topics, ..OpenOptions::from(Origin::Resume(cursor)) };
         let (log, topics) = (Arc::clone(&stage.log), topics.to_vec());

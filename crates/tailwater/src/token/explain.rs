@@ -26,7 +26,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
         || args.access.auth_config.is_some()
         || args.access.auth_tokens.is_some();
     if !has_keys {
-        // What no node accepts is known without its flags.
+        // Some tokens are refused by every node, whatever its flags.
         if let Some(hint) = access::Tokens::default().hint(&token) {
             bail!("every node would refuse it: {hint}");
         }

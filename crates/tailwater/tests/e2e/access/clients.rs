@@ -74,7 +74,7 @@ async fn a_reader_goes_on_with_the_token_that_was_put_into_its_file() {
         Cli::start(&[&["tail", "--url", &url, "--token-file", &path, "t"], &from[..]].concat());
     publish(node.addr(), "t", "one").await;
     assert_eq!(reader.line().await, "one");
-    // Whoever renews the token does so late.
+    // The token is renewed late.
     sleep(Duration::from_secs(u64::try_from(ends - now()).unwrap_or(0) + 1)).await;
     publish(node.addr(), "t", "two").await;
     write(&file, &mint, 3600);
