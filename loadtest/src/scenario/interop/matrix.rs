@@ -105,7 +105,7 @@ pub(super) fn write_page(
 
 fn table(rows: &[MatrixRow<'_>], faults: &[ClusterFault], versions: &Versions) -> String {
     let names = faults.iter().map(|fault| fault.as_str()).collect::<Vec<_>>().join(" | ");
-    let mut table = format!("| ListedClient | Settings | {names} | Requests/s |\n|---|---|");
+    let mut table = format!("| Client | Settings | {names} | Requests/s |\n|---|---|");
     table.push_str(&"---|".repeat(faults.len() + 1));
     table.push('\n');
     for row in rows {
