@@ -26,13 +26,10 @@ subscribe <- function(url, handle) {
       }
       length(bytes)
     }
-    handle_of_curl <- new_handle(low_speed_limit = 1, low_speed_time = 45)
-    handle_setheaders(handle_of_curl, "Last-Event-ID" = id)
-    status <- 0
-    try({
-      response <- curl_fetch_stream(url, receive, handle = handle_of_curl)
-      status <- response$status_code
-    }, silent = TRUE)
+    request <- new_handle(failonerror = TRUE, low_speed_limit = 1, low_speed_time = 45)
+    handle_setheaders(request, "Last-Event-ID" = id)
+    try(curl_fetch_stream(url, receive, handle = request), silent = TRUE)
+    status <- handle_data(request)$status_code
     if (status == 204) break
     if (status >= 400 && status < 500 && status != 429) stop("status ", status)
     Sys.sleep(2)

@@ -13,7 +13,7 @@ while [ "$status" != 204 ]; do
             # Only the blank line completes an event.
             "") [ -z "$next" ] || { id=$next; printf '%s\n' "$data"; data= next=; } ;;
         esac
-    done < <(curl -sN --speed-limit 1 --speed-time 45 -H "Last-Event-ID: $id" -w 'status: %{http_code} %header{tailwater-cursor}\n' "$url")
+    done < <(curl -sfN --speed-limit 1 --speed-time 45 -H "Last-Event-ID: $id" -w 'status: %{http_code} %header{tailwater-cursor}\n' "$url")
     case $status in 4*) [ "$status" = 429 ] || exit 1 ;; esac
     [ "$status" = 204 ] || sleep 2
 done

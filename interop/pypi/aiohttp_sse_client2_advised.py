@@ -20,12 +20,13 @@ async def subscribe(url):
                         last_id = event.last_event_id
                         yield event
                 return
-            except aiohttp.ClientPayloadError:
+            except aiohttp.ClientError:
                 pass  # the connection broke, which the library does not expect
-            except ConnectionAbortedError as error:
-                if "204" in str(error):
+            except ConnectionError as error:  # the text has the status
+                if ": 204: " in str(error):
                     return
-                raise
+                if not any(f": {status}: " in str(error) for status in (429, 502, 503, 504)):
+                    raise
             await asyncio.sleep(2)
 
 
