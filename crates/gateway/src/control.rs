@@ -6,120 +6,152 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use event_log::{Gap, Outcome, Topic};
+use event_log::{Gap, Topic};
 use metrics::Label;
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
 use crate::frame::{put_comment, put_control};
 
 /// A control event without its id.
 #[derive(Debug)]
-pub(crate) struct ControlEvent {
+pub(crate) struct ControlEvent<'a> {
     kind: &'static str,
-    json: Value,
+    data: Data<'a>,
     retry_ms: Option<u64>,
 }
 
-/// The contents of the first event of a stream, beside the cursor.
-#[derive(Debug)]
-pub(crate) struct Ready<'a> {
-    /// The outcome of the client's cursor.
-    pub(crate) outcome: Outcome,
-    /// The serving node.
-    pub(crate) node: &'a str,
-    /// The time between heartbeats, if there are any.
-    pub(crate) heartbeat: Option<Duration>,
-    /// Topics that the client's cursor does not know.
-    pub(crate) new_topics: &'a [Topic],
-    /// The ticket for the next stream.
-    pub(crate) ticket: Option<String>,
-    pub(crate) retry_ms: u64,
+/// The data of a control event. The names are in the order of the alphabet.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Ready(Ready<'a>),
+    Gap(GapReport),
+    End {
+        topic: String,
+    },
+    Cursor {
+        cursor: &'a str,
+    },
+    Reconnect {
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ticket: Option<String>,
+    },
 }
 
-impl ControlEvent {
+/// The contents of the first event of a stream.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ready<'a> {
+    pub(crate) cursor: &'a str,
+    /// The time between heartbeats, if there are any.
+    #[serde(serialize_with = "seconds")]
+    pub(crate) heartbeat: Option<Duration>,
+    /// Topics that the client's cursor does not know.
+    #[serde(rename = "new", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) new_topics: Vec<&'a str>,
+    /// The serving node.
+    pub(crate) node: &'a str,
+    /// The outcome of the client's cursor.
+    pub(crate) outcome: &'static str,
+    /// The ticket for the next stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ticket: Option<String>,
+}
+
+/// A gap as a subscriber is told of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct GapReport {
+    missed: Option<u64>,
+    newest: String,
+    oldest: Option<String>,
+    reason: &'static str,
+    /// The position of the client's cursor, or the cursor's text if it could not be decoded.
+    requested: Option<String>,
+    topic: String,
+}
+
+/// The data of a control event that is a comment.
+#[derive(Debug, Serialize)]
+struct Comment<'a> {
+    #[serde(flatten)]
+    data: Data<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<u64>,
+}
+
+impl<'a> ControlEvent<'a> {
     /// The first event of a stream.
-    pub(crate) fn ready(ready: Ready<'_>, cursor: &str) -> Self {
-        let mut json = json!({
-            "outcome": ready.outcome.as_str(),
-            "cursor": cursor,
-            "node": ready.node,
-            "heartbeat": ready.heartbeat.map(seconds),
-        });
-        if !ready.new_topics.is_empty() {
-            json["new"] = ready.new_topics.iter().map(Topic::as_str).collect();
-        }
-        add_ticket(&mut json, ready.ticket);
-        Self { kind: "tailwater.ready", json, retry_ms: Some(ready.retry_ms) }
+    pub(crate) const fn ready(ready: Ready<'a>, retry_ms: u64) -> Self {
+        Self { kind: "tailwater.ready", data: Data::Ready(ready), retry_ms: Some(retry_ms) }
     }
 
     /// A range of positions can no longer be read.
-    pub(crate) const fn gap(json: Value) -> Self {
-        Self { kind: "tailwater.gap", json, retry_ms: None }
+    pub(crate) const fn gap(gap: GapReport) -> Self {
+        Self { kind: "tailwater.gap", data: Data::Gap(gap), retry_ms: None }
     }
 
     /// The publisher has ended the topic.
     pub(crate) fn end(topic: &Topic) -> Self {
-        Self { kind: "tailwater.end", json: json!({ "topic": topic.as_str() }), retry_ms: None }
+        let topic = topic.to_string();
+        Self { kind: "tailwater.end", data: Data::End { topic }, retry_ms: None }
     }
 
     /// A cursor that only filtered-out events have moved. Without this event a resume would start
     /// before those events, and might report a gap among events that the subscriber does not want.
-    pub(crate) fn cursor(cursor: &str) -> Self {
-        Self { kind: "tailwater.cursor", json: json!({ "cursor": cursor }), retry_ms: None }
+    pub(crate) const fn cursor(cursor: &'a str) -> Self {
+        Self { kind: "tailwater.cursor", data: Data::Cursor { cursor }, retry_ms: None }
     }
 
     /// A sign of life that a page can see.
-    pub(crate) fn heartbeat(cursor: &str) -> Self {
-        Self { kind: "tailwater.heartbeat", json: json!({ "cursor": cursor }), retry_ms: None }
+    pub(crate) const fn heartbeat(cursor: &'a str) -> Self {
+        Self { kind: "tailwater.heartbeat", data: Data::Cursor { cursor }, retry_ms: None }
     }
 
     /// The stream closes and the client should reconnect.
     pub(crate) fn reconnect(reason: impl Label, retry_ms: u64, ticket: Option<String>) -> Self {
-        let mut json = json!({ "reason": reason.as_str() });
-        add_ticket(&mut json, ticket);
-        Self { kind: "tailwater.reconnect", json, retry_ms: Some(retry_ms) }
+        let data = Data::Reconnect { reason: reason.as_str(), ticket };
+        Self { kind: "tailwater.reconnect", data, retry_ms: Some(retry_ms) }
     }
 
     /// Writes the event.
     pub(crate) fn put(&self, out: &mut BytesMut, id: Option<&str>) {
-        put_control(out, self.kind, &self.json.to_string(), self.retry_ms, id);
+        put_control(out, self.kind, &json(&self.data), self.retry_ms, id);
     }
 
     /// Writes the event as a comment. A comment has no fields, so its JSON says after which time to come back.
-    pub(crate) fn put_comment(mut self, out: &mut BytesMut) {
-        if let Some(retry_ms) = self.retry_ms {
-            self.json["retry"] = retry_ms.into();
+    pub(crate) fn put_comment(self, out: &mut BytesMut) {
+        put_comment(out, self.kind, &json(&Comment { data: self.data, retry: self.retry_ms }));
+    }
+}
+
+impl GapReport {
+    /// A gap in a topic. `requested` is the text of a cursor that could not be decoded.
+    pub(crate) fn new(topic: &Topic, gap: &Gap, requested: Option<&str>) -> Self {
+        Self {
+            missed: gap.missed,
+            newest: gap.newest.to_string(),
+            oldest: gap.oldest.map(|position| position.to_string()),
+            reason: gap.reason.as_str(),
+            requested: gap
+                .requested
+                .map(|position| position.to_string())
+                .or_else(|| requested.map(shorten)),
+            topic: topic.to_string(),
         }
-        put_comment(out, self.kind, &self.json.to_string());
     }
 }
 
-/// Adds the ticket for the next stream.
-fn add_ticket(json: &mut Value, ticket: Option<String>) {
-    if let Some(ticket) = ticket {
-        json["ticket"] = ticket.into();
-    }
+fn json(data: &impl Serialize) -> String {
+    serde_json::to_string(data).expect("strings and numbers are JSON")
 }
 
-/// A time in seconds, as a whole number where it is one.
-fn seconds(time: Duration) -> Value {
-    match time.subsec_nanos() {
-        0 => time.as_secs().into(),
-        _ => time.as_secs_f64().into(),
+/// Writes a time in seconds, as a whole number if it is one.
+fn seconds<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) if time.subsec_nanos() == 0 => to.serialize_u64(time.as_secs()),
+        Some(time) => to.serialize_f64(time.as_secs_f64()),
+        None => to.serialize_none(),
     }
-}
-
-/// Returns the JSON of a gap. `requested` is the text of a cursor that could not be decoded.
-pub(crate) fn gap_json(topic: &Topic, gap: &Gap, requested: Option<&str>) -> Value {
-    let requested = gap.requested.map(|p| p.to_string()).or_else(|| requested.map(shorten));
-    json!({
-        "topic": topic.as_str(),
-        "reason": gap.reason.as_str(),
-        "missed": gap.missed,
-        "requested": requested,
-        "oldest": gap.oldest.map(|p| p.to_string()),
-        "newest": gap.newest.to_string(),
-    })
 }
 
 /// Returns a random pause between one and two times `least`, in milliseconds, so that clients that are

@@ -141,7 +141,7 @@ pub(crate) async fn answer(gateway: &Arc<Shared>, asked: Asked) -> Reply {
             },
             Err(denial) => {
                 if denial.told(gateway, request.form).is_some() {
-                    gateway.haste.slow_down(&gateway.phase, client, None).await;
+                    slow_down(gateway, client, None).await;
                 }
                 deny(gateway, denial, request.form, request.cursor.as_deref())
             }
@@ -292,7 +292,7 @@ async fn subscribe(
         Ok(opened) => opened,
         Err(refusal) => {
             if !matches!(refusal, Refusal::Drain) {
-                gateway.haste.slow_down(&gateway.phase, client, subject_of(&grant)).await;
+                slow_down(gateway, client, subject_of(&grant)).await;
             }
             return refuse(gateway, refusal, form, brought.as_deref());
         }
@@ -311,7 +311,7 @@ async fn subscribe(
             let cursor = opened.cursor;
             let answer =
                 long_poll::answer(gateway, client, &admission, cursor, brought, style, bounds);
-            return whole(answer.await);
+            return whole(Box::pin(answer).await);
         }
         // The client has everything, and this is the one status that makes an EventSource stop.
         Form::Stream(_) if cursor.is_finished() => {
@@ -356,6 +356,11 @@ fn told(
         let value = HeaderValue::from_str(&value).ok().filter(|value| !value.is_empty())?;
         Some((HeaderName::from_static(name), value))
     })
+}
+
+/// Holds the refusal of a client that comes back too soon. Boxed, because few are refused.
+async fn slow_down(gateway: &Shared, client: Client, subject: Option<SubjectId>) {
+    Box::pin(gateway.haste.slow_down(&gateway.phase, client, subject)).await;
 }
 
 fn subject_of(grant: &Grant) -> Option<SubjectId> {

@@ -82,19 +82,23 @@ impl Door {
             return Accepted::Other(Rewind::new(transport, read.into()));
         };
         drop(read);
-        let (parts, content) = handler::answer(gateway, asked).await.into_parts();
+        // Boxed, like all that follows: the task of a connection is moved a few times, and while it waits for
+        // a request it should have no room for the answer.
+        let (parts, content) = Box::pin(handler::answer(gateway, asked)).await.into_parts();
         match content {
             Content::Events(subscriber) => {
                 let head = write::StreamHead::new(&parts);
                 Accepted::Stream(EventStream::new(transport, subscriber, head, patience.stall))
             }
             Content::Cut(bytes) => {
-                let _sent = write::cut(transport, &parts, &bytes, patience.stall).await;
+                let cut = write::cut(transport, &parts, &bytes, patience.stall);
+                let _sent = Box::pin(cut).await;
                 Accepted::Closed
             }
             Content::Whole(body) => {
                 // A client that has left misses an answer that it does not wait for.
-                let _sent = write::whole(transport, &parts, body, patience.stall).await;
+                let whole = write::whole(transport, &parts, body, patience.stall);
+                let _sent = Box::pin(whole).await;
                 Accepted::Closed
             }
         }

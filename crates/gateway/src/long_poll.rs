@@ -7,11 +7,10 @@ use axum::response::{IntoResponse, Response};
 use event_log::{Cursor, Event, Limit, Step};
 use limits::Client;
 use serde::Serialize;
-use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::connections::Admission;
-use crate::control::gap_json;
+use crate::control::GapReport;
 use crate::drain::Phase;
 use crate::error::{NOSNIFF, Refusal};
 use crate::gateway::Shared;
@@ -30,7 +29,7 @@ struct Answer {
     events: Vec<Event>,
     /// Bytes of the events.
     weight: usize,
-    gaps: Vec<Value>,
+    gaps: Vec<GapReport>,
 }
 
 /// The rest of the body after the events.
@@ -38,7 +37,7 @@ struct Answer {
 struct End {
     /// The cursor for the next request.
     cursor: String,
-    gaps: Vec<Value>,
+    gaps: Vec<GapReport>,
     /// True if all topics have ended.
     ended: bool,
 }
@@ -93,7 +92,7 @@ pub(crate) async fn answer(
             Some(Step::Gap { topic, gap }) => {
                 gateway.metrics.gaps.of(gap.reason).inc();
                 let name = cursor.topics().nth(topic).expect("a step is of a topic");
-                answer.gaps.push(gap_json(name, &gap, brought.as_deref()));
+                answer.gaps.push(GapReport::new(name, &gap, brought.as_deref()));
             }
             Some(Step::End { .. }) => {}
             Some(Step::Finished) | None => break,

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::alarm::{Alarm, Ring};
 use crate::connections::{Admission, Connection};
-use crate::control::{self, ControlEvent, Ready};
+use crate::control::{self, ControlEvent, GapReport, Ready};
 use crate::drain::Lifetime;
 use crate::frame::{Framing, HEARTBEAT, Shape};
 use crate::gateway::Shared;
@@ -82,6 +82,9 @@ enum Stage {
 /// The target of the log lines about a connection, which have a level of their own: debug for the line at
 /// the opening, info for the line at the close.
 pub(crate) const CONNECTION: &str = "tailwater::connection";
+
+/// Room for the first bytes of a stream of one topic: a comment and an event with the cursor, twice.
+const BEGINNING_BYTES: usize = 256;
 
 impl Subscriber {
     pub(crate) fn new(
@@ -214,24 +217,26 @@ impl Subscriber {
         self.progress();
         let config = &self.gateway.config;
         let manner = self.manner();
-        let mut out = BytesMut::new();
+        let mut out = BytesMut::with_capacity(BEGINNING_BYTES);
         if manner.heartbeat != Heartbeat::Off {
             out.extend_from_slice(&HEARTBEAT);
         }
         if manner.control != Control::Off {
             let silence = manner.silence.unwrap_or(config.heartbeat);
             let new_topics = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.new_topics));
+            let new_topics = new_topics.unwrap_or_default();
+            let cursor = self.cursor.wire();
             let ready = Ready {
-                outcome: self.outcome,
-                node: &config.node,
+                cursor: &cursor,
                 heartbeat: (manner.heartbeat != Heartbeat::Off).then_some(silence),
-                new_topics: &new_topics.unwrap_or_default(),
+                new_topics: new_topics.iter().map(Topic::as_str).collect(),
+                node: &config.node,
+                outcome: self.outcome.as_str(),
                 // A page whose stream breaks off without a word has a minute for the next one.
                 ticket: self.ticket(self.alarm.ends().saturating_duration_since(Instant::now())),
-                retry_ms: control::jittered(config.retry),
             };
-            let cursor = self.cursor.wire();
-            self.put_control(&mut out, ControlEvent::ready(ready, &cursor), &cursor);
+            let ready = ControlEvent::ready(ready, control::jittered(config.retry));
+            self.put_control(&mut out, ready, &cursor);
         }
         (!out.is_empty()).then(|| self.framing.wrap(out.freeze()))
     }
@@ -307,9 +312,9 @@ impl Subscriber {
     fn beat(&mut self) -> Option<Bytes> {
         let Manner { heartbeat, control, .. } = self.manner();
         match heartbeat {
-            Heartbeat::Event => self.control(ControlEvent::heartbeat),
+            Heartbeat::Event => self.control(|cursor| ControlEvent::heartbeat(cursor)),
             _ if self.id_is_behind && control == Control::Event => {
-                self.control(ControlEvent::cursor)
+                self.control(|cursor| ControlEvent::cursor(cursor))
             }
             Heartbeat::Comment => Some(self.framing.wrap(HEARTBEAT)),
             Heartbeat::Off => {
@@ -329,8 +334,8 @@ impl Subscriber {
                     self.pass_gap();
                     None
                 } else {
-                    let json = control::gap_json(self.topic(topic), &gap, self.brought());
-                    self.control(|_| ControlEvent::gap(json))
+                    let gap = GapReport::new(self.topic(topic), &gap, self.brought());
+                    self.control(|_| ControlEvent::gap(gap))
                 }
             }
             Step::End { topic } => {
@@ -399,7 +404,7 @@ impl Subscriber {
     }
 
     /// A control event, whose id is the cursor; `None` in a stream without them.
-    fn control(&mut self, event: impl FnOnce(&str) -> ControlEvent) -> Option<Bytes> {
+    fn control(&mut self, event: impl FnOnce(&str) -> ControlEvent<'_>) -> Option<Bytes> {
         self.id_is_behind = false;
         let cursor = self.cursor.wire();
         let mut out = BytesMut::new();
@@ -407,7 +412,7 @@ impl Subscriber {
         (!out.is_empty()).then(|| self.framing.wrap(out.freeze()))
     }
 
-    fn put_control(&self, out: &mut BytesMut, event: ControlEvent, cursor: &str) {
+    fn put_control(&self, out: &mut BytesMut, event: ControlEvent<'_>, cursor: &str) {
         match self.manner().control {
             Control::Event => event.put(out, Some(cursor)),
             Control::Comment => event.put_comment(out),

@@ -15,6 +15,9 @@ use crate::transport::Transport;
 /// Refusals, and the other answers that are written here, have a few lines.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// Room for the head of an event stream and its first event.
+const HEAD_BYTES: usize = 640;
+
 /// The head of an answer whose body comes in chunks, as bytes.
 #[derive(Debug)]
 pub(super) struct StreamHead(pub(super) Vec<u8>);
@@ -66,7 +69,9 @@ async fn send(transport: impl Transport, bytes: &[u8], stall: Duration) -> io::R
 }
 
 fn begin(parts: &Parts) -> Vec<u8> {
-    let mut out = format!("HTTP/1.1 {}\r\n", parts.status).into_bytes();
+    let mut out = Vec::with_capacity(HEAD_BYTES);
+    put(&mut out, &[b"HTTP/1.1 ", parts.status.as_str().as_bytes(), b" "]);
+    put(&mut out, &[parts.status.canonical_reason().unwrap_or_default().as_bytes(), b"\r\n"]);
     for (name, value) in &parts.headers {
         if name != header::CONTENT_LENGTH {
             put_header(&mut out, name.as_str(), value.as_bytes());
@@ -81,7 +86,9 @@ fn end(out: &mut Vec<u8>) {
 }
 
 fn put_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        out.extend_from_slice(part);
-    }
+    put(out, &[name.as_bytes(), b": ", value, b"\r\n"]);
+}
+
+fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    parts.iter().for_each(|part| out.extend_from_slice(part));
 }
