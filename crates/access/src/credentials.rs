@@ -58,8 +58,7 @@ impl Credentials {
 fn bearer(header: &[u8]) -> Option<Box<str>> {
     let (scheme, token) = header.split_at_checked("Bearer ".len())?;
     let token = str::from_utf8(token).ok()?.trim_matches(' ');
-    let is_token = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-    (scheme.eq_ignore_ascii_case(b"Bearer ") && is_token).then(|| token.into())
+    (scheme.eq_ignore_ascii_case(b"Bearer ") && is_token(token)).then(|| token.into())
 }
 
 /// The value of a cookie in a `Cookie` header, without the quotes that may be around it.
@@ -67,8 +66,13 @@ fn cookie(header: &[u8], name: &str) -> Option<Box<str>> {
     let pairs = str::from_utf8(header).ok()?.split(';');
     let value = pairs.filter_map(|pair| pair.trim().split_once('=')).find(|pair| pair.0 == name)?.1;
     let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-    let is_token = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic());
-    is_token.then(|| value.into())
+    is_token(value).then(|| value.into())
+}
+
+/// Returns true if a text may be a token. Looks at every byte, because a loop without a way out is done on many
+/// bytes at once.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().fold(true, |all, b| all & b.is_ascii_graphic())
 }
 
 impl fmt::Debug for Credentials {

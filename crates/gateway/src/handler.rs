@@ -390,7 +390,7 @@ async fn open(
                 streams_max: quotas.streams,
                 topics_max: quotas.topics,
             };
-            Some(Box::pin(gateway.streams.admit(subject, wanted)).await?)
+            Some(gateway.streams.admit(subject, wanted).await?)
         }
         None => None,
     };

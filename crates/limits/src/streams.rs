@@ -4,13 +4,13 @@
 //! that part it asks before it admits. All nodes' parts together are an eighth of the bound, so a subject
 //! never has more than nine eighths of it. A bound so low that a node has no part is asked for every time.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::Registry;
 use tokio::time::{Instant, timeout};
 
+use crate::subject::{SubjectMap, SubjectSet};
 use crate::{Full, Leases, Standing, SubjectCount, SubjectId, SubjectLimit, SubjectTerms};
 
 /// The streams of each subject.
@@ -26,13 +26,13 @@ pub struct SubjectStreams {
 #[derive(Debug, Default)]
 struct Counts {
     /// A subject that is not here has no stream. Small, because every subject of a reader is here.
-    subjects: HashMap<SubjectId, Has>,
+    subjects: SubjectMap<Has>,
     /// True if there may be other nodes.
     reports: bool,
     /// The subjects whose counts are to be reported.
-    changed: HashSet<SubjectId>,
+    changed: SubjectSet,
     /// The subjects that were refused since the last report: another question would get the same answer.
-    refused: HashSet<SubjectId>,
+    refused: SubjectSet,
     /// The nodes of the cluster; 0 before the first report.
     nodes: u32,
     version: u64,
@@ -129,7 +129,8 @@ impl SubjectStreams {
         let max = u32::try_from(self.streams.max(claimed)).unwrap_or(u32::MAX);
         let (place, asked) = self.reserve(subject, wanted, max)?;
         let (Some(leases), Some(count)) = (&self.leases, asked) else { return Ok(place) };
-        match timeout(ASK_MAX, leases.ask(count, max)).await {
+        // Boxed, because a node decides about most streams by itself.
+        match Box::pin(timeout(ASK_MAX, leases.ask(count, max))).await {
             Ok(Ok(true)) => Ok(place),
             Ok(Ok(false)) => {
                 drop(place);

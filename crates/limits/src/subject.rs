@@ -1,5 +1,7 @@
 //! The parties that have a name.
 
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroU64;
 
 /// Identifies a subject on all nodes, by a hash of its name.
@@ -21,5 +23,28 @@ impl SubjectId {
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0.get()
+    }
+}
+
+/// A map from subjects.
+pub(crate) type SubjectMap<T> = HashMap<SubjectId, T, BuildHasherDefault<SubjectHasher>>;
+/// A set of subjects.
+pub(crate) type SubjectSet = HashSet<SubjectId, BuildHasherDefault<SubjectHasher>>;
+
+/// Hashes a subject by its id, which is a hash already that nobody can choose.
+#[derive(Debug, Default)]
+pub(crate) struct SubjectHasher(u64);
+
+impl Hasher for SubjectHasher {
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        unreachable!("an id is one number, and not {} bytes", bytes.len());
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

@@ -35,7 +35,7 @@ pub(super) type Name = [u8; 32];
 /// Tokens of one age. There are two: a token is forgotten when so many others have come after its last use.
 /// Few, because a subscriber comes once in half an hour: those that come again at once are publishers, with a
 /// request for each event, and long-polls.
-const AGE: usize = 128;
+const AGE: usize = 256;
 /// Bytes of one age: more than so many ordinary grants. Both ages take at most twice as much.
 const AGE_BYTES: usize = 256 * 1024;
 /// Bytes of a grant beside its texts: the record, its place in the map, and what an allocator adds.
