@@ -158,8 +158,10 @@ impl Driver {
         };
         // With tokens each has its own; without, all share one.
         let shared = endpoint.mint.is_none().then(|| request(0));
+        let first = self.readers.len();
         self.open_all(
-            (0..count).map(|client| (0, next, shared.clone().unwrap_or_else(|| request(client)))),
+            (first..first + count)
+                .map(|client| (0, next, shared.clone().unwrap_or_else(|| request(client)))),
         )
     }
 

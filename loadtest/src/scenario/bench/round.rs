@@ -24,6 +24,9 @@ const WARM_UP: usize = 64;
 pub(super) const SHARE: f64 = 0.3;
 /// Clients that come back at once: fewer than a node remembers tokens.
 const RETURNING: usize = 200;
+/// Readers that are there before connections are measured: enough to fill the caches of a server, which do not
+/// grow with its readers.
+const FEW: usize = 512;
 /// After a change, before memory is read.
 const PAUSE: Duration = Duration::from_millis(300);
 const CAPTURE_PATIENCE: Duration = Duration::from_secs(10);
@@ -144,9 +147,13 @@ impl Round<'_> {
 
     fn idle(&mut self) -> Result<()> {
         self.close()?;
-        let readers = self.options.readers as f64;
+        let few = FEW.min(self.options.readers / 2);
+        self.driver.open(few, None, self.driver.published() + 1)?;
+        self.driver.idle(PAUSE)?;
+        let readers = (self.options.readers - few) as f64;
         let (cpu, memory) = (self.server.cpu()?, self.server.memory()?);
-        self.open()?;
+        self.driver.open(self.options.readers - few, None, self.driver.published() + 1)?;
+        self.driver.idle(PAUSE)?;
         let (connected, idle) = (self.server.cpu()? - cpu, self.server.memory()?);
         self.measured.connect_us = Some(micros(connected.all) / readers);
         self.measured.rss_bytes = Some((idle.rss as f64 - memory.rss as f64) / readers);
