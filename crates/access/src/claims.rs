@@ -1,27 +1,45 @@
 //! The claims of a token whose signature is right: checked strictly, and turned into a grant.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::denied::{Carrier, Reason};
 use crate::issuer::{ClaimName, Issuer, WrittenRights};
 use crate::{Grant, HistoryExtent, Pattern, Patterns, Principal, Rights, Timestamp};
 
-/// The claims. A name that comes twice is refused for those that have a field.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Claims {
-    iss: Option<Value>,
-    sub: Option<Value>,
-    aud: Option<Value>,
-    exp: Option<Value>,
-    nbf: Option<Value>,
-    iat: Option<Value>,
-    jti: Option<Value>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
+/// The claims by name. A name that comes twice is refused, because readers differ on which of the two counts.
+#[derive(Debug)]
+pub(crate) struct Claims(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Claims {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Claims;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of claims")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Claims, A::Error> {
+                let mut claims = Map::new();
+                while let Some((name, value)) = members.next_entry()? {
+                    if claims.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a claim comes twice"));
+                    }
+                }
+                Ok(Claims(claims))
+            }
+        }
+
+        from.deserialize_map(Members)
+    }
 }
 
 /// The issuer and the end of a token, before anything is verified.
@@ -73,7 +91,7 @@ impl Claims {
         self.check_issuer(issuer)?;
         self.check_audience(issuer)?;
         let deadline = self.deadline(issuer, now)?;
-        let issued = seconds(self.iat.as_ref())?;
+        let issued = seconds(self.0.get("iat"))?;
         for (claim, wanted) in &issuer.required {
             match self.get(claim) {
                 None | Some(Value::Null) => return Err(Reason::MissingClaim),
@@ -85,7 +103,7 @@ impl Claims {
         if subject.is_empty() || subject.len() > SUBJECT_BYTES_MAX {
             return Err(Reason::MalformedClaim);
         }
-        let token = text(self.jti.as_ref())?;
+        let token = text(self.0.get("jti"))?;
         let written = self.written(&issuer.grants)?;
         let own = written.rights().map_err(|_| Reason::MalformedClaim)?;
         let history = written.history.as_deref().map_or(Ok(HistoryExtent::All), str::parse);
@@ -106,9 +124,9 @@ impl Claims {
 
     fn check_issuer(&self, issuer: &Issuer) -> Result<(), Reason> {
         if issuer.names.is_empty() {
-            return text(self.iss.as_ref()).map(drop);
+            return text(self.0.get("iss")).map(drop);
         }
-        let name = text(self.iss.as_ref())?.ok_or(Reason::MissingClaim)?;
+        let name = text(self.0.get("iss"))?.ok_or(Reason::MissingClaim)?;
         issuer.names.iter().any(|one| one == name).then_some(()).ok_or(Reason::Issuer)
     }
 
@@ -124,7 +142,7 @@ impl Claims {
 
     /// The time at which the right ends: one for both who is let in and when a stream ends.
     fn deadline(&self, issuer: &Issuer, now: Timestamp) -> Result<Timestamp, Reason> {
-        let expires = seconds(self.exp.as_ref())?.ok_or(Reason::MissingClaim)?;
+        let expires = seconds(self.0.get("exp"))?.ok_or(Reason::MissingClaim)?;
         let deadline = expires.later(LEEWAY);
         let left = deadline.after(now);
         if left > issuer.life.map_or(LIFE_MAX, |life| life + LEEWAY).min(LIFE_MAX) {
@@ -133,7 +151,7 @@ impl Claims {
         if left < LEFT_MIN {
             return Err(Reason::Expired);
         }
-        let begins = seconds(self.nbf.as_ref())?;
+        let begins = seconds(self.0.get("nbf"))?;
         let is_early = begins.is_some_and(|begins| begins.after(now) > LEEWAY);
         if is_early { Err(Reason::NotYet) } else { Ok(deadline) }
     }
@@ -172,25 +190,14 @@ impl Claims {
 
     /// A claim by its exact name, or else by a JSON pointer.
     pub(crate) fn get(&self, name: &ClaimName) -> Option<&Value> {
-        let name = name.as_str();
-        let registered = match name {
-            "iss" => &self.iss,
-            "sub" => &self.sub,
-            "aud" => &self.aud,
-            "exp" => &self.exp,
-            "nbf" => &self.nbf,
-            "iat" => &self.iat,
-            "jti" => &self.jti,
-            _ => return self.rest.get(name).or_else(|| self.at(name)),
-        };
-        registered.as_ref()
+        self.0.get(name.as_str()).or_else(|| self.at(name.as_str()))
     }
 
     fn at(&self, pointer: &str) -> Option<&Value> {
         let path = pointer.strip_prefix('/')?;
         let (first, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
         let first = first.replace("~1", "/").replace("~0", "~");
-        self.rest.get(&first)?.pointer(rest)
+        self.0.get(&first)?.pointer(rest)
     }
 }
 

@@ -87,7 +87,12 @@ impl Pair {
 
     /// A token with any header.
     pub(crate) fn token_with(&self, header: &Value, claims: &Value) -> String {
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        self.token_of(&header.to_string(), &claims.to_string())
+    }
+
+    /// A token of texts, which may be no JSON.
+    pub(crate) fn token_of(&self, header: &str, claims: &str) -> String {
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let message = format!("{}.{}", part(header), part(claims));
         let signature = sign(message.as_bytes(), &self.private, self.algorithm).unwrap();
         format!("{message}.{signature}")

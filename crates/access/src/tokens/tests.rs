@@ -507,6 +507,22 @@ async fn rights_history_and_the_end_come_from_the_token() {
     assert_eq!(outcome(&tokens, &pair.token(None, &long)).await, Err(Reason::MalformedClaim));
 }
 
+#[tokio::test]
+async fn a_claim_that_comes_twice_is_refused() {
+    let pair = Pair::ec();
+    let tokens = tokens([issuer(&pair.public)]);
+    let once = claims(json!({})).to_string();
+    for twice in [r#""sub":"ann""#, r#""tailwater":{"subscribe":["**"]}"#, r#""other":1,"other":1"#]
+    {
+        let (header, claims) =
+            (r#"{"alg":"ES256"}"#, once.replacen('{', &format!("{{{twice},"), 1));
+        let refused = outcome(&tokens, &pair.token_of(header, &claims)).await;
+        assert_eq!(refused, Err(Reason::MalformedClaim), "{claims}");
+    }
+    let good = pair.token_of(r#"{"alg":"ES256"}"#, &once.replacen('{', r#"{"other":1,"#, 1));
+    assert_eq!(outcome(&tokens, &good).await, Ok(()));
+}
+
 #[test]
 fn users_do_not_write_their_own_rights() {
     for bad in ["user_metadata", "/user_metadata/tailwater"] {

@@ -158,9 +158,10 @@ impl Round<'_> {
         self.measured.connect_us = Some(micros(connected.all) / readers);
         self.measured.rss_bytes = Some((idle.rss as f64 - memory.rss as f64) / readers);
         self.measured.pss_bytes = Some((idle.pss as f64 - memory.pss as f64) / readers);
+        self.come_back()?;
         let mint = self.server.endpoint().mint;
         self.measured.verify_us = mint.map(Mint::verify_us).transpose()?;
-        self.come_back()
+        Ok(())
     }
 
     /// Some clients connect, leave and connect again.
