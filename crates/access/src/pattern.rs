@@ -52,9 +52,8 @@ impl Pattern {
         if text.is_empty() || text.len() > Self::MAX_BYTES {
             return Err(BadPattern::Length(text.len()));
         }
-        let plain = text.replace(SUBJECT, "");
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "._~:/@-*".contains(c);
-        if let Some(char) = plain.chars().find(|c| !allowed(*c)) {
+        let allowed = |c: &char| c.is_ascii_alphanumeric() || "._~:/@-*".contains(*c);
+        if let Some(char) = text.split(SUBJECT).flat_map(str::chars).find(|c| !allowed(c)) {
             return Err(BadPattern::Char { pattern: text.to_owned(), char });
         }
         let last = text.split('/').count() - 1;

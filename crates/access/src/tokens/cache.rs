@@ -1,6 +1,7 @@
 //! The grants of tokens that were verified a moment ago.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -30,7 +31,15 @@ struct Age {
 }
 
 /// The hash of a token.
-pub(super) type Name = [u8; 32];
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Name([u8; 32]);
+
+/// A part of it tells its place in a map.
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.first_chunk::<8>().hash(state);
+    }
+}
 
 /// Tokens of one age. There are two: a token is forgotten when so many others have come after its last use.
 /// Few, because a subscriber comes once in half an hour: those that come again at once are publishers, with a
@@ -46,7 +55,7 @@ const PATTERN_BYTES: usize = 32;
 /// The name of a token.
 pub(super) fn name(token: &str) -> Name {
     let hash = digest(&SHA256, token.as_bytes());
-    hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
+    Name(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
 impl Verified {
@@ -82,7 +91,10 @@ impl Ages {
     fn keep(&mut self, name: Name, grant: Arc<Grant>) {
         let bytes = bytes(&grant);
         if self.young.grants.len() >= AGE || self.young.bytes + bytes > AGE_BYTES {
-            self.old = std::mem::take(&mut self.young);
+            // The maps keep their room.
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.grants.clear();
+            self.young.bytes = 0;
         }
         if self.young.grants.insert(name, grant).is_none() {
             self.young.bytes += bytes;
