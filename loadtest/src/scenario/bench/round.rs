@@ -24,6 +24,8 @@ const WARM_UP: usize = 64;
 pub(super) const SHARE: f64 = 0.3;
 /// Clients that come back at once: fewer than a node remembers tokens.
 const RETURNING: usize = 200;
+/// The number of times that they return.
+const RETURNS: usize = 5;
 /// Readers that are there before connections are measured: enough to fill the caches of a server, which do not
 /// grow with its readers.
 const FEW: usize = 512;
@@ -164,16 +166,19 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Some clients connect, leave and connect again.
+    /// Some clients connect, leave and connect again, several times.
     fn come_back(&mut self) -> Result<()> {
         let open = |driver: &mut Driver| driver.open(RETURNING, None, driver.published() + 1);
         self.close()?;
         open(&mut self.driver)?;
-        self.close()?;
-        let cpu = self.server.cpu()?;
-        open(&mut self.driver)?;
-        let again = self.server.cpu()? - cpu;
-        self.measured.return_us = Some(micros(again.all) / RETURNING as f64);
+        let mut again = Duration::ZERO;
+        for _ in 0..RETURNS {
+            self.close()?;
+            let before = self.server.cpu()?;
+            open(&mut self.driver)?;
+            again += (self.server.cpu()? - before).all;
+        }
+        self.measured.return_us = Some(micros(again) / (RETURNS * RETURNING) as f64);
         self.close()
     }
 
