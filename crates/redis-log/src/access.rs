@@ -49,7 +49,9 @@ impl Access {
             .set_nodelay(true)
             .set_keepalive(keepalive)
             .set_user_timeout(USER_TIMEOUT);
-        let mut login = RedisConnectionInfo::default();
+        // The library would tell its name by a command that the documented rights lack: a denial in the server's
+        // log for each connection.
+        let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
         if let Some(user) = &self.login.user {
             login = login.set_username(user);
         }
@@ -93,5 +95,19 @@ impl Access {
             Ok(Box::new(tls.connector().connect(name, stream).await?))
         });
         connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Redis 7.2 and later would log a denial for each connection of a user with the documented rights.
+    #[test]
+    fn a_connection_does_not_tell_the_name_of_its_library() {
+        let url: crate::RedisUrl = "redis://me:s3cret@127.0.0.1:1".parse().unwrap();
+        let access = crate::Config::new(url).access();
+        let info = access.info(&Address::new("127.0.0.1", 1)).unwrap();
+        assert!(info.redis_settings().skip_set_lib_name());
     }
 }

@@ -36,7 +36,7 @@ pub enum ConnectError {
         version: String,
     },
     /// The server runs in another mode than the URL says.
-    #[error("redis at {url} runs in mode {mode}: use a URL of that kind")]
+    #[error("redis at {url} runs in mode {mode:?}: use a URL of that kind")]
     Mode {
         /// The URL, without the password.
         url: RedisUrl,
@@ -52,6 +52,19 @@ pub enum ConnectError {
         primary: String,
         /// The missing rights: the command, the keys, and what the server said.
         missing: Vec<String>,
+    },
+    /// The server may delete events and idempotency keys to make room.
+    #[error(
+        "redis at {url} may evict events and idempotency keys: {primary} has maxmemory-policy {policy}, \
+         needed is noeviction"
+    )]
+    Evicts {
+        /// The URL, without the password.
+        url: RedisUrl,
+        /// The server, by address.
+        primary: String,
+        /// Its policy.
+        policy: String,
     },
     /// The server cannot give the configured durability.
     #[error("redis at {url} cannot give durability {durability}: {reason}")]

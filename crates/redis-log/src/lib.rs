@@ -18,6 +18,7 @@ mod durability;
 mod echo;
 mod entry;
 mod error;
+mod eviction;
 mod feed;
 mod feeds;
 mod flight;

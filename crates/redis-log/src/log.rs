@@ -15,6 +15,7 @@ use crate::audit::{self, Audit};
 use crate::config::Config;
 use crate::echo::Echoes;
 use crate::error::Failure;
+use crate::eviction;
 use crate::feed::{self, Feed};
 use crate::feeds::Feeds;
 use crate::flight::Flights;
@@ -120,6 +121,7 @@ impl RedisLog {
         };
         life.spawn(audit::run(Arc::new(audit), config.audit));
         life.spawn(audit::run_witnesses(witnesses, Arc::clone(store)));
+        life.spawn(eviction::watch(Arc::clone(topology), Arc::clone(store), Arc::clone(stats)));
         let (topics, feeds, stats) = (Arc::clone(topics), Arc::clone(feeds), Arc::clone(stats));
         life.spawn(sweep(topics, feeds, stats, config.idle));
     }

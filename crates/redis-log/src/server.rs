@@ -43,8 +43,8 @@ impl ServerInfo {
     pub(crate) fn parse(info: &str) -> Self {
         let fields: HashMap<_, _> = info.lines().filter_map(|line| line.split_once(':')).collect();
         let field = |name| plain(fields.get(name).copied().unwrap_or_default().trim());
-        // Valkey names the mode `server_mode`, and keeps the version of Redis that it branched off at.
-        let mode = [field("redis_mode"), field("server_mode")].concat();
+        // Valkey and Redict name the mode otherwise, and keep the version of Redis that they branched off at.
+        let mode = ["redis_mode", "server_mode", "redict_mode"].map(field).concat();
         Self { version: field("redis_version"), mode, role: field("role") }
     }
 
@@ -87,6 +87,15 @@ mod tests {
         }
         for version in ["6.2.14", "5.0.3", "", "x"] {
             assert!(!server(version).is_new_enough(), "{version}");
+        }
+    }
+
+    /// As Redis 8.6.3, Valkey 9.1.2 and Redict 7.3.6 answer.
+    #[test]
+    fn each_kind_of_server_names_its_mode() {
+        for name in ["redis_mode", "server_mode", "redict_mode"] {
+            let info = format!("# Server\r\nredis_version:7.2.4\r\n{name}:cluster\r\n");
+            assert_eq!(ServerInfo::parse(&info).mode, "cluster", "{name}");
         }
     }
 

@@ -52,7 +52,7 @@ impl Op {
     }
 }
 
-/// The counts since the start, and two states.
+/// The counts since the start, and the states.
 #[derive(Debug, Default)]
 pub struct Stats {
     errors: [AtomicU64; Op::ALL.len()],
@@ -68,6 +68,7 @@ pub struct Stats {
     replayed: AtomicU64,
     topics: AtomicU64,
     connected: AtomicBool,
+    evicts: AtomicBool,
 }
 
 impl Stats {
@@ -149,6 +150,12 @@ impl Stats {
         self.connected.load(Ordering::Relaxed)
     }
 
+    /// Returns true if a primary may evict what the log stores.
+    #[must_use]
+    pub fn evicts(&self) -> bool {
+        self.evicts.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn failed(&self, op: Op) {
         self.errors[op as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -193,6 +200,10 @@ impl Stats {
 
     pub(crate) fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_evicts(&self, evicts: bool) {
+        self.evicts.store(evicts, Ordering::Relaxed);
     }
 }
 

@@ -53,6 +53,9 @@ pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
         registry.gauge_fn(name, help, move || read(&stats));
     };
     gauge("log_topics", "Topics that this node watches.", |s| s.topics() as f64);
+    gauge("log_evicts", "1 if Redis may evict events and idempotency keys.", |s| {
+        f64::from(u8::from(s.evicts()))
+    });
     gauge("log_connected", "1 while the feed is connected.", |s| {
         f64::from(u8::from(s.connected()))
     });

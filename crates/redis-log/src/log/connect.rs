@@ -9,13 +9,15 @@ use super::RedisLog;
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::{ConnectError, Failure};
+use crate::eviction::Eviction;
 
 impl RedisLog {
     /// Opens the log, and checks every primary first. The rules of [`new`](Self::new) hold.
     ///
     /// # Errors
     /// A server cannot be reached, refuses the connection, is too old, runs in another mode than the
-    /// URL says, does not give the user a right that the log needs, or cannot give the configured durability now.
+    /// URL says, does not give the user a right that the log needs, cannot give the configured durability now, or
+    /// may evict what the log stores.
     pub async fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
         let url = config.url.clone();
         let log = Self::new(config);
@@ -72,11 +74,8 @@ impl RedisLog {
                 other => format!("{primary}: {other}"),
             },
         })?;
-        match store.eviction(primary).await {
-            Some(policy) if policy != "noeviction" => {
-                tracing::warn!(%primary, policy, "redis may evict events: set maxmemory-policy noeviction");
-            }
-            _ => {}
+        if let Some(Eviction::By(policy)) = store.eviction(primary).await {
+            return Err(ConnectError::Evicts { url, primary: primary.to_string(), policy });
         }
         Ok(())
     }

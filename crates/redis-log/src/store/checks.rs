@@ -1,8 +1,12 @@
 //! Questions to a primary before the log is opened.
 
+use std::collections::HashMap;
+
 use super::Store;
 use crate::address::Address;
 use crate::error::Failure;
+use crate::eviction::Eviction;
+use crate::plain::plain;
 use crate::server::ServerInfo;
 
 impl Store {
@@ -27,15 +31,20 @@ impl Store {
         self.proof.judge(pipeline.query_async(&mut connection).await?)
     }
 
-    /// The eviction policy of a primary, or `None` if it does not tell.
-    pub(crate) async fn eviction(&self, address: &Address) -> Option<String> {
+    /// The policy by which a primary deletes keys that have not ended, if it does. `None` if it does not tell.
+    pub(crate) async fn eviction(&self, address: &Address) -> Option<Eviction> {
         let mut connection = self.peers.get(address, false).ok()?.connection().await.ok()?;
-        let answer: Vec<String> = redis::cmd("CONFIG")
+        let answer: HashMap<String, String> = redis::cmd("CONFIG")
             .arg("GET")
-            .arg("maxmemory-policy")
+            .arg("maxmemory*")
             .query_async(&mut connection)
             .await
             .ok()?;
-        answer.into_iter().nth(1)
+        let policy = answer.get("maxmemory-policy")?;
+        let is_bounded = answer.get("maxmemory").is_some_and(|bytes| bytes != "0");
+        match is_bounded && policy != "noeviction" {
+            true => Some(Eviction::By(plain(policy))),
+            false => Some(Eviction::Never),
+        }
     }
 }

@@ -46,6 +46,36 @@ async fn a_server_in_another_mode_than_the_url_says_is_refused() {
 }
 
 #[tokio::test]
+async fn a_server_that_may_evict_is_refused_and_an_open_log_tells_of_it() {
+    let server = Server::start().await;
+    let calm = RedisLog::new(config(&server));
+    // Without a bound of its memory it evicts nothing, whatever its policy is.
+    server.words::<()>("CONFIG SET maxmemory-policy volatile-lru").await;
+    RedisLog::connect(config(&server)).await.unwrap();
+    server.words::<()>("CONFIG SET maxmemory 100mb").await;
+    for policy in [
+        "allkeys-lru",
+        "allkeys-lfu",
+        "allkeys-random",
+        "volatile-lru",
+        "volatile-lfu",
+        "volatile-random",
+        "volatile-ttl",
+    ] {
+        server.words::<()>(&format!("CONFIG SET maxmemory-policy {policy}")).await;
+        let error = RedisLog::connect(config(&server)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Evicts { .. }), "{error}");
+        assert!(error.to_string().contains(policy), "{error}");
+    }
+    let open = RedisLog::new(config(&server));
+    let stats = open.stats();
+    eventually("the policy is seen", || stats.evicts()).await;
+    server.words::<()>("CONFIG SET maxmemory-policy noeviction").await;
+    RedisLog::connect(config(&server)).await.unwrap();
+    assert!(!calm.stats().evicts());
+}
+
+#[tokio::test]
 async fn a_log_opened_before_its_server_works_once_the_server_is_up() {
     let mut server = Server::start().await;
     server.kill();
