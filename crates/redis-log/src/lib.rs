@@ -45,6 +45,7 @@ mod store;
 mod tls;
 mod topics;
 mod topology;
+mod unstored;
 mod url;
 mod watched;
 mod wire;

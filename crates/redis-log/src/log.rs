@@ -29,6 +29,7 @@ use crate::stats::{Op, Stats};
 use crate::store::Store;
 use crate::topics::{Lookup, Topics};
 use crate::topology::{self, Topology};
+use crate::unstored::Unstored;
 use crate::watched::{Verdict, Watched};
 use crate::witness::Witnesses;
 
@@ -47,6 +48,7 @@ pub struct RedisLog {
     flights: Flights,
     pages: Pages,
     stats: Arc<Stats>,
+    unstored: Unstored,
     life: Life,
     _close: DropGuard,
 }
@@ -83,6 +85,7 @@ impl RedisLog {
             repairs,
             echoes: Arc::default(),
             flights: Flights::default(),
+            unstored: Unstored::new(&stats),
             stats,
             life,
         });
@@ -176,11 +179,8 @@ impl RedisLog {
 impl Log for RedisLog {
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
         let results = self.store.append(&batch.into()).await;
-        for result in &results {
-            if let Err(AppendError::Full(_) | AppendError::Unavailable(_)) = result {
-                self.stats.failed(Op::Append);
-            }
-        }
+        let failures = results.iter().filter_map(|result| result.as_ref().err());
+        failures.for_each(|error| self.unstored.note(error));
         results
     }
 

@@ -1,9 +1,10 @@
 //! The pace of what is repeated: intervals, and pauses between tries.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 /// A growing pause between tries. It is random, so that many nodes do not try at the same time.
 #[derive(Debug)]
@@ -34,9 +35,39 @@ pub(crate) fn every(period: Duration) -> Interval {
     ticks
 }
 
+/// Lets one log line through a minute.
+#[derive(Debug, Default)]
+pub(crate) struct OnceAMinute(Mutex<Option<Instant>>);
+
+impl OnceAMinute {
+    /// Returns true if the last line was a minute ago, or there was none.
+    pub(crate) fn is_due(&self) -> bool {
+        let now = Instant::now();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| now - last >= Duration::from_mins(1));
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
+    }
+}
+
 /// A random duration below `max`.
 pub(crate) fn jitter(max: Duration) -> Duration {
     // Each `RandomState` has new keys. They are random enough for a pause.
     let random = RandomState::new().build_hasher().finish() >> 32;
     max.mul_f64(random as f64 / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_line_comes_through_a_minute() {
+        let lines = OnceAMinute::default();
+        assert!(lines.is_due() && !lines.is_due());
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert!(lines.is_due() && !lines.is_due());
+    }
 }

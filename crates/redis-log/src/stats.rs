@@ -62,6 +62,7 @@ pub struct Stats {
     batched: AtomicU64,
     topology_changes: AtomicU64,
     refusals: AtomicU64,
+    full: AtomicU64,
     repairs: AtomicU64,
     audit_finds: AtomicU64,
     reads: AtomicU64,
@@ -112,6 +113,12 @@ impl Stats {
     #[must_use]
     pub fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Relaxed)
+    }
+
+    /// Events that Redis refused because it has no memory left for them.
+    #[must_use]
+    pub fn full(&self) -> u64 {
+        self.full.load(Ordering::Relaxed)
     }
 
     /// Reads of a topic because the feed had not brought the next event.
@@ -179,6 +186,10 @@ impl Stats {
 
     pub(crate) fn refused(&self) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn found_full(&self) {
+        self.full.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn repaired(&self) {

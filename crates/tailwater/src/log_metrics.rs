@@ -40,6 +40,11 @@ pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
         "Commands that Redis refused: a right is missing, or the password is wrong.",
         Stats::refusals,
     );
+    counter(
+        "log_full_total",
+        "Events that Redis refused because it has no memory left for them.",
+        Stats::full,
+    );
     counter("log_repairs_total", "Gaps in the feed that were filled from the log.", Stats::repairs);
     counter(
         "log_audit_finds_total",

@@ -23,6 +23,7 @@ async fn a_full_server_refuses_events_and_serves_every_reader() {
     fill_up(&server).await;
     let refused = try_append(&log, event(&t, "201")).await;
     assert!(matches!(refused, Err(AppendError::Full(_))), "{refused:?}");
+    assert_eq!(log.stats().full(), 1);
 
     // A node that starts now, with its check, and loads the scripts for reading.
     server.words::<()>("SCRIPT FLUSH").await;
