@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+use hyper::Method;
 use loadtest::client::http;
 use loadtest::machine::{Haproxy, Redis};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -91,4 +93,37 @@ async fn without_a_gateway_the_load_balancer_gives_a_cursor_back_only_as_the_hea
         let (head, _) = stream(haproxy.addr(), &format!("topic=t&control={control}"), "").await;
         assert!(head.starts_with("http/1.1 503") && head.contains("retry-after: 2"), "{head}");
     }
+}
+
+#[tokio::test]
+async fn without_a_node_publishers_and_long_polls_get_an_error_as_a_node_gives_it() {
+    let redis = Redis::start().await.unwrap();
+    let mut nodes = vec![ingest(&redis).start().await.unwrap()];
+    for name in ["gateway-1", "gateway-2", "gateway-3"] {
+        nodes.push(gateway(&redis, name).start().await.unwrap());
+    }
+    let [of_publishers, one, two, three] = &nodes[..] else { panic!("four nodes") };
+    let haproxy = Haproxy::deployed([one, two, three], of_publishers).await.unwrap();
+    let mut client = http::Client::new(haproxy.addr());
+    let published = client.post("/v1/events?topic=t", &[], "x".to_owned()).await.unwrap();
+    assert_eq!(published.status, 200, "{}", published.text());
+    nodes.iter_mut().for_each(|node| node.kill_nine().unwrap());
+    until("no node is up", async || {
+        let mut client = http::Client::new(haproxy.addr());
+        let refused = client.post("/v1/events?topic=t", &[], "x".to_owned()).await.unwrap();
+        let body: Value = serde_json::from_str(&refused.text()).unwrap();
+        assert_eq!(body["error"]["code"], "unavailable", "{body}");
+        assert!(refused.status >= 502, "{}", refused.status);
+        assert_eq!(refused.headers["retry-after"], "2");
+        refused.status == 503
+    })
+    .await;
+    let json = [("accept", "application/json")];
+    let mut client = http::Client::new(haproxy.addr());
+    let poll = client.request(Method::GET, "/v1/events?topic=t", &json, Bytes::new());
+    let polled = poll.await.unwrap();
+    let body: Value = serde_json::from_str(&polled.text()).unwrap();
+    assert_eq!(body["error"]["code"], "unavailable", "{body}");
+    assert_eq!(polled.status, 503);
+    assert_eq!(polled.headers["retry-after"], "2");
 }
