@@ -8,18 +8,10 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::pace::every;
+use crate::server::Eviction;
 use crate::stats::Stats;
 use crate::store::Store;
 use crate::topology::Topology;
-
-/// A server's answer to the question if it deletes keys that have not ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Eviction {
-    /// It refuses writes instead, or has no bound of its memory.
-    Never,
-    /// By this policy.
-    By(String),
-}
 
 /// The time between two looks. An operator may change the policy at any time.
 const LOOK_EVERY: Duration = Duration::from_mins(1);

@@ -22,6 +22,15 @@ pub(crate) struct ServerInfo {
     role: String,
 }
 
+/// A server's answer to the question if it deletes keys that have not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Eviction {
+    /// It refuses writes instead, or has no bound of its memory.
+    Never,
+    /// By this policy.
+    By(String),
+}
+
 impl ServerInfo {
     /// Asks for one section of INFO: `server` has the version and the mode, `replication` the role.
     /// Fields of other sections stay empty.

@@ -9,7 +9,7 @@ use super::RedisLog;
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::{ConnectError, Failure};
-use crate::eviction::Eviction;
+use crate::server::Eviction;
 
 impl RedisLog {
     /// Opens the log, and checks every primary first. The rules of [`new`](Self::new) hold.

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use super::Store;
 use crate::address::Address;
 use crate::error::Failure;
-use crate::eviction::Eviction;
 use crate::plain::plain;
-use crate::server::ServerInfo;
+use crate::server::{Eviction, ServerInfo};
 
 impl Store {
     /// Asks a primary for its version and its mode.
