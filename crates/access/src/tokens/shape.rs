@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::denied::Reason;
@@ -25,11 +25,19 @@ struct Header {
     alg: Algorithm,
     kid: Option<String>,
     typ: Option<String>,
-    // Members that demand more than a plain signature.
-    crit: Option<IgnoredAny>,
-    b64: Option<IgnoredAny>,
-    enc: Option<IgnoredAny>,
-    zip: Option<IgnoredAny>,
+    // Members that demand more than a plain signature: true for one that is there, whatever its value.
+    #[serde(default, deserialize_with = "is_there")]
+    crit: bool,
+    #[serde(default, deserialize_with = "is_there")]
+    b64: bool,
+    #[serde(default, deserialize_with = "is_there")]
+    enc: bool,
+    #[serde(default, deserialize_with = "is_there")]
+    zip: bool,
+}
+
+fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(value).map(|_| true)
 }
 
 /// The largest token, in bytes: a browser's whole head has no more.
@@ -49,7 +57,7 @@ impl Shape {
         }
         let Header { alg, kid, typ, crit, b64, enc, zip } =
             read(token).ok_or_else(|| fault(token))?;
-        if [crit, b64, enc, zip].iter().any(Option::is_some) {
+        if crit || b64 || enc || zip {
             return Err(Reason::Critical);
         }
         if kid.as_ref().is_some_and(|kid| kid.len() > KEY_ID_BYTES_MAX) {

@@ -132,6 +132,8 @@ async fn headers_are_checked_before_the_signature() {
         (json!({"alg": "ES256", "crit": ["exp"]}), Err(Reason::Critical)),
         (json!({"alg": "ES256", "crit": "exp"}), Err(Reason::Critical)),
         (json!({"alg": "ES256", "b64": false}), Err(Reason::Critical)),
+        (json!({"alg": "ES256", "b64": null}), Err(Reason::Critical)),
+        (json!({"alg": "ES256", "crit": null}), Err(Reason::Critical)),
         (json!({"alg": "ES256", "zip": "DEF"}), Err(Reason::Critical)),
         (json!({"alg": "ES256", "enc": "A128GCM"}), Err(Reason::Critical)),
     ] {
