@@ -3,16 +3,21 @@
 use std::time::Duration;
 
 use event_log::Retention;
+use tokio::sync::watch;
 
-use crate::access::Access;
+use crate::access::{Access, Party};
+use crate::credentials::Credentials;
 use crate::durability::Durability;
-use crate::url::{Login, RedisUrl};
+use crate::keys::KeyPrefix;
+use crate::url::RedisUrl;
 
 /// The configuration of a [`RedisLog`](crate::RedisLog).
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The address of Redis.
     pub url: RedisUrl,
+    /// The beginning of all keys and channels, the same on every node.
+    pub prefix: KeyPrefix,
     /// The life of topics, events and idempotency keys.
     pub retention: Retention,
     /// Where an event must be stored before it is acknowledged.
@@ -45,6 +50,7 @@ impl Config {
     pub fn new(url: RedisUrl) -> Self {
         Self {
             url,
+            prefix: KeyPrefix::default(),
             retention: Retention::default(),
             durability: Durability::default(),
             replica_timeout: Duration::from_secs(1),
@@ -59,18 +65,10 @@ impl Config {
         }
     }
 
-    /// The access to the servers.
-    pub(crate) fn access(&self) -> Access {
-        self.access_as(self.url.login.clone())
-    }
-
-    /// The access with another login.
-    pub(crate) fn access_as(&self, login: Login) -> Access {
-        Access {
-            login,
-            tls: self.url.tls.clone(),
-            connect_timeout: self.connect_timeout,
-            timeout: self.timeout,
-        }
+    /// The access to the servers, and the place where its credentials can be changed.
+    pub(crate) fn access(&self) -> (watch::Sender<Credentials>, Access) {
+        let (sender, credentials) = watch::channel(self.url.credentials.clone());
+        let Self { connect_timeout, timeout, .. } = *self;
+        (sender, Access { credentials, party: Party::Server, connect_timeout, timeout })
     }
 }

@@ -1,6 +1,7 @@
 //! The failures between this node and Redis, in the words of an operator, and their meaning for a
 //! caller.
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,9 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::address::Address;
 use crate::durability::Durability;
+use crate::format::FORMAT;
 use crate::plain::plain;
+use crate::server::VERSION_NEEDED;
 use crate::url::RedisUrl;
 
 /// The reason why a log could not be opened.
@@ -26,9 +29,7 @@ pub enum ConnectError {
         reason: String,
     },
     /// The server lacks commands that the log needs.
-    #[error(
-        "redis at {url} has version {version}: the log needs Redis 7.0 or Valkey 7.2, or later"
-    )]
+    #[error("redis at {url} has version {version}: the log needs {VERSION_NEEDED}")]
     TooOld {
         /// The URL, without the password.
         url: RedisUrl,
@@ -99,6 +100,10 @@ pub(crate) enum Failure {
     Closed,
     #[error("unexpected answer: {0}")]
     Answer(&'static str),
+    #[error("the log is stored in format {0}, and this version knows {FORMAT}")]
+    Newer(u64),
+    #[error("{0}")]
+    Unsuitable(Cow<'static, str>),
     #[error("there is no primary: {0}")]
     NoPrimary(Arc<str>),
     #[error("stored, but not by {wanted} replicas yet ({got} so far); retry with the same key")]
@@ -132,9 +137,8 @@ impl Failure {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
                 Self::Unreached(error)
             }
-            PoolError::PostCreateHook(_) | PoolError::Closed | PoolError::NoRuntimeSpecified => {
-                Self::Closed
-            }
+            PoolError::PostCreateHook(HookError::Message(reason)) => Self::Unsuitable(reason),
+            PoolError::Closed | PoolError::NoRuntimeSpecified => Self::Closed,
         }
     }
 
@@ -157,6 +161,8 @@ impl Failure {
             | Self::Crowded(_)
             | Self::Echoes(_)
             | Self::Answer(_)
+            | Self::Newer(_)
+            | Self::Unsuitable(_)
             | Self::Replicas { .. }
             | Self::Disk(_) => Meaning::Final,
         }

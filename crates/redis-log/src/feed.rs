@@ -15,6 +15,7 @@ use crate::access::Access;
 use crate::address::Address;
 use crate::echo::Echoes;
 use crate::feeds::Feeds;
+use crate::keys::Keys;
 use crate::life::Life;
 use crate::repair::Repairs;
 use crate::stats::Stats;
@@ -29,6 +30,7 @@ pub(crate) mod socket;
 /// The parts of the log that a feed uses.
 #[derive(Debug)]
 pub(crate) struct Feed {
+    pub(crate) keys: Keys,
     pub(crate) access: Access,
     pub(crate) topology: Arc<Topology>,
     pub(crate) topics: Arc<Topics>,

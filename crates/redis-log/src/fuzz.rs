@@ -170,7 +170,12 @@ pub fn url(bytes: &[u8]) {
     let place = |shown: &str| shown.contains(secret);
     match text.parse::<RedisUrl>() {
         Ok(url) => {
-            let login = url.login.password.as_deref().is_some_and(|password| password == secret);
+            let login = url
+                .credentials
+                .login
+                .password
+                .as_deref()
+                .is_some_and(|password| password == secret);
             let elsewhere = text.matches(secret).count() != 1;
             assert!(!login || elsewhere || !place(&format!("{url} {url:?}")), "{url}");
         }

@@ -1,12 +1,19 @@
-//! The names of a topic's keys.
+//! The names of a topic's keys and channels.
 //!
 //! All keys of a topic carry the tag of its partition, so that in a cluster they live in one slot,
 //! and so that commands on many topics can be grouped by slot without knowing the cluster.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use event_log::{Key, Topic};
 
 /// The number of partitions. It can never change: it decides the names of a topic's keys.
 pub(crate) const PARTITIONS: u32 = 256;
+
+/// Longest name of a prefix, in bytes: every key of the log carries it.
+const PREFIX_MAX: usize = 64;
 
 /// The partition of a topic: FNV-1a, folded. It can never change either.
 pub(crate) fn partition(topic: &Topic) -> u32 {
@@ -17,39 +24,98 @@ pub(crate) fn partition(topic: &Topic) -> u32 {
     (hash ^ (hash >> 16) ^ (hash >> 8)) % PARTITIONS
 }
 
-/// The name of the stream, and of the channel that announces its events.
-pub(crate) fn stream(topic: &Topic) -> String {
-    parts("e", &partition(topic).to_string(), topic).concat()
+/// The beginning of every key and channel of a log: nothing, or a name and a colon. Logs of other prefixes
+/// in the same Redis know nothing of each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyPrefix(Option<Arc<str>>);
+
+/// The reason why a text is no prefix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a prefix of keys has 1 to {PREFIX_MAX} letters, digits and any of . _ - (ASCII), not {0:?}"
+)]
+pub struct BadKeyPrefix(String);
+
+impl KeyPrefix {
+    /// The prefix as keys begin with it.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
 }
 
-/// The name of the head.
-pub(crate) fn head(topic: &Topic) -> String {
-    parts("h", &partition(topic).to_string(), topic).concat()
+impl FromStr for KeyPrefix {
+    type Err = BadKeyPrefix;
+
+    fn from_str(name: &str) -> Result<Self, BadKeyPrefix> {
+        // No brace, which would make another slot, no colon, and nothing that a pattern of rights reads otherwise.
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.len() > PREFIX_MAX || !name.chars().all(fits) {
+            return Err(BadKeyPrefix(name.chars().take(PREFIX_MAX + 1).collect()));
+        }
+        Ok(Self(Some(format!("{name}:").into())))
+    }
 }
 
-/// The name of a topic's stream (`e`) or head (`h`), in parts; the tag is its partition's number.
-pub(crate) fn parts<'a>(kind: &'a str, tag: &'a str, topic: &'a Topic) -> [&'a str; 5] {
-    [kind, ":{", tag, "}:", topic.as_str()]
+impl fmt::Display for KeyPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str().trim_end_matches(':'))
+    }
 }
 
-/// The name of an idempotency key. No topic holds a `|`, so no two pairs of topic and key share one.
-pub(crate) fn key_parts<'a>(tag: &'a str, topic: &'a Topic, key: &'a Key) -> [&'a str; 6] {
-    ["i:{", tag, "}:", topic.as_str(), "|", key.as_str()]
-}
+/// The names of a log's keys. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keys(KeyPrefix);
 
-/// The name of the leases of all nodes in a partition.
-pub(crate) fn leases(partition: u32) -> String {
-    format!("n:{{{partition}}}")
-}
+impl Keys {
+    pub(crate) fn new(prefix: &KeyPrefix) -> Self {
+        Self(prefix.clone())
+    }
 
-/// The beginning of the names of nodes' counts in a partition; the node's name follows.
-pub(crate) fn counts(partition: u32) -> String {
-    format!("q:{{{partition}}}:")
-}
+    /// The name of the stream, and of the channel that announces its events.
+    pub(crate) fn stream(&self, topic: &Topic) -> String {
+        self.parts("e", &partition(topic).to_string(), topic).concat()
+    }
 
-/// The name of the topic that a channel belongs to.
-pub(crate) fn topic_of(channel: &str) -> Option<&str> {
-    Some(channel.strip_prefix("e:{")?.split_once("}:")?.1)
+    /// The name of the head.
+    pub(crate) fn head(&self, topic: &Topic) -> String {
+        self.parts("h", &partition(topic).to_string(), topic).concat()
+    }
+
+    /// The name of a topic's stream (`e`) or head (`h`), in parts; the tag is its partition's number.
+    pub(crate) fn parts<'a>(
+        &'a self,
+        kind: &'a str,
+        tag: &'a str,
+        topic: &'a Topic,
+    ) -> [&'a str; 6] {
+        [self.0.as_str(), kind, ":{", tag, "}:", topic.as_str()]
+    }
+
+    /// The name of an idempotency key. No topic holds a `|`, so no two pairs of topic and key share one.
+    pub(crate) fn key_parts<'a>(
+        &'a self,
+        tag: &'a str,
+        topic: &'a Topic,
+        key: &'a Key,
+    ) -> [&'a str; 7] {
+        [self.0.as_str(), "i:{", tag, "}:", topic.as_str(), "|", key.as_str()]
+    }
+
+    /// The name of the leases of all nodes in a partition.
+    pub(crate) fn leases(&self, partition: u32) -> String {
+        format!("{}n:{{{partition}}}", self.0.as_str())
+    }
+
+    /// The beginning of the names of nodes' counts in a partition; the node's name follows.
+    pub(crate) fn counts(&self, partition: u32) -> String {
+        format!("{}q:{{{partition}}}:", self.0.as_str())
+    }
+
+    /// The name of the topic that a channel belongs to.
+    pub(crate) fn topic_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
+        let own = channel.strip_prefix(self.0.as_str())?;
+        Some(own.strip_prefix("e:{")?.split_once("}:")?.1)
+    }
 }
 
 #[cfg(test)]
@@ -63,18 +129,40 @@ mod tests {
     #[test]
     fn names_never_change() {
         // Another name or another partition would lose what is stored.
-        assert_eq!(stream(&topic("orders/42")), "e:{145}:orders/42");
-        assert_eq!(head(&topic("a")), "h:{9}:a");
-        let key = Key::new("k:1").unwrap();
-        assert_eq!(key_parts("9", &topic("a"), &key).concat(), "i:{9}:a|k:1");
+        let (keys, key) = (Keys::default(), Key::new("k:1").unwrap());
+        assert_eq!(keys.stream(&topic("orders/42")), "e:{145}:orders/42");
+        assert_eq!(keys.head(&topic("a")), "h:{9}:a");
+        assert_eq!(keys.key_parts("9", &topic("a"), &key).concat(), "i:{9}:a|k:1");
+        assert_eq!((keys.leases(16), keys.counts(16)), ("n:{16}".into(), "q:{16}:".into()));
+        let keys = Keys::new(&"shop.eu".parse().unwrap());
+        assert_eq!(keys.stream(&topic("orders/42")), "shop.eu:e:{145}:orders/42");
+        assert_eq!(keys.head(&topic("a")), "shop.eu:h:{9}:a");
+        assert_eq!(keys.key_parts("9", &topic("a"), &key).concat(), "shop.eu:i:{9}:a|k:1");
+        assert_eq!(keys.leases(16), "shop.eu:n:{16}");
+        assert_eq!(keys.counts(16), "shop.eu:q:{16}:");
+    }
+
+    #[test]
+    fn a_prefix_cannot_change_slots_or_patterns() {
+        let long = "x".repeat(PREFIX_MAX + 1);
+        for bad in ["", "a:b", "a{b}", "a*", "a?", "[a]", "a b", "é", &long] {
+            let error = bad.parse::<KeyPrefix>().unwrap_err().to_string();
+            assert!(error.contains("64") && error.contains(bad), "{error}");
+        }
+        assert_eq!("A-b_c.9".parse::<KeyPrefix>().unwrap().to_string(), "A-b_c.9");
     }
 
     #[test]
     fn a_channel_leads_back_to_its_topic() {
         let topic = topic("user:7/}:x".replace('}', "-").as_str());
-        assert_eq!(topic_of(&stream(&topic)), Some(topic.as_str()));
-        assert_eq!(topic_of("h:{1}:a"), None);
-        assert_eq!(topic_of("e:{1"), None);
+        let (plain, own) = (Keys::default(), Keys::new(&"e".parse().unwrap()));
+        for keys in [&plain, &own] {
+            assert_eq!(keys.topic_of(&keys.stream(&topic)), Some(topic.as_str()));
+        }
+        assert_eq!(plain.topic_of("h:{1}:a"), None);
+        assert_eq!(plain.topic_of("e:{1"), None);
+        assert_eq!(plain.topic_of(&own.stream(&topic)), None);
+        assert_eq!(own.topic_of(&plain.stream(&topic)), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use limits::{Leases, LeasesAway, Standing, SubjectCount, SubjectId};
 use redis::Cmd;
 
 use crate::error::Failure;
-use crate::keys::{self, PARTITIONS};
+use crate::keys::PARTITIONS;
 use crate::life::Life;
 use crate::scripts::LEASES;
 use crate::store::Store;
@@ -42,9 +42,10 @@ impl RedisLeases {
     }
 
     fn command(&self, partition: u32, max: i64, counts: &[SubjectCount]) -> Cmd {
-        let own = keys::counts(partition) + &self.node;
+        let keys = self.store.keys();
+        let own = keys.counts(partition) + &self.node;
         let mut command = redis::cmd("EVALSHA");
-        command.arg(LEASES.sha()).arg(2).arg(keys::leases(partition)).arg(own);
+        command.arg(LEASES.sha()).arg(2).arg(keys.leases(partition)).arg(own);
         command.arg(&*self.node).arg(LEASE.as_millis() as u64).arg(max);
         for SubjectCount { subject, count, version } in counts {
             command.arg(format!("{:x}", subject.get())).arg(*count).arg(*version);

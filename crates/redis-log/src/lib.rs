@@ -14,6 +14,7 @@ mod access;
 mod address;
 mod audit;
 mod config;
+mod credentials;
 mod durability;
 mod echo;
 mod entry;
@@ -22,6 +23,7 @@ mod eviction;
 mod feed;
 mod feeds;
 mod flight;
+mod format;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
@@ -54,7 +56,9 @@ mod witness;
 pub use config::Config;
 pub use durability::{BadDurability, Durability};
 pub use error::ConnectError;
+pub use keys::{BadKeyPrefix, KeyPrefix};
 pub use leases::RedisLeases;
 pub use log::RedisLog;
 pub use stats::{Op, Stats};
+pub use tls::BadTls;
 pub use url::{BadUrl, RedisUrl};

@@ -8,11 +8,14 @@ use event_log::{
     Append, AppendError, Bounds, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
     Tail, Topic,
 };
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 
+use crate::access::Access;
 use crate::audit::{self, Audit};
 use crate::config::Config;
+use crate::credentials::Credentials;
 use crate::echo::Echoes;
 use crate::error::Failure;
 use crate::eviction;
@@ -39,6 +42,8 @@ mod connect;
 #[derive(Debug)]
 pub struct RedisLog {
     config: Config,
+    credentials: watch::Sender<Credentials>,
+    access: Access,
     topology: Arc<Topology>,
     store: Arc<Store>,
     topics: Arc<Topics>,
@@ -70,13 +75,17 @@ impl RedisLog {
         let stats = Arc::<Stats>::default();
         let topology = Topology::new(&config);
         let witnesses = Arc::<Witnesses>::default();
-        let store = Arc::new(Store::new(&config, &topology, &witnesses, &stats, &life));
+        let (credentials, access) = config.access();
+        let store =
+            Arc::new(Store::new(&config, access.clone(), &topology, &witnesses, &stats, &life));
         let topics = Arc::<Topics>::default();
         let feeds = Arc::new(Feeds::new(&topology, &stats));
         let repairs = Arc::new(Repairs::new(&store, &feeds, &stats, &life));
         let log = Arc::new(Self {
             _close: life.close_on_drop(),
             config,
+            credentials,
+            access,
             topology,
             store,
             pages: Pages::new(&topics),
@@ -95,15 +104,20 @@ impl RedisLog {
 
     /// Starts the tasks. None of them holds the log, whose drop ends them.
     fn start(&self, witnesses: Arc<Witnesses>) {
-        let Self { config, topology, store, topics, feeds, repairs, echoes, stats, life, .. } =
-            self;
-        life.spawn(topology::run(Arc::clone(topology), config.clone()));
+        let Self { config, access, topology, store, topics, feeds, .. } = self;
+        let Self { repairs, echoes, stats, life, .. } = self;
+        life.spawn(topology::run(Arc::clone(topology), config.clone(), access.clone()));
         life.spawn({
             let store = Arc::clone(store);
             async move { store.follow_topology().await }
         });
+        life.spawn({
+            let store = Arc::clone(store);
+            async move { store.follow_credentials().await }
+        });
         let feed = Feed {
-            access: config.access(),
+            keys: store.keys().clone(),
+            access: access.clone(),
             topology: Arc::clone(topology),
             topics: Arc::clone(topics),
             feeds: Arc::clone(feeds),
@@ -213,6 +227,7 @@ impl Log for RedisLog {
 
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
         let store = &self.store;
+        self.counted(Op::Bounds, store.check_format())?;
         self.counted(Op::Bounds, store.read(topic, store.bounds(topic)).await)
     }
 
@@ -235,6 +250,7 @@ impl Log for RedisLog {
     }
 
     async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+        self.counted(Op::Feed, self.store.check_format())?;
         let _watched = self.tail(topic).await?;
         let (start, limit) = (Instant::now(), self.config.timeout);
         let echoed = timeout(limit, async {

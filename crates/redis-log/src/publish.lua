@@ -10,7 +10,8 @@
 -- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd); with w, and an empty entry, no event
 --       is appended, and only the head is raised
 -- Witness  the last position that was acknowledged to the caller, or nothing
--- Head  "<last position> <ms of the last PEXPIRE> <first position of this generation> <generation> <o|e>",
+-- Head  "v<number>" if the topic has a later format than this script knows, or else
+--       "<last position> <ms of the last PEXPIRE> <first position of this generation> <generation> <o|e>",
 --       and then the number up to which lost events were skipped in this generation, if any were
 -- Reply a line for each event: "0 <position>" appended, "1 <position>" there already, "2 <position>"
 --       refused, the topic has ended, "3 0-0" refused, the topic is new, or "- <error>"
@@ -27,14 +28,17 @@ local now_text = format('%.0f', now)
 local usual = generation .. ' o'
 
 local function append(stream, head, key, entry, mark, known, witness)
-  local last, last_ms, last_n, expired, first, rest = match(
-    call('GET', head) or '', '^((%d+)%-(%d+)) (%d+) (%d+%-%d+) (.+)$')
+  local value = call('GET', head) or ''
+  local last, last_ms, last_n, expired, first, rest = match(value, '^((%d+)%-(%d+)) (%d+) (%d+%-%d+) (.+)$')
   local last_generation, state, accounted = generation, 'o', 0
   if rest ~= usual then
     last_generation, state, accounted = match(rest or '', '^(%S+) ([oe]) ?(%d*)$')
     accounted = tonumber(accounted) or 0
   end
   if not state then
+    -- The head of a topic in a later format, which must stay as it is.
+    local later = match(value, '^v(%d+)')
+    if later then error({err = 'FORMAT ' .. later}) end
     -- No head. The last entry of the stream, if there is one, tells where to continue, in a generation of
     -- its own.
     last_ms, last_n, expired, first, last_generation, state = '0', '0', 0, nil, generation, 'o'
@@ -129,7 +133,7 @@ local function append(stream, head, key, entry, mark, known, witness)
     expired = now_text
   end
   if mark ~= 'o' then state = 'e' end
-  local value = position .. ' ' .. expired .. ' ' .. (first or position) .. ' ' .. generation .. ' ' .. state
+  value = position .. ' ' .. expired .. ' ' .. (first or position) .. ' ' .. generation .. ' ' .. state
   if accounted > 0 then value = value .. format(' %.0f', accounted) end
   if renew then
     call('SET', head, value, 'PX', head_life)

@@ -13,7 +13,7 @@ use redis::{Cmd, RedisError, Value};
 use crate::config::Config;
 use crate::entry;
 use crate::error::Failure;
-use crate::keys;
+use crate::keys::{self, Keys};
 use crate::scripts::PUBLISH;
 use crate::url::Kind;
 
@@ -32,6 +32,7 @@ const FOREVER: Duration = Duration::from_hours(24 * 365 * 100);
 /// The constant arguments of the script.
 #[derive(Debug)]
 pub(crate) struct Publisher {
+    keys: Keys,
     constants: [String; 7],
     /// True if the deployment has slots: then one command names keys of one slot only.
     slots: bool,
@@ -55,6 +56,7 @@ impl Publisher {
             INLINE_MAX as u64,
         ];
         Self {
+            keys: Keys::new(&config.prefix),
             constants: constants.map(|constant| constant.to_string()),
             slots: config.url.kind == Kind::Cluster,
         }
@@ -94,7 +96,7 @@ impl Publisher {
     /// The command that raises a topic's head to a witness, if the head is behind it.
     pub(crate) fn raise(&self, topic: &Topic, witness: Position) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
-        command.arg(PUBLISH.sha()).arg(2).arg(keys::stream(topic)).arg(keys::head(topic));
+        command.arg(PUBLISH.sha()).arg(2).arg(self.keys.stream(topic)).arg(self.keys.head(topic));
         command.arg(&self.constants[..]).arg("").arg(format!("w{witness}"));
         command
     }
@@ -107,10 +109,10 @@ impl Publisher {
         bulk(bytes, [PUBLISH.sha()]);
         bulk(bytes, [&*names.to_string()]);
         for Words { topic, key, tag, .. } in events {
-            bulk(bytes, keys::parts("e", tag, topic));
-            bulk(bytes, keys::parts("h", tag, topic));
+            bulk(bytes, self.keys.parts("e", tag, topic));
+            bulk(bytes, self.keys.parts("h", tag, topic));
             if let Some(key) = key {
-                bulk(bytes, keys::key_parts(tag, topic, key));
+                bulk(bytes, self.keys.key_parts(tag, topic, key));
             }
         }
         for constant in &self.constants {
@@ -235,9 +237,14 @@ fn answer(line: &str) -> Result<ScriptAnswer, Failure> {
         "1" => ScriptOutcome::Stored { duplicate: true },
         "2" => ScriptOutcome::Ended,
         "3" => ScriptOutcome::NewTopic,
-        _ => return Err(error(rest)),
+        _ => return Err(newer(rest).unwrap_or_else(|| error(rest))),
     };
     Ok(ScriptAnswer { position: rest.parse().map_err(|_| BAD)?, outcome })
+}
+
+/// The answer to an append to a topic whose format the script does not know.
+fn newer(text: &str) -> Option<Failure> {
+    Some(Failure::Newer(text.strip_prefix("FORMAT ")?.parse().ok()?))
 }
 
 /// An error that the script caught, as if the server had answered it.

@@ -10,6 +10,8 @@ use crate::wire::{Greeting, field};
 
 /// The first version with sharded channels. Valkey continues from it.
 const VERSION_MIN: (u32, u32) = (7, 0);
+/// The same for people.
+pub(crate) const VERSION_NEEDED: &str = "Redis 7.0 or Valkey 7.2, or later";
 
 /// A server's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +67,17 @@ impl ServerInfo {
 
     pub(crate) fn is_primary(&self) -> bool {
         self.role == "master"
+    }
+
+    /// Refuses a server without sharded channels. It would store an event, and no reader could get it.
+    pub(crate) fn refuse_old(&self) -> Result<(), String> {
+        match self.is_new_enough() {
+            true => Ok(()),
+            false => Err(format!(
+                "the server has version {}: the log needs {VERSION_NEEDED}",
+                self.version
+            )),
+        }
     }
 
     /// Refuses a replica: its answer to a read may lack events, which would look like a loss.

@@ -6,11 +6,13 @@ use std::time::Duration;
 use event_log::{Bounds, Event, Gap, Generation, Page, Position, Seek, Sought, Topic, classify};
 use tokio::time::timeout;
 
+use crate::access::Access;
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::{Failure, Meaning};
+use crate::format::Formats;
 use crate::head::LogHead;
-use crate::keys;
+use crate::keys::{self, Keys};
 use crate::life::Life;
 use crate::publish::Publisher;
 use crate::refusals::Refusals;
@@ -49,12 +51,14 @@ pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 /// The commands that the log needs, on every primary of the deployment.
 #[derive(Debug)]
 pub(crate) struct Store {
+    keys: Keys,
     topology: Arc<Topology>,
     peers: Peers,
     publisher: Arc<Publisher>,
     witnesses: Arc<Witnesses>,
     proof: Proof,
     refusals: Refusals,
+    formats: Formats,
     stats: Arc<Stats>,
     timeout: Duration,
     retry: Duration,
@@ -104,6 +108,7 @@ impl Window {
 impl Store {
     pub(crate) fn new(
         config: &Config,
+        access: Access,
         topology: &Arc<Topology>,
         witnesses: &Arc<Witnesses>,
         stats: &Arc<Stats>,
@@ -117,16 +122,28 @@ impl Store {
             proof,
         };
         Self {
+            keys: Keys::new(&config.prefix),
             topology: Arc::clone(topology),
-            peers: Peers::new(config, Arc::clone(topology), appending, stats, life),
+            peers: Peers::new(config, access, Arc::clone(topology), appending, stats, life),
             publisher,
             witnesses: Arc::clone(witnesses),
             proof,
             refusals: Refusals::new(stats),
+            formats: Formats::default(),
             stats: Arc::clone(stats),
             timeout: config.timeout,
             retry: config.retry,
         }
+    }
+
+    /// The names of the log's keys.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Refuses to go on once the log was seen in a format that this version does not know.
+    pub(crate) fn check_format(&self) -> Result<(), Failure> {
+        self.formats.check()
     }
 
     /// Closes the connections to servers that are no primaries any more, until the log closes.
@@ -137,6 +154,14 @@ impl Store {
             self.peers.retain(&primaries);
             self.stats.topology_changed();
             self.witnesses.doubt();
+        }
+    }
+
+    /// Makes new connections with the credentials of the moment, until the log closes.
+    pub(crate) async fn follow_credentials(&self) {
+        let mut credentials = self.peers.access().credentials.clone();
+        while credentials.changed().await.is_ok() {
+            self.peers.renew();
         }
     }
 

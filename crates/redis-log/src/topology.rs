@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
+use crate::access::Access;
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::Failure;
@@ -146,18 +147,13 @@ enum Oracle {
 }
 
 /// Keeps the map true until the log closes.
-pub(crate) async fn run(topology: Arc<Topology>, config: Config) {
+pub(crate) async fn run(topology: Arc<Topology>, config: Config, access: Access) {
     let mut oracle = match topology.kind() {
         Kind::Standalone => return,
-        Kind::Sentinel { master, login } => Oracle::Sentinels(SentinelOracle::new(
-            master.clone(),
-            &config.url.seeds,
-            &config.access_as(login.clone()),
-            config.access(),
-        )),
-        Kind::Cluster => {
-            Oracle::Nodes(ClusterOracle::new(config.url.seeds.clone(), config.access()))
+        Kind::Sentinel { master } => {
+            Oracle::Sentinels(SentinelOracle::new(master.clone(), &config.url.seeds, access))
         }
+        Kind::Cluster => Oracle::Nodes(ClusterOracle::new(config.url.seeds.clone(), access)),
     };
     let mut poll = every(config.poll);
     let mut trouble = String::new();

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
 use crate::address::Address;
-use crate::tls::Tls;
+use crate::credentials::{Credentials, Login};
+use crate::tls::{BadTls, Tls, TlsFiles};
 
 /// The address of Redis. It displays without passwords.
 ///
@@ -17,20 +18,21 @@ use crate::tls::Tls;
 ///   `?sentinel_user=&sentinel_password=` for the sentinels themselves;
 /// - `redis+cluster://[user[:password]@]host[:port],host…`: a cluster, found by any of its nodes.
 ///
-/// `rediss` connects over TLS; `?ca=FILE` names the authority to trust instead of the host's.
+/// `rediss` connects over TLS; `?ca=FILE` names the authority to trust instead of the host's, and
+/// `?cert=FILE&key=FILE` the certificate and the key to show to servers that demand one.
 #[derive(Clone)]
 pub struct RedisUrl {
     pub(crate) kind: Kind,
     pub(crate) seeds: Vec<Address>,
-    pub(crate) login: Login,
-    pub(crate) tls: Option<Tls>,
+    pub(crate) credentials: Credentials,
+    files: TlsFiles,
 }
 
 /// The shape of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     Standalone,
-    Sentinel { master: String, login: Login },
+    Sentinel { master: String },
     Cluster,
 }
 
@@ -58,19 +60,6 @@ impl Kind {
     }
 }
 
-/// The user and the password of a login.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub(crate) struct Login {
-    pub(crate) user: Option<String>,
-    pub(crate) password: Option<String>,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
-    }
-}
-
 /// The reason why a text is no URL of Redis. It never quotes the text, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadUrl {
@@ -93,21 +82,19 @@ pub enum BadUrl {
     /// It has a password, and there is another one for it.
     #[error("the URL has a password already")]
     SecondPassword,
-    /// The trusted authorities cannot be loaded.
-    #[error("no authority to trust for TLS from {file}: {reason}")]
-    Authority {
-        /// Their file, or the host.
-        file: String,
-        /// The cause.
-        reason: String,
-    },
+    /// It names a certificate without its key, or a key without its certificate.
+    #[error("the URL's parameters cert and key need each other")]
+    HalfIdentity,
+    /// The trusted authorities, or the own certificate, cannot be loaded.
+    #[error(transparent)]
+    Tls(#[from] BadTls),
 }
 
 /// The parameters of a URL.
 #[derive(Default)]
 struct Parameters {
-    ca: Option<PathBuf>,
-    sentinel: Login,
+    files: TlsFiles,
+    sentinels: Login,
 }
 
 impl RedisUrl {
@@ -116,11 +103,16 @@ impl RedisUrl {
     /// # Errors
     /// The URL has one already.
     pub fn with_password(mut self, password: String) -> Result<Self, BadUrl> {
-        if self.login.password.is_some() {
+        if self.credentials.login.password.is_some() {
             return Err(BadUrl::SecondPassword);
         }
-        self.login.password = Some(password);
+        self.credentials.login.password = Some(password);
         Ok(self)
+    }
+
+    /// The files that the URL names: the authority, the certificate, the key.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.paths()
     }
 }
 
@@ -150,7 +142,7 @@ impl FromStr for RedisUrl {
                 if master.is_empty() {
                     return Err(BadUrl::Malformed("it names no master after the sentinels"));
                 }
-                (Kind::Sentinel { master, login: parameters.sentinel }, 26379)
+                (Kind::Sentinel { master }, 26379)
             }
             "unix" => return Err(BadUrl::Transport),
             _ => return Err(BadUrl::Malformed("its scheme is unknown")),
@@ -163,24 +155,20 @@ impl FromStr for RedisUrl {
                 "it names several hosts, but neither sentinels nor a cluster",
             ));
         }
-        let tls = encrypted.then(|| Tls::new(parameters.ca.as_deref())).transpose();
-        let tls = tls.map_err(|reason| BadUrl::Authority {
-            file: parameters.ca.map_or("this host".into(), |file| file.display().to_string()),
-            reason,
-        })?;
-        Ok(Self { kind, seeds, login: Login::parse(login)?, tls })
+        let Parameters { files, sentinels } = parameters;
+        let tls = encrypted.then(|| Tls::new(&files)).transpose()?;
+        let credentials = Credentials { login: self::login(login)?, sentinels, tls };
+        Ok(Self { kind, seeds, credentials, files })
     }
 }
 
-impl Login {
-    fn parse(text: &str) -> Result<Self, BadUrl> {
-        let (user, password) = match text.split_once(':') {
-            Some((user, password)) => (user, Some(decoded(password)?.into_owned())),
-            None => (text, None),
-        };
-        let user = Some(decoded(user)?.into_owned()).filter(|user| !user.is_empty());
-        Ok(Self { user, password: password.filter(|password| !password.is_empty()) })
-    }
+fn login(text: &str) -> Result<Login, BadUrl> {
+    let (user, password) = match text.split_once(':') {
+        Some((user, password)) => (user, Some(decoded(password)?.into_owned())),
+        None => (text, None),
+    };
+    let user = Some(decoded(user)?.into_owned()).filter(|user| !user.is_empty());
+    Ok(Login { user, password: password.filter(|password| !password.is_empty()) })
 }
 
 fn parameters(query: &str, encrypted: bool, sentinel: bool) -> Result<Parameters, BadUrl> {
@@ -188,13 +176,18 @@ fn parameters(query: &str, encrypted: bool, sentinel: bool) -> Result<Parameters
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let value = value.into_owned();
         match &*name {
-            "ca" if encrypted => parameters.ca = Some(value.into()),
-            "sentinel_user" if sentinel => parameters.sentinel.user = Some(value),
-            "sentinel_password" if sentinel => parameters.sentinel.password = Some(value),
+            "ca" if encrypted => parameters.files.ca = Some(value.into()),
+            "cert" if encrypted => parameters.files.cert = Some(value.into()),
+            "key" if encrypted => parameters.files.key = Some(value.into()),
+            "sentinel_user" if sentinel => parameters.sentinels.user = Some(value),
+            "sentinel_password" if sentinel => parameters.sentinels.password = Some(value),
             _ => return Err(BadUrl::Parameter(name.into_owned())),
         }
     }
-    Ok(parameters)
+    match parameters.files.is_half() {
+        true => Err(BadUrl::HalfIdentity),
+        false => Ok(parameters),
+    }
 }
 
 fn database(path: &str) -> Result<(), BadUrl> {
@@ -215,10 +208,11 @@ fn decoded(text: &str) -> Result<Cow<'_, str>, BadUrl> {
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secure = if self.tls.is_some() { "s" } else { "" };
+        let Credentials { login, tls, .. } = &self.credentials;
+        let secure = if tls.is_some() { "s" } else { "" };
         write!(f, "redis{secure}{}://", self.kind.scheme())?;
-        let user = self.login.user.as_deref().unwrap_or_default();
-        match &self.login.password {
+        let user = login.user.as_deref().unwrap_or_default();
+        match &login.password {
             Some(_) => write!(f, "{user}:***@")?,
             None if user.is_empty() => {}
             None => write!(f, "{user}@")?,
@@ -227,7 +221,7 @@ impl fmt::Display for RedisUrl {
             write!(f, "{}{seed}", if i > 0 { "," } else { "" })?;
         }
         match &self.kind {
-            Kind::Sentinel { master, .. } => write!(f, "/{master}"),
+            Kind::Sentinel { master } => write!(f, "/{master}"),
             Kind::Standalone | Kind::Cluster => Ok(()),
         }
     }
@@ -271,7 +265,10 @@ mod tests {
         let url =
             |text: &str| text.parse::<RedisUrl>().unwrap().with_password("s3:cr%t".to_owned());
         assert_eq!(url("redis://me@cache").unwrap().to_string(), "redis://me:***@cache:6379");
-        assert_eq!(url("redis://cache").unwrap().login.password.as_deref(), Some("s3:cr%t"));
+        assert_eq!(
+            url("redis://cache").unwrap().credentials.login.password.as_deref(),
+            Some("s3:cr%t")
+        );
         assert_eq!(url("redis://me:x@cache").unwrap_err(), BadUrl::SecondPassword);
     }
 
@@ -283,9 +280,9 @@ mod tests {
             user: user.map(str::to_owned),
             password: Some(password.to_owned()),
         };
-        assert_eq!(url.login, login(Some("m@e"), "p/w:"));
-        let kind = Kind::Sentinel { master: "ma in".to_owned(), login: login(None, "a&b") };
-        assert_eq!(url.kind, kind);
+        assert_eq!(url.credentials.login, login(Some("m@e"), "p/w:"));
+        assert_eq!(url.credentials.sentinels, login(None, "a&b"));
+        assert_eq!(url.kind, Kind::Sentinel { master: "ma in".to_owned() });
     }
 
     #[test]
@@ -295,7 +292,10 @@ mod tests {
         assert_eq!(shown("unix:///run/redis.sock"), Err(BadUrl::Transport));
         assert_eq!(shown("redis://cache?ca=x"), Err(BadUrl::Parameter("ca".into())));
         let file = "rediss://cache?ca=/nowhere/ca.pem".parse::<RedisUrl>().unwrap_err();
-        assert!(matches!(file, BadUrl::Authority { .. }), "{file}");
+        assert!(matches!(file, BadUrl::Tls(_)), "{file}");
+        assert!(file.to_string().contains("/nowhere/ca.pem"), "{file}");
+        assert_eq!(shown("rediss://cache?cert=x"), Err(BadUrl::HalfIdentity));
+        assert_eq!(shown("rediss://cache?key=x"), Err(BadUrl::HalfIdentity));
         for text in [
             "",
             "cache:6379",

@@ -15,6 +15,7 @@ use tokio_util::codec::Framed;
 
 use crate::access::{Access, Stream};
 use crate::address::Address;
+use crate::credentials::Login;
 use crate::plain::plain;
 
 /// The connection.
@@ -51,8 +52,8 @@ impl Wire {
         let mut wire = Self { framed, timeout: access.timeout };
         let mut hello = redis::cmd("HELLO");
         hello.arg(protocol);
-        if let Some(password) = &access.login.password {
-            let user = access.login.user.as_deref().unwrap_or("default");
+        if let Login { user, password: Some(password) } = access.login() {
+            let user = user.as_deref().unwrap_or("default");
             hello.arg("AUTH").arg(user).arg(password);
         }
         hello.arg("SETNAME").arg(name);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use event_log::Topic;
 
-use crate::keys;
+use crate::keys::{self, Keys};
 
 /// Channels that one command names. Redis serves no other client during it.
 const COMMAND_MAX: usize = 512;
@@ -37,8 +37,8 @@ enum Membership {
 /// Commands to send, grouped by slot: a command must not name channels of two slots.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
-    join: BTreeMap<u32, Vec<String>>,
-    leave: BTreeMap<u32, Vec<String>>,
+    join: BTreeMap<u32, Vec<Topic>>,
+    leave: BTreeMap<u32, Vec<Topic>>,
 }
 
 impl Channels {
@@ -133,17 +133,17 @@ impl Channel {
     fn leave(&mut self, orders: &mut Orders) {
         self.state = Membership::Leaving;
         let partition = keys::partition(&self.topic);
-        orders.leave.entry(partition).or_default().push(keys::stream(&self.topic));
+        orders.leave.entry(partition).or_default().push(self.topic.clone());
     }
 }
 
 impl Orders {
     fn join(&mut self, topic: &Topic) {
-        self.join.entry(keys::partition(topic)).or_default().push(keys::stream(topic));
+        self.join.entry(keys::partition(topic)).or_default().push(topic.clone());
     }
 
     /// Takes the commands as bytes, or `None` if there are none.
-    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn take(&mut self, keys: &Keys) -> Option<Vec<u8>> {
         if self.join.is_empty() && self.leave.is_empty() {
             return None;
         }
@@ -153,7 +153,9 @@ impl Orders {
             for same_slot in std::mem::take(channels).values() {
                 for some in same_slot.chunks(COMMAND_MAX) {
                     let mut command = redis::cmd(name);
-                    command.arg(some);
+                    some.iter().for_each(|topic| {
+                        command.arg(keys.stream(topic));
+                    });
                     command.write_packed_command(&mut bytes);
                 }
             }
@@ -171,7 +173,7 @@ mod tests {
     }
 
     fn sent(orders: &mut Orders) -> String {
-        let bytes = orders.take().unwrap_or_default();
+        let bytes = orders.take(&Keys::default()).unwrap_or_default();
         let text = String::from_utf8(bytes).unwrap();
         text.lines().filter(|line| line.contains("SUBSCRIBE")).collect::<Vec<_>>().join(" ")
     }
@@ -251,7 +253,7 @@ mod tests {
         for i in 0..2000 {
             orders.join(&Topic::new(&format!("t{i}")).unwrap());
         }
-        let text = String::from_utf8(orders.take().unwrap()).unwrap();
+        let text = String::from_utf8(orders.take(&Keys::default()).unwrap()).unwrap();
         let mut tag = None;
         for line in text.lines() {
             if line == "SSUBSCRIBE" {
@@ -261,6 +263,6 @@ mod tests {
                 assert_eq!(*tag.get_or_insert(this), this);
             }
         }
-        assert!(orders.take().is_none());
+        assert!(orders.take(&Keys::default()).is_none());
     }
 }

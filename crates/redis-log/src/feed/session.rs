@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
         match frame {
             Frame::Message { channel, payload } => self.message(&channel, &payload),
             Frame::Joined(channel) => {
-                let Some(name) = keys::topic_of(&channel) else { return };
+                let Some(name) = self.feed.keys.topic_of(&channel) else { return };
                 let watched = self.feed.topics.get(name);
                 let watched =
                     watched.filter(|watched| self.is_ours(&self.map.borrow(), &watched.topic));
@@ -233,7 +233,7 @@ impl<'a> Session<'a> {
                 self.announce();
             }
             Frame::Left(channel) => {
-                let Some(name) = keys::topic_of(&channel) else { return };
+                let Some(name) = self.feed.keys.topic_of(&channel) else { return };
                 let wanted = self.feed.topics.get(name).is_some();
                 if self.channels.left(name, wanted, orders) {
                     tracing::debug!(primary = %self.primary, topic = name, "subscription ended");
@@ -251,7 +251,7 @@ impl<'a> Session<'a> {
     }
 
     fn message(&mut self, channel: &str, payload: &[u8]) {
-        let Some(name) = keys::topic_of(channel) else { return };
+        let Some(name) = self.feed.keys.topic_of(channel) else { return };
         // A message on a channel that was left, or is being left, may be from a log that is gone.
         let Some(watched) = self.feed.topics.get(name).filter(|_| self.channels.is_joined(name))
         else {
@@ -284,7 +284,7 @@ impl<'a> Session<'a> {
     }
 
     async fn carry_out(&mut self, orders: &mut Orders) -> Result<(), Lost> {
-        match orders.take() {
+        match orders.take(&self.feed.keys) {
             Some(commands) => self.socket.send(&commands).await,
             None => Ok(()),
         }

@@ -40,8 +40,8 @@ pub(crate) enum Lost {
     Closed,
     #[error("pings were not answered")]
     Silent,
-    #[error("version {0} is too old: the log needs Redis 7.0 or Valkey 7.2, or later")]
-    TooOld(String),
+    #[error("{0}")]
+    Unsuitable(String),
     #[error("the server runs in mode {0}: use a URL of that kind")]
     Mode(String),
     #[error("the server is not a primary")]
@@ -111,9 +111,7 @@ fn other(value: Value) -> Result<Frame, Lost> {
 }
 
 fn check(server: ServerInfo, topology: &Topology) -> Result<(), Lost> {
-    if !server.is_new_enough() {
-        return Err(Lost::TooOld(server.version));
-    }
+    server.refuse_old().map_err(Lost::Unsuitable)?;
     if server.mode != topology.kind().mode() {
         return Err(Lost::Mode(server.mode));
     }

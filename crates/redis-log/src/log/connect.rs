@@ -1,4 +1,4 @@
-//! Opens a log whose servers have proven that they have everything that it needs.
+//! Opens a log whose servers have proven that they have everything that it needs, and renews its credentials.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::error::{ConnectError, Failure};
 use crate::server::Eviction;
+use crate::url::RedisUrl;
 
 impl RedisLog {
     /// Opens the log, and checks every primary first. The rules of [`new`](Self::new) hold.
@@ -30,6 +31,31 @@ impl RedisLog {
         }
         tracing::info!(%url, ?primaries, "log opened");
         Ok(log)
+    }
+
+    /// Takes the login and the certificates of another URL of the same servers, if every primary accepts
+    /// them. Open connections stay; new ones use them. Returns true if they are others than before.
+    ///
+    /// # Errors
+    /// A primary cannot be reached with them, or refuses them. Then the log keeps what it has.
+    pub async fn renew(&self, url: &RedisUrl) -> Result<bool, ConnectError> {
+        let credentials = &url.credentials;
+        if *self.credentials.borrow() == *credentials {
+            return Ok(false);
+        }
+        let trial = self.access.with(credentials.clone());
+        let tried = async {
+            for primary in self.primaries().await? {
+                trial.connection(&primary).await.map_err(Failure::Unreached)?;
+            }
+            Ok(())
+        };
+        tried.await.map_err(|failure: Failure| ConnectError::Unreachable {
+            url: url.clone(),
+            reason: failure.to_string(),
+        })?;
+        self.credentials.send_replace(credentials.clone());
+        Ok(true)
     }
 
     /// Waits until the primaries are known.

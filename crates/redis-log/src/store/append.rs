@@ -51,6 +51,7 @@ impl Store {
                 for (i, answer) in indices.iter().zip(answers) {
                     batch.answers[*i] = answer.map_err(|failure| {
                         self.refusals.note(address, &failure);
+                        self.formats.note(&failure);
                         let meaning = failure.meaning(address);
                         evidence.insert((address.clone(), meaning.clone()));
                         Missed { failure, meaning }

@@ -11,7 +11,9 @@ use crate::server::{Eviction, ServerInfo};
 impl Store {
     /// Asks a primary for its version and its mode.
     pub(crate) async fn server(&self, address: &Address) -> Result<ServerInfo, Failure> {
-        let mut connection = self.peers.get(address, false)?.connection().await?;
+        // A connection of its own: the pool refuses a server that is too old.
+        let connected = self.peers.access().connection(address).await;
+        let mut connection = connected.map_err(Failure::Unreached)?;
         Ok(ServerInfo::ask(&mut connection, "server").await?)
     }
 

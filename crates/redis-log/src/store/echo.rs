@@ -12,7 +12,7 @@ impl Store {
     /// so a server without memory takes it too.
     pub(crate) async fn send_echo(&self, topic: &Topic, marker: &str) -> Result<(), Failure> {
         let role = redis::cmd("INFO").arg("replication").take();
-        let message = redis::cmd("SPUBLISH").arg(keys::stream(topic)).arg(marker).take();
+        let message = redis::cmd("SPUBLISH").arg(self.keys.stream(topic)).arg(marker).take();
         let replies = self.ask(keys::partition(topic), &[role, message]).await?;
         let info = replies.into_iter().next().unwrap_or_default();
         let info: String =

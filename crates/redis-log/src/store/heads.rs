@@ -6,7 +6,7 @@ use event_log::Topic;
 use futures_util::future::join_all;
 use redis::{Cmd, RedisError, Value};
 
-use super::{Store, view};
+use super::Store;
 use crate::address::Address;
 use crate::error::{Failure, Meaning};
 use crate::head::LogHead;
@@ -70,7 +70,7 @@ impl Store {
         let mut pipeline = redis::pipe();
         pipeline.ignore_errors();
         for group in groups {
-            let names: Vec<_> = group.iter().map(|i| keys::head(topics[*i])).collect();
+            let names: Vec<_> = group.iter().map(|i| self.keys.head(topics[*i])).collect();
             pipeline.cmd("MGET").arg(names);
         }
         let asked = async {
@@ -94,8 +94,9 @@ impl Store {
             Err(failure) => match failure.meaning(owner) {
                 // The slot is moving: some of the keys are here, some there.
                 Meaning::Ask { .. } | Meaning::NotYet => {
-                    let get =
-                        |i: &usize| -> Cmd { redis::cmd("GET").arg(keys::head(topics[*i])).take() };
+                    let get = |i: &usize| -> Cmd {
+                        redis::cmd("GET").arg(self.keys.head(topics[*i])).take()
+                    };
                     let gets: Vec<_> = group.iter().map(get).collect();
                     self.ask(keys::partition(topics[group[0]]), &gets).await
                 }
@@ -107,7 +108,7 @@ impl Store {
             },
         };
         match heads {
-            Ok(values) => values.into_iter().map(view::head).collect(),
+            Ok(values) => values.into_iter().map(|value| self.head(value)).collect(),
             Err(failure) => vec![Err(failure); group.len()],
         }
     }

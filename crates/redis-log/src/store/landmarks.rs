@@ -4,7 +4,7 @@ use event_log::{Event, Position, Seek, Topic};
 use redis::{Cmd, Value};
 
 use super::Store;
-use super::view::{Range, events, head};
+use super::view::{Range, events};
 use crate::error::Failure;
 use crate::head::LogHead;
 use crate::keys;
@@ -39,12 +39,12 @@ impl Store {
         seek: Seek,
         range: Option<Range>,
     ) -> Result<(Option<LogHead>, Option<Landmarks>, Vec<Event>), Failure> {
-        let stream = keys::stream(topic);
-        let mut commands = vec![redis::cmd("GET").arg(keys::head(topic)).take()];
+        let stream = self.keys.stream(topic);
+        let mut commands = vec![redis::cmd("GET").arg(self.keys.head(topic)).take()];
         commands.extend(range.map(|range| range.command(&stream)));
         commands.push(command(&stream, seek));
         let mut replies = self.ask(keys::partition(topic), &commands).await?.into_iter();
-        let head = head(replies.next().unwrap_or_default())?;
+        let head = self.head(replies.next().unwrap_or_default())?;
         let events = match range {
             Some(_) => events(topic, replies.next().unwrap_or_default())?,
             None => Vec::new(),

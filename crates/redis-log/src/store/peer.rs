@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use deadpool_redis::{Connection, Hook, HookError, Manager, Pool, Runtime};
 use redis::RedisError;
+use redis::aio::ConnectionLike;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
@@ -17,6 +18,7 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::life::Life;
+use crate::plain::plain;
 use crate::publish::Publisher;
 use crate::server::ServerInfo;
 use crate::stats::Stats;
@@ -26,7 +28,7 @@ use crate::witness::Witnesses;
 /// The connections to a primary.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    pool: Pool,
+    pool: Mutex<Pool>,
     timeout: Duration,
     /// The way of appends.
     pub(super) lane: Lane,
@@ -61,6 +63,7 @@ pub(crate) struct Peers {
 impl Peers {
     pub(super) fn new(
         config: &Config,
+        access: Access,
         topology: Arc<Topology>,
         appending: Appending,
         stats: &Arc<Stats>,
@@ -70,7 +73,7 @@ impl Peers {
             topology,
             appending,
             stats: Arc::clone(stats),
-            access: config.access(),
+            access,
             size: config.pool_size.max(2),
             demotable: config.url.kind.is_demotable(),
             peers: Mutex::default(),
@@ -111,48 +114,60 @@ impl Peers {
         self.peers().retain(|address, peer| {
             let keep = primaries.contains(address);
             if !keep {
-                peer.pool.close();
+                peer.pool().close();
                 peer.lane.close();
             }
             keep
         });
     }
 
-    fn connect(&self, address: &Address) -> Result<Peer, RedisError> {
-        let Access { connect_timeout, timeout, .. } = self.access;
-        let manager = Manager::new_with_config(self.access.info(address)?, self.access.limits())?;
-        let mut pool = Pool::builder(manager)
-            .max_size(self.size)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(timeout))
-            .create_timeout(Some(connect_timeout + timeout))
-            .recycle_timeout(Some(timeout));
-        if self.demotable {
-            pool = pool.post_create(Hook::async_fn(|connection, _| {
-                Box::pin(async move {
-                    let server = ServerInfo::ask(connection, "replication").await;
-                    let checked = server.and_then(|server| server.refuse_replica());
-                    checked.map_err(HookError::Backend)
-                })
-            }));
+    /// Gives each peer a pool with the credentials of the moment. Connections that are lent stay to the end
+    /// of their use, and the lane keeps its own.
+    pub(crate) fn renew(&self) {
+        for (address, peer) in self.peers().iter() {
+            match self.pool(address) {
+                Ok(pool) => peer.renew(pool),
+                Err(error) => tracing::error!(%address, error = plain(error), "no new pool"),
+            }
         }
-        let pool = pool.build().expect("a runtime is set");
+    }
+
+    fn connect(&self, address: &Address) -> Result<Peer, RedisError> {
+        let patience = self.access.connect_timeout + self.access.timeout;
         let writer = Writer::new(
             address.clone(),
             self.access.clone(),
             self.appending.clone(),
             self.demotable,
         );
-        let patience = connect_timeout + timeout;
+        let pool = Mutex::new(self.pool(address)?);
         let (lane, task) = Lane::new(writer, self.life.token(), patience, Arc::clone(&self.stats));
         self.life.spawn_to_end(task);
         Ok(Peer {
             pool,
-            timeout: connect_timeout + timeout,
+            timeout: patience,
             lane,
             reads: Semaphore::new(self.size / 2),
             life: self.life.clone(),
         })
+    }
+
+    fn pool(&self, address: &Address) -> Result<Pool, RedisError> {
+        let Access { connect_timeout, timeout, .. } = self.access;
+        let manager = Manager::new_with_config(self.access.info(address)?, self.access.limits())?;
+        let demotable = self.demotable;
+        let pool = Pool::builder(manager)
+            .max_size(self.size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(timeout))
+            .create_timeout(Some(connect_timeout + timeout))
+            .recycle_timeout(Some(timeout))
+            .post_create(Hook::async_fn(move |connection, _| {
+                Box::pin(async move { suits(connection, demotable).await })
+            }))
+            .build()
+            .expect("a runtime is set");
+        Ok(pool)
     }
 
     fn peers(&self) -> MutexGuard<'_, HashMap<Address, Arc<Peer>>> {
@@ -167,7 +182,8 @@ impl Peer {
         // must outlive this one. Boxed: the pool's future has room for a whole handshake, and
         // thousands of readers may wait for their turn. The time-out is for a silent server: the pool
         // tries one idle connection after the other, each with a time-out of its own.
-        let got = self.life.at_home(Box::pin(self.pool.get()));
+        let pool = self.pool();
+        let got = self.life.at_home(Box::pin(async move { pool.get().await }));
         let connection = match timeout(self.timeout, got).await {
             Ok(connection) => connection.map_err(|error| Failure::of_pool(error, self.timeout)),
             Err(_) => Err(Failure::Late(self.timeout)),
@@ -180,12 +196,33 @@ impl Peer {
 
     /// Drops the idle connections: the server may have changed.
     pub(crate) fn distrust(&self) {
-        self.pool.retain(|_, _| false);
+        self.pool().retain(|_, _| false);
         self.lane.distrust();
+    }
+
+    /// Replaces the pool.
+    fn renew(&self, pool: Pool) {
+        let mut old = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *old, pool).close();
+    }
+
+    fn pool(&self) -> Pool {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until fewer readers than the bound read from this primary.
     pub(crate) async fn read_turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
         self.reads.acquire().await.map_err(|_| Failure::Closed)
     }
+}
+
+/// Refuses a server that the log cannot use.
+async fn suits(connection: &mut impl ConnectionLike, demotable: bool) -> Result<(), HookError> {
+    let server = ServerInfo::ask(connection, "server").await.map_err(HookError::Backend)?;
+    server.refuse_old().map_err(HookError::message)?;
+    if demotable {
+        let server = ServerInfo::ask(connection, "replication").await;
+        server.and_then(|server| server.refuse_replica()).map_err(HookError::Backend)?;
+    }
+    Ok(())
 }

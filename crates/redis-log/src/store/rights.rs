@@ -10,7 +10,7 @@ use redis::{Cmd, RedisError};
 use super::Store;
 use crate::address::Address;
 use crate::error::Failure;
-use crate::keys;
+use crate::keys::{self, Keys};
 use crate::plain::plain;
 use crate::scripts::PUBLISH;
 use crate::wire::{Broken, Wire};
@@ -25,7 +25,7 @@ impl Store {
     /// Proves the rights that the log needs on a primary. Returns the missing ones, each with its
     /// command and what the server said.
     pub(crate) async fn missing_rights(&self, address: &Address) -> Result<Vec<String>, Failure> {
-        let needed = needed();
+        let needed = needed(&self.keys);
         // A connection of its own: the pool takes no subscriptions.
         let asked = async {
             let access = self.peers.access();
@@ -52,14 +52,14 @@ fn said(error: &RedisError) -> String {
 }
 
 /// The commands that the log sends and that its scripts run, each with its name and kind of key.
-fn needed() -> Vec<(&'static str, Cmd)> {
+fn needed(keys: &Keys) -> Vec<(&'static str, Cmd)> {
     let topic = Topic::reserved("check/rights").expect("a valid name");
     let key = Key::new("check").expect("a valid key");
     let tag = keys::partition(&topic).to_string();
-    let (stream, head) = (keys::stream(&topic), keys::head(&topic));
-    let once = keys::key_parts(&tag, &topic, &key).concat();
+    let (stream, head) = (keys.stream(&topic), keys.head(&topic));
+    let once = keys.key_parts(&tag, &topic, &key).concat();
     // The name of no node.
-    let (leases, counts) = (keys::leases(RIGHTS_PARTITION), keys::counts(RIGHTS_PARTITION) + " ");
+    let (leases, counts) = (keys.leases(RIGHTS_PARTITION), keys.counts(RIGHTS_PARTITION) + " ");
     let command = |words: &[&str]| {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);

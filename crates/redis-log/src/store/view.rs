@@ -12,6 +12,7 @@ use redis::{Cmd, Value};
 use super::{Fit, Store};
 use crate::entry;
 use crate::error::Failure;
+use crate::format::{self, FORMAT};
 use crate::head::LogHead;
 use crate::keys;
 use crate::scripts::PAGE;
@@ -73,12 +74,12 @@ impl Store {
         topic: &Topic,
         ranges: [Range; N],
     ) -> Result<(Option<LogHead>, [Vec<Event>; N]), Failure> {
-        let stream = keys::stream(topic);
-        let mut commands = vec![redis::cmd("GET").arg(keys::head(topic)).take()];
+        let stream = self.keys.stream(topic);
+        let mut commands = vec![redis::cmd("GET").arg(self.keys.head(topic)).take()];
         commands.extend(ranges.map(|range| range.command(&stream)));
         let replies = self.ask(keys::partition(topic), &commands).await?;
         let mut replies = replies.into_iter();
-        let head = head(replies.next().unwrap_or_default())?;
+        let head = self.head(replies.next().unwrap_or_default())?;
         let mut lists = [const { Vec::new() }; N];
         for (list, reply) in lists.iter_mut().zip(replies) {
             *list = events(topic, reply)?;
@@ -86,9 +87,14 @@ impl Store {
         Ok((head, lists))
     }
 
+    /// Parses the value of a head key, and notes a format that this version does not know.
+    pub(super) fn head(&self, reply: Value) -> Result<Option<LogHead>, Failure> {
+        head(reply).inspect_err(|failure| self.formats.note(failure))
+    }
+
     /// Reads a range of a topic without its head, which the caller has read before.
     pub(super) async fn range(&self, topic: &Topic, range: Range) -> Result<Vec<Event>, Failure> {
-        let command = range.command(&keys::stream(topic));
+        let command = range.command(&self.keys.stream(topic));
         let replies = self.ask(keys::partition(topic), &[command]).await?;
         events(topic, replies.into_iter().next().unwrap_or_default())
     }
@@ -98,7 +104,13 @@ impl Store {
 pub(crate) fn head(reply: Value) -> Result<Option<LogHead>, Failure> {
     match reply {
         Value::Nil => Ok(None),
-        Value::BulkString(bytes) => Ok(std::str::from_utf8(&bytes).ok().and_then(LogHead::parse)),
+        Value::BulkString(bytes) => {
+            let text = str::from_utf8(&bytes).unwrap_or_default();
+            match format::of_head(text) {
+                newer if newer > FORMAT => Err(Failure::Newer(newer)),
+                _ => Ok(LogHead::parse(text)),
+            }
+        }
         _ => Err(Failure::Answer("a head is no string")),
     }
 }

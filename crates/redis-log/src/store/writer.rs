@@ -85,8 +85,10 @@ impl Writer {
     async fn connect(&mut self) -> Result<Wire, Failure> {
         let connected = Wire::connect(&self.access, &self.address, 2, "tailwater-append").await;
         let (mut wire, greeting) = connected.map_err(unreached)?;
+        let server = ServerInfo::greeted(&greeting);
+        server.refuse_old().map_err(|reason| Failure::Unsuitable(reason.into()))?;
         if self.demotable {
-            ServerInfo::greeted(&greeting).refuse_replica().map_err(Failure::Unreached)?;
+            server.refuse_replica().map_err(Failure::Unreached)?;
         }
         // A restarted server has lost the script and all connections. Each connection loads the
         // script, so that no batch finds it missing half-way, which would break the order of appends.

@@ -13,7 +13,7 @@ use redis::{RedisError, Value};
 use tokio::time::timeout;
 
 use super::Map;
-use crate::access::Access;
+use crate::access::{Access, Party};
 use crate::address::Address;
 use crate::plain::plain;
 use crate::server::ServerInfo;
@@ -38,15 +38,10 @@ pub(crate) struct Report {
 }
 
 impl SentinelOracle {
-    pub(super) fn new(
-        master: String,
-        seeds: &[Address],
-        sentinels: &Access,
-        servers: Access,
-    ) -> Self {
+    pub(super) fn new(master: String, seeds: &[Address], servers: Access) -> Self {
         let sentinel = |address: &Address| Sentinel {
             address: address.clone(),
-            access: sentinels.clone(),
+            access: servers.to(Party::Sentinel),
             connection: None,
         };
         Self { master, sentinels: seeds.iter().map(sentinel).collect(), servers }

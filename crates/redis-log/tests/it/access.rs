@@ -4,12 +4,12 @@ use std::path::Path;
 use std::process::Command;
 
 use event_log::AppendError;
-use redis_log::{Config, ConnectError, RedisLog};
+use redis_log::{Config, ConnectError, RedisLog, RedisUrl};
 use tempfile::TempDir;
 
 use crate::deployment::{Cluster, Sentinels};
 use crate::server::Server;
-use crate::support::{Reader, append, config_at, event, open, topic, try_append};
+use crate::support::{Reader, append, config_at, event, keyed, open, topic, try_append};
 
 /// The rights that the log needs, and no others, as in docs/operations.md.
 const RIGHTS: &str = "resetkeys resetchannels ~e:* ~h:* ~i:* ~n:* ~q:* &e:* -@all \
@@ -57,6 +57,87 @@ async fn a_user_with_the_documented_rights_is_enough() {
     assert!(refused.contains("appendonly is no"), "{refused}");
     config.durability = "memory".parse().unwrap();
     works(config).await;
+}
+
+#[tokio::test]
+async fn logs_with_prefixes_share_a_server_and_nothing_else() {
+    let server = Server::start().await;
+    server.words::<()>("ACL SETUSER default nopass").await;
+    let rights = RIGHTS.replace("~", "~shop:").replace("&e", "&shop:e");
+    restrict(&server, &rights).await;
+    server.words::<()>(&format!("ACL SETUSER plain on >s3cret {RIGHTS}")).await;
+    let mut shop = config_at(&with_login(&server.url()));
+    let plain = config_at(&server.url().replace("://", "://plain:s3cret@"));
+    // Each user has its own keys, and no others.
+    let refused = RedisLog::connect(shop.clone()).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::Rights { .. }), "{refused:?}");
+    shop.prefix = "shop".parse().unwrap();
+    let other = Config { prefix: "shop".parse().unwrap(), ..plain.clone() };
+    let refused = RedisLog::connect(other).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::Rights { .. }), "{refused:?}");
+
+    works(shop.clone()).await;
+    let (log, other) = (open(plain).await, open(shop).await);
+    let t = topic("t0");
+    let mut reader = Reader::latest(&log, &t).await;
+    assert_eq!(append(&other, &t, "x").await.position.n, 131);
+    assert_eq!(append(&log, &t, "x").await.position.n, 1);
+    assert_eq!(reader.until(1).await, [1]);
+    let keys: Vec<String> = server.words("KEYS *").await;
+    let own = keys.iter().filter(|key| key.starts_with("shop:")).count();
+    assert_eq!((own, keys.len()), (20, 22), "{keys:?}");
+}
+
+/// As docs/operations.md says: every key gets its new name while no node runs.
+#[tokio::test]
+async fn a_log_whose_keys_are_renamed_goes_on_under_the_prefix() {
+    let server = Server::start().await;
+    let t = topic("orders/42");
+    let old = open(config_at(&server.url())).await;
+    let once = |data: &str| keyed(&t, data, "k");
+    let first = try_append(&old, once("1")).await.unwrap();
+    append(&old, &t, "2").await;
+    let place = {
+        let mut reader = Reader::resume(&old, &t, "0-0").await;
+        reader.until(2).await;
+        reader.wire()
+    };
+    old.shutdown().await;
+    for key in server.words::<Vec<String>>("KEYS *").await {
+        server.words::<()>(&format!("RENAMENX {key} shop:{key}")).await;
+    }
+    let config = Config { prefix: "shop".parse().unwrap(), ..config_at(&server.url()) };
+    let log = open(config).await;
+    let again = try_append(&log, once("1")).await.unwrap();
+    assert_eq!((again.position, again.duplicate), (first.position, true));
+    assert_eq!(append(&log, &t, "3").await.position.n, 3);
+    let mut reader = Reader::resume(&log, &t, &place).await;
+    assert_eq!(reader.until(3).await, [3]);
+}
+
+#[tokio::test]
+async fn a_new_password_is_taken_once_the_server_accepts_it() {
+    let server = Server::start().await;
+    restrict(&server, RIGHTS).await;
+    let log = open(config_at(&with_login(&server.url()))).await;
+    let t = topic("t");
+    append(&log, &t, "1").await;
+    let new = server.url().replace("://", "://tailwater:n3w@").parse().unwrap();
+    let refused = log.renew(&new).await.unwrap_err().to_string();
+    assert!(refused.to_lowercase().contains("password") && !refused.contains("n3w"), "{refused}");
+    // The log goes on with what it has.
+    append(&log, &t, "2").await;
+
+    server.words::<()>("ACL SETUSER tailwater >n3w").await;
+    assert!(log.renew(&new).await.unwrap());
+    assert!(!log.renew(&new).await.unwrap(), "the same again is no change");
+    server.words::<()>("ACL SETUSER tailwater <s3cret").await;
+    // Every connection is made again, and none with the old password.
+    server.words::<()>("CLIENT KILL USER tailwater").await;
+    while try_append(&log, event(&t, "3")).await.is_err() {}
+    let mut reader = Reader::resume(&log, &t, "0-0").await;
+    reader.until(3).await;
+    assert_eq!(log.stats().refusals(), 0);
 }
 
 #[tokio::test]
@@ -146,7 +227,10 @@ fn certificates(dir: &Path) {
         openssl req -newkey rsa:2048 -nodes -subj /CN=redis -keyout redis.key -out redis.csr\n\
         printf 'subjectAltName=IP:127.0.0.1,DNS:localhost' > names\n\
         openssl x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
-            -extfile names -out redis.crt\n";
+            -extfile names -out redis.crt\n\
+        openssl req -newkey rsa:2048 -nodes -subj /CN=tailwater -keyout node.key -out node.csr\n\
+        openssl x509 -req -in node.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+            -extfile names -out node.crt\n";
     let made = Command::new("sh").args(["-ec", script]).current_dir(dir).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
@@ -170,4 +254,39 @@ async fn tls_trusts_the_named_authority_and_no_other() {
     let url = url.replace(&file("ca.crt"), &others.path().join("ca.crt").display().to_string());
     let refused = RedisLog::connect(config_at(&url)).await.unwrap_err().to_string();
     assert!(refused.contains("certificate"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_server_that_demands_a_certificate_gets_the_named_one() {
+    let dir = TempDir::new().unwrap();
+    certificates(dir.path());
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let Some(server) =
+        Server::encrypted(&file("redis.crt"), &file("redis.key"), &file("ca.crt")).await
+    else {
+        eprintln!("this server was built without TLS");
+        return;
+    };
+    server.words::<()>("CONFIG SET tls-auth-clients yes").await;
+    let url = format!("rediss://127.0.0.1:{}?ca={}", server.tls_port(), file("ca.crt"));
+    let refused = RedisLog::connect(config_at(&url)).await.unwrap_err();
+    assert!(matches!(refused, ConnectError::Unreachable { .. }), "{refused}");
+    let with = |cert: &str, key: &str| format!("{url}&cert={}&key={}", file(cert), file(key));
+    let known = with("node.crt", "node.key");
+    works(config_at(&known)).await;
+
+    // A pair that does not fit, and files that hold something else.
+    for (cert, key) in
+        [("node.crt", "redis.key"), ("node.key", "node.key"), ("node.crt", "node.crt")]
+    {
+        let bad = with(cert, key).parse::<RedisUrl>().unwrap_err().to_string();
+        assert!(bad.contains(&file(cert)) && bad.contains("no certificate for TLS"), "{bad}");
+    }
+    // Renewed files are another identity.
+    let log = open(config_at(&known)).await;
+    assert!(!log.renew(&known.parse().unwrap()).await.unwrap());
+    certificates(dir.path());
+    let refused = log.renew(&known.parse().unwrap()).await.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+    append(&log, &topic("t"), "1").await;
 }

@@ -11,6 +11,7 @@ mod durability;
 mod echoes;
 mod failover;
 mod faults;
+mod formats;
 mod full;
 mod gaps;
 mod leases;

@@ -22,6 +22,7 @@ use crate::publish::Publisher;
 
 /// The server, a double.
 struct Double {
+    version: &'static str,
     /// Runs of the script that the server may answer.
     answers: Semaphore,
     /// The run at which the server hangs up instead.
@@ -35,7 +36,12 @@ const NEVER: u64 = u64::MAX;
 
 impl Double {
     fn new(answers: usize) -> Arc<Self> {
+        Self::of_version("7.2.4", answers)
+    }
+
+    fn of_version(version: &'static str, answers: usize) -> Arc<Self> {
         Arc::new(Self {
+            version,
             answers: Semaphore::new(answers),
             hang_up_at: AtomicU64::new(NEVER),
             runs: Mutex::default(),
@@ -61,7 +67,10 @@ impl Double {
         while let Some(Ok(command)) = framed.next().await {
             let words: Vec<String> = redis::from_redis_value(command).unwrap();
             let reply = match &*words[0] {
-                "HELLO" => b"*2\r\n$4\r\nrole\r\n$6\r\nmaster\r\n".to_vec(),
+                "HELLO" => {
+                    let fields = ["role", "master", "version", self.version].map(bulk);
+                    [b"*4\r\n".to_vec(), fields.concat()].concat()
+                }
                 "EVALSHA" => {
                     let (runs, line) = self.run(&words);
                     if runs == self.hang_up_at.load(Ordering::Relaxed) {
@@ -114,7 +123,7 @@ async fn lane(double: &Arc<Double>) -> Lane {
         witnesses: Arc::default(),
         proof: Proof::new(&config),
     };
-    let writer = Writer::new(double.start().await, config.access(), appending, false);
+    let writer = Writer::new(double.start().await, config.access().1, appending, false);
     let patience = Duration::from_millis(100);
     let (lane, task) = Lane::new(writer, CancellationToken::new(), patience, Arc::default());
     tokio::spawn(task);
@@ -265,4 +274,14 @@ async fn a_closed_lane_sends_no_further_batch() {
     );
     assert_eq!(meanings(&append(&lane, &["late"]).await), [Meaning::Elsewhere]);
     assert_eq!(double.runs(), [["on its way"]]);
+}
+
+#[tokio::test]
+async fn a_server_without_sharded_channels_gets_no_event() {
+    let double = Double::of_version("6.2.14", 1);
+    let answers = append(&lane(&double).await, &["a"]).await;
+    let [Err(failure)] = &answers[..] else { panic!("{answers:?}") };
+    assert!(failure.to_string().contains("version 6.2.14"), "{failure}");
+    assert_eq!(failure.meaning(&Address::new("x", 1)), Meaning::Final);
+    assert_eq!(double.runs().len(), 0);
 }
