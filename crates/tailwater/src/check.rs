@@ -7,7 +7,7 @@ mod bounds;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use redis_log::RedisLog;
+use redis_log::{KeyPrefix, RedisLog};
 
 use self::access::Finding;
 use crate::args::CheckArgs;
@@ -110,8 +110,11 @@ async fn validate(config: NodeConfig) -> Result<()> {
             report("log", "embedded: in the memory of this node, lost when it stops");
             report("history", &history(&retention));
         }
-        Store::Redis(redis) => {
+        Store::Redis(redis, _) => {
             report("log", &redis.url.to_string());
+            if redis.prefix != KeyPrefix::default() {
+                report("prefix", &format!("every key and channel begins with {}:", redis.prefix));
+            }
             report("history", &history(&redis.retention));
             report("durability", &redis.durability.to_string());
             let log = RedisLog::connect(*redis).await?;

@@ -13,7 +13,7 @@ use ::access::Revocations;
 use anyhow::{Context as _, Result, bail, ensure};
 use cors::SiteRules;
 use event_log::Retention;
-use redis_log::{Durability, RedisUrl};
+use redis_log::Durability;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{
@@ -24,8 +24,9 @@ pub(crate) use crate::config::access::{AccessConfig, ClosedConfig, access, key_f
 pub(crate) use crate::config::limits::Limits;
 pub(crate) use crate::config::listen::{are_local, shown};
 use crate::debug_gate::DebugGate;
+use crate::redis_source::RedisSource;
 use crate::secret::SecretFile;
-use crate::telemetry::TelemetryConfig;
+use crate::telemetry::{Otel, TelemetryConfig};
 use crate::tls;
 
 /// Everything that a node needs to run.
@@ -67,7 +68,7 @@ pub(crate) enum Store {
     /// In this process.
     Memory(Retention),
     /// In Redis.
-    Redis(Box<redis_log::Config>),
+    Redis(Box<redis_log::Config>, RedisSource),
 }
 
 impl Store {
@@ -75,7 +76,7 @@ impl Store {
     pub(crate) const fn retention(&self) -> &Retention {
         match self {
             Self::Memory(retention) => retention,
-            Self::Redis(config) => &config.retention,
+            Self::Redis(config, _) => &config.retention,
         }
     }
 }
@@ -194,11 +195,9 @@ impl NodeConfig {
     ) -> Result<Self> {
         let is_alone = matches!(store, Store::Memory(_));
         listen::ensure_apart(&listen, &admin_listen)?;
-        ensure!(
-            (0.0..=1.0).contains(&node.otlp_ratio),
-            "--otlp-ratio is {}; it must be 0 to 1",
-            node.otlp_ratio
-        );
+        if let Some(ratio) = node.otlp_ratio {
+            ensure!((0.0..=1.0).contains(&ratio), "--otlp-ratio is {ratio}; it must be 0 to 1");
+        }
         within("--drain-delay", node.drain_delay, Duration::ZERO, Duration::from_hours(1))?;
         Ok(Self {
             services,
@@ -219,7 +218,7 @@ impl NodeConfig {
             telemetry: TelemetryConfig {
                 format: node.log_format,
                 levels: node.log_level.clone(),
-                otlp_endpoint: node.otlp_endpoint.clone(),
+                otel: Otel::new(node.otlp_endpoint.as_deref())?,
                 otlp_ratio: node.otlp_ratio,
                 service: "tailwater",
                 node: name(node),
@@ -239,19 +238,25 @@ fn store(
         if let Some(file) = &log.redis_password_file {
             bail!("--redis-password-file {} needs --redis", file.display());
         }
+        if let Some(prefix) = &log.redis_prefix {
+            bail!("--redis-prefix {prefix} needs --redis");
+        }
         ensure!(
             durability == Durability::Memory,
             "--durability {durability} needs --redis: the embedded log is only in memory"
         );
         return Ok(Store::Memory(retention));
     };
-    let mut url: RedisUrl = url.parse().context("--redis")?;
-    if let Some(file) = &log.redis_password_file {
-        let password = secret("--redis-password-file", file, warnings)?.read()?;
-        url = url.with_password(password).context("--redis-password-file")?;
-    }
-    let config = redis_log::Config { retention, durability, ..redis_log::Config::new(url) };
-    Ok(Store::Redis(Box::new(config)))
+    let password = log.redis_password_file.as_deref();
+    let password = password.map(|file| secret("--redis-password-file", file, warnings));
+    let source = RedisSource::new(url, password.transpose()?);
+    let config = redis_log::Config {
+        prefix: log.redis_prefix.clone().unwrap_or_default(),
+        retention,
+        durability,
+        ..redis_log::Config::new(source.read()?)
+    };
+    Ok(Store::Redis(Box::new(config), source))
 }
 
 fn gateway_config(

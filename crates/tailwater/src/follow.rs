@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 /// Time between two reads. Certificates are renewed days before they expire, and the steps of a key
 /// rotation are hours apart, so a change need not be noticed sooner.
-const RELOAD_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const RELOAD_EVERY: Duration = Duration::from_secs(10);
 
 /// Calls `changed` with the value of `read` each time that it differs from the last one. Never returns.
 pub(crate) async fn follow<T, R>(mut seen: T, read: R, mut changed: impl FnMut(&T))

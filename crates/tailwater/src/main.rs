@@ -15,6 +15,7 @@ mod jwks;
 mod log_metrics;
 mod memory;
 mod node;
+mod redis_source;
 mod revocation_feed;
 mod run;
 mod secret;

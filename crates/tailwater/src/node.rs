@@ -26,6 +26,7 @@ use crate::access_sources::AccessSources;
 use crate::admin::Admin;
 use crate::config::{Drain, NodeConfig, Services, Store, shown};
 use crate::log_metrics;
+use crate::redis_source::RedisSource;
 use crate::revocation_feed::RevocationFeed;
 use crate::server::{self, Ending, Entry, Gate, Site};
 use crate::signals::StopSignals;
@@ -45,7 +46,18 @@ pub(crate) struct Node {
     drain: Drain,
     sources: AccessSources,
     feed: RevocationFeed,
+    redis: Option<Redis>,
 }
+
+/// A log, and what comes with it if it is on Redis.
+struct Opened {
+    log: Arc<dyn Log>,
+    leases: Option<Arc<dyn Leases>>,
+    redis: Option<Redis>,
+}
+
+/// The log on Redis, and the source of its credentials.
+type Redis = (Arc<RedisLog>, RedisSource);
 
 /// Listening sockets and the site that they serve.
 struct Port {
@@ -74,7 +86,7 @@ impl Node {
         let tls = tls.map(|files| Tls::open(files, rules.share, &registry)).transpose()?;
         let tls = tls.map(Arc::new);
         let retention = *store.retention();
-        let (log, leases) = open(store, &registry);
+        let Opened { log, leases, redis } = open(store, &registry);
         let sources = AccessSources::open(config.access, &registry)?;
         let access = &sources.access;
         // Nobody has a name where everybody may do everything.
@@ -102,7 +114,7 @@ impl Node {
         };
         let site = Site { entry: Entry::Routes(admin.router(), sites.admin), tls: None, gate };
         let admin = Port::open("--admin-listen", &config.admin_listen, site, Workers::home())?;
-        Ok(Self { role, gateway, tls, public, admin, threads, drain, sources, feed })
+        Ok(Self { role, gateway, tls, public, admin, threads, drain, sources, feed, redis })
     }
 
     /// Serves until a signal, then leaves in order; a second signal skips the rest.
@@ -110,7 +122,7 @@ impl Node {
     /// # Errors
     /// A part of the node has panicked.
     pub(crate) async fn run(self, mut signals: StopSignals) -> Result<()> {
-        let Self { role, gateway, tls, public, admin, threads, drain, sources, feed } = self;
+        let Self { role, gateway, tls, public, admin, threads, drain, sources, feed, redis } = self;
         let (listen, admin_listen) = (shown(&public.addresses), shown(&admin.addresses));
         tracing::info!(role, listen, admin = admin_listen, "serving");
         if let Some(address) = public.addresses.first() {
@@ -133,6 +145,7 @@ impl Node {
                 signal = signals.received() => tracing::info!(signal, "stopping"),
                 () = keep(gateway.as_ref(), tls.as_deref()) => {}
                 () = sources.keep_fresh() => {}
+                () = keep_credentials(redis.as_ref()) => {}
                 () = feed.run() => {}
                 () = report(gateway.as_ref()) => {}
             }
@@ -188,18 +201,22 @@ impl Port {
 }
 
 /// Opens the log. An unreachable Redis delays the first reads and appends, not the start.
-fn open(store: Store, registry: &Registry) -> (Arc<dyn Log>, Option<Arc<dyn Leases>>) {
+fn open(store: Store, registry: &Registry) -> Opened {
     match store {
         Store::Memory(retention) => {
             log_metrics::register_retention(registry, &retention);
-            (Arc::new(MemoryLog::new(retention)), None)
+            Opened { log: Arc::new(MemoryLog::new(retention)), leases: None, redis: None }
         }
-        Store::Redis(config) => {
+        Store::Redis(config, source) => {
             log_metrics::register_retention(registry, &config.retention);
             let log = RedisLog::new(*config);
             log_metrics::register(registry, &log.stats());
             let leases = log.leases();
-            (log, Some(leases))
+            Opened {
+                log: Arc::<RedisLog>::clone(&log),
+                leases: Some(leases),
+                redis: Some((log, source)),
+            }
         }
     }
 }
@@ -252,6 +269,14 @@ async fn keep(gateway: Option<&Gateway>, tls: Option<&Tls>) {
         }
     };
     tokio::join!(ready, fresh);
+}
+
+/// Keeps the login and the certificates at Redis fresh. Never ends.
+async fn keep_credentials(redis: Option<&Redis>) {
+    match redis {
+        Some((log, source)) => source.keep_fresh(log).await,
+        None => pending().await,
+    }
 }
 
 /// Gives connections away once load balancers have learned that the node leaves: subscribers over their

@@ -33,6 +33,10 @@ impl SecretFile {
         Self { flag, path: path.to_owned() }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads the secret, without the newline at its end. It has a character at least.
     ///
     /// # Errors

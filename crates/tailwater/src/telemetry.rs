@@ -3,11 +3,14 @@
 //! Sets up `tracing` for the whole process. Absent: metrics and the code that continues a publisher's
 //! trace, which are in the crate `metrics`.
 
+mod exports;
 mod levels;
 mod lines;
+mod otel;
 mod otlp;
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -18,9 +21,11 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use exports::Exports;
 use levels::BadLevels;
 pub(crate) use levels::Levels;
 use lines::Lines;
+pub(crate) use otel::Otel;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,11 +42,11 @@ pub(crate) struct TelemetryConfig {
     pub(crate) format: LogFormat,
     /// Levels in the syntax of `tracing`: `info`, `gateway=debug,info`.
     pub(crate) levels: String,
-    /// The base URL of an OTLP/HTTP receiver, such as `http://collector:4318`; without it, no traces.
-    pub(crate) otlp_endpoint: Option<String>,
-    /// The share of the traces begun here that are exported, 0 to 1. The `traceparent` of a request
-    /// decides for its own trace.
-    pub(crate) otlp_ratio: f64,
+    /// The receiver of traces.
+    pub(crate) otel: Otel,
+    /// The share of the traces begun here that are exported, 0 to 1, if a flag says it. The `traceparent` of
+    /// a request decides for its own trace.
+    pub(crate) otlp_ratio: Option<f64>,
     /// `service.name` of the traces.
     pub(crate) service: &'static str,
     /// `service.instance.id` of the traces.
@@ -53,8 +58,8 @@ pub(crate) struct TelemetryConfig {
 pub(crate) enum TelemetryError {
     #[error(transparent)]
     Levels(#[from] BadLevels),
-    #[error("OTLP endpoint {endpoint:?}")]
-    Otlp { endpoint: String, source: opentelemetry_otlp::ExporterBuildError },
+    #[error("traces cannot be exported")]
+    Otlp(#[source] anyhow::Error),
     #[error("cannot start the thread that writes logs")]
     Thread(#[from] std::io::Error),
     #[error("telemetry is already set up in this process")]
@@ -66,16 +71,24 @@ impl TelemetryConfig {
     /// like [`Telemetry::init`].
     pub(crate) fn check(&self) -> Result<(), TelemetryError> {
         levels::parse(&self.levels)?;
-        self.otlp_endpoint.as_deref().map_or(Ok(()), |endpoint| otlp::exporter(endpoint).map(drop))
+        let exporter = self.otel.receiver.as_ref().map(otlp::exporter).transpose();
+        exporter.map(drop).map_err(TelemetryError::Otlp)
     }
 }
 
 /// The logs and traces of this process. [`Telemetry::shutdown`] flushes both.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
-    traces: Option<SdkTracerProvider>,
+    traces: Option<Traces>,
     lines: Lines,
     levels: Levels,
+}
+
+/// The source of traces, and their fate.
+#[derive(Debug)]
+struct Traces {
+    provider: SdkTracerProvider,
+    exports: Arc<Exports>,
 }
 
 /// The longest wait at shutdown for the receiver of traces.
@@ -97,9 +110,10 @@ impl Telemetry {
             LogFormat::Text => log.boxed(),
             LogFormat::Json => log.json().flatten_event(true).boxed(),
         };
-        let provider =
-            config.otlp_endpoint.as_deref().map(|endpoint| otlp::provider(endpoint, config));
-        let provider = provider.transpose()?;
+        let exports = Arc::<Exports>::default();
+        let receiver = config.otel.receiver.as_ref();
+        let provider = receiver.map(|receiver| otlp::provider(receiver, config, &exports));
+        let provider = provider.transpose().map_err(TelemetryError::Otlp)?;
         let traces = provider.as_ref().map(|provider| {
             let tracer = provider.tracer(config.service);
             let spans = Targets::new()
@@ -114,7 +128,8 @@ impl Telemetry {
                 .with_filter(spans)
         });
         tracing_subscriber::registry().with(log.with_filter(filter)).with(traces).try_init()?;
-        Ok(Self { traces: provider, lines, levels })
+        let traces = provider.map(|provider| Traces { provider, exports });
+        Ok(Self { traces, lines, levels })
     }
 
     /// Returns a handle that reads and changes the log levels.
@@ -122,8 +137,11 @@ impl Telemetry {
         self.levels.clone()
     }
 
-    /// Registers the counter of dropped log lines.
+    /// Registers the counts of log lines and of spans.
     pub(crate) fn register(&self, registry: &Registry) {
+        if let Some(traces) = &self.traces {
+            traces.exports.register(registry);
+        }
         let lines = self.lines.clone();
         let help = "Log lines dropped because standard error was not read.";
         registry.counter_fn("stderr_lines_dropped_total", help, None, move || lines.dropped());
@@ -132,7 +150,8 @@ impl Telemetry {
     /// Sends the remaining traces, for at most 3 seconds, and writes the remaining log lines, for at
     /// most one.
     pub(crate) fn shutdown(self) {
-        let flushed = self.traces.map(|traces| traces.shutdown_with_timeout(TRACES_FLUSH_MAX));
+        let flushed =
+            self.traces.map(|traces| traces.provider.shutdown_with_timeout(TRACES_FLUSH_MAX));
         if let Some(Err(error)) = flushed {
             tracing::warn!(%error, "traces were not flushed");
         }

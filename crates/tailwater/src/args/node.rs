@@ -34,13 +34,14 @@ pub(crate) struct NodeArgs {
     /// each connection logs when it closes.
     #[arg(long, env = "TAILWATER_LOG_LEVEL", default_value = "info", value_name = "LEVELS")]
     pub(crate) log_level: String,
-    /// Send traces to this OTLP/HTTP receiver, such as http://collector:4318.
+    /// Send traces to this OTLP/HTTP receiver, such as http://collector:4318 [default: the standard variables
+    /// OTEL_EXPORTER_OTLP_...].
     #[arg(long, env = "TAILWATER_OTLP_ENDPOINT", hide_env_values = true, value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
-    /// Share of the traces begun here that are sent, 0 to 1; a request with a traceparent brings its
-    /// own decision.
-    #[arg(long, env = "TAILWATER_OTLP_RATIO", default_value_t = 1.0, value_name = "RATIO")]
-    pub(crate) otlp_ratio: f64,
+    /// Share of the traces begun here that are sent, 0 to 1 [default: OTEL_TRACES_SAMPLER, or 1]; a request
+    /// with a traceparent brings its own decision.
+    #[arg(long, env = "TAILWATER_OTLP_RATIO", value_name = "RATIO")]
+    pub(crate) otlp_ratio: Option<f64>,
     /// Other web origins whose pages may use this node; * allows any; may be repeated.
     #[arg(long, env = "TAILWATER_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) cors_origin: Vec<String>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use humantime::parse_duration;
-use redis_log::Durability;
+use redis_log::{Durability, KeyPrefix};
 
 use super::Size;
 use super::quotas::{PublishQuotaArgs, QuotaArgs};
@@ -65,7 +65,12 @@ pub(crate) struct LogArgs {
     /// Time in which a retry with the same Idempotency-Key is recognised.
     #[arg(long, env = "TAILWATER_IDEMPOTENCY_TTL", default_value = "2m", value_parser = parse_duration)]
     pub(crate) idempotency_ttl: Duration,
-    /// File with the password of --redis, if its URL has none.
+    /// Beginning of all keys and channels in Redis, so that several clusters can share it: 1 to 64 letters,
+    /// digits and any of . _ -
+    #[arg(long, env = "TAILWATER_REDIS_PREFIX", value_name = "NAME")]
+    pub(crate) redis_prefix: Option<KeyPrefix>,
+    /// File with the password of --redis, if its URL has none. A new password is used within 10 s, once Redis
+    /// accepts it.
     #[arg(long, env = "TAILWATER_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub(crate) redis_password_file: Option<PathBuf>,
 }

@@ -68,6 +68,45 @@ async fn a_password_comes_from_a_file() {
 }
 
 #[tokio::test]
+async fn a_new_password_is_used_while_the_node_runs() {
+    let redis = Redis::start().await.unwrap();
+    let set = async |words: &[&str]| redis.command(words).await.unwrap();
+    set(&["ACL", "SETUSER", "node", "on", ">0ld", "allkeys", "allchannels", "+@all"]).await;
+    let directory = TempDir::new().unwrap();
+    let password = file(&directory, "password", "0ld");
+    let node = serve()
+        .flag("--redis", format!("redis://node@{}", redis.addr()))
+        .flag("--redis-password-file", &password)
+        .start()
+        .await
+        .unwrap();
+    crate::support::publish(node.addr(), "t", "1").await;
+    // The file is first. Redis does not know its password yet, and the node goes on with the old one.
+    file(&directory, "password", "n3w");
+    until("it was tried", async || node.log().contains("new credentials of redis cannot be used"))
+        .await;
+    crate::support::publish(node.addr(), "t", "2").await;
+    set(&["ACL", "SETUSER", "node", ">n3w"]).await;
+    until("it is used", async || node.log().contains("credentials of redis replaced")).await;
+    set(&["ACL", "SETUSER", "node", "<0ld"]).await;
+    set(&["CLIENT", "KILL", "USER", "node"]).await;
+    let mut client = http::Client::new(node.addr());
+    until("it publishes again", async || {
+        let published = client.post("/v1/events?topic=t", &[], "3".to_owned()).await.unwrap();
+        published.status == 200
+    })
+    .await;
+    assert!(!node.log().contains("0ld") && !node.log().contains("n3w"), "{}", node.log());
+    let missing = ["check", "--redis-prefix", "shop"];
+    tailwater(&missing).await.failure(&["--redis-prefix shop needs --redis"]);
+    let url = redis.url();
+    let bad = tailwater(&["check", "--redis", &url, "--redis-prefix", "a:b"]).await;
+    assert!(bad.stderr.contains("letters, digits"), "{bad:?}");
+    let said = tailwater(&["check", "--redis", &url, "--redis-prefix", "shop"]).await.success();
+    assert!(said.stdout.contains("begins with shop:"), "{said:?}");
+}
+
+#[tokio::test]
 async fn debug_needs_its_token_and_its_body_is_small() {
     let directory = TempDir::new().unwrap();
     let token = file(&directory, "token", "s3cret\n");

@@ -185,3 +185,74 @@ async fn a_streamed_body_is_one_span_that_is_exported_before_the_body_ends() {
         assert_eq!(deliver.parent, publish.id);
     }
 }
+
+#[tokio::test]
+async fn the_variables_of_opentelemetry_are_followed() {
+    let receiver = Receiver::start().await;
+    let node = |headers| {
+        serve()
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint())
+            .env("OTEL_EXPORTER_OTLP_HEADERS", headers)
+            .env("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+            .env("OTEL_SERVICE_NAME", "live-updates")
+    };
+    let mut gate = node("api-key=wrong").start().await.unwrap();
+    publish(&gate, "t", &traceparent(PUBLISHER, "01")).await;
+    assert!(gate.terminate().await.unwrap().success());
+    assert_eq!(receiver.spans("publish"), []);
+    assert!(gate.log().contains("traces are not exported"), "{}", gate.log());
+
+    let mut open = node("api-key=s3cret").start().await.unwrap();
+    publish(&open, "t", &traceparent(PUBLISHER, "01")).await;
+    assert!(open.terminate().await.unwrap().success());
+    let [span] = &receiver.spans("publish")[..] else { panic!("one publish, one span") };
+    assert_eq!(span.service, "live-updates");
+
+    // A sampler of the variables, and none of the flags.
+    let none = node("api-key=s3cret").env("OTEL_TRACES_SAMPLER", "always_off");
+    let mut none = none.start().await.unwrap();
+    publish(&none, "t", &traceparent(PUBLISHER, "01")).await;
+    assert!(none.terminate().await.unwrap().success());
+    assert_eq!(receiver.spans("publish").len(), 1);
+
+    let refused = node("").env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc").start().await;
+    let refused = format!("{:#}", refused.unwrap_err());
+    assert!(refused.contains("http/protobuf"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_away_is_told_of_once_and_its_spans_are_counted() {
+    let gone = Receiver::start().await;
+    let address = gone.endpoint().trim_start_matches("http://").parse().unwrap();
+    let node = serve()
+        .flag("--otlp-endpoint", gone.endpoint() + "/v1/traces")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .start()
+        .await
+        .unwrap();
+    let metric = async |name: &str| {
+        let metrics = node.metrics().await.unwrap();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap().parse::<f64>().unwrap()
+    };
+    publish(&node, "t", &traceparent(PUBLISHER, "01")).await;
+    until("the receiver took it", async || metric("tailwater_traces_exported_total").await > 0.0)
+        .await;
+    assert!(metric("tailwater_traces_exporting").await > 0.0);
+    drop(gone);
+    for i in 1..=2 {
+        publish(&node, "t", &traceparent(PUBLISHER, "01")).await;
+        until("it is lost", async || {
+            metric("tailwater_traces_dropped_total").await >= f64::from(i)
+        })
+        .await;
+    }
+    assert!(metric("tailwater_traces_exporting").await < 1.0);
+    assert_eq!(node.log().matches("traces are not exported").count(), 1, "{}", node.log());
+
+    let back = Receiver::at(address).await;
+    publish(&node, "t", &traceparent(PUBLISHER, "01")).await;
+    until("it is taken again", async || !back.spans("publish").is_empty()).await;
+    until("it is counted", async || metric("tailwater_traces_exporting").await > 0.0).await;
+    assert!(node.log().contains("traces are exported again"), "{}", node.log());
+}

@@ -1,6 +1,8 @@
 //! A receiver of traces: OTLP over HTTP, with the protobuf messages of OpenTelemetry itself.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -8,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -41,7 +44,11 @@ pub(crate) struct Span {
 
 impl Receiver {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let received = Arc::<Mutex<Vec<Bytes>>>::default();
         let router =
@@ -80,8 +87,17 @@ impl Drop for Receiver {
 async fn receive(
     State(received): State<Arc<Mutex<Vec<Bytes>>>>,
     headers: HeaderMap,
-    body: Bytes,
+    mut body: Bytes,
 ) -> Result<Vec<u8>, StatusCode> {
+    // As a collector behind a gate.
+    if headers.get("api-key").is_some_and(|key| key != "s3cret") {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip") {
+        let mut plain = Vec::new();
+        GzDecoder::new(&body[..]).read_to_end(&mut plain).map_err(|_| StatusCode::BAD_REQUEST)?;
+        body = plain.into();
+    }
     let is_protobuf = headers[header::CONTENT_TYPE] == "application/x-protobuf";
     if !is_protobuf || ExportTraceServiceRequest::decode(body.clone()).is_err() {
         return Err(StatusCode::BAD_REQUEST);
