@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: access-long siege siege-quick vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
+.PHONY: access-long siege siege-quick skew vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ run: ## Serve from the embedded log, at http://localhost:8080/
 demo: ## Publish the statistics of this machine to `make run`, once a second
 	examples/machine.sh | cargo run --release --quiet -- publish --input ndjson --url http://127.0.0.1:$(PORT)
 
-test: setup lint unit doc openapi js chart interop-quick chaos-quick siege-quick ## Run everything that CI checks; installs what the tests need
+test: setup lint unit doc openapi js chart interop-quick chaos-quick siege-quick skew ## Run everything that CI checks; installs what the tests need
 
 setup: ## Install the servers and the browsers that the tests use (Debian, Ubuntu)
 	scripts/setup
@@ -84,6 +84,11 @@ chaos: ## Cause every fault of the lab, on Redis and on Valkey 9; report in out/
 chaos-quick: ## Cause the quick faults, on Redis; report in out/chaos-quick
 	cargo build --workspace --bins
 	target/debug/loadtest chaos --quick --out $(OUT)/chaos-quick
+
+skew: ## Replace every node by the release before and back, in both orders, under load; report in out/skew
+	scripts/build-before
+	cargo build --workspace --bins
+	target/debug/loadtest skew --before target/before/tailwater --out $(OUT)/skew
 
 siege: dist ## Attack a node with one client, in thirteen ways, on both logs; report in out/siege
 	$(call measure,siege)

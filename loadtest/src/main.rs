@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::cost::reference::Reference;
 use loadtest::scenario::{
-    bench, chaos, drain, failover, hold, intake, interop, mixed, siege, soak, storm, styles,
+    bench, chaos, drain, failover, hold, intake, interop, mixed, siege, skew, soak, storm, styles,
     vanish, watch, wire,
 };
 
@@ -35,6 +35,7 @@ enum Scenario {
     Bench(bench::Options),
     Mixed(mixed::Options),
     Siege(siege::Options),
+    Skew(skew::Options),
     Soak(soak::Options),
     Styles(styles::Options),
     Vanish(vanish::Options),
@@ -106,6 +107,7 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
             println!("{}", sheet.table());
             Ok(sheet.failures())
         }
+        Scenario::Skew(options) => Ok(Box::pin(skew::run(options)).await?.failures),
         Scenario::Soak(options) => Ok(Box::pin(soak::run(options)).await?.failures),
         Scenario::Watch(options) => Ok(Box::pin(watch::run(options)).await?.failures),
         Scenario::Reference(reference) => reference.serve().await,

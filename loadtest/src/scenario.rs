@@ -11,6 +11,7 @@ pub mod mixed;
 mod outcome;
 mod rounds;
 pub mod siege;
+pub mod skew;
 pub mod soak;
 mod stage;
 pub mod storm;

@@ -23,7 +23,7 @@ pub(crate) struct RedisSource {
 struct Hidden(String);
 
 /// The bytes of each file, or nothing for one that cannot be read.
-type Contents = Vec<Option<Vec<u8>>>;
+type FileBytes = Vec<Option<Vec<u8>>>;
 
 impl RedisSource {
     pub(crate) fn new(url: &str, password: Option<SecretFile>) -> Self {
@@ -42,7 +42,7 @@ impl RedisSource {
         }
     }
 
-    /// Gives the log what is new in the files. Contents that cannot be used, or that Redis refuses, are logged
+    /// Gives the log what is new in the files. FileBytes that cannot be used, or that Redis refuses, are logged
     /// once and tried again at each look, because Redis may learn a password after its file. Never ends.
     pub(crate) async fn keep_fresh(&self, log: &RedisLog) {
         let files: Vec<PathBuf> = match self.read() {
@@ -91,7 +91,7 @@ impl RedisSource {
     }
 }
 
-async fn read_all(files: Vec<PathBuf>) -> Contents {
+async fn read_all(files: Vec<PathBuf>) -> FileBytes {
     let read = move || files.iter().map(|path| std::fs::read(path).ok()).collect();
     spawn_blocking(read).await.expect("reading does not panic")
 }

@@ -77,6 +77,11 @@ impl Child {
         Ok(child)
     }
 
+    /// Names another program for the next start.
+    pub(super) fn become_program(&mut self, program: &Path) {
+        self.recipe.program = program.to_owned();
+    }
+
     /// Starts the program if it does not run.
     pub(super) fn start_again(&mut self) -> Result<()> {
         if self.is_running() {

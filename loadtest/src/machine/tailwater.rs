@@ -1,7 +1,7 @@
 //! The program under test.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -244,6 +244,15 @@ impl Tailwater {
         self.child.kill_nine()?;
         self.child.start_again()?;
         self.wait_ready().await
+    }
+
+    /// Starts another build of the program in its place, as [`restart`](Self::restart) does.
+    ///
+    /// # Errors
+    /// When it does not become ready; the message shows its log.
+    pub async fn restart_as(&mut self, program: &Path) -> Result<()> {
+        self.child.become_program(program);
+        self.restart().await
     }
 
     /// Stops it with SIGSTOP: connections stay open and nothing moves.
