@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub use books::Books;
 pub use readers::LabCrowd;
 pub use seat::{Seat, Towards};
-pub(crate) use setup::CLOCK_FILE;
+pub(crate) use setup::{CLOCK_FILE, PASSWORD, PASSWORD_FILE, PASSWORD_USER};
 pub use setup::{Durability, Server, Setup, Topology};
 pub(crate) use topology::wait;
 

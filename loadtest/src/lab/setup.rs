@@ -118,6 +118,8 @@ pub struct Setup {
     pub can_part: bool,
     /// True if libfaketime can move its clock.
     pub has_own_clock: bool,
+    /// The nodes log in to one server with a password from a file.
+    pub has_password: bool,
     /// The number of gateways.
     pub gateways: usize,
     /// The number of subscribers at the start.
@@ -139,6 +141,11 @@ pub(super) struct Parts {
     pub(super) buses: Vec<Port>,
     pub(super) network: Option<Network>,
 }
+
+/// The user of the nodes where they need a password, their first one, and its file in the directory of the trial.
+pub(crate) const PASSWORD_USER: &str = "node";
+pub(crate) const PASSWORD: &str = "old";
+pub(crate) const PASSWORD_FILE: &str = "password";
 
 /// The file from which libfaketime reads the offset of the time.
 pub(crate) const CLOCK_FILE: &str = "clock";
@@ -181,13 +188,17 @@ impl Setup {
     /// knows.
     async fn standalone(&self, directory: &Path) -> Result<Parts> {
         let redis = self.redis(directory, 1)?.append_fsync(self.append_fsync).start().await?;
+        if self.has_password {
+            let login = ["on", "allkeys", "allchannels", "+@all", &format!(">{PASSWORD}")];
+            redis.command(&[&["ACL", "SETUSER", PASSWORD_USER], &login[..]].concat()).await?;
+            std::fs::write(directory.join(PASSWORD_FILE), PASSWORD)?;
+        }
         let ingest_wire = Proxy::redis(redis.addr()).await?;
-        let ingest =
-            self.ingest(directory).flag("--redis", ingest_wire.redis_url()).start().await?;
+        let ingest = self.reaching(self.ingest(directory), &ingest_wire, directory).start().await?;
         let (mut gateway_wires, mut gateways) = (Vec::new(), Vec::new());
         for number in 1..=self.gateways {
             let wire = Proxy::redis(redis.addr()).await?;
-            let gateway = self.gateway(directory, number).flag("--redis", wire.redis_url());
+            let gateway = self.reaching(self.gateway(directory, number), &wire, directory);
             gateways.push(gateway.start().await?);
             gateway_wires.push(wire);
         }
@@ -206,6 +217,16 @@ impl Setup {
             buses: Vec::new(),
             network: None,
         })
+    }
+
+    /// A node that reaches Redis through a proxy.
+    fn reaching(&self, node: TailwaterBuilder, wire: &Proxy, directory: &Path) -> TailwaterBuilder {
+        let url = wire.redis_url();
+        if !self.has_password {
+            return node.flag("--redis", url);
+        }
+        node.flag("--redis", url.replace("://", &format!("://{PASSWORD_USER}@")))
+            .flag("--redis-password-file", directory.join(PASSWORD_FILE).display().to_string())
     }
 
     /// A server of this trial, in a directory of its own.

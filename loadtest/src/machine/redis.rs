@@ -212,6 +212,15 @@ impl Redis {
         self.wait_ready().await
     }
 
+    /// Starts another build of the server in its place, as [`restart`](Self::restart) does.
+    ///
+    /// # Errors
+    /// When it does not start; the message shows its log.
+    pub async fn restart_as(&mut self, program: &Path) -> Result<()> {
+        self.child.become_program(program);
+        self.restart().await
+    }
+
     /// Stops it with SIGSTOP: connections stay open and nothing answers.
     ///
     /// # Errors

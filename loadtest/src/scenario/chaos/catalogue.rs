@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use anyhow::Result;
 
-use super::fault::{cluster, data, network, nodes, readers, sentinel};
+use super::fault::{cluster, data, network, nodes, readers, sentinel, upkeep};
 use crate::lab::{Durability, Lab, Server, Setup, Topology};
 use crate::machine::AppendFsync;
 
@@ -40,6 +40,7 @@ pub(super) struct ChaosScenario {
     pub(super) has_replica: bool,
     pub(super) can_part: bool,
     pub(super) has_own_clock: bool,
+    pub(super) has_password: bool,
     pub(super) event_bytes: usize,
     pub(super) history_events: usize,
     /// Needs a feature that only Valkey 9 has.
@@ -59,6 +60,7 @@ const USUAL: ChaosScenario = ChaosScenario {
     has_replica: false,
     can_part: false,
     has_own_clock: false,
+    has_password: false,
     event_bytes: 300,
     history_events: 100_000,
     needs_valkey: false,
@@ -246,6 +248,38 @@ pub(super) const SCENARIOS: &[ChaosScenario] = &[
         ..USUAL
     },
     ChaosScenario {
+        name: "new-password",
+        about: "the nodes get another password for Redis, and the old one ends",
+        has_password: true,
+        fault: |lab| Box::pin(upkeep::change_password(lab)),
+        ..USUAL
+    },
+    ChaosScenario {
+        name: "restore",
+        about: "a backup of some seconds ago takes the place of the data",
+        promise: Promise::Announced,
+        append_fsync: AppendFsync::Off,
+        fault: |lab| Box::pin(upkeep::restore(lab)),
+        ..USUAL
+    },
+    ChaosScenario {
+        name: "sentinel-upgrade",
+        about: "a primary and its replica are replaced by those of Valkey 9, the replica first",
+        topology: Topology::Sentinel,
+        promise: Promise::Told,
+        fault: |lab| Box::pin(upkeep::upgrade(lab)),
+        ..USUAL
+    },
+    ChaosScenario {
+        name: "sentinel-upgrade-replica1",
+        about: "the same, with replica:1",
+        topology: Topology::Sentinel,
+        promise: Promise::Kept,
+        durability: Durability::Replica,
+        fault: |lab| Box::pin(upkeep::upgrade(lab)),
+        ..USUAL
+    },
+    ChaosScenario {
         name: "sentinel-kill",
         about: "kill -9 of a primary with Sentinels",
         topology: Topology::Sentinel,
@@ -409,6 +443,7 @@ impl ChaosScenario {
             has_replica: self.has_replica,
             can_part: self.can_part,
             has_own_clock: self.has_own_clock,
+            has_password: self.has_password,
             gateways: 3,
             clients: 200,
             event_bytes: self.event_bytes,

@@ -6,3 +6,4 @@ pub(super) mod network;
 pub(super) mod nodes;
 pub(super) mod readers;
 pub(super) mod sentinel;
+pub(super) mod upkeep;
