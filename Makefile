@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: access-long siege siege-quick skew vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
+.PHONY: access-long siege siege-quick skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,10 @@ chaos: ## Cause every fault of the lab, on Redis and on Valkey 9; report in out/
 chaos-quick: ## Cause the quick faults, on Redis; report in out/chaos-quick
 	cargo build --workspace --bins
 	target/debug/loadtest chaos --quick --out $(OUT)/chaos-quick
+
+servers: ## Try seven servers of the Redis family with every eviction policy, and print what a user sees
+	scripts/setup-servers
+	cargo test -p tailwater --test e2e servers:: -- --ignored --nocapture
 
 skew: ## Replace every node by the release before and back, in both orders, under load; report in out/skew
 	scripts/build-before

@@ -25,6 +25,7 @@ mod reader;
 mod redis_faults;
 mod resume;
 mod serve;
+mod servers;
 mod site;
 mod slow_reader;
 mod support;
