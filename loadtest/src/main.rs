@@ -27,7 +27,7 @@ enum Scenario {
     Chaos(chaos::Options),
     Drain(drain::Options),
     Failover(failover::Options),
-    Watch(watch::Options),
+    Watch(Box<watch::Options>),
     Storm(storm::Options),
     /// A part of the storm's subscribers, in a process of its own.
     #[command(hide = true)]

@@ -68,14 +68,22 @@ pub(crate) enum Live {
     Event(Event),
     /// The position of an event that is too large for a message.
     Notice(Position),
+    /// The position of an event that was erased.
+    Erased(Position),
 }
+
+/// Begins the message that an event was erased. Nodes that do not know it drop the message.
+const ERASED: &str = "x ";
 
 impl Live {
     /// Decodes a message; `None` if it is not one of ours.
     pub(crate) fn decode(topic: &Topic, message: &[u8]) -> Option<Self> {
         let end = message.iter().position(|byte| *byte == b'\n');
-        let position = std::str::from_utf8(&message[..end.unwrap_or(message.len())]).ok()?;
-        let position = position.parse().ok()?;
+        let text = std::str::from_utf8(&message[..end.unwrap_or(message.len())]).ok()?;
+        if let Some(position) = text.strip_prefix(ERASED) {
+            return Some(Self::Erased(position.parse().ok()?));
+        }
+        let position = text.parse().ok()?;
         Some(match end {
             Some(end) => {
                 Self::Event(Event::new(topic.clone(), position, decode(&message[end + 1..])))
@@ -87,8 +95,13 @@ impl Live {
     pub(crate) fn position(&self) -> Position {
         match self {
             Self::Event(event) => event.position(),
-            Self::Notice(position) => *position,
+            Self::Notice(position) | Self::Erased(position) => *position,
         }
+    }
+
+    /// The message that an event was erased.
+    pub(crate) fn erased(position: Position) -> String {
+        format!("{ERASED}{position}")
     }
 }
 
@@ -151,5 +164,9 @@ mod tests {
         };
         assert_eq!((event.position().n, event.data(), event.mark()), (3, "x\ny", Mark::Last));
         assert!(Live::decode(&topic, b"x-3\n\n").is_none());
+        let erased = Live::erased(Position::new(7, 3));
+        assert!(
+            matches!(Live::decode(&topic, erased.as_bytes()), Some(Live::Erased(p)) if p.n == 3)
+        );
     }
 }

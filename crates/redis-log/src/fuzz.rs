@@ -33,6 +33,7 @@ pub fn entry(bytes: &[u8]) {
     let text = match &live {
         Live::Event(event) => format!("{}\n\n{}", event.position(), event.data()),
         Live::Notice(position) => position.to_string(),
+        Live::Erased(position) => Live::erased(*position),
     };
     let again = Live::decode(&topic(), text.as_bytes());
     assert_eq!(again.map(|again| again.position()), Some(live.position()));

@@ -76,6 +76,11 @@ impl Keys {
         self.parts("e", &partition(topic).to_string(), topic).concat()
     }
 
+    /// A pattern of the names of all streams.
+    pub(crate) fn every_stream(&self) -> String {
+        format!("{}e:{{*", self.0.as_str())
+    }
+
     /// The name of the head.
     pub(crate) fn head(&self, topic: &Topic) -> String {
         self.parts("h", &partition(topic).to_string(), topic).concat()

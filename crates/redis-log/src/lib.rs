@@ -28,6 +28,7 @@ mod format;
 #[doc(hidden)]
 pub mod fuzz;
 mod head;
+mod inventory;
 mod keys;
 mod leases;
 mod life;
@@ -56,6 +57,7 @@ mod witness;
 pub use config::Config;
 pub use durability::{BadDurability, Durability};
 pub use error::ConnectError;
+pub use inventory::StoredTopic;
 pub use keys::{BadKeyPrefix, KeyPrefix};
 pub use leases::RedisLeases;
 pub use log::RedisLog;

@@ -143,6 +143,10 @@ impl RedisLog {
         life.spawn(sweep(topics, feeds, stats, config.idle));
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The counts of this log.
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {

@@ -25,6 +25,7 @@ mod ask;
 mod checks;
 mod echo;
 mod heads;
+mod inventory;
 pub(crate) mod landmarks;
 mod lane;
 mod leases;

@@ -130,6 +130,9 @@ impl Watched {
     /// A message arrived on the feed.
     pub(crate) fn take(&self, live: Live) -> Verdict {
         let mut state = self.state();
+        if let Live::Erased(position) = live {
+            state.forget(position);
+        }
         match &mut state.phase {
             Phase::Due => Verdict::Fine,
             Phase::Reading { held, .. } if held.len() < HELD_MAX => {
@@ -252,6 +255,14 @@ impl TailState {
         }
     }
 
+    /// Drops an erased event from the tail. A window has no holes, so the events before it go too: readers find
+    /// them in the log.
+    fn forget(&self, erased: Position) {
+        if let Some(tail) = &self.tail {
+            tail.trim_while(|event| event.position() <= erased);
+        }
+    }
+
     /// Ends a read: applies the rule to the held messages.
     fn settle(&mut self) -> Verdict {
         let phase = std::mem::replace(&mut self.phase, Phase::Following);
@@ -273,6 +284,8 @@ impl TailState {
         let mut missed = false;
         for live in arrived {
             match live {
+                // A read that began before the erasure may have brought the event.
+                Live::Erased(position) => self.forget(position),
                 Live::Event(event) if follows(head, event.position()) => {
                     head = event.position();
                     next.push(event);

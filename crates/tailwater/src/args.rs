@@ -12,6 +12,7 @@ mod roles;
 mod services;
 mod size;
 mod token;
+mod topics;
 
 use clap::{Parser, Subcommand};
 
@@ -20,11 +21,12 @@ pub(crate) use client::{ClientToken, Input, PublishArgs, TailArgs, TailFormat};
 pub(crate) use limits::LimitArgs;
 pub(crate) use node::NodeArgs;
 pub(crate) use roles::{CheckArgs, GatewayArgs, IngestArgs, ServeArgs};
-pub(crate) use services::{LogArgs, PublisherArgs, SubscriberArgs};
+pub(crate) use services::{LogArgs, PublisherArgs, RedisArgs, SubscriberArgs};
 pub(crate) use size::Size;
 pub(crate) use token::{
     ExplainArgs, KeyArgs, KeyKind, MintArgs, TokenArgs, TokenCommand, TokenSource,
 };
+pub(crate) use topics::{DeleteArgs, EraseArgs, ListArgs, StoreArgs, TopicsArgs, TopicsCommand};
 
 /// Resumable Server-Sent Events from any node.
 ///
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Validate a configuration, connect to what it names, and report.
     Check(CheckArgs),
+    /// List the topics that Redis stores, delete topics, erase events.
+    Topics(TopicsArgs),
     /// Make keys and tokens for trying out, and explain tokens.
     Token(TokenArgs),
 }

@@ -105,7 +105,14 @@ async fn validate(config: NodeConfig) -> Result<()> {
     }
     report("limits", &format!("one address may take {} of each", config.limits.share));
     println!("{}", bounds::table(&config));
-    match config.store {
+    check_store(config.store).await?;
+    report("result", "ok");
+    Ok(())
+}
+
+/// Reports the log, and connects to it.
+async fn check_store(store: Store) -> Result<()> {
+    match store {
         Store::Memory(retention) => {
             report("log", "embedded: in the memory of this node, lost when it stops");
             report("history", &history(&retention));
@@ -122,7 +129,6 @@ async fn validate(config: NodeConfig) -> Result<()> {
             log.shutdown().await;
         }
     }
-    report("result", "ok");
     Ok(())
 }
 

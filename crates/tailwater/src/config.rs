@@ -17,8 +17,8 @@ use redis_log::Durability;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{
-    AccessArgs, GatewayArgs, IngestArgs, LogArgs, NodeArgs, PublisherArgs, ServeArgs, Size,
-    SubscriberArgs,
+    AccessArgs, GatewayArgs, IngestArgs, LogArgs, NodeArgs, PublisherArgs, RedisArgs, ServeArgs,
+    Size, SubscriberArgs,
 };
 pub(crate) use crate::config::access::{AccessConfig, ClosedConfig, access, key_file};
 pub(crate) use crate::config::limits::Limits;
@@ -235,10 +235,10 @@ fn store(
 ) -> Result<Store> {
     let retention = retention(log)?;
     let Some(url) = redis else {
-        if let Some(file) = &log.redis_password_file {
+        if let Some(file) = &log.redis.redis_password_file {
             bail!("--redis-password-file {} needs --redis", file.display());
         }
-        if let Some(prefix) = &log.redis_prefix {
+        if let Some(prefix) = &log.redis.redis_prefix {
             bail!("--redis-prefix {prefix} needs --redis");
         }
         ensure!(
@@ -247,16 +247,22 @@ fn store(
         );
         return Ok(Store::Memory(retention));
     };
-    let password = log.redis_password_file.as_deref();
+    let (config, source) = redis_config(url, &log.redis, warnings)?;
+    let config = redis_log::Config { retention, durability, ..config };
+    Ok(Store::Redis(Box::new(config), source))
+}
+
+/// The way to Redis, with the defaults for everything else.
+pub(crate) fn redis_config(
+    url: &str,
+    args: &RedisArgs,
+    warnings: &mut Vec<String>,
+) -> Result<(redis_log::Config, RedisSource)> {
+    let password = args.redis_password_file.as_deref();
     let password = password.map(|file| secret("--redis-password-file", file, warnings));
     let source = RedisSource::new(url, password.transpose()?);
-    let config = redis_log::Config {
-        prefix: log.redis_prefix.clone().unwrap_or_default(),
-        retention,
-        durability,
-        ..redis_log::Config::new(source.read()?)
-    };
-    Ok(Store::Redis(Box::new(config), source))
+    let prefix = args.redis_prefix.clone().unwrap_or_default();
+    Ok((redis_log::Config { prefix, ..redis_log::Config::new(source.read()?) }, source))
 }
 
 fn gateway_config(

@@ -24,6 +24,7 @@ mod signals;
 mod telemetry;
 mod tls;
 mod token;
+mod topics;
 mod workers;
 
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Check(check) => check::run(check),
         Command::Publish(publish) => client::run(client::publish::run(publish)),
         Command::Tail(tail) => client::run(client::tail::run(tail)),
+        Command::Topics(topics) => topics::run(topics),
         Command::Token(token) => token::run(token),
     };
     match outcome {

@@ -19,6 +19,9 @@ const RIGHTS: &str = "resetkeys resetchannels ~e:* ~h:* ~i:* ~n:* ~q:* &e:* -@al
     +spublish +ssubscribe +sunsubscribe";
 const CLUSTER_RIGHTS: &str = "+cluster|info +cluster|slots +asking";
 
+/// More rights, of an operator who lists, deletes and erases, as in docs/operations.md.
+const OPERATOR_RIGHTS: &str = "+scan +xlen +memory|usage +pubsub|shardnumsub +del +xdel";
+
 /// Adds a user with these rights only.
 async fn restrict(server: &Server, rights: &str) {
     server.words::<()>(&format!("ACL SETUSER tailwater on >s3cret {rights}")).await;
@@ -190,6 +193,25 @@ async fn a_right_that_is_taken_away_is_counted() {
     let refused = try_append(&log, event(&topic("t"), "2")).await.unwrap_err();
     assert!(matches!(refused, AppendError::Unavailable(_)), "{refused}");
     assert_eq!(log.stats().refusals(), 1);
+}
+
+#[tokio::test]
+async fn an_operator_needs_the_documented_rights_and_a_node_lacks_them() {
+    let server = Server::start().await;
+    restrict(&server, RIGHTS).await;
+    let log = open(config_at(&with_login(&server.url()))).await;
+    let t = topic("t");
+    let receipt = append(&log, &t, "1").await;
+    append(&log, &t, "2").await;
+    assert!(log.inventory(|_| true, |_| {}).await.is_err());
+    assert!(log.erase(&t, receipt.position).await.is_err());
+    assert!(log.delete(&t).await.is_err());
+    restrict(&server, &format!("{RIGHTS} {OPERATOR_RIGHTS}")).await;
+    let mut topics = Vec::new();
+    log.inventory(|_| true, |topic| topics.push(topic)).await.unwrap();
+    assert_eq!((topics.len(), topics[0].events), (1, 2));
+    assert!(log.erase(&t, receipt.position).await.unwrap());
+    assert!(log.delete(&t).await.unwrap());
 }
 
 #[tokio::test]

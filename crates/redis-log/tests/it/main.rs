@@ -14,6 +14,7 @@ mod faults;
 mod formats;
 mod full;
 mod gaps;
+mod inventory;
 mod leases;
 mod live;
 mod migration;

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use super::{AccessArgs, LimitArgs, LogArgs, NodeArgs, PublisherArgs, SubscriberArgs};
 
 /// The help of `--redis`, which three commands have.
-const REDIS: &str = "URL of the Redis that stores the events: redis://[user:password@]host[:port], \
+pub(super) const REDIS: &str = "URL of the Redis that stores the events: redis://[user:password@]host[:port], \
     redis+sentinel://host[:port],host/master or redis+cluster://host[:port],host; rediss instead of \
     redis connects over TLS. A password in a flag shows in the list of processes; one in \
     TAILWATER_REDIS or in --redis-password-file does not";

@@ -65,6 +65,14 @@ pub(crate) struct LogArgs {
     /// Time in which a retry with the same Idempotency-Key is recognised.
     #[arg(long, env = "TAILWATER_IDEMPOTENCY_TTL", default_value = "2m", value_parser = parse_duration)]
     pub(crate) idempotency_ttl: Duration,
+    #[command(flatten)]
+    pub(crate) redis: RedisArgs,
+}
+
+/// The flags beside the URL of Redis.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Log")]
+pub(crate) struct RedisArgs {
     /// Beginning of all keys and channels in Redis, so that several clusters can share it: 1 to 64 letters,
     /// digits and any of . _ -
     #[arg(long, env = "TAILWATER_REDIS_PREFIX", value_name = "NAME")]

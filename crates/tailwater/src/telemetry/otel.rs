@@ -51,6 +51,7 @@ impl Otel {
     /// # Errors
     /// A variable cannot be followed.
     pub(crate) fn new(flag: Option<&str>) -> Result<Self, BadOtel> {
+        #[expect(clippy::disallowed_methods, reason = "these names are OpenTelemetry's, no flags")]
         let variable = |name: &str| std::env::var(name).ok();
         let names = |name, text| variable(name).is_some_and(|value| value.contains(text));
         Ok(Self {

@@ -32,6 +32,7 @@ mod support;
 mod tail;
 mod tls;
 mod tls_tickets;
+mod topics;
 mod traces;
 mod watch;
 mod workers;

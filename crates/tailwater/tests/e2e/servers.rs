@@ -32,7 +32,7 @@ fn servers() -> Vec<PathBuf> {
     servers
 }
 
-/// What a user sees of a server with a policy.
+/// A server with a policy, as a user sees it.
 struct Seen {
     check: String,
     gateway: &'static str,

@@ -1,0 +1,87 @@
+//! The topics that the log stores, for an operator: their sizes, and the removal of topics and of events.
+//!
+//! Nodes need none of this, nor the rights to it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use event_log::{Position, ReadError, Topic};
+use futures_util::{StreamExt as _, stream};
+
+use crate::log::RedisLog;
+
+/// Topics that are measured at the same time: half of the connections of a pool by default.
+const MEASURES: usize = 8;
+
+/// A topic as the log stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTopic {
+    /// Its name.
+    pub topic: Topic,
+    /// The events that it holds.
+    pub events: u64,
+    /// The memory that its events take in Redis, in bytes.
+    pub bytes: u64,
+    /// The oldest event that it holds.
+    pub oldest: Option<Position>,
+    /// Its head: the position of its last event, which may be gone already.
+    pub head: Option<Position>,
+    /// Time since the append of the last event.
+    pub quiet: Option<Duration>,
+    /// True if it has ended.
+    pub ended: bool,
+    /// The nodes that watch it.
+    pub watched: u64,
+}
+
+impl RedisLog {
+    /// Measures every topic that holds events and whose name is wanted, in no order, and calls `found` with
+    /// each. A topic that begins or ends meanwhile may be left out.
+    ///
+    /// # Errors
+    /// A primary does not answer, or the user lacks a right.
+    pub async fn inventory(
+        &self,
+        wanted: impl Fn(&Topic) -> bool,
+        mut found: impl FnMut(StoredTopic),
+    ) -> Result<(), ReadError> {
+        let store = self.store();
+        for primary in self.primaries().await? {
+            // SCAN may return a name twice.
+            let (mut seen, mut cursor) = (HashSet::new(), None);
+            while cursor != Some(0) {
+                let (next, topics) = store.scan(&primary, cursor.unwrap_or(0)).await?;
+                let topics = topics.into_iter().filter(|topic| wanted(topic));
+                let new: Vec<_> = topics.filter(|topic| seen.insert(topic.clone())).collect();
+                let mut measured =
+                    stream::iter(&new).map(|topic| store.measure(topic)).buffer_unordered(MEASURES);
+                while let Some(topic) = measured.next().await {
+                    topic?.into_iter().for_each(&mut found);
+                }
+                cursor = Some(next);
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes a topic with its events and its numbering. Its subscribers are told of a reset. Idempotency keys
+    /// stay to their end. Returns false if there is no such topic.
+    ///
+    /// # Errors
+    /// The primary does not answer, or the user lacks a right.
+    pub async fn delete(&self, topic: &Topic) -> Result<bool, ReadError> {
+        self.primaries().await?;
+        Ok(self.store().delete(topic).await?)
+    }
+
+    /// Erases one event from the log and from the memory of the nodes that watch its topic. The numbers of other
+    /// events stay: a subscriber that comes to the place is told of a gap of one event. Returns false if the log
+    /// does not hold the event.
+    ///
+    /// # Errors
+    /// The primary does not answer, or the user lacks a right.
+    pub async fn erase(&self, topic: &Topic, position: Position) -> Result<bool, ReadError> {
+        self.primaries().await?;
+        Ok(self.store().erase(topic, position).await?)
+    }
+}

@@ -1,0 +1,105 @@
+//! The commands of an operator on stored topics.
+
+use std::time::Duration;
+
+use event_log::{Position, Topic};
+use redis::Value;
+
+use super::Store;
+use super::landmarks;
+use crate::address::Address;
+use crate::entry::Live;
+use crate::error::Failure;
+use crate::inventory::StoredTopic;
+use crate::keys;
+use crate::scripts::{POSITIONS, loading_all};
+
+/// Names that one SCAN looks at. Redis serves no other client during it.
+const SCAN_COUNT: u32 = 1000;
+
+impl Store {
+    /// Looks at some names on a primary. Returns the cursor for the next look, 0 after the last, and the topics that
+    /// were found.
+    pub(crate) async fn scan(
+        &self,
+        primary: &Address,
+        cursor: u64,
+    ) -> Result<(u64, Vec<Topic>), Failure> {
+        let mut connection = self.peers.get(primary, false)?.connection().await?;
+        if cursor == 0 {
+            // `measure` runs a script.
+            loading_all().exec_async(&mut connection).await?;
+        }
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(self.keys.every_stream());
+        command.arg("COUNT").arg(SCAN_COUNT);
+        let (next, names): (u64, Vec<Vec<u8>>) = command.query_async(&mut connection).await?;
+        let topic = |key: &Vec<u8>| {
+            let key = str::from_utf8(key).ok()?;
+            let name = self.keys.topic_of(key)?;
+            let topic = match name.strip_prefix(Topic::RESERVED) {
+                Some(rest) => Topic::reserved(rest),
+                None => Topic::new(name),
+            };
+            topic.ok().filter(|topic| self.keys.stream(topic) == key)
+        };
+        Ok((next, names.iter().filter_map(topic).collect()))
+    }
+
+    /// Measures a topic; `None` if it holds no events any more.
+    pub(crate) async fn measure(&self, topic: &Topic) -> Result<Option<StoredTopic>, Failure> {
+        const BAD: Failure = Failure::Answer("a measure is no number");
+        let stream = self.keys.stream(topic);
+        let commands = [
+            redis::cmd("GET").arg(self.keys.head(topic)).take(),
+            redis::cmd("XLEN").arg(&stream).take(),
+            redis::cmd("MEMORY").arg("USAGE").arg(&stream).take(),
+            POSITIONS.on(&stream).arg("o").arg(0).take(),
+            redis::cmd("PUBSUB").arg("SHARDNUMSUB").arg(&stream).take(),
+            redis::cmd("TIME"),
+        ];
+        let replies = self.ask(keys::partition(topic), &commands).await?;
+        let [head, events, bytes, places, watched, time] =
+            <[Value; 6]>::try_from(replies).map_err(|_| BAD)?;
+        let Some(places) = landmarks::parse(places)? else { return Ok(None) };
+        let number = |value| redis::from_redis_value::<Option<u64>>(value).map_err(|_| BAD);
+        let (_, watched): (String, u64) = redis::from_redis_value(watched).map_err(|_| BAD)?;
+        let (seconds, _): (u64, u64) = redis::from_redis_value(time).map_err(|_| BAD)?;
+        let head = self.head(head)?.map_or((places.newest, places.ended), |head| {
+            (head.position().max(places.newest), head.ended)
+        });
+        Ok(Some(StoredTopic {
+            topic: topic.clone(),
+            events: number(events)?.unwrap_or_default(),
+            bytes: number(bytes)?.unwrap_or_default(),
+            oldest: Some(places.oldest),
+            head: Some(head.0),
+            quiet: Some(Duration::from_millis((seconds * 1000).saturating_sub(head.0.ms))),
+            ended: head.1,
+            watched,
+        }))
+    }
+
+    /// Deletes a topic. Returns false if there was none.
+    pub(crate) async fn delete(&self, topic: &Topic) -> Result<bool, Failure> {
+        let command =
+            redis::cmd("DEL").arg(self.keys.stream(topic)).arg(self.keys.head(topic)).take();
+        let replies = self.ask(keys::partition(topic), &[command]).await?;
+        Ok(count(replies)? > 0)
+    }
+
+    /// Erases an event. Returns false if there was none.
+    pub(crate) async fn erase(&self, topic: &Topic, position: Position) -> Result<bool, Failure> {
+        let stream = self.keys.stream(topic);
+        let erasing = redis::cmd("XDEL").arg(&stream).arg(position.to_string()).take();
+        let telling = redis::cmd("SPUBLISH").arg(&stream).arg(Live::erased(position)).take();
+        // The nodes forget it whether the log still held it or not.
+        let replies = self.ask(keys::partition(topic), &[erasing, telling]).await?;
+        Ok(count(replies)? > 0)
+    }
+}
+
+fn count(replies: Vec<Value>) -> Result<u64, Failure> {
+    let first = replies.into_iter().next().unwrap_or_default();
+    redis::from_redis_value(first).map_err(|_| Failure::Answer("a count is no number"))
+}
