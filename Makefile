@@ -29,7 +29,7 @@ lint: ## Check formatting, lints, dependencies, words, links; rules, dashboards,
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cd deploy/prometheus && $(PROMTOOL) check rules tailwater.rules.yml
-	cd deploy/prometheus && $(PROMTOOL) test rules tailwater.rules.test.yml
+	cd deploy/prometheus/tests && $(PROMTOOL) test rules *.test.yml
 	scripts/dashboards --check
 	scripts/check-dashboards
 	scripts/check-imports crates/* fuzz loadtest

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use event_log::{Cursor, Event, Limit, Step};
 use limits::Client;
 use serde::Serialize;
@@ -99,11 +100,13 @@ pub(crate) async fn answer(
         }
     }
     let delivered = answer.events.len() as u64;
-    let json = answer.into_json(&cursor).into();
+    let json: Bytes = answer.into_json(&cursor).into();
+    let bytes = json.len() as u64;
     match held_bytes::count(&gateway.config.rules.memory, client, json) {
         Ok(json) => {
             gateway.metrics.long_polls.inc();
             gateway.metrics.delivered.inc_by(delivered);
+            gateway.metrics.delivered_bytes.inc_by(bytes);
             (HEADERS, json).into_response()
         }
         // The client has its cursor, so it loses nothing.

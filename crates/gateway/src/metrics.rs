@@ -80,6 +80,7 @@ pub(crate) struct Metrics {
     pub(crate) replay_seconds: Histogram,
     pub(crate) replay_age_seconds: Histogram,
     pub(crate) delivered: IntCounter,
+    pub(crate) delivered_bytes: IntCounter,
     pub(crate) delivery_latency_seconds: Histogram,
     pub(crate) gaps: Counters<Reason>,
     pub(crate) draining: IntGauge,
@@ -132,6 +133,10 @@ impl Metrics {
                 buckets::HISTORY_AGE,
             ),
             delivered: registry.counter("events_delivered_total", "Events written to subscribers."),
+            delivered_bytes: registry.counter(
+                "delivered_bytes_total",
+                "Bytes of streams and long-polls written to subscribers, heartbeats too.",
+            ),
             delivery_latency_seconds: registry.histogram(
                 "delivery_latency_seconds",
                 "Time from an append to the write to a subscriber, observed for the last event of each write.",

@@ -244,6 +244,7 @@ impl Subscriber {
     fn written(&mut self, bytes: Bytes) -> Bytes {
         self.alarm.put_off();
         self.admission.connection.bytes.add(bytes.len());
+        self.gateway.metrics.delivered_bytes.inc_by(bytes.len() as u64);
         bytes
     }
 

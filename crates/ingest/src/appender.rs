@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{Append, AppendError, Log, Mark, Receipt, Topic};
-use metrics::{Counters, Histogram, Registry, buckets};
+use metrics::{Counters, Histogram, IntCounter, Registry, buckets};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
@@ -23,6 +23,7 @@ pub(crate) struct Appender {
     new_topics: NewTopics,
     publish_rate: PublishRate,
     published: Counters<Outcome>,
+    published_bytes: IntCounter,
     seconds: Histogram,
 }
 
@@ -46,6 +47,8 @@ impl Appender {
             publish_rate: PublishRate::new(config, registry),
             published: registry
                 .counters("events_published_total", "Events that publishers sent, by outcome."),
+            published_bytes: registry
+                .counter("published_bytes_total", "Bytes of the data of events that were stored."),
             seconds: registry.histogram(
                 "publish_seconds",
                 "Time the log took for an append of one or more events.",
@@ -78,17 +81,21 @@ impl Appender {
                 .take(&publisher.grant, append.event.data.len())
                 .inspect_err(|error| full = Some(error.clone()))?;
             let (topic, is_end) = (append.topic.clone(), append.event.mark != Mark::Open);
+            let bytes = append.event.data.len() as u64;
             batch.push(append);
-            Ok((topic, is_end))
+            Ok((topic, is_end, bytes))
         };
         let topics: Vec<_> = events.into_iter().map(|event| event.and_then(&mut take)).collect();
         let mut results = self.append(Beginner::of(publisher), batch).await.into_iter();
         let answers: Vec<_> = topics
             .into_iter()
             .map(|topic| {
-                let (topic, is_end) = topic?;
+                let (topic, is_end, bytes) = topic?;
                 let result = results.next().expect("append answers for every event");
                 let ack = Ack::new(&topic, result?);
+                if !ack.duplicate {
+                    self.published_bytes.inc_by(bytes);
+                }
                 publisher.record(&topic, is_end);
                 Ok(ack)
             })

@@ -7,10 +7,11 @@ use access::Right;
 use access::audit::Action;
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::response::{IntoResponse as _, Response};
 use event_log::{Append, Log};
-use metrics::Registry;
+use metrics::{Counters, Registry, label};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -36,13 +37,38 @@ pub(crate) struct Ingest {
     pub(crate) appender: Arc<Appender>,
     pub(crate) slots: Slots,
     pub(crate) waits: Arc<Waits>,
+    answers: Counters<StatusClass>,
+}
+
+label! {
+    /// The class of an answer's status.
+    enum StatusClass as "status" {
+        /// The request was accepted, or an event of its body was.
+        Success => "2xx",
+        /// The publisher must change something, or send less.
+        ClientError => "4xx",
+        /// The publisher may retry.
+        ServerError => "5xx",
+    }
+}
+
+impl From<StatusCode> for StatusClass {
+    fn from(status: StatusCode) -> Self {
+        match status.as_u16() {
+            ..400 => Self::Success,
+            400..500 => Self::ClientError,
+            500.. => Self::ServerError,
+        }
+    }
 }
 
 impl Ingest {
     pub(crate) fn new(config: Config, log: Arc<dyn Log>, registry: &Registry) -> Self {
         let appender = Arc::new(Appender::new(log, &config, registry));
         let slots = Slots::new(&config, registry);
-        Self { config, appender, slots, waits: Arc::new(Waits::new(registry)) }
+        let answers =
+            registry.counters("publishes_total", "Requests of publishers, by the answer.");
+        Self { config, appender, slots, waits: Arc::new(Waits::new(registry)), answers }
     }
 
     async fn answer(
@@ -172,6 +198,7 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
     };
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     trace::answered(&span, response.status());
+    ingest.answers.of(response.status().into()).inc();
     response
 }
 

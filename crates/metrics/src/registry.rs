@@ -101,10 +101,12 @@ impl Registry {
         self.add(IntGauge::with_opts(opts(name, help)))
     }
 
-    /// Registers a gauge that is always 1 and informs through its label.
-    pub fn info(&self, name: &str, help: &str, (label, value): (&str, &str)) {
-        let gauge = IntGauge::with_opts(opts(name, help).const_label(label, value));
-        self.add(gauge).set(1);
+    /// Registers a gauge that is always 1 and informs through its labels.
+    pub fn info(&self, name: &str, help: &str, labels: &[(&str, &str)]) {
+        let opts = labels
+            .iter()
+            .fold(opts(name, help), |opts, (label, value)| opts.const_label(*label, *value));
+        self.add(IntGauge::with_opts(opts)).set(1);
     }
 
     /// Registers a histogram.
@@ -148,6 +150,16 @@ impl Registry {
         self.register(External { metric: counter, read: Box::new(read), store });
     }
 
+    /// Registers a counter of seconds whose value is read at each scrape.
+    pub fn seconds_fn(
+        &self,
+        name: &str,
+        help: &str,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) {
+        self.process_counter(&full(name), help, Box::new(read));
+    }
+
     /// Returns all metrics in the text format of Prometheus, version 0.0.4.
     #[must_use]
     pub fn expose(&self) -> String {
@@ -159,7 +171,7 @@ impl Registry {
         self.external_gauge(Opts::new(name, help), read);
     }
 
-    /// Registers a counter of the process, whose name has no prefix.
+    /// Registers a counter of fractions, by its whole name: the metrics of the process have no prefix.
     pub(crate) fn process_counter(&self, name: &str, help: &str, read: Read<f64>) {
         let metric = Counter::new(name, help).expect("constants of the right form");
         let store = |counter: &Counter, now: f64| counter.inc_by((now - counter.get()).max(0.0));

@@ -15,6 +15,7 @@ use crate::durability::Durability;
 use crate::format::FORMAT;
 use crate::plain::plain;
 use crate::server::VERSION_NEEDED;
+use crate::stats::AppendFailure;
 use crate::url::RedisUrl;
 
 /// The reason why a log could not be opened.
@@ -165,6 +166,19 @@ impl Failure {
             | Self::Unsuitable(_)
             | Self::Replicas { .. }
             | Self::Disk(_) => Meaning::Final,
+        }
+    }
+
+    /// The reason of an append that failed, as the metrics count it.
+    pub(crate) fn of_append(&self) -> AppendFailure {
+        match self {
+            _ if self.is_full() => AppendFailure::Full,
+            _ if self.is_refusal() => AppendFailure::Refused,
+            Self::Unreached(_) | Self::NoPrimary(_) | Self::Closed => AppendFailure::Unreached,
+            Self::Replicas { .. } | Self::Disk(_) => AppendFailure::Durability,
+            Self::Late(_) | Self::Busy(_) | Self::Crowded(_) => AppendFailure::Unsure,
+            Self::Redis(error) if error.is_io_error() => AppendFailure::Unsure,
+            _ => AppendFailure::Other,
         }
     }
 

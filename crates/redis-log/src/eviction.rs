@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::pace::every;
-use crate::server::Eviction;
-use crate::stats::Stats;
+use crate::stats::{Stats, StoreMemory};
 use crate::store::Store;
 use crate::topology::Topology;
 
@@ -27,17 +26,30 @@ pub(crate) async fn watch(topology: Arc<Topology>, store: Arc<Store>, stats: Arc
             return;
         }
         let primaries = map.borrow_and_update().primaries();
-        let mut evicting = None;
+        let (mut evicting, mut fullest) = (None, None::<StoreMemory>);
         for primary in primaries {
-            if let Some(Eviction::By(policy)) = store.eviction(&primary).await {
-                evicting = Some((primary, policy));
-                break;
+            let Some(info) = store.memory(&primary).await else { continue };
+            if fullest.is_none_or(|fullest| is_fuller(info.memory, fullest)) {
+                fullest = Some(info.memory);
+            }
+            if let Some(policy) = info.evicts() {
+                evicting = Some((primary, policy.to_owned()));
             }
         }
+        stats.set_memory(fullest.unwrap_or_default());
         tell(last.as_ref(), evicting.as_ref());
         stats.set_evicts(evicting.is_some());
         last = evicting;
     }
+}
+
+/// Returns true if the one has a smaller part of its memory left than the other.
+fn is_fuller(one: StoreMemory, other: StoreMemory) -> bool {
+    let part = |memory: StoreMemory| match memory.max {
+        0 => 0.0,
+        max => memory.used as f64 / max as f64,
+    };
+    part(one) > part(other)
 }
 
 /// Logs a change.

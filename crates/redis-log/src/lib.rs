@@ -61,6 +61,6 @@ pub use inventory::StoredTopic;
 pub use keys::{BadKeyPrefix, KeyPrefix};
 pub use leases::RedisLeases;
 pub use log::RedisLog;
-pub use stats::{Op, Stats};
+pub use stats::{AppendFailure, Op, Stats, StoreMemory};
 pub use tls::BadTls;
 pub use url::{BadUrl, RedisUrl};

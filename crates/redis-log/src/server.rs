@@ -6,6 +6,7 @@ use redis::aio::ConnectionLike;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::plain::plain;
+use crate::stats::StoreMemory;
 use crate::wire::{Greeting, field};
 
 /// The first version with sharded channels. Valkey continues from it.
@@ -24,13 +25,29 @@ pub(crate) struct ServerInfo {
     role: String,
 }
 
-/// A server's answer to the question if it deletes keys that have not ended.
+/// A server's memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Eviction {
-    /// It refuses writes instead, or has no bound of its memory.
-    Never,
-    /// By this policy.
-    By(String),
+pub(crate) struct MemoryInfo {
+    pub(crate) memory: StoreMemory,
+    /// The policy by which it makes room.
+    policy: String,
+}
+
+impl MemoryInfo {
+    /// Parses a section of INFO.
+    pub(crate) fn parse(info: &str) -> Option<Self> {
+        let fields: HashMap<_, _> = info.lines().filter_map(|line| line.split_once(':')).collect();
+        let field = |name| fields.get(name).map(|value| value.trim());
+        let number = |name| field(name)?.parse().ok();
+        let memory = StoreMemory { used: number("used_memory")?, max: number("maxmemory")? };
+        Some(Self { memory, policy: plain(field("maxmemory_policy")?) })
+    }
+
+    /// The policy by which the server deletes keys that have not ended, if it does: without a bound of its memory
+    /// it needs none.
+    pub(crate) fn evicts(&self) -> Option<&str> {
+        (self.memory.max > 0 && self.policy != "noeviction").then_some(&*self.policy)
+    }
 }
 
 impl ServerInfo {
@@ -119,6 +136,19 @@ mod tests {
             let info = format!("# Server\r\nredis_version:7.2.4\r\n{name}:cluster\r\n");
             assert_eq!(ServerInfo::parse(&info).mode, "cluster", "{name}");
         }
+    }
+
+    #[test]
+    fn a_server_evicts_by_a_policy_and_within_a_bound() {
+        let memory = |max, policy| {
+            let info = format!("used_memory:7\r\nmaxmemory:{max}\r\nmaxmemory_policy:{policy}\r\n");
+            MemoryInfo::parse(&info).unwrap()
+        };
+        assert_eq!(memory(9, "allkeys-lru").evicts(), Some("allkeys-lru"));
+        assert_eq!(memory(0, "allkeys-lru").evicts(), None);
+        assert_eq!(memory(9, "noeviction").evicts(), None);
+        assert_eq!(memory(9, "noeviction").memory, StoreMemory { used: 7, max: 9 });
+        assert_eq!(MemoryInfo::parse("used_memory:7\r\n"), None);
     }
 
     #[test]

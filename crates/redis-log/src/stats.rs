@@ -1,6 +1,7 @@
 //! The counts of the log. The binary names and exposes them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// An operation of the log on Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +53,60 @@ impl Op {
     }
 }
 
+/// The reason why Redis did not store an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppendFailure {
+    /// It has no memory left.
+    Full,
+    /// The user lacks a right, or the password is wrong.
+    Refused,
+    /// No primary is known for the topic, or it cannot be reached.
+    Unreached,
+    /// It did not answer in time, or the connection broke, so the event may be stored.
+    Unsure,
+    /// Too few copies were made, or none on the disk.
+    Durability,
+    /// Any other error.
+    Other,
+}
+
+impl AppendFailure {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Full, Self::Refused, Self::Unreached, Self::Unsure, Self::Durability, Self::Other];
+
+    /// The word for a metric's label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Refused => "refused",
+            Self::Unreached => "unreached",
+            Self::Unsure => "unsure",
+            Self::Durability => "durability",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The memory of the primary that has the least of it left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreMemory {
+    /// Bytes that it uses.
+    pub used: u64,
+    /// Its `maxmemory`; 0 for none.
+    pub max: u64,
+}
+
 /// The counts since the start, and the states.
 #[derive(Debug, Default)]
 pub struct Stats {
     errors: [AtomicU64; Op::ALL.len()],
+    append_failures: [AtomicU64; AppendFailure::ALL.len()],
+    asked: AtomicU64,
+    asked_nanos: AtomicU64,
+    memory_used: AtomicU64,
+    memory_max: AtomicU64,
     reconnects: AtomicU64,
     retries: AtomicU64,
     batches: AtomicU64,
@@ -77,6 +128,33 @@ impl Stats {
     #[must_use]
     pub fn errors(&self, op: Op) -> u64 {
         self.errors[op as usize].load(Ordering::Relaxed)
+    }
+
+    /// Events that were not stored, by reason.
+    #[must_use]
+    pub fn append_failures(&self, reason: AppendFailure) -> u64 {
+        self.append_failures[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Questions to primaries: reads of topics, of heads, of positions.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Time that these took together.
+    #[must_use]
+    pub fn asked_time(&self) -> Duration {
+        Duration::from_nanos(self.asked_nanos.load(Ordering::Relaxed))
+    }
+
+    /// The memory of the fullest primary, as of the last look.
+    #[must_use]
+    pub fn memory(&self) -> StoreMemory {
+        StoreMemory {
+            used: self.memory_used.load(Ordering::Relaxed),
+            max: self.memory_max.load(Ordering::Relaxed),
+        }
     }
 
     /// Reconnections of the feed after a loss.
@@ -165,6 +243,21 @@ impl Stats {
 
     pub(crate) fn failed(&self, op: Op) {
         self.errors[op as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn not_appended(&self, reason: AppendFailure) {
+        self.append_failures[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answered(&self, after: Duration) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let nanos = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+        self.asked_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_memory(&self, memory: StoreMemory) {
+        self.memory_used.store(memory.used, Ordering::Relaxed);
+        self.memory_max.store(memory.max, Ordering::Relaxed);
     }
 
     pub(crate) fn reconnected(&self) {

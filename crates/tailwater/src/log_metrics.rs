@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use event_log::Retention;
 use metrics::Registry;
-use redis_log::{Op, Stats};
+use redis_log::{AppendFailure, Op, Stats};
 
 /// Exposes the limits of a topic's history, so that alerts can compare them with missed events.
 pub(crate) fn register_retention(registry: &Registry, retention: &Retention) {
@@ -26,6 +26,18 @@ pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
         let stats = Arc::clone(stats);
         registry.counter_fn(name, help, None, move || read(&stats));
     };
+    for reason in AppendFailure::ALL {
+        let stats = Arc::clone(stats);
+        let label = Some(("kind", reason.as_str()));
+        let help = "Events that Redis did not store, by the kind of the failure.";
+        let read = move || stats.append_failures(reason);
+        registry.counter_fn("log_append_failures_total", help, label, read);
+    }
+    counter("log_asked_total", "Questions to Redis for readers, repairs and audits.", Stats::asked);
+    let asked = Arc::clone(stats);
+    registry.seconds_fn("log_asked_seconds_total", "Time of these questions.", move || {
+        asked.asked_time().as_secs_f64()
+    });
     counter("log_reconnects_total", "Reconnects of the feed.", Stats::reconnects);
     counter("log_retries_total", "Appends that were sent to Redis again.", Stats::retries);
     counter("log_append_batches_total", "Batches of appends sent to Redis.", Stats::batches);
@@ -57,6 +69,10 @@ pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
         let stats = Arc::clone(stats);
         registry.gauge_fn(name, help, move || read(&stats));
     };
+    gauge("log_memory_bytes", "Memory that the fullest primary of Redis uses.", |s| {
+        s.memory().used as f64
+    });
+    gauge("log_memory_max_bytes", "Its maxmemory; 0 for none.", |s| s.memory().max as f64);
     gauge("log_topics", "Topics that this node watches.", |s| s.topics() as f64);
     gauge("log_evicts", "1 if Redis may evict events and idempotency keys.", |s| {
         f64::from(u8::from(s.evicts()))

@@ -26,6 +26,7 @@ use crate::access_sources::AccessSources;
 use crate::admin::Admin;
 use crate::config::{Drain, NodeConfig, Services, Store, shown};
 use crate::log_metrics;
+use crate::memory::MemoryLimit;
 use crate::redis_source::RedisSource;
 use crate::revocation_feed::RevocationFeed;
 use crate::server::{self, Ending, Entry, Gate, Site};
@@ -80,7 +81,7 @@ impl Node {
         let role = services.role();
         let registry = Registry::new();
         metrics::process::register(&registry);
-        registry.info("build_info", "What runs.", ("version", env!("CARGO_PKG_VERSION")));
+        describe(&services, &registry);
         telemetry.register(&registry);
         let rules = limits.rules(&registry);
         let tls = tls.map(|files| Tls::open(files, rules.share, &registry)).transpose()?;
@@ -197,6 +198,20 @@ impl Port {
             server::serve(listener, site, workers, ending, drain.grace)
         });
         join_all(served.collect::<Vec<_>>()).map(drop)
+    }
+}
+
+/// Exposes the build, and the configuration that alerts compare with.
+fn describe(services: &Services, registry: &Registry) {
+    let revision = option_env!("TAILWATER_REVISION").unwrap_or("unknown");
+    let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", revision)];
+    registry.info("build_info", "The build of this node.", &build);
+    let memory = i64::try_from(MemoryLimit::read().bytes).unwrap_or(i64::MAX);
+    registry.gauge("memory_limit_bytes", "Memory that this node may use.").set(memory);
+    if let Some(gateway) = services.gateway() {
+        let max_age = i64::try_from(gateway.max_age.as_secs()).unwrap_or(i64::MAX);
+        let help = "Age at which a subscriber is told to reconnect.";
+        registry.gauge("max_age_seconds", help).set(max_age);
     }
 }
 

@@ -9,7 +9,7 @@ use super::RedisLog;
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::{ConnectError, Failure};
-use crate::server::Eviction;
+use crate::server::MemoryInfo;
 use crate::url::RedisUrl;
 
 impl RedisLog {
@@ -100,9 +100,13 @@ impl RedisLog {
                 other => format!("{primary}: {other}"),
             },
         })?;
-        if let Some(Eviction::By(policy)) = store.eviction(primary).await {
-            return Err(ConnectError::Evicts { url, primary: primary.to_string(), policy });
+        let memory = store.memory(primary).await;
+        match memory.as_ref().and_then(MemoryInfo::evicts) {
+            Some(policy) => {
+                let policy = policy.to_owned();
+                Err(ConnectError::Evicts { url, primary: primary.to_string(), policy })
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 }

@@ -71,6 +71,9 @@ impl Store {
             Some((&append.topic, answer.as_ref().ok()?.position()?))
         });
         self.witnesses.saw(stored);
+        for missed in batch.answers.iter().filter_map(|answer| answer.as_ref().err()) {
+            self.stats.not_appended(missed.failure.of_append());
+        }
         let answers = appends.iter().zip(batch.answers);
         answers.map(|(append, answer)| answer.map_err(|m| m.failure)?.receipt(append)).collect()
     }

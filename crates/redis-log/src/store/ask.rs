@@ -2,6 +2,7 @@
 
 use deadpool_redis::Connection;
 use redis::{Cmd, RedisError, Value};
+use tokio::time::Instant;
 
 use super::Store;
 use super::patience::Patience;
@@ -49,7 +50,9 @@ impl Store {
     async fn ask_at(&self, owner: &Address, commands: &[Cmd]) -> Result<Vec<Value>, Failure> {
         let peer = self.peers.get(owner, false)?;
         let mut connection = peer.connection().await?;
+        let begin = Instant::now();
         let replies = run(&mut connection, commands).await?;
+        self.stats.answered(begin.elapsed());
         let asked = |reply: &Result<Value, RedisError>| {
             let Err(error) = reply else { return false };
             matches!(Failure::Redis(error.clone()).meaning(owner), Meaning::Ask { .. })

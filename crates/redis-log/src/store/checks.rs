@@ -1,12 +1,9 @@
 //! Questions to a primary before the log is opened.
 
-use std::collections::HashMap;
-
 use super::Store;
 use crate::address::Address;
 use crate::error::Failure;
-use crate::plain::plain;
-use crate::server::{Eviction, ServerInfo};
+use crate::server::{MemoryInfo, ServerInfo};
 
 impl Store {
     /// Asks a primary for its version and its mode.
@@ -32,20 +29,11 @@ impl Store {
         self.proof.judge(pipeline.query_async(&mut connection).await?)
     }
 
-    /// The policy by which a primary deletes keys that have not ended, if it does. `None` if it does not tell.
-    pub(crate) async fn eviction(&self, address: &Address) -> Option<Eviction> {
+    /// Asks a primary for its memory. `None` if it does not tell.
+    pub(crate) async fn memory(&self, address: &Address) -> Option<MemoryInfo> {
         let mut connection = self.peers.get(address, false).ok()?.connection().await.ok()?;
-        let answer: HashMap<String, String> = redis::cmd("CONFIG")
-            .arg("GET")
-            .arg("maxmemory*")
-            .query_async(&mut connection)
-            .await
-            .ok()?;
-        let policy = answer.get("maxmemory-policy")?;
-        let is_bounded = answer.get("maxmemory").is_some_and(|bytes| bytes != "0");
-        match is_bounded && policy != "noeviction" {
-            true => Some(Eviction::By(plain(policy))),
-            false => Some(Eviction::Never),
-        }
+        let info: String =
+            redis::cmd("INFO").arg("memory").query_async(&mut connection).await.ok()?;
+        MemoryInfo::parse(&info)
     }
 }

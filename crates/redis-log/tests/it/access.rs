@@ -157,7 +157,7 @@ async fn each_missing_right_is_named_and_the_check_leaves_nothing() {
     assert!(!refused.contains("XTRIM") && !refused.contains("s3cret"), "{refused}");
 
     for right in RIGHTS.split_whitespace().filter(|word| word.starts_with('+')) {
-        // Durability and the look at eviction need the last two; a connection needs the others.
+        // Durability needs the last two; a connection needs the others.
         if ["+hello", "+auth", "+client|setname", "+wait", "+config|get"].contains(&right) {
             continue;
         }
