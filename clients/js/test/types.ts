@@ -1,6 +1,7 @@
 // The public types, as an application uses them. It is only compiled.
 
 import { type ErrorEvent, EventSource, type Gap, subscribe, TailwaterError } from '../src/index.js';
+import { type HookState, useSubscription } from '../src/react.js';
 
 export async function read(signal: AbortSignal): Promise<string[]> {
   const gaps: Gap[] = [];
@@ -33,4 +34,16 @@ export function listen(): globalThis.EventSource['readyState'] {
   // @ts-expect-error: an event has no such property
   source.onopen = ({ outcome }) => outcome;
   return source.readyState;
+}
+
+export function useNews(topics: readonly string[]): HookState['status'] {
+  const { status, error } = useSubscription('/v1/events', {
+    topics,
+    from: '-10',
+    onEvent: ({ topic, data }) => topic + data,
+    onGap: ({ missed }) => missed?.toFixed(),
+  });
+  // @ts-expect-error: an event goes nowhere
+  useSubscription('/v1/events', { topics });
+  return error?.isFinal ? 'failed' : status;
 }
