@@ -60,10 +60,12 @@ export function useSubscription(url: string | URL, options: HookOptions): HookSt
     };
   }, [href, isOn]);
 
-  const names = JSON.stringify(topics ?? []);
   useEffect(() => {
-    if (open.current) change(open.current, JSON.parse(names));
-  }, [names]);
+    if (!open.current || !topics) return;
+    const { subscription, topics: before } = open.current;
+    open.current.topics = topics;
+    subscription.change({ add: topics, remove: before.filter((topic) => !topics.includes(topic)) });
+  }, [topics]);
 
   return state;
 }
@@ -114,13 +116,6 @@ async function read(subscription: Subscription, latest: Latest, show: Show): Pro
       throw error;
     });
   }
-}
-
-function change(open: Opened, topics: readonly string[]): void {
-  const add = topics.filter((topic) => !open.topics.includes(topic));
-  const remove = open.topics.filter((topic) => !topics.includes(topic));
-  open.topics = topics;
-  if (add.length + remove.length > 0) open.subscription.change({ add, remove });
 }
 
 /** Keeps the cursor of a component that is hidden and shown again, whichever topics it reads then. */

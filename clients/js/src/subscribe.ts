@@ -1,6 +1,7 @@
 // A subscription as an async iterator of events.
 
 import type { TailwaterError } from './error.js';
+import { sorted } from './gateway.js';
 import { type End, type Envelope, type Gap, isReset, type Ready } from './message.js';
 import type { Options } from './options.js';
 import { open } from './source.js';
@@ -27,7 +28,7 @@ export interface Subscription extends AsyncIterableIterator<TailwaterEvent, void
   /** The cursor after the last event that was taken. */
   readonly cursor: string;
   readonly topics: readonly string[];
-  /** Changes the topics. Those that stay lose no event; new ones begin at `from`. */
+  /** Changes the topics, if these do. Those that stay lose no event; new ones begin at `from`. */
   change(topics: { add?: readonly string[]; remove?: readonly string[] }): void;
   /** Ends the subscription, also while an event is awaited. */
   close(): void;
@@ -70,9 +71,9 @@ export function subscribe(url: string | URL, options: SubscribeOptions = {}): Su
     },
     close,
     change({ add = [], remove = [] }) {
-      const topics = [...source.topics, ...add].filter((topic) => !remove.includes(topic));
+      const topics = sorted([...source.topics, ...add]).filter((topic) => !remove.includes(topic));
       if (topics.length === 0) throw new RangeError('a subscription needs a topic');
-      source.change(topics);
+      if (JSON.stringify(topics) !== JSON.stringify(source.topics)) source.change(topics);
     },
     get cursor() {
       return cursor.id;

@@ -554,6 +554,19 @@ test('a topic is added with the position of the first, and removed, without losi
   assert.throws(() => subscription.change({ remove: ['b'] }), RangeError);
 });
 
+test('a change that leaves the topics as they are keeps the stream', async () => {
+  let connection;
+  const gateway = await fake((c) => {
+    connection = c.stream().ready().event(1, 'a');
+  });
+  const { subscription } = watch(gateway, { topics: ['b', 'a'] });
+  await take(subscription, 1);
+  subscription.change({ add: ['a', 'b'], remove: ['c'] });
+  connection.event(2, 'b');
+  assert.equal((await take(subscription, 1))[0].data, 'event 2');
+  assert.equal(gateway.requests.length, 1);
+});
+
 test('events of a topic that is removed are not handed over any more', async () => {
   const gateway = await fake(
     (c) =>
