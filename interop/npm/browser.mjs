@@ -9,7 +9,8 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildSync } from 'esbuild'
+import { build } from 'esbuild'
+import { components } from './components.mjs'
 
 const [browser, file, url] = process.argv.slice(2)
 const port = Number(process.env.PAGE_PORT)
@@ -32,13 +33,20 @@ const prelude = `<!doctype html><meta charset="utf-8"><body><script>
   }).observe(document, { childList: true, subtree: true })
 </script>`
 
-function page() {
+async function page() {
   if (file.endsWith('.html')) return prelude + readFileSync(path, 'utf8').replaceAll('{url}', url.replaceAll('&', '&amp;'))
-  const { outputFiles } = buildSync({ entryPoints: [path], bundle: true, write: false, format: 'iife' })
+  const { outputFiles } = await build({
+    entryPoints: [path],
+    bundle: true,
+    write: false,
+    format: 'iife',
+    jsx: 'automatic',
+    plugins: [components({ vue: () => import('vue/compiler-sfc'), svelte: () => import('svelte/compiler') })],
+  })
   return `${prelude}<script>${outputFiles[0].text.replaceAll('</script', '<\\/script')}</script>`
 }
 
-const html = page()
+const html = await page()
 const server = createServer(async (request, response) => {
   response.setHeader('access-control-allow-origin', '*')
   response.setHeader('connection', 'close')

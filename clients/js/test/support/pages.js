@@ -43,7 +43,7 @@ export async function servePages(scripts = {}) {
     }
     try {
       const code = scripts[pathname] ?? (await readFile(new URL(`../..${pathname}`, import.meta.url)));
-      response.setHeader('content-type', 'text/javascript');
+      response.setHeader('content-type', pathname.endsWith('.html') ? 'text/html' : 'text/javascript');
       response.end(code);
     } catch {
       response.writeHead(404).end();

@@ -1,0 +1,4 @@
+import { createApp } from 'vue'
+import Events from './vue/Events.vue'
+
+createApp(Events, { url }).mount(document.body.appendChild(document.createElement('main')))
