@@ -2,18 +2,19 @@ const sleep = pause => new Promise(resolve => setTimeout(resolve, pause))
 
 /**
  * Returns a `fetch` for an SDK. Its answer is the stream of a topic, which goes on over any number of
- * connections and ends when the topic does. The URL has `control=off`.
+ * connections and ends when the topic does. It begins after the id that the SDK sends, if it sends one. The
+ * URL has `control=off`.
  */
 export function resumingFetch(url) {
-  return async (_, { signal } = {}) => {
-    const body = ReadableStream.from(blocks(url, signal)).pipeThrough(new TextEncoderStream())
+  return async (_, { signal, headers } = {}) => {
+    const id = new Headers(headers).get('Last-Event-ID') ?? ''
+    const body = ReadableStream.from(blocks(url, id, signal)).pipeThrough(new TextEncoderStream())
     return new Response(body, { headers: { 'content-type': 'text/event-stream' } })
   }
 }
 
 /** Yields whole events. One that was cut off comes again, because its id was not kept. */
-async function* blocks(url, signal) {
-  let id = ''
+async function* blocks(url, id, signal) {
   let pause = 2000
   for (;;) {
     try {

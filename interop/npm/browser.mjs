@@ -1,9 +1,10 @@
 // Opens a page in a browser and prints everything that the page logs:
-//   node browser.mjs chromium|firefox-esr pages/NAME.js URL
+//   node browser.mjs chromium|firefox-esr PAGE URL
 // The page comes from the origin of URL, whose server asks this one (PAGE_PORT) for it. A script is
-// bundled into an empty page. In HTML, `{url}` stands for URL, and every <p> that is added is printed.
+// bundled into an empty page. In HTML, `{url}` stands for URL. PHP renders a page of Blade. Every <p> that
+// is added is printed.
 
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -34,6 +35,7 @@ const prelude = `<!doctype html><meta charset="utf-8"><body><script>
 </script>`
 
 async function page() {
+  if (file.endsWith('.blade.php')) return prelude + execFileSync('php', [join(dirname(path), 'page.php'), path, url])
   if (file.endsWith('.html')) return prelude + readFileSync(path, 'utf8').replaceAll('{url}', url.replaceAll('&', '&amp;'))
   const { outputFiles } = await build({
     entryPoints: [path],

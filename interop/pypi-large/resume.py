@@ -6,24 +6,29 @@ def resuming_client(httpx, url):
     """Returns an HTTP client for an SDK, of `httpx` or of `httpx2`, which is compatible.
 
     Its answer to every request is the stream of a topic, which goes on over any number of connections and
-    ends when the topic does. The URL has `control=off`.
+    ends when the topic does. It begins after the id that the SDK sends, if it sends one. The URL has
+    `control=off`.
     """
 
     class Stream(httpx.SyncByteStream):
+        def __init__(self, last_id):
+            self.last_id = last_id
+
         def __iter__(self):
-            return _blocks(httpx, url)
+            return _blocks(httpx, url, self.last_id)
 
     class Transport(httpx.BaseTransport):
         def handle_request(self, request):
+            stream = Stream(request.headers.get("Last-Event-ID", ""))
             headers = {"content-type": "text/event-stream"}
-            return httpx.Response(200, headers=headers, stream=Stream())
+            return httpx.Response(200, headers=headers, stream=stream)
 
-    return httpx.Client(transport=Transport())
+    return httpx.Client(transport=Transport(), base_url=url)
 
 
-def _blocks(httpx, url):
+def _blocks(httpx, url, last_id):
     """Yields whole events. One that was cut off comes again, because its id was not kept."""
-    last_id, pause = "", 2.0
+    pause = 2.0
     with httpx.Client(timeout=httpx.Timeout(10, read=45)) as client:
         while True:
             headers = {"Last-Event-ID": last_id} if last_id else {}

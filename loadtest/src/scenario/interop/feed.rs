@@ -46,7 +46,7 @@ impl<'a> Feed<'a> {
         for index in 0..feed.topics.len() {
             let format = feed.topics[index].format;
             for data in &format.first {
-                feed.publish(index, data.clone(), false).await?;
+                feed.publish(index, data.clone(), &typed(format.kind.as_deref())).await?;
             }
         }
         Ok(feed)
@@ -77,10 +77,11 @@ impl<'a> Feed<'a> {
     pub(super) async fn end(&mut self) -> Result<()> {
         for index in 0..self.topics.len() {
             let format = self.topics[index].format;
+            let kind = format.last_type.as_deref().or(format.kind.as_deref());
             for data in &format.last {
-                self.publish(index, data.clone(), false).await?;
+                self.publish(index, data.clone(), &typed(kind)).await?;
             }
-            self.publish(index, String::new(), true).await?;
+            self.publish(index, String::new(), "&end=true").await?;
         }
         Ok(())
     }
@@ -88,23 +89,18 @@ impl<'a> Feed<'a> {
     async fn tick(&mut self) -> Result<()> {
         self.published += 1;
         for index in 0..self.topics.len() {
-            let data = self.topics[index].format.each.replace('%', &mark(self.published));
-            self.publish(index, data, false).await?;
+            let format = self.topics[index].format;
+            let data = format.each.replace('%', &mark(self.published));
+            self.publish(index, data, &typed(format.kind.as_deref())).await?;
         }
         sleep(PAUSE).await;
         Ok(())
     }
 
-    /// Sends an event until it is stored.
-    async fn publish(&mut self, index: usize, data: String, is_end: bool) -> Result<()> {
-        let FormatTopic { topic, format } = &self.topics[index];
-        let mut path = format!("/v1/events?topic={topic}");
-        if is_end {
-            path.push_str("&end=true");
-        } else if let Some(kind) = &format.kind {
-            path.push_str("&type=");
-            path.push_str(kind);
-        }
+    /// Sends an event with this parameter until it is stored.
+    async fn publish(&mut self, index: usize, data: String, parameter: &str) -> Result<()> {
+        let topic = &self.topics[index].topic;
+        let path = format!("/v1/events?topic={topic}{parameter}");
         self.sent += 1;
         let key = format!("{topic}-{}", self.sent);
         let headers = [("idempotency-key", &*key), ("content-type", "text/plain")];
@@ -121,4 +117,9 @@ impl<'a> Feed<'a> {
             sleep(RETRY_PAUSE).await;
         }
     }
+}
+
+/// The parameter for the type of an event.
+fn typed(kind: Option<&str>) -> String {
+    kind.map(|kind| format!("&type={kind}")).unwrap_or_default()
 }

@@ -23,6 +23,9 @@ const REQUESTS_MAX: usize = 100_000;
 /// The beginning of the first request of a connection to a gateway; a page has another path.
 const TO_GATEWAYS: [&[u8]; 3] = [b"GET /v1/", b"POST /v1/", b"OPTIONS /v1/"];
 
+/// The beginning of a connection that publishes, as the program of a framework does before it subscribes.
+const PUBLISHES: &[u8] = b"POST /v1/events";
+
 /// A place inside an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CutPlace {
@@ -144,7 +147,9 @@ impl Route {
         client.set_nodelay(true)?;
         let mut start = [0; 16];
         let length = client.peek(&mut start).await?;
-        let is_for_gateways = TO_GATEWAYS.iter().any(|prefix| start[..length].starts_with(prefix));
+        let start = &start[..length];
+        let is_for_gateways = TO_GATEWAYS.iter().any(|prefix| start.starts_with(prefix));
+        let subscribes = is_for_gateways && !start.starts_with(PUBLISHES);
         let target = if is_for_gateways { self.gateways } else { self.pages };
         let server = TcpStream::connect(target).await?;
         server.set_nodelay(true)?;
@@ -152,7 +157,7 @@ impl Route {
         let (from_server, to_server) = server.into_split();
         tokio::select! {
             ended = self.carry_up(from_client, to_server) => ended,
-            ended = self.carry_down(from_server, to_client, is_for_gateways) => ended,
+            ended = self.carry_down(from_server, to_client, subscribes) => ended,
         }
     }
 
@@ -164,7 +169,10 @@ impl Route {
                 return Ok(());
             }
             let is_request = [b"GET /v1/".as_slice(), b"POST /v1/"];
-            if is_request.iter().any(|prefix| bytes[..length].starts_with(prefix)) {
+            let start = &bytes[..length];
+            if is_request.iter().any(|prefix| start.starts_with(prefix))
+                && !start.starts_with(PUBLISHES)
+            {
                 let mut record = self.record.lock().expect("nobody panics with it in hand");
                 if record.requests.len() < REQUESTS_MAX {
                     record.requests.push(Instant::now());
@@ -178,7 +186,7 @@ impl Route {
         &self,
         mut from: OwnedReadHalf,
         mut to: OwnedWriteHalf,
-        is_from_gateways: bool,
+        subscribes: bool,
     ) -> io::Result<()> {
         let mut cuts = self.cuts.clone();
         let before = cuts.borrow_and_update().0;
@@ -189,11 +197,11 @@ impl Route {
                 return Ok(());
             }
             let piece = &bytes[..length];
-            if is_from_gateways {
+            if subscribes {
                 self.note_status(piece);
             }
             let (count, place) = *cuts.borrow();
-            if is_from_gateways
+            if subscribes
                 && count != before
                 && let Some(end) = place.find(piece)
             {

@@ -32,6 +32,8 @@ pub(super) struct Format {
     /// Data of the events after all others, in a topic that ends.
     #[serde(default)]
     pub(super) last: Vec<String>,
+    /// The type of these, if it is another one.
+    pub(super) last_type: Option<String>,
 }
 
 /// A client in one version.

@@ -148,6 +148,7 @@ mod tests {
             first: vec!["hello".to_owned()],
             each: "%".to_owned(),
             last: vec!["[DONE]".to_owned()],
+            last_type: None,
         };
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         Score { connected: true, ..Score::of(&lines, &format, published) }
