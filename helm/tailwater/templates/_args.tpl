@@ -29,6 +29,9 @@
 - --cors-origin={{ join "," . }}
 {{- end }}
 {{- /* Flags of this release's binary only if they are set, so that an older image starts without them. */ -}}
+{{- with $root.Values.redis.prefix }}
+- --redis-prefix={{ . }}
+{{- end }}
 {{- with $root.Values.trustedProxies }}
 - --trusted-proxies={{ join "," . }}
 {{- end }}

@@ -24,12 +24,20 @@ app.kubernetes.io/component: {{ . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "tailwater.image" -}}
-{{- with .Values.image -}}
-{{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{- end -}}
+{{- include "tailwater.imageOf" (list . .Values.image .Chart.AppVersion) -}}
 {{- end -}}
+
+{{- /* The name of an image, by its digest or its tag. (list $ image tag) */ -}}
+{{- define "tailwater.imageOf" -}}
+{{- $image := index . 1 -}}
+{{- with (first .).Values.registry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{- if $image.digest -}}{{ $image.repository }}@{{ $image.digest }}{{- else -}}{{ $image.repository }}:{{ $image.tag | default (last .) }}{{- end -}}
 {{- end -}}
 
 {{- define "tailwater.serviceAccount" -}}

@@ -6,13 +6,16 @@
 metadata:
   labels:
     {{- include "tailwater.selector" $selector | nindent 4 }}
+    {{- with $root.Values.commonLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     {{- with $values.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
     kubectl.kubernetes.io/default-container: {{ .component }}
     {{- with include "tailwater.redisUrl" $root }}
-    checksum/redis: {{ sha256sum . }}
+    checksum/redis: {{ include "tailwater.redisChecksum" (list $root .) }}
     {{- end }}
     {{- with $values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
@@ -68,16 +71,34 @@ spec:
         {{- toYaml $values.resources | nindent 8 }}
       securityContext:
         {{- toYaml $root.Values.securityContext | nindent 8 }}
-      {{- with include "tailwater.mounts" $root }}
+      {{- $mounts := include "tailwater.mounts" $root | trim }}
+      {{- if or $mounts $values.extraVolumeMounts }}
       volumeMounts:
-        {{- . | trim | nindent 8 }}
+        {{- with $mounts }}
+        {{- . | nindent 8 }}
+        {{- end }}
+        {{- with $values.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       {{- end }}
-  {{- with include "tailwater.volumes" $root }}
+    {{- with $values.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- $volumes := include "tailwater.volumes" $root | trim }}
+  {{- if or $volumes $values.extraVolumes }}
   volumes:
-    {{- . | trim | nindent 4 }}
+    {{- with $volumes }}
+    {{- . | nindent 4 }}
+    {{- end }}
+    {{- with $values.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   {{- end }}
-  {{- if or $values.spread.zones $values.spread.nodes }}
+  {{- if or $values.spread.zones $values.spread.nodes $values.spread.constraints }}
   topologySpreadConstraints:
+    {{- with $values.spread.constraints }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     {{- range $key, $rule := dict "topology.kubernetes.io/zone" $values.spread.zones "kubernetes.io/hostname" $values.spread.nodes }}
     {{- if $rule }}
     - topologyKey: {{ $key }}

@@ -59,11 +59,41 @@ redis://tailwater:{{ include "tailwater.redisPassword" . }}@{{ include "tailwate
 {{- $bundled.password -}}
 {{- end -}}
 
+{{- /* A checksum of a text with a password, which restarts pods when the text changes. Annotations are read by more
+     people than Secrets, so a random salt in the release's Secret keeps them from guessing. Without a cluster there is no
+     salt: the checksum is of the text without its passwords, and a new password alone restarts nothing. (list $ text) */ -}}
+{{- define "tailwater.redisChecksum" -}}
+{{- $salt := include "tailwater.redisSalt" (first .) -}}
+{{- if $salt -}}
+{{- printf "%s %s" $salt (last .) | sha256sum -}}
+{{- else -}}
+{{- $bare := regexReplaceAll "//([^:@/]*):[^@]*@" (last .) "//${1}@" -}}
+{{- $bare = regexReplaceAll "(sentinel_password=)[^&]*" $bare "${1}" -}}
+{{- regexReplaceAll "#[0-9a-f]{64}" $bare "" | sha256sum -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The salt of the release's Secret, or a random one for a new release; empty without a cluster. */ -}}
+{{- define "tailwater.redisSalt" -}}
+{{- if not (hasKey .Values.redis "salt") -}}
+{{- $salt := "" -}}
+{{- with lookup "v1" "Secret" .Release.Namespace (printf "%s-redis" (include "tailwater.fullname" .)) -}}
+{{- $salt = get (.data | default dict) "salt" | b64dec -}}
+{{- end -}}
+{{- if and (not $salt) (hasKey (lookup "v1" "Service" .Release.Namespace "") "items") -}}
+{{- $salt = randAlphaNum 32 -}}
+{{- end -}}
+{{- $_ := set .Values.redis "salt" $salt -}}
+{{- end -}}
+{{- .Values.redis.salt -}}
+{{- end -}}
+
 {{- /* The users of the bundled Redis: Tailwater's, with the rights of docs/operations.md and no others. The file
      has the hash of the password only. */ -}}
 {{- define "tailwater.redisUsers" -}}
 user default off resetpass resetkeys resetchannels -@all
-user tailwater on #{{ include "tailwater.redisPassword" . | sha256sum }} resetkeys resetchannels ~e:* ~h:* ~i:* ~n:* ~q:* &e:* -@all +hello +auth +client|setname +ping +unwatch +info +wait +config|get +script|load +evalsha +time +get +mget +set +pexpire +xadd +xtrim +xrange +xrevrange +hget +hset +hdel +zadd +zrange +zremrangebyscore +spublish +ssubscribe +sunsubscribe
+{{- $prefix := empty .Values.redis.prefix | ternary "" (printf "%s:" .Values.redis.prefix) }}
+user tailwater on #{{ include "tailwater.redisPassword" . | sha256sum }} resetkeys resetchannels ~{{ $prefix }}e:* ~{{ $prefix }}h:* ~{{ $prefix }}i:* ~{{ $prefix }}n:* ~{{ $prefix }}q:* &{{ $prefix }}e:* -@all +hello +auth +client|setname +ping +unwatch +info +wait +config|get +script|load +evalsha +time +get +mget +set +pexpire +xadd +xtrim +xrange +xrevrange +hget +hset +hdel +zadd +zrange +zremrangebyscore +spublish +ssubscribe +sunsubscribe
 {{- end -}}
 
 {{- /* The most that the data of the bundled Redis may take on the disk of its machine, as a quantity: the log of

@@ -18,6 +18,9 @@ spec:
   {{- if ne $service.type "ClusterIP" }}
   externalTrafficPolicy: {{ $service.externalTrafficPolicy }}
   {{- end }}
+  {{- if and $service.trafficDistribution (semverCompare ">=1.30-0" $root.Capabilities.KubeVersion.Version) }}
+  trafficDistribution: {{ $service.trafficDistribution }}
+  {{- end }}
   {{- if eq $service.type "LoadBalancer" }}
   {{- with $service.loadBalancerClass }}
   loadBalancerClass: {{ . }}

@@ -45,8 +45,8 @@
 {{- fail "proxyProtocol is true and trustedProxies is empty: every connection must begin with a header that only trusted proxies may send. Set trustedProxies to the addresses of the load balancer." -}}
 {{- end -}}
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) -}}
-{{- if .Values.metrics.serviceMonitor.enabled -}}
-{{- fail "metrics.serviceMonitor.enabled is true and networkPolicy.monitoring is empty: Prometheus could not reach the admin port. Name its peers, as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]." -}}
+{{- if or .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
+{{- fail "metrics.serviceMonitor.enabled or metrics.podMonitor.enabled is true and networkPolicy.monitoring is empty: Prometheus could not reach the admin port. Name its peers, as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]." -}}
 {{- else if and .Values.ingress.enabled (eq .Values.ingress.preset "alb") -}}
 {{- fail "ingress.preset is alb and networkPolicy.monitoring is empty: the load balancer's health checks could not reach the admin port. Name its subnets, as [{ipBlock: {cidr: 10.0.0.0/16}}]." -}}
 {{- end -}}

@@ -6,6 +6,10 @@
   secret: {secretName: {{ .secret }}, items: [{key: {{ .key }}, path: ca.crt}]}
 {{- end }}
 {{- end }}
+{{- with .Values.redis.clientCertificate.secret }}
+- name: redis-client
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
 {{- with .Values.tls.secret }}
 - name: tls
   secret: {secretName: {{ . }}}
@@ -41,6 +45,9 @@
 {{- define "tailwater.mounts" -}}
 {{- if .Values.redis.ca.secret }}
 - {name: redis-ca, mountPath: /etc/tailwater/redis, readOnly: true}
+{{- end }}
+{{- if .Values.redis.clientCertificate.secret }}
+- {name: redis-client, mountPath: /etc/tailwater/redis-client, readOnly: true}
 {{- end }}
 {{- if .Values.tls.secret }}
 - {name: tls, mountPath: /etc/tailwater/tls, readOnly: true}
