@@ -1,10 +1,12 @@
 # An image of one static binary and the certificate authorities that it trusts, for any architecture
 # that Rust and Debian support:
-#   docker build -t tailwater:0.1.0 .
-#   docker buildx build --platform linux/amd64,linux/arm64 -t tailwater:0.1.0 .
+#   docker build -t tailwater:0.2.0 .
+#   docker buildx build --platform linux/amd64,linux/arm64 -t tailwater:0.2.0 .
 
 FROM rust:1-bookworm AS build
 ARG TARGETARCH
+# Shown by tailwater_build_info.
+ARG REVISION=unknown
 WORKDIR /src
 # Downloads and the target folder are in cache mounts: a change compiles only the crates it touches, and
 # no layer holds the target folder. With --target, crt-static does not apply to build scripts and
@@ -13,13 +15,13 @@ RUN --mount=type=bind,target=. \
     --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/target,id=tailwater-target-$TARGETARCH,sharing=locked \
     host=$(rustc -vV | sed -n 's/^host: //p') \
-    && CARGO_TARGET_DIR=/target RUSTFLAGS='-C target-feature=+crt-static' \
+    && TAILWATER_REVISION=$REVISION CARGO_TARGET_DIR=/target RUSTFLAGS='-C target-feature=+crt-static' \
        cargo build --locked --profile dist --package tailwater --features jemalloc --target "$host" \
     && install -D "/target/$host/dist/tailwater" /image/tailwater \
     && install -D -m 644 /etc/ssl/certs/ca-certificates.crt -t /image/etc/ssl/certs
 
 FROM scratch
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Tailwater" \
       org.opencontainers.image.description="Server-Sent Events that resume on any node" \

@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: access-long siege siege-quick skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
+.PHONY: access-long siege siege-quick skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,12 @@ compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; r
 	cargo build --release -p loadtest
 	docker compose up --build --wait
 	OUT=$(OUT)/compose-chaos scripts/compose-chaos
+
+compose-roll: ## Replace the nodes of docker-compose.yml one after the other, after a change of flags or of the image
+	scripts/compose-roll
+
+compose-check: ## Start docker-compose.yml twice: the second time recreates nothing
+	scripts/compose-check
 
 k8s-chaos: ## Break a release on Kubernetes under 1,000 clients; URL=, INGEST_URL=; report in out/k8s-chaos
 	cargo build --release -p loadtest
