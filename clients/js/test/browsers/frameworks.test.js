@@ -72,7 +72,7 @@ for (const browserName of BROWSER_NAMES) {
     });
     after(() => browser?.close());
     afterEach(async () => {
-      for (const page of await browser.pages()) await page.goto('about:blank');
+      for (const page of (await browser.pages()).slice(1)) await page.close();
       await until(() => balancer.streams.size === 0);
     });
 

@@ -1,0 +1,145 @@
+// Clients of other projects in real browsers, where their habits meet the gateway: a row of docs/clients each.
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { sleep, until } from '../support/collect.js';
+import { BROWSER_NAMES, launch, servePages } from '../support/pages.js';
+import { publish, startBalancer, startNode, startRedis } from '../support/tailwater.js';
+
+const scripts = {};
+let pages;
+let redis;
+let ingest;
+let gateways;
+let balancer;
+
+before(async () => {
+  pages = await servePages(scripts);
+  redis = await startRedis();
+  ingest = await startNode('ingest', '--redis', redis.url);
+  const start = () =>
+    startNode('gateway', '--redis', redis.url, '--cors-origin', pages.origin, '--retry', '500ms');
+  gateways = [await start(), await start()];
+  balancer = await startBalancer(gateways);
+});
+
+after(async () => {
+  await balancer?.close();
+  for (const node of [...(gateways ?? []), ingest]) await node?.kill();
+  await redis?.stop();
+  await pages?.close();
+});
+
+/** Bundles a module that has these packages. */
+async function bundle(contents) {
+  const resolveDir = fileURLToPath(new URL('.', import.meta.url));
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir },
+    bundle: true,
+    write: false,
+    format: 'iife',
+  });
+  return outputFiles[0].text;
+}
+
+/** Opens a page with this content and this script, which adds a <p> for each event. */
+async function openPage(browser, name, script, content = '') {
+  scripts['/other.js'] = await bundle(`
+    const print = ({ data }) => {
+      const line = document.createElement('p');
+      line.textContent = data;
+      document.body.append(line);
+    };
+    ${script}`);
+  scripts[`/${name}.html`] = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+    <body>${content}<script src="/other.js"></script>`;
+  const page = await browser.newPage();
+  await page.goto(`${pages.origin}/${name}.html`);
+  return page;
+}
+
+const shown = (page) => page.$$eval('p', (all) => all.map(({ textContent }) => textContent));
+const numbers = (first, last) => Array.from({ length: last - first + 1 }, (_, n) => String(first + n));
+
+async function publishNumbers(topic, first, last) {
+  for (const n of numbers(first, last)) await publish(ingest, topic, n);
+}
+
+/** Waits until a page shows as many events, and for one more moment, in which nothing may follow. */
+async function shows(page, expected) {
+  await until(async () => (await shown(page)).length >= expected.length);
+  await sleep(1000);
+  assert.deepEqual(await shown(page), expected);
+}
+
+for (const browserName of BROWSER_NAMES) {
+  describe(browserName, () => {
+    let browser;
+
+    before(async () => {
+      browser = await launch(browserName);
+    });
+    after(() => browser?.close());
+    afterEach(async () => {
+      for (const page of (await browser.pages()).slice(1)) await page.close();
+      await until(() => balancer.streams.size === 0);
+    });
+
+    test('htmx 2, which always sends credentials, reads from another origin', async () => {
+      const topic = `htmx-${browserName}`;
+      const page = await openPage(
+        browser,
+        topic,
+        `window.htmx = require('htmx.org'); require('htmx-ext-sse');`,
+        `<div hx-ext="sse" sse-connect="${balancer.url}?topic=${topic}" sse-close="tailwater.end"
+          sse-swap="message" hx-swap="beforeend"></div>`,
+      );
+      await until(() => balancer.streams.size === 1);
+      for (const n of numbers(1, 5)) await publish(ingest, topic, `<p>${n}</p>`);
+      await shows(page, numbers(1, 5));
+    });
+
+    test('fetch-event-source with the `onopen` of its README, which compares the type, has a stream', async () => {
+      const topic = `fetch-${browserName}`;
+      const page = await openPage(
+        browser,
+        topic,
+        `import { EventStreamContentType, fetchEventSource } from '@microsoft/fetch-event-source';
+        fetchEventSource('${balancer.url}?topic=${topic}&control=off', {
+          async onopen(response) {
+            if (!response.ok || response.headers.get('content-type') !== EventStreamContentType) throw new Error();
+          },
+          onmessage: (event) => event.id && print(event),
+        });`,
+      );
+      await until(() => balancer.streams.size === 1);
+      await publishNumbers(topic, 1, 5);
+      await shows(page, numbers(1, 5));
+    });
+
+    const polyfills = {
+      'event-source-polyfill': `import { EventSourcePolyfill as Source } from 'event-source-polyfill';`,
+      'reconnecting-eventsource': `import Source from 'reconnecting-eventsource';`,
+    };
+    for (const [name, script] of Object.entries(polyfills)) {
+      test(`${name}, which appends a second cursor, goes on from it and not from the page's`, async () => {
+        const topic = `${name}-${browserName}`;
+        const { id } = await publish(ingest, topic, '0');
+        await publishNumbers(topic, 1, 10);
+        const url = `${balancer.url}?topic=${topic}&last_event_id=${id}`;
+        const page = await openPage(
+          browser,
+          topic,
+          `${script} new Source('${url}').addEventListener('message', print);`,
+        );
+        await shows(page, numbers(1, 10));
+        await gateways[0].kill();
+        await publishNumbers(topic, 11, 20);
+        await gateways[0].start();
+        await shows(page, numbers(1, 20));
+      });
+    }
+  });
+}
