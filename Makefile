@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: access-long siege siege-quick skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
+.PHONY: access-long siege siege-quick lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,6 +117,12 @@ interop-quick: ## Kill gateways and end a topic under some of these clients; rep
 	interop/pages --check
 	cargo build --workspace --bins
 	scripts/with-node 20 sh -c 'interop/setup --quick && target/debug/loadtest interop --quick --out $(OUT)/interop-quick'
+
+lb: ## Run every load balancer of Debian and PyPI; writes docs/load-balancers.md, report in out/lb; 8 minutes
+	interop/pages --check
+	scripts/setup-lb
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest lb --page docs/load-balancers.md --out $(OUT)/lb
 
 compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; report in out/compose-chaos
 	cargo build --release -p loadtest

@@ -16,6 +16,7 @@
 //! # Ok(()) }
 //! ```
 
+mod balancer;
 mod child;
 pub mod cluster;
 mod cores;
@@ -32,6 +33,7 @@ mod spawner;
 mod tailwater;
 mod worker;
 
+pub use balancer::{Balancer, BalancerCommand};
 pub use cores::CoreSet;
 pub use haproxy::{Haproxy, ServerState, ServerView};
 pub use namespace::Namespace;

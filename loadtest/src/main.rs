@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::cost::reference::Reference;
 use loadtest::scenario::{
-    bench, chaos, drain, failover, hold, intake, interop, mixed, siege, skew, soak, storm, styles,
-    vanish, watch, wire,
+    bench, chaos, drain, failover, hold, intake, interop, lb, mixed, siege, skew, soak, storm,
+    styles, vanish, watch, wire,
 };
 
 /// Drives real Tailwater processes under load, breaks them, and reports the effect on subscribers.
@@ -42,6 +42,7 @@ enum Scenario {
     Wire(wire::Options),
     Intake(intake::Options),
     Interop(interop::Options),
+    Lb(lb::Options),
     Hold(hold::Options),
     /// The readers of one gateway, in a process of their own.
     #[command(hide = true)]
@@ -99,6 +100,11 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         }
         Scenario::Interop(options) => {
             let sheet = Box::pin(interop::run(options)).await?;
+            println!("{}", sheet.table());
+            Ok(sheet.failures())
+        }
+        Scenario::Lb(options) => {
+            let sheet = Box::pin(lb::run(options)).await?;
             println!("{}", sheet.table());
             Ok(sheet.failures())
         }

@@ -7,6 +7,7 @@ pub mod failover;
 pub mod hold;
 pub mod intake;
 pub mod interop;
+pub mod lb;
 pub mod mixed;
 mod outcome;
 mod rounds;

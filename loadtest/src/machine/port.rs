@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context, Result, bail};
@@ -14,12 +15,12 @@ const COUNT: u16 = 20_000;
 /// A port on 127.0.0.1 that no other test of this machine is given until this is dropped.
 ///
 /// It does not hold the port open, so that a program can listen on it, stop, and listen again.
-/// A lock file keeps other test processes off.
-#[derive(Debug)]
+/// A lock file keeps other test processes off. A clone shares the reservation.
+#[derive(Clone, Debug)]
 pub struct Port {
     ip: Ipv4Addr,
     number: u16,
-    _lock: File,
+    _lock: Arc<File>,
 }
 
 impl Port {
@@ -41,6 +42,7 @@ impl Port {
             let lock = File::create(directory.join(number.to_string()))?;
             let is_free = || TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok();
             if lock.try_lock().is_ok() && is_free() {
+                let lock = Arc::new(lock);
                 return Ok(Port { ip: Ipv4Addr::LOCALHOST, number, _lock: lock });
             }
         }

@@ -30,6 +30,7 @@ pub struct TailwaterBuilder {
     args: Vec<String>,
     envs: Vec<(String, String)>,
     place: Place,
+    ports: Option<(Port, Port)>,
     directory: Option<PathBuf>,
 }
 
@@ -43,6 +44,7 @@ impl TailwaterBuilder {
             // A backtrace would push the message of a panic out of the tail that failures show.
             envs: vec![("RUST_BACKTRACE".to_owned(), "0".to_owned())],
             place: Place::default(),
+            ports: None,
             directory: None,
         }
     }
@@ -95,14 +97,23 @@ impl TailwaterBuilder {
         self
     }
 
+    /// These ports, for `--listen` and `--admin-listen`; free ones unless said.
+    #[must_use]
+    pub fn ports(mut self, listen: Port, admin: Port) -> Self {
+        self.ports = Some((listen, admin));
+        self
+    }
+
     /// Starts the program without waiting for anything.
     ///
     /// # Errors
     /// When there is no such program or no free port.
     pub fn spawn(self) -> Result<Tailwater> {
         let program = std::path::absolute(&self.program)?;
-        let listen = Port::reserve()?.on(self.place.ip);
-        let admin = Port::reserve()?.on(self.place.ip);
+        let (listen, admin) = match self.ports {
+            Some(ports) => ports,
+            None => (Port::reserve()?.on(self.place.ip), Port::reserve()?.on(self.place.ip)),
+        };
         let name = self.name.unwrap_or_else(|| self.subcommand.to_owned());
         let (listens, admins) = (listen.addr().to_string(), admin.addr().to_string());
         let own =
