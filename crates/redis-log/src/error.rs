@@ -12,7 +12,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::address::Address;
 use crate::durability::Durability;
-use crate::format::FORMAT;
+use crate::head::FORMAT;
 use crate::plain::plain;
 use crate::server::VERSION_NEEDED;
 use crate::stats::AppendFailure;

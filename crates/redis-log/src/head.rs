@@ -1,6 +1,19 @@
 //! The head of a topic, as its key holds it.
+//!
+//! The head tells the format in which the topic is stored. This version writes format 1, whose heads bear no mark.
+//! The head of a topic in a later format begins with `v2 `, `v3 ` and so on. A version that does not know that format
+//! reads nothing of the topic, stores nothing in it, and is not ready any more (`formats`).
 
 use event_log::{Event, Generation, Mark, Position};
+
+/// The format that this version writes, and the latest that it reads.
+pub(crate) const FORMAT: u64 = 1;
+
+/// The format of the topic with this head.
+pub(crate) fn format_of(head: &str) -> u64 {
+    let mark = head.split(' ').next().and_then(|word| word.strip_prefix('v'));
+    mark.and_then(|number| number.parse().ok()).unwrap_or(1)
+}
 
 /// The last position of a topic and what came with it. Written by `publish.lua` only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +71,16 @@ mod tests {
     use event_log::{NewEvent, Topic};
 
     use super::*;
+
+    #[test]
+    fn a_head_tells_its_format() {
+        for (head, format) in [("20-7 5 12-4 0123abcd o", 1), ("v2 x", 2), ("v17", 17)] {
+            assert_eq!(format_of(head), format, "{head}");
+        }
+        for garbage in ["", "v", "vx y", "version"] {
+            assert_eq!(format_of(garbage), 1, "{garbage}");
+        }
+    }
 
     #[test]
     fn a_head_that_the_script_writes_is_parsed() {

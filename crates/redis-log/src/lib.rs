@@ -23,12 +23,11 @@ mod eviction;
 mod feed;
 mod feeds;
 mod flight;
-mod format;
+mod formats;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
 mod head;
-mod inventory;
 mod keys;
 mod leases;
 mod life;
@@ -57,10 +56,10 @@ mod witness;
 pub use config::Config;
 pub use durability::{BadDurability, Durability};
 pub use error::ConnectError;
-pub use inventory::StoredTopic;
 pub use keys::{BadKeyPrefix, KeyPrefix};
 pub use leases::RedisLeases;
 pub use log::RedisLog;
 pub use stats::{AppendFailure, Op, Stats, StoreMemory};
+pub use store::StoredTopic;
 pub use tls::BadTls;
 pub use url::{BadUrl, RedisUrl};

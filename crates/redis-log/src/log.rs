@@ -37,6 +37,7 @@ use crate::watched::{Verdict, Watched};
 use crate::witness::Witnesses;
 
 mod connect;
+mod inventory;
 
 /// A [`Log`] on Redis. When it is dropped, its tasks end.
 #[derive(Debug)]
@@ -141,10 +142,6 @@ impl RedisLog {
         life.spawn(eviction::watch(Arc::clone(topology), Arc::clone(store), Arc::clone(stats)));
         let (topics, feeds, stats) = (Arc::clone(topics), Arc::clone(feeds), Arc::clone(stats));
         life.spawn(sweep(topics, feeds, stats, config.idle));
-    }
-
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
     }
 
     /// The counts of this log.

@@ -10,7 +10,7 @@ use crate::access::Access;
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::{Failure, Meaning};
-use crate::format::Formats;
+use crate::formats::Formats;
 use crate::head::LogHead;
 use crate::keys::{self, Keys};
 use crate::life::Life;
@@ -38,6 +38,7 @@ pub(crate) mod view;
 mod writer;
 
 pub(crate) use heads::HeadRead;
+pub use inventory::StoredTopic;
 use peer::{Appending, Peers};
 use proof::Proof;
 use view::Range;

@@ -59,7 +59,7 @@ impl RedisLog {
     }
 
     /// Waits until the primaries are known.
-    pub(crate) async fn primaries(&self) -> Result<BTreeSet<Address>, Failure> {
+    pub(super) async fn primaries(&self) -> Result<BTreeSet<Address>, Failure> {
         let Config { connect_timeout, timeout: answer, .. } = self.config;
         let mut map = self.topology.subscribe();
         let known = map.wait_for(|map| !map.primaries().is_empty());

@@ -10,12 +10,32 @@ use super::landmarks;
 use crate::address::Address;
 use crate::entry::Live;
 use crate::error::Failure;
-use crate::inventory::StoredTopic;
 use crate::keys;
 use crate::scripts::{POSITIONS, loading_all};
 
 /// Names that one SCAN looks at. Redis serves no other client during it.
 const SCAN_COUNT: u32 = 1000;
+
+/// A topic as the log stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTopic {
+    /// Its name.
+    pub topic: Topic,
+    /// The events that it holds.
+    pub events: u64,
+    /// The memory that its events take in Redis, in bytes.
+    pub bytes: u64,
+    /// The oldest event that it holds.
+    pub oldest: Option<Position>,
+    /// Its head: the position of its last event, which may be gone already.
+    pub head: Option<Position>,
+    /// Time since the append of the last event.
+    pub quiet: Option<Duration>,
+    /// True if it has ended.
+    pub ended: bool,
+    /// The nodes that watch it.
+    pub watched: u64,
+}
 
 impl Store {
     /// Looks at some names on a primary. Returns the cursor for the next look, 0 after the last, and the topics that

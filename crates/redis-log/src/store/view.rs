@@ -12,8 +12,7 @@ use redis::{Cmd, Value};
 use super::{Fit, Store};
 use crate::entry;
 use crate::error::Failure;
-use crate::format::{self, FORMAT};
-use crate::head::LogHead;
+use crate::head::{FORMAT, LogHead, format_of};
 use crate::keys;
 use crate::scripts::PAGE;
 
@@ -106,7 +105,7 @@ pub(crate) fn head(reply: Value) -> Result<Option<LogHead>, Failure> {
         Value::Nil => Ok(None),
         Value::BulkString(bytes) => {
             let text = str::from_utf8(&bytes).unwrap_or_default();
-            match format::of_head(text) {
+            match format_of(text) {
                 newer if newer > FORMAT => Err(Failure::Newer(newer)),
                 _ => Ok(LogHead::parse(text)),
             }

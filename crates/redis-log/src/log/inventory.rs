@@ -3,36 +3,15 @@
 //! Nodes need none of this, nor the rights to it.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use event_log::{Position, ReadError, Topic};
 use futures_util::{StreamExt as _, stream};
 
-use crate::log::RedisLog;
+use super::RedisLog;
+use crate::store::StoredTopic;
 
 /// Topics that are measured at the same time: half of the connections of a pool by default.
 const MEASURES: usize = 8;
-
-/// A topic as the log stores it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredTopic {
-    /// Its name.
-    pub topic: Topic,
-    /// The events that it holds.
-    pub events: u64,
-    /// The memory that its events take in Redis, in bytes.
-    pub bytes: u64,
-    /// The oldest event that it holds.
-    pub oldest: Option<Position>,
-    /// Its head: the position of its last event, which may be gone already.
-    pub head: Option<Position>,
-    /// Time since the append of the last event.
-    pub quiet: Option<Duration>,
-    /// True if it has ended.
-    pub ended: bool,
-    /// The nodes that watch it.
-    pub watched: u64,
-}
 
 impl RedisLog {
     /// Measures every topic that holds events and whose name is wanted, in no order, and calls `found` with
@@ -45,7 +24,7 @@ impl RedisLog {
         wanted: impl Fn(&Topic) -> bool,
         mut found: impl FnMut(StoredTopic),
     ) -> Result<(), ReadError> {
-        let store = self.store();
+        let store = &self.store;
         for primary in self.primaries().await? {
             // SCAN may return a name twice.
             let (mut seen, mut cursor) = (HashSet::new(), None);
@@ -71,7 +50,7 @@ impl RedisLog {
     /// The primary does not answer, or the user lacks a right.
     pub async fn delete(&self, topic: &Topic) -> Result<bool, ReadError> {
         self.primaries().await?;
-        Ok(self.store().delete(topic).await?)
+        Ok(self.store.delete(topic).await?)
     }
 
     /// Erases one event from the log and from the memory of the nodes that watch its topic. The numbers of other
@@ -82,6 +61,6 @@ impl RedisLog {
     /// The primary does not answer, or the user lacks a right.
     pub async fn erase(&self, topic: &Topic, position: Position) -> Result<bool, ReadError> {
         self.primaries().await?;
-        Ok(self.store().erase(topic, position).await?)
+        Ok(self.store.erase(topic, position).await?)
     }
 }
