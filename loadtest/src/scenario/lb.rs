@@ -4,12 +4,12 @@ mod bare;
 mod body;
 mod crowd;
 mod death;
+mod installation;
 mod leave;
 mod life;
+mod loopback;
 mod page;
-mod proxy;
-mod rig;
-mod site;
+mod product;
 mod trial;
 
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use tokio::sync::Semaphore;
 
-use self::proxy::{Form, Proxy};
-use self::rig::Workshop;
-use self::site::Ports;
-use self::trial::{Measured, Trial};
+use self::installation::Workshop;
+use self::loopback::Ports;
+use self::product::{Form, Product};
+use self::trial::{LbTrial, Measured};
 use super::Common;
 use crate::machine::Redis;
 use crate::machine::cluster::find_tailwater;
@@ -84,7 +84,7 @@ pub async fn run(options: &Options) -> Result<Sheet> {
     let redis = Redis::builder().start().await?;
     let ports = Ports::reserve()?;
     let workshop = Workshop { tailwater: &tailwater, redis: &redis, files: &files, out: &out };
-    let trial = Trial {
+    let trial = LbTrial {
         workshop,
         ports: &ports,
         hold: options.hold,
@@ -93,11 +93,11 @@ pub async fn run(options: &Options) -> Result<Sheet> {
         turn: Arc::new(Semaphore::new(1)),
     };
     let mut trials = Vec::new();
-    for (proxy, program) in &installed {
-        let version = proxy.version(program)?;
+    for (product, program) in &installed {
+        let version = product.version(program)?;
         for form in Form::BOTH {
             let number = u8::try_from(trials.len() * 2).context("too many load balancers")?;
-            trials.push(trial.run(number, proxy, form, program.clone(), version.clone()));
+            trials.push(trial.run(number, product, form, program.clone(), version.clone()));
         }
     }
     let measured: Vec<Measured> = futures_util::future::join_all(trials).await;
@@ -110,19 +110,19 @@ pub async fn run(options: &Options) -> Result<Sheet> {
 }
 
 impl Options {
-    fn installed(&self, wheels: &Path, progress: &Progress) -> Vec<(&'static Proxy, PathBuf)> {
-        let is_named = |proxy: &&Proxy| {
-            let title = proxy.title.to_lowercase();
+    fn installed(&self, wheels: &Path, progress: &Progress) -> Vec<(&'static Product, PathBuf)> {
+        let is_named = |product: &&Product| {
+            let title = product.title.to_lowercase();
             self.only.is_empty()
                 || self.only.iter().any(|text| title.contains(&text.to_lowercase()))
         };
-        let found = |proxy: &'static Proxy| {
-            let program = proxy.find(wheels);
+        let found = |product: &'static Product| {
+            let program = product.find(wheels);
             if program.is_none() {
-                progress.say(&format!("{} is not installed and left out", proxy.title));
+                progress.say(&format!("{} is not installed and left out", product.title));
             }
-            Some((proxy, program?))
+            Some((product, program?))
         };
-        proxy::ALL.iter().filter(is_named).filter_map(found).collect()
+        product::ALL.iter().filter(is_named).filter_map(found).collect()
     }
 }

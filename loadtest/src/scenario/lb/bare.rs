@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::site::Site;
+use super::loopback::Loopback;
 use crate::client::sse::Connection;
 
 /// The pause between two events.
@@ -36,7 +36,7 @@ const WAYS: [(&str, &str); 4] = [
     ("/close", "Connection: close\r\n"),
 ];
 
-/// What a load balancer does without Tailwater.
+/// The conduct of a load balancer in front of a server that is not Tailwater.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Plain {
     /// Streams that pass at once, in the order of `WAYS`.
@@ -105,7 +105,7 @@ async fn first_event(web: SocketAddr, path: &str) -> bool {
     }
 }
 
-/// A server at the addresses of both gateways of a site.
+/// A server at the addresses of both gateways of a loopback.
 #[derive(Debug)]
 pub(super) struct BareUpstream {
     head: Arc<Mutex<String>>,
@@ -113,12 +113,12 @@ pub(super) struct BareUpstream {
 }
 
 impl BareUpstream {
-    pub(super) async fn start(site: &Site<'_>) -> Result<BareUpstream> {
+    pub(super) async fn start(loopback: &Loopback<'_>) -> Result<BareUpstream> {
         let head = Arc::new(Mutex::new(String::new()));
         let mut servers = Vec::new();
         for index in [1, 2] {
-            for port in [&site.ports.listen, &site.ports.admin] {
-                let ip: Ipv4Addr = site.upstream(index);
+            for port in [&loopback.ports.listen, &loopback.ports.admin] {
+                let ip: Ipv4Addr = loopback.upstream(index);
                 let listener = TcpListener::bind((ip, port.number())).await?;
                 servers
                     .push(AbortOnDropHandle::new(tokio::spawn(serve(listener, Arc::clone(&head)))));

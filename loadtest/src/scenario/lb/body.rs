@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::rig::{self, Rig};
+use super::installation::{self, Installation};
 
 /// The pause between two lines.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -33,12 +33,12 @@ pub(super) enum BodyFate {
 }
 
 /// Sends a body for this time.
-pub(super) async fn send(rig: &Rig, time: Duration) -> Result<BodyFate> {
-    let topic = rig.topic("body");
+pub(super) async fn send(installation: &Installation, time: Duration) -> Result<BodyFate> {
+    let topic = installation.topic("body");
     // Reads at the gateway itself what is stored.
-    let mut stored = rig::open(rig.gateways[0].addr(), &topic).await?.connection;
+    let mut stored = installation::open(installation.gateways[0].addr(), &topic).await?.connection;
     let begin = Instant::now();
-    let mut stream = connect(rig.web(), &topic).await?;
+    let mut stream = connect(installation.web(), &topic).await?;
     let (mut answer, mut events) = (Vec::new(), 0);
     let mut is_open = true;
     while is_open && begin.elapsed() < time {

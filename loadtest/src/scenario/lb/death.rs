@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::rig::{OpenStream, Rig};
+use super::installation::{Installation, OpenStream};
 use crate::client::sse::End;
 
 /// Connects of each kind, until one of them reaches the victim.
@@ -50,22 +50,22 @@ pub(super) struct Death {
 }
 
 /// Kills a gateway that serves streams of both kinds, if the load balancer takes both.
-pub(super) async fn strike(rig: &mut Rig) -> Result<Death> {
-    let topic = rig.topic("death");
-    let Ok(OpenStream { mut connection, node }) = rig.open(&topic).await else {
+pub(super) async fn strike(installation: &mut Installation) -> Result<Death> {
+    let topic = installation.topic("death");
+    let Ok(OpenStream { mut connection, node }) = installation.open(&topic).await else {
         return Ok(Death { http1: SeenEnd::NoStream, http2: SeenEnd::NoStream, next: 0 });
     };
     // All of them stay open, since a load balancer that counts connections would choose the same gateway again.
     let mut http2 = Vec::with_capacity(TRIES);
     while http2.len() < TRIES && http2.last().is_none_or(|last: &Http2Stream| last.node != node) {
-        match timeout(OPEN_MAX, Http2Stream::open(rig.web(), &topic)).await {
+        match timeout(OPEN_MAX, Http2Stream::open(installation.web(), &topic)).await {
             Ok(Ok(stream)) => http2.push(stream),
             _ => break,
         }
     }
     let http2 = http2.pop().filter(|last| last.node == node);
-    let victim = usize::from(node != rig.gateways[0].node());
-    rig.gateways[victim].kill_nine()?;
+    let victim = usize::from(node != installation.gateways[0].node());
+    installation.gateways[victim].kill_nine()?;
     let end = async { while connection.next_event().await.is_some() {} };
     let http1 = match timeout(END_MAX, end).await {
         Err(_) => SeenEnd::None,
@@ -78,7 +78,7 @@ pub(super) async fn strike(rig: &mut Rig) -> Result<Death> {
     };
     let mut next = 0;
     for _ in 0..NEXT {
-        next += usize::from(rig.open(&topic).await.is_ok());
+        next += usize::from(installation.open(&topic).await.is_ok());
     }
     Ok(Death { http1, http2, next })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::rig::Rig;
+use super::installation::Installation;
 use crate::client::http;
 
 /// A client of a stream with an event a second is noticed by then, or never.
@@ -20,18 +20,21 @@ const POLL: Duration = Duration::from_millis(100);
 const EARLIER: usize = 4;
 
 /// Opens a stream, after some other requests as in an hour of work, leaves it, and waits until no gateway counts it. `None` if that takes too long.
-/// No other stream of this rig may open or end meanwhile.
-pub(super) async fn noticed(rig: &Rig, is_busy: bool) -> Result<Option<Duration>> {
-    let topic = rig.topic(if is_busy { "busy" } else { "quiet" });
+/// No other stream of this installation may open or end meanwhile.
+pub(super) async fn noticed(
+    installation: &Installation,
+    is_busy: bool,
+) -> Result<Option<Duration>> {
+    let topic = installation.topic(if is_busy { "busy" } else { "quiet" });
     for _ in 0..EARLIER {
         // One that holds answers back, or answers with an error, serves the stream in the same way.
-        timeout(SETTLE, http::get(rig.web(), "/")).await.ok();
+        timeout(SETTLE, http::get(installation.web(), "/")).await.ok();
     }
-    let before = rig.connections().await?;
+    let before = installation.connections().await?;
     // A load balancer that holds the stream back has opened it all the same.
-    let stream = timeout(SETTLE, rig.open(&topic)).await;
+    let stream = timeout(SETTLE, installation.open(&topic)).await;
     let opened = Instant::now();
-    while rig.connections().await? == before && opened.elapsed() < SETTLE {
+    while installation.connections().await? == before && opened.elapsed() < SETTLE {
         sleep(POLL).await;
     }
     drop(stream);
@@ -39,11 +42,11 @@ pub(super) async fn noticed(rig: &Rig, is_busy: bool) -> Result<Option<Duration>
     let mut next_event = left;
     let patience = if is_busy { BUSY_MAX } else { QUIET_MAX };
     while left.elapsed() < patience {
-        if rig.connections().await? <= before {
+        if installation.connections().await? <= before {
             return Ok(Some(left.elapsed()));
         }
         if is_busy && Instant::now() >= next_event {
-            rig.publish(&topic, "tick").await?;
+            installation.publish(&topic, "tick").await?;
             next_event += Duration::from_secs(1);
         }
         sleep(POLL).await;

@@ -10,8 +10,8 @@ use super::bare::{AddressHeader, Plain};
 use super::body::BodyFate;
 use super::death::{NEXT, SeenEnd};
 use super::life::Life;
-use super::proxy::Form;
-use super::trial::{Figures, Measured};
+use super::product::Form;
+use super::trial::{LbFigures, Measured};
 use crate::report::{Sheet, SheetRow};
 
 /// An event of a fit load balancer takes less.
@@ -22,7 +22,7 @@ struct Table {
     name: &'static str,
     form: Form,
     columns: &'static [&'static str],
-    cells: fn(&Figures, usize) -> Vec<String>,
+    cells: fn(&LbFigures, usize) -> Vec<String>,
 }
 
 const STREAMS: &[&str] =
@@ -53,7 +53,7 @@ const TABLES: [Table; 5] = [
     Table { name: "recipes, ends", form: Form::Recipe, columns: ENDS, cells: ends },
 ];
 
-fn streams(figures: &Figures, streams: usize) -> Vec<String> {
+fn streams(figures: &LbFigures, streams: usize) -> Vec<String> {
     let living = match figures.living {
         all if all == streams => "all".to_owned(),
         living => format!("**{living}**"),
@@ -66,8 +66,8 @@ fn streams(figures: &Figures, streams: usize) -> Vec<String> {
     vec![life(figures.heartbeat_15), life(figures.heartbeat_60), delay, body(figures.body), living]
 }
 
-fn ends(figures: &Figures, _: usize) -> Vec<String> {
-    let Figures { death, plain, .. } = figures;
+fn ends(figures: &LbFigures, _: usize) -> Vec<String> {
+    let LbFigures { death, plain, .. } = figures;
     vec![
         end(death.http1),
         end(death.http2),
@@ -80,7 +80,7 @@ fn ends(figures: &Figures, _: usize) -> Vec<String> {
     ]
 }
 
-fn plain(figures: &Figures, _: usize) -> Vec<String> {
+fn plain(figures: &LbFigures, _: usize) -> Vec<String> {
     let word = |at_once: bool| if at_once { "at once" } else { "**at its end**" }.to_owned();
     let version = figures.plain.version.trim_start_matches("HTTP/").to_owned();
     std::iter::once(version).chain(figures.plain.at_once.map(word)).collect()
@@ -137,7 +137,7 @@ fn failures(measured: &Measured, streams: usize) -> Vec<String> {
     let figures = match &measured.figures {
         // The other lines are those of a log.
         Err(error) => return format!("{error:#}").lines().take(1).map(str::to_owned).collect(),
-        Ok(_) if measured.form == Form::Default || !measured.proxy.is_fit => return Vec::new(),
+        Ok(_) if measured.form == Form::Default || !measured.product.is_fit => return Vec::new(),
         Ok(figures) => figures,
     };
     let promises = [
@@ -180,7 +180,7 @@ pub(super) fn sheet(measured: &[Measured], count: usize) -> Sheet {
 }
 
 fn named(measured: &Measured) -> String {
-    format!("{} {}", measured.proxy.title, measured.version)
+    format!("{} {}", measured.product.title, measured.version)
 }
 
 /// Writes the rows of what was measured into the tables of the page. Other rows stay.
@@ -199,15 +199,15 @@ impl Table {
         let (head, rest) =
             page.split_once(&begin).with_context(|| format!("the page has no {begin:?}"))?;
         let (old, tail) = rest.split_once(end).with_context(|| format!("no end of {begin:?}"))?;
-        let rows = super::proxy::ALL.iter().filter_map(|proxy| {
+        let rows = super::product::ALL.iter().filter_map(|product| {
             let fresh =
-                measured.iter().find(|m| m.proxy.title == proxy.title && m.form == self.form);
+                measured.iter().find(|m| m.product.title == product.title && m.form == self.form);
             match fresh.map(|measured| (measured, &measured.figures)) {
                 Some((measured, Ok(figures))) => {
                     let cells = (self.cells)(figures, streams).join(" | ");
                     Some(format!("| {} | {cells} |\n", named(measured)))
                 }
-                _ => old_row(old, proxy.title).map(|row| format!("{row}\n")),
+                _ => old_row(old, product.title).map(|row| format!("{row}\n")),
             }
         });
         let rows: String = rows.collect();

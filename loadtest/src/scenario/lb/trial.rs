@@ -12,17 +12,17 @@ use super::bare::{self, BareUpstream, Plain};
 use super::body::{self, BodyFate};
 use super::crowd;
 use super::death::{self, Death};
+use super::installation::{Installation, Workshop};
 use super::leave;
 use super::life::{self, Life};
-use super::proxy::{Form, Proxy};
-use super::rig::{Rig, Workshop};
-use super::site::{Ports, Site};
+use super::loopback::{Loopback, Ports};
+use super::product::{Form, Product};
 use crate::machine::Balancer;
 use crate::report::progress::Progress;
 
 /// The parts that all trials share.
 #[derive(Debug)]
-pub(super) struct Trial<'a> {
+pub(super) struct LbTrial<'a> {
     pub(super) workshop: Workshop<'a>,
     pub(super) ports: &'a Ports,
     pub(super) hold: Duration,
@@ -36,16 +36,16 @@ pub(super) struct Trial<'a> {
 /// The results of a load balancer with a configuration.
 #[derive(Debug)]
 pub(super) struct Measured {
-    pub(super) proxy: &'static Proxy,
+    pub(super) product: &'static Product,
     pub(super) form: Form,
     pub(super) version: String,
     /// The error if it could not be measured, for instance because it refuses its configuration.
-    pub(super) figures: Result<Figures>,
+    pub(super) figures: Result<LbFigures>,
 }
 
 /// The figures of a trial.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Figures {
+pub(super) struct LbFigures {
     pub(super) heartbeat_15: Life,
     pub(super) heartbeat_60: Life,
     pub(super) delay_ms: Option<f64>,
@@ -58,59 +58,63 @@ pub(super) struct Figures {
     pub(super) plain: Plain,
 }
 
-impl Trial<'_> {
+impl LbTrial<'_> {
     /// Runs a trial; `number` and the next one are its addresses.
     pub(super) async fn run(
         &self,
         number: u8,
-        proxy: &'static Proxy,
+        product: &'static Product,
         form: Form,
         program: PathBuf,
         version: String,
     ) -> Measured {
-        let figures = self.measure(number, proxy, form, &program).await;
+        let figures = self.measure(number, product, form, &program).await;
         let outcome = match &figures {
             Ok(_) => "done".to_owned(),
             Err(error) => format!("{error:#}"),
         };
-        self.progress.say(&format!("{} ({}): {outcome}", proxy.title, form.as_str()));
-        Measured { proxy, form, version, figures }
+        self.progress.say(&format!("{} ({}): {outcome}", product.title, form.as_str()));
+        Measured { product, form, version, figures }
     }
 
     async fn measure(
         &self,
         number: u8,
-        proxy: &Proxy,
+        product: &Product,
         form: Form,
         program: &Path,
-    ) -> Result<Figures> {
-        let site = Site { ports: self.ports, number };
-        let bare_site = Site { ports: self.ports, number: number + 1 };
+    ) -> Result<LbFigures> {
+        let loopback = Loopback { ports: self.ports, number };
+        let bare_loopback = Loopback { ports: self.ports, number: number + 1 };
         let turn = self.turn.acquire().await?;
-        let bare = self.start_bare(&bare_site, proxy, form, program).await?;
-        let mut rig = Rig::start(&self.workshop, &site, proxy, form, program).await?;
+        let bare = self.start_bare(&bare_loopback, product, form, program).await?;
+        let mut installation =
+            Installation::start(&self.workshop, &loopback, product, form, program).await?;
         drop(turn);
         let plain = bare::measure(bare.1.addr(), &bare.0).await?;
         drop(bare);
         // These count the streams of the gateways, so no other stream may be there.
-        let left_busy = leave::noticed(&rig, true).await?;
-        let left_quiet = leave::noticed(&rig, false).await?;
-        let topic = rig.topic("idle");
+        let left_busy = leave::noticed(&installation, true).await?;
+        let left_quiet = leave::noticed(&installation, false).await?;
+        let topic = installation.topic("idle");
         let short = async {
             let _turn = self.turn.acquire().await?;
-            anyhow::Ok((crowd::delay(&rig).await?, crowd::living(&rig, self.streams).await?))
+            anyhow::Ok((
+                crowd::delay(&installation).await?,
+                crowd::living(&installation, self.streams).await?,
+            ))
         };
         let (heartbeat_15, heartbeat_60, body, short) = tokio::join!(
-            life::hold(rig.web(), &topic, 15, self.hold),
-            life::hold(rig.web(), &topic, 60, self.hold),
-            body::send(&rig, self.hold),
+            life::hold(installation.web(), &topic, 15, self.hold),
+            life::hold(installation.web(), &topic, 60, self.hold),
+            body::send(&installation, self.hold),
             short,
         );
         let (delay_ms, living) = short?;
         let body = body?;
         let _turn = self.turn.acquire().await?;
-        let death = death::strike(&mut rig).await?;
-        Ok(Figures {
+        let death = death::strike(&mut installation).await?;
+        Ok(LbFigures {
             heartbeat_15,
             heartbeat_60,
             delay_ms,
@@ -125,14 +129,16 @@ impl Trial<'_> {
 
     async fn start_bare(
         &self,
-        site: &Site<'_>,
-        proxy: &Proxy,
+        loopback: &Loopback<'_>,
+        product: &Product,
         form: Form,
         program: &Path,
     ) -> Result<(BareUpstream, Balancer)> {
-        let upstream = BareUpstream::start(site).await?;
-        let directory = self.workshop.out.join(format!("{}-{}-bare", site.number, proxy.folder));
-        let balancer = site.start(proxy, form, program, self.workshop.files, &directory).await?;
+        let upstream = BareUpstream::start(loopback).await?;
+        let directory =
+            self.workshop.out.join(format!("{}-{}-bare", loopback.number, product.folder));
+        let balancer =
+            loopback.start(product, form, program, self.workshop.files, &directory).await?;
         Ok((upstream, balancer))
     }
 }

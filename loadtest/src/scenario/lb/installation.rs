@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::time::timeout;
 
-use super::proxy::{Form, Proxy};
-use super::site::Site;
+use super::loopback::Loopback;
+use super::product::{Form, Product};
 use crate::client::control::{Control, Ready};
 use crate::client::http;
 use crate::client::sse::Connection;
@@ -30,7 +30,7 @@ pub(super) struct Workshop<'a> {
 
 /// A load balancer and its gateways, which take events as well.
 #[derive(Debug)]
-pub(super) struct Rig {
+pub(super) struct Installation {
     pub(super) gateways: [Tailwater; 2],
     balancer: Balancer,
     /// Distinguishes its topics from those of other rigs.
@@ -44,19 +44,19 @@ pub(super) struct OpenStream {
     pub(super) node: String,
 }
 
-impl Rig {
+impl Installation {
     pub(super) async fn start(
         workshop: &Workshop<'_>,
-        site: &Site<'_>,
-        proxy: &Proxy,
+        loopback: &Loopback<'_>,
+        product: &Product,
         form: Form,
         program: &Path,
-    ) -> Result<Rig> {
-        let name = format!("{}-{}", site.number, proxy.folder);
+    ) -> Result<Installation> {
+        let name = format!("{}-{}", loopback.number, product.folder);
         let directory: PathBuf = workshop.out.join(format!("{name}-{}", form.as_str()));
         let node = async |index: u8| {
-            let place = Place { ip: site.upstream(index), ..Place::default() };
-            let ports = &site.ports;
+            let place = Place { ip: loopback.upstream(index), ..Place::default() };
+            let ports = &loopback.ports;
             let (listen, admin) =
                 (ports.listen.clone().on(place.ip), ports.admin.clone().on(place.ip));
             let node =
@@ -67,9 +67,10 @@ impl Rig {
             node.node(format!("gateway-{index}")).directory(&directory).start().await
         };
         let gateways = [node(1).await?, node(2).await?];
-        let balancer =
-            site.start(proxy, form, program, workshop.files, &directory.join("proxy")).await?;
-        Ok(Rig { gateways, balancer, name })
+        let balancer = loopback
+            .start(product, form, program, workshop.files, &directory.join("proxy"))
+            .await?;
+        Ok(Installation { gateways, balancer, name })
     }
 
     /// The address of the load balancer.
@@ -77,7 +78,7 @@ impl Rig {
         self.balancer.addr()
     }
 
-    /// A topic of this rig.
+    /// A topic of this installation.
     pub(super) fn topic(&self, purpose: &str) -> String {
         format!("{}-{purpose}", self.name)
     }

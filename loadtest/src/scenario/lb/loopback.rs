@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::proxy::{Form, Proxy};
+use super::product::{Form, Product};
 use crate::machine::{Balancer, BalancerCommand, Port};
 
 /// The ports of all servers of the run. Every load balancer and every upstream has an address of its own.
@@ -28,13 +28,13 @@ impl Ports {
 
 /// The addresses of a load balancer and its two upstreams.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Site<'a> {
+pub(super) struct Loopback<'a> {
     pub(super) ports: &'a Ports,
     /// A number of its own.
     pub(super) number: u8,
 }
 
-impl Site<'_> {
+impl Loopback<'_> {
     /// The address of gateway 1 or 2.
     pub(super) fn upstream(&self, index: u8) -> Ipv4Addr {
         Ipv4Addr::new(127, 77, self.number, index)
@@ -79,13 +79,13 @@ impl Site<'_> {
     /// Copies the files of a form into the directory, and starts the load balancer there.
     pub(super) async fn start(
         &self,
-        proxy: &Proxy,
+        product: &Product,
         form: Form,
         program: &Path,
         files: &Path,
         directory: &Path,
     ) -> Result<Balancer> {
-        let files = files.join(proxy.folder).join(form.as_str());
+        let files = files.join(product.folder).join(form.as_str());
         if directory.exists() {
             fs::remove_dir_all(directory)?;
         }
@@ -105,14 +105,14 @@ impl Site<'_> {
             let text = text.replace("{directory}", &here).replace("{web}", &web.to_string());
             text.replace("{name}", &name)
         };
-        for (name, text) in proxy.files {
+        for (name, text) in product.files {
             fs::write(directory.join(name), filled(text))?;
         }
         let command = BalancerCommand {
-            name: proxy.folder.to_owned(),
+            name: product.folder.to_owned(),
             program: program.to_owned(),
-            args: proxy.args(form).map(filled).collect(),
-            envs: proxy.envs().iter().map(|(n, v)| ((*n).to_owned(), filled(v))).collect(),
+            args: product.args(form).map(filled).collect(),
+            envs: product.envs().iter().map(|(n, v)| ((*n).to_owned(), filled(v))).collect(),
             directory: PathBuf::from(directory),
         };
         Balancer::start(command, web).await
@@ -121,13 +121,13 @@ impl Site<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ports, Site};
+    use super::{Loopback, Ports};
 
     #[test]
     fn places_are_whole_words() {
         let ports = Ports::reserve().expect("ports");
-        let site = Site { ports: &ports, number: 3 };
-        let filled = site.filled("listen 0.0.0.0:8000; 18000 10.0.0.0 gateway-1 gateway-10");
+        let loopback = Loopback { ports: &ports, number: 3 };
+        let filled = loopback.filled("listen 0.0.0.0:8000; 18000 10.0.0.0 gateway-1 gateway-10");
         let web = ports.web.number();
         assert_eq!(
             filled,
