@@ -14,7 +14,7 @@ export interface HookOptions extends SubscribeOptions {
 
 export interface HookState {
   /**
-   * `connecting`: there was no stream yet. `lost`: the stream is opened again. `ended`: all topics have ended.
+   * `connecting`: there is no stream yet, or no topic. `lost`: the stream is opened again. `ended`: all topics have ended.
    * `failed`: the subscription is over.
    */
   readonly status: 'connecting' | 'open' | 'lost' | 'ended' | 'failed';
@@ -43,6 +43,7 @@ export function useSubscription(url: string | URL, options: HookOptions): HookSt
   });
 
   useEffect(() => {
+    setState(CONNECTING);
     if (!isOn) return;
     const kept = place.current?.href === href ? place.current : new KeptPlace(href);
     kept.persist = latest.current.persist;
@@ -51,7 +52,6 @@ export function useSubscription(url: string | URL, options: HookOptions): HookSt
     const show: Show = (state) => isMounted && setState(state);
     const subscription = subscribe(href, { ...forwarded(latest, show), persist: kept });
     open.current = { subscription, topics: latest.current.topics ?? [] };
-    show(CONNECTING);
     void read(subscription, latest, show);
     return () => {
       isMounted = false;

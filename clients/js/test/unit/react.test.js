@@ -165,6 +165,7 @@ test('an empty list of topics closes the stream, and a later one goes on with it
   await hears('event 1');
   root.update(reader(gateway, { topics: [] }));
   await until(() => gateway.open === 0);
+  await shows(root, 'connecting');
   root.update(reader(gateway));
   await hears('event 1', 'event 2');
   assert.equal(gateway.requests[1].headers['last-event-id'], '1-1');
