@@ -1,6 +1,7 @@
 // Clients of other projects in real browsers, where their habits meet the gateway: a row of docs/clients each.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -43,6 +44,11 @@ async function bundle(contents) {
   });
   return outputFiles[0].text;
 }
+
+const watchdog = readFileSync(
+  new URL('../../../../interop/npm/pages/native-watchdog.js', import.meta.url),
+  'utf8',
+);
 
 /** Opens a page with this content and this script, which adds a <p> for each event. */
 async function openPage(browser, name, script, content = '') {
@@ -117,6 +123,36 @@ for (const browserName of BROWSER_NAMES) {
       await until(() => balancer.streams.size === 1);
       await publishNumbers(topic, 1, 5);
       await shows(page, numbers(1, 5));
+    });
+
+    test('a page with the watchdog of docs/clients leaves a gateway that hangs, and keeps a quiet stream', async () => {
+      const topic = `watchdog-${browserName}`;
+      const url = `${balancer.url}?topic=${topic}&heartbeat=event&heartbeat=3`;
+      const page = await openPage(
+        browser,
+        topic,
+        `const url = '${url}';
+        window.opened = 0;
+        const EventSource = class extends window.EventSource {
+          constructor(url) {
+            super(url);
+            window.opened++;
+          }
+        };
+        const console = { log: (data) => print({ data }) };
+        ${watchdog}`,
+      );
+      const opened = () => page.evaluate(() => window.opened);
+      await until(() => balancer.streams.size === 1);
+      await publishNumbers(topic, 1, 5);
+      await sleep(9000);
+      assert.equal(await opened(), 1);
+      gateways[0].freeze();
+      await publishNumbers(topic, 6, 10);
+      await until(async () => (await opened()) === 2);
+      await gateways[0].kill();
+      await shows(page, numbers(1, 10));
+      await gateways[0].start();
     });
 
     const polyfills = {

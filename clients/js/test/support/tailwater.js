@@ -63,6 +63,11 @@ class TailwaterNode {
     return `${this.origin}/v1/events`;
   }
 
+  /** Stops the process: its connections stay open and silent. */
+  freeze() {
+    this.#child.kill('SIGSTOP');
+  }
+
   /** Ends the process without a word. */
   async kill(signal = 'SIGKILL') {
     const exited = once(this.#child, 'exit');
