@@ -6,3 +6,13 @@ def topic_client(httpx, url):
             return httpx.HTTPTransport().handle_request(httpx.Request("GET", url))
 
     return httpx.Client(transport=Transport())
+
+
+def topic_async_client(httpx, url):
+    """Returns the same for an SDK that needs an `AsyncClient`."""
+
+    class Transport(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            return await httpx.AsyncHTTPTransport().handle_async_request(httpx.Request("GET", url))
+
+    return httpx.AsyncClient(transport=Transport())

@@ -1,3 +1,4 @@
+import asyncio
 import re
 import time
 
@@ -10,20 +11,34 @@ def resuming_client(httpx, url):
     `control=off`.
     """
 
-    class Stream(httpx.SyncByteStream):
-        def __init__(self, last_id):
-            self.last_id = last_id
-
-        def __iter__(self):
-            return _blocks(httpx, url, self.last_id)
-
     class Transport(httpx.BaseTransport):
         def handle_request(self, request):
-            stream = Stream(request.headers.get("Last-Event-ID", ""))
-            headers = {"content-type": "text/event-stream"}
-            return httpx.Response(200, headers=headers, stream=stream)
+            return _answer(httpx, url, request)
 
     return httpx.Client(transport=Transport(), base_url=url)
+
+
+def resuming_async_client(httpx, url):
+    """Returns the same for an SDK that needs an `AsyncClient`. A thread reads the topic."""
+
+    class Transport(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            return _answer(httpx, url, request)
+
+    return httpx.AsyncClient(transport=Transport(), base_url=url)
+
+
+def _answer(httpx, url, request):
+    class Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
+        def __iter__(self):
+            return _blocks(httpx, url, request.headers.get("Last-Event-ID", ""))
+
+        async def __aiter__(self):
+            blocks = iter(self)
+            while block := await asyncio.to_thread(next, blocks, None):
+                yield block
+
+    return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Stream())
 
 
 def _blocks(httpx, url, last_id):
