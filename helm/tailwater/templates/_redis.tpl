@@ -67,7 +67,7 @@ redis://tailwater:{{ include "tailwater.redisPassword" . }}@{{ include "tailwate
 {{- if $salt -}}
 {{- printf "%s %s" $salt (last .) | sha256sum -}}
 {{- else -}}
-{{- $bare := regexReplaceAll "//([^:@/]*):[^@]*@" (last .) "//${1}@" -}}
+{{- $bare := regexReplaceAll "//([^:@/]*):[^/]*@" (last .) "//${1}@" -}}
 {{- $bare = regexReplaceAll "(sentinel_password=)[^&]*" $bare "${1}" -}}
 {{- regexReplaceAll "#[0-9a-f]{64}" $bare "" | sha256sum -}}
 {{- end -}}

@@ -49,9 +49,8 @@ async fn a_server_in_another_mode_than_the_url_says_is_refused() {
 async fn a_server_that_may_evict_is_refused_and_an_open_log_tells_of_it() {
     let server = Server::start().await;
     let calm = RedisLog::new(config(&server));
-    while !server.words::<String>("INFO commandstats").await.contains("config|get") {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let stats = calm.stats();
+    eventually("the log has looked at the memory", || stats.memory().used > 0).await;
     // Without a bound of its memory it evicts nothing, whatever its policy is.
     server.words::<()>("CONFIG SET maxmemory-policy volatile-lru").await;
     RedisLog::connect(config(&server)).await.unwrap();
