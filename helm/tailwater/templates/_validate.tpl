@@ -4,6 +4,11 @@
 {{- if and (hasPrefix "replica:" .Values.durability) (eq $source "redis.bundled.enabled") -}}
 {{- fail (printf "durability is %s, and the bundled Redis has no replicas: publishers would only get 503. Use memory or disk, or your own Redis." .Values.durability) -}}
 {{- end -}}
+{{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" -}}
+{{- if hasKey $.Values.commonLabels $key -}}
+{{- fail (printf "commonLabels names %s, which the chart sets: Services find their pods by such labels. Leave it out, or set nameOverride or fullnameOverride." $key) -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.access -}}
 {{- $hasIssuer := or .keys.secret .jwks .config.secret -}}
 {{- if not (or $hasIssuer .tokens.secret .anonymous) -}}
