@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: access-long siege siege-quick lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
+.PHONY: access-long siege siege-quick release-dry lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -181,6 +181,9 @@ fuzz: ## Fuzz every parser for FUZZ_SECONDS (60), FUZZ_JOBS (2) at a time; findi
 
 sbom: ## Write the bill of materials of tailwater as CycloneDX; in out/tailwater.cdx.json
 	OUT=$(OUT) scripts/sbom
+
+release-dry: ## Make every file of a release in out/release, and serve an event from each binary
+	OUT=$(OUT) scripts/release-dry
 
 clean: ## Remove builds and reports
 	cargo clean
