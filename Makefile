@@ -90,9 +90,7 @@ servers: ## Try seven servers of the Redis family with every eviction policy, an
 	cargo test -p tailwater --test e2e servers:: -- --ignored --nocapture
 
 skew: ## Replace every node by the release before and back, in both orders, under load; report in out/skew
-	scripts/build-before
-	cargo build --workspace --bins
-	target/debug/loadtest skew --before target/before/tailwater --out $(OUT)/skew
+	OUT=$(OUT) scripts/skew
 
 siege: dist ## Attack a node with one client, in thirteen ways, on both logs; report in out/siege
 	$(call measure,siege)
