@@ -17,7 +17,8 @@ async fn every_family_is_documented_and_every_documented_family_is_there() {
         .redis(&redis)
         .flag("--auth-jwks", "http://127.0.0.1:1/keys")
         .flag("--auth-issuer", "https://issuer.example")
-        .flag("--auth-audience", "tailwater");
+        .flag("--auth-audience", "tailwater")
+        .flag("--otlp-endpoint", "http://127.0.0.1:1");
     let node = Issued::new().encrypt(closed).start().await.unwrap();
     let text = node.metrics().await.unwrap();
     let exposed: BTreeSet<_> = text
@@ -62,6 +63,8 @@ async fn limits_are_metrics_so_that_alerts_can_use_them() {
         assert_eq!(metric(&text, &format!("tailwater_{name}")), Some(value), "{name}");
     }
     let version = env!("CARGO_PKG_VERSION");
-    let info = format!("tailwater_build_info{{version=\"{version}\"}}");
+    // The tests are built without a revision, unless whoever builds them names one.
+    let revision = option_env!("TAILWATER_REVISION").unwrap_or("unknown");
+    let info = format!("tailwater_build_info{{revision=\"{revision}\",version=\"{version}\"}}");
     assert_eq!(metric(&text, &info), Some(1.0));
 }
