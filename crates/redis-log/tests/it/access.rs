@@ -261,18 +261,34 @@ fn certificates(dir: &Path) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
+/// A server with TLS, and the certificates around it.
+struct Encrypted {
+    dir: TempDir,
+    server: Server,
+    /// Names the authority.
+    url: String,
+}
+
+impl Encrypted {
+    /// Starts it; `None`, with a message, if the server was built without TLS.
+    async fn start() -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        certificates(dir.path());
+        let file = |name: &str| dir.path().join(name).display().to_string();
+        let (certificate, key, ca) = (file("redis.crt"), file("redis.key"), file("ca.crt"));
+        let Some(server) = Server::encrypted(&certificate, &key, &ca).await else {
+            eprintln!("this server was built without TLS");
+            return None;
+        };
+        let url = format!("rediss://127.0.0.1:{}?ca={ca}", server.tls_port());
+        Some(Self { dir, server, url })
+    }
+}
+
 #[tokio::test]
 async fn tls_trusts_the_named_authority_and_no_other() {
-    let dir = TempDir::new().unwrap();
-    certificates(dir.path());
+    let Some(Encrypted { dir, server: _server, url }) = Encrypted::start().await else { return };
     let file = |name: &str| dir.path().join(name).display().to_string();
-    let Some(server) =
-        Server::encrypted(&file("redis.crt"), &file("redis.key"), &file("ca.crt")).await
-    else {
-        eprintln!("this server was built without TLS");
-        return;
-    };
-    let url = format!("rediss://127.0.0.1:{}?ca={}", server.tls_port(), file("ca.crt"));
     works(config_at(&url)).await;
     open(config_at(&url.replace("127.0.0.1", "localhost"))).await;
     let others = TempDir::new().unwrap();
@@ -284,17 +300,9 @@ async fn tls_trusts_the_named_authority_and_no_other() {
 
 #[tokio::test]
 async fn a_server_that_demands_a_certificate_gets_the_named_one() {
-    let dir = TempDir::new().unwrap();
-    certificates(dir.path());
+    let Some(Encrypted { dir, server, url }) = Encrypted::start().await else { return };
     let file = |name: &str| dir.path().join(name).display().to_string();
-    let Some(server) =
-        Server::encrypted(&file("redis.crt"), &file("redis.key"), &file("ca.crt")).await
-    else {
-        eprintln!("this server was built without TLS");
-        return;
-    };
     server.words::<()>("CONFIG SET tls-auth-clients yes").await;
-    let url = format!("rediss://127.0.0.1:{}?ca={}", server.tls_port(), file("ca.crt"));
     let refused = RedisLog::connect(config_at(&url)).await.unwrap_err();
     assert!(matches!(refused, ConnectError::Unreachable { .. }), "{refused}");
     let with = |cert: &str, key: &str| format!("{url}&cert={}&key={}", file(cert), file(key));
