@@ -5,11 +5,11 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { until } from '../support/collect.js';
 import { FRAMEWORK_NAMES, pageScript, renderOnServer } from '../support/frameworks.js';
 import { BROWSER_NAMES, launch, servePages } from '../support/pages.js';
-import { publish, startBalancer, startNode, startRedis } from '../support/tailwater.js';
+import { publish, startCluster } from '../support/tailwater.js';
 
 const scripts = {};
 let pages;
-let redis;
+let cluster;
 let ingest;
 let gateways;
 let balancer;
@@ -17,18 +17,12 @@ let balancer;
 before(async () => {
   for (const name of FRAMEWORK_NAMES) scripts[`/${name}.js`] = await pageScript(name);
   pages = await servePages(scripts);
-  redis = await startRedis();
-  ingest = await startNode('ingest', '--redis', redis.url);
-  const start = () =>
-    startNode('gateway', '--redis', redis.url, '--cors-origin', pages.origin, '--retry', '500ms');
-  gateways = [await start(), await start()];
-  balancer = await startBalancer(gateways);
+  cluster = await startCluster(pages.origin);
+  ({ ingest, gateways, balancer } = cluster);
 });
 
 after(async () => {
-  await balancer?.close();
-  for (const node of [...(gateways ?? []), ingest]) await node?.kill();
-  await redis?.stop();
+  await cluster?.close();
   await pages?.close();
 });
 

@@ -7,29 +7,23 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { sleep, until } from '../support/collect.js';
 import { BROWSER_NAMES, launch, servePages } from '../support/pages.js';
-import { publish, startBalancer, startNode, startRedis } from '../support/tailwater.js';
+import { publish, startCluster } from '../support/tailwater.js';
 
 const scripts = {};
 let pages;
-let redis;
+let cluster;
 let ingest;
 let gateways;
 let balancer;
 
 before(async () => {
   pages = await servePages(scripts);
-  redis = await startRedis();
-  ingest = await startNode('ingest', '--redis', redis.url);
-  const start = () =>
-    startNode('gateway', '--redis', redis.url, '--cors-origin', pages.origin, '--retry', '500ms');
-  gateways = [await start(), await start()];
-  balancer = await startBalancer(gateways);
+  cluster = await startCluster(pages.origin);
+  ({ ingest, gateways, balancer } = cluster);
 });
 
 after(async () => {
-  await balancer?.close();
-  for (const node of [...(gateways ?? []), ingest]) await node?.kill();
-  await redis?.stop();
+  await cluster?.close();
   await pages?.close();
 });
 

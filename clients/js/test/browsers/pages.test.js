@@ -13,29 +13,22 @@ import {
   servePages,
   subscribeIn,
 } from '../support/pages.js';
-import { publish, startBalancer, startNode, startRedis } from '../support/tailwater.js';
+import { publish, startCluster } from '../support/tailwater.js';
 
 let pages;
-let redis;
+let cluster;
 let ingest;
 let gateways;
 let balancer;
 
 before(async () => {
   pages = await servePages();
-  redis = await startRedis();
-  const flags = ['--redis', redis.url];
-  ingest = await startNode('ingest', ...flags);
-  const start = () =>
-    startNode('gateway', ...flags, '--cors-origin', pages.origin, '--retry', '500ms', '--heartbeat', '3s');
-  gateways = [await start(), await start()];
-  balancer = await startBalancer(gateways);
+  cluster = await startCluster(pages.origin, '--heartbeat', '3s');
+  ({ ingest, gateways, balancer } = cluster);
 });
 
 after(async () => {
-  await balancer?.close();
-  for (const node of [...(gateways ?? []), ingest]) await node?.kill();
-  await redis?.stop();
+  await cluster?.close();
   await pages?.close();
 });
 

@@ -18,6 +18,22 @@ export async function startNode(role, ...flags) {
   return node;
 }
 
+/** Starts Redis, an ingest, two gateways that pages of this origin may use, and a balancer in front of them. */
+export async function startCluster(origin, ...gatewayFlags) {
+  const redis = await startRedis();
+  const ingest = await startNode('ingest', '--redis', redis.url);
+  const start = () =>
+    startNode('gateway', '--redis', redis.url, '--cors-origin', origin, '--retry', '500ms', ...gatewayFlags);
+  const gateways = [await start(), await start()];
+  const balancer = await startBalancer(gateways);
+  const close = async () => {
+    await balancer.close();
+    for (const node of [...gateways, ingest]) await node.kill();
+    await redis.stop();
+  };
+  return { ingest, gateways, balancer, close };
+}
+
 class TailwaterNode {
   port = 0;
   #role;
