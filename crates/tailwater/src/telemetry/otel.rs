@@ -1,9 +1,10 @@
 //! The destination of traces: the flags, and the standard variables of OpenTelemetry (`OTEL_*`).
 //!
-//! A flag wins over a variable. The exporter itself reads the variables of headers, compression and time-out,
-//! and the SDK those of samplers, batches, span limits and the resource.
+//! A flag wins over a variable. The exporter itself reads the variables of headers and compression, and the SDK those of
+//! samplers, batches, span limits and the resource.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The flags and the variables, as far as this crate reads them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(super) struct Receiver {
     pub(super) authority: Option<PathBuf>,
     /// The own certificate and its key, in PEM.
     pub(super) identity: Option<(PathBuf, PathBuf)>,
+    /// The longest wait for an answer.
+    pub(super) answer_max: Duration,
 }
 
 /// The reason why the variables cannot be followed.
@@ -32,6 +35,8 @@ pub(crate) enum BadOtel {
         "{name} is {value:?}: traces go out as http/protobuf only, which most collectors take at port 4318"
     )]
     Protocol { name: &'static str, value: String },
+    #[error("{name} is {value:?}: it must be a number of milliseconds above 0")]
+    Timeout { name: &'static str, value: String },
     #[error("OTEL_TRACES_EXPORTER is {0:?}: it must be otlp or none")]
     Exporter(String),
     #[error(
@@ -42,6 +47,8 @@ pub(crate) enum BadOtel {
     Address { value: String },
 }
 
+/// Longest wait for an answer of the receiver, unless a variable says otherwise.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// The path that receivers of traces have.
 const PATH: &str = "/v1/traces";
 
@@ -109,7 +116,15 @@ impl Receiver {
             (None, None) => None,
             _ => return Err(BadOtel::HalfIdentity),
         };
-        Ok(Some(Self { url, authority, identity }))
+        let limit = either("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT");
+        let answer_max = match limit {
+            Some((name, value)) => match value.trim().parse() {
+                Ok(millis @ 1..) => Duration::from_millis(millis),
+                _ => return Err(BadOtel::Timeout { name, value }),
+            },
+            None => ANSWER_MAX,
+        };
+        Ok(Some(Self { url, authority, identity, answer_max }))
     }
 }
 
@@ -167,6 +182,8 @@ mod tests {
             ),
             (&[("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json")], "4318"),
             (&[("OTEL_TRACES_EXPORTER", "zipkin")], "zipkin"),
+            (&[("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")], "OTEL_EXPORTER_OTLP_TIMEOUT is \"10s\""),
+            (&[("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0")], "milliseconds"),
             (&[("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k")], "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
         ] {
             let error = find(flag, variables).unwrap_err();
@@ -178,5 +195,21 @@ mod tests {
         ];
         find(flag, &own).unwrap();
         assert!(find(Some("collector:4318"), &[]).unwrap_err().contains("http://"));
+    }
+
+    #[test]
+    fn a_variable_bounds_the_wait_for_an_answer() {
+        let answer_max = |variables: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            Receiver::find(Some("http://c"), variable).unwrap().unwrap().answer_max
+        };
+        let all = ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500");
+        let traces = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "30000");
+        assert_eq!(answer_max(&[]), ANSWER_MAX);
+        assert_eq!(answer_max(&[all]), Duration::from_millis(2500));
+        assert_eq!(answer_max(&[all, traces]), Duration::from_secs(30));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use opentelemetry::KeyValue;
@@ -14,9 +13,6 @@ use reqwest::{Certificate, Identity, blocking};
 use super::TelemetryConfig;
 use super::exports::Exports;
 use super::otel::Receiver;
-
-/// Longest wait for an answer of the receiver, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says less.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Returns an exporter to a receiver.
 ///
@@ -31,7 +27,7 @@ pub(super) fn exporter(receiver: &Receiver) -> Result<SpanExporter> {
 }
 
 fn client(receiver: &Receiver) -> Result<blocking::Client> {
-    let mut client = blocking::Client::builder().timeout(ANSWER_MAX);
+    let mut client = blocking::Client::builder().timeout(receiver.answer_max);
     if let Some(file) = &receiver.authority {
         let named = || format!("OTEL_EXPORTER_OTLP_CERTIFICATE {}", file.display());
         for authority in Certificate::from_pem_bundle(&read(file)?).with_context(named)? {
