@@ -57,7 +57,7 @@ async fn list(args: ListArgs) -> Result<()> {
     writeln!(out, "{:>10}  {:>12}  {:>10}  {:>7}  topic", "events", "bytes", "quiet", "watched")?;
     for row in &totals.largest {
         let state = if row.ended { " (ended)" } else { "" };
-        let quiet = row.quiet.map_or_else(|| "-".to_owned(), shown);
+        let quiet = shown(row.quiet);
         writeln!(
             out,
             "{:>10}  {:>12}  {quiet:>10}  {:>7}  {}{state}",
@@ -92,14 +92,13 @@ impl Totals {
 }
 
 fn json(row: &StoredTopic) -> serde_json::Value {
-    let position = |position: Option<Position>| position.map(|position| position.to_string());
     json!({
         "topic": row.topic.as_str(),
         "events": row.events,
         "bytes": row.bytes,
-        "oldest": position(row.oldest),
-        "head": position(row.head),
-        "quiet_ms": row.quiet.map(|quiet| u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX)),
+        "oldest": row.oldest.to_string(),
+        "head": row.head.to_string(),
+        "quiet_ms": u64::try_from(row.quiet.as_millis()).unwrap_or(u64::MAX),
         "ended": row.ended,
         "watched": row.watched,
     })

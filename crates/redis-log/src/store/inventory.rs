@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::entry::Live;
 use crate::error::Failure;
 use crate::keys;
-use crate::scripts::{POSITIONS, loading_all};
+use crate::scripts::POSITIONS;
 
 /// Names that one SCAN looks at. Redis serves no other client during it.
 const SCAN_COUNT: u32 = 1000;
@@ -26,11 +26,11 @@ pub struct StoredTopic {
     /// The memory that its events take in Redis, in bytes.
     pub bytes: u64,
     /// The oldest event that it holds.
-    pub oldest: Option<Position>,
+    pub oldest: Position,
     /// Its head: the position of its last event, which may be gone already.
-    pub head: Option<Position>,
+    pub head: Position,
     /// Time since the append of the last event.
-    pub quiet: Option<Duration>,
+    pub quiet: Duration,
     /// True if it has ended.
     pub ended: bool,
     /// The nodes that watch it.
@@ -46,10 +46,6 @@ impl Store {
         cursor: u64,
     ) -> Result<(u64, Vec<Topic>), Failure> {
         let mut connection = self.peers.get(primary, false)?.connection().await?;
-        if cursor == 0 {
-            // `measure` runs a script.
-            loading_all().exec_async(&mut connection).await?;
-        }
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("MATCH").arg(self.keys.every_stream());
         command.arg("COUNT").arg(SCAN_COUNT);
@@ -92,9 +88,9 @@ impl Store {
             topic: topic.clone(),
             events: number(events)?.unwrap_or_default(),
             bytes: number(bytes)?.unwrap_or_default(),
-            oldest: Some(places.oldest),
-            head: Some(head.0),
-            quiet: Some(Duration::from_millis((seconds * 1000).saturating_sub(head.0.ms))),
+            oldest: places.oldest,
+            head: head.0,
+            quiet: Duration::from_millis((seconds * 1000).saturating_sub(head.0.ms)),
             ended: head.1,
             watched,
         }))
