@@ -1,6 +1,7 @@
 //! Accepts connections and serves a site on them: HTTP/1.1 and HTTP/2, in clear or over TLS.
 
 mod activity;
+mod attentive;
 mod connection;
 #[cfg(target_os = "linux")]
 mod deferred;

@@ -2,6 +2,7 @@
 //! TLS; everything else by hyper.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use super::activity::Activity;
+use super::attentive::Attentive;
 use super::encrypted::Encrypted;
 use super::listen::KEEPALIVE;
 use super::proxy_header;
@@ -147,18 +149,23 @@ where
         .keep_alive_interval(KEEPALIVE);
     let is_http2 = AtomicBool::new(false);
     let activity = Arc::<Activity>::default();
+    let (stream, presence) =
+        Attentive::new(Impatient::new(Punctual::new(stream, HEAD_MAX), STALL_MAX));
     let service = service_fn(|request: Request<Incoming>| {
-        is_http2.store(request.version() == Version::HTTP_2, Relaxed);
+        let is_multiplexed = request.version() == Version::HTTP_2;
+        is_http2.store(is_multiplexed, Relaxed);
         let (entry, open) = (entry.clone(), activity.open());
+        let presence = presence.clone();
+        presence.set_streaming(false);
         // Boxed, since hyper keeps room for this future in the task of each HTTP/2 stream.
         Box::pin(async move {
             let response = entry.answer(request, peer).await;
             // The door knows its event streams, and a delivery should not pay for another body.
             let is_known = Entry::is_event_stream(&response);
+            presence.set_streaming(is_known && !is_multiplexed);
             Ok::<_, Infallible>(if is_known { response } else { open.until_sent(response) })
         })
     });
-    let stream = Impatient::new(Punctual::new(stream, HEAD_MAX), STALL_MAX);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     // Boxed: most connections end otherwise.
@@ -175,6 +182,7 @@ where
         // First, so that a request that was read already is heard before the end is.
         biased;
         ended = &mut connection => ended,
+        () = poll_fn(|cx| presence.poll_left(cx)) => return,
         () = &mut overdue => return,
         () = no_more_requests => {
             connection.as_mut().graceful_shutdown();
@@ -221,13 +229,15 @@ async fn finish<E>(
 mod tests {
     use axum::Router;
     use axum::body::Body;
+    use axum::response::Response;
     use axum::routing::get;
     use cors::SiteRules;
+    use futures_util::stream;
     use hyper::client::conn::http2;
     use limits::Rules;
     use metrics::Registry;
-    use tokio::io::duplex;
-    use tokio::time::timeout;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::time::{Instant, sleep, timeout};
 
     use super::super::Gate;
     use super::*;
@@ -235,12 +245,27 @@ mod tests {
     /// Longer than any clock of the server, in paused time.
     const LONG: Duration = Duration::from_hours(1);
 
+    async fn after(time: Duration, text: &'static str) -> &'static str {
+        sleep(time).await;
+        text
+    }
+
+    /// An event stream that says `over` at its end.
+    fn event_stream(length: Duration) -> Response<Body> {
+        let over = after(length, "over");
+        let body = Body::from_stream(stream::once(async { Ok::<_, Infallible>(over.await) }));
+        Response::builder().header("content-type", "text/event-stream").body(body).unwrap()
+    }
+
     fn guest() -> Guest {
         let peer = Peer::new("192.0.2.1:1".parse().unwrap());
         let gate = Gate::admin(&Rules::default(), &Registry::new());
         let place = gate.admit(peer).unwrap();
         let routes = Router::new()
             .route("/large", get(async || "x".repeat(100_000)))
+            .route("/late", get(async || after(Duration::from_secs(2), "late").await))
+            .route("/stream", get(async || event_stream(LONG)))
+            .route("/short-stream", get(async || event_stream(Duration::from_secs(5))))
             .route("/slow", get(std::future::pending::<()>));
         let entry = Entry::Routes(routes, SiteRules::default());
         let site = Site { entry, tls: None, gate: Arc::new(gate) };
@@ -281,6 +306,49 @@ mod tests {
             Request::get("http://localhost/large").header("cookie", "x".repeat(48 * 1024));
         let answer = requests.send_request(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(answer.status(), 200);
+    }
+
+    /// Sends a request over HTTP/1.1, ends the client's side, and returns the answer.
+    async fn answer_to_half_closed(request: &str) -> String {
+        let (ours, mut theirs) = duplex(64 * 1024);
+        let served = tokio::spawn(general(ours, guest()));
+        theirs.write_all(request.as_bytes()).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        let mut answer = String::new();
+        theirs.read_to_string(&mut answer).await.unwrap();
+        timeout(LONG, served).await.expect("the connection is over").unwrap();
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_ends_its_side_gets_its_answer_but_has_left_an_event_stream() {
+        let late = answer_to_half_closed("GET /late HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        assert!(late.ends_with("late"), "{late}");
+        for version in ["1.0", "1.1"] {
+            let get = format!("GET /stream HTTP/{version}\r\nhost: localhost\r\n\r\n");
+            let begin = Instant::now();
+            answer_to_half_closed(&get).await;
+            assert!(begin.elapsed() < Duration::from_secs(1), "HTTP/{version}");
+            let after_another = format!("GET /late HTTP/1.1\r\nhost: localhost\r\n\r\n{get}");
+            let begin = Instant::now();
+            answer_to_half_closed(&after_another).await;
+            assert!(begin.elapsed() < Duration::from_secs(3), "HTTP/{version}, second request");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_comes_under_an_event_stream_is_answered_after_it() {
+        let (ours, mut theirs) = duplex(64 * 1024);
+        tokio::spawn(general(ours, guest()));
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        theirs.write_all(get("/short-stream").as_bytes()).await.unwrap();
+        let mut begin = [0; 12];
+        theirs.read_exact(&mut begin).await.unwrap();
+        theirs.write_all(get("/late").as_bytes()).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        let mut rest = String::new();
+        theirs.read_to_string(&mut rest).await.unwrap();
+        assert!(rest.contains("over") && rest.ends_with("late"), "{rest}");
     }
 
     #[tokio::test(start_paused = true)]
