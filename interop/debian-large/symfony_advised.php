@@ -22,7 +22,10 @@ function subscribe(string $url): iterable
                 }
                 if ($chunk instanceof ServerSentEvent && '' !== $chunk->getId()) {
                     $id = $chunk->getId();
-                    yield $chunk;
+                    // A load balancer without gateways sends an id and no data.
+                    if ('' !== $chunk->getData()) {
+                        yield $chunk;
+                    }
                 }
             }
         } catch (TransportException $error) {

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use crate::support::{PATIENCE, gateway, ingest, until};
 
-/// Sends a GET for an event stream, and returns the head of the answer and its body up to the first blank line.
+/// Sends a GET for an event stream, and returns the head of the answer and its body up to the first blank line, or
+/// else in an answer of known length up to an empty comment.
 async fn stream(of: SocketAddr, query: &str, headers: &str) -> (String, String) {
     let mut socket = TcpStream::connect(of).await.unwrap();
     let request = format!(
@@ -25,7 +26,8 @@ async fn stream(of: SocketAddr, query: &str, headers: &str) -> (String, String) 
         loop {
             let text = String::from_utf8_lossy(&answer).into_owned();
             if let Some((head, body)) = text.split_once("\r\n\r\n")
-                && let Some(end) = body.find("\n\n")
+                && let end = if head.contains("content-length") { "\n:\n" } else { "\n\n" }
+                && let Some(end) = body.find("\n\n").or_else(|| body.find(end))
             {
                 return (head.to_lowercase(), body[..end + 2].to_owned());
             }
@@ -90,10 +92,12 @@ async fn without_a_gateway_the_load_balancer_gives_a_cursor_back_only_as_the_hea
     }
     // A client without control events would take the answer for the publisher's event.
     for control in ["off", "comment"] {
-        let (head, body) = stream(haproxy.addr(), &format!("topic=t&control={control}"), "").await;
+        let query = format!("topic=t&control={control}");
+        let (head, body) = stream(haproxy.addr(), &query, "last-event-id: 5-1\r\n").await;
         assert!(head.starts_with("http/1.1 503") && head.contains("retry-after: 2"), "{head}");
-        // eventsource-client 1.2.0 (npm) reads the events of any status.
-        let is_silent = |line: &str| line.is_empty() || line.starts_with([':', 'r']);
+        // eventsource-client 1.2.0 (npm) reads the events of any status. Before an empty line httpx-sse 0.4.3 takes a
+        // time for a message, and Symfony 5.4 an id.
+        let is_silent = |line: &str| line.starts_with([':', 'r']);
         assert!(body.lines().all(is_silent) && body.contains("\nretry: "), "{body}");
     }
 }
