@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use redis_log::{KeyPrefix, RedisLog};
+use reqwest::Url;
 
 use self::access::Finding;
 use crate::args::CheckArgs;
@@ -31,7 +32,8 @@ pub(crate) fn run(args: CheckArgs) -> Result<()> {
 
 async fn ask(url: String) -> Result<()> {
     let url = format!("{}/readyz", url.trim_end_matches('/'));
-    let request = client::http()?.get(&url).timeout(RESPONSE_MAX);
+    let parsed = Url::parse(&url).with_context(|| url.clone())?;
+    let request = client::http(&parsed)?.get(parsed).timeout(RESPONSE_MAX);
     let response =
         request.send().await.map_err(reqwest::Error::without_url).context(url.clone())?;
     let status = response.status();

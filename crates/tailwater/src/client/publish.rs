@@ -48,9 +48,10 @@ pub(crate) async fn run(args: PublishArgs) -> Result<()> {
     ensure!(topic.is_some() || !args.end, "--end needs --topic");
     let mut source = Source::new(data, input, topic, kind);
     let now = Instant::now();
+    let url = super::events_url(&args.url)?;
     let mut publisher = Publisher {
-        http: super::http()?,
-        url: super::events_url(&args.url)?,
+        http: super::http(&url)?,
+        url,
         args,
         acknowledged: 0,
         duplicates: 0,

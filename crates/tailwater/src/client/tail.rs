@@ -80,8 +80,8 @@ pub(crate) async fn run(args: TailArgs) -> Result<()> {
 
 impl Follower {
     async fn follow(&mut self) -> Result<()> {
-        let http = super::http()?;
         let url = self.url()?;
+        let http = super::http(&url)?;
         let mut failures: u32 = 0;
         // Later the file of the token may be away for a moment, while it is replaced.
         let mut is_first = true;

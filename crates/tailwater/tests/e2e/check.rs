@@ -1,9 +1,10 @@
 //! `tailwater check` and invalid configurations.
 
 use loadtest::machine::{Port, Redis};
+use tokio::process::Command;
 
-use crate::cli::{Outcome, tailwater};
-use crate::support::serve;
+use crate::cli::{Cli, Outcome, tailwater};
+use crate::support::{TAILWATER, serve};
 
 async fn check(args: &[&str]) -> Outcome {
     tailwater(&[&["check"], args].concat()).await
@@ -54,6 +55,23 @@ async fn check_asks_a_running_node() {
     node.begin_termination().unwrap();
     drop(node);
     check(&["--url", &url]).await.failure(&[&url, "refused"]);
+}
+
+#[tokio::test]
+async fn a_host_without_certificate_authorities_reaches_a_server_in_clear() {
+    let node = serve().start().await.unwrap();
+    let (url, admin) = (format!("http://{}", node.addr()), format!("http://{}", node.admin_addr()));
+    let bare = async |args: &[&str]| {
+        let mut command = Command::new(TAILWATER);
+        command.args(args).env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+        Cli::start_command(command).finish().await
+    };
+    bare(&["check", "--url", &admin]).await.success();
+    bare(&["publish", "--url", &url, "--topic", "t", "hello"]).await.success();
+    let args = ["tail", "--url", &url, "--from", "earliest", "--count", "1", "t"];
+    assert!(bare(&args).await.success().stdout.contains("hello"));
+    let args = ["check", "--url", "https://localhost:1"];
+    bare(&args).await.failure(&["cannot build the HTTP client"]);
 }
 
 #[tokio::test]
