@@ -15,7 +15,7 @@ use crate::life::Life;
 use crate::pace::{Backoff, every, jitter};
 use crate::repair::Repairs;
 use crate::stats::{Op, Stats};
-use crate::store::{HeadRead, Store};
+use crate::store::{HeadRead, Side, Store};
 use crate::topics::Topics;
 use crate::topology::Topology;
 use crate::watched::{Compared, Verdict, Watched};
@@ -51,8 +51,8 @@ pub(crate) async fn run(audit: Arc<Audit>, period: Duration) {
             _ = tick.tick() => audit.all().await,
             () = audit.topics.suspected() => {
                 sleep(jitter(SPREAD)).await;
-                for (_, suspects) in audit.by_owner(audit.topics.take_suspects()) {
-                    // A task for each primary: one that is away must not delay the others.
+                for (_, suspects) in audit.by_source(audit.topics.take_suspects()) {
+                    // A task for each source: one that is away must not delay the others.
                     let shared = Arc::clone(&audit);
                     audit.life.spawn(async move { shared.compare(suspects).await });
                 }
@@ -156,20 +156,24 @@ impl Audit {
         tracing::info!(topics, repairs, "compared the heads of joined topics");
     }
 
-    fn by_owner(&self, all: Vec<Arc<Watched>>) -> HashMap<Option<Address>, Vec<Arc<Watched>>> {
+    fn by_source(&self, all: Vec<Arc<Watched>>) -> HashMap<Option<Address>, Vec<Arc<Watched>>> {
         let map = self.topology.map();
         let mut groups: HashMap<_, Vec<_>> = HashMap::new();
         for watched in all {
-            let owner = map.owner(keys::partition(&watched.topic)).cloned();
-            groups.entry(owner).or_default().push(watched);
+            let source = map.source(keys::partition(&watched.topic)).cloned();
+            groups.entry(source).or_default().push(watched);
         }
         groups
     }
 
     async fn heads(&self, watched: Vec<Arc<Watched>>) -> Vec<(Arc<Watched>, HeadRead)> {
         let topics: Vec<_> = watched.iter().map(|watched| &watched.topic).collect();
-        // Raised heads: a tail that has the events which the log has lost is then up to date.
-        let (heads, _) = self.store.raised_heads(&topics).await;
+        // Raised heads: a tail that has the events which the log has lost is then up to date. A head that is raised on a
+        // primary soon comes to its replicas.
+        let heads = match self.topology.reads_primaries() {
+            true => self.store.raised_heads(&topics).await.0,
+            false => self.store.heads(Side::Source, &topics).await,
+        };
         watched.into_iter().zip(heads).collect()
     }
 }

@@ -9,6 +9,7 @@ use crate::access::{Access, Party};
 use crate::credentials::Credentials;
 use crate::durability::Durability;
 use crate::keys::KeyPrefix;
+use crate::read_from::ReadFrom;
 use crate::url::RedisUrl;
 
 /// The configuration of a [`RedisLog`](crate::RedisLog).
@@ -22,9 +23,11 @@ pub struct Config {
     pub retention: Retention,
     /// Where an event must be stored before it is acknowledged.
     pub durability: Durability,
+    /// The servers that this node reads from.
+    pub read_from: ReadFrom,
     /// Longest wait until replicas have an event. Less than `timeout`.
     pub replica_timeout: Duration,
-    /// Connections for reads to each primary. Appends and the feed each have one more.
+    /// Connections for reads to each server. Appends and the feed each have one more.
     pub pool_size: usize,
     /// Longest wait until a connection is made.
     pub connect_timeout: Duration,
@@ -53,6 +56,7 @@ impl Config {
             prefix: KeyPrefix::default(),
             retention: Retention::default(),
             durability: Durability::default(),
+            read_from: ReadFrom::default(),
             replica_timeout: Duration::from_secs(1),
             pool_size: 16,
             connect_timeout: Duration::from_secs(1),

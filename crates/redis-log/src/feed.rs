@@ -1,4 +1,4 @@
-//! The live feed: one connection to each primary, which only subscribes.
+//! The live feed: one connection to each source, which only subscribes.
 //!
 //! Sharded subscriptions of redis-rs lose channels after a fail-over, and mixed with commands they
 //! swap answers (both measured). So the feed speaks to the socket itself, and knows three commands:
@@ -42,17 +42,17 @@ pub(crate) struct Feed {
     pub(crate) ping: Duration,
 }
 
-/// Keeps a feed from each primary until the log closes.
+/// Keeps a feed from each source until the log closes.
 pub(crate) async fn run(feed: Arc<Feed>, life: Life) {
     let mut map = feed.topology.subscribe();
     let mut running: HashMap<Address, JoinHandle<()>> = HashMap::new();
     loop {
-        let primaries = map.borrow_and_update().primaries();
-        end_others(&feed.feeds, &mut running, &primaries).await;
-        for primary in primaries {
-            running.entry(primary).or_insert_with_key(|primary| {
-                let hints = feed.feeds.add(primary);
-                life.spawn(session::keep(Arc::clone(&feed), primary.clone(), hints))
+        let sources = map.borrow_and_update().sources();
+        end_others(&feed.feeds, &mut running, &sources).await;
+        for source in sources {
+            running.entry(source).or_insert_with_key(|source| {
+                let hints = feed.feeds.add(source);
+                life.spawn(session::keep(Arc::clone(&feed), source.clone(), hints))
             });
         }
         feed.feeds.count();
@@ -62,21 +62,21 @@ pub(crate) async fn run(feed: Arc<Feed>, life: Life) {
     }
 }
 
-/// Ends the feeds of servers that are no primaries any more, before any new feed begins: after the
-/// new primary was read, a message of the old one must not pass for news.
+/// Ends the feeds of servers that are no sources any more, before any new feed begins: after the new source was read,
+/// a message of the old one must not pass for news.
 async fn end_others(
     feeds: &Feeds,
     running: &mut HashMap<Address, JoinHandle<()>>,
-    primaries: &BTreeSet<Address>,
+    sources: &BTreeSet<Address>,
 ) {
-    let gone: Vec<_> = running.keys().filter(|&p| !primaries.contains(p)).cloned().collect();
-    for primary in gone {
-        feeds.remove(&primary);
-        if let Some(feed) = running.remove(&primary) {
+    let gone: Vec<_> = running.keys().filter(|&s| !sources.contains(s)).cloned().collect();
+    for source in gone {
+        feeds.remove(&source);
+        if let Some(feed) = running.remove(&source) {
             feed.abort();
             // The task ends by this cancellation, or it had ended before.
             let _cancelled = feed.await.is_err();
         }
-        feeds.set_up(&primary, false);
+        feeds.set_up(&source, false);
     }
 }

@@ -16,12 +16,12 @@ use crate::topology::Topology;
 /// Hints that wait for a feed, which takes them in bulk. At the bound, a caller with one more waits.
 pub(crate) const HINTS: usize = 1024;
 
-/// The feeds of all primaries.
+/// The feeds of all sources.
 #[derive(Debug)]
 pub(crate) struct Feeds {
     topology: Arc<Topology>,
     stats: Arc<Stats>,
-    /// Topics that came into the registry or left it, for the feed of their primary to look at.
+    /// Topics that came into the registry or left it, for the feed of their source to look at.
     hints: Mutex<HashMap<Address, mpsc::Sender<Topic>>>,
     /// Feeds that are connected and have joined all channels that they began with.
     up: watch::Sender<HashSet<Address>>,
@@ -37,35 +37,35 @@ impl Feeds {
         }
     }
 
-    /// Adds the feed of a primary. Returns the hints for it.
-    pub(crate) fn add(&self, primary: &Address) -> mpsc::Receiver<Topic> {
+    /// Adds the feed of a source. Returns the hints for it.
+    pub(crate) fn add(&self, source: &Address) -> mpsc::Receiver<Topic> {
         let (hints, receiver) = mpsc::channel(HINTS);
-        self.hints().insert(primary.clone(), hints);
+        self.hints().insert(source.clone(), hints);
         receiver
     }
 
-    /// Ends the hints of a primary's feed.
-    pub(crate) fn remove(&self, primary: &Address) {
-        self.hints().remove(primary);
+    /// Ends the hints of a source's feed.
+    pub(crate) fn remove(&self, source: &Address) {
+        self.hints().remove(source);
     }
 
-    /// Makes the feed of a topic's primary look at the topic. A feed that does not exist yet looks at
+    /// Makes the feed of a topic's source look at the topic. A feed that does not exist yet looks at
     /// all topics when it begins.
     pub(crate) async fn hint(&self, topic: &Topic) {
-        let Ok(owner) = self.topology.owner(keys::partition(topic)) else { return };
-        let hints = self.hints().get(&owner).cloned();
+        let Ok(source) = self.topology.source(keys::partition(topic)) else { return };
+        let hints = self.hints().get(&source).cloned();
         if let Some(hints) = hints {
             // If the feed has ended, its successor looks at all topics.
             let _taken = hints.send(topic.clone()).await.is_ok();
         }
     }
 
-    /// Waits until the feed of a topic's primary is up. Returns false if the log closes.
+    /// Waits until the feed of a topic's source is up. Returns false if the log closes.
     pub(crate) async fn up(&self, topic: &Topic) -> bool {
         let (mut up, mut map) = (self.up.subscribe(), self.topology.subscribe());
         loop {
-            let owner = map.borrow_and_update().owner(keys::partition(topic)).cloned();
-            if owner.is_some_and(|owner| up.borrow_and_update().contains(&owner)) {
+            let source = map.borrow_and_update().source(keys::partition(topic)).cloned();
+            if source.is_some_and(|source| up.borrow_and_update().contains(&source)) {
                 return true;
             }
             // Both arms are cancel-safe: a change stays until it is seen.
@@ -79,20 +79,20 @@ impl Feeds {
         }
     }
 
-    /// Records that the feed of a primary is up or down.
-    pub(crate) fn set_up(&self, primary: &Address, up: bool) {
+    /// Records that the feed of a source is up or down.
+    pub(crate) fn set_up(&self, source: &Address, up: bool) {
         self.up.send_if_modified(|all| match up {
-            true => all.insert(primary.clone()),
-            false => all.remove(primary),
+            true => all.insert(source.clone()),
+            false => all.remove(source),
         });
         self.count();
     }
 
-    /// Compares the feeds that are up with the primaries of the map.
+    /// Compares the feeds that are up with the sources of the map.
     pub(crate) fn count(&self) {
-        let primaries = self.topology.map().primaries();
+        let sources = self.topology.map().sources();
         let up = self.up.borrow();
-        let all = !primaries.is_empty() && primaries.iter().all(|primary| up.contains(primary));
+        let all = !sources.is_empty() && sources.iter().all(|source| up.contains(source));
         self.stats.set_connected(all);
     }
 

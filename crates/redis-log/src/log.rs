@@ -31,7 +31,7 @@ use crate::repair::Repairs;
 use crate::stats::{Op, Stats};
 use crate::store::Store;
 use crate::topics::{Lookup, Topics};
-use crate::topology::{self, Topology};
+use crate::topology::{self, Topology, sources};
 use crate::unstored::Unstored;
 use crate::watched::{Verdict, Watched};
 use crate::witness::Witnesses;
@@ -108,6 +108,11 @@ impl RedisLog {
         let Self { config, access, topology, store, topics, feeds, .. } = self;
         let Self { repairs, echoes, stats, life, .. } = self;
         life.spawn(topology::run(Arc::clone(topology), config.clone(), access.clone()));
+        if !topology.reads_primaries() {
+            let (topology, stats) = (Arc::clone(topology), Arc::clone(stats));
+            let (read_from, poll) = (config.read_from.clone(), config.poll);
+            life.spawn(sources::run(topology, read_from, access.clone(), poll, stats));
+        }
         life.spawn({
             let store = Arc::clone(store);
             async move { store.follow_topology().await }
@@ -244,8 +249,8 @@ impl Log for RedisLog {
         });
         let opened = opened.await.unwrap_or_else(|_| {
             // Without a primary the missing primary is the better reason.
-            let owner = self.topology.owner(keys::partition(topic));
-            Err(owner.err().unwrap_or(Failure::Late(limit)))
+            let source = self.topology.source(keys::partition(topic));
+            Err(source.err().unwrap_or(Failure::Late(limit)))
         });
         self.counted(Op::Tail, opened)
     }

@@ -1,10 +1,11 @@
 //! Repair: brings a tail to the head of its log after something was missed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use event_log::Position;
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::error::Failure;
 use crate::feeds::Feeds;
@@ -12,10 +13,14 @@ use crate::life::Life;
 use crate::pace::Backoff;
 use crate::stats::{Op, Stats};
 use crate::store::{Behind, PAGE, ReadPlan, Store};
+use crate::topology::replicas::LAG_MAX;
 use crate::watched::{Found, Verdict, Watched};
 
 /// Repairs that read at the same time, beside the readers. After an outage each busy topic needs one.
 const READS_MAX: usize = 4;
+
+/// Longest wait for an event that a message has promised: a source that is farther behind is left.
+const PROMISE_MAX: Duration = LAG_MAX;
 
 /// Starts the repairs, and bounds their reads.
 #[derive(Debug)]
@@ -52,6 +57,7 @@ impl Repairs {
     /// Reads a topic until its tail follows the feed again. It goes on for as long as Redis is away.
     async fn repair(&self, watched: &Watched) {
         let mut backoff = Backoff::new();
+        let mut waits_since = None;
         loop {
             // A repair needs the feed: when the feed reconnects, it suspects every topic anew.
             if !self.feeds.up(&watched.topic).await {
@@ -64,7 +70,14 @@ impl Repairs {
             drop(turn);
             match found.map(|found| watched.read(found)) {
                 Ok(Verdict::Fine) => return,
-                Ok(Verdict::Read) => {}
+                Ok(Verdict::Read) if watched.head() == head => {
+                    // A message has overtaken its event.
+                    if waits_since.get_or_insert_with(Instant::now).elapsed() > PROMISE_MAX {
+                        watched.give_up();
+                    }
+                    sleep(backoff.next()).await;
+                }
+                Ok(Verdict::Read) => waits_since = None,
                 Err(failure) => {
                     watched.failed();
                     self.stats.failed(Op::Repair);

@@ -1,6 +1,7 @@
 //! A server's description of itself: its version, its mode and its role.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -14,6 +15,9 @@ const VERSION_MIN: (u32, u32) = (7, 0);
 /// The same for people.
 pub(crate) const VERSION_NEEDED: &str = "Redis 7.0 or Valkey 7.2, or later";
 
+/// Time for which a replica that has lost its primary is read from: longer than a fail-over.
+const LINK_LOST_MAX: Duration = Duration::from_secs(60);
+
 /// A server's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerInfo {
@@ -23,6 +27,19 @@ pub(crate) struct ServerInfo {
     pub(crate) mode: String,
     /// `master` or `slave`.
     role: String,
+    /// A replica's link to its primary.
+    link: Link,
+}
+
+/// A replica's link to its primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// The replica has its primary's data.
+    Up,
+    /// It had them a while ago.
+    Lost(Duration),
+    /// It has never had them since it was started, or is about to replace its data by them.
+    None,
 }
 
 /// A server's memory.
@@ -50,6 +67,22 @@ impl MemoryInfo {
     }
 }
 
+impl Link {
+    /// Parses the fields of INFO.
+    fn parse<'a>(field: impl Fn(&str) -> Option<&'a str>) -> Self {
+        if field("master_link_status") == Some("up") {
+            return Self::Up;
+        }
+        let since = field("master_link_down_since_seconds").and_then(|since| since.parse().ok());
+        match since {
+            Some(since) if field("master_sync_in_progress") == Some("0") => {
+                Self::Lost(Duration::from_secs(since))
+            }
+            _ => Self::None,
+        }
+    }
+}
+
 impl ServerInfo {
     /// Asks for one section of INFO: `server` has the version and the mode, `replication` the role.
     /// Fields of other sections stay empty.
@@ -64,7 +97,8 @@ impl ServerInfo {
     /// Reads the answer to HELLO, which has all fields.
     pub(crate) fn greeted(greeting: &Greeting) -> Self {
         let field = |name| plain(field(greeting, name));
-        Self { version: field("version"), mode: field("mode"), role: field("role") }
+        let (version, mode, role) = (field("version"), field("mode"), field("role"));
+        Self { version, mode, role, link: Link::None }
     }
 
     /// Parses the answer to INFO.
@@ -73,7 +107,8 @@ impl ServerInfo {
         let field = |name| plain(fields.get(name).copied().unwrap_or_default().trim());
         // Valkey and Redict name the mode otherwise, and keep the version of Redis that they branched off at.
         let mode = ["redis_mode", "server_mode", "redict_mode"].map(field).concat();
-        Self { version: field("redis_version"), mode, role: field("role") }
+        let link = Link::parse(|name| fields.get(name).map(|value| value.trim()));
+        Self { version: field("redis_version"), mode, role: field("role"), link }
     }
 
     /// Returns true if the version has everything that the log needs.
@@ -94,6 +129,23 @@ impl ServerInfo {
                 "the server has version {}: the log needs {VERSION_NEEDED}",
                 self.version
             )),
+        }
+    }
+
+    /// Refuses a replica that may lack data for another reason than that it is a little behind.
+    pub(crate) fn refuse_empty(&self) -> Result<(), RedisError> {
+        let has_data = match self.link {
+            _ if self.is_primary() => true,
+            Link::Up => true,
+            Link::Lost(since) => since < LINK_LOST_MAX,
+            Link::None => false,
+        };
+        match has_data {
+            true => Ok(()),
+            false => {
+                let kind = ErrorKind::Server(ServerErrorKind::MasterDown);
+                Err((kind, "the replica is not in step with its primary").into())
+            }
         }
     }
 

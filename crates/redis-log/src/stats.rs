@@ -120,6 +120,7 @@ pub struct Stats {
     replayed: AtomicU64,
     topics: AtomicU64,
     connected: AtomicBool,
+    primaries_read: AtomicU64,
     evicts: AtomicBool,
 }
 
@@ -239,6 +240,16 @@ impl Stats {
     #[must_use]
     pub fn evicts(&self) -> bool {
         self.evicts.load(Ordering::Relaxed)
+    }
+
+    /// Primaries that this node reads from, although it is to read from replicas. 0 if it reads from primaries anyway.
+    #[must_use]
+    pub fn primaries_read(&self) -> u64 {
+        self.primaries_read.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_primaries_read(&self, primaries: usize) {
+        self.primaries_read.store(primaries as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn failed(&self, op: Op) {

@@ -39,7 +39,7 @@ mod writer;
 
 pub(crate) use heads::HeadRead;
 pub use inventory::StoredTopic;
-use peer::{Appending, Peers};
+use peer::{Appending, Part, Peers};
 use proof::Proof;
 use view::Range;
 
@@ -49,6 +49,16 @@ pub(crate) const PAGE: usize = 128;
 const PROBE: usize = 32;
 /// Bytes of events that fill a window.
 pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
+
+/// The server that is asked about a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Its primary, which knows all of it.
+    Primary,
+    /// The server that this node reads from and that its feed comes from. It may be a little behind: what it has, is
+    /// so, and only the primary knows what there is not.
+    Source,
+}
 
 /// The commands that the log needs, on every primary of the deployment.
 #[derive(Debug)]
@@ -148,14 +158,18 @@ impl Store {
         self.formats.check()
     }
 
-    /// Closes the connections to servers that are no primaries any more, until the log closes.
+    /// Closes the connections to servers that are neither primaries nor sources any more, until the log closes.
     pub(crate) async fn follow_topology(&self) {
         let mut map = self.topology.subscribe();
+        let mut known = Arc::clone(&map.borrow_and_update());
         while map.changed().await.is_ok() {
-            let primaries = map.borrow_and_update().primaries();
-            self.peers.retain(&primaries);
-            self.stats.topology_changed();
-            self.witnesses.doubt();
+            let now = Arc::clone(&map.borrow_and_update());
+            self.peers.retain(&now);
+            if !now.has_owners_of(&known) {
+                self.stats.topology_changed();
+                self.witnesses.doubt();
+            }
+            known = now;
         }
     }
 
@@ -167,7 +181,7 @@ impl Store {
         }
     }
 
-    /// Waits for a turn among the readers of a topic's primary, then does `work`, all within the
+    /// Waits for a turn among the readers of a topic's source, then does `work`, all within the
     /// time-out.
     pub(crate) async fn read<T>(
         &self,
@@ -175,9 +189,9 @@ impl Store {
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         timeout(self.timeout, async {
-            // Without an owner the work itself finds the reason.
-            let owner = self.topology.owner(keys::partition(topic));
-            let peer = owner.ok().and_then(|owner| self.peers.get(&owner, false).ok());
+            // Without a source the work itself finds the reason.
+            let source = self.server_on(Side::Source, keys::partition(topic));
+            let peer = source.ok().and_then(|(source, part)| self.peers.get(&source, part).ok());
             let _turn = match &peer {
                 Some(peer) => Some(peer.read_turn().await?),
                 None => None,
@@ -188,6 +202,17 @@ impl Store {
         .unwrap_or(Err(Failure::Late(self.timeout)))
     }
 
+    /// The server on one side of a partition, and its part.
+    fn server_on(&self, side: Side, partition: u32) -> Result<(Address, Part), Failure> {
+        let map = self.topology.map();
+        match (side, map.owner(partition), map.source(partition)) {
+            (Side::Source, owner, Some(source)) if owner != Some(source) => {
+                Ok((source.clone(), Part::Replica))
+            }
+            _ => Ok((self.topology.owner(partition)?, Part::Primary)),
+        }
+    }
+
     /// Reports the meaning of a failure to the topology, the witnesses and the peer.
     fn take_evidence(&self, asked: &Address, meaning: &Meaning) {
         if matches!(meaning, Meaning::Elsewhere | Meaning::Unsure) {
@@ -196,12 +221,14 @@ impl Store {
         match meaning {
             Meaning::Moved { slot, to } => self.topology.moved(*slot, to),
             Meaning::Elsewhere => {
-                if let Some(peer) = self.peers.find(asked) {
-                    peer.distrust();
-                }
+                self.peers.distrust(asked);
+                self.topology.doubt_source(asked);
                 self.topology.suspect();
             }
-            Meaning::NotYet | Meaning::Unsure => self.topology.suspect(),
+            Meaning::NotYet | Meaning::Unsure => {
+                self.topology.doubt_source(asked);
+                self.topology.suspect();
+            }
             Meaning::Ask { .. } | Meaning::Final => {}
         }
     }
@@ -218,15 +245,16 @@ impl Store {
             Some(fit) => Range::Fitting(after, plan.count, fit),
             None => Range::After(after, plan.count),
         };
-        let (head, [mut events]) = self.view(topic, [next]).await?;
+        let (head, [mut events]) = self.view(Side::Source, topic, [next]).await?;
         if let Some(head) = head
             && classify(after, Some(head.generation), None, first(&events)).is_none()
         {
             cut_at_hole(&mut events, after);
             return Ok(Behind { head: Some(head), page: Page { gap: None, events } });
         }
-        // A gap, or no head: read everything that tells which gap.
-        let (head, landmarks, mut events) = self.survey(topic, Seek::Earliest, Some(next)).await?;
+        // A gap, or no head: read everything that tells which gap, where nothing is missing that there is.
+        let (head, landmarks, mut events) =
+            self.survey(Side::Primary, topic, Seek::Earliest, Some(next)).await?;
         let head = LogHead::at(head, landmarks.map(|marks| (marks.newest, marks.ended)));
         let generation = head.map(|head| head.generation);
         let oldest = landmarks.map(|marks| marks.oldest);
@@ -240,7 +268,7 @@ impl Store {
 
     /// Reads the newest events of a topic, [`PAGE`] at most, fewer if they are large.
     pub(crate) async fn window(&self, topic: &Topic) -> Result<Window, Failure> {
-        let (head, [mut events]) = self.view(topic, [Range::Newest(PROBE)]).await?;
+        let (head, [mut events]) = self.view(Side::Source, topic, [Range::Newest(PROBE)]).await?;
         let Some(head) = LogHead::of(head, events.first()) else {
             return Ok(Window { before: Position::START, ended: false, events });
         };

@@ -1,18 +1,19 @@
-//! The topology: which primary serves which partition.
+//! The topology: which primary serves which partition, and which server this node reads it from.
 //!
 //! One task makes the [`Map`]. It asks the sentinels, or the nodes of the cluster, at an interval, and
 //! at once on evidence that the map is wrong: a refused connection, a time-out, READONLY, a
 //! subscription that Redis ended. Many reports of evidence cost one refresh. MOVED alone changes the
-//! map without a refresh, because it names the new primary.
+//! map without a refresh, because it names the new primary. Another task chooses the sources, if a node does not read
+//! from primaries (`sources`).
 //!
 //! Knows no pool, no feed and no key: they follow the map.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::access::Access;
 use crate::address::Address;
@@ -20,22 +21,29 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::keys::PARTITIONS;
 use crate::pace::{every, jitter};
+use crate::read_from::ReadFrom;
 use crate::slot;
 use crate::url::Kind;
 
 pub(crate) mod cluster;
+pub(crate) mod replicas;
 pub(crate) mod sentinel;
+pub(crate) mod sources;
 
 use cluster::ClusterOracle;
 use sentinel::SentinelOracle;
 
 /// Least time between two refreshes, at random up to twice as long. It bounds the cost of evidence.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Time for which a source that did not answer this node is not chosen again.
+const DOUBT: Duration = Duration::from_secs(5);
 
-/// The primary of each partition, as far as it is known.
+/// The primary and the source of each partition, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Map {
     owners: Vec<Option<Address>>,
+    /// The chosen sources; empty where primaries are read.
+    sources: Vec<Option<Address>>,
     /// The reason why a partition has no owner here.
     trouble: Arc<str>,
 }
@@ -43,12 +51,13 @@ pub(crate) struct Map {
 impl Map {
     /// One primary serves every partition.
     pub(crate) fn one(address: Address) -> Self {
-        Self { owners: vec![Some(address); PARTITIONS as usize], trouble: "".into() }
+        Self { owners: vec![Some(address); PARTITIONS as usize], ..Self::none("") }
     }
 
     /// No partition has a primary.
     pub(crate) fn none(trouble: impl Into<Arc<str>>) -> Self {
-        Self { owners: vec![None; PARTITIONS as usize], trouble: trouble.into() }
+        let (owners, sources) = (vec![None; PARTITIONS as usize], Vec::new());
+        Self { owners, sources, trouble: trouble.into() }
     }
 
     pub(crate) fn owner(&self, partition: u32) -> Option<&Address> {
@@ -63,14 +72,51 @@ impl Map {
     pub(crate) fn primaries(&self) -> BTreeSet<Address> {
         self.owners.iter().flatten().cloned().collect()
     }
+
+    /// The server that this node reads a partition from: the chosen one, or else the primary. A chosen source stays
+    /// while the partition has no primary.
+    pub(crate) fn source(&self, partition: u32) -> Option<&Address> {
+        self.chosen(partition).or(self.owner(partition))
+    }
+
+    /// The source that was chosen for a partition.
+    pub(crate) fn chosen(&self, partition: u32) -> Option<&Address> {
+        self.sources.get(partition as usize).and_then(Option::as_ref)
+    }
+
+    /// All servers that this node reads from.
+    pub(crate) fn sources(&self) -> BTreeSet<Address> {
+        (0..PARTITIONS).filter_map(|partition| self.source(partition).cloned()).collect()
+    }
+
+    /// Returns true if the source of every partition was chosen.
+    pub(crate) fn is_chosen(&self) -> bool {
+        (0..PARTITIONS).all(|partition| self.chosen(partition).is_some())
+    }
+
+    /// Each primary with its source.
+    pub(crate) fn pairs(&self) -> BTreeSet<(Address, Address)> {
+        let pair =
+            |partition| Some((self.owner(partition)?.clone(), self.source(partition)?.clone()));
+        (0..PARTITIONS).filter_map(pair).collect()
+    }
+
+    /// Returns true if every partition has the same primary in another map.
+    pub(crate) fn has_owners_of(&self, other: &Self) -> bool {
+        self.owners == other.owners
+    }
 }
 
 /// The map, and the evidence that wakes its task.
 #[derive(Debug)]
 pub(crate) struct Topology {
     kind: Kind,
+    read_from: ReadFrom,
     map: watch::Sender<Arc<Map>>,
     evidence: Notify,
+    /// Sources that did not answer this node, and when. At most one entry for each server.
+    doubted: Mutex<HashMap<Address, Instant>>,
+    doubts: Notify,
 }
 
 impl Topology {
@@ -81,16 +127,28 @@ impl Topology {
             Kind::Cluster => Map::none("no node of the cluster was asked yet"),
         };
         let (map, _) = watch::channel(Arc::new(map));
-        Arc::new(Self { kind: config.url.kind.clone(), map, evidence: Notify::new() })
+        Arc::new(Self {
+            kind: config.url.kind.clone(),
+            read_from: config.read_from.clone(),
+            map,
+            evidence: Notify::new(),
+            doubted: Mutex::default(),
+            doubts: Notify::new(),
+        })
     }
 
     pub(crate) fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// Returns true if the map can never change.
+    /// Returns true if the primaries can never change.
     pub(crate) fn is_fixed(&self) -> bool {
         self.kind == Kind::Standalone
+    }
+
+    /// Returns true if this node reads from primaries only.
+    pub(crate) fn reads_primaries(&self) -> bool {
+        self.read_from == ReadFrom::Primary
     }
 
     pub(crate) fn map(&self) -> Arc<Map> {
@@ -106,9 +164,55 @@ impl Topology {
         map.owner(partition).cloned().ok_or_else(|| Failure::NoPrimary(Arc::clone(&map.trouble)))
     }
 
+    /// The server that this node reads a partition from.
+    pub(crate) fn source(&self, partition: u32) -> Result<Address, Failure> {
+        let source = self.map.borrow().source(partition).cloned();
+        source.map_or_else(|| self.owner(partition), Ok)
+    }
+
     /// Reports evidence that the map may be wrong.
     pub(crate) fn suspect(&self) {
         self.evidence.notify_one();
+    }
+
+    /// Reports that a source did not answer this node. A primary is no source that could be left.
+    pub(crate) fn doubt_source(&self, source: &Address) {
+        if self.reads_primaries() || self.map.borrow().serves(source) {
+            return;
+        }
+        let now = Instant::now();
+        let mut doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+        doubted.retain(|_, since| now - *since < DOUBT);
+        doubted.insert(source.clone(), now);
+        drop(doubted);
+        self.doubts.notify_one();
+    }
+
+    /// Waits for a doubt that was not taken yet.
+    async fn source_doubted(&self) {
+        self.doubts.notified().await;
+    }
+
+    /// The sources that did not answer this node a short while ago.
+    fn doubted_sources(&self) -> BTreeSet<Address> {
+        let now = Instant::now();
+        let doubted = self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+        let young = doubted.iter().filter(|(_, since)| now - **since < DOUBT);
+        young.map(|(source, _)| source.clone()).collect()
+    }
+
+    /// Makes these the sources. Returns the number of primaries that are read.
+    fn read(&self, sources: Vec<Option<Address>>) -> usize {
+        self.map.send_if_modified(|map| {
+            let changed = map.sources != sources;
+            if changed {
+                Arc::make_mut(map).sources = sources;
+            }
+            changed
+        });
+        let map = self.map.borrow();
+        let primaries = map.primaries();
+        map.sources().iter().filter(|source| primaries.contains(source)).count()
     }
 
     /// Reports that a node of the cluster has named the owner of a slot.
@@ -123,14 +227,21 @@ impl Topology {
                     Arc::make_mut(map).owners[partition as usize] = Some(to.clone());
                     changed = true;
                 }
+                // The source may be a replica of another primary.
+                if map.chosen(partition).is_some_and(|source| source != to) {
+                    Arc::make_mut(map).sources[partition as usize] = None;
+                    changed = true;
+                }
             }
             changed
         });
         self.suspect();
     }
 
+    /// Takes the primaries of another map. The sources stay.
     fn learn(&self, map: Map) -> bool {
         self.map.send_if_modified(|known| {
+            let map = Map { sources: known.sources.clone(), ..map };
             let changed = **known != map;
             if changed {
                 *known = Arc::new(map);

@@ -38,6 +38,8 @@ struct TailState {
     /// `None` until it was opened.
     tail: Option<Arc<Tail>>,
     phase: Phase,
+    /// The last position that a message has promised and that the source may not have yet.
+    promised: Position,
     /// The time since which nobody has used it.
     idle_since: Option<Instant>,
 }
@@ -89,7 +91,12 @@ pub(crate) enum Found {
 
 impl Watched {
     pub(crate) fn new(topic: Topic) -> Self {
-        let state = TailState { tail: None, phase: Phase::Due, idle_since: None };
+        let state = TailState {
+            tail: None,
+            phase: Phase::Due,
+            promised: Position::START,
+            idle_since: None,
+        };
         Self {
             topic,
             state: Mutex::new(state),
@@ -145,6 +152,21 @@ impl Watched {
             }
             Phase::Following => state.judge([live]),
         }
+    }
+
+    /// A message that may have overtaken its event arrived on the feed. The event is read until the source has it.
+    pub(crate) fn promise(&self, position: Position) -> Verdict {
+        let mut state = self.state();
+        state.promised = state.promised.max(position);
+        match state.phase {
+            Phase::Due | Phase::Reading { .. } => Verdict::Fine,
+            Phase::Following => state.settle(),
+        }
+    }
+
+    /// Gives up an event that was promised and did not come. The audit finds it if it does.
+    pub(crate) fn give_up(&self) {
+        self.state().promised = Position::START;
     }
 
     /// A read begins now. The caller was told that it is due. Returns the head of the tail.
@@ -266,13 +288,17 @@ impl TailState {
     /// Ends a read: applies the rule to the held messages.
     fn settle(&mut self) -> Verdict {
         let phase = std::mem::replace(&mut self.phase, Phase::Following);
-        match phase {
+        let verdict = match phase {
             Phase::Reading { held, again: false } => self.judge(held),
             Phase::Reading { again: true, .. } | Phase::Due => {
                 self.phase = Phase::Due;
                 Verdict::Read
             }
             Phase::Following => Verdict::Fine,
+        };
+        match verdict {
+            Verdict::Fine if self.promised > self.head() => self.suspect(),
+            verdict => verdict,
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) use client::{ClientToken, Input, PublishArgs, TailArgs, TailFormat};
 pub(crate) use limits::LimitArgs;
 pub(crate) use node::NodeArgs;
 pub(crate) use roles::{CheckArgs, GatewayArgs, IngestArgs, ServeArgs};
-pub(crate) use services::{LogArgs, PublisherArgs, RedisArgs, SubscriberArgs};
+pub(crate) use services::{LogArgs, PublisherArgs, ReadArgs, RedisArgs, SubscriberArgs};
 pub(crate) use size::Size;
 pub(crate) use token::{
     ExplainArgs, KeyArgs, KeyKind, MintArgs, TokenArgs, TokenCommand, TokenSource,

@@ -7,7 +7,7 @@ mod bounds;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use redis_log::{KeyPrefix, RedisLog};
+use redis_log::{KeyPrefix, ReadFrom, RedisLog};
 use reqwest::Url;
 
 use self::access::Finding;
@@ -126,8 +126,14 @@ async fn check_store(store: Store) -> Result<()> {
             }
             report("history", &history(&redis.retention));
             report("durability", &redis.durability.to_string());
+            let reads_primaries = redis.read_from == ReadFrom::Primary;
             let log = RedisLog::connect(*redis).await?;
             report("redis", "reachable, version supported");
+            if !reads_primaries {
+                for source in log.sources().await? {
+                    report("reads", &source);
+                }
+            }
             log.shutdown().await;
         }
     }

@@ -13,7 +13,7 @@ use ::access::Revocations;
 use anyhow::{Context as _, Result, bail, ensure};
 use cors::SiteRules;
 use event_log::Retention;
-use redis_log::Durability;
+use redis_log::{Durability, ReadFrom};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{
@@ -109,8 +109,12 @@ impl TryFrom<ServeArgs> for NodeConfig {
             ingest_config(&args.publishers, &args.node, &args.log, (&limits, &drain))?,
         );
         let mut warnings = Vec::new();
-        let store =
-            store(args.redis.as_deref(), &args.log, args.publishers.durability, &mut warnings)?;
+        let store = store(
+            args.redis.as_deref(),
+            &args.log,
+            (args.publishers.durability, args.read.read_from.clone()),
+            &mut warnings,
+        )?;
         let listens = (args.listen, args.admin_listen);
         let (node, access) = (&args.node, &args.access);
         Self::of(services, store, drain, limits, listens, (node, access), warnings)
@@ -131,7 +135,9 @@ impl TryFrom<GatewayArgs> for NodeConfig {
             false,
         )?);
         let mut warnings = Vec::new();
-        let store = store(Some(&args.redis), &args.log, Durability::Memory, &mut warnings)?;
+        let read_from = args.read.read_from.clone();
+        let store =
+            store(Some(&args.redis), &args.log, (Durability::Memory, read_from), &mut warnings)?;
         let listens = (args.listen, args.admin_listen);
         let (node, access) = (&args.node, &args.access);
         Self::of(services, store, drain, limits, listens, (node, access), warnings)
@@ -151,7 +157,9 @@ impl TryFrom<IngestArgs> for NodeConfig {
             (&limits, &drain),
         )?);
         let mut warnings = Vec::new();
-        let store = store(Some(&args.redis), &args.log, args.publishers.durability, &mut warnings)?;
+        let durability = args.publishers.durability;
+        let store =
+            store(Some(&args.redis), &args.log, (durability, ReadFrom::Primary), &mut warnings)?;
         let listens = (args.listen, args.admin_listen);
         let (node, access) = (&args.node, &args.access);
         Self::of(services, store, drain, limits, listens, (node, access), warnings)
@@ -230,7 +238,7 @@ impl NodeConfig {
 fn store(
     redis: Option<&str>,
     log: &LogArgs,
-    durability: Durability,
+    (durability, read_from): (Durability, ReadFrom),
     warnings: &mut Vec<String>,
 ) -> Result<Store> {
     let retention = retention(log)?;
@@ -245,10 +253,14 @@ fn store(
             durability == Durability::Memory,
             "--durability {durability} needs --redis: the embedded log is only in memory"
         );
+        ensure!(
+            read_from == ReadFrom::Primary,
+            "--read-from {read_from} needs --redis: the embedded log has no replicas"
+        );
         return Ok(Store::Memory(retention));
     };
     let (config, source) = redis_config(url, &log.redis, warnings)?;
-    let config = redis_log::Config { retention, durability, ..config };
+    let config = redis_log::Config { retention, durability, read_from, ..config };
     Ok(Store::Redis(Box::new(config), source))
 }
 

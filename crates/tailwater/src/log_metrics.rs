@@ -74,6 +74,11 @@ pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
     });
     gauge("log_memory_max_bytes", "Its maxmemory; 0 for none.", |s| s.memory().max as f64);
     gauge("log_topics", "Topics that this node watches.", |s| s.topics() as f64);
+    gauge(
+        "log_primaries_read",
+        "Primaries that are read although --read-from names replicas.",
+        |s| s.primaries_read() as f64,
+    );
     gauge("log_evicts", "1 if Redis may evict events and idempotency keys.", |s| {
         f64::from(u8::from(s.evicts()))
     });

@@ -1,4 +1,4 @@
-//! The feed from one primary: keeps a connection, and its subscriptions.
+//! The feed from one source: keeps a connection, and its subscriptions.
 //!
 //! After every change the session compares the wanted channels with the joined ones: a topic comes
 //! into the registry or leaves it, the map changes, Redis ends a subscription or refuses one. When a
@@ -23,7 +23,8 @@ use crate::keys;
 use crate::pace::{Backoff, every};
 use crate::slot;
 use crate::stats::Op;
-use crate::topology::Map;
+use crate::topology::{Map, Topology};
+use crate::url::Kind;
 use crate::watched::Verdict;
 
 /// Pings without an answer that end a silent connection. One answer can be late; two mean that the
@@ -36,37 +37,43 @@ const PINGS_LATE_MAX: u32 = 5;
 /// Life after which a connection counts as good. After it the pauses begin again at the shortest.
 const GOOD: Duration = Duration::from_secs(10);
 /// Time after which a subscription that Redis ended or refused is tried again, if the map still names
-/// this primary.
+/// this source.
 const AGAIN: Duration = Duration::from_millis(100);
 /// Frames that are taken in a row when they have arrived.
 const FRAMES_AT_ONCE: usize = 64;
 
-/// Keeps a feed from a primary.
-pub(super) async fn keep(feed: Arc<Feed>, primary: Address, mut hints: mpsc::Receiver<Topic>) {
+/// Keeps a feed from a source.
+pub(super) async fn keep(feed: Arc<Feed>, source: Address, mut hints: mpsc::Receiver<Topic>) {
     let mut backoff = Backoff::new();
     let mut connections = 0_u64;
     loop {
         let start = Instant::now();
-        let lost = match Socket::connect(&feed.access, &feed.topology, &primary).await {
+        let lost = match Socket::connect(&feed.access, &feed.topology, &source).await {
             Ok(socket) => {
                 if connections > 0 {
                     feed.stats.reconnected();
                 }
                 connections += 1;
                 feed.witnesses.doubt();
-                let lost = Session::new(&feed, &primary, socket).run(&mut hints).await;
-                feed.feeds.set_up(&primary, false);
+                let lost = Session::new(&feed, &source, socket).run(&mut hints).await;
+                feed.feeds.set_up(&source, false);
                 if start.elapsed() > GOOD {
                     backoff = Backoff::new();
                 }
                 lost
             }
-            Err(lost) => lost,
+            Err(lost) => {
+                feed.topology.doubt_source(&source);
+                lost
+            }
         };
+        if matches!(lost, Lost::Silent) {
+            feed.topology.doubt_source(&source);
+        }
         feed.stats.failed(Op::Feed);
         feed.topology.suspect();
         let pause = backoff.next();
-        tracing::warn!(%primary, %lost, ?pause, "the feed from redis is lost");
+        tracing::warn!(%source, %lost, ?pause, "the feed from redis is lost");
         // Without a connection hints mean nothing, because the next one reads the registry. They are
         // taken, so that no caller waits for room.
         let drain = async { while hints.recv().await.is_some() {} };
@@ -80,10 +87,13 @@ pub(super) async fn keep(feed: Arc<Feed>, primary: Address, mut hints: mpsc::Rec
 /// One connection, from its first subscription to its loss.
 struct Session<'a> {
     feed: &'a Feed,
-    primary: &'a Address,
+    source: &'a Address,
     socket: Socket,
     channels: Channels,
     map: watch::Receiver<Arc<Map>>,
+    /// True if a message may come before its event: it does not come with the data where there are slots, unless from
+    /// their primary.
+    overtakes: bool,
     /// Pings since anything arrived.
     pings_missed: u32,
     /// Pings since the last answer.
@@ -93,16 +103,22 @@ struct Session<'a> {
     announced: bool,
 }
 
+/// Returns true if messages from this source may come before their events.
+fn overtakes(topology: &Topology, source: &Address) -> bool {
+    topology.kind() == &Kind::Cluster && !topology.map().serves(source)
+}
+
 enum Never {}
 
 impl<'a> Session<'a> {
-    fn new(feed: &'a Feed, primary: &'a Address, socket: Socket) -> Self {
+    fn new(feed: &'a Feed, source: &'a Address, socket: Socket) -> Self {
         Self {
             feed,
-            primary,
+            source,
             socket,
             channels: Channels::default(),
             map: feed.topology.subscribe(),
+            overtakes: overtakes(&feed.topology, source),
             pings_missed: 0,
             pings_unanswered: 0,
             missing: false,
@@ -125,7 +141,7 @@ impl<'a> Session<'a> {
                 self.channels.start(&watched.topic, &mut orders);
             }
         }
-        tracing::info!(primary = %self.primary, topics = self.channels.len(), "feed connected");
+        tracing::info!(source = %self.source, topics = self.channels.len(), "feed connected");
         self.carry_out(&mut orders).await?;
         self.announce();
         let mut ping = every(self.feed.ping);
@@ -173,12 +189,13 @@ impl<'a> Session<'a> {
     }
 
     fn is_ours(&self, map: &Map, topic: &Topic) -> bool {
-        map.owner(keys::partition(topic)) == Some(self.primary)
+        map.source(keys::partition(topic)) == Some(self.source)
     }
 
     /// Compares all wanted channels with all joined ones.
     fn compare(&mut self, orders: &mut Orders) {
         self.missing = false;
+        self.overtakes = overtakes(&self.feed.topology, self.source);
         let map = Arc::clone(&self.map.borrow_and_update());
         for topic in self.channels.topics() {
             if !self.is_ours(&map, &topic) {
@@ -236,12 +253,12 @@ impl<'a> Session<'a> {
                 let Some(name) = self.feed.keys.topic_of(&channel) else { return };
                 let wanted = self.feed.topics.get(name).is_some();
                 if self.channels.left(name, wanted, orders) {
-                    tracing::debug!(primary = %self.primary, topic = name, "subscription ended");
+                    tracing::debug!(source = %self.source, topic = name, "subscription ended");
                     self.look_again();
                 }
             }
             Frame::Refused { slot } => {
-                tracing::debug!(primary = %self.primary, slot, "another primary serves these subscriptions");
+                tracing::debug!(source = %self.source, slot, "another server serves these subscriptions");
                 self.channels.forget(|topic| slot::of(keys::partition(topic)) == slot);
                 self.look_again();
                 self.announce();
@@ -264,7 +281,11 @@ impl<'a> Session<'a> {
             tracing::debug!(topic = %watched.topic, "a message holds no event");
             return;
         };
-        if watched.take(live) == Verdict::Read {
+        let verdict = match live {
+            Live::Event(_) | Live::Notice(_) if self.overtakes => watched.promise(live.position()),
+            live => watched.take(live),
+        };
+        if verdict == Verdict::Read {
             self.feed.repairs.start(watched);
         }
     }
@@ -279,7 +300,7 @@ impl<'a> Session<'a> {
     fn announce(&mut self) {
         if self.channels.complete() && !self.announced {
             self.announced = true;
-            self.feed.feeds.set_up(self.primary, true);
+            self.feed.feeds.set_up(self.source, true);
         }
     }
 

@@ -52,10 +52,10 @@ impl Socket {
     pub(super) async fn connect(
         access: &Access,
         topology: &Topology,
-        primary: &Address,
+        source: &Address,
     ) -> Result<Self, Lost> {
-        let (wire, greeting) = Wire::connect(access, primary, 3, "tailwater-feed").await?;
-        check(ServerInfo::greeted(&greeting), topology)?;
+        let (wire, greeting) = Wire::connect(access, source, 3, "tailwater-feed").await?;
+        check(ServerInfo::greeted(&greeting), topology, source)?;
         Ok(Self(wire))
     }
 
@@ -110,12 +110,12 @@ fn other(value: Value) -> Result<Frame, Lost> {
     }
 }
 
-fn check(server: ServerInfo, topology: &Topology) -> Result<(), Lost> {
+fn check(server: ServerInfo, topology: &Topology, source: &Address) -> Result<(), Lost> {
     server.refuse_old().map_err(Lost::Unsuitable)?;
     if server.mode != topology.kind().mode() {
         return Err(Lost::Mode(server.mode));
     }
-    if !topology.is_fixed() && !server.is_primary() {
+    if !topology.is_fixed() && topology.map().serves(source) && !server.is_primary() {
         return Err(Lost::Replica);
     }
     Ok(())

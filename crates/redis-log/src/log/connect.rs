@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::error::{ConnectError, Failure};
 use crate::server::MemoryInfo;
+use crate::topology::Map;
 use crate::url::RedisUrl;
 
 impl RedisLog {
@@ -31,6 +32,41 @@ impl RedisLog {
         }
         tracing::info!(%url, ?primaries, "log opened");
         Ok(log)
+    }
+
+    /// The servers that this log reads from, in words, once each of them has answered a read.
+    ///
+    /// # Errors
+    /// A primary or a source cannot be reached, or refuses the log.
+    pub async fn sources(&self) -> Result<Vec<String>, ConnectError> {
+        let unreachable =
+            |reason: String| ConnectError::Unreachable { url: self.config.url.clone(), reason };
+        let map = self.chosen().await.map_err(|failure| unreachable(failure.to_string()))?;
+        let mut sources = Vec::new();
+        for (owner, source) in map.pairs() {
+            let tried = self.store.try_source(&source, source == owner).await;
+            tried.map_err(|failure| unreachable(format!("{source}: {failure}")))?;
+            sources.push(match source == owner {
+                true => format!("{source}, a primary"),
+                false => format!("{source}, a replica of {owner}"),
+            });
+        }
+        Ok(sources)
+    }
+
+    /// Waits until the sources are chosen.
+    async fn chosen(&self) -> Result<Arc<Map>, Failure> {
+        let limit = self.config.connect_timeout + self.config.timeout;
+        let mut map = self.topology.subscribe();
+        let reads_primaries = self.topology.reads_primaries();
+        let chosen = map.wait_for(|map| {
+            let pairs = map.pairs();
+            !pairs.is_empty() && (reads_primaries || map.is_chosen())
+        });
+        match timeout(limit, chosen).await {
+            Ok(map) => Ok(Arc::clone(&*map.map_err(|_| Failure::Closed)?)),
+            Err(_) => Err(self.topology.owner(0).err().unwrap_or(Failure::Late(limit))),
+        }
     }
 
     /// Takes the login and the certificates of another URL of the same servers, if every primary accepts

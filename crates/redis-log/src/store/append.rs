@@ -10,14 +10,15 @@ use event_log::{Append, AppendError, Receipt};
 use futures_util::future::join_all;
 
 use super::patience::Patience;
-use super::{Store, lane};
+use super::peer::Part;
+use super::{Side, Store, lane};
 use crate::address::Address;
 use crate::error::{Failure, Meaning};
 use crate::keys;
 use crate::publish::ScriptAnswer;
 
-/// The primary that some appends go to, and true if they are guests: their slot is moving there.
-type Route = (Address, bool);
+/// The server that some appends go to: a primary, or a guest, to which their slot is moving.
+type Route = (Address, Part);
 
 /// An append that failed, and the meaning of its failure.
 #[derive(Debug, Clone)]
@@ -88,8 +89,10 @@ impl Store {
             let route = match (of_partition.get(&partition), &batch.answers[*i]) {
                 // The first append of a partition decides for all of them, so that they stay in order.
                 (Some(route), _) => Ok(route.clone()),
-                (None, Err(Missed { meaning: Meaning::Ask { to }, .. })) => Ok((to.clone(), true)),
-                (None, _) => self.topology.owner(partition).map(|owner| (owner, false)),
+                (None, Err(Missed { meaning: Meaning::Ask { to }, .. })) => {
+                    Ok((to.clone(), Part::Guest))
+                }
+                (None, _) => self.server_on(Side::Primary, partition),
             };
             match route {
                 Ok(route) => {
@@ -110,17 +113,22 @@ impl Store {
 
     async fn send(
         &self,
-        (address, asking): &Route,
+        (address, part): &Route,
         appends: &Arc<[Append]>,
         some: &[usize],
     ) -> Vec<Result<ScriptAnswer, Failure>> {
-        let peer = match self.peers.get(address, *asking) {
+        let peer = match self.peers.get(address, *part) {
             Ok(peer) => peer,
             Err(failure) => return vec![Err(failure); some.len()],
         };
+        let lane = match peer.lane() {
+            Ok(lane) => lane,
+            Err(failure) => return vec![Err(failure); some.len()],
+        };
+        let is_asking = *part == Part::Guest;
         let mut answers = Vec::with_capacity(some.len());
         for some in some.chunks(lane::BATCH_MAX) {
-            answers.extend(peer.lane.append(appends, some.to_vec(), *asking).await);
+            answers.extend(lane.append(appends, some.to_vec(), is_asking).await);
         }
         answers
     }

@@ -1,11 +1,12 @@
-//! Sends reading commands to the primary of a partition, and again if the primary has changed.
+//! Sends commands to one side of a partition, and again if another server is there now.
 
 use deadpool_redis::Connection;
 use redis::{Cmd, RedisError, Value};
 use tokio::time::Instant;
 
-use super::Store;
 use super::patience::Patience;
+use super::peer::Part;
+use super::{Side, Store};
 use crate::address::Address;
 use crate::error::{Failure, Meaning};
 use crate::scripts;
@@ -14,19 +15,20 @@ impl Store {
     /// Runs commands of one key each, all of one partition, in their order.
     pub(super) async fn ask(
         &self,
+        side: Side,
         partition: u32,
         commands: &[Cmd],
     ) -> Result<Vec<Value>, Failure> {
         // Half of the reader's time-out: the reader then gets the reason, and not only a time-out.
         let mut patience = Patience::new(self.timeout / 2, &self.topology);
         loop {
-            let (failure, meaning) = match self.topology.owner(partition) {
-                Ok(owner) => match self.ask_at(&owner, commands).await {
+            let (failure, meaning) = match self.server_on(side, partition) {
+                Ok((server, part)) => match self.ask_at(&server, part, commands).await {
                     Ok(values) => return Ok(values),
                     Err(failure) => {
-                        self.refusals.note(&owner, &failure);
-                        let meaning = failure.meaning(&owner);
-                        self.take_evidence(&owner, &meaning);
+                        self.refusals.note(&server, &failure);
+                        let meaning = failure.meaning(&server);
+                        self.take_evidence(&server, &meaning);
                         (failure, meaning)
                     }
                 },
@@ -38,7 +40,7 @@ impl Store {
             let again = match meaning {
                 Meaning::Moved { .. } | Meaning::NotYet | Meaning::Ask { .. } => true,
                 // Where no other server can take its place, the reader gets the failure at once.
-                Meaning::Elsewhere | Meaning::Unsure => !self.topology.is_fixed(),
+                Meaning::Elsewhere | Meaning::Unsure => self.has_others(side),
                 Meaning::Final => false,
             };
             if !again || !patience.pause().await {
@@ -47,18 +49,28 @@ impl Store {
         }
     }
 
-    async fn ask_at(&self, owner: &Address, commands: &[Cmd]) -> Result<Vec<Value>, Failure> {
-        let peer = self.peers.get(owner, false)?;
+    /// Returns true if another server can take the place of the one on this side.
+    fn has_others(&self, side: Side) -> bool {
+        !self.topology.is_fixed() || side == Side::Source && !self.topology.reads_primaries()
+    }
+
+    async fn ask_at(
+        &self,
+        server: &Address,
+        part: Part,
+        commands: &[Cmd],
+    ) -> Result<Vec<Value>, Failure> {
+        let peer = self.peers.get(server, part)?;
         let mut connection = peer.connection().await?;
         let begin = Instant::now();
         let replies = run(&mut connection, commands).await?;
         self.stats.answered(begin.elapsed());
         let asked = |reply: &Result<Value, RedisError>| {
             let Err(error) = reply else { return false };
-            matches!(Failure::Redis(error.clone()).meaning(owner), Meaning::Ask { .. })
+            matches!(Failure::Redis(error.clone()).meaning(server), Meaning::Ask { .. })
         };
         if replies.iter().any(asked) {
-            return self.one_by_one(owner, connection, commands).await;
+            return self.one_by_one(server, connection, commands).await;
         }
         Ok(replies.into_iter().collect::<Result<_, _>>()?)
     }
@@ -82,7 +94,7 @@ impl Store {
                 Err(error) => Failure::Redis(error),
             };
             let Meaning::Ask { to } = failure.meaning(owner) else { return Err(failure) };
-            let mut there = self.peers.get(&to, true)?.connection().await?;
+            let mut there = self.peers.get(&to, Part::Guest)?.connection().await?;
             let asked = [redis::cmd("ASKING"), command.clone()];
             let reply = run(&mut there, &asked).await?.into_iter().nth(1);
             values.push(reply.ok_or(Failure::Answer("none to a command after ASKING"))??);

@@ -1,8 +1,11 @@
 //! Questions to a primary before the log is opened.
 
+use event_log::Topic;
+
 use super::Store;
+use super::peer::Part;
 use crate::address::Address;
-use crate::error::Failure;
+use crate::error::{Failure, Meaning};
 use crate::server::{MemoryInfo, ServerInfo};
 
 impl Store {
@@ -16,7 +19,7 @@ impl Store {
 
     /// Asks a primary for the proof that an append would ask it for.
     pub(crate) async fn prove(&self, address: &Address) -> Result<(), Failure> {
-        let mut connection = self.peers.get(address, false)?.connection().await?;
+        let mut connection = self.peers.get(address, Part::Primary)?.connection().await?;
         let commands = self.proof.commands();
         if commands.is_empty() {
             return Ok(());
@@ -29,9 +32,29 @@ impl Store {
         self.proof.judge(pipeline.query_async(&mut connection).await?)
     }
 
+    /// Reads from a source.
+    pub(crate) async fn try_source(
+        &self,
+        source: &Address,
+        is_primary: bool,
+    ) -> Result<(), Failure> {
+        let part = if is_primary { Part::Primary } else { Part::Replica };
+        let mut connection = self.peers.get(source, part)?.connection().await?;
+        let head = self.keys.head(&Topic::new("tailwater-check").expect("a topic's name"));
+        let read = redis::cmd("GET").arg(head).query_async::<Option<String>>(&mut connection).await;
+        match read.map_err(Failure::Redis) {
+            // A node of a cluster that does not serve this key answers all the same.
+            Err(failure) if !matches!(failure.meaning(source), Meaning::Moved { .. }) => {
+                Err(failure)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Asks a primary for its memory. `None` if it does not tell.
     pub(crate) async fn memory(&self, address: &Address) -> Option<MemoryInfo> {
-        let mut connection = self.peers.get(address, false).ok()?.connection().await.ok()?;
+        let mut connection =
+            self.peers.get(address, Part::Primary).ok()?.connection().await.ok()?;
         let info: String =
             redis::cmd("INFO").arg("memory").query_async(&mut connection).await.ok()?;
         MemoryInfo::parse(&info)

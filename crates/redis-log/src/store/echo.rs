@@ -2,7 +2,7 @@
 
 use event_log::Topic;
 
-use super::Store;
+use super::{Side, Store};
 use crate::error::Failure;
 use crate::keys;
 use crate::server::ServerInfo;
@@ -13,7 +13,7 @@ impl Store {
     pub(crate) async fn send_echo(&self, topic: &Topic, marker: &str) -> Result<(), Failure> {
         let role = redis::cmd("INFO").arg("replication").take();
         let message = redis::cmd("SPUBLISH").arg(self.keys.stream(topic)).arg(marker).take();
-        let replies = self.ask(keys::partition(topic), &[role, message]).await?;
+        let replies = self.ask(Side::Primary, keys::partition(topic), &[role, message]).await?;
         let info = replies.into_iter().next().unwrap_or_default();
         let info: String =
             redis::from_redis_value(info).map_err(|_| Failure::Answer("INFO is no text"))?;

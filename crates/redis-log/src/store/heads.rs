@@ -6,7 +6,8 @@ use event_log::Topic;
 use futures_util::future::join_all;
 use redis::{Cmd, RedisError, Value};
 
-use super::Store;
+use super::peer::Part;
+use super::{Side, Store};
 use crate::address::Address;
 use crate::error::{Failure, Meaning};
 use crate::head::LogHead;
@@ -21,22 +22,23 @@ const PIPELINE_MAX: usize = 64;
 pub(crate) type HeadRead = Result<Option<LogHead>, Failure>;
 
 impl Store {
-    /// Reads the head of each topic, in the order given. A failure is not tried again: the callers
-    /// come back.
-    pub(crate) async fn heads(&self, topics: &[&Topic]) -> Vec<HeadRead> {
+    /// Reads the head of each topic on one side, in the order given. A failure is not tried again: the callers come
+    /// back.
+    pub(crate) async fn heads(&self, side: Side, topics: &[&Topic]) -> Vec<HeadRead> {
         let mut heads = vec![Err(Failure::Closed); topics.len()];
-        let mut by_owner: BTreeMap<Address, Vec<Vec<usize>>> = BTreeMap::new();
+        let mut by_server: BTreeMap<(Address, Part), Vec<Vec<usize>>> = BTreeMap::new();
         for group in groups(topics) {
-            match self.topology.owner(keys::partition(topics[group[0]])) {
-                Ok(owner) => by_owner.entry(owner).or_default().push(group),
+            match self.server_on(side, keys::partition(topics[group[0]])) {
+                Ok(server) => by_server.entry(server).or_default().push(group),
                 Err(failure) => {
                     self.topology.suspect();
                     group.iter().for_each(|i| heads[*i] = Err(failure.clone()));
                 }
             }
         }
-        let asked = by_owner.iter().map(|(owner, groups)| self.heads_at(owner, topics, groups));
-        for (groups, found) in by_owner.values().zip(join_all(asked).await) {
+        let asked = by_server.iter();
+        let asked = asked.map(|(server, groups)| self.heads_at((side, server), topics, groups));
+        for (groups, found) in by_server.values().zip(join_all(asked).await) {
             for (i, found) in groups.iter().flatten().zip(found.into_iter().flatten()) {
                 heads[*i] = found;
             }
@@ -44,18 +46,18 @@ impl Store {
         heads
     }
 
-    /// Reads the heads on one primary, by group.
+    /// Reads the heads on one server, by group.
     async fn heads_at(
         &self,
-        owner: &Address,
+        (side, server): (Side, &(Address, Part)),
         topics: &[&Topic],
         groups: &[Vec<usize>],
     ) -> Vec<Vec<HeadRead>> {
         let mut found = Vec::with_capacity(groups.len());
         for some in groups.chunks(PIPELINE_MAX) {
-            let replies = self.mget(owner, topics, some).await;
+            let replies = self.mget(server, topics, some).await;
             for (group, reply) in some.iter().zip(replies) {
-                found.push(self.group(owner, topics, group, reply).await);
+                found.push(self.group((side, &server.0), topics, group, reply).await);
             }
         }
         found
@@ -63,7 +65,7 @@ impl Store {
 
     async fn mget(
         &self,
-        owner: &Address,
+        (server, part): &(Address, Part),
         topics: &[&Topic],
         groups: &[Vec<usize>],
     ) -> Vec<Result<Vec<Value>, Failure>> {
@@ -74,7 +76,7 @@ impl Store {
             pipeline.cmd("MGET").arg(names);
         }
         let asked = async {
-            let mut connection = self.peers.get(owner, false)?.connection().await?;
+            let mut connection = self.peers.get(server, *part)?.connection().await?;
             let replies: Vec<Result<Vec<Value>, RedisError>> =
                 pipeline.query_async(&mut connection).await?;
             Ok(replies.into_iter().map(|reply| reply.map_err(Failure::Redis)).collect())
@@ -84,25 +86,25 @@ impl Store {
 
     async fn group(
         &self,
-        owner: &Address,
+        (side, server): (Side, &Address),
         topics: &[&Topic],
         group: &[usize],
         reply: Result<Vec<Value>, Failure>,
     ) -> Vec<HeadRead> {
         let heads = match reply {
             Ok(values) => Ok(values),
-            Err(failure) => match failure.meaning(owner) {
+            Err(failure) => match failure.meaning(server) {
                 // The slot is moving: some of the keys are here, some there.
                 Meaning::Ask { .. } | Meaning::NotYet => {
                     let get = |i: &usize| -> Cmd {
                         redis::cmd("GET").arg(self.keys.head(topics[*i])).take()
                     };
                     let gets: Vec<_> = group.iter().map(get).collect();
-                    self.ask(keys::partition(topics[group[0]]), &gets).await
+                    self.ask(side, keys::partition(topics[group[0]]), &gets).await
                 }
                 meaning => {
-                    self.refusals.note(owner, &failure);
-                    self.take_evidence(owner, &meaning);
+                    self.refusals.note(server, &failure);
+                    self.take_evidence(server, &meaning);
                     Err(failure)
                 }
             },

@@ -5,8 +5,9 @@ use std::time::Duration;
 use event_log::{Position, Topic};
 use redis::Value;
 
-use super::Store;
 use super::landmarks;
+use super::peer::Part;
+use super::{Side, Store};
 use crate::address::Address;
 use crate::entry::Live;
 use crate::error::Failure;
@@ -45,7 +46,7 @@ impl Store {
         primary: &Address,
         cursor: u64,
     ) -> Result<(u64, Vec<Topic>), Failure> {
-        let mut connection = self.peers.get(primary, false)?.connection().await?;
+        let mut connection = self.peers.get(primary, Part::Primary)?.connection().await?;
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("MATCH").arg(self.keys.every_stream());
         command.arg("COUNT").arg(SCAN_COUNT);
@@ -74,7 +75,7 @@ impl Store {
             redis::cmd("PUBSUB").arg("SHARDNUMSUB").arg(&stream).take(),
             redis::cmd("TIME"),
         ];
-        let replies = self.ask(keys::partition(topic), &commands).await?;
+        let replies = self.ask(Side::Primary, keys::partition(topic), &commands).await?;
         let [head, events, bytes, places, watched, time] =
             <[Value; 6]>::try_from(replies).map_err(|_| BAD)?;
         let Some(places) = landmarks::parse(places)? else { return Ok(None) };
@@ -100,7 +101,7 @@ impl Store {
     pub(crate) async fn delete(&self, topic: &Topic) -> Result<bool, Failure> {
         let command =
             redis::cmd("DEL").arg(self.keys.stream(topic)).arg(self.keys.head(topic)).take();
-        let replies = self.ask(keys::partition(topic), &[command]).await?;
+        let replies = self.ask(Side::Primary, keys::partition(topic), &[command]).await?;
         Ok(count(replies)? > 0)
     }
 
@@ -110,7 +111,7 @@ impl Store {
         let erasing = redis::cmd("XDEL").arg(&stream).arg(position.to_string()).take();
         let telling = redis::cmd("SPUBLISH").arg(&stream).arg(Live::erased(position)).take();
         // The nodes forget it whether the log still held it or not.
-        let replies = self.ask(keys::partition(topic), &[erasing, telling]).await?;
+        let replies = self.ask(Side::Primary, keys::partition(topic), &[erasing, telling]).await?;
         Ok(count(replies)? > 0)
     }
 }

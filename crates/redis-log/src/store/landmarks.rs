@@ -3,8 +3,8 @@
 use event_log::{Event, Position, Seek, Topic};
 use redis::{Cmd, Value};
 
-use super::Store;
 use super::view::{Range, events};
+use super::{Side, Store};
 use crate::error::Failure;
 use crate::head::LogHead;
 use crate::keys;
@@ -28,13 +28,19 @@ impl Store {
         topic: &Topic,
         seek: Seek,
     ) -> Result<(Option<LogHead>, Option<Landmarks>), Failure> {
-        let (head, landmarks, _) = self.survey(topic, seek, None).await?;
+        let (head, landmarks, _) = self.survey(Side::Source, topic, seek, None).await?;
+        if head.is_some() || landmarks.is_some() {
+            return Ok((head, landmarks));
+        }
+        // Only the primary knows that there is nothing.
+        let (head, landmarks, _) = self.survey(Side::Primary, topic, seek, None).await?;
         Ok((head, landmarks))
     }
 
     /// Reads the head of a topic, then a range of its events, and then its landmarks.
     pub(super) async fn survey(
         &self,
+        side: Side,
         topic: &Topic,
         seek: Seek,
         range: Option<Range>,
@@ -43,7 +49,7 @@ impl Store {
         let mut commands = vec![redis::cmd("GET").arg(self.keys.head(topic)).take()];
         commands.extend(range.map(|range| range.command(&stream)));
         commands.push(command(&stream, seek));
-        let mut replies = self.ask(keys::partition(topic), &commands).await?.into_iter();
+        let mut replies = self.ask(side, keys::partition(topic), &commands).await?.into_iter();
         let head = self.head(replies.next().unwrap_or_default())?;
         let events = match range {
             Some(_) => events(topic, replies.next().unwrap_or_default())?,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use redis::{Cmd, Value};
 
-use super::Store;
+use super::{Side, Store};
 use crate::address::Address;
 use crate::error::Failure;
 
@@ -32,7 +32,7 @@ impl Store {
         }
         let mut replies = Vec::new();
         for (partition, commands) in by_owner.into_values() {
-            for reply in self.ask(partition, &commands).await? {
+            for reply in self.ask(Side::Primary, partition, &commands).await? {
                 replies.push(parsed(&reply)?);
             }
         }

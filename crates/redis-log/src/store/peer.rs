@@ -1,6 +1,6 @@
-//! The connections to one primary: a pool for reads, and a lane for appends.
+//! The connections to one server: a pool for reads, and to a primary a lane for appends.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,16 +22,28 @@ use crate::plain::plain;
 use crate::publish::Publisher;
 use crate::server::ServerInfo;
 use crate::stats::Stats;
-use crate::topology::Topology;
+use crate::topology::{Map, Topology};
+use crate::url::Kind;
 use crate::witness::Witnesses;
 
-/// The connections to a primary.
+/// The part that a server plays for this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Part {
+    /// It serves a partition.
+    Primary,
+    /// A node of a cluster that serves nothing yet, and is asked only for a slot that is moving there.
+    Guest,
+    /// A replica that this node reads from.
+    Replica,
+}
+
+/// The connections to a server.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pool: Mutex<Pool>,
     timeout: Duration,
-    /// The way of appends.
-    pub(super) lane: Lane,
+    /// The way of appends. `None` for a replica.
+    lane: Option<Lane>,
     /// Reads for readers that run at the same time. A read may hold a page of the largest events; and
     /// half of the pool stays free for repairs and audits, however many readers are behind.
     reads: Semaphore,
@@ -46,7 +58,7 @@ pub(crate) struct Appending {
     pub(super) proof: Proof,
 }
 
-/// The peers of all primaries.
+/// The peers of all primaries and sources.
 #[derive(Debug)]
 pub(crate) struct Peers {
     topology: Arc<Topology>,
@@ -56,7 +68,8 @@ pub(crate) struct Peers {
     size: usize,
     /// True if a server may be demoted and keep its connections.
     demotable: bool,
-    peers: Mutex<HashMap<Address, Arc<Peer>>>,
+    /// By address, with true for a replica.
+    peers: Mutex<HashMap<(Address, bool), Arc<Peer>>>,
     life: Life,
 }
 
@@ -81,20 +94,25 @@ impl Peers {
         }
     }
 
-    /// Returns the peer at an address; the first use makes it. A server that serves nothing yet is a
-    /// guest: it is asked only for a slot that is moving there.
-    pub(crate) fn get(&self, address: &Address, guest: bool) -> Result<Arc<Peer>, Failure> {
+    /// Returns the peer at an address; the first use makes it.
+    pub(crate) fn get(&self, address: &Address, part: Part) -> Result<Arc<Peer>, Failure> {
+        let key = (address.clone(), part == Part::Replica);
         let mut peers = self.peers();
-        if let Some(peer) = peers.get(address) {
+        if let Some(peer) = peers.get(&key) {
             return Ok(Arc::clone(peer));
         }
         // Under the lock: `retain` runs after a change of the map, and then finds this peer.
-        if !guest && !self.topology.map().serves(address) {
-            let gone = format!("{address} is no primary any more");
-            return Err(Failure::NoPrimary(gone.into()));
+        let map = self.topology.map();
+        let gone = match part {
+            Part::Primary if !map.serves(address) => Some("is no primary any more"),
+            Part::Replica if !map.sources().contains(address) => Some("is not read from any more"),
+            Part::Primary | Part::Guest | Part::Replica => None,
+        };
+        if let Some(gone) = gone {
+            return Err(Failure::NoPrimary(format!("{address} {gone}").into()));
         }
-        let peer = Arc::new(self.connect(address).map_err(Failure::Unreached)?);
-        peers.insert(address.clone(), Arc::clone(&peer));
+        let peer = Arc::new(self.connect(address, part).map_err(Failure::Unreached)?);
+        peers.insert(key, Arc::clone(&peer));
         Ok(peer)
     }
 
@@ -103,19 +121,23 @@ impl Peers {
         &self.access
     }
 
-    /// The peer at an address, if there is one.
-    pub(crate) fn find(&self, address: &Address) -> Option<Arc<Peer>> {
-        self.peers().get(address).cloned()
+    /// Drops the idle connections to a server, which may have changed.
+    pub(crate) fn distrust(&self, address: &Address) {
+        let peers = self.peers();
+        let parts = [false, true].map(|is_replica| peers.get(&(address.clone(), is_replica)));
+        parts.into_iter().flatten().for_each(|peer| peer.distrust());
     }
 
-    /// Closes the connections to all other servers. Nothing may be written to a server that is no
+    /// Closes the connections to all other servers than those of a map. Nothing may be written to a server that is no
     /// primary any more, even if the server has not noticed.
-    pub(crate) fn retain(&self, primaries: &BTreeSet<Address>) {
-        self.peers().retain(|address, peer| {
-            let keep = primaries.contains(address);
+    pub(crate) fn retain(&self, map: &Map) {
+        let (primaries, sources) = (map.primaries(), map.sources());
+        self.peers().retain(|(address, is_replica), peer| {
+            let is_primary = primaries.contains(address);
+            let keep =
+                if *is_replica { !is_primary && sources.contains(address) } else { is_primary };
             if !keep {
-                peer.pool().close();
-                peer.lane.close();
+                peer.close();
             }
             keep
         });
@@ -124,38 +146,45 @@ impl Peers {
     /// Gives each peer a pool with the credentials of the moment. Connections that are lent stay to the end
     /// of their use, and the lane keeps its own.
     pub(crate) fn renew(&self) {
-        for (address, peer) in self.peers().iter() {
-            match self.pool(address) {
+        for ((address, is_replica), peer) in self.peers().iter() {
+            match self.pool(address, *is_replica) {
                 Ok(pool) => peer.renew(pool),
                 Err(error) => tracing::error!(%address, error = plain(error), "no new pool"),
             }
         }
     }
 
-    fn connect(&self, address: &Address) -> Result<Peer, RedisError> {
+    fn connect(&self, address: &Address, part: Part) -> Result<Peer, RedisError> {
         let patience = self.access.connect_timeout + self.access.timeout;
+        let is_replica = part == Part::Replica;
+        Ok(Peer {
+            pool: Mutex::new(self.pool(address, is_replica)?),
+            timeout: patience,
+            lane: (!is_replica).then(|| self.lane(address, patience)),
+            reads: Semaphore::new(self.size / 2),
+            life: self.life.clone(),
+        })
+    }
+
+    fn lane(&self, address: &Address, patience: Duration) -> Lane {
         let writer = Writer::new(
             address.clone(),
             self.access.clone(),
             self.appending.clone(),
             self.demotable,
         );
-        let pool = Mutex::new(self.pool(address)?);
         let (lane, task) = Lane::new(writer, self.life.token(), patience, Arc::clone(&self.stats));
         self.life.spawn_to_end(task);
-        Ok(Peer {
-            pool,
-            timeout: patience,
-            lane,
-            reads: Semaphore::new(self.size / 2),
-            life: self.life.clone(),
-        })
+        lane
     }
 
-    fn pool(&self, address: &Address) -> Result<Pool, RedisError> {
+    fn pool(&self, address: &Address, is_replica: bool) -> Result<Pool, RedisError> {
         let Access { connect_timeout, timeout, .. } = self.access;
         let manager = Manager::new_with_config(self.access.info(address)?, self.access.limits())?;
-        let demotable = self.demotable;
+        let suit = match is_replica {
+            true => Suit::Replica { of_cluster: self.topology.kind() == &Kind::Cluster },
+            false => Suit::Primary { demotable: self.demotable },
+        };
         let pool = Pool::builder(manager)
             .max_size(self.size)
             .runtime(Runtime::Tokio1)
@@ -163,14 +192,14 @@ impl Peers {
             .create_timeout(Some(connect_timeout + timeout))
             .recycle_timeout(Some(timeout))
             .post_create(Hook::async_fn(move |connection, _| {
-                Box::pin(async move { suits(connection, demotable).await })
+                Box::pin(async move { suit.check(connection).await })
             }))
             .build()
             .expect("a runtime is set");
         Ok(pool)
     }
 
-    fn peers(&self) -> MutexGuard<'_, HashMap<Address, Arc<Peer>>> {
+    fn peers(&self) -> MutexGuard<'_, HashMap<(Address, bool), Arc<Peer>>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -194,10 +223,27 @@ impl Peer {
         connection
     }
 
+    /// The way of appends.
+    ///
+    /// # Errors
+    /// The server is a replica.
+    pub(super) fn lane(&self) -> Result<&Lane, Failure> {
+        self.lane.as_ref().ok_or_else(|| Failure::NoPrimary("this is a replica".into()))
+    }
+
     /// Drops the idle connections: the server may have changed.
-    pub(crate) fn distrust(&self) {
+    fn distrust(&self) {
         self.pool().retain(|_, _| false);
-        self.lane.distrust();
+        if let Some(lane) = &self.lane {
+            lane.distrust();
+        }
+    }
+
+    fn close(&self) {
+        self.pool().close();
+        if let Some(lane) = &self.lane {
+            lane.close();
+        }
     }
 
     /// Replaces the pool.
@@ -210,19 +256,39 @@ impl Peer {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until fewer readers than the bound read from this primary.
+    /// Waits until fewer readers than the bound read from this server.
     pub(crate) async fn read_turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
         self.reads.acquire().await.map_err(|_| Failure::Closed)
     }
 }
 
-/// Refuses a server that the log cannot use.
-async fn suits(connection: &mut impl ConnectionLike, demotable: bool) -> Result<(), HookError> {
-    let server = ServerInfo::ask(connection, "server").await.map_err(HookError::Backend)?;
-    server.refuse_old().map_err(HookError::message)?;
-    if demotable {
+/// The demands on a server.
+#[derive(Debug, Clone, Copy)]
+enum Suit {
+    Primary { demotable: bool },
+    Replica { of_cluster: bool },
+}
+
+impl Suit {
+    /// Refuses a server that the log cannot use.
+    async fn check(self, connection: &mut impl ConnectionLike) -> Result<(), HookError> {
+        let server = ServerInfo::ask(connection, "server").await.map_err(HookError::Backend)?;
+        server.refuse_old().map_err(HookError::message)?;
+        if let Self::Primary { demotable: false } = self {
+            return Ok(());
+        }
         let server = ServerInfo::ask(connection, "replication").await;
-        server.and_then(|server| server.refuse_replica()).map_err(HookError::Backend)?;
+        let server = server.map_err(HookError::Backend)?;
+        match self {
+            Self::Primary { .. } => server.refuse_replica(),
+            Self::Replica { .. } => server.refuse_empty(),
+        }
+        .map_err(HookError::Backend)?;
+        if let Self::Replica { of_cluster: true } = self {
+            // Without it a replica sends its clients to the primary.
+            let asked = redis::cmd("READONLY").exec_async(connection).await;
+            asked.map_err(HookError::Backend)?;
+        }
+        Ok(())
     }
-    Ok(())
 }

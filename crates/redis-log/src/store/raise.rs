@@ -3,7 +3,7 @@
 use event_log::{Position, Topic};
 use futures_util::stream::{self, StreamExt};
 
-use super::{HeadRead, Store};
+use super::{HeadRead, Side, Store};
 use crate::error::Failure;
 use crate::head::LogHead;
 use crate::keys;
@@ -17,7 +17,7 @@ impl Store {
     /// Returns the number of heads, too, that a full Redis has not raised: they are as they were read,
     /// because readers must go on. As long as Redis is full, no number can be given out again either.
     pub(crate) async fn raised_heads(&self, topics: &[&Topic]) -> (Vec<HeadRead>, usize) {
-        let mut heads = self.heads(topics).await;
+        let mut heads = self.heads(Side::Primary, topics).await;
         let behind: Vec<_> = (0..topics.len())
             .filter_map(|i| {
                 let witness = self.witnesses.of(topics[i])?;
@@ -43,13 +43,13 @@ impl Store {
     /// Raises one head, and returns it.
     async fn raise(&self, topic: &Topic, witness: Position) -> Result<Option<LogHead>, Failure> {
         let command = self.publisher.raise(topic, witness);
-        let answers = self.ask(keys::partition(topic), &[command]).await?;
+        let answers = self.ask(Side::Primary, keys::partition(topic), &[command]).await?;
         let answer = answers.into_iter().next().unwrap_or_default();
         let mut raised = false;
         for answer in publish::answers(Ok(answer), 1) {
             raised = answer?.is_new();
         }
-        let (head, []) = self.view(topic, []).await?;
+        let (head, []) = self.view(Side::Primary, topic, []).await?;
         if raised {
             tracing::info!(%topic, %witness, "the log has lost acknowledged events: their numbers are skipped");
         }

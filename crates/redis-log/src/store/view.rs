@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use event_log::{Event, NewEvent, Position, Topic};
 use redis::{Cmd, Value};
 
-use super::{Fit, Store};
+use super::{Fit, Side, Store};
 use crate::entry;
 use crate::error::Failure;
 use crate::head::{FORMAT, LogHead, format_of};
@@ -70,13 +70,14 @@ impl Store {
     /// the head is missing.
     pub(super) async fn view<const N: usize>(
         &self,
+        side: Side,
         topic: &Topic,
         ranges: [Range; N],
     ) -> Result<(Option<LogHead>, [Vec<Event>; N]), Failure> {
         let stream = self.keys.stream(topic);
         let mut commands = vec![redis::cmd("GET").arg(self.keys.head(topic)).take()];
         commands.extend(ranges.map(|range| range.command(&stream)));
-        let replies = self.ask(keys::partition(topic), &commands).await?;
+        let replies = self.ask(side, keys::partition(topic), &commands).await?;
         let mut replies = replies.into_iter();
         let head = self.head(replies.next().unwrap_or_default())?;
         let mut lists = [const { Vec::new() }; N];
@@ -91,10 +92,10 @@ impl Store {
         head(reply).inspect_err(|failure| self.formats.note(failure))
     }
 
-    /// Reads a range of a topic without its head, which the caller has read before.
+    /// Reads a range of a topic from its source without its head, which the caller has read before.
     pub(super) async fn range(&self, topic: &Topic, range: Range) -> Result<Vec<Event>, Failure> {
         let command = range.command(&self.keys.stream(topic));
-        let replies = self.ask(keys::partition(topic), &[command]).await?;
+        let replies = self.ask(Side::Source, keys::partition(topic), &[command]).await?;
         events(topic, replies.into_iter().next().unwrap_or_default())
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args as ClapArgs;
 
-use super::{AccessArgs, LimitArgs, LogArgs, NodeArgs, PublisherArgs, SubscriberArgs};
+use super::{AccessArgs, LimitArgs, LogArgs, NodeArgs, PublisherArgs, ReadArgs, SubscriberArgs};
 
 /// The help of `--redis`, which three commands have.
 pub(super) const REDIS: &str = "URL of the Redis that stores the events: redis://[user:password@]host[:port], \
@@ -46,6 +46,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) log: LogArgs,
     #[command(flatten)]
+    pub(crate) read: ReadArgs,
+    #[command(flatten)]
     pub(crate) publishers: PublisherArgs,
 }
 
@@ -82,6 +84,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) subscribers: SubscriberArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 }
 
 #[derive(Debug, Clone, ClapArgs)]

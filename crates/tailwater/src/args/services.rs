@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use humantime::parse_duration;
-use redis_log::{Durability, KeyPrefix};
+use redis_log::{Durability, KeyPrefix, ReadFrom};
 
 use super::Size;
 use super::quotas::{PublishQuotaArgs, QuotaArgs};
@@ -81,6 +81,19 @@ pub(crate) struct RedisArgs {
     /// accepts it.
     #[arg(long, env = "TAILWATER_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub(crate) redis_password_file: Option<PathBuf>,
+}
+
+/// The flag of a node that reads for subscribers.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Log")]
+pub(crate) struct ReadArgs {
+    /// Servers of Redis that events are read from: primary, replica (one of its replicas, which takes the load of
+    /// readers; the primary as long as none can be read), or nearest:LIST (a near replica, else a near primary, else
+    /// as replica), where LIST has addresses, networks and ends of host names, as in
+    /// nearest:10.2.0.0/16,.eu.example. With --durability replica:1 and one replica, no fail-over takes back an event
+    /// that was read from the replica.
+    #[arg(long, env = "TAILWATER_READ_FROM", default_value = "primary", value_name = "SERVERS")]
+    pub(crate) read_from: ReadFrom,
 }
 
 /// The flags of a node that serves publishers.

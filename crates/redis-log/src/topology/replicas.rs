@@ -1,0 +1,213 @@
+//! The replicas of one primary, as the primary reports them.
+//!
+//! One report tells when each replica was last heard of, and how far it had come then. The reports of the last
+//! seconds tell which replicas are behind by more than a bound.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::address::Address;
+
+/// The longest time by which a replica may be behind its primary, and not be heard of, to be read from. A replica
+/// reports its progress once a second.
+pub(crate) const LAG_MAX: Duration = Duration::from_secs(3);
+/// Reports that are remembered, whatever their pace.
+const REPORTS_MAX: usize = 64;
+
+/// A primary's report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// The bytes of its replication stream so far.
+    offset: u64,
+    replicas: Vec<Replica>,
+}
+
+/// A replica that follows the primary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Replica {
+    address: Address,
+    /// The bytes that it has taken, as it last reported.
+    offset: u64,
+    /// Time since that report.
+    silence: Duration,
+}
+
+/// The role of a server, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Role {
+    Primary,
+    ReplicaOf(Address),
+}
+
+impl Role {
+    /// Parses the section `replication` of INFO.
+    pub(crate) fn parse(asked: &Address, info: &str) -> Option<Self> {
+        let field = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        match field("role:")? {
+            "master" => Some(Self::Primary),
+            _ => {
+                let (host, port) = (field("master_host:")?, field("master_port:")?.parse().ok()?);
+                Some(Self::ReplicaOf(asked.reported_parts(host, port)))
+            }
+        }
+    }
+}
+
+/// The reports of one primary over the last seconds.
+#[derive(Debug, Default)]
+pub(crate) struct Reports {
+    /// The primary's offsets, oldest first.
+    offsets: VecDeque<(Instant, u64)>,
+    /// The replicas that can be read from, and since when.
+    fit: HashMap<Address, Instant>,
+}
+
+impl Report {
+    /// Parses the section `replication` of INFO. `None` if the server `asked` calls itself no primary.
+    pub(crate) fn parse(asked: &Address, info: &str) -> Option<Self> {
+        let fields: HashMap<_, _> = info.lines().filter_map(|line| line.split_once(':')).collect();
+        let field = |name: &str| fields.get(name).map(|value| value.trim());
+        let (Some("master"), Some(offset)) = (field("role"), field("master_repl_offset")) else {
+            return None;
+        };
+        let count = field("connected_slaves").and_then(|count| count.parse().ok()).unwrap_or(0_u32);
+        let replica = |i: u32| Replica::parse(asked, field(&*format!("slave{i}"))?);
+        Some(Self {
+            offset: offset.parse().ok()?,
+            replicas: (0..count.min(1000)).filter_map(replica).collect(),
+        })
+    }
+}
+
+impl Replica {
+    /// Parses `ip=…,port=…,state=online,offset=…,lag=…`. `None` for a replica that does not follow yet.
+    fn parse(asked: &Address, text: &str) -> Option<Self> {
+        let fields: HashMap<_, _> =
+            text.split(',').filter_map(|pair| pair.split_once('=')).collect();
+        if fields.get("state") != Some(&"online") {
+            return None;
+        }
+        Some(Self {
+            address: asked.reported_parts(fields.get("ip")?, fields.get("port")?.parse().ok()?),
+            offset: fields.get("offset")?.parse().ok()?,
+            silence: Duration::from_secs(fields.get("lag")?.parse().ok()?),
+        })
+    }
+}
+
+impl Reports {
+    /// Takes the next report. Returns the replicas that can be read from, and since when each of them can.
+    pub(crate) fn take(&mut self, report: &Report, now: Instant) -> &HashMap<Address, Instant> {
+        // A primary that was restarted counts anew.
+        if self.offsets.back().is_some_and(|(_, offset)| report.offset < *offset) {
+            self.offsets.clear();
+        }
+        // The newest offset that every replica must have passed, and all after it.
+        while self.offsets.len() > 1 && now - self.offsets[1].0 >= LAG_MAX {
+            self.offsets.pop_front();
+        }
+        let due = self.offsets.front().filter(|(at, _)| now - *at >= LAG_MAX);
+        let due = due.map_or(0, |(_, offset)| *offset);
+        if self.offsets.len() == REPORTS_MAX {
+            self.offsets.pop_back();
+        }
+        self.offsets.push_back((now, report.offset));
+        let is_fit = |replica: &&Replica| replica.silence < LAG_MAX && replica.offset >= due;
+        let fit = report.replicas.iter().filter(is_fit).map(|replica| &replica.address);
+        let fit =
+            fit.map(|address| (address.clone(), self.fit.get(address).copied().unwrap_or(now)));
+        self.fit = fit.collect();
+        &self.fit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked() -> Address {
+        Address::new("primary", 1)
+    }
+
+    /// A report with replicas, each with its offset and its silence in seconds.
+    fn report(offset: u64, replicas: &[(u64, u64)]) -> Report {
+        let mut info = format!(
+            "# Replication\r\nrole:master\r\nconnected_slaves:{}\r\nmaster_repl_offset:{offset}\r\n",
+            replicas.len()
+        );
+        for (i, (offset, lag)) in replicas.iter().enumerate() {
+            info += &format!(
+                "slave{i}:ip=10.0.0.{i},port=6379,state=online,offset={offset},lag={lag}\r\n"
+            );
+        }
+        Report::parse(&asked(), &info).unwrap()
+    }
+
+    fn hosts(fit: &HashMap<Address, Instant>) -> Vec<&str> {
+        let mut hosts: Vec<_> = fit.keys().map(Address::host).collect();
+        hosts.sort_unstable();
+        hosts
+    }
+
+    #[test]
+    fn only_a_primary_reports_and_only_of_replicas_that_follow() {
+        assert_eq!(Report::parse(&asked(), "role:slave\r\nmaster_repl_offset:5\r\n"), None);
+        assert_eq!(Report::parse(&asked(), ""), None);
+        let info = "role:master\r\nconnected_slaves:3\r\nmaster_repl_offset:9\r\n\
+            slave0:ip=10.0.0.7,port=6379,state=wait_bgsave,offset=0,lag=0\r\n\
+            slave1:ip=,port=6380,state=online,offset=9,lag=1,type=replica\r\nslave2:garbage\r\n";
+        let report = Report::parse(&asked(), info).unwrap();
+        assert_eq!(report.replicas.len(), 1);
+        assert_eq!(report.replicas[0].address, Address::new("primary", 6380));
+    }
+
+    #[test]
+    fn a_server_says_its_role() {
+        let role = |info| Role::parse(&asked(), info);
+        assert_eq!(role("# Replication\r\nrole:master\r\n"), Some(Role::Primary));
+        let replica = role("role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\n");
+        assert_eq!(replica, Some(Role::ReplicaOf(Address::new("10.0.0.1", 6379))));
+        assert_eq!(role("role:slave\r\n"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_is_silent_or_behind_for_too_long_cannot_be_read_from() {
+        let mut reports = Reports::default();
+        let start = Instant::now();
+        assert_eq!(
+            hosts(reports.take(&report(100, &[(0, 0), (90, 0), (90, 3)]), start)),
+            ["10.0.0.0", "10.0.0.1"]
+        );
+        let later = start + Duration::from_secs(2);
+        assert_eq!(hosts(reports.take(&report(900, &[(0, 0), (90, 0)]), later)).len(), 2);
+        // Both must have what the primary had at the start: 100 bytes.
+        let late = start + LAG_MAX;
+        let fit = reports.take(&report(950, &[(99, 0), (100, 0)]), late);
+        assert_eq!(hosts(fit), ["10.0.0.1"]);
+        assert_eq!(fit[&Address::new("10.0.0.1", 6379)], start);
+        // It is fit again from the moment in which it has caught up.
+        let at_last = late + Duration::from_secs(1);
+        let fit = reports.take(&report(960, &[(940, 0)]), at_last);
+        assert_eq!(fit[&Address::new("10.0.0.0", 6379)], at_last);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_primary_that_was_restarted_counts_anew() {
+        let mut reports = Reports::default();
+        let start = Instant::now();
+        reports.take(&report(5000, &[(5000, 0)]), start);
+        let late = start + LAG_MAX * 2;
+        assert_eq!(hosts(reports.take(&report(10, &[(10, 0)]), late)), ["10.0.0.0"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_reports_are_remembered_however_fast_they_come() {
+        let mut reports = Reports::default();
+        for i in 0..1000 {
+            reports.take(&report(i, &[]), Instant::now() + Duration::from_millis(i));
+            assert!(reports.offsets.len() <= REPORTS_MAX);
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The choice of sources: the servers that this node reads from, where it does not read from primaries.
+//!
+//! A primary names its replicas. A node keeps to one of them for as long as that follows its primary. A replica that
+//! falls behind, is not heard of, or does not answer this node, is left for another one, and for the primary if there is
+//! no other.
+//!
+//! In a fail-over the node stays: neither the feed nor any reader has to move when their replica takes the primary's
+//! place. The old primary then says that the replica does not follow it any more, before anybody names a new one. So
+//! the replica is asked itself, because the old primary has events that nobody will keep.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::aio::MultiplexedConnection;
+use tokio::time::{Instant, sleep};
+
+use super::replicas::{Report, Reports, Role};
+use super::sentinel::within;
+use super::{Map, PAUSE, Topology};
+use crate::access::Access;
+use crate::address::Address;
+use crate::keys::PARTITIONS;
+use crate::pace::{every, jitter};
+use crate::read_from::ReadFrom;
+use crate::stats::Stats;
+
+/// Time for which a replica must be fit before readers leave a primary for it. A fail-over ends with servers that come
+/// and go.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// Time for which a node stays at a replica that has left its primary, while the map names that primary: longer than a
+/// fail-over.
+const FAILOVER_MAX: Duration = Duration::from_secs(30);
+
+/// The choice.
+struct Sources {
+    read_from: ReadFrom,
+    /// Spreads the nodes over replicas that are equally good.
+    random: RandomState,
+    primaries: HashMap<Address, Primary>,
+    /// Sources that say that they do not follow the primary which the map names, and since when.
+    strayed: HashMap<Address, Instant>,
+}
+
+/// A primary and its replicas.
+#[derive(Default)]
+struct Primary {
+    connection: Option<MultiplexedConnection>,
+    reports: Reports,
+    /// The replicas that can be read from, and since when; `None` if the primary does not answer.
+    fit: Option<HashMap<Address, Instant>>,
+}
+
+/// Keeps the choice until the log closes.
+pub(crate) async fn run(
+    topology: Arc<Topology>,
+    read_from: ReadFrom,
+    access: Access,
+    poll: Duration,
+    stats: Arc<Stats>,
+) {
+    let mut sources = Sources {
+        read_from,
+        random: RandomState::new(),
+        primaries: HashMap::new(),
+        strayed: HashMap::new(),
+    };
+    let mut map = topology.subscribe();
+    let mut poll = every(poll);
+    loop {
+        // All arms are cancel-safe: a tick, a change and a notification stay until they are taken.
+        tokio::select! {
+            _ = poll.tick() => {}
+            changed = map.changed() => if changed.is_err() { return },
+            () = topology.source_doubted() => {}
+        }
+        let known = Arc::clone(&map.borrow_and_update());
+        sources.ask(&access, &known.primaries()).await;
+        sources.ask_strayed(&access, &known).await;
+        let chosen = sources.choose(&known, &topology.doubted_sources(), Instant::now());
+        for line in changes(&known, &chosen) {
+            tracing::info!("{line}");
+        }
+        stats.set_primaries_read(topology.read(chosen));
+        sleep(PAUSE + jitter(PAUSE)).await;
+    }
+}
+
+/// The changes of the choice, for people.
+fn changes(known: &Map, chosen: &[Option<Address>]) -> BTreeSet<String> {
+    let partitions = (0..PARTITIONS).zip(chosen).filter_map(|(partition, chosen)| {
+        let owner = known.owner(partition)?;
+        let (before, now) = (known.source(partition)?, chosen.as_ref().unwrap_or(owner));
+        (before != now).then(|| match now == owner {
+            true => format!("reading from the primary {owner}: no replica of it can be read from"),
+            false => format!("reading from {now}, a replica of {owner}"),
+        })
+    });
+    partitions.collect()
+}
+
+impl Sources {
+    /// Asks every primary for its replicas.
+    async fn ask(&mut self, access: &Access, primaries: &BTreeSet<Address>) {
+        self.primaries.retain(|address, _| primaries.contains(address));
+        for address in primaries {
+            self.primaries.entry(address.clone()).or_default();
+        }
+        join_all(self.primaries.iter_mut().map(|(address, primary)| primary.ask(access, address)))
+            .await;
+    }
+
+    /// Asks the sources that are missing in their primary's report whether they follow another server, or none.
+    async fn ask_strayed(&mut self, access: &Access, map: &Map) {
+        let mut missing = BTreeSet::new();
+        for (owner, source) in (0..PARTITIONS).filter_map(|p| Some((map.owner(p)?, map.chosen(p)?)))
+        {
+            let fit = self.primaries.get(owner).and_then(|primary| primary.fit.as_ref());
+            if owner != source && fit.is_some_and(|fit| !fit.contains_key(source)) {
+                missing.insert((owner, source));
+            }
+        }
+        let asked = missing.into_iter().map(|(owner, source)| async move {
+            let answer = within(access.connect_timeout, async {
+                let mut connection = access.connection(source).await?;
+                redis::cmd("INFO").arg("replication").query_async::<String>(&mut connection).await
+            });
+            let role = answer.await.ok().and_then(|info| Role::parse(source, &info));
+            let strays = role.is_some_and(|role| role != Role::ReplicaOf(owner.clone()));
+            strays.then_some(source)
+        });
+        let now = Instant::now();
+        let strayed = join_all(asked).await.into_iter().flatten();
+        let since = |source: &Address| self.strayed.get(source).copied().unwrap_or(now);
+        self.strayed = strayed.map(|source| (source.clone(), since(source))).collect();
+    }
+
+    /// The source of each partition; `None` is its primary.
+    fn choose(&self, map: &Map, doubted: &BTreeSet<Address>, now: Instant) -> Vec<Option<Address>> {
+        let mut of_primary = HashMap::new();
+        (0..PARTITIONS)
+            .map(|partition| {
+                let present = map.chosen(partition);
+                let Some(owner) = map.owner(partition) else { return present.cloned() };
+                let choice = of_primary.entry((owner, present));
+                choice.or_insert_with(|| self.choose_for(owner, present, doubted, now)).clone()
+            })
+            .collect()
+    }
+
+    /// The source for the partitions of a primary that have this one at present.
+    fn choose_for(
+        &self,
+        owner: &Address,
+        present: Option<&Address>,
+        doubted: &BTreeSet<Address>,
+        now: Instant,
+    ) -> Option<Address> {
+        let fit = self.primaries.get(owner).and_then(|primary| primary.fit.as_ref());
+        // Without its primary nobody knows better than to stay.
+        let Some(fit) = fit else { return present.cloned() };
+        let strayed = present.and_then(|present| self.strayed.get(present));
+        if strayed.is_some_and(|since| now - *since < FAILOVER_MAX) {
+            return present.cloned();
+        }
+        let usable = |replica: &Address| fit.contains_key(replica) && !doubted.contains(replica);
+        let best =
+            fit.keys().filter(|replica| usable(replica)).min_by_key(|replica| self.rank(replica));
+        // A near primary is better than a replica that is far away.
+        let best =
+            best.filter(|best| self.read_from.is_near(best) || !self.read_from.is_near(owner));
+        match (present, best) {
+            (Some(present), Some(best)) if present == owner => {
+                let is_settled = now - fit[best] >= SETTLED;
+                Some(if is_settled { best } else { owner }.clone())
+            }
+            (Some(present), Some(best)) if usable(present) => {
+                let is_nearer = self.read_from.is_near(best) && !self.read_from.is_near(present);
+                let is_settled = now - fit[best] >= SETTLED;
+                Some(if is_nearer && is_settled { best } else { present }.clone())
+            }
+            (_, Some(best)) => Some(best.clone()),
+            (_, None) => Some(owner.clone()),
+        }
+    }
+
+    /// The least is the best.
+    fn rank(&self, server: &Address) -> (bool, u64) {
+        (!self.read_from.is_near(server), self.random.hash_one(server))
+    }
+}
+
+impl Primary {
+    async fn ask(&mut self, access: &Access, address: &Address) {
+        let limit = access.connect_timeout;
+        let connection = &mut self.connection;
+        let asked = within(limit, async {
+            let connection = match connection {
+                Some(connection) => connection,
+                none => none.insert(access.connection(address).await?),
+            };
+            redis::cmd("INFO").arg("replication").query_async::<String>(connection).await
+        });
+        let report = asked.await.inspect_err(|_| self.connection = None);
+        let report = report.ok().and_then(|info| Report::parse(address, &info));
+        self.fit = report.map(|report| self.reports.take(&report, Instant::now()).clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRIMARY: &str = "p";
+
+    fn address(host: &str) -> Address {
+        Address::new(host, 1)
+    }
+
+    /// The choice after the present one, of replicas that have been fit for some seconds each.
+    fn choice(
+        read_from: &str,
+        present: Option<&str>,
+        fit: Option<&[(&str, u64)]>,
+        doubted: &[&str],
+    ) -> Option<String> {
+        let now = Instant::now() + Duration::from_secs(1000);
+        let since =
+            |(host, seconds): &(&str, u64)| (address(host), now - Duration::from_secs(*seconds));
+        let fit = fit.map(|fit| fit.iter().map(since).collect());
+        let primary = Primary { fit, ..Primary::default() };
+        let sources = Sources {
+            read_from: read_from.parse().unwrap(),
+            random: RandomState::new(),
+            primaries: HashMap::from([(address(PRIMARY), primary)]),
+            strayed: HashMap::from([(address("promoted"), now - Duration::from_secs(29))]),
+        };
+        let mut map = Map::one(address(PRIMARY));
+        if let Some(present) = present {
+            map.sources = vec![Some(address(present)); PARTITIONS as usize];
+        }
+        let doubted = doubted.iter().map(|host| address(host)).collect();
+        let chosen = sources.choose(&map, &doubted, now);
+        assert!(chosen.windows(2).all(|pair| pair[0] == pair[1]));
+        chosen[0].as_ref().map(|chosen| chosen.host().to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_stays_at_its_replica_while_that_follows_or_nobody_knows_better() {
+        let all: &[_] = &[("a", 9), ("b", 9)];
+        assert_eq!(choice("replica", Some("b"), Some(all), &[]).unwrap(), "b");
+        assert_eq!(choice("replica", Some("b"), None, &["b"]).unwrap(), "b", "the primary is away");
+        assert_eq!(choice("replica", None, None, &[]), None);
+        assert_eq!(choice("replica", Some("promoted"), Some(&[]), &[]).unwrap(), "promoted");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_cannot_be_read_is_left_for_another_or_for_the_primary() {
+        assert_eq!(choice("replica", Some("b"), Some(&[("a", 0)]), &[]).unwrap(), "a");
+        assert_eq!(choice("replica", Some("b"), Some(&[("a", 0), ("b", 9)]), &["b"]).unwrap(), "a");
+        assert_eq!(choice("replica", Some("b"), Some(&[("b", 9)]), &["b"]).unwrap(), PRIMARY);
+        assert_eq!(choice("replica", Some("b"), Some(&[]), &[]).unwrap(), PRIMARY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_leaves_a_primary_for_a_replica_that_has_been_fit_for_a_while() {
+        assert_eq!(
+            choice("replica", None, Some(&[("a", 0)]), &[]).unwrap(),
+            "a",
+            "the first choice"
+        );
+        assert_eq!(choice("replica", Some(PRIMARY), Some(&[("a", 4)]), &[]).unwrap(), PRIMARY);
+        assert_eq!(choice("replica", Some(PRIMARY), Some(&[("a", 5)]), &[]).unwrap(), "a");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_nearest_comes_first_a_primary_as_well() {
+        let all: &[_] = &[("a", 9), ("b", 9)];
+        assert_eq!(choice("nearest:b", None, Some(all), &[]).unwrap(), "b");
+        assert_eq!(choice("nearest:b", Some("a"), Some(all), &[]).unwrap(), "b");
+        assert_eq!(choice("nearest:b", Some("a"), Some(&[("a", 9), ("b", 1)]), &[]).unwrap(), "a");
+        assert_eq!(choice("nearest:p", None, Some(all), &[]).unwrap(), PRIMARY);
+        assert_eq!(choice("nearest:p,b", None, Some(all), &[]).unwrap(), "b");
+        assert!(["a", "b"].contains(&&*choice("nearest:elsewhere", None, Some(all), &[]).unwrap()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nodes_are_spread_over_replicas() {
+        let all: &[_] = &[("a", 9), ("b", 9)];
+        let chosen: BTreeSet<_> =
+            (0..100).map(|_| choice("replica", None, Some(all), &[]).unwrap()).collect();
+        assert_eq!(chosen.len(), 2);
+    }
+}

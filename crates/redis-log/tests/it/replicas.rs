@@ -1,0 +1,234 @@
+//! Readers that read from a replica.
+
+use std::time::Duration;
+
+use event_log::{Log, Origin, Step};
+use redis_log::{Config, ReadFrom};
+use tokio::time::{Instant, sleep};
+
+use crate::deployment::{Cluster, Sentinels, until, until_replica_speaks};
+use crate::server::Server;
+use crate::support::{Reader, append, config_at, eventually, fill, open, topic};
+use crate::traffic::{Traffic, lasting};
+
+/// A configuration that reads from replicas and acknowledges an event only when a replica has it too.
+fn replicated(url: &str) -> Config {
+    let replica_timeout = Duration::from_millis(300);
+    let durability = "replica:1".parse().unwrap();
+    Config { durability, replica_timeout, ..reading(lasting(config_at(url))) }
+}
+
+fn reading(config: Config) -> Config {
+    Config { read_from: ReadFrom::Replica, ..config }
+}
+
+/// A primary and a replica that follows it.
+async fn pair() -> (Server, Server) {
+    let primary = Server::start().await;
+    let replica = Server::with(&["--replicaof", &primary.host_port()]).await;
+    until_replica_speaks(&primary).await;
+    (primary, replica)
+}
+
+/// Waits until a log is read from this server.
+async fn until_feed_is_at(server: &Server) {
+    let has_feed = |clients: &String| clients.contains("name=tailwater-feed");
+    until(server, "CLIENT LIST", has_feed).await;
+}
+
+/// Waits until a replica has been promoted to this primary's place and the old one follows.
+async fn until_follows(server: &Server) {
+    let follows = |info: &String| info.contains("master_link_status:up");
+    until(server, "INFO replication", follows).await;
+}
+
+#[tokio::test]
+async fn a_node_reads_from_the_replica_and_writes_to_the_primary() {
+    let (primary, replica) = pair().await;
+    let log = open(reading(config_at(&primary.url()))).await;
+    until_feed_is_at(&replica).await;
+    let t = topic("t");
+    // The log has tried its rights.
+    let before = [primary.calls("xrange").await, primary.calls("ssubscribe").await];
+    let mut reader = Reader::latest(&log, &t).await;
+    fill(&log, &t, 1..=500).await;
+    assert_eq!(reader.until(500).await, (1..=500).collect::<Vec<_>>());
+    let mut late = Reader::open(&log, &t, Origin::Seek(event_log::Seek::Earliest)).await;
+    assert_eq!(late.until(500).await, (1..=500).collect::<Vec<_>>());
+    assert_eq!([primary.calls("xrange").await, primary.calls("ssubscribe").await], before);
+    assert!(replica.calls("ssubscribe").await > 0 && replica.calls("xrange").await > 0);
+    assert_eq!(log.stats().primaries_read(), 0);
+    assert!(log.echo(&t).await.unwrap() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_reader_that_is_ahead_of_the_replica_waits_and_misses_nothing() {
+    let (primary, replica) = pair().await;
+    let (writing, log) =
+        (open(config_at(&primary.url())).await, open(reading(config_at(&primary.url()))).await);
+    until_feed_is_at(&replica).await;
+    let t = topic("t");
+    fill(&writing, &t, 1..=3).await;
+    let mut before = Reader::latest(&log, &t).await;
+    // A replica that gets nothing new, and does not know it.
+    let pid = replica.pid().await;
+    pid.signal("-STOP");
+    let receipt = append(&writing, &t, "4").await;
+    let thaw = tokio::spawn(async move {
+        sleep(Duration::from_millis(500)).await;
+        pid.signal("-CONT");
+    });
+    // The reader comes from a node whose server had the event.
+    let mut reader = Reader::resume(&log, &t, &format!("{}", receipt.position)).await;
+    append(&writing, &t, "5").await;
+    assert_eq!(reader.events().await[0].position().n, 5);
+    assert_eq!(before.until(5).await, [4, 5]);
+    thaw.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_that_stops_is_left_for_the_primary_and_taken_again_when_it_follows() {
+    let (primary, mut replica) = pair().await;
+    let log = open(reading(config_at(&primary.url()))).await;
+    until_feed_is_at(&replica).await;
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    append(&log, &t, "1").await;
+    assert_eq!(reader.until(1).await, [1]);
+    replica.kill();
+    append(&log, &t, "2").await;
+    assert_eq!(reader.until(2).await, [2]);
+    let stats = log.stats();
+    eventually("the primary is read", || stats.primaries_read() == 1).await;
+    replica.restart().await;
+    until_follows(&replica).await;
+    until_feed_is_at(&replica).await;
+    append(&log, &t, "3").await;
+    assert_eq!(reader.until(3).await, [3]);
+    eventually("the replica is read", || stats.primaries_read() == 0).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_is_frozen_is_left() {
+    let (primary, replica) = pair().await;
+    let log = open(reading(config_at(&primary.url()))).await;
+    until_feed_is_at(&replica).await;
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    let pid = replica.pid().await;
+    pid.signal("-STOP");
+    append(&log, &t, "1").await;
+    let begin = Instant::now();
+    assert_eq!(reader.until(1).await, [1]);
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    pid.signal("-CONT");
+    append(&log, &t, "2").await;
+    assert_eq!(reader.until(2).await, [2]);
+}
+
+#[tokio::test]
+async fn a_replica_that_has_lost_its_primary_is_left() {
+    let (primary, replica) = pair().await;
+    let log = open(reading(config_at(&primary.url()))).await;
+    until_feed_is_at(&replica).await;
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    // It follows a server that is not there.
+    replica.words::<()>("REPLICAOF 127.0.0.1 1").await;
+    append(&log, &t, "1").await;
+    assert_eq!(reader.until(1).await, [1]);
+    replica.words::<()>(&format!("REPLICAOF {}", primary.host_port())).await;
+    append(&log, &t, "2").await;
+    assert_eq!(reader.until(2).await, [2]);
+}
+
+#[tokio::test]
+async fn a_gap_is_told_by_the_primary_only() {
+    let (primary, replica) = pair().await;
+    let log = open(reading(config_at(&primary.url()))).await;
+    until_feed_is_at(&replica).await;
+    let t = topic("t");
+    fill(&log, &t, 1..=5).await;
+    let mut reader = Reader::resume(&log, &t, "1-1").await;
+    // No position of this log: the primary says so.
+    let gap = reader.gap().await;
+    assert_eq!(gap.newest.n, 5, "{gap:?}");
+    // A topic that nobody knows.
+    let unknown = Reader::resume(&log, &topic("unknown"), "1-1").await;
+    assert_eq!(unknown.outcome, event_log::Outcome::Reset);
+    assert!(log.bounds(&topic("unknown")).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_switch_over_takes_nothing_back_and_hardly_pauses_readers() {
+    let deployment = Sentinels::start().await;
+    let config = replicated(&deployment.url());
+    let log = open(reading(config_at(&deployment.url()))).await;
+    let traffic = Traffic::start(config, 3).await;
+    let old = deployment.primary().await;
+    until_feed_is_at(&deployment.servers[1 - old]).await;
+    until(&deployment.sentinels[0], "SENTINEL FAILOVER main", |_: &String| true).await;
+    deployment.other_primary(old).await;
+    until_follows(&deployment.servers[old]).await;
+    traffic.goes_on().await;
+    assert_eq!(traffic.judge().await.gaps, []);
+    // At last the new replica is read.
+    let stats = log.stats();
+    eventually("the replica is read", || stats.primaries_read() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_primary_takes_nothing_back() {
+    let mut deployment = Sentinels::start().await;
+    let traffic = Traffic::start(replicated(&deployment.url()), 3).await;
+    let old = deployment.primary().await;
+    until_feed_is_at(&deployment.servers[1 - old]).await;
+    deployment.servers[old].kill();
+    deployment.other_primary(old).await;
+    deployment.servers[old].restart().await;
+    until_follows(&deployment.servers[old]).await;
+    traffic.goes_on().await;
+    assert_eq!(traffic.judge().await.gaps, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_primary_takes_nothing_back_and_readers_read_on() {
+    let deployment = Sentinels::start().await;
+    let config = Config { timeout: Duration::from_millis(500), ..replicated(&deployment.url()) };
+    let log = open(Config { durability: Default::default(), ..config.clone() }).await;
+    let traffic = Traffic::start(config, 3).await;
+    let old = deployment.primary().await;
+    until_feed_is_at(&deployment.servers[1 - old]).await;
+    let pid = deployment.servers[old].pid().await;
+    pid.signal("-STOP");
+    // A cold resume, while there is no primary.
+    let mut reader = Reader::resume(&log, &topic("traffic/0"), "0-0").await;
+    assert!(matches!(reader.step().await, Step::Events { .. }));
+    deployment.other_primary(old).await;
+    pid.signal("-CONT");
+    until_follows(&deployment.servers[old]).await;
+    traffic.goes_on().await;
+    assert_eq!(traffic.judge().await.gaps, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_replicas_of_a_cluster_are_read_through_switches_and_a_kill() {
+    let mut deployment = Cluster::start().await;
+    let traffic = Traffic::start(replicated(&deployment.url()), 12).await;
+    for replica in 3..6 {
+        until_feed_is_at(&deployment.nodes[replica]).await;
+    }
+    deployment.nodes[4].words::<()>("CLUSTER FAILOVER").await;
+    until(&deployment.nodes[4], "INFO replication", |info: &String| {
+        info.contains("role:master") && info.contains("state=online")
+    })
+    .await;
+    traffic.goes_on().await;
+    deployment.nodes[0].kill();
+    until(&deployment.nodes[3], "INFO replication", |info: &String| info.contains("role:master"))
+        .await;
+    deployment.nodes[0].restart().await;
+    deployment.settled().await;
+    traffic.goes_on().await;
+    assert_eq!(traffic.judge().await.gaps, []);
+}
