@@ -7,7 +7,7 @@ mod seat;
 mod setup;
 mod topology;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,6 +29,7 @@ pub(crate) use topology::wait;
 use crate::client::http;
 use crate::client::load::{Load, Published};
 use crate::client::payload::Payload;
+use crate::client::position::Position;
 use crate::client::publisher::Publisher;
 use crate::machine::{Network, Port, Proxy, Redis, Tailwater};
 use crate::random::Random;
@@ -264,14 +265,14 @@ impl Lab {
     /// When a gateway does not answer.
     pub async fn read_back(&self) -> Result<()> {
         for (topic, name) in self.crowd.topics().iter().enumerate() {
-            for seq in self.read_topic_at_last(name).await? {
-                self.crowd.books().history.readable(topic, seq);
+            for (seq, at) in self.read_topic_at_last(name).await? {
+                self.crowd.books().history.readable(topic, seq, at);
             }
         }
         Ok(())
     }
 
-    async fn read_topic_at_last(&self, topic: &str) -> Result<HashSet<u32>> {
+    async fn read_topic_at_last(&self, topic: &str) -> Result<HashMap<u32, Position>> {
         let until = Instant::now() + READ_DEADLINE;
         loop {
             match self.read_topic(topic).await {
@@ -281,9 +282,9 @@ impl Lab {
         }
     }
 
-    async fn read_topic(&self, topic: &str) -> Result<HashSet<u32>> {
+    async fn read_topic(&self, topic: &str) -> Result<HashMap<u32, Position>> {
         let mut client = http::Client::new(self.gateways[0].addr());
-        let (mut seqs, mut cursor) = (HashSet::new(), String::new());
+        let (mut events, mut cursor) = (HashMap::new(), String::new());
         loop {
             let from = match cursor.as_str() {
                 "" => "from=earliest".to_owned(),
@@ -294,10 +295,13 @@ impl Lab {
             let answer = client.request(hyper::Method::GET, &path, &accept, bytes::Bytes::new());
             let page: Page = answer.await?.json()?;
             if page.events.is_empty() {
-                return Ok(seqs);
+                return Ok(events);
             }
-            let payloads = page.events.iter().filter_map(|event| Payload::decode(&event.data));
-            seqs.extend(payloads.map(|payload| payload.seq));
+            for event in &page.events {
+                if let Some(payload) = Payload::decode(&event.data) {
+                    events.insert(payload.seq, event.id.parse().context("an id")?);
+                }
+            }
             cursor = page.cursor;
         }
     }
@@ -370,5 +374,6 @@ struct Page {
 
 #[derive(Deserialize)]
 struct PageEvent {
+    id: String,
     data: String,
 }

@@ -254,7 +254,7 @@ impl Store {
         }
         // A gap, or no head: read everything that tells which gap, where nothing is missing that there is.
         let (head, landmarks, mut events) =
-            self.survey(Side::Primary, topic, Seek::Earliest, Some(next)).await?;
+            self.survey_primary(topic, Seek::Earliest, Some(next)).await?;
         let head = LogHead::at(head, landmarks.map(|marks| (marks.newest, marks.ended)));
         let generation = head.map(|head| head.generation);
         let oldest = landmarks.map(|marks| marks.oldest);

@@ -1,7 +1,9 @@
 //! The observations of one trial.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::proof::history::History;
 use crate::proof::oddities::Oddities;
@@ -16,6 +18,10 @@ pub struct Books {
     pub outage: Histogram,
     /// The longest that a subscriber of a busy topic was without an event.
     pub longest_silence: Duration,
+    /// The longest that such a subscriber waited for an event after its acknowledgement.
+    pub longest_wait: Duration,
+    /// When each event was acknowledged, by topic and payload.
+    pub(super) acknowledged: HashMap<(usize, u32), Instant>,
     /// Streams that ended although nothing was done to their gateway, their client or their proxy.
     pub dropped: u64,
     /// Streams that ended because the fault killed or froze their gateway.

@@ -57,6 +57,7 @@ impl LabShared {
         match &published.outcome {
             Ok(receipt) => {
                 books.history.acknowledged(published.topic, published.seq, receipt.at);
+                books.acknowledged.insert((published.topic, published.seq), Instant::now());
                 books.retried += u64::from(receipt.attempts > 1);
                 books.duplicate_receipts += u64::from(receipt.duplicate);
                 self.tally.published.fetch_add(1, Relaxed);

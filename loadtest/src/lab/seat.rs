@@ -159,9 +159,18 @@ impl Listener {
         let Ok(at) = event.id.parse::<Position>() else {
             return books.odd(|| format!("event with the id {:?}", event.id));
         };
-        books.history.saw(self.client, Entry::Event { at, seq: payload.map(|p| p.seq) });
-        if let Some(before) = before.filter(|_| self.seat.is_timed) {
+        let seq = payload.map(|payload| payload.seq);
+        books.history.saw(self.client, Entry::Event { at, seq });
+        if !self.seat.is_timed {
+            return;
+        }
+        if let Some(before) = before {
             books.longest_silence = books.longest_silence.max(before.elapsed());
+        }
+        // An event may come before its receipt.
+        let acknowledged = seq.and_then(|seq| books.acknowledged.get(&(self.seat.topic, seq)));
+        if let Some(wait) = acknowledged.map(Instant::elapsed) {
+            books.longest_wait = books.longest_wait.max(wait);
         }
     }
 

@@ -111,6 +111,8 @@ pub struct Setup {
     pub append_fsync: AppendFsync,
     /// The promise of an acknowledgement.
     pub durability: Durability,
+    /// The gateways read from replicas.
+    pub reads_replicas: bool,
     /// One server has a replica that may take its place.
     pub has_replica: bool,
     /// The primary, one Sentinel and the ingest are on one side of a link that can be cut, the
@@ -259,12 +261,17 @@ impl Setup {
 
     fn gateway(&self, directory: &Path, number: usize) -> TailwaterBuilder {
         let node = format!("gw-{number}");
-        Tailwater::gateway(&self.tailwater)
+        let gateway = Tailwater::gateway(&self.tailwater)
             .directory(directory.join(&node))
             .node(node)
             .flag("--history-events", self.history_events.to_string())
             .flag("--retry", "500ms")
-            .flag("--heartbeat", "3s")
+            .flag("--heartbeat", "3s");
+        match self.reads_replicas {
+            true => gateway.flag("--read-from", "replica"),
+            // A build of before has no such flag.
+            false => gateway,
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 mod judgement;
 mod transcript;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 pub use judgement::Judgement;
 use transcript::TopicPosition;
@@ -22,8 +22,10 @@ use crate::client::position::Position;
 pub struct TopicHistory {
     /// The receipts: payload number and position.
     acknowledged: BTreeMap<u32, Position>,
-    /// Payloads that can still be read at the end.
-    readable: BTreeSet<u32>,
+    /// Payloads that can still be read at the end, and their positions.
+    readable: BTreeMap<u32, Position>,
+    /// The least number of these positions.
+    oldest: Option<u64>,
 }
 
 /// A whole run.
@@ -31,6 +33,14 @@ pub struct TopicHistory {
 pub struct History {
     topics: Vec<TopicHistory>,
     clients: Vec<(usize, Transcript)>,
+}
+
+impl TopicHistory {
+    /// Returns true if the log has lost the event that it had at this position: it is not there any more, and not
+    /// because the log keeps no more.
+    fn has_taken_back(&self, at: Position, seq: u32) -> bool {
+        self.readable.get(&seq) != Some(&at) && self.oldest.is_some_and(|oldest| oldest <= at.n)
+    }
 }
 
 impl History {
@@ -50,9 +60,11 @@ impl History {
         self.topics[topic].acknowledged.insert(seq, at);
     }
 
-    /// Payload `seq` can be read from the log after the run.
-    pub fn readable(&mut self, topic: usize, seq: u32) {
-        self.topics[topic].readable.insert(seq);
+    /// Payload `seq` can be read from the log after the run, at this position.
+    pub fn readable(&mut self, topic: usize, seq: u32, at: Position) {
+        let topic = &mut self.topics[topic];
+        topic.readable.insert(seq, at);
+        topic.oldest = Some(topic.oldest.map_or(at.n, |oldest| oldest.min(at.n)));
     }
 
     /// The client saw something.
@@ -87,7 +99,7 @@ impl History {
         let mut places: HashMap<TopicPosition, u32> = HashMap::new();
         for (index, topic) in self.topics.iter().enumerate() {
             judgement.acknowledged += topic.acknowledged.len() as u64;
-            let lost = topic.acknowledged.keys().filter(|seq| !topic.readable.contains(seq));
+            let lost = topic.acknowledged.keys().filter(|seq| !topic.readable.contains_key(seq));
             judgement.unreadable += lost.count() as u64;
             for (seq, at) in &topic.acknowledged {
                 let seq_there = *places.entry((index, *at)).or_insert(*seq);

@@ -45,6 +45,10 @@ pub struct Options {
     #[arg(long, value_name = "NAME|PATH", num_args = 1.., value_delimiter = ',', default_value = "redis")]
     server: Vec<String>,
 
+    /// Servers that the gateways read from; replicas only where there are sentinels or a cluster.
+    #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', default_values_t = [ReadFrom::Primary, ReadFrom::Replica])]
+    read_from: Vec<ReadFrom>,
+
     /// Lists the scenarios and exits.
     #[arg(long)]
     list: bool,
@@ -53,6 +57,13 @@ pub struct Options {
     /// fail.
     #[arg(long, value_enum, default_value_t)]
     sabotage: Tampering,
+}
+
+/// The servers that the gateways read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ReadFrom {
+    Primary,
+    Replica,
 }
 
 impl Options {
@@ -95,23 +106,27 @@ pub async fn run(options: &Options) -> Result<Vec<String>> {
         rows: Vec::new(),
     };
     for server in &servers {
-        for scenario in &scenarios {
-            if !scenario.runs_on(server) {
+        let trials = scenarios.iter().flat_map(|s| options.read_from.iter().map(move |r| (s, *r)));
+        for (scenario, read_from) in trials {
+            let reads_replicas = read_from == ReadFrom::Replica;
+            if !scenario.runs_on(server) || reads_replicas && !scenario.has_sources() {
                 continue;
             }
+            let name = if reads_replicas { "-read-replica" } else { "" };
+            let name = format!("{}{name}", scenario.name);
             let trial = trial::ChaosTrial {
                 scenario,
                 server,
                 tailwater: &tailwater,
-                directory: directory.join(server.version.replace(' ', "-")).join(scenario.name),
+                directory: directory.join(server.version.replace(' ', "-")).join(&name),
+                reads_replicas,
                 seed: options.common.seed,
                 sabotage: options.sabotage,
             };
             let row = trial.run().await;
             let sign = if row.failures.is_empty() { "ok    " } else { "FAILED" };
             let failures = row.failures.join("; ");
-            progress
-                .say(&format!("{sign} {:<14} {:<24} {failures}", server.version, scenario.name));
+            progress.say(&format!("{sign} {:<14} {name:<38} {failures}", server.version));
             for note in &row.notes {
                 progress.say(&format!("       {note}"));
             }

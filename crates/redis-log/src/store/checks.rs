@@ -2,11 +2,12 @@
 
 use event_log::Topic;
 
-use super::Store;
 use super::peer::Part;
+use super::{Side, Store};
 use crate::address::Address;
 use crate::error::{Failure, Meaning};
 use crate::server::{MemoryInfo, ServerInfo};
+use crate::topology::replicas::Role;
 
 impl Store {
     /// Asks a primary for its version and its mode.
@@ -30,6 +31,22 @@ impl Store {
             pipeline.add_command(command);
         }
         self.proof.judge(pipeline.query_async(&mut connection).await?)
+    }
+
+    /// Checks that the source of a partition has not become a primary, as long as the map names another one.
+    pub(super) async fn confirm_source(&self, partition: u32) -> Result<(), Failure> {
+        let (source, Part::Replica) = self.server_on(Side::Source, partition)? else {
+            return Ok(());
+        };
+        let mut connection = self.peers.get(&source, Part::Replica)?.connection().await?;
+        match Role::ask(&mut connection, &source).await? {
+            Some(Role::ReplicaOf(_)) => Ok(()),
+            Some(Role::Primary) | None => {
+                self.topology.suspect();
+                let reason = format!("{source} takes the primary's place");
+                Err(Failure::NoPrimary(reason.into()))
+            }
+        }
     }
 
     /// Reads from a source.

@@ -33,8 +33,21 @@ impl Store {
             return Ok((head, landmarks));
         }
         // Only the primary knows that there is nothing.
-        let (head, landmarks, _) = self.survey(Side::Primary, topic, seek, None).await?;
+        let (head, landmarks, _) = self.survey_primary(topic, seek, None).await?;
         Ok((head, landmarks))
+    }
+
+    /// Surveys a topic where nothing is missing that there is: at its primary, if the source still follows that. In a
+    /// fail-over the old primary may have events that nobody will keep.
+    pub(super) async fn survey_primary(
+        &self,
+        topic: &Topic,
+        seek: Seek,
+        range: Option<Range>,
+    ) -> Result<(Option<LogHead>, Option<Landmarks>, Vec<Event>), Failure> {
+        let surveyed = self.survey(Side::Primary, topic, seek, range).await?;
+        self.confirm_source(keys::partition(topic)).await?;
+        Ok(surveyed)
     }
 
     /// Reads the head of a topic, then a range of its events, and then its landmarks.

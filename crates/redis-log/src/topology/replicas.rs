@@ -6,6 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use redis::RedisError;
+use redis::aio::ConnectionLike;
 use tokio::time::Instant;
 
 use crate::address::Address;
@@ -13,6 +15,10 @@ use crate::address::Address;
 /// The longest time by which a replica may be behind its primary, and not be heard of, to be read from. A replica
 /// reports its progress once a second.
 pub(crate) const LAG_MAX: Duration = Duration::from_secs(3);
+/// Time for which a replica is remembered that has left its primary: longer than a fail-over.
+const NAMED_MAX: Duration = Duration::from_secs(60);
+/// Most replicas that one report is believed to have.
+const REPLICAS_MAX: u32 = 1000;
 /// Reports that are remembered, whatever their pace.
 const REPORTS_MAX: usize = 64;
 
@@ -42,6 +48,15 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// Asks a server.
+    pub(crate) async fn ask(
+        connection: &mut impl ConnectionLike,
+        asked: &Address,
+    ) -> Result<Option<Self>, RedisError> {
+        let info: String = redis::cmd("INFO").arg("replication").query_async(connection).await?;
+        Ok(Self::parse(asked, &info))
+    }
+
     /// Parses the section `replication` of INFO.
     pub(crate) fn parse(asked: &Address, info: &str) -> Option<Self> {
         let field = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
@@ -62,6 +77,8 @@ pub(crate) struct Reports {
     offsets: VecDeque<(Instant, u64)>,
     /// The replicas that can be read from, and since when.
     fit: HashMap<Address, Instant>,
+    /// The replicas that it has named, and when it did so last.
+    named: HashMap<Address, Instant>,
 }
 
 impl Report {
@@ -73,10 +90,10 @@ impl Report {
             return None;
         };
         let count = field("connected_slaves").and_then(|count| count.parse().ok()).unwrap_or(0_u32);
-        let replica = |i: u32| Replica::parse(asked, field(&*format!("slave{i}"))?);
+        let replica = |i: u32| Replica::parse(asked, field(&format!("slave{i}"))?);
         Some(Self {
             offset: offset.parse().ok()?,
-            replicas: (0..count.min(1000)).filter_map(replica).collect(),
+            replicas: (0..count.min(REPLICAS_MAX)).filter_map(replica).collect(),
         })
     }
 }
@@ -114,12 +131,19 @@ impl Reports {
             self.offsets.pop_back();
         }
         self.offsets.push_back((now, report.offset));
+        self.named.retain(|_, last| now - *last < NAMED_MAX);
+        self.named.extend(report.replicas.iter().map(|replica| (replica.address.clone(), now)));
         let is_fit = |replica: &&Replica| replica.silence < LAG_MAX && replica.offset >= due;
         let fit = report.replicas.iter().filter(is_fit).map(|replica| &replica.address);
         let fit =
             fit.map(|address| (address.clone(), self.fit.get(address).copied().unwrap_or(now)));
         self.fit = fit.collect();
         &self.fit
+    }
+
+    /// Returns true if the primary has named this server as its replica a while ago.
+    pub(crate) fn has_named(&self, server: &Address) -> bool {
+        self.named.contains_key(server)
     }
 }
 

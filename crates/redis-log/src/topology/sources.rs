@@ -123,14 +123,20 @@ impl Sources {
                 missing.insert((owner, source));
             }
         }
-        let asked = missing.into_iter().map(|(owner, source)| async move {
-            let answer = within(access.connect_timeout, async {
-                let mut connection = access.connection(source).await?;
-                redis::cmd("INFO").arg("replication").query_async::<String>(&mut connection).await
-            });
-            let role = answer.await.ok().and_then(|info| Role::parse(source, &info));
-            let strays = role.is_some_and(|role| role != Role::ReplicaOf(owner.clone()));
-            strays.then_some(source)
+        let asked = missing.into_iter().map(|(owner, source)| {
+            let reports = &self.primaries[owner].reports;
+            async move {
+                let role = within(access.connect_timeout, async {
+                    let mut connection = access.connection(source).await?;
+                    Role::ask(&mut connection, source).await
+                });
+                let strays = match role.await.ok().flatten()? {
+                    Role::Primary => true,
+                    // Names of the same server differ, so only one that the primary has reported counts.
+                    Role::ReplicaOf(other) => reports.has_named(&other),
+                };
+                strays.then_some(source)
+            }
         });
         let now = Instant::now();
         let strayed = join_all(asked).await.into_iter().flatten();

@@ -143,6 +143,33 @@ async fn a_replica_that_has_lost_its_primary_is_left() {
 }
 
 #[tokio::test]
+async fn in_a_fail_over_nothing_is_read_that_only_the_old_primary_has() {
+    let (primary, replica) = pair().await;
+    let log = open(reading(config_at(&primary.url()))).await;
+    until_feed_is_at(&replica).await;
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    append(&log, &t, "1").await;
+    assert_eq!(reader.until(1).await, [1]);
+    // As sentinels do it, before they name the new primary.
+    replica.words::<()>("REPLICAOF NO ONE").await;
+    replica.words::<()>("CLIENT KILL TYPE pubsub").await;
+    let receipt = append(&log, &t, "2").await;
+    append(&log, &t, "3").await;
+    until_feed_is_at(&replica).await;
+    let limit = crate::support::PAGE;
+    let said = log.read(&t, receipt.position, limit).await.unwrap_err().to_string();
+    assert!(said.contains("takes the primary's place"), "{said}");
+    let nothing = tokio::time::timeout(Duration::from_secs(2), reader.step()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    // They change their mind.
+    replica.words::<()>(&format!("REPLICAOF {}", primary.host_port())).await;
+    until_follows(&replica).await;
+    append(&log, &t, "4").await;
+    assert_eq!(reader.until(4).await, [2, 3, 4]);
+}
+
+#[tokio::test]
 async fn a_gap_is_told_by_the_primary_only() {
     let (primary, replica) = pair().await;
     let log = open(reading(config_at(&primary.url()))).await;

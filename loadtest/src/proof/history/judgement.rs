@@ -28,6 +28,8 @@ pub struct Judgement {
     pub corrupted: u64,
     /// One position with two payloads.
     pub contradictions: u64,
+    /// Deliveries of events that the log does not have any more, although it keeps older ones.
+    pub taken_back: u64,
     /// Gaps that clients were told of.
     pub gaps: u64,
     /// Of these: the log had lost events, or began anew.

@@ -15,7 +15,7 @@ fn run(entries: &[Entry]) -> History {
     let client = history.add_client(0);
     for n in 1..=10_u32 {
         history.acknowledged(0, n, at(1000 + u64::from(n), n.into()));
-        history.readable(0, n);
+        history.readable(0, n, at(1000 + u64::from(n), n.into()));
     }
     entries.iter().for_each(|entry| history.saw(client, entry.clone()));
     history
@@ -31,6 +31,18 @@ fn trimmed(missed: u64, n: u64) -> Entry {
 
 fn rewound(resume: Position) -> Entry {
     Entry::Gap { missed: None, is_rewind: true, resume }
+}
+
+#[test]
+fn an_event_that_the_log_has_lost_or_moved_was_taken_back_and_a_trimmed_one_was_not() {
+    let mut history = History::new(1);
+    let client = history.add_client(0);
+    (1..=4_u32).for_each(|n| history.saw(client, event(1000 + u64::from(n), n.into(), n)));
+    // The first is trimmed; the third is lost, and the fourth was sent anew.
+    history.readable(0, 2, at(1002, 2));
+    history.readable(0, 4, at(9000, 3));
+    assert_eq!(history.judge().taken_back, 2);
+    assert_eq!(run(&all()).judge().taken_back, 0);
 }
 
 #[test]

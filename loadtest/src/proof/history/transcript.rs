@@ -146,6 +146,7 @@ impl Walk<'_> {
         let is_next = at.n == self.last.n + 1 && at.ms >= self.last.ms;
         self.judgement.out_of_order += u64::from(!is_next);
         self.last = at;
+        self.judgement.taken_back += u64::from(self.history.has_taken_back(at, seq));
         let is_new_place = self.positions.insert(at);
         let earlier = self.seen.insert(seq, self.rewinds);
         match earlier {
@@ -175,7 +176,7 @@ impl Walk<'_> {
         for (seq, _) in skipped {
             if !self.seen.contains_key(seq) {
                 missing += 1;
-                readable += u64::from(self.history.readable.contains(seq));
+                readable += u64::from(self.history.readable.contains_key(seq));
             }
         }
         if !told.any {

@@ -433,13 +433,19 @@ impl ChaosScenario {
         !self.needs_valkey || server.version.starts_with("valkey 9")
     }
 
-    pub(super) fn setup(&self, server: &Server, tailwater: &Path) -> Setup {
+    /// Returns true if its servers have replicas that gateways can read from.
+    pub(super) fn has_sources(&self) -> bool {
+        self.topology != Topology::Standalone
+    }
+
+    pub(super) fn setup(&self, server: &Server, tailwater: &Path, reads_replicas: bool) -> Setup {
         Setup {
             tailwater: tailwater.to_owned(),
             server: server.clone(),
             topology: self.topology,
             append_fsync: self.append_fsync,
             durability: self.durability,
+            reads_replicas,
             has_replica: self.has_replica,
             can_part: self.can_part,
             has_own_clock: self.has_own_clock,

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::catalogue::Promise;
 use super::trial::ChaosTrial;
-use crate::lab::{Books, Lab};
+use crate::lab::{Books, Durability, Lab};
 use crate::proof::history::Judgement;
 use crate::report::timeline::Sample;
 use crate::report::{Plot, SheetRow, Tone, grouped, millis};
 
-pub(super) const COLUMNS: [&str; 11] = [
+pub(super) const COLUMNS: [&str; 13] = [
     "scenario",
     "server",
     "log",
@@ -19,8 +19,10 @@ pub(super) const COLUMNS: [&str; 11] = [
     "duplicated",
     "announced missing",
     "really missing",
+    "seen and taken back",
     "streams dropped by us",
     "longest interruption",
+    "longest wait for an acknowledged event",
 ];
 
 pub(super) fn row(trial: &ChaosTrial<'_>, lab: &Lab) -> SheetRow {
@@ -28,6 +30,7 @@ pub(super) fn row(trial: &ChaosTrial<'_>, lab: &Lab) -> SheetRow {
     let judgement = books.history.judge();
     let timeline = lab.timeline();
     let interruption = books.longest_silence.as_secs_f64() * 1000.0;
+    let wait = books.longest_wait.as_secs_f64() * 1000.0;
     let numbers = [
         judgement.acknowledged,
         judgement.delivered,
@@ -35,11 +38,12 @@ pub(super) fn row(trial: &ChaosTrial<'_>, lab: &Lab) -> SheetRow {
         judgement.duplicated,
         judgement.told(),
         judgement.really_missing(),
+        judgement.taken_back,
         books.dropped,
     ];
     let mut cells = head(trial);
     cells.extend(numbers.map(grouped));
-    cells.push(millis(interruption));
+    cells.extend([millis(interruption), millis(wait)]);
     let mut notes = lab.notes.clone();
     notes.extend(remarks(&judgement, &books));
     SheetRow {
@@ -56,6 +60,7 @@ pub(super) fn row(trial: &ChaosTrial<'_>, lab: &Lab) -> SheetRow {
             "sent_away": books.sent_away,
             "time_without_connection": books.outage.quantiles(),
             "longest_interruption_ms": interruption,
+            "longest_wait_ms": wait,
             "streams_dropped": books.dropped,
             "streams_broken_by_fault": books.broken_by_fault,
             "attempts_failed": books.failed,
@@ -85,8 +90,11 @@ pub(super) fn could_not_run(trial: &ChaosTrial<'_>, error: &anyhow::Error) -> Sh
 
 fn head(trial: &ChaosTrial<'_>) -> Vec<String> {
     let (scenario, server) = (trial.scenario.name, trial.server.version.clone());
-    let log =
+    let mut log =
         format!("{}, {}", trial.scenario.topology.as_str(), trial.scenario.durability.as_str());
+    if trial.reads_replicas {
+        log.push_str(", read from replicas");
+    }
     vec![scenario.to_owned(), server, log]
 }
 
@@ -108,7 +116,9 @@ fn failures(
         }
         Promise::Announced | Promise::Kept | Promise::Told => {}
     }
+    let is_committed = trial.reads_replicas && trial.scenario.durability == Durability::Replica;
     let counts = [
+        (judgement.taken_back * u64::from(is_committed), "deliveries taken back"),
         (books.dropped, "streams dropped"),
         (books.refused, "answers fatal to a browser"),
         (books.unacknowledged, "events never acknowledged"),

@@ -20,6 +20,8 @@ pub(super) struct ChaosTrial<'a> {
     pub(super) server: &'a Server,
     pub(super) tailwater: &'a Path,
     pub(super) directory: PathBuf,
+    /// The gateways read from replicas.
+    pub(super) reads_replicas: bool,
     pub(super) seed: u64,
     pub(super) sabotage: Tampering,
 }
@@ -34,7 +36,7 @@ impl ChaosTrial<'_> {
     }
 
     async fn try_run(&self) -> Result<SheetRow> {
-        let setup = self.scenario.setup(self.server, self.tailwater);
+        let setup = self.scenario.setup(self.server, self.tailwater, self.reads_replicas);
         let mut lab = Box::pin(Lab::start(setup, self.directory.clone(), self.seed)).await?;
         lab.publish();
         lab.run_for(1.0, 2.0).await;
