@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: access-long siege siege-quick release-dry lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
+.PHONY: sources access-long siege siege-quick release-dry lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,6 +136,10 @@ compose-check: ## Start docker-compose.yml twice: the second time recreates noth
 k8s-chaos: ## Break a release on Kubernetes under 1,000 clients; URL=, INGEST_URL=; report in out/k8s-chaos
 	cargo build --release -p loadtest
 	scripts/k8s-chaos --url $(URL) --ingest-url $(INGEST_URL) --out $(OUT)/k8s-chaos
+
+sources: ## Measure what an event costs a primary and its replica, by gateways and the server that they read from
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest sources --out $(OUT)/sources
 
 storm: ## Reconnect 20,000 subscribers within 2 s, 100 events behind; report in out/storm
 	cargo build --release -p tailwater -p loadtest

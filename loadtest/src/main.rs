@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::cost::reference::Reference;
 use loadtest::scenario::{
-    bench, chaos, drain, failover, hold, intake, interop, lb, mixed, siege, skew, soak, storm,
-    styles, vanish, watch, wire,
+    bench, chaos, drain, failover, hold, intake, interop, lb, mixed, siege, skew, soak, sources,
+    storm, styles, vanish, watch, wire,
 };
 
 /// Drives real Tailwater processes under load, breaks them, and reports the effect on subscribers.
@@ -37,6 +37,7 @@ enum Scenario {
     Siege(siege::Options),
     Skew(skew::Options),
     Soak(soak::Options),
+    Sources(sources::Options),
     Styles(styles::Options),
     Vanish(vanish::Options),
     Wire(wire::Options),
@@ -91,6 +92,7 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::Styles(options) => Ok(Box::pin(styles::run(options)).await?.failures),
         Scenario::Wire(options) => Ok(Box::pin(wire::run(options)).await?.failures),
         Scenario::Intake(options) => Ok(Box::pin(intake::run(options)).await?.failures),
+        Scenario::Sources(options) => Box::pin(sources::run(options)).await,
         Scenario::Hold(options) => Box::pin(hold::run(options)).await,
         Scenario::HoldCrowd(options) => hold::worker::run(options),
         Scenario::Siege(options) => {

@@ -14,6 +14,7 @@ mod rounds;
 pub mod siege;
 pub mod skew;
 pub mod soak;
+pub mod sources;
 mod stage;
 pub mod storm;
 pub mod styles;

@@ -18,6 +18,8 @@ pub struct Books {
     pub outage: Histogram,
     /// The longest that a subscriber of a busy topic was without an event.
     pub longest_silence: Duration,
+    /// From the first attempt to publish an event to its delivery to such a subscriber.
+    pub delay: Histogram,
     /// The longest that such a subscriber waited for an event after its acknowledgement.
     pub longest_wait: Duration,
     /// When each event was acknowledged, by topic and payload.

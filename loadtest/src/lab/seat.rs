@@ -167,6 +167,10 @@ impl Listener {
         if let Some(before) = before {
             books.longest_silence = books.longest_silence.max(before.elapsed());
         }
+        let sent = payload.map(|payload| self.shared.epoch + payload.sent);
+        if let Some(sent) = sent {
+            books.delay.record(sent.elapsed());
+        }
         // An event may come before its receipt.
         let acknowledged = seq.and_then(|seq| books.acknowledged.get(&(self.seat.topic, seq)));
         if let Some(wait) = acknowledged.map(Instant::elapsed) {
