@@ -14,7 +14,10 @@ mod size;
 mod token;
 mod topics;
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
 pub(crate) use access::AccessArgs;
 pub(crate) use client::{ClientToken, Input, PublishArgs, TailArgs, TailFormat};
@@ -61,4 +64,14 @@ pub(crate) enum Command {
     Topics(TopicsArgs),
     /// Make keys and tokens for trying out, and explain tokens.
     Token(TokenArgs),
+    /// Print the completions of a shell, for a file that the shell reads.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder.
+    Man {
+        /// Folder for the pages; it must exist.
+        dir: PathBuf,
+    },
 }

@@ -13,6 +13,7 @@ mod debug_gate;
 mod follow;
 mod jwks;
 mod log_metrics;
+mod manual;
 mod memory;
 mod node;
 mod redis_source;
@@ -52,6 +53,8 @@ fn main() -> ExitCode {
         Command::Tail(tail) => client::run(client::tail::run(tail)),
         Command::Topics(topics) => topics::run(topics),
         Command::Token(token) => token::run(token),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { dir } => manual::pages(&dir),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

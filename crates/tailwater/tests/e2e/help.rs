@@ -5,9 +5,9 @@ use tokio::process::Command;
 use crate::cli::{Cli, tailwater};
 use crate::support::TAILWATER;
 
-const COMMANDS: [&str; 6] = ["serve", "gateway", "ingest", "publish", "tail", "check"];
+pub(crate) const COMMANDS: [&str; 6] = ["serve", "gateway", "ingest", "publish", "tail", "check"];
 
-async fn help(command: &str) -> String {
+pub(crate) async fn help(command: &str) -> String {
     tailwater(&[command, "--help"]).await.success().stdout
 }
 
@@ -22,7 +22,7 @@ async fn the_help_of_a_gateway_lists_its_flags() {
 }
 
 /// Returns the flags of a help page with their texts.
-fn flags(page: &str) -> Vec<(String, String)> {
+pub(crate) fn flags(page: &str) -> Vec<(String, String)> {
     let mut flags: Vec<(String, String)> = Vec::new();
     for line in page.lines() {
         let start = line.trim_start();

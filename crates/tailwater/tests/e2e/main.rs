@@ -17,6 +17,7 @@ mod haproxy;
 mod help;
 mod ingest;
 mod logs;
+mod manual;
 mod metrics;
 mod operator;
 mod publish;
