@@ -10,11 +10,13 @@ ARG REVISION=unknown
 WORKDIR /src
 # Downloads and the target folder are in cache mounts: a change compiles only the crates it touches, and
 # no layer holds the target folder. With --target, crt-static does not apply to build scripts and
-# procedural macros, which must be dynamic.
+# procedural macros, which must be dynamic. jemalloc refuses pages larger than those that it was built for, and
+# kernels of arm64 have up to 64 KiB.
 RUN --mount=type=bind,target=. \
     --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/target,id=tailwater-target-$TARGETARCH,sharing=locked \
     host=$(rustc -vV | sed -n 's/^host: //p') \
+    && case $host in aarch64-*) export JEMALLOC_SYS_WITH_LG_PAGE=16 ;; esac \
     && TAILWATER_REVISION=$REVISION CARGO_TARGET_DIR=/target RUSTFLAGS='-C target-feature=+crt-static' \
        cargo build --locked --profile dist --package tailwater --features jemalloc --target "$host" \
     && install -D "/target/$host/dist/tailwater" /image/tailwater \
