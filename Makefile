@@ -39,6 +39,8 @@ lint: ## Check formatting, lints, dependencies, words, links; rules, dashboards,
 	scripts/pin-images --self-test
 	scripts/check-links --self-test
 	scripts/check-links
+	scripts/check-commands --self-test
+	scripts/check-commands
 
 unit: ## Run unit, property, conformance, HTTP, process and browser tests
 	cargo build --workspace --bins
