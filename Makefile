@@ -132,7 +132,7 @@ compose-chaos: ## Break the cluster of docker-compose.yml under 1,000 clients; r
 compose-roll: ## Replace the nodes of docker-compose.yml one after the other, after a change of flags or of the image
 	scripts/compose-roll
 
-compose-check: ## Start docker-compose.yml twice: the second time recreates nothing
+compose-check: ## Start docker-compose.yml, and again, and after compose-roll: `up` recreates nothing that runs
 	scripts/compose-check
 
 k8s-chaos: ## Break a release on Kubernetes under 1,000 clients; URL=, INGEST_URL=; report in out/k8s-chaos
