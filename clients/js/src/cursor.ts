@@ -44,11 +44,6 @@ export class Cursor implements Place {
     return kind !== 'event' || !content.topic || this.#take(content.topic, content.id as string);
   }
 
-  /** Returns true if another subscriber has been told more about any topic. */
-  isBehind(told: Told): boolean {
-    return Object.entries(told).some(([topic, position]) => isAfter(position, this.told[topic]));
-  }
-
   /**
    * Returns the header and the parameter that resume these topics. The cursor of one topic is its position alone,
    * so beside other topics it travels with the topic's name.
@@ -76,6 +71,11 @@ export class Cursor implements Place {
     const [ms, n] = numbers(oldest ?? newest);
     this.#take(topic, oldest ? `${ms}-${n - 1}` : newest);
   }
+}
+
+/** Returns true if a subscriber has been told less about any topic than another. */
+export function isBehind(own: Told, other: Told): boolean {
+  return Object.entries(other).some(([topic, position]) => isAfter(position, own[topic]));
 }
 
 /** Returns true if the position `<ms>-<n>` is after another. The log's clock never decreases in a topic. */

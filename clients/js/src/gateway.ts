@@ -43,11 +43,6 @@ export class Gateway {
     return this.#parameters.some((parameter) => parameter.startsWith(text));
   }
 
-  /** True if a subscription without a cursor begins with events of the past. */
-  get hasPast(): boolean {
-    return this.has('from=') && !this.has('from=latest');
-  }
-
   /** Returns the URL for these topics. */
   url(topics: readonly string[], ...more: (string | undefined)[]): string {
     const named = topics.map((topic) => encode('topic', topic));

@@ -1,5 +1,6 @@
 // The options of a subscription.
 
+import type { Shared } from './source.js';
 import type { Storage } from './store.js';
 
 type Headers = Record<string, string>;
@@ -17,11 +18,8 @@ export interface Options {
   cursor?: string;
   /** Storage for the cursor, such as `sessionStorage`, so that a page that is loaded again resumes. */
   persist?: Storage;
-  /**
-   * One stream for all tabs of the origin that subscribe to the same. A text keeps apart what must not be
-   * shared, such as the id of the user.
-   */
-  shared?: boolean | string;
+  /** One stream for all tabs of the origin that subscribe to the same: `tabs()` of `@tailwater/client/tabs`. */
+  shared?: Shared;
   /** Headers of each request. */
   headers?: Headers | (() => Headers | Promise<Headers>);
   /** Returns the bearer token. `renew` is true if the gateway refused the last one, or if it is over. */

@@ -1,11 +1,10 @@
-// The source of a subscription's steps: a reader of its own, or one that all tabs share.
+// The source of a subscription's steps: a reader of its own, or one that it shares.
 
 import { Cursor } from './cursor.js';
 import { Gateway } from './gateway.js';
 import type { Options } from './options.js';
 import { Reader, type Step } from './reader.js';
 import { load, save } from './store.js';
-import { canShare, Tabs } from './tabs/tabs.js';
 
 export interface Source {
   readonly topics: readonly string[];
@@ -14,6 +13,9 @@ export interface Source {
   close(): void;
   change(topics: Iterable<string>): void;
 }
+
+/** Opens a source that is shared, from the place of this cursor; `undefined` where nothing can be shared. */
+export type Shared = (gateway: Gateway, cursor: Cursor) => Source | undefined;
 
 export interface Opened {
   gateway: Gateway;
@@ -32,9 +34,6 @@ export function open(url: string, options: Options, isEnveloped: boolean): Opene
   // Without `from`, which a page may compute anew each time.
   const key = `tailwater ${gateway.url(topics).replace(/&from=[^&]*/, '')}`;
   const cursor = new Cursor(load(persist, key) ?? { id: gateway.cursor, topics });
-  const source =
-    shared && canShare()
-      ? new Tabs(gateway, topics, cursor)
-      : new Reader(gateway, topics, cursor, isEnveloped);
+  const source = shared?.(gateway, cursor) ?? new Reader(gateway, topics, cursor, isEnveloped);
   return { gateway, cursor, source, keep: () => persist && save(persist, key, cursor) };
 }

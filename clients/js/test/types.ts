@@ -2,6 +2,7 @@
 
 import { type ErrorEvent, EventSource, type Gap, subscribe, TailwaterError } from '../src/index.js';
 import { type HookState, useSubscription } from '../src/react.js';
+import { tabs } from '../src/tabs.js';
 
 export async function read(signal: AbortSignal): Promise<string[]> {
   const gaps: Gap[] = [];
@@ -10,7 +11,7 @@ export async function read(signal: AbortSignal): Promise<string[]> {
     token: async (renew) => (renew ? 'new' : 'old'),
     headers: { 'x-app': 'shop' },
     persist: sessionStorage,
-    shared: 'user-7',
+    shared: tabs('user-7'),
     signal,
     onOpen: ({ outcome, node }) => outcome === 'exact' || node?.length,
     onGap: (gap) => gaps.push(gap),

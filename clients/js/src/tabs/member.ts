@@ -4,7 +4,7 @@
 // long-polls from its own cursor, and drops the events that it has had. So nothing depends on the posts that a
 // browser drops, nor on the order in which leaders come and go. Any tab can lead next, from its own cursor.
 
-import type { Cursor } from '../cursor.js';
+import { type Cursor, isBehind } from '../cursor.js';
 import type { Gateway } from '../gateway.js';
 import { Queue } from '../queue.js';
 import { Reader, type Step } from '../reader.js';
@@ -19,6 +19,7 @@ const INBOX_MAX = 1000;
 const PING = 3000;
 /** Questions without an answer, after which a tab takes the lead. */
 const PINGS_MAX = 2;
+
 export class Member {
   readonly #gateway: Gateway;
   readonly #topics: readonly string[];
@@ -43,8 +44,8 @@ export class Member {
   /** Questions since a leader was heard. */
   #pings = 0;
 
-  constructor(gateway: Gateway, topics: readonly string[], cursor: Cursor) {
-    const name = `tailwater ${gateway.options.shared} ${gateway.url(topics)}`;
+  constructor(group: string, gateway: Gateway, topics: readonly string[], cursor: Cursor) {
+    const name = `tailwater ${group} ${gateway.url(topics)}`;
     this.#gateway = gateway;
     this.#topics = topics;
     this.#cursor = cursor;
@@ -150,12 +151,12 @@ export class Member {
     if (this.#isSynced(post)) return;
     const cursor = this.#cursor;
     const isFresh = cursor.id === '';
-    if (isFresh && !this.#gateway.hasPast) {
+    if (isFresh && !hasPast(this.#gateway)) {
       cursor.adopt(place);
-    } else if (cursor.isBehind(place.told) || (place.id !== cursor.id && (isFresh || !this.#hasMet))) {
+    } else if (isBehind(cursor.told, place.told) || (place.id !== cursor.id && (isFresh || !this.#hasMet))) {
       yield* this.#catchUp();
       // The gateway that answered may lag behind the leader's. A stream waits for it.
-      if (cursor.isBehind(place.told)) return this.#candidate.steal();
+      if (isBehind(cursor.told, place.told)) return this.#candidate.steal();
     }
     this.#hasMet = true;
     this.#synced = { term, seq };
@@ -198,4 +199,9 @@ export class Member {
     if (post.error) throw unpackError(post.error);
     if (!this.#isSynced(post)) yield* this.#catchUp();
   }
+}
+
+/** Returns true if a subscription without a cursor begins with events of the past. */
+function hasPast(gateway: Gateway): boolean {
+  return gateway.has('from=') && !gateway.has('from=latest');
 }

@@ -75,7 +75,7 @@ for (const name of BROWSER_NAMES) {
       for (let n = 0; n < count; n++) {
         const page = await openPage(browser, pages.origin);
         open.push(page);
-        await subscribeIn(page, balancer.url, { ...options, shared: true });
+        await subscribeIn(page, balancer.url, { ...options, shares: true });
         await areOpen([page]);
       }
       return open;
@@ -189,7 +189,7 @@ for (const name of BROWSER_NAMES) {
       await first.reload();
       await first.waitForFunction('window.client');
       await publishNumbers(topic, 7, 9);
-      await subscribeIn(first, balancer.url, { ...options, shared: true });
+      await subscribeIn(first, balancer.url, { ...options, shares: true });
       await hear([first], numbers(7, 9));
       await hear([second], numbers(1, 9));
       await until(() => balancer.streams.size === 1);

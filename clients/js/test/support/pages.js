@@ -36,7 +36,8 @@ export async function servePages(scripts = {}) {
       response.end(
         `<!doctype html><link rel="icon" href="data:,"><script type="module">
           import * as client from '/dist/index.js';
-          Object.assign(window, { client, heard: [], errors: [] });
+          import { tabs } from '/dist/tabs.js';
+          Object.assign(window, { client, tabs, heard: [], errors: [] });
         </script>`,
       );
       return;
@@ -67,14 +68,22 @@ export async function openPage(browser, origin) {
 /** Subscribes in a page: its events are in `window.heard`, its errors in `window.errors`. */
 export function subscribeIn(page, url, options = {}) {
   return page.evaluate(
-    (url, { persists, ...options }) => {
+    (url, { persists, shares, ...options }) => {
       const persist = persists ? sessionStorage : undefined;
+      const shared = shares ? window.tabs() : undefined;
       const onError = ({ code }) => window.errors.push(code);
       const onGap = () => window.errors.push('gap');
       const onOpen = () => {
         window.isOpen = true;
       };
-      const subscription = window.client.subscribe(url, { ...options, persist, onError, onGap, onOpen });
+      const subscription = window.client.subscribe(url, {
+        ...options,
+        persist,
+        shared,
+        onError,
+        onGap,
+        onOpen,
+      });
       window.subscription = subscription;
       (async () => {
         for await (const { data } of subscription) window.heard.push(Number(data));

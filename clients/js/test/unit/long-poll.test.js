@@ -132,7 +132,8 @@ test('an environment without EventTarget, MessageEvent, TextDecoder and bodies t
     }
     delete Response.prototype.body;
     const { subscribe } = await import(${JSON.stringify(new URL('../../dist/index.js', import.meta.url))});
-    for await (const { data } of subscribe('${gateway.url}?topic=demo&from=earliest', { shared: true })) {
+    const { tabs } = await import(${JSON.stringify(new URL('../../dist/tabs.js', import.meta.url))});
+    for await (const { data } of subscribe('${gateway.url}?topic=demo&from=earliest', { shared: tabs() })) {
       console.log(data);
       break;
     }`;

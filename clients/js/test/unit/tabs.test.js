@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { EventSource, subscribe } from '../../dist/index.js';
+import { tabs as sharing } from '../../dist/tabs.js';
 import { FakeChannels, FakeLocks } from '../support/browser.js';
 import { MemoryStorage, sleep, take, until } from '../support/collect.js';
 import { startFakeGateway } from '../support/fake-gateway.js';
@@ -43,7 +44,7 @@ function tab(gateway, options = {}) {
   const note = (word) => (content) => told.push([word, content]);
   const subscription = subscribe(gateway.url, {
     topics: ['demo'],
-    shared: true,
+    shared: sharing(),
     retry: 100,
     onOpen: note('open'),
     onGap: note('gap'),
@@ -199,7 +200,7 @@ test('a tab whose subscriber is slow keeps no more than the bound, and catches u
   let isOpen = false;
   const slow = subscribe(gateway.url, {
     topics: ['demo'],
-    shared: true,
+    shared: sharing(),
     onOpen: () => {
       isOpen = true;
     },
@@ -253,8 +254,8 @@ test('a tab that opens after the end of a topic beside others is told of it', as
 test('tabs of other users, topics and filters share nothing', async () => {
   const { log, gateway, streams } = await cluster();
   const tabs = [
-    tab(gateway, { shared: 'ann' }),
-    tab(gateway, { shared: 'bob' }),
+    tab(gateway, { shared: sharing('ann') }),
+    tab(gateway, { shared: sharing('bob') }),
     tab(gateway, { topics: ['other'] }),
     tab(gateway, { types: ['message'] }),
   ];
@@ -282,7 +283,7 @@ test('an EventSource shares, too, and its events look as without', async () => {
   const { log, gateway, streams } = await cluster();
   const heard = [];
   const sources = Array.from({ length: 3 }, (_, index) => {
-    const source = new EventSource(`${gateway.url}?topic=demo`, { shared: true });
+    const source = new EventSource(`${gateway.url}?topic=demo`, { shared: sharing() });
     open.push(() => source.close());
     source.onmessage = ({ type, data, lastEventId }) => heard.push([index, type, data, lastEventId]);
     source.addEventListener('shipped', ({ type, data, lastEventId }) =>
@@ -329,7 +330,8 @@ async function schedule(seed) {
   const gateway = await startFakeGateway(serve(log, { limit, order, heartbeat: 0.5 }));
   open.push(() => gateway.close());
   channels.loses = ({ kind }) => kind !== 'hello' && next() < 0.05;
-  const start = () => tab(gateway, { topics, shared: `schedule ${seed}`, retry: 1, from: 'earliest' });
+  const start = () =>
+    tab(gateway, { topics, shared: sharing(`schedule ${seed}`), retry: 1, from: 'earliest' });
   const tabs = Array.from({ length: 4 }, start);
   const closed = new Set();
   for (let n = 1; n <= 100; n++) {
