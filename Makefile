@@ -94,7 +94,8 @@ servers: ## Try seven servers of the Redis family with every eviction policy, an
 skew: ## Replace every node by the release before and back, in both orders, under load; report in out/skew
 	OUT=$(OUT) scripts/skew
 
-siege: dist ## Attack a node with one client, in thirteen ways, on both logs; report in out/siege
+siege: dist ## Attack a node in fifteen ways, on both logs; report in out/siege (Node.js 20)
+	interop/setup npm
 	$(call measure,siege)
 
 vanish: dist ## Cut the network of subscribers over each transport (root, iproute2); report in out/vanish

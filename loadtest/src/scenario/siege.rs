@@ -2,6 +2,7 @@
 
 mod attack;
 mod ends;
+mod fleet;
 mod hellos;
 mod honest;
 mod idlers;
@@ -11,7 +12,7 @@ mod streams;
 mod target;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -55,7 +56,9 @@ const DURING: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(3)];
 /// sends at most 2 bytes for each byte of a replay, and 4 KiB to find a place from the end; if streams
 /// that take nothing end with a drain's window, and at their --max-age; if 1,024 half TLS hellos slow
 /// honest handshakes by no more; and if connections that only ping end within 75 s, and slow changes of
-/// the log levels within 10 s; else 1.
+/// the log levels within 10 s; and if hasty clients at a full node are answered at most 20 times a second
+/// at each address; else 1. The fleets are 200 clients of event-source-plus; they need Node.js and
+/// `interop/setup npm`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// The options of every scenario.
@@ -73,6 +76,10 @@ pub struct Options {
     /// These attacks alone.
     #[arg(long, value_enum)]
     pub only: Vec<Attack>,
+
+    /// The directory in which interop/setup has installed event-source-plus.
+    #[arg(long, value_name = "DIR", default_value = "target/interop")]
+    pub programs: PathBuf,
 }
 
 /// The measurements of one attack.
@@ -168,7 +175,7 @@ impl Options {
 
     async fn trial(&self, program: &Path, attack: Attack, store: Store) -> Result<Trial> {
         let index = usize::from(self.quick);
-        let target = Besieged::start(program, store, &attack.flags()).await?;
+        let target = Besieged::start(program, store, &attack.flags(self.clients)).await?;
         attack.prepare(&target).await?;
         let honest = Honest::start(target.addr(), self.clients).await?;
         sleep(Duration::from_secs(1)).await;
@@ -177,8 +184,9 @@ impl Options {
         let before = honest.times().p99();
         let (rss, memory, sent) =
             (target.rss()?, target.redis_memory().await?, target.redis_sent().await?);
+        let time = DURING[index];
         let (loot, watch) =
-            tokio::join!(attack.run(&target, DURING[index]), watch(&target, DURING[index]));
+            tokio::join!(attack.run(&target, &self.programs, time), watch(&target, time));
         let loot = loot?;
         let during = honest.times().p99();
         let grown = target.rss()?.saturating_sub(rss);

@@ -1,11 +1,12 @@
 //! The attacks: each is one client with little effort.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::target::Besieged;
-use super::{raw, streams};
+use super::{fleet, raw, streams};
 
 /// An attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -36,6 +37,10 @@ pub enum Attack {
     IdleConnections,
     /// 375 clients at a full node that do not wait before they come back
     Haste,
+    /// 200 clients of event-source-plus at one address, at a full node
+    Fleet,
+    /// The same at four addresses
+    Fleets,
 }
 
 /// The result of an attack.
@@ -52,7 +57,7 @@ pub(super) struct Loot {
 const HASTE_NODE: usize = 450;
 /// Hasty clients: those that fill the share of their address, and 150 that are refused.
 const HASTE_CLIENTS: usize = HASTE_NODE / 2 + 150;
-/// Refusals a second that they may get.
+/// Refusals or requests a second of one address at a full node.
 const HASTE_RATE_MAX: f64 = 20.0;
 /// Connections of a replay.
 const REPLAYS: usize = 6;
@@ -78,6 +83,8 @@ impl Attack {
         Self::SilentAdmin,
         Self::IdleConnections,
         Self::Haste,
+        Self::Fleet,
+        Self::Fleets,
     ];
     /// Those of the short form.
     pub(super) const QUICK: &[Self] =
@@ -98,13 +105,20 @@ impl Attack {
             Self::SilentAdmin => "silent, admin",
             Self::IdleConnections => "idle HTTP/2",
             Self::Haste => "haste",
+            Self::Fleet => "fleet",
+            Self::Fleets => "fleet, 4 addresses",
         }
     }
 
-    /// The flags of the node, as variables.
-    pub(super) fn flags(self) -> Vec<(&'static str, String)> {
+    /// The flags of the node, as variables. `honest`: the subscribers that are there before the attack.
+    pub(super) fn flags(self, honest: usize) -> Vec<(&'static str, String)> {
         match self {
             Self::Haste => vec![("TAILWATER_MAX_CONNECTIONS", HASTE_NODE.to_string())],
+            // The honest subscribers, all at one address, fill the node.
+            Self::Fleet | Self::Fleets => vec![
+                ("TAILWATER_MAX_CONNECTIONS", honest.to_string()),
+                ("TAILWATER_ADDRESS_SHARE", "1".to_owned()),
+            ],
             _ => Vec::new(),
         }
     }
@@ -128,8 +142,13 @@ impl Attack {
         }
     }
 
-    /// Attacks for `time`.
-    pub(super) async fn run(self, target: &Besieged, time: Duration) -> Result<Loot> {
+    /// Attacks for `time`. `programs`: the directory of interop/setup.
+    pub(super) async fn run(
+        self,
+        target: &Besieged,
+        programs: &Path,
+        time: Duration,
+    ) -> Result<Loot> {
         let (addr, mut replayed, mut failures) = (target.addr(), None, Vec::new());
         let held = match self {
             Self::NewTopics => format!("{} new topics", raw::flood(addr, time).await),
@@ -184,6 +203,15 @@ impl Attack {
                     failures.push(format!("{rate:.0} refusals a second of one address"));
                 }
                 format!("{rate:.0} refusals/s")
+            }
+            Self::Fleet | Self::Fleets => {
+                let addresses = if self == Self::Fleet { 1 } else { 4 };
+                let fleet::Requests { arrival, per_second } =
+                    fleet::run(addr, programs, addresses, time).await?;
+                if per_second > HASTE_RATE_MAX {
+                    failures.push(format!("{per_second:.0} requests a second of one address"));
+                }
+                format!("{per_second:.1} requests/s, {arrival} at first")
             }
             Self::IdleConnections => {
                 format!("{} connections", raw::hold(addr, 300, PREFACE, time).await)
