@@ -6,7 +6,8 @@ import { Agent, setGlobalDispatcher } from 'undici'
 
 const [url, localAddress, clients, seconds] = process.argv.slice(2)
 
-setGlobalDispatcher(new Agent({ connect: { localAddress } }))
+// Within `connect`, undici would ignore the address.
+setGlobalDispatcher(new Agent({ localAddress }))
 
 const requests = Array(Number(seconds)).fill(0)
 const begin = Date.now()

@@ -149,6 +149,37 @@ for (const browserName of BROWSER_NAMES) {
       await gateways[0].start();
     });
 
+    test('a page that opens an EventSource for other topics misses nothing of those that stay', async () => {
+      const [a, b, c] = ['a', 'b', 'c'].map((topic) => `change-${topic}-${browserName}`);
+      const page = await openPage(
+        browser,
+        `change-${browserName}`,
+        `window.read = (...topics) => {
+          const url = new URL('${balancer.url}');
+          for (const topic of topics) url.searchParams.append('topic', topic);
+          if (window.cursor) url.searchParams.set('last_event_id', window.cursor);
+          window.source = new EventSource(url);
+          window.source.onmessage = (event) => {
+            window.cursor = event.lastEventId;
+            print(event);
+          };
+        };`,
+      );
+      const read = (...topics) => page.evaluate((...topics) => window.read(...topics), ...topics);
+      await read(a, b);
+      await until(() => balancer.streams.size === 1);
+      await publish(ingest, a, 'a1');
+      await publish(ingest, b, 'b1');
+      await shows(page, ['a1', 'b1']);
+      await page.evaluate(() => window.source.close());
+      await until(() => balancer.streams.size === 0);
+      await publish(ingest, b, 'b2');
+      await read(b, c);
+      await until(() => balancer.streams.size === 1);
+      await publish(ingest, c, 'c1');
+      await shows(page, ['a1', 'b1', 'b2', 'c1']);
+    });
+
     const polyfills = {
       'event-source-polyfill': `import { EventSourcePolyfill as Source } from 'event-source-polyfill';`,
       'reconnecting-eventsource': `import Source from 'reconnecting-eventsource';`,
