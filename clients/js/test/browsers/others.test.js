@@ -107,11 +107,11 @@ for (const browserName of BROWSER_NAMES) {
         browser,
         topic,
         `import { EventStreamContentType, fetchEventSource } from '@microsoft/fetch-event-source';
-        fetchEventSource('${balancer.url}?topic=${topic}&control=off', {
+        fetchEventSource('${balancer.url}?topic=${topic}', {
           async onopen(response) {
             if (!response.ok || response.headers.get('content-type') !== EventStreamContentType) throw new Error();
           },
-          onmessage: (event) => event.id && print(event),
+          onmessage: (message) => message.event === '' && print(message),
         });`,
       );
       await until(() => balancer.streams.size === 1);
