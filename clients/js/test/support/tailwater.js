@@ -142,7 +142,12 @@ async function freePort() {
   return port;
 }
 
-/** Forwards each connection to the first node that takes it. Counts the event streams that are open. */
+const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n';
+
+/**
+ * Forwards each connection to the first node that takes it. Counts the event streams that are open. Without a node it
+ * drops the connection, or answers 503 if `answers` is true.
+ */
 export async function startBalancer(nodes) {
   const open = new Set();
   const streams = new Set();
@@ -154,6 +159,7 @@ export async function startBalancer(nodes) {
     });
     socket.on('error', () => {});
     const forward = ([node, ...others]) => {
+      if (!node && balancer.answers) return socket.once('data', () => socket.end(UNAVAILABLE));
       if (!node) return socket.destroy();
       const upstream = connect(node.port, '127.0.0.1');
       upstream.once('error', () => forward(others));
@@ -174,14 +180,16 @@ export async function startBalancer(nodes) {
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address();
-  return {
+  const balancer = {
     port,
     origin: `http://127.0.0.1:${port}`,
     url: `http://127.0.0.1:${port}/v1/events`,
     streams,
+    answers: false,
     async close() {
       for (const socket of open) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
   };
+  return balancer;
 }
