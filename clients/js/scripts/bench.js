@@ -14,7 +14,11 @@ const ROUNDS = Number(process.env.ROUNDS ?? 50);
 const CLIENTS = {
   '@tailwater/client, EventSource': [`export { EventSource } from './dist/index.js'`, viaEventSource],
   '@tailwater/client, subscribe': [`export { subscribe } from './dist/index.js'`, viaSubscribe],
-  '@tailwater/client, all': [`export * from './dist/index.js'`, undefined],
+  '@tailwater/client, both': [`export * from './dist/index.js'`, undefined],
+  '@tailwater/client, both and tabs': [
+    `export * from './dist/index.js'; export * from './dist/tabs.js'`,
+    undefined,
+  ],
   eventsource: [`export { EventSource } from 'eventsource'`, viaEventSource],
   '@microsoft/fetch-event-source': [
     `export { fetchEventSource } from '@microsoft/fetch-event-source'`,
