@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 export const TAILWATER =
   process.env.TAILWATER ?? fileURLToPath(new URL('../../../../target/debug/tailwater', import.meta.url));
 
-/** Starts `tailwater`, which listens on a port of its own that it keeps when it is started again. */
+/** Starts `tailwater`, which listens on ports of its own that it keeps when it is started again. */
 export async function startNode(role, ...flags) {
   const node = new TailwaterNode(role, flags);
   await node.start();
@@ -36,6 +36,7 @@ export async function startCluster(origin, ...gatewayFlags) {
 
 class TailwaterNode {
   port = 0;
+  adminPort = 0;
   #role;
   #flags;
   #child;
@@ -46,7 +47,7 @@ class TailwaterNode {
   }
 
   async start() {
-    const listen = ['--listen', `127.0.0.1:${this.port}`, '--admin-listen', '127.0.0.1:0'];
+    const listen = ['--listen', `127.0.0.1:${this.port}`, '--admin-listen', `127.0.0.1:${this.adminPort}`];
     const child = spawn(TAILWATER, [this.#role, ...listen, ...this.#flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -64,6 +65,7 @@ class TailwaterNode {
       child.once('exit', (code) => reject(new Error(`tailwater ${this.#role} exited with ${code}:\n${log}`)));
     });
     this.port = listening;
+    this.adminPort = admin;
     for (;;) {
       const { status } = await fetch(`http://127.0.0.1:${admin}/readyz`);
       if (status === 200) return;
@@ -134,7 +136,7 @@ export async function startRedis() {
   };
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer();
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address();
