@@ -21,10 +21,10 @@ pub enum ReadFrom {
 /// Servers that are near: an address, a network such as `10.2.0.0/16`, or the end of a host name such as
 /// `.eu.example`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Near(Kind);
+pub struct Near(Vicinity);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
+enum Vicinity {
     Network { ip: IpAddr, bits: u8 },
     Name(String),
 }
@@ -90,20 +90,20 @@ impl Near {
         if let Ok(ip) = ip.parse::<IpAddr>() {
             let all = if ip.is_ipv4() { 32 } else { 128 };
             let bits = bits.unwrap_or(all);
-            return (bits <= all).then_some(Self(Kind::Network { ip, bits }));
+            return (bits <= all).then_some(Self(Vicinity::Network { ip, bits }));
         }
         let is_name = !text.is_empty()
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
-        is_name.then(|| Self(Kind::Name(text.to_ascii_lowercase())))
+        is_name.then(|| Self(Vicinity::Name(text.to_ascii_lowercase())))
     }
 
     fn holds(&self, host: &str) -> bool {
         match &self.0 {
-            Kind::Network { ip, bits } => {
+            Vicinity::Network { ip, bits } => {
                 host.parse().is_ok_and(|host| first_bits(*ip, *bits) == first_bits(host, *bits))
             }
-            Kind::Name(end) if end.starts_with('.') => host.to_ascii_lowercase().ends_with(end),
-            Kind::Name(name) => host.eq_ignore_ascii_case(name),
+            Vicinity::Name(end) if end.starts_with('.') => host.to_ascii_lowercase().ends_with(end),
+            Vicinity::Name(name) => host.eq_ignore_ascii_case(name),
         }
     }
 }
@@ -123,8 +123,8 @@ fn first_bits(ip: IpAddr, bits: u8) -> (u128, bool) {
 impl fmt::Display for Near {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Network { ip, bits } => write!(f, "{ip}/{bits}"),
-            Kind::Name(name) => f.write_str(name),
+            Vicinity::Network { ip, bits } => write!(f, "{ip}/{bits}"),
+            Vicinity::Name(name) => f.write_str(name),
         }
     }
 }

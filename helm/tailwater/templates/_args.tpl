@@ -105,6 +105,9 @@
 - --retry={{ .retry }}
 - --max-age={{ .maxAge }}
 - --drain-window={{ .drainWindow }}
+{{- with .readFrom }}
+- --read-from={{ . }}
+{{- end }}
 {{- with .replayRate }}
 - --replay-rate={{ . }}
 {{- end }}

@@ -118,10 +118,15 @@ impl TailwaterBuilder {
         let (listens, admins) = (listen.addr().to_string(), admin.addr().to_string());
         let own =
             [self.subcommand, "--listen", &listens, "--admin-listen", &admins, "--node", &name];
+        // Where other machines could reach it, a node does not start before it knows whom to let in.
+        let is_open = !self.place.ip.is_loopback();
+        let rights: &[_] = if is_open { &["subscribe=**", "publish=**"] } else { &[] };
+        let rights =
+            rights.iter().flat_map(|right| ["--anonymous".to_owned(), (*right).to_owned()]);
         let recipe = Recipe {
             wrapper: self.place.wrapper(),
             program,
-            args: own.map(str::to_owned).into_iter().chain(self.args).collect(),
+            args: own.map(str::to_owned).into_iter().chain(rights).chain(self.args).collect(),
             envs: self.envs,
         };
         let child = Child::start(&name, recipe, WorkDir::new(self.directory)?)?;

@@ -24,7 +24,7 @@ const REPORTS_MAX: usize = 64;
 
 /// A primary's report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct ReplicationReport {
     /// The bytes of its replication stream so far.
     offset: u64,
     replicas: Vec<Replica>,
@@ -81,7 +81,7 @@ pub(crate) struct Reports {
     named: HashMap<Address, Instant>,
 }
 
-impl Report {
+impl ReplicationReport {
     /// Parses the section `replication` of INFO. `None` if the server `asked` calls itself no primary.
     pub(crate) fn parse(asked: &Address, info: &str) -> Option<Self> {
         let fields: HashMap<_, _> = info.lines().filter_map(|line| line.split_once(':')).collect();
@@ -116,7 +116,11 @@ impl Replica {
 
 impl Reports {
     /// Takes the next report. Returns the replicas that can be read from, and since when each of them can.
-    pub(crate) fn take(&mut self, report: &Report, now: Instant) -> &HashMap<Address, Instant> {
+    pub(crate) fn take(
+        &mut self,
+        report: &ReplicationReport,
+        now: Instant,
+    ) -> &HashMap<Address, Instant> {
         // A primary that was restarted counts anew.
         if self.offsets.back().is_some_and(|(_, offset)| report.offset < *offset) {
             self.offsets.clear();
@@ -156,7 +160,7 @@ mod tests {
     }
 
     /// A report with replicas, each with its offset and its silence in seconds.
-    fn report(offset: u64, replicas: &[(u64, u64)]) -> Report {
+    fn report(offset: u64, replicas: &[(u64, u64)]) -> ReplicationReport {
         let mut info = format!(
             "# Replication\r\nrole:master\r\nconnected_slaves:{}\r\nmaster_repl_offset:{offset}\r\n",
             replicas.len()
@@ -166,7 +170,7 @@ mod tests {
                 "slave{i}:ip=10.0.0.{i},port=6379,state=online,offset={offset},lag={lag}\r\n"
             );
         }
-        Report::parse(&asked(), &info).unwrap()
+        ReplicationReport::parse(&asked(), &info).unwrap()
     }
 
     fn hosts(fit: &HashMap<Address, Instant>) -> Vec<&str> {
@@ -177,12 +181,15 @@ mod tests {
 
     #[test]
     fn only_a_primary_reports_and_only_of_replicas_that_follow() {
-        assert_eq!(Report::parse(&asked(), "role:slave\r\nmaster_repl_offset:5\r\n"), None);
-        assert_eq!(Report::parse(&asked(), ""), None);
+        assert_eq!(
+            ReplicationReport::parse(&asked(), "role:slave\r\nmaster_repl_offset:5\r\n"),
+            None
+        );
+        assert_eq!(ReplicationReport::parse(&asked(), ""), None);
         let info = "role:master\r\nconnected_slaves:3\r\nmaster_repl_offset:9\r\n\
             slave0:ip=10.0.0.7,port=6379,state=wait_bgsave,offset=0,lag=0\r\n\
             slave1:ip=,port=6380,state=online,offset=9,lag=1,type=replica\r\nslave2:garbage\r\n";
-        let report = Report::parse(&asked(), info).unwrap();
+        let report = ReplicationReport::parse(&asked(), info).unwrap();
         assert_eq!(report.replicas.len(), 1);
         assert_eq!(report.replicas[0].address, Address::new("primary", 6380));
     }

@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep};
 
-use super::replicas::{Report, Reports, Role};
+use super::replicas::{ReplicationReport, Reports, Role};
 use super::sentinel::within;
 use super::{Map, PAUSE, Topology};
 use crate::access::Access;
@@ -211,7 +211,7 @@ impl Primary {
             redis::cmd("INFO").arg("replication").query_async::<String>(connection).await
         });
         let report = asked.await.inspect_err(|_| self.connection = None);
-        let report = report.ok().and_then(|info| Report::parse(address, &info));
+        let report = report.ok().and_then(|info| ReplicationReport::parse(address, &info));
         self.fit = report.map(|report| self.reports.take(&report, Instant::now()).clone());
     }
 }
