@@ -21,6 +21,8 @@ const READS_MAX: usize = 4;
 
 /// Longest wait for an event that a message has promised: a source that is farther behind is left.
 const PROMISE_MAX: Duration = LAG_MAX;
+/// Pause between two reads for it. What comes meanwhile waits for the next read.
+const PROMISE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts the repairs, and bounds their reads.
 #[derive(Debug)]
@@ -75,7 +77,7 @@ impl Repairs {
                     if waits_since.get_or_insert_with(Instant::now).elapsed() > PROMISE_MAX {
                         watched.give_up();
                     }
-                    sleep(backoff.next()).await;
+                    sleep(PROMISE_PAUSE).await;
                 }
                 Ok(Verdict::Read) => waits_since = None,
                 Err(failure) => {

@@ -225,10 +225,11 @@ impl Store {
                 self.topology.doubt_source(asked);
                 self.topology.suspect();
             }
-            Meaning::NotYet | Meaning::Unsure => {
+            Meaning::Unsure => {
                 self.topology.doubt_source(asked);
                 self.topology.suspect();
             }
+            Meaning::NotYet => self.topology.suspect(),
             Meaning::Ask { .. } | Meaning::Final => {}
         }
     }

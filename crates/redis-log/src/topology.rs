@@ -114,6 +114,8 @@ pub(crate) struct Topology {
     read_from: ReadFrom,
     map: watch::Sender<Arc<Map>>,
     evidence: Notify,
+    /// When a partition last got another primary; `None` before the first one left.
+    changed: Mutex<Option<Instant>>,
     /// Sources that did not answer this node, and when. At most one entry for each server.
     doubted: Mutex<HashMap<Address, Instant>>,
     doubts: Notify,
@@ -132,6 +134,7 @@ impl Topology {
             read_from: config.read_from.clone(),
             map,
             evidence: Notify::new(),
+            changed: Mutex::default(),
             doubted: Mutex::default(),
             doubts: Notify::new(),
         })
@@ -224,6 +227,7 @@ impl Topology {
             let mut changed = false;
             for partition in slot::partitions(slot) {
                 if map.owner(partition) != Some(to) {
+                    self.note_change(map);
                     Arc::make_mut(map).owners[partition as usize] = Some(to.clone());
                     changed = true;
                 }
@@ -238,12 +242,28 @@ impl Topology {
         self.suspect();
     }
 
+    /// When a partition last got another primary.
+    pub(crate) fn changed(&self) -> Option<Instant> {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the primaries of a map are no longer all of them.
+    fn note_change(&self, known: &Map) {
+        if !known.primaries().is_empty() {
+            let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+            *changed = Some(Instant::now());
+        }
+    }
+
     /// Takes the primaries of another map. The sources stay.
     fn learn(&self, map: Map) -> bool {
         self.map.send_if_modified(|known| {
             let map = Map { sources: known.sources.clone(), ..map };
             let changed = **known != map;
             if changed {
+                if !known.has_owners_of(&map) {
+                    self.note_change(known);
+                }
                 *known = Arc::new(map);
             }
             changed

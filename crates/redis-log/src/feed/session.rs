@@ -91,9 +91,7 @@ struct Session<'a> {
     socket: Socket,
     channels: Channels,
     map: watch::Receiver<Arc<Map>>,
-    /// True if a message may come before its event: it does not come with the data where there are slots, unless from
-    /// their primary.
-    overtakes: bool,
+    overtaking: Overtaking,
     /// Pings since anything arrived.
     pings_missed: u32,
     /// Pings since the last answer.
@@ -103,9 +101,37 @@ struct Session<'a> {
     announced: bool,
 }
 
-/// Returns true if messages from this source may come before their events.
-fn overtakes(topology: &Topology, source: &Address) -> bool {
-    topology.kind() == &Kind::Cluster && !topology.map().serves(source)
+/// The time in which a message may come before its event, or without it. In a cluster messages do not travel with the
+/// data: those of a primary overtake its data on the way to a replica, and those of a primary that was frozen come to its
+/// successor, which will never have their events.
+#[derive(Debug, Clone, Copy)]
+enum Overtaking {
+    Never,
+    Until(Instant),
+    Always,
+}
+
+/// Time after a change of primaries in which the old one may still speak.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(60);
+
+impl Overtaking {
+    fn of(topology: &Topology, source: &Address) -> Self {
+        if topology.kind() != &Kind::Cluster {
+            return Self::Never;
+        }
+        if !topology.map().serves(source) {
+            return Self::Always;
+        }
+        topology.changed().map_or(Self::Never, |changed| Self::Until(changed + LAST_WORDS_MAX))
+    }
+
+    fn is_possible(self) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Until(end) => Instant::now() < end,
+            Self::Always => true,
+        }
+    }
 }
 
 enum Never {}
@@ -118,7 +144,7 @@ impl<'a> Session<'a> {
             socket,
             channels: Channels::default(),
             map: feed.topology.subscribe(),
-            overtakes: overtakes(&feed.topology, source),
+            overtaking: Overtaking::of(&feed.topology, source),
             pings_missed: 0,
             pings_unanswered: 0,
             missing: false,
@@ -195,7 +221,7 @@ impl<'a> Session<'a> {
     /// Compares all wanted channels with all joined ones.
     fn compare(&mut self, orders: &mut Orders) {
         self.missing = false;
-        self.overtakes = overtakes(&self.feed.topology, self.source);
+        self.overtaking = Overtaking::of(&self.feed.topology, self.source);
         let map = Arc::clone(&self.map.borrow_and_update());
         for topic in self.channels.topics() {
             if !self.is_ours(&map, &topic) {
@@ -282,7 +308,9 @@ impl<'a> Session<'a> {
             return;
         };
         let verdict = match live {
-            Live::Event(_) | Live::Notice(_) if self.overtakes => watched.promise(live.position()),
+            Live::Event(_) | Live::Notice(_) if self.overtaking.is_possible() => {
+                watched.promise(live.position())
+            }
             live => watched.take(live),
         };
         if verdict == Verdict::Read {

@@ -33,8 +33,19 @@ impl Store {
         self.proof.judge(pipeline.query_async(&mut connection).await?)
     }
 
-    /// Checks that the source of a partition has not become a primary, as long as the map names another one.
-    pub(super) async fn confirm_source(&self, partition: u32) -> Result<(), Failure> {
+    /// Checks that what the primary of a partition has told is true of its source as well: the source follows it.
+    pub(super) async fn confirm_source(
+        &self,
+        partition: u32,
+        asked: &Address,
+    ) -> Result<(), Failure> {
+        if self.topology.reads_primaries() {
+            return Ok(());
+        }
+        if self.topology.owner(partition)? != *asked {
+            let reason = format!("{asked} was replaced while it answered");
+            return Err(Failure::NoPrimary(reason.into()));
+        }
         let (source, Part::Replica) = self.server_on(Side::Source, partition)? else {
             return Ok(());
         };

@@ -45,8 +45,10 @@ impl Store {
         seek: Seek,
         range: Option<Range>,
     ) -> Result<(Option<LogHead>, Option<Landmarks>, Vec<Event>), Failure> {
+        let partition = keys::partition(topic);
+        let owner = self.topology.owner(partition)?;
         let surveyed = self.survey(Side::Primary, topic, seek, range).await?;
-        self.confirm_source(keys::partition(topic)).await?;
+        self.confirm_source(partition, &owner).await?;
         Ok(surveyed)
     }
 
