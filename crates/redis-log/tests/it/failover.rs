@@ -153,3 +153,34 @@ async fn a_missing_primary_stops_only_its_own_topics() {
     }
     assert!((5..20).contains(&served), "{served} of 20");
 }
+
+#[tokio::test]
+async fn the_last_words_of_a_replaced_primary_of_a_cluster_are_no_events() {
+    let deployment = Cluster::start().await;
+    let log = open(config_at(&deployment.url())).await;
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    let receipt = append(&log, &t, "1").await;
+    assert_eq!(reader.until(1).await, [1]);
+    for replica in 3..6 {
+        deployment.nodes[replica].words::<()>("CLUSTER FAILOVER").await;
+        until(&deployment.nodes[replica], "INFO replication", |info: &String| {
+            info.contains("role:master") && info.contains("state=online")
+        })
+        .await;
+    }
+    append(&log, &topic("other"), "1").await;
+    // A message without an event, as of a primary that thaws.
+    let mut told = 0;
+    for node in &deployment.nodes[3..] {
+        let channels: Vec<String> = node.words("PUBSUB SHARDCHANNELS").await;
+        for channel in channels.iter().filter(|channel| channel.ends_with(":t")) {
+            let message = format!("{}-2\n\nnever stored", receipt.position.ms + 1);
+            told += node.run::<u64>(redis::cmd("SPUBLISH").arg(channel).arg(message)).await;
+        }
+    }
+    assert!(told > 0, "no node heard it");
+    append(&log, &t, "2").await;
+    let events = reader.events().await;
+    assert_eq!(events.iter().map(|event| event.data()).collect::<Vec<_>>(), ["2"]);
+}
