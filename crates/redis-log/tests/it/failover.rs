@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use event_log::Log;
 use redis_log::{Config, RedisLog};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::deployment::{Cluster, Sentinels, until};
 use crate::support::{Reader, append, config_at, event, eventually, open, topic, try_append};
@@ -180,6 +180,8 @@ async fn the_last_words_of_a_replaced_primary_of_a_cluster_are_no_events() {
         }
     }
     assert!(told > 0, "no node heard it");
+    let nothing = timeout(Duration::from_millis(300), reader.step()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
     append(&log, &t, "2").await;
     let events = reader.events().await;
     assert_eq!(events.iter().map(|event| event.data()).collect::<Vec<_>>(), ["2"]);
