@@ -10,6 +10,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 #[derive(Debug)]
 pub(crate) struct Backoff {
     pause: Duration,
+    max: Duration,
 }
 
 impl Backoff {
@@ -17,13 +18,18 @@ impl Backoff {
     const MAX: Duration = Duration::from_secs(2);
 
     pub(crate) const fn new() -> Self {
-        Self { pause: Self::MIN }
+        Self::at_most(Self::MAX)
+    }
+
+    /// Pauses that do not grow beyond `max`.
+    pub(crate) const fn at_most(max: Duration) -> Self {
+        Self { pause: Self::MIN, max }
     }
 
     /// Returns the next pause.
     pub(crate) fn next(&mut self) -> Duration {
         let pause = self.pause;
-        self.pause = (pause * 2).min(Self::MAX);
+        self.pause = (pause * 2).min(self.max);
         pause / 2 + jitter(pause / 2)
     }
 }

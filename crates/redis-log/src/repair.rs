@@ -19,6 +19,9 @@ use crate::watched::{Found, Verdict, Watched};
 /// Repairs that read at the same time, beside the readers. After an outage each busy topic needs one.
 const READS_MAX: usize = 4;
 
+/// Longest pause after a read that failed: the longest that readers of a topic wait when its source answers again. Few
+/// repairs read at the same time, so short pauses cost a server little.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Longest wait for an event that a message has promised: a source that is farther behind is left.
 const PROMISE_MAX: Duration = LAG_MAX;
 /// Pause between two reads for it. What comes meanwhile waits for the next read.
@@ -58,7 +61,7 @@ impl Repairs {
 
     /// Reads a topic until its tail follows the feed again. It goes on for as long as Redis is away.
     async fn repair(&self, watched: &Watched) {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::at_most(PAUSE_MAX);
         let mut waits_since = None;
         loop {
             // A repair needs the feed: when the feed reconnects, it suspects every topic anew.
