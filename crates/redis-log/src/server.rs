@@ -1,7 +1,6 @@
 //! A server's description of itself: its version, its mode and its role.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -14,9 +13,6 @@ use crate::wire::{Greeting, field};
 const VERSION_MIN: (u32, u32) = (7, 0);
 /// The same for people.
 pub(crate) const VERSION_NEEDED: &str = "Redis 7.0 or Valkey 7.2, or later";
-
-/// Time for which a replica that has lost its primary is read from: longer than a fail-over.
-const LINK_LOST_MAX: Duration = Duration::from_secs(60);
 
 /// A server's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +32,8 @@ pub(crate) struct ServerInfo {
 enum Link {
     /// The replica has its primary's data.
     Up,
-    /// It had them a while ago.
-    Lost(Duration),
+    /// It had them until its primary went away. Nothing that it has is wrong, and only the primary could tell more.
+    Lost,
     /// It has never had them since it was started, or is about to replace its data by them.
     None,
 }
@@ -73,12 +69,11 @@ impl Link {
         if field("master_link_status") == Some("up") {
             return Self::Up;
         }
-        let since = field("master_link_down_since_seconds").and_then(|since| since.parse().ok());
-        match since {
-            Some(since) if field("master_sync_in_progress") == Some("0") => {
-                Self::Lost(Duration::from_secs(since))
-            }
-            _ => Self::None,
+        let since = field("master_link_down_since_seconds");
+        let had_data = since.is_some_and(|since| since.parse::<u64>().is_ok());
+        match had_data && field("master_sync_in_progress") == Some("0") {
+            true => Self::Lost,
+            false => Self::None,
         }
     }
 }
@@ -137,7 +132,7 @@ impl ServerInfo {
         let has_data = match self.link {
             _ if self.is_primary() => true,
             Link::Up => true,
-            Link::Lost(since) => since < LINK_LOST_MAX,
+            Link::Lost => true,
             Link::None => false,
         };
         match has_data {
@@ -164,6 +159,25 @@ impl ServerInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replica_that_never_had_its_primarys_data_is_refused() {
+        let replica = |fields: &str| ServerInfo::parse(&format!("role:slave\r\n{fields}"));
+        for fit in [
+            "master_link_status:up\r\n",
+            "master_link_status:down\r\nmaster_sync_in_progress:0\r\nmaster_link_down_since_seconds:99\r\n",
+        ] {
+            assert!(replica(fit).refuse_empty().is_ok(), "{fit}");
+        }
+        for unfit in [
+            "master_link_status:down\r\nmaster_sync_in_progress:0\r\nmaster_link_down_since_seconds:-1\r\n",
+            "master_link_status:down\r\nmaster_sync_in_progress:1\r\nmaster_link_down_since_seconds:9\r\n",
+            "",
+        ] {
+            assert!(replica(unfit).refuse_empty().is_err(), "{unfit}");
+        }
+        assert!(ServerInfo::parse("role:master\r\n").refuse_empty().is_ok());
+    }
 
     fn server(version: &str) -> ServerInfo {
         ServerInfo::parse(&format!(
