@@ -149,3 +149,25 @@ fn the_audit_tells_a_late_message_from_a_lost_log() {
     assert_eq!(watched.compare(at(6), head(at(7))), Compared::Same);
     assert_eq!(watched.compare(at(6), head(Position::new(1300, 299))), Compared::Apart);
 }
+
+#[test]
+fn a_promised_event_is_read_until_the_source_has_it_or_it_is_given_up() {
+    let watched = following(3);
+    assert_eq!(watched.promise(at(3)), Verdict::Fine, "the tail has it");
+    assert_eq!(watched.promise(at(4)), Verdict::Read);
+    assert_eq!(watched.begin(), at(3));
+    // The source does not have it yet, and another one is promised meanwhile.
+    assert_eq!(watched.promise(at(5)), Verdict::Fine);
+    assert_eq!(watched.read(Found::Next(Vec::new())), Verdict::Read);
+    watched.begin();
+    assert_eq!(watched.read(Found::Next(vec![event(at(4))])), Verdict::Read);
+    watched.begin();
+    assert_eq!(watched.read(Found::Next(vec![event(at(5))])), Verdict::Fine);
+    assert_eq!(watched.head(), at(5));
+    assert_eq!(watched.promise(at(9)), Verdict::Read);
+    watched.begin();
+    watched.give_up();
+    assert_eq!(watched.read(Found::Next(Vec::new())), Verdict::Fine);
+    assert_eq!(watched.take(live(6)), Verdict::Fine);
+    assert_eq!(watched.head(), at(6));
+}
