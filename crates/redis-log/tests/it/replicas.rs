@@ -1,9 +1,10 @@
 //! Readers that read from a replica.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{Log, Origin, Step};
-use redis_log::{Config, ReadFrom};
+use redis_log::{Config, ReadFrom, RedisLog};
 use tokio::time::{Instant, sleep};
 
 use crate::deployment::{Cluster, Sentinels, until, until_replica_speaks};
@@ -30,6 +31,14 @@ async fn pair() -> (Server, Server) {
     (primary, replica)
 }
 
+/// The same, and a log that reads from the replica.
+async fn read_pair() -> (Server, Server, Arc<RedisLog>) {
+    let (primary, replica) = pair().await;
+    let log = open(reading(config_at(&primary.url()))).await;
+    until_feed_is_at(&replica).await;
+    (primary, replica, log)
+}
+
 /// Waits until a log is read from this server.
 async fn until_feed_is_at(server: &Server) {
     let has_feed = |clients: &String| clients.contains("name=tailwater-feed");
@@ -44,9 +53,7 @@ async fn until_follows(server: &Server) {
 
 #[tokio::test]
 async fn a_node_reads_from_the_replica_and_writes_to_the_primary() {
-    let (primary, replica) = pair().await;
-    let log = open(reading(config_at(&primary.url()))).await;
-    until_feed_is_at(&replica).await;
+    let (primary, replica, log) = read_pair().await;
     let t = topic("t");
     // The log has tried its rights.
     let before = [primary.calls("xrange").await, primary.calls("ssubscribe").await];
@@ -88,9 +95,7 @@ async fn a_reader_that_is_ahead_of_the_replica_waits_and_misses_nothing() {
 
 #[tokio::test]
 async fn a_replica_that_stops_is_left_for_the_primary_and_taken_again_when_it_follows() {
-    let (primary, mut replica) = pair().await;
-    let log = open(reading(config_at(&primary.url()))).await;
-    until_feed_is_at(&replica).await;
+    let (_primary, mut replica, log) = read_pair().await;
     let t = topic("t");
     let mut reader = Reader::latest(&log, &t).await;
     append(&log, &t, "1").await;
@@ -110,9 +115,7 @@ async fn a_replica_that_stops_is_left_for_the_primary_and_taken_again_when_it_fo
 
 #[tokio::test]
 async fn a_replica_that_is_frozen_is_left() {
-    let (primary, replica) = pair().await;
-    let log = open(reading(config_at(&primary.url()))).await;
-    until_feed_is_at(&replica).await;
+    let (_primary, replica, log) = read_pair().await;
     let t = topic("t");
     let mut reader = Reader::latest(&log, &t).await;
     let pid = replica.pid().await;
@@ -128,9 +131,7 @@ async fn a_replica_that_is_frozen_is_left() {
 
 #[tokio::test]
 async fn a_replica_that_has_lost_its_primary_is_left() {
-    let (primary, replica) = pair().await;
-    let log = open(reading(config_at(&primary.url()))).await;
-    until_feed_is_at(&replica).await;
+    let (primary, replica, log) = read_pair().await;
     let t = topic("t");
     let mut reader = Reader::latest(&log, &t).await;
     // It follows a server that is not there.
@@ -144,9 +145,7 @@ async fn a_replica_that_has_lost_its_primary_is_left() {
 
 #[tokio::test]
 async fn in_a_fail_over_nothing_is_read_that_only_the_old_primary_has() {
-    let (primary, replica) = pair().await;
-    let log = open(reading(config_at(&primary.url()))).await;
-    until_feed_is_at(&replica).await;
+    let (primary, replica, log) = read_pair().await;
     let t = topic("t");
     let mut reader = Reader::latest(&log, &t).await;
     append(&log, &t, "1").await;
@@ -171,9 +170,7 @@ async fn in_a_fail_over_nothing_is_read_that_only_the_old_primary_has() {
 
 #[tokio::test]
 async fn a_gap_is_told_by_the_primary_only() {
-    let (primary, replica) = pair().await;
-    let log = open(reading(config_at(&primary.url()))).await;
-    until_feed_is_at(&replica).await;
+    let (_primary, _replica, log) = read_pair().await;
     let t = topic("t");
     fill(&log, &t, 1..=5).await;
     let mut reader = Reader::resume(&log, &t, "1-1").await;
