@@ -4,7 +4,7 @@ use loadtest::machine::{Port, Redis};
 use tokio::process::Command;
 
 use crate::cli::{Cli, Outcome, tailwater};
-use crate::support::{TAILWATER, serve};
+use crate::support::{TAILWATER, serve, until};
 
 async fn check(args: &[&str]) -> Outcome {
     tailwater(&[&["check"], args].concat()).await
@@ -72,6 +72,23 @@ async fn a_host_without_certificate_authorities_reaches_a_server_in_clear() {
     assert!(bare(&args).await.success().stdout.contains("hello"));
     let args = ["check", "--url", "https://localhost:1"];
     bare(&args).await.failure(&["cannot build the HTTP client"]);
+}
+
+#[tokio::test]
+async fn the_servers_that_are_read_from_are_named() {
+    let primary = Redis::start().await.unwrap();
+    let args = ["--redis", &primary.url(), "--read-from", "replica"];
+    let outcome = check(&args).await.success();
+    let alone = format!("reads        {}, a primary", primary.addr());
+    assert!(outcome.stdout.contains(&alone), "{outcome:?}");
+    let of = format!("127.0.0.1 {}", primary.addr().port());
+    let replica = Redis::builder().arg("--replicaof").arg(of).start().await.unwrap();
+    let named = format!("reads        {}, a replica of {}", replica.addr(), primary.addr());
+    until("the replica follows", async || check(&args).await.success().stdout.contains(&named))
+        .await;
+    check(&["--read-from", "replica"]).await.failure(&["--read-from replica needs --redis"]);
+    let outcome = check(&["--read-from", "some"]).await;
+    assert!(outcome.stderr.contains("\"some\" names no servers to read from"), "{outcome:?}");
 }
 
 #[tokio::test]
