@@ -104,6 +104,8 @@ export class Reader {
   change(topics: Iterable<string>): void {
     this.topics = sorted(topics);
     this.#gateway.credentials.next(undefined);
+    // The attempt may be over already: between two long-polls.
+    this.#isOpen = false;
     this.#attempt?.end('changed');
   }
 

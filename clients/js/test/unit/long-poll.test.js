@@ -167,6 +167,24 @@ test('a long-poll that is lost is asked again, and no event is missed', async ()
   );
 });
 
+test('a change of topics between two long-polls opens anew', async () => {
+  const { gateway, log } = await behind(() => false);
+  const { subscription, told } = watch(gateway, { transport: 'long-poll', from: 'earliest' });
+  log.append('demo', 'a');
+  assert.deepEqual(data(await take(subscription, 1)), ['a']);
+  const next = take(subscription, 1);
+  // The first attempt ends within these steps, and the second begins with a timer.
+  for (let step = 0; step < 100; step++) await null;
+  subscription.change({ add: ['other'] });
+  await until(() => told.length === 2, 5000);
+  log.append('other', 'b');
+  assert.deepEqual(data(await next), ['b']);
+  assert.deepEqual(
+    told.map(([word]) => word),
+    ['open', 'open'],
+  );
+});
+
 test('a token and a ticket that are over between two long-polls are renewed', async () => {
   for (const tickets of [false, true]) {
     let valid = 'one';
