@@ -46,6 +46,14 @@ pub(crate) struct MemoryInfo {
     policy: String,
 }
 
+/// Asks a server for one section of INFO.
+pub(crate) async fn info(
+    connection: &mut impl ConnectionLike,
+    section: &str,
+) -> Result<String, RedisError> {
+    redis::cmd("INFO").arg(section).query_async(connection).await
+}
+
 impl MemoryInfo {
     /// Parses a section of INFO.
     pub(crate) fn parse(info: &str) -> Option<Self> {
@@ -85,8 +93,7 @@ impl ServerInfo {
         connection: &mut impl ConnectionLike,
         section: &str,
     ) -> Result<Self, RedisError> {
-        let info: String = redis::cmd("INFO").arg(section).query_async(connection).await?;
-        Ok(Self::parse(&info))
+        Ok(Self::parse(&info(connection, section).await?))
     }
 
     /// Reads the answer to HELLO, which has all fields.

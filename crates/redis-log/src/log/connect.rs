@@ -41,7 +41,9 @@ impl RedisLog {
     pub async fn sources(&self) -> Result<Vec<String>, ConnectError> {
         let unreachable =
             |reason: String| ConnectError::Unreachable { url: self.config.url.clone(), reason };
-        let map = self.chosen().await.map_err(|failure| unreachable(failure.to_string()))?;
+        let reads_primaries = self.topology.reads_primaries();
+        let known = self.known(|map| reads_primaries || map.is_chosen()).await;
+        let map = known.map_err(|failure| unreachable(failure.to_string()))?;
         let mut sources = Vec::new();
         for (owner, source) in map.pairs() {
             let tried = self.store.try_source(&source, source == owner).await;
@@ -52,21 +54,6 @@ impl RedisLog {
             });
         }
         Ok(sources)
-    }
-
-    /// Waits until the sources are chosen.
-    async fn chosen(&self) -> Result<Arc<Map>, Failure> {
-        let limit = self.config.connect_timeout + self.config.timeout;
-        let mut map = self.topology.subscribe();
-        let reads_primaries = self.topology.reads_primaries();
-        let chosen = map.wait_for(|map| {
-            let pairs = map.pairs();
-            !pairs.is_empty() && (reads_primaries || map.is_chosen())
-        });
-        match timeout(limit, chosen).await {
-            Ok(map) => Ok(Arc::clone(&*map.map_err(|_| Failure::Closed)?)),
-            Err(_) => Err(self.topology.owner(0).err().unwrap_or(Failure::Late(limit))),
-        }
     }
 
     /// Takes the login and the certificates of another URL of the same servers, if every primary accepts
@@ -96,15 +83,18 @@ impl RedisLog {
 
     /// Waits until the primaries are known.
     pub(super) async fn primaries(&self) -> Result<BTreeSet<Address>, Failure> {
+        Ok(self.known(|_| true).await?.primaries())
+    }
+
+    /// Waits for a map that has primaries and is complete.
+    async fn known(&self, is_complete: impl Fn(&Map) -> bool) -> Result<Arc<Map>, Failure> {
         let Config { connect_timeout, timeout: answer, .. } = self.config;
+        let limit = connect_timeout + answer;
         let mut map = self.topology.subscribe();
-        let known = map.wait_for(|map| !map.primaries().is_empty());
-        match timeout(connect_timeout + answer, known).await {
-            Ok(known) => Ok(known.map_err(|_| Failure::Closed)?.primaries()),
-            Err(_) => Err(match self.topology.owner(0) {
-                Err(failure) => failure,
-                Ok(_) => Failure::Late(connect_timeout + answer),
-            }),
+        let known = map.wait_for(|map| !map.primaries().is_empty() && is_complete(map));
+        match timeout(limit, known).await {
+            Ok(known) => Ok(Arc::clone(&*known.map_err(|_| Failure::Closed)?)),
+            Err(_) => Err(self.topology.owner(0).err().unwrap_or(Failure::Late(limit))),
         }
     }
 

@@ -6,7 +6,7 @@ use super::peer::Part;
 use super::{Side, Store};
 use crate::address::Address;
 use crate::error::{Failure, Meaning};
-use crate::server::{MemoryInfo, ServerInfo};
+use crate::server::{MemoryInfo, ServerInfo, info};
 use crate::topology::replicas::Role;
 
 impl Store {
@@ -83,8 +83,6 @@ impl Store {
     pub(crate) async fn memory(&self, address: &Address) -> Option<MemoryInfo> {
         let mut connection =
             self.peers.get(address, Part::Primary).ok()?.connection().await.ok()?;
-        let info: String =
-            redis::cmd("INFO").arg("memory").query_async(&mut connection).await.ok()?;
-        MemoryInfo::parse(&info)
+        MemoryInfo::parse(&info(&mut connection, "memory").await.ok()?)
     }
 }

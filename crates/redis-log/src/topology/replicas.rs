@@ -11,6 +11,7 @@ use redis::aio::ConnectionLike;
 use tokio::time::Instant;
 
 use crate::address::Address;
+use crate::server::info;
 
 /// The longest time by which a replica may be behind its primary, and not be heard of, to be read from. A replica
 /// reports its progress once a second.
@@ -53,8 +54,7 @@ impl Role {
         connection: &mut impl ConnectionLike,
         asked: &Address,
     ) -> Result<Option<Self>, RedisError> {
-        let info: String = redis::cmd("INFO").arg("replication").query_async(connection).await?;
-        Ok(Self::parse(asked, &info))
+        Ok(Self::parse(asked, &info(connection, "replication").await?))
     }
 
     /// Parses the section `replication` of INFO.

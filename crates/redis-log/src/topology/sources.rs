@@ -25,6 +25,7 @@ use crate::address::Address;
 use crate::keys::PARTITIONS;
 use crate::pace::{every, jitter};
 use crate::read_from::ReadFrom;
+use crate::server::info;
 use crate::stats::Stats;
 
 /// Time for which a replica must be fit before readers leave a primary for it. A fail-over ends with servers that come
@@ -208,7 +209,7 @@ impl Primary {
                 Some(connection) => connection,
                 none => none.insert(access.connection(address).await?),
             };
-            redis::cmd("INFO").arg("replication").query_async::<String>(connection).await
+            info(connection, "replication").await
         });
         let report = asked.await.inspect_err(|_| self.connection = None);
         let report = report.ok().and_then(|info| ReplicationReport::parse(address, &info));

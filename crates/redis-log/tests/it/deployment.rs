@@ -142,6 +142,14 @@ impl Cluster {
         this
     }
 
+    /// Makes a replica the primary, and waits until the old one follows it.
+    pub(crate) async fn switch_over(&self, replica: usize) {
+        let replica = &self.nodes[replica];
+        replica.words::<()>("CLUSTER FAILOVER").await;
+        let leads = |info: &String| info.contains("role:master") && info.contains("state=online");
+        until(replica, "INFO replication", leads).await;
+    }
+
     pub(crate) fn url(&self) -> String {
         let hosts: Vec<_> =
             self.nodes.iter().take(2).map(|n| format!("127.0.0.1:{}", n.port())).collect();

@@ -100,11 +100,7 @@ async fn a_cluster_that_switches_over_loses_and_doubles_nothing() {
     let deployment = Cluster::start().await;
     let traffic = Traffic::start(replicated(&deployment.url()), 12).await;
     for replica in 3..6 {
-        deployment.nodes[replica].words::<()>("CLUSTER FAILOVER").await;
-        until(&deployment.nodes[replica], "INFO replication", |info: &String| {
-            info.contains("role:master") && info.contains("state=online")
-        })
-        .await;
+        deployment.switch_over(replica).await;
         traffic.goes_on().await;
     }
     let outcome = traffic.judge().await;
@@ -163,11 +159,7 @@ async fn the_last_words_of_a_replaced_primary_of_a_cluster_are_no_events() {
     append(&log, &t, "1").await;
     assert_eq!(reader.until(1).await, [1]);
     for replica in 3..6 {
-        deployment.nodes[replica].words::<()>("CLUSTER FAILOVER").await;
-        until(&deployment.nodes[replica], "INFO replication", |info: &String| {
-            info.contains("role:master") && info.contains("state=online")
-        })
-        .await;
+        deployment.switch_over(replica).await;
     }
     // The log knows the new primaries, and follows their feeds.
     let receipt = append(&log, &t, "2").await;

@@ -242,11 +242,7 @@ async fn the_replicas_of_a_cluster_are_read_through_switches_and_a_kill() {
     for replica in 3..6 {
         until_feed_is_at(&deployment.nodes[replica]).await;
     }
-    deployment.nodes[4].words::<()>("CLUSTER FAILOVER").await;
-    until(&deployment.nodes[4], "INFO replication", |info: &String| {
-        info.contains("role:master") && info.contains("state=online")
-    })
-    .await;
+    deployment.switch_over(4).await;
     traffic.goes_on().await;
     deployment.nodes[0].kill();
     until(&deployment.nodes[3], "INFO replication", |info: &String| info.contains("role:master"))
