@@ -236,6 +236,14 @@ impl Lab {
         Ok(begin.elapsed())
     }
 
+    /// Waits until all Sentinels know a replica of this priority.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub async fn wait_preferred(&self, priority: &str) -> Result<()> {
+        topology::wait_preferred(&self.sentinels, priority).await
+    }
+
     /// Starts a fail-over as an operator would: Sentinels only.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ use crate::witness::Witnesses;
 const ON_ITS_WAY: Duration = Duration::from_millis(200);
 /// Nodes that lost the same server reconnect at the same time: their first reads spread over this.
 const SPREAD: Duration = Duration::from_millis(50);
+/// Longest pause after a comparison that failed: the longest that readers wait when their source answers again.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Least time between two comparisons of all witnesses.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -124,7 +126,7 @@ impl Audit {
 
     /// Compares tails whose subscription was broken. They hold back what the feed brings meanwhile.
     async fn compare(&self, mut suspects: Vec<Arc<Watched>>) {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::at_most(PAUSE_MAX);
         let (mut topics, mut repairs) = (0, 0);
         while !suspects.is_empty() {
             for watched in &suspects {

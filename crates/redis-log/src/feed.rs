@@ -24,6 +24,7 @@ use crate::topology::Topology;
 use crate::witness::Witnesses;
 
 mod channels;
+mod recent;
 mod session;
 pub(crate) mod socket;
 

@@ -212,8 +212,8 @@ impl Log for RedisLog {
                 let topic = topic.clone();
                 self.life.at_home(async move {
                     let behind = store.read(&topic, store.behind(&topic, after, plan)).await?;
-                    stats.read(behind.page.events.len());
-                    Ok(behind.page)
+                    stats.read(behind.events.len());
+                    Ok(behind.into_page())
                 })
             });
             let mut page = self.counted(Op::Read, flight.await)?;

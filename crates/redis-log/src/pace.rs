@@ -23,7 +23,12 @@ impl Backoff {
 
     /// Pauses that do not grow beyond `max`.
     pub(crate) const fn at_most(max: Duration) -> Self {
-        Self { pause: Self::MIN, max }
+        Self::between(Self::MIN, max)
+    }
+
+    /// Pauses that grow from `min` to `max`.
+    pub(crate) const fn between(min: Duration, max: Duration) -> Self {
+        Self { pause: min, max }
     }
 
     /// Returns the next pause.

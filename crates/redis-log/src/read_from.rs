@@ -48,6 +48,12 @@ impl ReadFrom {
             Self::Nearest(near) => near.iter().any(|near| near.holds(server.host())),
         }
     }
+
+    /// Returns true if readers wait until this replica has an event that the source has. Where near servers are read,
+    /// they do not wait for one that is far away.
+    pub(crate) fn waits_for(&self, replica: &Address) -> bool {
+        *self == Self::Replica || self.is_near(replica)
+    }
 }
 
 impl FromStr for ReadFrom {

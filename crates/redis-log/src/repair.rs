@@ -22,10 +22,11 @@ const READS_MAX: usize = 4;
 /// Longest pause after a read that failed: the longest that readers of a topic wait when its source answers again. Few
 /// repairs read at the same time, so short pauses cost a server little.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
-/// Longest wait for an event that a message has promised: a source that is farther behind is left.
-const PROMISE_MAX: Duration = LAG_MAX;
-/// Pause between two reads for it. What comes meanwhile waits for the next read.
-const PROMISE_PAUSE: Duration = Duration::from_millis(20);
+/// Longest wait for an event that a message has promised. A source that is farther behind is left, and a successor is
+/// not waited for, both within a poll of the primary.
+const PROMISE_MAX: Duration = LAG_MAX.saturating_mul(2);
+/// Pauses between two reads for it, shortest and longest. What comes meanwhile waits for the next read.
+const PROMISE_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
 /// Starts the repairs, and bounds their reads.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl Repairs {
     /// Reads a topic until its tail follows the feed again. It goes on for as long as Redis is away.
     async fn repair(&self, watched: &Watched) {
         let mut backoff = Backoff::at_most(PAUSE_MAX);
-        let mut waits_since = None;
+        let mut waiting: Option<(Instant, Backoff)> = None;
         loop {
             // A repair needs the feed: when the feed reconnects, it suspects every topic anew.
             if !self.feeds.up(&watched.topic).await {
@@ -76,13 +77,16 @@ impl Repairs {
             match found.map(|found| watched.read(found)) {
                 Ok(Verdict::Fine) => return,
                 Ok(Verdict::Read) if watched.head() == head => {
-                    // A message has overtaken its event.
-                    if waits_since.get_or_insert_with(Instant::now).elapsed() > PROMISE_MAX {
+                    // A message has come before its event, here or on a successor.
+                    let (min, max) = PROMISE_PAUSES;
+                    let (since, pauses) =
+                        waiting.get_or_insert_with(|| (Instant::now(), Backoff::between(min, max)));
+                    if since.elapsed() > PROMISE_MAX {
                         watched.give_up();
                     }
-                    sleep(PROMISE_PAUSE).await;
+                    sleep(pauses.next()).await;
                 }
-                Ok(Verdict::Read) => waits_since = None,
+                Ok(Verdict::Read) => waiting = None,
                 Err(failure) => {
                     watched.failed();
                     self.stats.failed(Op::Repair);
@@ -95,19 +99,20 @@ impl Repairs {
 
     async fn find(&self, watched: &Watched, tail: Position) -> Result<Found, Failure> {
         let plan = ReadPlan { count: PAGE, fit: None };
-        let Behind { head, page } = self.store.behind(&watched.topic, tail, plan).await?;
-        if let Some(gap) = page.gap {
+        let Behind { head, committed, gap, events } =
+            self.store.behind(&watched.topic, tail, plan).await?;
+        let end = committed.clamp(head);
+        if let Some(gap) = gap {
             tracing::debug!(
                 topic = %watched.topic, %tail, head = %gap.newest, reason = gap.reason.as_str(),
                 "the log does not continue the tail"
             );
-        } else {
-            let last = page.events.last().map_or(tail, |event| event.position());
-            if head.is_none_or(|head| head.position() <= last) {
-                tracing::debug!(topic = %watched.topic, events = page.events.len(), "repaired");
-                return Ok(Found::Next(page.events));
-            }
+        } else if end <= events.last().map_or(tail, |event| event.position()) {
+            tracing::debug!(topic = %watched.topic, events = events.len(), "repaired");
+            let promised = if end < head { head } else { Position::START };
+            return Ok(Found::Next { events, promised });
         }
-        Ok(Found::Elsewhere(self.store.window(&watched.topic).await?))
+        let window = self.store.window(&watched.topic).await?;
+        Ok(Found::Elsewhere(window))
     }
 }

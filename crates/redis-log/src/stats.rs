@@ -121,6 +121,7 @@ pub struct Stats {
     topics: AtomicU64,
     connected: AtomicBool,
     primaries_read: AtomicU64,
+    replicas_awaited: AtomicU64,
     evicts: AtomicBool,
 }
 
@@ -250,6 +251,16 @@ impl Stats {
 
     pub(crate) fn set_primaries_read(&self, primaries: usize) {
         self.primaries_read.store(primaries as u64, Ordering::Relaxed);
+    }
+
+    /// Replicas, beside those that this node reads from, that must have an event before it is delivered.
+    #[must_use]
+    pub fn replicas_awaited(&self) -> u64 {
+        self.replicas_awaited.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_replicas_awaited(&self, replicas: usize) {
+        self.replicas_awaited.store(replicas as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn failed(&self, op: Op) {

@@ -23,6 +23,7 @@ use crate::witness::Witnesses;
 mod append;
 mod ask;
 mod checks;
+mod committed;
 mod echo;
 mod heads;
 mod inventory;
@@ -37,6 +38,7 @@ mod rights;
 pub(crate) mod view;
 mod writer;
 
+pub(crate) use committed::Committed;
 pub(crate) use heads::HeadRead;
 pub use inventory::StoredTopic;
 use peer::{Appending, Part, Peers};
@@ -97,13 +99,29 @@ pub(crate) struct Fit {
 /// The page after a position, and the head that the position was compared with.
 #[derive(Debug)]
 pub(crate) struct Behind {
-    pub(crate) head: Option<LogHead>,
-    pub(crate) page: Page,
+    /// The head of the topic.
+    pub(crate) head: Position,
+    /// The part of it that readers may see. The events end there.
+    pub(crate) committed: Committed,
+    /// The gap before the events.
+    pub(crate) gap: Option<Gap>,
+    pub(crate) events: Vec<Event>,
 }
 
-/// A topic's head and its newest events, without holes and up to the head.
+impl Behind {
+    /// The page for a reader. A reader whose gap goes beyond what is committed would not be safe there, and hears of it
+    /// later.
+    pub(crate) fn into_page(self) -> Page {
+        let is_safe = |gap: &Gap| self.committed.clamp(gap.resume) == gap.resume;
+        Page { gap: self.gap.filter(is_safe), events: self.events }
+    }
+}
+
+/// A topic's newest events, without holes and up to what is committed.
 #[derive(Debug)]
 pub(crate) struct Window {
+    /// The head of the topic. The events end before it if not all of them are committed.
+    pub(crate) head: Position,
     /// The position before the first event; the head if there is none.
     pub(crate) before: Position,
     pub(crate) ended: bool,
@@ -246,12 +264,13 @@ impl Store {
             Some(fit) => Range::Fitting(after, plan.count, fit),
             None => Range::After(after, plan.count),
         };
-        let (head, [mut events]) = self.view(Side::Source, topic, [next]).await?;
+        let (head, [mut events], committed) = self.view_committed(topic, [next]).await?;
         if let Some(head) = head
             && classify(after, Some(head.generation), None, first(&events)).is_none()
         {
             cut_at_hole(&mut events, after);
-            return Ok(Behind { head: Some(head), page: Page { gap: None, events } });
+            committed.cut(&mut events);
+            return Ok(Behind { head: head.position(), committed, gap: None, events });
         }
         // A gap, or no head: read everything that tells which gap, where nothing is missing that there is.
         let (head, landmarks, mut events) =
@@ -264,32 +283,43 @@ impl Store {
             Some(_) => events.clear(),
             None => cut_at_hole(&mut events, after),
         }
-        Ok(Behind { head, page: Page { gap, events } })
+        committed.cut(&mut events);
+        let head = head.map_or(Position::START, |head| head.position());
+        Ok(Behind { head, committed, gap, events })
     }
 
     /// Reads the newest events of a topic, [`PAGE`] at most, fewer if they are large.
     pub(crate) async fn window(&self, topic: &Topic) -> Result<Window, Failure> {
-        let (head, [mut events]) = self.view(Side::Source, topic, [Range::Newest(PROBE)]).await?;
+        let newest = [Range::Newest(PROBE)];
+        let (head, [mut events], committed) = self.view_committed(topic, newest).await?;
         let Some(head) = LogHead::of(head, events.first()) else {
-            return Ok(Window { before: Position::START, ended: false, events });
+            return Ok(Window {
+                head: Position::START,
+                before: Position::START,
+                ended: false,
+                events,
+            });
         };
         let more = fitting(&events).saturating_sub(events.len());
         if let Some(oldest) = events.last().filter(|_| events.len() == PROBE && more > 0) {
             let older = Range::Before(oldest.position(), more);
             events.extend(self.range(topic, older).await?);
         }
+        committed.cut(&mut events);
+        let end = committed.clamp(head.position());
         let whole = events
             .iter()
             .zip(events.iter().skip(1))
             .take_while(|(e, older)| follows(older.position(), e.position()));
         let whole = 1 + whole.count();
         events.truncate(whole);
-        if events.first().is_none_or(|newest| newest.position() != head.position()) {
+        if events.first().is_none_or(|newest| newest.position() != end) {
             events.clear();
         }
         events.reverse();
-        let before = first(&events).map_or(head.position(), Position::before);
-        Ok(Window { before, ended: head.ended, events })
+        let before = first(&events).map_or(end, Position::before);
+        let ended = head.ended && end == head.position();
+        Ok(Window { head: head.position(), before, ended, events })
     }
 
     /// Finds the position at which a reader without a cursor begins. Reads no data of events.
@@ -302,6 +332,7 @@ impl Store {
         let (head, oldest) = (head.position(), landmarks.map(|marks| marks.oldest));
         let begin = landmarks.and_then(|marks| marks.begin);
         let position = begin.map_or(head, Position::before);
+        let position = self.committed_now(topic).await?.clamp(position);
         Ok(Sought { position, gap: Gap::since(seek, oldest, head, position) })
     }
 
@@ -310,8 +341,10 @@ impl Store {
         let (head, landmarks) = self.landmarks(topic, Seek::Earliest).await?;
         let newest = landmarks.map(|marks| (marks.newest, marks.ended));
         let Some(head) = LogHead::at(head, newest) else { return Ok(None) };
-        let LogHead { generation: Generation { head, .. }, ended, .. } = head;
-        let oldest = landmarks.map(|marks| marks.oldest);
+        let LogHead { generation: Generation { head: newest, .. }, ended, .. } = head;
+        let head = self.committed_now(topic).await?.clamp(newest);
+        let ended = ended && head == newest;
+        let oldest = landmarks.map(|marks| marks.oldest).filter(|oldest| *oldest <= head);
         let length = oldest.map_or(0, |oldest| (head.n + 1).saturating_sub(oldest.n));
         Ok(Some(Bounds { head, oldest, length, ended }))
     }

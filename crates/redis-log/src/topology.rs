@@ -8,7 +8,7 @@
 //!
 //! Knows no pool, no feed and no key: they follow the map.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ pub(crate) mod cluster;
 pub(crate) mod replicas;
 pub(crate) mod sentinel;
 pub(crate) mod sources;
+mod successors;
 
 use cluster::ClusterOracle;
 use sentinel::SentinelOracle;
@@ -44,6 +45,8 @@ pub(crate) struct Map {
     owners: Vec<Option<Address>>,
     /// The chosen sources; empty where primaries are read.
     sources: Vec<Option<Address>>,
+    /// For a source, the other servers that must have an event before it is delivered.
+    successors: BTreeMap<Address, BTreeSet<Address>>,
     /// The reason why a partition has no owner here.
     trouble: Arc<str>,
 }
@@ -56,8 +59,12 @@ impl Map {
 
     /// No partition has a primary.
     pub(crate) fn none(trouble: impl Into<Arc<str>>) -> Self {
-        let (owners, sources) = (vec![None; PARTITIONS as usize], Vec::new());
-        Self { owners, sources, trouble: trouble.into() }
+        Self {
+            owners: vec![None; PARTITIONS as usize],
+            sources: Vec::new(),
+            successors: BTreeMap::new(),
+            trouble: trouble.into(),
+        }
     }
 
     pub(crate) fn owner(&self, partition: u32) -> Option<&Address> {
@@ -87,6 +94,18 @@ impl Map {
     /// All servers that this node reads from.
     pub(crate) fn sources(&self) -> BTreeSet<Address> {
         (0..PARTITIONS).filter_map(|partition| self.source(partition).cloned()).collect()
+    }
+
+    /// The other servers that must have what a source has before it is delivered. None where primaries are read.
+    pub(crate) fn successors(&self, source: &Address) -> &BTreeSet<Address> {
+        static NONE: BTreeSet<Address> = BTreeSet::new();
+        self.successors.get(source).unwrap_or(&NONE)
+    }
+
+    /// Returns true if this node asks a server as a replica: as a source, or as the successor of one.
+    pub(crate) fn asks_replica(&self, server: &Address) -> bool {
+        let is_successor = self.successors.values().any(|others| others.contains(server));
+        is_successor || self.sources().contains(server)
     }
 
     /// Returns true if the source of every partition was chosen.
@@ -204,12 +223,17 @@ impl Topology {
         young.map(|(source, _)| source.clone()).collect()
     }
 
-    /// Makes these the sources. Returns the number of primaries that are read.
-    fn read(&self, sources: Vec<Option<Address>>) -> usize {
+    /// Makes these the sources, with their successors. Returns the number of primaries that are read.
+    fn read(
+        &self,
+        sources: Vec<Option<Address>>,
+        successors: BTreeMap<Address, BTreeSet<Address>>,
+    ) -> usize {
         self.map.send_if_modified(|map| {
-            let changed = map.sources != sources;
+            let changed = map.sources != sources || map.successors != successors;
             if changed {
-                Arc::make_mut(map).sources = sources;
+                let map = Arc::make_mut(map);
+                (map.sources, map.successors) = (sources, successors);
             }
             changed
         });
@@ -258,7 +282,8 @@ impl Topology {
     /// Takes the primaries of another map. The sources stay.
     fn learn(&self, map: Map) -> bool {
         self.map.send_if_modified(|known| {
-            let map = Map { sources: known.sources.clone(), ..map };
+            let (sources, successors) = (known.sources.clone(), known.successors.clone());
+            let map = Map { sources, successors, ..map };
             let changed = **known != map;
             if changed {
                 if !known.has_owners_of(&map) {

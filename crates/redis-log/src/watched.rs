@@ -38,7 +38,7 @@ struct TailState {
     /// `None` until it was opened.
     tail: Option<Arc<Tail>>,
     phase: Phase,
-    /// The last position that a message has promised and that the source may not have yet.
+    /// The last position that a message or a read has promised and that readers may not see yet.
     promised: Position,
     /// The time since which nobody has used it.
     idle_since: Option<Instant>,
@@ -83,8 +83,12 @@ pub(crate) enum Compared {
 /// The result of a read after the head of a tail.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// The events after the head of the tail, up to the head of the log.
-    Next(Vec<Event>),
+    /// The events after the head of the tail, up to the end of what readers may see.
+    Next {
+        events: Vec<Event>,
+        /// The head of the log, if readers may not see it yet.
+        promised: Position,
+    },
     /// The log does not continue the tail, or the tail is too far behind.
     Elsewhere(Window),
 }
@@ -154,7 +158,7 @@ impl Watched {
         }
     }
 
-    /// A message that may have overtaken its event arrived on the feed. The event is read until the source has it.
+    /// A message whose event readers may not see yet arrived on the feed. The event is read until they may.
     pub(crate) fn promise(&self, position: Position) -> Verdict {
         let mut state = self.state();
         state.promised = state.promised.max(position);
@@ -185,6 +189,7 @@ impl Watched {
     pub(crate) fn opened(&self, window: Window) -> Verdict {
         let mut state = self.state();
         let tail = Tail::new(window.before, window.ended_at_once(), CAPACITY);
+        state.promised = state.promised.max(window.head);
         extend(&tail, window.events);
         state.tail = Some(Arc::new(tail));
         state.settle()
@@ -193,12 +198,16 @@ impl Watched {
     /// A later read is done.
     pub(crate) fn read(&self, found: Found) -> Verdict {
         let mut state = self.state();
-        let Some(tail) = &state.tail else { return Verdict::Fine };
+        let Some(tail) = state.tail.clone() else { return Verdict::Fine };
         match found {
-            Found::Next(events) => extend(tail, events),
+            Found::Next { events, promised } => {
+                state.promised = state.promised.max(promised);
+                extend(&tail, events);
+            }
             Found::Elsewhere(window) => {
+                state.promised = state.promised.max(window.head);
                 tail.reset(window.before, window.ended_at_once());
-                extend(tail, window.events);
+                extend(&tail, window.events);
             }
         }
         state.settle()

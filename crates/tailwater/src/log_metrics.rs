@@ -79,6 +79,11 @@ pub(crate) fn register(registry: &Registry, stats: &Arc<Stats>) {
         "Primaries that are read although --read-from names replicas.",
         |s| s.primaries_read() as f64,
     );
+    gauge(
+        "log_replicas_awaited",
+        "Other replicas that must have an event before it is delivered.",
+        |s| s.replicas_awaited() as f64,
+    );
     gauge("log_evicts", "1 if Redis may evict events and idempotency keys.", |s| {
         f64::from(u8::from(s.evicts()))
     });

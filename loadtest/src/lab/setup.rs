@@ -14,7 +14,7 @@ use crate::machine::{
 pub enum Topology {
     /// One server.
     Standalone,
-    /// A primary, a replica and three Sentinels.
+    /// A primary, its replicas and three Sentinels.
     Sentinel,
     /// Three primaries with a replica each.
     Cluster,
@@ -113,8 +113,8 @@ pub struct Setup {
     pub durability: Durability,
     /// The gateways read from replicas.
     pub reads_replicas: bool,
-    /// One server has a replica that may take its place.
-    pub has_replica: bool,
+    /// Replicas that may take the primary's place: of one server none or one, with Sentinels one or two.
+    pub replicas: usize,
     /// The primary, one Sentinel and the ingest are on one side of a link that can be cut, the
     /// gateways on the other.
     pub can_part: bool,
@@ -205,7 +205,7 @@ impl Setup {
             gateway_wires.push(wire);
         }
         let mut servers = vec![redis];
-        if self.has_replica {
+        if self.replicas > 0 {
             let replica = topology::replica(self, directory, &servers[0]).await?;
             servers.push(replica);
         }

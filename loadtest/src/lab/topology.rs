@@ -57,7 +57,7 @@ pub(super) async fn alone(
     Ok(Servers { servers: vec![server], sentinels: Vec::new(), url, buses: Vec::new() })
 }
 
-/// A primary, a replica, and Sentinels: in one place, or with the primary and one Sentinel near and
+/// A primary, its replicas, and Sentinels: in one place, or with the primary and one Sentinel near and
 /// everything else far.
 pub(super) async fn sentinel(
     setup: &Setup,
@@ -69,7 +69,10 @@ pub(super) async fn sentinel(
     let builder = builder.arg("--replica-announce-ip").arg(near.inner.to_string());
     let primary = builder.start().await?;
     let at = primary.inner_addr();
-    let replica = replica_at(setup, directory, &primary, &far).await?;
+    let mut servers = vec![primary];
+    for number in 2..=1 + setup.replicas.max(1) {
+        servers.push(replica_at(setup, directory, &servers[0], number, &far).await?);
+    }
     let config = format!(
         "sentinel monitor {NAME} {} {} {QUORUM}\n\
          sentinel down-after-milliseconds {NAME} {DOWN_AFTER}\n\
@@ -86,8 +89,7 @@ pub(super) async fn sentinel(
         let own = directory.join(format!("sentinel-{number}"));
         sentinels.push(builder.directory(own).start().await?);
     }
-    let servers = vec![primary, replica];
-    wait_monitored(&sentinels).await?;
+    wait_monitored(&sentinels, servers.len() - 1).await?;
     let hosts: Vec<String> = sentinels.iter().map(|s| s.inner_addr().to_string()).collect();
     let url = format!("redis+sentinel://{}/{NAME}", hosts.join(","));
     Ok(Servers { servers, sentinels, url, buses: Vec::new() })
@@ -95,17 +97,18 @@ pub(super) async fn sentinel(
 
 /// A replica of this server, when it has all of its data.
 pub(super) async fn replica(setup: &Setup, directory: &Path, primary: &Redis) -> Result<Redis> {
-    replica_at(setup, directory, primary, &Place::default()).await
+    replica_at(setup, directory, primary, 2, &Place::default()).await
 }
 
 async fn replica_at(
     setup: &Setup,
     directory: &Path,
     primary: &Redis,
+    number: usize,
     place: &Place,
 ) -> Result<Redis> {
     let at = primary.inner_addr();
-    let builder = setup.redis(directory, 2)?.append_fsync(setup.append_fsync).place(place);
+    let builder = setup.redis(directory, number)?.append_fsync(setup.append_fsync).place(place);
     let builder = builder.arg("--replica-announce-ip").arg(place.inner.to_string());
     let builder = builder.arg("--replicaof").arg(format!("{} {}", at.ip(), at.port()));
     let replica = builder.start().await?;
@@ -121,8 +124,8 @@ async fn wait_linked(replica: &Redis) -> Result<()> {
     .await
 }
 
-/// Waits until all Sentinels know the replica and each other.
-async fn wait_monitored(sentinels: &[Redis]) -> Result<()> {
+/// Waits until all Sentinels know the replicas and each other.
+async fn wait_monitored(sentinels: &[Redis], replicas: usize) -> Result<()> {
     wait("the Sentinels know each other", JOIN_DEADLINE, async || {
         for sentinel in sentinels {
             let known = sentinel.query(&["SENTINEL", "MASTER", NAME]).await?;
@@ -131,7 +134,22 @@ async fn wait_monitored(sentinels: &[Redis]) -> Result<()> {
                 known.get(index + 1)?.parse::<usize>().ok()
             };
             let others = value("num-other-sentinels").unwrap_or(0);
-            if others + 1 < SENTINELS || value("num-slaves").unwrap_or(0) == 0 {
+            if others + 1 < SENTINELS || value("num-slaves").unwrap_or(0) < replicas {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+    .await
+}
+
+/// Waits until all Sentinels know a replica of this priority. They ask every ten seconds.
+pub(super) async fn wait_preferred(sentinels: &[Redis], priority: &str) -> Result<()> {
+    wait("the Sentinels know the priority", JOIN_DEADLINE, async || {
+        for sentinel in sentinels {
+            let known = sentinel.query(&["SENTINEL", "REPLICAS", NAME]).await?;
+            let mut pairs = known.iter().zip(known.iter().skip(1));
+            if !pairs.any(|(name, value)| name == "slave-priority" && value == priority) {
                 return Ok(false);
             }
         }

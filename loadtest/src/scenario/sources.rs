@@ -32,6 +32,11 @@ pub struct Options {
     #[arg(long, num_args = 1.., value_delimiter = ',', default_values_t = [1, 10, 50])]
     gateways: Vec<usize>,
 
+    /// Numbers of replicas, 1 or 2, of which each gateway reads from one.
+    #[arg(long, num_args = 1.., value_delimiter = ',', default_values_t = [1],
+          value_parser = clap::value_parser!(u8).range(1..=2))]
+    replicas: Vec<u8>,
+
     /// The time for which events are published.
     #[arg(long = "for", default_value = "6s", value_parser = humantime::parse_duration)]
     time: Duration,
@@ -50,6 +55,7 @@ pub struct Options {
 struct SourceWay {
     gateways: usize,
     durability: Durability,
+    replicas: usize,
     reads_replicas: bool,
 }
 
@@ -71,7 +77,8 @@ struct SourceCost {
 impl SourceWay {
     fn name(self) -> String {
         let source = if self.reads_replicas { "replica" } else { "primary" };
-        format!("{} gateways, {}, {source}", self.gateways, self.durability.as_str())
+        let Self { gateways, durability, replicas, .. } = self;
+        format!("{gateways} gateways, {}, {replicas} replicas, {source}", durability.as_str())
     }
 }
 
@@ -86,9 +93,12 @@ pub async fn run(options: &Options) -> Result<Vec<String>> {
     let server = Server::find(&options.server)?;
     let mut ways = Vec::new();
     for &gateways in &options.gateways {
-        for durability in [Durability::Memory, Durability::Replica] {
-            let way = |reads_replicas| SourceWay { gateways, durability, reads_replicas };
-            ways.extend([false, true].map(way).map(|way| (way, way.name())));
+        for replicas in options.replicas.iter().copied().map(usize::from) {
+            for durability in [Durability::Memory, Durability::Replica] {
+                let way =
+                    |reads_replicas| SourceWay { gateways, durability, replicas, reads_replicas };
+                ways.extend([false, true].map(way).map(|way| (way, way.name())));
+            }
         }
     }
     let measured = interleaved(ways, options.rounds, &progress, async |way| {
@@ -109,8 +119,9 @@ pub async fn run(options: &Options) -> Result<Vec<String>> {
     Ok(sheet.failures())
 }
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "gateways",
+    "replicas",
     "durability",
     "read from",
     "primary, CPU us an event",
@@ -133,6 +144,7 @@ fn row(way: SourceWay, rounds: &[SourceCost]) -> SheetRow {
         about: way.name(),
         cells: vec![
             way.gateways.to_string(),
+            way.replicas.to_string(),
             way.durability.as_str().to_owned(),
             if way.reads_replicas { "replica" } else { "primary" }.to_owned(),
             format!("{:.1}", median(|r| r.primary_us)),
@@ -157,7 +169,7 @@ fn setup(way: SourceWay, server: &Server, tailwater: PathBuf) -> Setup {
         append_fsync: AppendFsync::Off,
         durability: way.durability,
         reads_replicas: way.reads_replicas,
-        has_replica: false,
+        replicas: way.replicas,
         can_part: false,
         has_own_clock: false,
         has_password: false,

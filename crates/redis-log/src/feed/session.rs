@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Feed;
 use super::channels::{Channels, Orders};
+use super::recent::{Recent, SILENCE};
 use super::socket::{Frame, Lost, Socket};
 use crate::address::Address;
 use crate::entry::Live;
@@ -92,6 +93,10 @@ struct Session<'a> {
     channels: Channels,
     map: watch::Receiver<Arc<Map>>,
     overtaking: Overtaking,
+    /// True if readers may see an event only when other servers have it too.
+    awaits_successors: bool,
+    /// The topics to compare when the messages stop.
+    recent: Recent,
     /// Pings since anything arrived.
     pings_missed: u32,
     /// Pings since the last answer.
@@ -104,7 +109,7 @@ struct Session<'a> {
 /// The time in which a message may come before its event, or without it. In a cluster messages do not travel with the
 /// data: those of a primary overtake its data on the way to a replica, and those of a primary that was frozen come to its
 /// successor, which will never have their events.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Overtaking {
     Never,
     Until(Instant),
@@ -145,6 +150,8 @@ impl<'a> Session<'a> {
             channels: Channels::default(),
             map: feed.topology.subscribe(),
             overtaking: Overtaking::of(&feed.topology, source),
+            awaits_successors: !feed.topology.map().successors(source).is_empty(),
+            recent: Recent::default(),
             pings_missed: 0,
             pings_unanswered: 0,
             missing: false,
@@ -172,6 +179,7 @@ impl<'a> Session<'a> {
         self.announce();
         let mut ping = every(self.feed.ping);
         let mut again = every(AGAIN);
+        let mut silence = every(SILENCE / 2);
         let mut hinted = Vec::new();
         loop {
             // Each arm is cancel-safe: a tick and a change stay until they are taken, `recv_many`
@@ -187,6 +195,7 @@ impl<'a> Session<'a> {
                     self.compare(&mut orders);
                 }
                 _ = again.tick(), if self.missing => self.compare(&mut orders),
+                _ = silence.tick(), if !self.recent.is_empty() => self.compare_if_silent(),
                 count = hints.recv_many(&mut hinted, HINTS) => {
                     if count == 0 {
                         return Err(Lost::Closed);
@@ -223,6 +232,7 @@ impl<'a> Session<'a> {
         self.missing = false;
         self.overtaking = Overtaking::of(&self.feed.topology, self.source);
         let map = Arc::clone(&self.map.borrow_and_update());
+        self.awaits_successors = !map.successors(self.source).is_empty();
         for topic in self.channels.topics() {
             if !self.is_ours(&map, &topic) {
                 self.channels.compare(&topic, false, orders);
@@ -234,6 +244,17 @@ impl<'a> Session<'a> {
             }
         }
         self.announce();
+    }
+
+    /// Compares the heads of the topics whose last message may be lost, if no message has come for a while.
+    fn compare_if_silent(&mut self) {
+        for name in self.recent.take_if_silent(Instant::now()) {
+            if let Some(watched) = self.feed.topics.get(&name)
+                && watched.suspect() == Verdict::Read
+            {
+                self.feed.topics.suspect(watched);
+            }
+        }
     }
 
     /// A topic came into the registry or left it.
@@ -307,8 +328,13 @@ impl<'a> Session<'a> {
             tracing::debug!(topic = %watched.topic, "a message holds no event");
             return;
         };
+        if self.overtaking == Overtaking::Always {
+            self.recent.note(name, Instant::now());
+        }
         let verdict = match live {
-            Live::Event(_) | Live::Notice(_) if self.overtaking.is_possible() => {
+            Live::Event(_) | Live::Notice(_)
+                if self.awaits_successors || self.overtaking.is_possible() =>
+            {
                 watched.promise(live.position())
             }
             live => watched.take(live),

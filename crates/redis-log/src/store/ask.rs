@@ -54,7 +54,7 @@ impl Store {
         !self.topology.is_fixed() || side == Side::Source && !self.topology.reads_primaries()
     }
 
-    async fn ask_at(
+    pub(super) async fn ask_at(
         &self,
         server: &Address,
         part: Part,

@@ -33,7 +33,7 @@ pub(crate) enum Part {
     Primary,
     /// A node of a cluster that serves nothing yet, and is asked only for a slot that is moving there.
     Guest,
-    /// A replica that this node reads from.
+    /// A replica that this node reads from, or that must have what another one has.
     Replica,
 }
 
@@ -105,7 +105,7 @@ impl Peers {
         let map = self.topology.map();
         let gone = match part {
             Part::Primary if !map.serves(address) => Some("is no primary any more"),
-            Part::Replica if !map.sources().contains(address) => Some("is not read from any more"),
+            Part::Replica if !map.asks_replica(address) => Some("is not read from any more"),
             Part::Primary | Part::Guest | Part::Replica => None,
         };
         if let Some(gone) = gone {
@@ -131,11 +131,11 @@ impl Peers {
     /// Closes the connections to all other servers than those of a map. Nothing may be written to a server that is no
     /// primary any more, even if the server has not noticed.
     pub(crate) fn retain(&self, map: &Map) {
-        let (primaries, sources) = (map.primaries(), map.sources());
+        let primaries = map.primaries();
         self.peers().retain(|(address, is_replica), peer| {
             let is_primary = primaries.contains(address);
             let keep =
-                if *is_replica { !is_primary && sources.contains(address) } else { is_primary };
+                if *is_replica { !is_primary && map.asks_replica(address) } else { is_primary };
             if !keep {
                 peer.close();
             }

@@ -77,6 +77,8 @@ pub(crate) struct Reports {
     offsets: VecDeque<(Instant, u64)>,
     /// The replicas that can be read from, and since when.
     fit: HashMap<Address, Instant>,
+    /// The replicas that were fit and have left the report since, and when they did, for [`LAG_MAX`].
+    gone: HashMap<Address, Instant>,
     /// The replicas that it has named, and when it did so last.
     named: HashMap<Address, Instant>,
 }
@@ -139,10 +141,20 @@ impl Reports {
         self.named.extend(report.replicas.iter().map(|replica| (replica.address.clone(), now)));
         let is_fit = |replica: &&Replica| replica.silence < LAG_MAX && replica.offset >= due;
         let fit = report.replicas.iter().filter(is_fit).map(|replica| &replica.address);
-        let fit =
-            fit.map(|address| (address.clone(), self.fit.get(address).copied().unwrap_or(now)));
-        self.fit = fit.collect();
+        let since = |address: &Address| self.fit.get(address).copied().unwrap_or(now);
+        let fit = fit.map(|address| (address.clone(), since(address))).collect();
+        let before = std::mem::replace(&mut self.fit, fit);
+        self.gone.extend(before.into_keys().map(|address| (address, now)));
+        self.gone.retain(|address, since| {
+            let is_reported = report.replicas.iter().any(|replica| replica.address == *address);
+            !is_reported && now - *since < LAG_MAX
+        });
         &self.fit
+    }
+
+    /// The replicas that readers wait for: those that are fit, and those whose link to the primary broke a moment ago.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = &Address> {
+        self.fit.keys().chain(self.gone.keys())
     }
 
     /// Returns true if the primary has named this server as its replica a while ago.
@@ -154,6 +166,17 @@ impl Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Reports {
+        /// Makes these replicas fit.
+        pub(crate) fn say(
+            &mut self,
+            fit: impl Iterator<Item = Address>,
+        ) -> HashMap<Address, Instant> {
+            self.fit = fit.map(|address| (address, Instant::now())).collect();
+            self.fit.clone()
+        }
+    }
 
     fn asked() -> Address {
         Address::new("primary", 1)
@@ -222,6 +245,24 @@ mod tests {
         let at_last = late + Duration::from_secs(1);
         let fit = reports.take(&report(960, &[(940, 0)]), at_last);
         assert_eq!(fit[&Address::new("10.0.0.0", 6379)], at_last);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_wait_a_while_for_a_replica_whose_link_has_broken() {
+        let mut reports = Reports::default();
+        let start = Instant::now();
+        let awaited = |reports: &Reports| reports.awaited().count();
+        reports.take(&report(100, &[(100, 0), (100, 0)]), start);
+        assert_eq!(awaited(&reports), 2);
+        reports.take(&report(100, &[(100, 0)]), start + LAG_MAX / 3);
+        assert_eq!(awaited(&reports), 2);
+        reports.take(&report(100, &[(100, 0)]), start + LAG_MAX);
+        assert_eq!(awaited(&reports), 2);
+        reports.take(&report(100, &[(100, 0)]), start + LAG_MAX / 3 + LAG_MAX);
+        assert_eq!(awaited(&reports), 1);
+        // One that is there and silent is left at once.
+        reports.take(&report(100, &[(100, 3)]), start + LAG_MAX * 2);
+        assert_eq!(awaited(&reports), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,8 +7,10 @@
 //! In a fail-over the node stays: neither the feed nor any reader has to move when their replica takes the primary's
 //! place. The old primary then says that the replica does not follow it any more, before anybody names a new one. So
 //! the replica is asked itself, because the old primary has events that nobody will keep.
+//!
+//! The choice names the successors as well: the other replicas that must have an event before it is delivered.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use super::replicas::{ReplicationReport, Reports, Role};
 use super::sentinel::within;
+use super::successors::Successors;
 use super::{Map, PAUSE, Topology};
 use crate::access::Access;
 use crate::address::Address;
@@ -51,6 +54,7 @@ struct Sources {
 struct Primary {
     connection: Option<MultiplexedConnection>,
     reports: Reports,
+    successors: Successors,
     /// The replicas that can be read from, and since when; `None` if the primary does not answer.
     fit: Option<HashMap<Address, Instant>>,
 }
@@ -81,17 +85,24 @@ pub(crate) async fn run(
         let known = Arc::clone(&map.borrow_and_update());
         sources.ask(&access, &known.primaries()).await;
         sources.ask_strayed(&access, &known).await;
-        let chosen = sources.choose(&known, &topology.doubted_sources(), Instant::now());
-        for line in changes(&known, &chosen) {
+        let doubted = topology.doubted_sources();
+        let chosen = sources.choose(&known, &doubted, Instant::now());
+        let successors = sources.successors(&known, &chosen, &doubted);
+        for line in changes(&known, &chosen, &successors) {
             tracing::info!("{line}");
         }
-        stats.set_primaries_read(topology.read(chosen));
+        stats.set_replicas_awaited(successors.values().map(BTreeSet::len).sum());
+        stats.set_primaries_read(topology.read(chosen, successors));
         sleep(PAUSE + jitter(PAUSE)).await;
     }
 }
 
 /// The changes of the choice, for people.
-fn changes(known: &Map, chosen: &[Option<Address>]) -> BTreeSet<String> {
+fn changes(
+    known: &Map,
+    chosen: &[Option<Address>],
+    successors: &BTreeMap<Address, BTreeSet<Address>>,
+) -> BTreeSet<String> {
     let partitions = (0..PARTITIONS).zip(chosen).filter_map(|(partition, chosen)| {
         let owner = known.owner(partition)?;
         let (before, now) = (known.source(partition)?, chosen.as_ref().unwrap_or(owner));
@@ -100,7 +111,15 @@ fn changes(known: &Map, chosen: &[Option<Address>]) -> BTreeSet<String> {
             false => format!("reading from {now}, a replica of {owner}"),
         })
     });
-    partitions.collect()
+    let awaited = successors.iter().filter(|(source, others)| *others != known.successors(source));
+    let awaited = awaited.map(|(source, others)| {
+        let others: Vec<_> = others.iter().map(Address::to_string).collect();
+        match &others[..] {
+            [] => format!("events of {source} wait for no other replica"),
+            others => format!("events of {source} wait for {}", others.join(", ")),
+        }
+    });
+    partitions.chain(awaited).collect()
 }
 
 impl Sources {
@@ -156,6 +175,40 @@ impl Sources {
                 choice.or_insert_with(|| self.choose_for(owner, present, doubted, now)).clone()
             })
             .collect()
+    }
+
+    /// The successors of each chosen source: the other replicas of its primary that may take the primary's place.
+    fn successors(
+        &self,
+        map: &Map,
+        chosen: &[Option<Address>],
+        doubted: &BTreeSet<Address>,
+    ) -> BTreeMap<Address, BTreeSet<Address>> {
+        let mut successors = BTreeMap::new();
+        for (partition, chosen) in (0..PARTITIONS).zip(chosen) {
+            let owner = map.owner(partition);
+            let Some(source) = chosen.as_ref().or(owner) else { continue };
+            if successors.contains_key(source) {
+                continue;
+            }
+            let primary = owner.and_then(|owner| self.primaries.get(owner));
+            let primary = primary.filter(|primary| primary.fit.is_some());
+            let others = match primary {
+                Some(primary) if !self.strayed.contains_key(source) => {
+                    let others = primary.reports.awaited().filter(|replica| {
+                        *replica != source
+                            && !doubted.contains(replica)
+                            && self.read_from.waits_for(replica)
+                            && primary.successors.has(replica)
+                    });
+                    others.cloned().collect()
+                }
+                // In a fail-over nobody knows better than before.
+                _ => map.successors(source).difference(doubted).cloned().collect(),
+            };
+            successors.insert(source.clone(), others);
+        }
+        successors
     }
 
     /// The source for the partitions of a primary that have this one at present.
@@ -214,6 +267,9 @@ impl Primary {
         let report = asked.await.inspect_err(|_| self.connection = None);
         let report = report.ok().and_then(|info| ReplicationReport::parse(address, &info));
         self.fit = report.map(|report| self.reports.take(&report, Instant::now()).clone());
+        if self.fit.is_some() {
+            self.successors.ask(access, self.reports.awaited()).await;
+        }
     }
 }
 
@@ -292,6 +348,46 @@ mod tests {
         assert_eq!(choice("nearest:p", None, Some(all), &[]).unwrap(), PRIMARY);
         assert_eq!(choice("nearest:p,b", None, Some(all), &[]).unwrap(), "b");
         assert!(["a", "b"].contains(&&*choice("nearest:elsewhere", None, Some(all), &[]).unwrap()));
+    }
+
+    /// The successors of a source, of replicas that are fit.
+    fn successors(read_from: &str, source: &str, fit: Option<&[&str]>, doubted: &[&str]) -> String {
+        let now = Instant::now();
+        let mut primary = Primary::default();
+        primary.fit = fit.map(|fit| primary.reports.say(fit.iter().map(|host| address(host))));
+        primary.successors.say(&address("never"), false);
+        ["a", "b", "c"].iter().for_each(|host| primary.successors.say(&address(host), true));
+        let sources = Sources {
+            read_from: read_from.parse().unwrap(),
+            random: RandomState::new(),
+            primaries: HashMap::from([(address(PRIMARY), primary)]),
+            strayed: HashMap::from([(address("promoted"), now)]),
+        };
+        let mut map = Map::one(address(PRIMARY));
+        let before = BTreeSet::from([address("before"), address("b")]);
+        map.successors = BTreeMap::from([(address(source), before)]);
+        let chosen = vec![Some(address(source)); PARTITIONS as usize];
+        let doubted = doubted.iter().map(|host| address(host)).collect();
+        let successors = sources.successors(&map, &chosen, &doubted);
+        let hosts: Vec<_> = successors[&address(source)].iter().map(Address::host).collect();
+        hosts.join(" ")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_wait_for_every_other_replica_that_may_be_promoted() {
+        let all: &[_] = &["a", "b", "c", "never", "silent"];
+        assert_eq!(successors("replica", "a", Some(all), &[]), "b c");
+        assert_eq!(successors("replica", PRIMARY, Some(all), &[]), "a b c", "nobody else is read");
+        assert_eq!(successors("replica", "a", Some(all), &["c"]), "b");
+        assert_eq!(successors("replica", "a", Some(&["a"]), &[]), "");
+        assert_eq!(successors("nearest:b", "a", Some(all), &[]), "b", "the others are far away");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_fail_over_readers_wait_for_those_of_before() {
+        assert_eq!(successors("replica", "a", None, &[]), "b before");
+        assert_eq!(successors("replica", "promoted", Some(&["b"]), &[]), "b before");
+        assert_eq!(successors("replica", "promoted", Some(&["b"]), &["before"]), "b");
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,12 +21,18 @@ fn head(position: Position) -> Option<LogHead> {
     })
 }
 
+/// The result of a read: events after the tail.
+fn next(events: Vec<Event>) -> Found {
+    Found::Next { events, promised: Position::START }
+}
+
 /// A topic whose tail follows the feed and has its head at `n`.
 fn following(n: u64) -> Watched {
     let watched = Watched::new(Topic::new("t").unwrap());
     watched.begin();
     let events = (1..=n).map(|n| event(at(n))).collect();
-    let window = Window { before: Position::START, ended: false, events };
+    let head = if n == 0 { Position::START } else { at(n) };
+    let window = Window { head, before: Position::START, ended: false, events };
     assert_eq!(watched.opened(window), Verdict::Fine);
     watched
 }
@@ -49,7 +55,7 @@ fn any_other_number_makes_a_read_due_and_nothing_is_trusted_until_it_is_done() {
     assert_eq!(watched.head(), at(3));
     assert_eq!(watched.begin(), at(3));
     assert_eq!(watched.take(live(6)), Verdict::Fine);
-    let found = Found::Next(vec![event(at(4)), event(at(5))]);
+    let found = next(vec![event(at(4)), event(at(5))]);
     assert_eq!(watched.read(found), Verdict::Fine);
     assert_eq!(watched.head(), at(6));
     assert_eq!(watched.take(live(7)), Verdict::Fine);
@@ -71,11 +77,11 @@ fn a_topic_with_more_messages_than_are_held_is_read_again() {
     for n in 3..3 + 2 * HELD_MAX as u64 {
         assert_eq!(watched.take(live(n)), Verdict::Fine);
     }
-    let found = Found::Next(vec![event(at(1)), event(at(2))]);
+    let found = next(vec![event(at(1)), event(at(2))]);
     assert_eq!(watched.read(found), Verdict::Read);
     watched.begin();
     let rest = (3..3 + 2 * HELD_MAX as u64).map(|n| event(at(n))).collect();
-    assert_eq!(watched.read(Found::Next(rest)), Verdict::Fine);
+    assert_eq!(watched.read(next(rest)), Verdict::Fine);
     assert_eq!(watched.head(), at(2 + 2 * HELD_MAX as u64));
 }
 
@@ -102,7 +108,7 @@ fn a_break_during_a_read_repeats_the_read() {
     assert_eq!(watched.take(live(5)), Verdict::Read);
     watched.begin();
     assert_eq!(watched.joined(), Verdict::Fine);
-    assert_eq!(watched.read(Found::Next(Vec::new())), Verdict::Read);
+    assert_eq!(watched.read(next(Vec::new())), Verdict::Read);
 }
 
 #[test]
@@ -114,7 +120,8 @@ fn a_log_that_does_not_continue_the_tail_replaces_it() {
     let newer = Position::new(20_000, 4);
     assert_eq!(watched.take(Live::Event(event(newer))), Verdict::Read);
     watched.begin();
-    let window = Window { before: newer.before(), ended: false, events: vec![event(newer)] };
+    let events = vec![event(newer)];
+    let window = Window { head: newer, before: newer.before(), ended: false, events };
     assert_eq!(watched.read(Found::Elsewhere(window)), Verdict::Fine);
     assert_eq!(tail.head(), newer);
     assert!(wake.has_changed());
@@ -126,7 +133,7 @@ fn no_answer_of_a_store_breaks_the_tail() {
     assert_eq!(watched.take(live(9)), Verdict::Read);
     watched.begin();
     let odd = [2, 4, 6, 5, 4].map(|n| event(at(n))).into();
-    assert_eq!(watched.read(Found::Next(odd)), Verdict::Fine);
+    assert_eq!(watched.read(next(odd)), Verdict::Fine);
     assert_eq!(watched.head(), at(4));
 }
 
@@ -158,16 +165,33 @@ fn a_promised_event_is_read_until_the_source_has_it_or_it_is_given_up() {
     assert_eq!(watched.begin(), at(3));
     // The source does not have it yet, and another one is promised meanwhile.
     assert_eq!(watched.promise(at(5)), Verdict::Fine);
-    assert_eq!(watched.read(Found::Next(Vec::new())), Verdict::Read);
+    assert_eq!(watched.read(next(Vec::new())), Verdict::Read);
     watched.begin();
-    assert_eq!(watched.read(Found::Next(vec![event(at(4))])), Verdict::Read);
+    assert_eq!(watched.read(next(vec![event(at(4))])), Verdict::Read);
     watched.begin();
-    assert_eq!(watched.read(Found::Next(vec![event(at(5))])), Verdict::Fine);
+    assert_eq!(watched.read(next(vec![event(at(5))])), Verdict::Fine);
     assert_eq!(watched.head(), at(5));
     assert_eq!(watched.promise(at(9)), Verdict::Read);
     watched.begin();
     watched.give_up();
-    assert_eq!(watched.read(Found::Next(Vec::new())), Verdict::Fine);
+    assert_eq!(watched.read(next(Vec::new())), Verdict::Fine);
     assert_eq!(watched.take(live(6)), Verdict::Fine);
+    assert_eq!(watched.head(), at(6));
+}
+
+#[test]
+fn events_that_readers_may_not_see_yet_are_read_again() {
+    let watched = Watched::new(Topic::new("t").unwrap());
+    watched.begin();
+    // The log has five events, of which two are committed.
+    let events = (1..=2).map(|n| event(at(n))).collect();
+    let window = Window { head: at(5), before: Position::START, ended: false, events };
+    assert_eq!(watched.opened(window), Verdict::Read);
+    assert_eq!(watched.head(), at(2));
+    watched.begin();
+    let found = Found::Next { events: vec![event(at(3))], promised: at(6) };
+    assert_eq!(watched.read(found), Verdict::Read);
+    watched.begin();
+    assert_eq!(watched.read(next((4..=6).map(|n| event(at(n))).collect())), Verdict::Fine);
     assert_eq!(watched.head(), at(6));
 }

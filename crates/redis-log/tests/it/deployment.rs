@@ -29,11 +29,13 @@ pub(crate) async fn until<T: redis::FromRedisValue>(
 /// Waits until a primary has heard its replica: only then the stream of commands begins, up to a
 /// second after the link is up.
 pub(crate) async fn until_replica_speaks(primary: &Server) {
-    let speaks = |info: &String| info.contains("state=online") && !info.contains("offset=0,");
+    let speaks = |info: &String| {
+        info.contains("state=online") && !info.contains("offset=0,") && !info.contains("wait_bgsave")
+    };
     until(primary, "INFO replication", speaks).await;
 }
 
-/// A primary and its replica under three sentinels.
+/// A primary and its replicas under three sentinels.
 pub(crate) struct Sentinels {
     pub(crate) servers: Vec<Server>,
     pub(crate) sentinels: Vec<Server>,
@@ -44,17 +46,23 @@ const HASTE: &str =
 
 impl Sentinels {
     pub(crate) async fn start() -> Self {
-        let primary = Server::start().await;
-        let port = primary.port().to_string();
-        let replica = Server::with(&["--replicaof", &format!("127.0.0.1 {port}")]).await;
+        Self::with_replicas(1).await
+    }
+
+    pub(crate) async fn with_replicas(replicas: usize) -> Self {
+        let mut servers = vec![Server::start().await];
+        let primary = servers[0].host_port();
+        for _ in 0..replicas {
+            servers.push(Server::with(&["--replicaof", &primary]).await);
+        }
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            let sentinel = Server::sentinel(primary.port(), "").await;
+            let sentinel = Server::sentinel(servers[0].port(), "").await;
             // By default sentinels talk every few seconds, which is too slow for a test.
             sentinel.words::<()>(HASTE).await;
             sentinels.push(sentinel);
         }
-        let this = Self { servers: vec![primary, replica], sentinels };
+        let this = Self { servers, sentinels };
         this.settled().await;
         this
     }
@@ -72,18 +80,23 @@ impl Sentinels {
         self.servers.iter().position(|server| server.port() == port).unwrap()
     }
 
-    /// Waits until the sentinels know each other and the replica, and the replica follows.
+    /// Waits until the sentinels know each other and the replicas, and the replicas follow.
     pub(crate) async fn settled(&self) {
+        let replicas = self.servers.len() - 1;
         for sentinel in &self.sentinels {
             until(sentinel, "SENTINEL CKQUORUM main", |_: &String| true).await;
             until(sentinel, "SENTINEL SENTINELS main", |others: &Vec<Value>| others.len() == 2)
                 .await;
-            until(sentinel, "SENTINEL REPLICAS main", |replicas: &Vec<Value>| replicas.len() == 1)
+            until(sentinel, "SENTINEL REPLICAS main", |known: &Vec<Value>| known.len() == replicas)
                 .await;
         }
         let primary = self.primary().await;
         let linked = |info: &String| info.contains("master_link_status:up");
-        until(&self.servers[1 - primary], "INFO replication", linked).await;
+        for (i, server) in self.servers.iter().enumerate() {
+            if i != primary {
+                until(server, "INFO replication", linked).await;
+            }
+        }
         until_replica_speaks(&self.servers[primary]).await;
     }
 

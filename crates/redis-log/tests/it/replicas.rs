@@ -252,3 +252,104 @@ async fn the_replicas_of_a_cluster_are_read_through_switches_and_a_kill() {
     traffic.goes_on().await;
     assert_eq!(traffic.judge().await.gaps, []);
 }
+
+/// A primary under sentinels with two replicas, and a log that reads from one of them. Returns the index of that one, and
+/// of the other, which the log waits for.
+async fn three() -> (Sentinels, Arc<RedisLog>, usize, usize) {
+    let deployment = Sentinels::with_replicas(2).await;
+    let log = open(reading(config_at(&deployment.url()))).await;
+    let stats = log.stats();
+    eventually("the other replica is waited for", || stats.replicas_awaited() == 1).await;
+    let clients: String = deployment.servers[1].words("CLIENT LIST").await;
+    let source = if clients.contains("name=tailwater-feed") { 1 } else { 2 };
+    until_feed_is_at(&deployment.servers[source]).await;
+    (deployment, log, source, 3 - source)
+}
+
+#[tokio::test]
+async fn an_event_is_seen_when_every_replica_has_it_that_may_be_promoted() {
+    let (deployment, log, _, other) = three().await;
+    let writing = open(config_at(&deployment.url())).await;
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    fill(&writing, &t, 1..=300).await;
+    assert_eq!(reader.until(300).await, (1..=300).collect::<Vec<_>>());
+    let pid = deployment.servers[other].pid().await;
+    pid.signal("-STOP");
+    append(&writing, &t, "301").await;
+    let nothing = tokio::time::timeout(Duration::from_millis(500), reader.step()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    // Nor is it there for a reader that begins now, whose first read asks the frozen replica.
+    let begin = tokio::time::timeout(
+        Duration::from_millis(300),
+        log.read(&t, event_log::Position::START, crate::support::PAGE),
+    );
+    assert!(begin.await.is_err());
+    pid.signal("-CONT");
+    assert_eq!(reader.until(301).await, [301]);
+    let bounds = log.bounds(&t).await.unwrap().unwrap();
+    assert_eq!((bounds.head.n, bounds.length), (301, 301));
+}
+
+#[tokio::test]
+async fn readers_do_not_wait_for_a_replica_that_is_gone() {
+    let (mut deployment, log, _, other) = three().await;
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    let pid = deployment.servers[other].pid().await;
+    pid.signal("-STOP");
+    append(&log, &t, "1").await;
+    assert_eq!(reader.until(1).await, [1]);
+    pid.signal("-CONT");
+    append(&log, &t, "2").await;
+    assert_eq!(reader.until(2).await, [2]);
+    deployment.servers[other].kill();
+    append(&log, &t, "3").await;
+    assert_eq!(reader.until(3).await, [3]);
+}
+
+#[tokio::test]
+async fn readers_do_not_wait_for_a_replica_that_is_never_promoted() {
+    let deployment = Sentinels::with_replicas(2).await;
+    for replica in 1..=2 {
+        deployment.servers[replica].words::<()>("CONFIG SET replica-priority 0").await;
+    }
+    let log = open(reading(config_at(&deployment.url()))).await;
+    let stats = log.stats();
+    eventually("a replica is read", || stats.primaries_read() == 0).await;
+    assert_eq!(stats.replicas_awaited(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_promotion_of_a_replica_that_lacks_events_takes_nothing_back() {
+    let (mut deployment, log, source, other) = three().await;
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    // A publisher that will be gone, so that no witness of its events is left.
+    let writing = open(config_at(&deployment.url())).await;
+    append(&writing, &t, "seen").await;
+    assert_eq!(reader.until(1).await, [1]);
+    // The sentinels will promote the replica that lacks the next event.
+    deployment.servers[other].words::<()>("CONFIG SET replica-priority 1").await;
+    for sentinel in &deployment.sentinels {
+        let preferred = |replicas: &Vec<std::collections::HashMap<String, String>>| {
+            replicas.iter().any(|replica| replica["slave-priority"] == "1")
+        };
+        until(sentinel, "SENTINEL REPLICAS main", preferred).await;
+    }
+    // Its link breaks a moment before the primary dies.
+    deployment.servers[other].words::<()>("REPLICAOF 127.0.0.1 1").await;
+    append(&writing, &t, "lost").await;
+    writing.shutdown().await;
+    drop(writing);
+    let nothing = tokio::time::timeout(Duration::from_millis(300), reader.step()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    deployment.servers[0].kill();
+    deployment.other_primary(0).await;
+    assert_eq!(deployment.primary().await, other);
+    until_follows(&deployment.servers[source]).await;
+    let writing = open(config_at(&deployment.url())).await;
+    append(&writing, &t, "new").await;
+    let events = reader.events().await;
+    assert_eq!((events[0].position().n, events[0].data()), (2, "new"));
+}

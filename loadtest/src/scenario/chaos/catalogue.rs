@@ -37,7 +37,7 @@ pub(super) struct ChaosScenario {
     pub(super) topology: Topology,
     pub(super) append_fsync: AppendFsync,
     pub(super) durability: Durability,
-    pub(super) has_replica: bool,
+    pub(super) replicas: usize,
     pub(super) can_part: bool,
     pub(super) has_own_clock: bool,
     pub(super) has_password: bool,
@@ -57,7 +57,7 @@ const USUAL: ChaosScenario = ChaosScenario {
     topology: Topology::Standalone,
     append_fsync: AppendFsync::Everysec,
     durability: Durability::Memory,
-    has_replica: false,
+    replicas: 0,
     can_part: false,
     has_own_clock: false,
     has_password: false,
@@ -105,7 +105,7 @@ pub(super) const SCENARIOS: &[ChaosScenario] = &[
         name: "lost-tail",
         about: "a replica that lacks events of clients takes over; a gateway is killed",
         promise: Promise::Announced,
-        has_replica: true,
+        replicas: 1,
         fault: |lab| Box::pin(nodes::promote_behind(lab)),
         ..USUAL
     },
@@ -356,6 +356,35 @@ pub(super) const SCENARIOS: &[ChaosScenario] = &[
         ..USUAL
     },
     ChaosScenario {
+        name: "sentinel-kill-replicas2",
+        about: "kill -9 of a primary with two replicas, with replica:1",
+        topology: Topology::Sentinel,
+        promise: Promise::Kept,
+        durability: Durability::Replica,
+        replicas: 2,
+        fault: |lab| Box::pin(sentinel::kill(lab)),
+        ..USUAL
+    },
+    ChaosScenario {
+        name: "sentinel-failover-replicas2",
+        about: "SENTINEL FAILOVER with two replicas, with replica:1",
+        topology: Topology::Sentinel,
+        promise: Promise::Kept,
+        durability: Durability::Replica,
+        replicas: 2,
+        fault: |lab| Box::pin(sentinel::fail_over(lab)),
+        ..USUAL
+    },
+    ChaosScenario {
+        name: "sentinel-lag-replicas2",
+        about: "the replica that lacks the last second takes over from a killed primary, with memory",
+        topology: Topology::Sentinel,
+        promise: Promise::Told,
+        replicas: 2,
+        fault: |lab| Box::pin(sentinel::promote_lagging(lab)),
+        ..USUAL
+    },
+    ChaosScenario {
         name: "sentinel-freeze-replica1",
         about: "a primary is frozen past the fail-over and thawed, with replica:1",
         topology: Topology::Sentinel,
@@ -446,7 +475,7 @@ impl ChaosScenario {
             append_fsync: self.append_fsync,
             durability: self.durability,
             reads_replicas,
-            has_replica: self.has_replica,
+            replicas: self.replicas,
             can_part: self.can_part,
             has_own_clock: self.has_own_clock,
             has_password: self.has_password,

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::lab::{Lab, wait};
 
 /// The time in which Sentinels must turn a primary that has come back into a replica.
 const DEMOTION_DEADLINE: Duration = Duration::from_secs(40);
+
+/// A priority that comes before that of all other replicas.
+const PREFERRED: &str = "1";
 
 /// Waits until the old primary follows the new one.
 async fn demoted(lab: &Lab) -> Result<()> {
@@ -30,6 +33,26 @@ pub(in super::super) async fn kill(lab: &mut Lab) -> Result<()> {
     lab.fault("kill -9 of the primary");
     lab.servers[0].kill_nine()?;
     promoted(lab).await?;
+    lab.run_for(1.0, 2.0).await;
+    lab.servers[0].restart().await?;
+    demoted(lab).await?;
+    lab.mend("the old one is a replica");
+    Ok(())
+}
+
+/// Kills the primary while a replica lacks the last second, which the Sentinels prefer to the other one.
+pub(in super::super) async fn promote_lagging(lab: &mut Lab) -> Result<()> {
+    let preferred = lab.servers.last().context("no replica")?;
+    preferred.query(&["CONFIG", "SET", "replica-priority", PREFERRED]).await?;
+    lab.wait_preferred(PREFERRED).await?;
+    lab.fault("a replica lags");
+    lab.servers[2].freeze()?;
+    lab.run_for(1.0, 1.2).await;
+    lab.fault("kill -9 of the primary");
+    lab.servers[0].kill_nine()?;
+    lab.servers[2].thaw()?;
+    promoted(lab).await?;
+    ensure!(lab.servers[2].info("role").await? == "master", "the other replica was promoted");
     lab.run_for(1.0, 2.0).await;
     lab.servers[0].restart().await?;
     demoted(lab).await?;
