@@ -30,7 +30,9 @@ pub(crate) async fn until<T: redis::FromRedisValue>(
 /// second after the link is up.
 pub(crate) async fn until_replica_speaks(primary: &Server) {
     let speaks = |info: &String| {
-        info.contains("state=online") && !info.contains("offset=0,") && !info.contains("wait_bgsave")
+        info.contains("state=online")
+            && !info.contains("offset=0,")
+            && !info.contains("wait_bgsave")
     };
     until(primary, "INFO replication", speaks).await;
 }
