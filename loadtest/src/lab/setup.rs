@@ -38,6 +38,8 @@ pub enum Durability {
     Memory,
     /// A replica has it too.
     Replica,
+    /// Two replicas have it too.
+    BothReplicas,
     /// The primary has it on its disk.
     Disk,
 }
@@ -48,6 +50,7 @@ impl Durability {
         match self {
             Durability::Memory => "memory",
             Durability::Replica => "replica:1",
+            Durability::BothReplicas => "replica:2",
             Durability::Disk => "disk",
         }
     }

@@ -219,6 +219,9 @@ pub(super) async fn cluster(
         for arg in args.concat() {
             builder = builder.arg(arg);
         }
+        if setup.reads_replicas {
+            builder = builder.arg("--cluster-allow-reads-when-down").arg("yes");
+        }
         servers.push(builder.start().await?);
         buses.push(bus);
     }

@@ -357,20 +357,20 @@ pub(super) const SCENARIOS: &[ChaosScenario] = &[
     },
     ChaosScenario {
         name: "sentinel-kill-replicas2",
-        about: "kill -9 of a primary with two replicas, with replica:1",
+        about: "kill -9 of a primary with two replicas, with replica:2",
         topology: Topology::Sentinel,
         promise: Promise::Kept,
-        durability: Durability::Replica,
+        durability: Durability::BothReplicas,
         replicas: 2,
         fault: |lab| Box::pin(sentinel::kill(lab)),
         ..USUAL
     },
     ChaosScenario {
         name: "sentinel-failover-replicas2",
-        about: "SENTINEL FAILOVER with two replicas, with replica:1",
+        about: "SENTINEL FAILOVER with two replicas, with replica:2",
         topology: Topology::Sentinel,
         promise: Promise::Kept,
-        durability: Durability::Replica,
+        durability: Durability::BothReplicas,
         replicas: 2,
         fault: |lab| Box::pin(sentinel::fail_over(lab)),
         ..USUAL

@@ -117,7 +117,7 @@ fn failures(
         Promise::Announced | Promise::Kept | Promise::Told => {}
     }
     let scenario = trial.scenario;
-    let is_replicated = scenario.durability == Durability::Replica || scenario.replicas > 1;
+    let is_replicated = scenario.durability != Durability::Memory || scenario.replicas > 1;
     let is_committed = trial.reads_replicas && is_replicated;
     let counts = [
         (judgement.taken_back * u64::from(is_committed), "deliveries taken back"),
