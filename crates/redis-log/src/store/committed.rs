@@ -90,11 +90,19 @@ impl Store {
         Ok(least.map_or(Committed::All, Committed::UpTo))
     }
 
-    /// Reads the head of a topic from one replica. A replica that cannot tell it is doubted, so that readers do not
-    /// wait for it for long.
+    /// Reads the head of a topic from one replica. A replica that does not answer on a new connection either is doubted,
+    /// so that readers do not wait for it for long. One lost connection is no reason to doubt it: in a fail-over it loses
+    /// all of them in the moment in which it is promoted.
     async fn head_at(&self, server: &Address, topic: &Topic) -> Result<Position, Failure> {
-        let get = redis::cmd("GET").arg(self.keys.head(topic)).take();
-        match self.ask_at(server, Part::Replica, &[get]).await {
+        let get = [redis::cmd("GET").arg(self.keys.head(topic)).take()];
+        let mut asked = self.ask_at(server, Part::Replica, &get).await;
+        if let Err(failure) = &asked
+            && let Meaning::Elsewhere | Meaning::Unsure = failure.meaning(server)
+        {
+            self.peers.distrust(server);
+            asked = self.ask_at(server, Part::Replica, &get).await;
+        }
+        match asked {
             Ok(replies) => {
                 let reply: Value = replies.into_iter().next().unwrap_or_default();
                 Ok(self.head(reply)?.map_or(Position::START, |head| head.position()))

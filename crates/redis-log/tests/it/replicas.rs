@@ -321,6 +321,45 @@ async fn an_event_is_seen_when_every_replica_has_it_that_may_be_promoted() {
 }
 
 #[tokio::test]
+async fn readers_wait_for_a_replica_that_loses_its_connections_as_it_is_promoted() {
+    let (deployment, log, _, other) = three().await;
+    let writing = open(lasting(config_at(&deployment.url()))).await;
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    // Questions to the replica are under way all the time.
+    let publisher = tokio::spawn({
+        let t = t.clone();
+        async move {
+            loop {
+                append(&writing, &t, "").await;
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
+    let mut seen = 0;
+    while seen < 100 {
+        seen = reader.events().await.last().unwrap().position().n;
+    }
+    // As sentinels promote it, before they name it.
+    let promoted = &deployment.servers[other];
+    promoted.words::<()>("REPLICAOF NO ONE").await;
+    promoted.words::<u64>("CLIENT KILL TYPE normal").await;
+    let end = Instant::now() + Duration::from_millis(800);
+    while let Ok(events) = tokio::time::timeout_at(end, reader.events()).await {
+        seen = events.last().unwrap().position().n;
+    }
+    let keys = StoredKeys::of_only_topic(promoted).await.unwrap();
+    assert!(seen <= promoted.words(&format!("XLEN {}", keys.stream)).await, "{seen}");
+    let follow = format!("REPLICAOF {}", deployment.servers[0].host_port());
+    promoted.words::<()>(&follow).await;
+    let enough = seen + 500;
+    while seen < enough {
+        seen = reader.events().await.last().unwrap().position().n;
+    }
+    publisher.abort();
+}
+
+#[tokio::test]
 async fn readers_do_not_wait_for_a_replica_that_is_gone() {
     let (mut deployment, log, _, other) = three().await;
     let t = topic("t");

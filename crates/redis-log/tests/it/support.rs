@@ -142,7 +142,7 @@ impl Reader {
 
 /// The keys of a topic on its primary.
 pub(crate) struct StoredKeys {
-    stream: String,
+    pub(crate) stream: String,
     head: String,
 }
 
