@@ -147,12 +147,14 @@ impl Upload {
     }
 }
 
-/// Returns the bytes as text.
+/// Returns the bytes as text, without the byte order mark with which it may begin: the mark says how the text
+/// is encoded, is no part of it, and JSON parsers refuse it.
 ///
 /// # Errors
 /// The bytes are not UTF-8.
 pub(crate) fn text(what: &str, bytes: Vec<u8>) -> Result<String, Error> {
-    String::from_utf8(bytes).map_err(|error| not_utf8(what, error.utf8_error()))
+    let text = String::from_utf8(bytes).map_err(|error| not_utf8(what, error.utf8_error()))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 pub(crate) fn not_utf8(what: &str, error: Utf8Error) -> Error {

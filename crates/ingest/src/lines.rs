@@ -1,4 +1,5 @@
-//! Cuts a body that arrives in pieces into lines. Bounds the memory of a line.
+//! Cuts a body that arrives in pieces into lines, and drops a byte order mark at its beginning. Bounds the
+//! memory of a line.
 
 use bytes::{Buf as _, Bytes};
 
@@ -42,6 +43,7 @@ pub(crate) enum Line {
     },
 }
 
+const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Bytes that are kept of a line that is too long: a few times the longest name of a field.
 const START_BYTES: usize = 32;
 
@@ -103,6 +105,11 @@ impl Lines {
 
     fn complete(&mut self, piece: Bytes) -> Line {
         self.number += 1;
+        let line = self.join(piece);
+        if self.number == 1 { line.without_mark() } else { line }
+    }
+
+    fn join(&mut self, piece: Bytes) -> Line {
         if self.length == 0 && piece.len() <= self.max {
             return Line::Whole(piece);
         }
@@ -123,6 +130,19 @@ impl Lines {
             self.partial.extend_from_slice(&piece[..piece.len().min(room)]);
             self.partial.truncate(START_BYTES);
             self.partial.shrink_to_fit();
+        }
+    }
+}
+
+impl Line {
+    /// Drops the byte order mark with which the line begins, if it does.
+    fn without_mark(self) -> Self {
+        match self {
+            Self::Whole(line) if line.starts_with(BOM) => Self::Whole(line.slice(BOM.len()..)),
+            Self::TooLong { start, bytes } if start.starts_with(BOM) => {
+                Self::TooLong { start: start.slice(BOM.len()..), bytes: bytes - BOM.len() }
+            }
+            line => line,
         }
     }
 }
@@ -183,10 +203,19 @@ mod tests {
         assert_eq!(cut(Ends::Lf, text.as_bytes().chunks(9)), [Line::Whole(text.into())]);
     }
 
+    #[test]
+    fn a_byte_order_mark_is_dropped_at_the_beginning_only() {
+        let text = "\u{feff}a\n\u{feff}b".as_bytes();
+        for size in 1..=text.len() {
+            assert_eq!(cut(Ends::Lf, text.chunks(size)), ["a", "\u{feff}b"].map(whole), "{size}");
+        }
+        assert_eq!(cut(Ends::Any, ["\u{feff}\u{feff}".as_bytes()]), [whole("\u{feff}")]);
+    }
+
     proptest! {
         #[test]
         fn any_cut_gives_the_same_lines(
-            text in "([a-c]{0,50}(\r|\n|\r\n)){0,6}[a-c]{0,50}",
+            text in "\u{feff}?([a-c]{0,50}(\r|\n|\r\n)){0,6}[a-c]{0,50}",
             sizes in prop::collection::vec(1_usize..20, 1..50),
             any in any::<bool>(),
         ) {

@@ -43,7 +43,6 @@ struct Pending {
     bytes: Option<usize>,
 }
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Bytes for a byte order mark, the name of a field, a colon and a space.
 const SLACK_BYTES: usize = 16;
 
@@ -91,14 +90,11 @@ impl Parser {
 
     fn line(&mut self, line: Line) -> Option<Event> {
         // A line over the limit is `beyond` bytes longer than its kept start.
-        let (mut line, beyond) = match line {
+        let (line, beyond) = match line {
             Line::Whole(line) => (line, 0),
             Line::TooLong { start, bytes } => (start.clone(), bytes - start.len()),
         };
         let number = self.lines.number();
-        if number == 1 && line.starts_with(BOM) {
-            line = line.slice(BOM.len()..);
-        }
         if line.is_empty() {
             return std::mem::take(&mut self.pending).dispatch(self.max);
         }

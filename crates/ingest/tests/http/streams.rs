@@ -223,6 +223,30 @@ async fn the_stream_of_a_gateway_can_be_published_again() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_any_body() {
+    let server = Server::start().await;
+    let event = "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\"}";
+    for (topic, content_type, body, stored) in [
+        ("lines", "application/x-ndjson", "{\"data\":1}\n", "1"),
+        ("sse", "text/event-stream", "data: 1\n\n", "1"),
+        ("json", "application/json", "{\"n\":1}", "{\"n\":1}"),
+        ("text", "text/plain", "hello", "hello"),
+        ("one", "application/cloudevents+json", event, event),
+    ] {
+        let path = format!("POST /v1/events?topic={topic}");
+        let headers = [("content-type", content_type)];
+        let answer = server.send(&path, &headers, format!("\u{feff}{body}")).await;
+        assert_eq!((answer.status, outcomes(&answer)), (200, vec!["stored".to_owned()]), "{topic}");
+        assert_eq!(server.data(topic).await, [stored], "{topic}");
+    }
+    let batch = [("content-type", "application/cloudevents-batch+json")];
+    let body = format!("\u{feff}[{event}]");
+    let answer = server.send("POST /v1/events?topic=batch", &batch, body).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(server.data("batch").await, [event]);
+}
+
+#[tokio::test]
 async fn a_body_without_events_gets_no_receipts() {
     let server = Server::start().await;
     let answer = lines(&server, "", "\n\n").await;

@@ -26,7 +26,12 @@ pub(crate) struct Source {
 /// The input, by its format.
 enum Reading {
     Arguments(std::vec::IntoIter<String>),
-    Lines { reader: BufReader<Stdin>, json: bool },
+    Lines {
+        reader: BufReader<Stdin>,
+        json: bool,
+        /// The first line was read, which may begin with a byte order mark.
+        begun: bool,
+    },
     Sse { reader: BufReader<Stdin>, parser: sse::Parser },
 }
 
@@ -37,6 +42,7 @@ pub(crate) struct EventLine(pub(crate) String);
 /// The fields of a line. Their values keep their text: the order of members, and every digit.
 type Fields = BTreeMap<String, Box<RawValue>>;
 
+const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Bytes of one read from standard input.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -50,8 +56,8 @@ impl Source {
         let reader = BufReader::with_capacity(CHUNK_BYTES, tokio::io::stdin());
         let reading = match input {
             _ if !data.is_empty() => Reading::Arguments(data.into_iter()),
-            Input::Lines => Reading::Lines { reader, json: false },
-            Input::Ndjson => Reading::Lines { reader, json: true },
+            Input::Lines => Reading::Lines { reader, json: false, begun: false },
+            Input::Ndjson => Reading::Lines { reader, json: true, begun: false },
             Input::Sse => Reading::Sse { reader, parser: sse::Parser::default() },
         };
         let run = format!("{:016x}", fastrand::u64(..));
@@ -68,7 +74,7 @@ impl Source {
                 let data: Vec<_> = data.take(most).collect();
                 lines.extend(data.iter().map(|data| self.event(data, None)));
             }
-            Reading::Lines { reader, json } => {
+            Reading::Lines { reader, json, begun } => {
                 let json = *json;
                 let mut texts = Vec::new();
                 // Wait for the first line, then take only those that are in the buffer.
@@ -76,6 +82,9 @@ impl Source {
                     let mut bytes = Vec::new();
                     if reader.read_until(b'\n', &mut bytes).await.context("standard input")? == 0 {
                         break;
+                    }
+                    if !std::mem::replace(begun, true) && bytes.starts_with(BOM) {
+                        bytes.drain(..BOM.len());
                     }
                     let text = String::from_utf8_lossy(&bytes);
                     self.repaired |= matches!(text, Cow::Owned(_));

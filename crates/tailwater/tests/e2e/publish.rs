@@ -138,6 +138,21 @@ async fn an_event_stream_is_published_while_it_arrives() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_the_input() {
+    let (node, url) = node().await;
+    let mut reader = Reader::open(node.addr(), "topic=t").await;
+    for (input, text) in [
+        ("lines", "\u{feff}one\n\u{feff}two\n"),
+        ("ndjson", "\u{feff}{\"data\":\"one\"}\n{\"data\":\"\u{feff}two\"}\n"),
+        ("sse", "\u{feff}data: one\n\ndata: \u{feff}two\n\n"),
+    ] {
+        let args = ["publish", "--url", &url, "--topic", "t", "--input", input];
+        tailwater_reading(text, &args).await.success();
+        assert_eq!(reader.data(2).await, ["one", "\u{feff}two"], "{input}");
+    }
+}
+
+#[tokio::test]
 async fn a_gateways_own_events_are_not_published_again() {
     let (source, _) = node().await;
     let (target, url) = node().await;
