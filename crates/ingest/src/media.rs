@@ -13,18 +13,29 @@ pub(crate) enum Media {
     Lines,
     /// A stream of server-sent events.
     Sse,
-    /// One CloudEvent.
+    /// One CloudEvent, as JSON.
     CloudEvent,
     /// An array of CloudEvents.
     CloudEvents,
 }
 
+/// The content types that are not data, and the form of their bodies. `docs/protocol.md` has the same table.
+const TYPES: [(&str, Media); 4] = [
+    ("application/stream+json", Media::Lines),
+    ("text/event-stream", Media::Sse),
+    ("application/cloudevents+json", Media::CloudEvent),
+    ("application/cloudevents-batch+json", Media::CloudEvents),
+];
+/// The subtypes of `application` and `text` whose bodies are lines of JSON, without `x-` before them. None is
+/// registered, so each library has its own.
+const LINES: [&str; 5] = ["ndjson", "jsonl", "jsonlines", "json-lines", "ldjson"];
+
 impl Media {
     /// Returns the form of the body that these headers announce.
     ///
     /// # Errors
-    /// The body is compressed, or is a form of CloudEvents other than structured JSON. As plain data such a
-    /// CloudEvent would lose its attributes.
+    /// The body is compressed, or in a form that ingest cannot read and that would lose its meaning as the data
+    /// of one event.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Error> {
         if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
             && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
@@ -42,20 +53,45 @@ impl Media {
         let essence = headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split(';').next())
-            .map(|value| value.trim().to_ascii_lowercase());
-        match essence.as_deref().unwrap_or_default() {
-            "application/x-ndjson" => Ok(Self::Lines),
-            "text/event-stream" => Ok(Self::Sse),
-            "application/cloudevents+json" => Ok(Self::CloudEvent),
-            "application/cloudevents-batch+json" => Ok(Self::CloudEvents),
-            other if other.starts_with("application/cloudevents") => Err(unsupported(format!(
-                "content type {other:?} is not supported; send CloudEvents as \
+            .map(essence)
+            .unwrap_or_default();
+        let listed = TYPES.iter().find(|(name, _)| *name == essence).map(|(_, media)| *media);
+        if let Some(media @ (Self::CloudEvent | Self::CloudEvents)) = listed {
+            return Ok(media);
+        }
+        if essence.starts_with("application/cloudevents") {
+            return Err(unsupported(format!(
+                "content type {essence:?} is not supported; send CloudEvents as \
                  application/cloudevents+json or application/cloudevents-batch+json"
+            )));
+        }
+        match listed {
+            Some(media) => Ok(media),
+            None if is_lines(&essence) => Ok(Self::Lines),
+            None if subtype(&essence) == "json-seq" => Err(unsupported(format!(
+                "content type {essence:?} is not supported; send one JSON object a line as \
+                 application/x-ndjson"
             ))),
-            _ => Ok(Self::Data),
+            None => Ok(Self::Data),
         }
     }
+}
+
+/// Returns a content type without its parameters, in lower case.
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// `application/vnd.example+jsonl` is lines, too.
+fn is_lines(essence: &str) -> bool {
+    let is_text = essence.starts_with("application/") || essence.starts_with("text/");
+    let name = subtype(essence);
+    is_text && LINES.contains(&name.strip_prefix("x-").unwrap_or(name))
+}
+
+/// Returns the subtype, or its suffix if it has one.
+fn subtype(essence: &str) -> &str {
+    essence.rsplit(['/', '+']).next().unwrap_or_default()
 }
 
 fn unsupported(message: impl Into<String>) -> Error {
@@ -84,8 +120,41 @@ mod tests {
     }
 
     #[test]
+    fn every_name_of_lines_of_json_is_lines() {
+        for value in [
+            "application/ndjson",
+            "application/x-ndjson",
+            "application/jsonl",
+            "application/x-jsonl",
+            "application/jsonlines",
+            "application/x-jsonlines",
+            "application/json-lines",
+            "application/x-json-lines",
+            "application/x-ldjson",
+            "application/stream+json",
+            "application/stream+json;charset=UTF-8",
+            "application/vnd.example+jsonl",
+            "application/vnd.example+x-ndjson; compatible-with=8",
+            "text/x-ndjson",
+            "text/jsonl",
+        ] {
+            assert_eq!(of("content-type", value), Ok(Media::Lines), "{value}");
+        }
+    }
+
+    #[test]
     fn any_other_content_type_is_data() {
-        for value in ["application/x-www-form-urlencoded", "text/plain", "nonsense", ""] {
+        for value in [
+            "application/x-www-form-urlencoded",
+            "application/json",
+            "application/vnd.example+json",
+            "application/problem+json; charset=utf-8",
+            "image/ndjson",
+            "text/plain",
+            "nonsense",
+            "ndjson",
+            "",
+        ] {
             assert_eq!(of("content-type", value), Ok(Media::Data), "{value}");
         }
         assert_eq!(Media::of(&HeaderMap::new()), Ok(Media::Data));
@@ -96,7 +165,9 @@ mod tests {
         for (name, value) in [
             ("content-encoding", "gzip"),
             ("content-type", "application/cloudevents+protobuf"),
+            ("content-type", "application/json-seq"),
             ("ce-specversion", "1.0"),
+            ("content-type", "application/geo+json-seq"),
         ] {
             assert_eq!(of(name, value), Err(Code::UnsupportedMediaType), "{name}: {value}");
         }

@@ -223,6 +223,26 @@ async fn the_stream_of_a_gateway_can_be_published_again() {
 }
 
 #[tokio::test]
+async fn every_name_of_lines_of_json_is_read_as_lines() {
+    let server = Server::start().await;
+    for (n, name) in
+        ["ndjson", "jsonl", "x-jsonlines", "json-lines", "stream+json"].iter().enumerate()
+    {
+        let content_type = format!("application/{name}");
+        let headers = [("content-type", &*content_type)];
+        let path = format!("POST /v1/events?topic={n}");
+        let answer = server.send(&path, &headers, "{\"data\":1}\n{\"data\":2}\n").await;
+        assert_eq!(outcomes(&answer), ["stored", "stored"], "{name}");
+        assert_eq!(server.data(&n.to_string()).await, ["1", "2"], "{name}");
+    }
+    // An array is JSON, and one event.
+    let json = [("content-type", "application/json")];
+    let answer = server.send("POST /v1/events?topic=array", &json, "[1,2]").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(server.data("array").await, ["[1,2]"]);
+}
+
+#[tokio::test]
 async fn a_byte_order_mark_is_no_part_of_any_body() {
     let server = Server::start().await;
     let event = "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\"}";
