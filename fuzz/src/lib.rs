@@ -45,6 +45,7 @@ targets! {
     "certificate" => tls::certificate,
     "client_stream" => stream::client_stream,
     "cloudevent" => ingest::fuzz::cloudevent,
+    "cloudevent_binary" => ingest::fuzz::cloudevent_binary,
     "cloudevents" => ingest::fuzz::cloudevents,
     "cursor" => event_log::fuzz::cursor,
     "forwarded" => headers::forwarded,

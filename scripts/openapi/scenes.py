@@ -109,6 +109,10 @@ def publications(client):
     event = {"specversion": "1.0", "id": "1", "source": "/scene", "type": "t", "subject": "events"}
     for body, kind in ((event, "cloudevents+json"), ([event, {**event, "subject": "done"}, {}], "cloudevents-batch+json")):
         client.ask("POST /v1/events", 200, body=body, media_type=f"application/{kind}")
+    binary = {f"ce-{name}": event[name] for name in ("specversion", "source", "type", "subject")}
+    for number, more, status in (("2", {}, 200), ("3", {"Prefer": "reply"}, 204)):
+        headers = {**binary, "ce-id": number, **more}
+        client.ask("POST /v1/events", status, headers=headers, body={"n": 1}, media_type="application/json")
     key = {"Idempotency-Key": "once"}
     for duplicate in (False, True):
         query = {"topic": "keys"}

@@ -51,8 +51,8 @@ const ANY_HEADER: HeaderValue = HeaderValue::from_static("*, authorization");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
 /// The headers that clients of a node send.
 const HEADERS: HeaderValue = HeaderValue::from_static(
-    "accept, authorization, cache-control, content-type, idempotency-key, last-event-id, pragma, traceparent, \
-     tracestate, x-requested-with",
+    "accept, authorization, cache-control, ce-dataschema, ce-id, ce-source, ce-specversion, ce-subject, ce-time, \
+     ce-type, content-type, idempotency-key, last-event-id, pragma, traceparent, tracestate, x-requested-with",
 );
 /// The headers of an answer that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(

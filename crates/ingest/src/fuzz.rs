@@ -1,25 +1,32 @@
 //! Properties of this crate's parsers, as functions of any bytes, for the package `fuzz`. A function
 //! panics if its property does not hold.
 
+use std::collections::BTreeMap;
+
 use axum::http::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use event_log::{Append, Topic};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::cloudevents;
+use crate::attributes::Attributes;
 use crate::decode::{Decode, Item};
 use crate::error::{Error, MESSAGE_BYTES_MAX};
 use crate::head::RequestHead;
-use crate::media::Media;
+use crate::media::{self, Media};
 use crate::ndjson::NdjsonDecoder;
 use crate::sse::{Parser, SseDecoder};
+use crate::{cloudevents, json};
 
 /// The largest data of an event here, in bytes: small, so that the fuzzer finds the limit.
 const DATA_BYTES_MAX: usize = 64;
 
+/// The longest JSON escape of one byte.
+const ESCAPED_BYTES: usize = 6;
 /// The longest line of JSON with such data, in bytes: six for each byte, and 4 KiB for the rest.
-const JSON_LINE_BYTES_MAX: usize = 6 * DATA_BYTES_MAX + 4096;
+const JSON_LINE_BYTES_MAX: usize = ESCAPED_BYTES * DATA_BYTES_MAX + 4096;
 /// The longest line of server-sent events, in bytes: that of a type.
 const SSE_LINE_BYTES_MAX: usize = 128 + 16;
 
@@ -76,6 +83,51 @@ pub fn cloudevent(bytes: &[u8]) {
     }
 }
 
+/// Decodes a CloudEvent in binary mode: lines of headers, `name:value`, then an empty line and the data. The
+/// envelope has every attribute and every byte of the data, and is the same event in structured mode.
+pub fn cloudevent_binary(bytes: &[u8]) {
+    let mut request = Request::builder();
+    let mut rest = bytes;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let line = &rest[..end];
+        rest = &rest[end + 1..];
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { break };
+        request = request.header(&line[..colon], &line[colon + 1..]);
+    }
+    let Ok(request) = request.body(()) else { return };
+    let attributes = match Attributes::of_data(request.headers()) {
+        Ok(attributes) => attributes,
+        Err(error) => return is_short(&error),
+    };
+    let max = 2 * bytes.len() * ESCAPED_BYTES + DATA_BYTES_MAX;
+    let names = RequestHead { attributes, ..head(Media::BinaryCloudEvent, Some("t")) };
+    let decoded = cloudevents::binary(rest.to_vec(), &names, max);
+    is_within_limits(&decoded, max);
+    let Ok(append) = decoded else { return };
+    let envelope: BTreeMap<String, &RawValue> =
+        serde_json::from_str(&append.event.data).expect("an envelope is a JSON object");
+    let text = |name: &str| serde_json::from_str::<String>(envelope[name].get()).expect("a string");
+    for (name, value) in names.attributes.iter() {
+        assert_eq!(text(name), value, "{name}");
+    }
+    let content_type = names.attributes.content_type();
+    let is_json = content_type.is_none_or(|of| media::is_json(&media::essence(of)));
+    if envelope.contains_key("data_base64") {
+        assert_eq!(BASE64.decode(text("data_base64")).as_deref(), Ok(rest));
+    } else if !envelope.contains_key("data") {
+        assert!(rest.is_empty());
+    } else if is_json {
+        let json = str::from_utf8(rest).expect("JSON is UTF-8");
+        let json = json.strip_prefix('\u{feff}').unwrap_or(json);
+        assert_eq!(*json::compact(json), *envelope["data"].get());
+    } else {
+        assert_eq!(text("data").as_bytes(), rest);
+    }
+    let structured = RequestHead { media: Media::CloudEvent, ..names };
+    let again = cloudevents::one(&append.event.data, &structured, max);
+    assert_eq!(shown(&again), shown(&Ok(append)));
+}
+
 /// Decodes a batch of CloudEvents, each as if it were alone.
 pub fn cloudevents(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
@@ -103,8 +155,10 @@ pub fn request(bytes: &[u8]) {
     let Ok(request) = request.body(()) else { return };
     match RequestHead::parse(&request.into_parts().0) {
         Ok(head) => {
-            let names_topics =
-                matches!(head.media, Media::Lines | Media::CloudEvent | Media::CloudEvents);
+            let names_topics = matches!(
+                head.media,
+                Media::Lines | Media::CloudEvent | Media::BinaryCloudEvent | Media::CloudEvents
+            );
             assert!(head.topic.is_some() || names_topics, "{head:?} has no topic");
         }
         Err(error) => is_short(&error),
@@ -161,7 +215,16 @@ fn shown(decoded: &Result<Append, Error>) -> String {
 }
 
 fn head(media: Media, query: Option<&str>) -> RequestHead {
-    RequestHead { media, topic: query.map(topic), kind: None, end: false, key: None, trace: None }
+    RequestHead {
+        media,
+        topic: query.map(topic),
+        kind: None,
+        end: false,
+        key: None,
+        trace: None,
+        attributes: Attributes::default(),
+        expects_event: false,
+    }
 }
 
 fn topic(name: &str) -> Topic {

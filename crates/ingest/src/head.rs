@@ -4,6 +4,7 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use event_log::{EventType, Key, Topic, TraceParent};
 
+use crate::attributes::Attributes;
 use crate::error::{Code, Error};
 use crate::media::Media;
 
@@ -19,6 +20,11 @@ pub(crate) struct RequestHead {
     pub(crate) end: bool,
     pub(crate) key: Option<Key>,
     pub(crate) trace: Option<TraceParent>,
+    /// The attributes of a CloudEvent in the headers.
+    pub(crate) attributes: Attributes,
+    /// True if the sender takes the body of an answer for a CloudEvent (`Prefer: reply`, Knative's data plane),
+    /// and would treat a receipt as a failure to deliver.
+    pub(crate) expects_event: bool,
 }
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -32,6 +38,20 @@ impl RequestHead {
         head.media = Media::of(&parts.headers)?;
         head.key = key(&parts.headers)?;
         head.trace = trace(&parts.headers);
+        head.attributes = match head.media {
+            Media::BinaryCloudEvent => Attributes::of_data(&parts.headers)?,
+            Media::CloudEvent if Attributes::are_in(&parts.headers) => {
+                Attributes::read(&parts.headers)?
+            }
+            Media::CloudEvents if Attributes::are_in(&parts.headers) => {
+                return Err(Error::new(
+                    Code::BadBody,
+                    "ce- headers are given, but each CloudEvent of a batch has its own attributes",
+                ));
+            }
+            _ => Attributes::default(),
+        };
+        head.expects_event = prefers_reply(&parts.headers);
         head.check()?;
         Ok(head)
     }
@@ -67,6 +87,8 @@ impl RequestHead {
             end,
             key: None,
             trace: None,
+            attributes: Attributes::default(),
+            expects_event: false,
         })
     }
 
@@ -75,13 +97,17 @@ impl RequestHead {
         match self.media {
             Media::Data | Media::Sse => self.need_topic("publish to ?topic=NAME"),
             Media::Lines if self.end => self.need_topic("end=true needs ?topic=NAME"),
-            Media::CloudEvent | Media::CloudEvents if self.kind.is_some() => {
+            Media::CloudEvent | Media::BinaryCloudEvent | Media::CloudEvents
+                if self.kind.is_some() =>
+            {
                 Err(bad_parameter("type is given, but a CloudEvent has its own type"))
             }
             Media::CloudEvents if self.end => {
                 Err(bad_parameter("end is given, but a batch may have several topics"))
             }
-            Media::Lines | Media::CloudEvent | Media::CloudEvents => Ok(()),
+            Media::Lines | Media::CloudEvent | Media::BinaryCloudEvent | Media::CloudEvents => {
+                Ok(())
+            }
         }?;
         match self.media {
             Media::Lines | Media::Sse | Media::CloudEvents if self.key.is_some() => Err(
@@ -115,6 +141,16 @@ fn key(headers: &HeaderMap) -> Result<Option<Key>, Error> {
 /// Ignores a malformed `traceparent`, as W3C Trace Context requires.
 fn trace(headers: &HeaderMap) -> Option<TraceParent> {
     TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)
+}
+
+/// Looks for the preference `reply` (RFC 7240, section 2).
+fn prefers_reply(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split(','));
+    preferences.any(|preference| {
+        let name = preference.split([';', '=']).next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("reply")
+    })
 }
 
 fn bad_parameter(message: impl Into<String>) -> Error {

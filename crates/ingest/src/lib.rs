@@ -15,6 +15,7 @@
 
 mod account;
 mod appender;
+mod attributes;
 mod body;
 mod client;
 mod cloudevents;

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, header};
 
+use crate::attributes::Attributes;
 use crate::error::{Code, Error};
 
 /// The form of a body.
@@ -15,6 +16,8 @@ pub(crate) enum Media {
     Sse,
     /// One CloudEvent, as JSON.
     CloudEvent,
+    /// The data of one CloudEvent, whose attributes are headers.
+    BinaryCloudEvent,
     /// An array of CloudEvents.
     CloudEvents,
 }
@@ -44,12 +47,6 @@ impl Media {
                 "content-encoding {encoding:?} is not supported; send the body uncompressed"
             )));
         }
-        if headers.contains_key("ce-specversion") {
-            return Err(unsupported(
-                "CloudEvents in binary mode (ce- headers) are not supported; send \
-                 application/cloudevents+json",
-            ));
-        }
         let essence = headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
@@ -62,8 +59,12 @@ impl Media {
         if essence.starts_with("application/cloudevents") {
             return Err(unsupported(format!(
                 "content type {essence:?} is not supported; send CloudEvents as \
-                 application/cloudevents+json or application/cloudevents-batch+json"
+                 application/cloudevents+json or application/cloudevents-batch+json, or in binary mode"
             )));
+        }
+        // The content type is then that of the data, whatever it is.
+        if Attributes::are_in(headers) {
+            return Ok(Self::BinaryCloudEvent);
         }
         match listed {
             Some(media) => Ok(media),
@@ -78,8 +79,13 @@ impl Media {
 }
 
 /// Returns a content type without its parameters, in lower case.
-fn essence(content_type: &str) -> String {
+pub(crate) fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Returns true if a body of this content type is JSON (CloudEvents, JSON format, section 3.1.1).
+pub(crate) fn is_json(essence: &str) -> bool {
+    essence.contains('/') && subtype(essence) == "json"
 }
 
 /// `application/vnd.example+jsonl` is lines, too.
@@ -161,12 +167,28 @@ mod tests {
     }
 
     #[test]
+    fn attributes_of_a_cloud_event_make_any_other_content_type_that_of_its_data() {
+        let of = |content_type: &'static str| {
+            let headers = [("ce-id", "1"), ("content-type", content_type)].map(|(name, value)| {
+                (header::HeaderName::from_static(name), header::HeaderValue::from_static(value))
+            });
+            Media::of(&HeaderMap::from_iter(headers)).map_err(|error| error.code())
+        };
+        for value in ["application/json", "application/x-ndjson", "text/event-stream", "image/png"]
+        {
+            assert_eq!(of(value), Ok(Media::BinaryCloudEvent), "{value}");
+        }
+        assert_eq!(of("application/cloudevents+json"), Ok(Media::CloudEvent));
+        assert_eq!(of("application/cloudevents-batch+json"), Ok(Media::CloudEvents));
+        assert_eq!(of("application/cloudevents+avro"), Err(Code::UnsupportedMediaType));
+    }
+
+    #[test]
     fn a_body_that_would_lose_information_as_data_is_refused() {
         for (name, value) in [
             ("content-encoding", "gzip"),
             ("content-type", "application/cloudevents+protobuf"),
             ("content-type", "application/json-seq"),
-            ("ce-specversion", "1.0"),
             ("content-type", "application/geo+json-seq"),
         ] {
             assert_eq!(of(name, value), Err(Code::UnsupportedMediaType), "{name}: {value}");

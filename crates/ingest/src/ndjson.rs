@@ -149,6 +149,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::attributes::Attributes;
     use crate::media::Media;
 
     const MAX: usize = 100;
@@ -161,6 +162,8 @@ mod tests {
             end: false,
             key: None,
             trace: None,
+            attributes: Attributes::default(),
+            expects_event: false,
         }
     }
 

@@ -79,7 +79,7 @@ impl Ingest {
     ) -> Result<Response, Error> {
         let account = Account::new(Arc::clone(&self.config.rules.memory), publisher.client);
         match head.media {
-            Media::Data | Media::CloudEvent | Media::CloudEvents => {
+            Media::Data | Media::CloudEvent | Media::BinaryCloudEvent | Media::CloudEvents => {
                 self.whole(&head, &publisher, account, upload).await
             }
             Media::Lines | Media::Sse => self.stream(head, publisher, account, upload).await,
@@ -125,8 +125,8 @@ impl Ingest {
         let time = self.config.body_timeout;
         let bytes = upload.read(max, time, &mut account, &self.waits);
         let bytes = publisher.within(bytes).await.inspect_err(refused)?;
-        let text = bytes.and_then(|bytes| body::text("the body", bytes));
         if is_batch {
+            let text = bytes.and_then(|bytes| body::text("the body", bytes));
             let events = text.and_then(|text| cloudevents::batch(&text, head, event_max));
             let events = events.inspect_err(refused)?;
             let at_once = self.config.batch_max;
@@ -134,9 +134,12 @@ impl Ingest {
                 &self.appender.publish_in_order(publisher, events, at_once).await,
             );
         }
-        let event = text.and_then(|text| self.event(head, text));
+        let event = bytes.and_then(|bytes| self.event(head, bytes));
         let answer = self.appender.publish(publisher, vec![event]).await.pop();
         let ack = answer.expect("one event has one answer")?;
+        if head.expects_event && head.media != Media::Data {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
         Ok(Json(ack).into_response())
     }
 
@@ -154,8 +157,12 @@ impl Ingest {
     }
 
     /// Returns the one event of a body.
-    fn event(&self, head: &RequestHead, text: String) -> Result<Append, Error> {
+    fn event(&self, head: &RequestHead, bytes: Vec<u8>) -> Result<Append, Error> {
         let max = self.config.event_bytes_max;
+        if head.media == Media::BinaryCloudEvent {
+            return cloudevents::binary(bytes, head, max);
+        }
+        let text = body::text("the body", bytes)?;
         if head.media == Media::CloudEvent {
             return cloudevents::one(&text, head, max);
         }
