@@ -54,7 +54,9 @@ pub fn sse(bytes: &[u8]) {
     parser.push(Bytes::copy_from_slice(body));
     let ours: Vec<_> = std::iter::from_fn(|| parser.take()).collect();
     let mut theirs = Vec::new();
-    sse::Parser::default().feed(body, &mut |event| theirs.push(event));
+    let mut client = sse::Parser::default();
+    client.feed(body, &mut |event| theirs.push(event));
+    assert_eq!(parser.finish().is_some(), client.finish().is_some(), "both find the same end");
     assert_eq!(ours.len(), theirs.len(), "clients find as many events");
     for (ours, theirs) in ours.iter().zip(&theirs) {
         // A replacement character is longer than the byte that it replaces, and may pass the limit.

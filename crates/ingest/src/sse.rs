@@ -35,6 +35,9 @@ pub(crate) struct Event {
 /// The fields that were read since the last dispatch.
 #[derive(Debug, Default)]
 struct Pending {
+    /// The line of the first field of any name.
+    begun: Option<u64>,
+    /// The line of the first field that is stored.
     line: Option<u64>,
     kind: Option<Result<EventType, BadEventType>>,
     /// The lines of data, joined by LF, up to the limit.
@@ -85,7 +88,7 @@ impl Parser {
         if let Some(rest) = self.lines.finish() {
             self.line(rest);
         }
-        self.pending.bytes.and(self.pending.line)
+        self.pending.begun
     }
 
     fn line(&mut self, line: Line) -> Option<Event> {
@@ -104,6 +107,10 @@ impl Parser {
             None => (&line[..], &[][..]),
         };
         let value = value.strip_prefix(b" ").unwrap_or(value);
+        if name != b"retry" {
+            // A reconnect time belongs to the stream, any other field to an event.
+            self.pending.begun.get_or_insert(number);
+        }
         match name {
             b"data" => self.pending.data(value, beyond, self.max),
             b"event" => self.pending.kind(value, beyond),

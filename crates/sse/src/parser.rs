@@ -39,6 +39,8 @@ pub struct Parser {
     /// The data lines of the current event, each followed by LF.
     data: String,
     named: String,
+    /// An event has begun: there is a field of it, but no blank line yet.
+    begun: bool,
     own_id: bool,
     /// The last `id` field. It takes effect when its event is dispatched, because the stream may break
     /// off before.
@@ -46,9 +48,15 @@ pub struct Parser {
     last_event_id: String,
     retry: Option<Duration>,
     comments: u64,
+    reads_control_comments: bool,
 }
 
 impl Parser {
+    /// Returns a parser to which a control event in a comment (`control=comment`) is an event like any other.
+    pub fn with_control_comments() -> Self {
+        Parser { reads_control_comments: true, ..Parser::default() }
+    }
+
     /// Returns a parser that continues after `last_event_id`, like a browser that reconnects.
     pub fn resuming(last_event_id: &str) -> Self {
         let id = last_event_id.to_owned();
@@ -93,6 +101,19 @@ impl Parser {
         }
     }
 
+    /// Ends the stream. If it ends within an event, returns what there is of its data, or of its last line if there
+    /// is no data. By the standard such an event is not dispatched, so a client that must lose nothing reports it.
+    pub fn finish(mut self) -> Option<String> {
+        let rest = std::mem::take(&mut self.partial);
+        if !rest.is_empty() {
+            self.line(&rest, &mut |_| {});
+        }
+        if self.data.pop().is_none() {
+            self.data = String::from_utf8_lossy(&rest).into_owned();
+        }
+        self.begun.then_some(self.data)
+    }
+
     fn line(&mut self, mut line: &[u8], dispatch: &mut impl FnMut(Event)) {
         if !std::mem::replace(&mut self.past_first_line, true) {
             line = line.strip_prefix(BOM).unwrap_or(line);
@@ -103,7 +124,7 @@ impl Parser {
         let (name, value) = match line.iter().position(|&byte| byte == b':') {
             Some(0) => {
                 self.comments += 1;
-                return;
+                return self.comment(&line[1..], dispatch);
             }
             Some(colon) => {
                 let value = &line[colon + 1..];
@@ -114,7 +135,27 @@ impl Parser {
         self.field(name, value);
     }
 
+    /// Dispatches the control event of a comment, `: tailwater.gap {…}`.
+    fn comment(&self, text: &[u8], dispatch: &mut impl FnMut(Event)) {
+        if !self.reads_control_comments {
+            return;
+        }
+        let text = String::from_utf8_lossy(text);
+        let (named, data) = text.trim_start().split_once(' ').unwrap_or((&text, ""));
+        let event = Event {
+            id: self.last_event_id.clone(),
+            own_id: false,
+            data: data.to_owned(),
+            named: named.to_owned(),
+        };
+        if event.is_control() {
+            dispatch(event);
+        }
+    }
+
     fn field(&mut self, name: &[u8], value: &[u8]) {
+        // A reconnect time belongs to the stream, any other field to an event.
+        self.begun |= name != b"retry";
         match name {
             b"data" => {
                 self.data.push_str(&String::from_utf8_lossy(value));
@@ -137,6 +178,7 @@ impl Parser {
     fn dispatch(&mut self, dispatch: &mut impl FnMut(Event)) {
         let named = std::mem::take(&mut self.named);
         let own_id = std::mem::take(&mut self.own_id);
+        self.begun = false;
         if own_id {
             self.last_event_id.clone_from(&self.id);
         }

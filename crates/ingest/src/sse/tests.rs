@@ -92,11 +92,13 @@ fn data_of_exactly_the_limit_is_kept_and_longer_data_is_only_counted() {
 
 #[test]
 fn an_event_that_the_end_cuts_off_is_reported_but_not_dispatched() {
-    for cut in ["data: 1\n", "data: 1", "event: x\ndata: 1\r\nid: 7"] {
+    for cut in
+        ["data: 1\n", "data: 1", "event: x\ndata: 1\r\nid: 7", "event: x\n", "id: 1\n", "eve", "{}"]
+    {
         let stream = format!(": hi\n\n{cut}");
         assert_eq!(parse([stream.as_bytes()]), (vec![], Some(3)), "{cut:?}");
     }
-    for nothing in [": comment", "event: x\n", "id: 1\n", "", "\n"] {
+    for nothing in [": comment", "event: x\n\n", "id: 1\n\n", "retry: 1\n", "", "\n"] {
         assert_eq!(parse([nothing.as_bytes()]), (vec![], None), "{nothing:?}");
     }
 }
@@ -137,6 +139,7 @@ proptest! {
         parser.push(stream.into());
         let events = std::iter::from_fn(|| parser.take());
         prop_assert_eq!(events.map(|event| event.data.unwrap()).collect::<Vec<_>>(), data);
+        prop_assert_eq!(parser.finish().is_some(), client.finish().is_some());
     }
 
     #[test]

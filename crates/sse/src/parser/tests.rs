@@ -105,6 +105,42 @@ fn unfinished_event_is_never_dispatched() {
 }
 
 #[test]
+fn the_end_tells_of_the_event_that_it_cuts_off() {
+    let cut = |wire: &str| parse(wire.as_bytes()).1.finish();
+    for (wire, expected) in [
+        ("data: a\n\ndata: b\nid: 3\n", Some("b")),
+        ("data: a", Some("a")),
+        ("data: a\ndata: b\r", Some("a\nb")),
+        ("data: a\n\nid: 3\n", Some("")),
+        ("event: x\ndat", Some("dat")),
+        ("event: x\ndata", Some("")),
+        ("{\"error\":{}}", Some("{\"error\":{}}")),
+        ("event: x\n\nretry: 10\n: comment", None),
+        ("id: 5\n\nretry: 10", None),
+        ("data: a\n\n", None),
+        ("\u{feff}", None),
+        ("", None),
+    ] {
+        assert_eq!(cut(wire).as_deref(), expected, "{wire:?}");
+    }
+}
+
+#[test]
+fn a_control_event_in_a_comment_is_an_event_if_it_is_asked_for() {
+    let wire = b"data: a\nid: 1\n\n:\n: tailwater.gap {\"missed\":2}\n:tailwater.x\n: other {}\n";
+    let mut parser = Parser::with_control_comments();
+    let mut events = Vec::new();
+    parser.feed(wire, &mut |event| events.push(event));
+    let line = |event: &Event| format!("{}|{}|{}", event.event_type(), event.id, event.data);
+    assert_eq!(
+        events.iter().map(line).collect::<Vec<_>>(),
+        ["message|1|a", "tailwater.gap|1|{\"missed\":2}", "tailwater.x|1|"]
+    );
+    assert_eq!(parser.comments(), 4);
+    assert_eq!(summary(wire), ["message|1|a"]);
+}
+
+#[test]
 fn own_id_tells_an_inherited_id_apart() {
     let (events, _) = parse(b"id: 1\ndata: a\n\ndata: b\n\n");
     assert_eq!(events.iter().map(|e| e.own_id).collect::<Vec<_>>(), [true, false]);
