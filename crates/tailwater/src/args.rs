@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use access::AccessArgs;
-pub(crate) use client::{ClientToken, Input, PublishArgs, TailArgs, TailFormat};
+pub(crate) use client::{ClientToken, Input, OnGap, PublishArgs, TailArgs, TailFormat};
 pub(crate) use limits::LimitArgs;
 pub(crate) use node::NodeArgs;
 pub(crate) use roles::{CheckArgs, GatewayArgs, IngestArgs, ServeArgs};

@@ -7,6 +7,7 @@ use reqwest::{StatusCode, Url};
 use tokio::signal::unix::{SignalKind, signal};
 
 mod bearer;
+mod control;
 mod printable;
 pub(crate) mod publish;
 mod source;

@@ -33,9 +33,13 @@ pub(crate) struct PublishArgs {
     /// Format of standard input.
     #[arg(long, short, env = "TAILWATER_INPUT", default_value = "lines")]
     pub(crate) input: Input,
-    /// End the topic after the last event; an ended topic accepts no more events.
+    /// End the topic after the last event, unless the input breaks off or lacks events; an ended topic
+    /// accepts no more events.
     #[arg(long, env = "TAILWATER_END")]
     pub(crate) end: bool,
+    /// Policy after a gap in an event stream of a gateway; the gap itself is always reported.
+    #[arg(long, env = "TAILWATER_ON_GAP", default_value = "fail", value_name = "POLICY")]
+    pub(crate) on_gap: OnGap,
     /// Print each receipt as JSON on standard output.
     #[arg(long, short, env = "TAILWATER_RECEIPTS")]
     pub(crate) receipts: bool,
@@ -56,8 +60,19 @@ pub(crate) enum Input {
     Lines,
     /// Each line is {"topic","type","data","key"}; only data is required
     Ndjson,
-    /// An event stream, as another SSE server sends it
+    /// An event stream, as another SSE server or a gateway sends it; a gateway's control events are not
+    /// published
     Sse,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnGap {
+    /// Publish the events after the gap, do not end the topic, and exit with status 1
+    Fail,
+    /// Publish no event after the gap, do not end the topic, and exit with status 1
+    Stop,
+    /// Go on as if there were no gap
+    Accept,
 }
 
 #[derive(Debug, Clone, ClapArgs)]

@@ -33,6 +33,8 @@ const BATCH: usize = 256;
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The message about an event that the end of the input cut off.
+const CUT_OFF: &str = "the input ended within this event; it was not published";
 /// Characters shown of a refused line.
 const LINE_SHOWN: usize = 60;
 /// The longest time for one request.
@@ -40,13 +42,13 @@ const REQUEST_MAX: Duration = Duration::from_secs(30);
 
 /// Publishes all events of the source. Fails if any event was refused for its content.
 pub(crate) async fn run(args: PublishArgs) -> Result<()> {
-    let PublishArgs { data, input, topic, kind, .. } = args.clone();
+    let PublishArgs { data, input, topic, kind, on_gap, .. } = args.clone();
     ensure!(
         topic.is_some() || input == crate::args::Input::Ndjson && data.is_empty(),
         "no topic: use --topic"
     );
     ensure!(topic.is_some() || !args.end, "--end needs --topic");
-    let mut source = Source::new(data, input, topic, kind);
+    let mut source = Source::new(data, input, topic, kind, on_gap);
     let now = Instant::now();
     let url = super::events_url(&args.url)?;
     let mut publisher = Publisher {
@@ -62,26 +64,36 @@ pub(crate) async fn run(args: PublishArgs) -> Result<()> {
         shown: now,
     };
     let mut repair_noted = false;
-    loop {
-        let batch = source.next(BATCH).await?;
-        if batch.is_empty() {
-            break;
+    while let Some(batch) = source.next(BATCH).await? {
+        for note in source.take_notes() {
+            publisher.note(&note);
         }
         if source.take_repaired() && !std::mem::replace(&mut repair_noted, true) {
             publisher.note("input that is not UTF-8: each invalid sequence is replaced by U+FFFD");
         }
-        publisher.publish(batch).await?;
+        if !batch.is_empty() {
+            publisher.publish(batch).await?;
+        }
         publisher.show(false);
     }
-    if publisher.args.end {
+    let cut = source.take_cut();
+    if let Some(text) = &cut {
+        publisher.refused(CUT_OFF, text);
+    }
+    let fault = source.fault();
+    let is_complete = cut.is_none() && fault.is_none();
+    if publisher.args.end && is_complete {
         // The end has a receipt too, but is not counted as an event.
         let acknowledged = publisher.acknowledged;
         publisher.publish(vec![source.end()]).await?;
         publisher.acknowledged = acknowledged;
     }
     publisher.show(true);
-    let Publisher { refused, advice, .. } = &publisher;
-    ensure!(*refused == 0, "{refused} events were refused{advice}");
+    let Publisher { args, refused, advice, .. } = &publisher;
+    let refused = (*refused > 0).then(|| format!("{refused} events were refused{advice}"));
+    let faults: Vec<_> = refused.into_iter().chain(fault).collect();
+    let end = if args.end && !is_complete { "; the topic was not ended" } else { "" };
+    ensure!(faults.is_empty(), "{}{end}", faults.join("; "));
     Ok(())
 }
 
@@ -151,9 +163,8 @@ impl Publisher {
                 if is_transient(code) {
                     return Ok((settled, Some(message.to_owned())));
                 }
-                self.refused += 1;
                 self.advice = bearer::advice(&self.args.token, receipt);
-                self.note(&format!("refused: {message}: {}", shorten(&line.0)));
+                self.refused(message, &line.0);
             } else {
                 self.acknowledged += 1;
                 self.duplicates += u64::from(json["duplicate"] == true);
@@ -169,6 +180,12 @@ impl Publisher {
             settled += 1;
         }
         Ok((settled, None))
+    }
+
+    /// Counts and reports an event that was refused.
+    fn refused(&mut self, message: &str, event: &str) {
+        self.refused += 1;
+        self.note(&format!("refused: {message}: {}", shorten(event)));
     }
 
     /// Prints a receipt. If the reader of standard output has gone, the rest is published without

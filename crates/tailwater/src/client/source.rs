@@ -6,10 +6,14 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Stdin};
 
-use crate::args::Input;
+mod stream;
+
+use crate::args::{Input, OnGap};
+use stream::Stream;
 
 /// A source of events.
 pub(crate) struct Source {
@@ -21,6 +25,8 @@ pub(crate) struct Source {
     count: u64,
     /// Input since the last call of [`Source::take_repaired`] was not UTF-8.
     repaired: bool,
+    /// The beginning of the event that the end of the input cut off.
+    cut: Option<String>,
 }
 
 /// The input, by its format.
@@ -32,7 +38,7 @@ enum Reading {
         /// The first line was read, which may begin with a byte order mark.
         begun: bool,
     },
-    Sse { reader: BufReader<Stdin>, parser: sse::Parser },
+    Sse(Box<Stream>),
 }
 
 /// An event as a line of NDJSON, with an idempotency key.
@@ -52,22 +58,24 @@ impl Source {
         input: Input,
         topic: Option<String>,
         kind: Option<String>,
+        on_gap: OnGap,
     ) -> Self {
         let reader = BufReader::with_capacity(CHUNK_BYTES, tokio::io::stdin());
         let reading = match input {
             _ if !data.is_empty() => Reading::Arguments(data.into_iter()),
             Input::Lines => Reading::Lines { reader, json: false, begun: false },
             Input::Ndjson => Reading::Lines { reader, json: true, begun: false },
-            Input::Sse => Reading::Sse { reader, parser: sse::Parser::default() },
+            Input::Sse => Reading::Sse(Box::new(Stream::new(reader, CHUNK_BYTES, on_gap))),
         };
         let run = format!("{:016x}", fastrand::u64(..));
-        Self { reading, topic, kind, run, count: 0, repaired: false }
+        Self { reading, topic, kind, run, count: 0, repaired: false, cut: None }
     }
 
-    /// Returns the events that are available, `most` at most. Waits for the first one; empty at the end.
+    /// Returns the events that are available, `most` at most. Waits for the first one, or for a note; `None` at
+    /// the end.
     ///
     /// Not cancel-safe: a partially read line is lost with the future.
-    pub(crate) async fn next(&mut self, most: usize) -> Result<Vec<EventLine>> {
+    pub(crate) async fn next(&mut self, most: usize) -> Result<Option<Vec<EventLine>>> {
         let mut lines = Vec::new();
         match &mut self.reading {
             Reading::Arguments(data) => {
@@ -88,6 +96,10 @@ impl Source {
                     }
                     let text = String::from_utf8_lossy(&bytes);
                     self.repaired |= matches!(text, Cow::Owned(_));
+                    if json && !text.ends_with('\n') && is_cut_off(&text) {
+                        self.cut = Some(text.into_owned());
+                        break;
+                    }
                     // A blank line is an empty event, except in NDJSON.
                     if !json || !text.trim().is_empty() {
                         texts.push(text.trim_end_matches(['\n', '\r']).to_owned());
@@ -97,25 +109,19 @@ impl Source {
                     lines.push(if json { self.json(text) } else { self.event(&text, None) });
                 }
             }
-            Reading::Sse { reader, parser } => {
-                let mut chunk = vec![0; CHUNK_BYTES];
-                let mut events = Vec::new();
-                while events.is_empty() {
-                    let count = reader.read(&mut chunk).await.context("standard input")?;
-                    if count == 0 {
-                        break;
-                    }
-                    parser.feed(&chunk[..count], &mut |event| events.push(event));
-                    // A gateway's control events concern only its own connection.
-                    events.retain(|event| !event.is_control());
-                }
+            Reading::Sse(stream) => {
+                let Some(events) = stream.next().await? else {
+                    self.cut = stream.take_cut();
+                    return Ok(None);
+                };
                 for event in events {
                     let kind = Some(event.event_type()).filter(|kind| *kind != "message");
                     lines.push(self.event(&event.data, kind));
                 }
+                return Ok(Some(lines));
             }
         }
-        Ok(lines)
+        Ok(Some(lines).filter(|lines| !lines.is_empty()))
     }
 
     fn event(&mut self, data: &str, kind: Option<&str>) -> EventLine {
@@ -145,6 +151,27 @@ impl Source {
         std::mem::take(&mut self.repaired)
     }
 
+    /// Returns the remarks of an event stream since the last call.
+    pub(crate) fn take_notes(&mut self) -> Vec<String> {
+        match &mut self.reading {
+            Reading::Sse(stream) => stream.take_notes(),
+            Reading::Arguments(_) | Reading::Lines { .. } => Vec::new(),
+        }
+    }
+
+    /// Returns the beginning of the event that the end of the input cut off, so that it is not published, once.
+    pub(crate) fn take_cut(&mut self) -> Option<String> {
+        self.cut.take()
+    }
+
+    /// Returns the reason why an event stream lacks events, if it does. Call it after the end.
+    pub(crate) fn fault(&self) -> Option<String> {
+        match &self.reading {
+            Reading::Sse(stream) => stream.fault(),
+            Reading::Arguments(_) | Reading::Lines { .. } => None,
+        }
+    }
+
     /// Adds the missing fields. The key makes a retry safe.
     fn complete(&mut self, mut line: Fields) -> EventLine {
         self.count += 1;
@@ -158,6 +185,11 @@ impl Source {
         line.entry("key".into()).or_insert_with(key);
         EventLine(raw(&line).get().to_owned())
     }
+}
+
+/// Returns true if a last line without a line end is only the beginning of an event.
+fn is_cut_off(line: &str) -> bool {
+    !line.trim().is_empty() && serde_json::from_str::<IgnoredAny>(line).is_err()
 }
 
 fn raw(value: &impl Serialize) -> Box<RawValue> {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{bearer, printable};
+use super::{bearer, control, printable};
 use crate::args::{TailArgs, TailFormat};
 
 /// A reader of topics across reconnects.
@@ -207,14 +207,7 @@ impl Follower {
             }
             "tailwater.gap" => {
                 self.gaps += 1;
-                let missed = json["missed"]
-                    .as_u64()
-                    .map_or("an unknown number of".to_owned(), |n| n.to_string());
-                let line = format!(
-                    "GAP in {}: {missed} events are missing ({})",
-                    text("topic"),
-                    text("reason")
-                );
+                let line = control::gap(&json);
                 eprintln!("tailwater: {}", red(&printable(&line)));
             }
             "tailwater.end" => self.inform(&format!("{} has ended", text("topic"))),

@@ -84,6 +84,11 @@ impl Cli {
     /// Closes the standard input and waits for the exit of the command.
     pub(crate) async fn finish(mut self) -> Outcome {
         drop(self.stdin.take());
+        self.exit().await
+    }
+
+    /// Waits for the exit of the command, whose standard input may stay open.
+    pub(crate) async fn exit(mut self) -> Outcome {
         let mut stdout = String::new();
         let all = async {
             while let Some(line) = self.stdout.next_line().await.expect("UTF-8") {

@@ -10,6 +10,7 @@ mod access;
 mod browser;
 mod check;
 mod cli;
+mod copies;
 mod drain;
 mod flags;
 mod guests;

@@ -133,7 +133,7 @@ async fn an_event_stream_is_published_while_it_arrives() {
     cli.write("event: x\ndata: a\ndata: b\n\ndata: cut o").await;
     let event = reader.event().await;
     assert_eq!((event.event_type(), event.data.as_str()), ("x", "a\nb"));
-    let outcome = cli.finish().await.success();
+    let outcome = cli.finish().await.failure(&["1 events were refused", "cut o"]);
     assert!(outcome.stderr.contains("2 events acknowledged"), "{}", outcome.stderr);
 }
 
