@@ -15,15 +15,54 @@ pub(crate) enum Bug {
     NoFence,
     /// A gap also counts the first event that can still be read.
     CountsOneTooMany,
+    /// A replica that is behind decides that something is missing.
+    ReplicaDecides,
+    /// The primary's word that a position is lost is taken, although a replica has it: another server takes its place.
+    BelievesTheOldPrimary,
+    /// A reader that is ahead of its source gets the primary's events, which the source may never have.
+    ReadsAheadOfTheSource,
+    /// A message is taken for its event, although the server that it came from cannot read that yet.
+    BelievesMessages,
+    /// An event is delivered when the source has it, and not when every replica that may be promoted has it.
+    DeliversAtTheFirst,
+    /// A page is not cut before the first event that another replica lacks.
+    CutsNoPage,
+    /// A gap leads to a position that another replica lacks.
+    SkipsToTheUncommitted,
+    /// A later position of another replica counts as proof that it has an event. It may belong to another history.
+    TakesOrderForProof,
+    /// A node goes on with an old report of the replicas that there are.
+    KeepsOldReports,
+    /// A node that has just started believes the first report of the replicas that there are.
+    BelievesTheFirstReport,
+    /// A replica that does not answer is never left.
+    NeverLeaves,
+    /// Nobody waits for a replica once it is the primary, although the source still follows the old one.
+    ForgetsThePromoted,
+    /// A node leaves a replica that was promoted, and believes the old primary.
+    LeavesTheStrayed,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::TrustsTheFeed,
         Self::IdsAhead,
         Self::RewoundIsExact,
         Self::ComparesNumbers,
         Self::NoFence,
         Self::CountsOneTooMany,
+        Self::ReplicaDecides,
+        Self::BelievesTheOldPrimary,
+        Self::ReadsAheadOfTheSource,
+        Self::BelievesMessages,
+        Self::DeliversAtTheFirst,
+        Self::CutsNoPage,
+        Self::SkipsToTheUncommitted,
+        Self::TakesOrderForProof,
+        Self::KeepsOldReports,
+        Self::BelievesTheFirstReport,
+        Self::NeverLeaves,
+        Self::ForgetsThePromoted,
+        Self::LeavesTheStrayed,
     ];
 }

@@ -1,13 +1,16 @@
 //! Faults, drawn at random one after another.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use event_log::Topic;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, Up};
-use super::dice::{millis, pick};
+use super::dice::{chance, millis, pick};
 use super::ensemble::OUTSIDE;
+use super::history::Loss;
+use super::server::{Id, State};
 use super::world::World;
 
 /// The kind of fault that affects the numbering of topics. A schedule has one kind only: a position can
@@ -44,7 +47,8 @@ pub(crate) async fn run(
         if Instant::now() >= until {
             return;
         }
-        match fastrand::u32(0..10) {
+        let replicas = world.deployment.replicas > 0;
+        match fastrand::u32(0..if replicas { 15 } else { 10 }) {
             0..5 => befall_node(&world, &cluster, fastrand::usize(0..cluster.len())),
             5..7 => {
                 let time = millis(1..8000);
@@ -56,7 +60,9 @@ pub(crate) async fn run(
                 world.note(format_args!("{topic} is trimmed to {keep}"));
                 world.store.trim(topic, keep);
             }
-            _ => befall_store(&world, regime),
+            8..10 => befall_store(&world, regime, until),
+            10 | 11 if regime == Regime::FailOver => befall_store(&world, regime, until),
+            _ => befall_replica(&world, fastrand::usize(0..world.store.count())),
         }
     }
 }
@@ -85,21 +91,136 @@ fn befall_node(world: &Arc<World>, cluster: &Arc<Cluster>, slot: usize) {
         }
         _ => {
             world.note(format_args!("gateway {slot} loses its feed"));
-            node.lose_feed();
+            node.lose_feeds();
         }
     }
 }
 
-fn befall_store(world: &Arc<World>, regime: Regime) {
+/// Longest time in milliseconds from a promotion until the sentinels name the new primary: less than the time after
+/// which a node stops to wait for a replica that its primary has not named any more.
+const NAMED_AFTER_MS: u64 = 2000;
+/// Longest time in milliseconds from then until every node that runs knows it.
+const POLL_MS: u64 = 1200;
+/// Most servers of a schedule.
+const SERVERS_MAX: usize = 6;
+
+fn befall_replica(world: &Arc<World>, server: Id) {
+    if server == world.store.primary() || world.store.with(server, |s| s.state()) != State::Running
+    {
+        return;
+    }
+    match fastrand::u32(0..10) {
+        0..3 => stop(world, server, State::Frozen, "is frozen"),
+        3 | 4 => stop(world, server, State::Stopped, "stops"),
+        5..8 => {
+            let time = pause();
+            world.note(format_args!("server {server} is cut off from its primary for {time:?}"));
+            world.count("cuts of a replica's link", 1);
+            world.store.with(server, |server| server.cut_until = Instant::now() + time);
+        }
+        8 if world.store.remove(server) => {
+            world.note(format_args!("server {server} is removed"));
+            world.count("replicas removed", 1);
+        }
+        _ if world.store.count() < SERVERS_MAX => {
+            let added = world.add_replica();
+            world.note(format_args!("server {added} is added"));
+            world.count("replicas added", 1);
+        }
+        _ => {}
+    }
+}
+
+/// Shorter and longer than the silence after which a replica is left.
+fn pause() -> Duration {
+    millis(100..*pick(&[2000, 2000, 10_000]))
+}
+
+/// Stops a server for a while.
+fn stop(world: &Arc<World>, server: Id, state: State, what: &str) {
+    let time = pause();
+    world.note(format_args!("server {server} {what} for {time:?}"));
+    world.count("replicas frozen or stopped", 1);
+    world.store.with(server, |server| server.turn(state));
+    let store = Arc::clone(world);
+    world.stage.spawn(OUTSIDE, async move {
+        sleep(time).await;
+        run_again(&store, server);
+    });
+}
+
+fn run_again(world: &Arc<World>, server: Id) {
+    world.store.with(server, |server| server.turn(State::Running));
+}
+
+/// Promotes a replica: on demand, or after the primary was killed or frozen. The old primary comes back as a replica.
+async fn promote(world: Arc<World>, until: Instant) {
+    let old = world.store.primary();
+    // A node that reads from the primary believes it until it knows better.
+    let is_believed = !world.delivers_committed();
+    if chance(60) {
+        // The network fails before the primary does.
+        let time = millis(100..2000);
+        for server in (0..world.store.count()).filter(|_| chance(60)) {
+            world.store.with(server, |server| server.cut_until = Instant::now() + time * 2);
+        }
+        sleep(time).await;
+    }
+    if is_believed || chance(70) {
+        let state = *pick(&[State::Frozen, State::Frozen, State::Stopped]);
+        world.note(format_args!("the primary {old} is lost: {state:?}"));
+        world.store.with(old, |server| server.turn(state));
+        sleep(millis(500..3000)).await;
+    }
+    // Before the time in which all faults are over.
+    while Instant::now() < until {
+        let Some(replica) = world.store.candidate() else {
+            sleep(millis(100..1000)).await;
+            continue;
+        };
+        let promoted = world.store.promote(replica, fastrand::i64(-SKEW_MS..=SKEW_MS));
+        world.note(format_args!("server {replica} is promoted: {promoted:?}"));
+        world.count("promotions", 1);
+        world.count("events lost in promotions", promoted.lost);
+        if promoted.loss == Loss::Promotion {
+            world.count("promotions of a replica that every node knew", 1);
+        }
+        break;
+    }
+    // The old primary thaws before its fall is known, and after.
+    let (thaw, after_ms) =
+        (Arc::clone(&world), if is_believed { NAMED_AFTER_MS + POLL_MS } else { 0 });
+    world.stage.spawn(OUTSIDE, async move {
+        sleep(millis(after_ms..after_ms + 2500)).await;
+        run_again(&thaw, old);
+    });
+    sleep(millis(0..NAMED_AFTER_MS)).await;
+    world.store.name();
+    world.note(format_args!("server {} is named as the primary", world.store.named()));
+    let mut servers: Vec<_> = (0..world.store.count()).collect();
+    fastrand::shuffle(&mut servers);
+    for server in servers {
+        sleep(millis(0..1500)).await;
+        world.store.follow(server);
+    }
+    world.store.end_fail_over();
+}
+
+fn befall_store(world: &Arc<World>, regime: Regime, until: Instant) {
     match regime {
         Regime::Steady => {}
+        Regime::FailOver if world.deployment.replicas > 0 => {
+            if world.store.begin_fail_over() {
+                world.stage.spawn(OUTSIDE, promote(Arc::clone(world), until));
+            }
+        }
         Regime::FailOver => {
             let (tail, skew_ms) = (millis(0..3000), fastrand::i64(-SKEW_MS..=SKEW_MS));
             let lost = world.store.fail_over(tail, skew_ms);
             world.note(format_args!("the store fails over, {lost} events are lost"));
             world.store.goes_away(millis(1..3000));
             for node in world.nodes() {
-                node.lose_feed();
+                node.lose_feeds();
             }
         }
         Regime::Wipe => {

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use event_log::{Event, Generation, Mark, Position};
-use tokio::time::Instant;
 
 #[derive(Debug)]
 pub(crate) struct History {
@@ -21,8 +20,29 @@ pub(crate) struct Place {
     pub(crate) n: u64,
 }
 
-#[derive(Debug, Default)]
+/// The part of a history that a server holds: the entries up to a place, without those that it has trimmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holding {
+    pub(crate) place: Place,
+    /// The last number that the server has trimmed.
+    pub(crate) gone: u64,
+}
+
+/// The reason why a store lost entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Its entries were wiped.
+    Wipe,
+    /// A server took over that no reader could know of or wait for.
+    Unforeseen,
+    /// A server took over that had been a replica for long enough.
+    Promotion,
+}
+
+#[derive(Debug)]
 struct Era {
+    /// The reason why the era before ended.
+    loss: Loss,
     /// The last number that this era shares with the era before.
     base: u64,
     entries: Vec<Entry>,
@@ -33,7 +53,6 @@ struct Era {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) event: Event,
-    pub(crate) at: Instant,
     /// The head key at the time when this was the last entry.
     pub(crate) head: Head,
 }
@@ -47,16 +66,19 @@ pub(crate) struct Head {
 
 impl History {
     pub(crate) fn new() -> Self {
-        Self { eras: vec![Era::default()], places: BTreeMap::new() }
+        let first = Era { loss: Loss::Wipe, base: 0, entries: Vec::new(), gone: 0 };
+        Self { eras: vec![first], places: BTreeMap::new() }
     }
 
-    pub(crate) fn push(&mut self, entry: Entry) {
+    /// Adds an entry to the present era, and returns its place.
+    pub(crate) fn push(&mut self, entry: Entry) -> Place {
         let place = Place { era: self.current(), n: self.last() + 1 };
         let position = entry.event.position();
         assert_eq!(position.n, place.n, "the store numbers without holes");
         let twin = self.places.insert(position, place);
         assert!(twin.is_none(), "{position} was assigned twice: {twin:?} and {place:?}");
         self.eras[place.era].entries.push(entry);
+        place
     }
 
     /// Returns the number of the last entry.
@@ -70,12 +92,17 @@ impl History {
         self.places.last_key_value().map(|(position, _)| *position)
     }
 
-    pub(crate) fn head(&self) -> Option<Head> {
-        self.entry(self.current(), self.last()).map(|entry| entry.head)
+    /// Returns the place of the last entry.
+    pub(crate) fn end(&self) -> Place {
+        Place { era: self.current(), n: self.last() }
     }
 
-    pub(crate) fn is_ended(&self) -> bool {
-        let last = self.entry(self.current(), self.last());
+    pub(crate) fn head(&self, of: Holding) -> Option<Head> {
+        self.entry(of.place.era, of.place.n).map(|entry| entry.head)
+    }
+
+    pub(crate) fn is_ended(&self, of: Holding) -> bool {
+        let last = self.entry(of.place.era, of.place.n);
         last.is_some_and(|entry| entry.event.mark() != Mark::Open)
     }
 
@@ -86,27 +113,18 @@ impl History {
         era.gone = era.gone.max(last.saturating_sub(keep));
     }
 
-    /// Loses the entries that were stored after `moment`, and returns their number.
-    pub(crate) fn lose_since(&mut self, moment: Instant) -> u64 {
-        let (current, last) = (self.current(), self.last());
-        let kept =
-            (1..=last).rev().find(|n| self.entry(current, *n).is_some_and(|e| e.at < moment));
-        self.lose_after(kept.unwrap_or(0));
-        last - kept.unwrap_or(0)
-    }
-
-    pub(crate) fn lose_after(&mut self, n: u64) {
+    /// Loses the entries after number `n`.
+    pub(crate) fn lose_after(&mut self, n: u64, loss: Loss) {
         if n < self.last() {
             let gone = self.eras[self.current()].gone.min(n);
-            self.eras.push(Era { base: n, entries: Vec::new(), gone });
+            self.eras.push(Era { loss, base: n, entries: Vec::new(), gone });
         }
     }
 
-    /// Returns the readable events, oldest first.
-    pub(crate) fn readable(&self) -> impl DoubleEndedIterator<Item = &Event> {
-        let current = self.current();
-        let first = self.eras[current].gone + 1;
-        (first..=self.last()).filter_map(move |n| Some(&self.entry(current, n)?.event))
+    /// Returns the events that a server can read, oldest first.
+    pub(crate) fn readable(&self, of: Holding) -> impl DoubleEndedIterator<Item = &Event> {
+        let Holding { place: Place { era, n: last }, gone } = of;
+        (gone + 1..=last).filter_map(move |n| Some(&self.entry(era, n)?.event))
     }
 
     pub(crate) fn entry(&self, mut era: usize, n: u64) -> Option<&Entry> {
@@ -141,6 +159,36 @@ impl History {
     pub(crate) fn shared(&self, place: Place, era: usize) -> u64 {
         let later = self.eras.get(place.era + 1..=era).unwrap_or_default();
         later.iter().map(|era| era.base).fold(place.n, u64::min)
+    }
+
+    /// Cuts a holding before the first entry that another server does not hold.
+    pub(crate) fn cut(&self, holding: Holding, other: Place) -> Holding {
+        let place = Place { n: self.common(holding.place, other), ..holding.place };
+        Holding { place, ..holding }
+    }
+
+    /// Returns the last number that the entries up to two places have in common.
+    fn common(&self, one: Place, other: Place) -> u64 {
+        let (older, newer) = if one.era <= other.era { (one, other) } else { (other, one) };
+        self.shared(older, newer.era).min(newer.n)
+    }
+
+    /// Returns true if a server holds a position: the entry there, or the entry that the position lies before.
+    pub(crate) fn holds(&self, holding: Holding, position: Position) -> bool {
+        let next = Position::new(position.ms, position.n + 1);
+        let entry = self.find(position).or_else(|| self.find(next));
+        position == Position::START
+            || entry.is_some_and(|entry| self.common(holding.place, entry) >= entry.n)
+    }
+
+    /// Returns the reason why an era began.
+    pub(crate) fn loss(&self, era: usize) -> Loss {
+        self.eras[era].loss
+    }
+
+    /// Returns true if the entries that were ever lost were lost in promotions that every node was prepared for.
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.eras[1..].iter().all(|era| era.loss == Loss::Promotion)
     }
 
     /// Returns the first era that lacks the entry at a place.

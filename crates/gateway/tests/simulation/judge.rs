@@ -1,13 +1,14 @@
 //! A judge checks all that one client is told against the true history. A client's cursor may move for
 //! four reasons only: a delivered event, a reported gap, the end of a topic, and filtered-out events.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use event_log::{Mark, Position, Topic};
 use serde_json::Value;
 
 use super::cursor;
-use super::history::{History, Place};
+use super::history::{History, Loss, Place};
 use super::world::World;
 
 /// The judge of one client.
@@ -20,6 +21,8 @@ pub(crate) struct Judge {
     from_earliest: bool,
     /// The client's place in each topic, once the client has a cursor.
     at: Option<Vec<At>>,
+    /// The data of all delivered events, which no other event has.
+    seen: BTreeSet<String>,
     /// The client was told that all topics have ended.
     pub(crate) finished: bool,
 }
@@ -41,7 +44,15 @@ impl Judge {
         from_earliest: bool,
     ) -> Self {
         let world = Arc::clone(world);
-        Self { world, topics, types, from_earliest, at: None, finished: false }
+        Self {
+            world,
+            topics,
+            types,
+            from_earliest,
+            at: None,
+            seen: BTreeSet::new(),
+            finished: false,
+        }
     }
 
     /// Returns true if the client has all events.
@@ -184,8 +195,13 @@ impl Judge {
             if !self.wants(kind) || stored.mark() == Mark::End {
                 return Err("the filter excludes the event".to_owned());
             }
+            if self.world.delivers_committed() && self.seen.contains(data) && history.is_prepared()
+            {
+                return Err("the client has had it before a promotion".to_owned());
+            }
             Ok(place)
         })?;
+        self.seen.insert(data.to_owned());
         self.set(topic, position, place);
         Ok(())
     }
@@ -199,7 +215,13 @@ impl Judge {
             let place = history.place(to).ok_or("a gap to nowhere")?;
             let place = match json["reason"].as_str() {
                 Some("trimmed") => trimmed(history, at.place, missed, place)?,
-                Some("rewound" | "reset") if missed.is_none() => lost(history, at, to, place)?,
+                Some("rewound" | "reset") if missed.is_none() => {
+                    let (place, loss) = lost(history, at, to, place)?;
+                    if loss == Loss::Promotion && self.world.delivers_committed() {
+                        return Err("a promotion took back what the client had".to_owned());
+                    }
+                    place
+                }
                 _ => return Err("a gap of unknown kind".to_owned()),
             };
             Ok(place)
@@ -283,18 +305,20 @@ fn trimmed(history: &History, at: Place, missed: Option<u64>, to: Place) -> Resu
 }
 
 /// Checks a gap that is reported because the store has lost events that the client had.
-fn lost(history: &History, at: At, position: Position, to: Place) -> Result<Place, String> {
+fn lost(history: &History, at: At, position: Position, to: Place) -> Result<(Place, Loss), String> {
     let At { place, .. } = at;
     // A position just before an entry is lost when that entry is lost.
     let witness = if history.find(at.position).is_some() { place.n } else { place.n + 1 };
     let lost_in = history.lost_in(Place { n: witness, ..place });
     let lost_in = lost_in.ok_or("lost, but what it had is still there")?;
+    let loss = history.loss(lost_in);
     if position == Position::START {
         // A node that has not noticed the loss may still deliver the lost event to other clients.
-        return Ok(Place { era: if place.n == 0 { place.era } else { lost_in }, n: 0 });
+        let era = if place.n == 0 { place.era } else { lost_in };
+        return Ok((Place { era, n: 0 }, loss));
     }
     readable(history, history.shared(place, to.era).min(place.n), to)?;
-    Ok(to)
+    Ok((to, loss))
 }
 
 fn readable(history: &History, from: u64, to: Place) -> Verdict {

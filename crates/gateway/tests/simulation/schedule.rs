@@ -18,7 +18,7 @@ use super::ensemble::OUTSIDE;
 use super::faults::{self, Regime};
 use super::judge::Judge;
 use super::publisher::Publisher;
-use super::world::{Weather, World};
+use super::world::{Deployment, Reads, Tally, Weather, World};
 
 /// The result of a schedule.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(crate) struct Played {
     pub(crate) trace: String,
     /// The violation, if a client was harmed.
     pub(crate) violation: Option<String>,
+    /// The events of the schedule that a reader of a summary wants to know, counted.
+    pub(crate) tally: Tally,
 }
 
 /// Duration of the faults.
@@ -44,7 +46,7 @@ pub(crate) fn play(seed: u64, bug: Option<Bug>) -> Played {
     let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
     let _entered = runtime.enter();
     let keep = *pick(&[3, 10, 1000]);
-    let world = World::new(keep, Weather::draw(), bug);
+    let world = World::new(keep, Weather::draw(), Deployment::draw(), bug);
     let played = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(world.stage.play(storm_and_calm(Arc::clone(&world))));
     }));
@@ -53,7 +55,7 @@ pub(crate) fn play(seed: u64, bug: Option<Bug>) -> Played {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
         world.violated(format!("panic: {text}"));
     }
-    Played { trace: world.trace(), violation: world.violation() }
+    Played { trace: world.trace(), violation: world.violation(), tally: world.tally() }
 }
 
 async fn storm_and_calm(world: Arc<World>) {
@@ -65,11 +67,14 @@ async fn storm_and_calm(world: Arc<World>) {
         ..Config::default()
     };
     let (nodes, window, page) = (fastrand::usize(1..=4), *pick(&[1, 4, 16]), *pick(&[1, 3, 50]));
-    let regime = *pick(&Regime::ALL);
+    let promotes = world.deployment.replicas > 0 && chance(50);
+    let regime = if promotes { Regime::FailOver } else { *pick(&Regime::ALL) };
     world.note(format_args!(
-        "{regime:?} {:?} {config:?} topics {topics:?} nodes {nodes} window {window} page {page}",
+        "{regime:?} {:?} {:?} {config:?} topics {topics:?} nodes {nodes} window {window} page {page}",
+        world.deployment,
         world.weather(),
     ));
+    count_kind(&world, regime);
     let cluster = Cluster::new(&world, config, nodes, window, page);
     let until = Instant::now() + STORM;
     let judges: Vec<_> = (0..fastrand::usize(3..=8))
@@ -91,6 +96,18 @@ async fn storm_and_calm(world: Arc<World>) {
     }
     end(&world, &topics).await;
     converge(&world, &judges).await;
+}
+
+/// Counts the schedule by its kind.
+fn count_kind(world: &World, regime: Regime) {
+    let kinds = [
+        (world.deployment.replicas > 0, "schedules with replicas"),
+        (world.deployment.has_bus, "schedules with messages over a bus"),
+        (world.delivers_committed(), "schedules whose nodes all read from replicas"),
+        (world.deployment.reads == Reads::Mixed, "schedules whose nodes read from either"),
+        (regime == Regime::FailOver, "schedules with fail-overs"),
+    ];
+    kinds.into_iter().filter(|(is, _)| *is).for_each(|(_, kind)| world.count(kind, 1));
 }
 
 /// Starts publishers, and returns the counter of those still running.

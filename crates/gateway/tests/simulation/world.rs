@@ -1,28 +1,71 @@
 //! The state that all actors of a schedule share: the store, the weather and the trace.
 
+use std::collections::BTreeMap;
 use std::fmt::{Arguments, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use event_log::{Append, AppendError, Receipt};
+use event_log::{Append, AppendError, Event, Receipt};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::bug::Bug;
 use super::dice::{chance, millis};
-use super::ensemble::Stage;
+use super::ensemble::{OUTSIDE, Stage};
 use super::node::Node;
+use super::server::{Id, State};
 use super::store::Store;
+
+/// Time between two reports of a replica that has nothing to take.
+const ACK: Duration = Duration::from_secs(1);
+
+/// Counts by name, of a schedule or of many.
+pub(crate) type Tally = BTreeMap<&'static str, u64>;
 
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) stage: Stage,
     pub(crate) store: Store,
     pub(crate) bug: Option<Bug>,
+    pub(crate) deployment: Deployment,
     began: Instant,
+    /// The log of the primary has grown.
+    grown: Notify,
     weather: Mutex<Weather>,
     nodes: Mutex<Vec<Arc<Node>>>,
     trace: Mutex<String>,
+    tally: Mutex<Tally>,
     violation: Mutex<Option<String>>,
+}
+
+/// The servers of a schedule, and the ones that nodes read from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deployment {
+    /// Replicas at the beginning.
+    pub(crate) replicas: usize,
+    pub(crate) reads: Reads,
+    /// Messages travel over a bus, as in a cluster, and not with the data.
+    pub(crate) has_bus: bool,
+}
+
+/// The servers that nodes read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    Primary,
+    /// Replicas, and an event is delivered when each replica that may be promoted has it.
+    Replicas,
+    /// Either, by node.
+    Mixed,
+}
+
+impl Deployment {
+    pub(crate) fn draw() -> Self {
+        use Reads::{Mixed, Primary, Replicas};
+        let replicas = *super::dice::pick(&[0, 1, 1, 2, 2, 3]);
+        let reads = *super::dice::pick(&[Primary, Replicas, Replicas, Replicas, Mixed]);
+        let reads = if replicas == 0 { Primary } else { reads };
+        Self { replicas, reads, has_bus: replicas > 0 && chance(40) }
+    }
 }
 
 /// Fault rates, in percent, and delays of the network.
@@ -44,6 +87,8 @@ pub(crate) struct Weather {
     pub(crate) slow: u32,
     /// Longest delay of a slow command.
     pub(crate) slow_ms: u64,
+    /// Longest time between two steps of a replica.
+    pub(crate) lag_ms: u64,
 }
 
 impl Weather {
@@ -57,22 +102,40 @@ impl Weather {
             failed: *super::dice::pick(&[0, 2, 20]),
             slow: *super::dice::pick(&[0, 10, 50]),
             slow_ms: *super::dice::pick(&[100, 3000]),
+            lag_ms: *super::dice::pick(&[20, 700, 2500]),
         }
     }
 }
 
 impl World {
-    pub(crate) fn new(keep: u64, weather: Weather, bug: Option<Bug>) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(
+        keep: u64,
+        weather: Weather,
+        deployment: Deployment,
+        bug: Option<Bug>,
+    ) -> Arc<Self> {
+        let world = Arc::new(Self {
             stage: Stage::default(),
-            store: Store::new(keep, bug),
+            store: Store::new(keep, deployment.replicas, bug),
             bug,
+            deployment,
             began: Instant::now(),
+            grown: Notify::new(),
             weather: Mutex::new(weather),
             nodes: Mutex::default(),
             trace: Mutex::default(),
+            tally: Mutex::default(),
             violation: Mutex::default(),
-        })
+        });
+        if deployment.replicas > 0 {
+            (0..=deployment.replicas).for_each(|server| world.replicate(server));
+        }
+        world
+    }
+
+    /// Returns true if no node delivers what a promotion may take back.
+    pub(crate) fn delivers_committed(&self) -> bool {
+        self.deployment.reads == Reads::Replicas
     }
 
     /// A node has subscribed to the feed.
@@ -98,34 +161,112 @@ impl World {
     pub(crate) fn clears_up(&self) {
         let mut weather = self.weather.lock().unwrap();
         *weather = Weather { broken: 0, tired: 0, failed: 0, slow: 0, ..*weather };
-        self.store.goes_away(Duration::ZERO);
+        for server in 0..self.store.count() {
+            self.store.with(server, |server| {
+                (server.away_until, server.cut_until) = (Instant::now(), Instant::now());
+                server.turn(State::Running);
+            });
+        }
     }
 
-    /// Sends a message to the store or back. Returns true if the message arrives.
-    pub(crate) async fn travel(&self) -> bool {
+    /// Adds an empty replica.
+    pub(crate) fn add_replica(self: &Arc<Self>) -> Id {
+        let server = self.store.add();
+        self.replicate(server);
+        server
+    }
+
+    /// Makes a server follow its primary, whenever it is a replica.
+    fn replicate(self: &Arc<Self>, server: Id) {
+        let world = Arc::clone(self);
+        self.stage.spawn(OUTSIDE, async move {
+            loop {
+                let is_current = world.store.is_current(server);
+                let grown = world.grown.notified();
+                if is_current {
+                    // Says that it is there, if there is nothing to take.
+                    tokio::select! {
+                        biased;
+                        () = grown => {}
+                        () = sleep(ACK) => {}
+                    }
+                }
+                world.store.acknowledge(server);
+                sleep(millis(1..world.weather().lag_ms)).await;
+                for event in world.store.replicate(server) {
+                    if !world.deployment.has_bus {
+                        world.notify(server, &event);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Sends an event's message to the nodes that listen to a server.
+    fn notify(&self, server: Id, event: &Event) {
+        if self.store.with(server, |server| server.answers()) {
+            for node in self.nodes() {
+                node.send(server, event);
+            }
+        }
+    }
+
+    /// Sends an event's message to the nodes that listen to another server of the primary, whether or not that has the
+    /// event.
+    fn send_by_bus(self: &Arc<Self>, event: &Event) {
+        for server in (0..self.store.count()).filter(|server| *server != self.store.primary()) {
+            let (world, event) = (Arc::clone(self), event.clone());
+            let late = millis(0..10);
+            self.stage.spawn(OUTSIDE, async move {
+                sleep(late).await;
+                world.notify(server, &event);
+            });
+        }
+    }
+
+    /// Sends a message to a server or back. Returns true if the message arrives.
+    pub(crate) async fn travel(&self, server: Id) -> bool {
         let weather = self.weather();
         let time = if chance(weather.slow) { millis(0..weather.slow_ms) } else { millis(0..3) };
         sleep(time).await;
-        if self.store.is_away() {
+        if !self.store.with(server, |server| server.answers()) {
             sleep(millis(0..2000)).await;
             return false;
         }
         !chance(weather.failed)
     }
 
+    /// Asks the sentinels. One of them always answers.
+    pub(crate) async fn ask_sentinels(&self) -> Id {
+        sleep(millis(0..3)).await;
+        self.store.named()
+    }
+
     /// Appends an event and notifies all nodes. The answer may be lost although the event is stored.
-    pub(crate) async fn publish(&self, append: Append) -> Result<Receipt, AppendError> {
+    pub(crate) async fn publish(self: &Arc<Self>, append: Append) -> Result<Receipt, AppendError> {
         let lost = || AppendError::Unavailable("lost on the way".to_owned());
-        if !self.travel().await {
+        let primary = self.store.named();
+        if !self.travel(primary).await || primary != self.store.primary() {
             return Err(lost());
         }
         let (receipt, event) = self.store.append(append)?;
+        self.grown.notify_waiters();
         if let Some(event) = event {
-            for node in self.nodes() {
-                node.send(&event);
+            self.notify(primary, &event);
+            if self.deployment.has_bus {
+                self.send_by_bus(&event);
             }
         }
-        if self.travel().await { Ok(receipt) } else { Err(lost()) }
+        if self.travel(primary).await { Ok(receipt) } else { Err(lost()) }
+    }
+
+    /// Counts something.
+    pub(crate) fn count(&self, what: &'static str, times: u64) {
+        *self.tally.lock().unwrap().entry(what).or_default() += times;
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally.lock().unwrap().clone()
     }
 
     pub(crate) fn note(&self, what: Arguments<'_>) {

@@ -1,0 +1,214 @@
+//! The choice of the servers that a node reads from and waits for, by the rules of ADR 12.
+//!
+//! A node keeps to one replica as its source. It waits for every replica that may be promoted, so that no promotion
+//! takes back what it has delivered.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::bug::Bug;
+use super::super::server::{Id, Report, Role};
+
+#[derive(Debug)]
+pub(super) struct Sources {
+    bug: Option<Bug>,
+    reads_replicas: bool,
+    /// Spreads the nodes over replicas that are equally good.
+    salt: u64,
+    owner: Id,
+    owner_changed: Option<Instant>,
+    source: Option<Id>,
+    /// The offsets in the owner's reports of the last seconds, oldest first.
+    offsets: Vec<(Instant, usize)>,
+    /// The replicas that can be read from, and since when; `None` if the owner did not answer.
+    fit: Option<BTreeMap<Id, Instant>>,
+    /// The replicas that a primary has named, and when it did so last.
+    named: BTreeMap<Id, Instant>,
+    /// Of these, the ones that may be promoted, and when a primary named them last. One that a report lacks for long is
+    /// dropped, and nothing else drops one: time that passes without a report proves nothing.
+    promotable: BTreeMap<Id, Instant>,
+    /// Replicas that follow another server than the owner, or none, and since when.
+    strayed: BTreeMap<Id, Instant>,
+    /// Servers that did not answer, and when.
+    doubted: BTreeMap<Id, Instant>,
+    /// The times at which the first report came and the last one was asked for.
+    reported: Option<(Instant, Instant)>,
+}
+
+/// Bound of a replica's lag and silence.
+pub(super) const LAG_MAX: Duration = Duration::from_secs(3);
+/// Time for which a replica must be fit before a node leaves a primary for it.
+const SETTLED: Duration = Duration::from_secs(5);
+/// Time for which a server that did not answer is not chosen.
+const DOUBT: Duration = Duration::from_secs(5);
+/// Time for which a node stays at a replica that has left its primary.
+const FAILOVER_MAX: Duration = Duration::from_secs(30);
+/// Time for which a replica is remembered that has left its primary.
+const NAMED_MAX: Duration = Duration::from_mins(1);
+/// Age at which a report does not tell any more which replicas there are.
+const REPORT_MAX: Duration = Duration::from_secs(8);
+/// Time after a change of primaries in which messages of the old one may come.
+const LAST_WORDS_MAX: Duration = Duration::from_mins(1);
+
+impl Sources {
+    pub(super) fn new(reads_replicas: bool, owner: Id, bug: Option<Bug>) -> Self {
+        Self {
+            bug,
+            reads_replicas,
+            salt: fastrand::u64(..),
+            owner,
+            owner_changed: None,
+            source: (!reads_replicas).then_some(owner),
+            offsets: Vec::new(),
+            fit: None,
+            named: BTreeMap::new(),
+            promotable: BTreeMap::new(),
+            strayed: BTreeMap::new(),
+            doubted: BTreeMap::new(),
+            reported: None,
+        }
+    }
+
+    pub(super) fn owner(&self) -> Id {
+        self.owner
+    }
+
+    /// Returns the server that is read, or `None` while it is unknown which replicas there are.
+    pub(super) fn source(&self) -> Option<Id> {
+        let is_known = self.reported.is_some_and(|(first, last)| {
+            // An old primary that was named until now lacks the replica that takes its place.
+            let settled =
+                first.elapsed() >= LAG_MAX || self.bug == Some(Bug::BelievesTheFirstReport);
+            settled && (last.elapsed() < REPORT_MAX || self.bug == Some(Bug::KeepsOldReports))
+        });
+        self.source.filter(|_| is_known || !self.reads_replicas)
+    }
+
+    /// Returns the servers beside the source that must have an event before it is delivered.
+    pub(super) fn awaited(&self) -> Vec<Id> {
+        if !self.reads_replicas || self.bug == Some(Bug::DeliversAtTheFirst) {
+            return Vec::new();
+        }
+        let others = self.promotable.keys().copied();
+        others.filter(|server| Some(*server) != self.source).collect()
+    }
+
+    /// Returns the servers whose feeds the node needs.
+    pub(super) fn feeds(&self) -> Vec<Id> {
+        self.source.into_iter().chain(self.awaited()).collect()
+    }
+
+    /// Returns true if a message of a server may come before its event, or without it.
+    pub(super) fn may_overtake(&self, server: Id) -> bool {
+        let changed = self.owner_changed.is_some_and(|at| at.elapsed() < LAST_WORDS_MAX);
+        self.bug != Some(Bug::BelievesMessages) && (server != self.owner || changed)
+    }
+
+    /// The sentinels have named the primary.
+    pub(super) fn learn(&mut self, owner: Id) {
+        if self.owner == owner {
+            return;
+        }
+        (self.owner, self.owner_changed) = (owner, Some(Instant::now()));
+        self.offsets.clear();
+        self.fit = None;
+        self.strayed.clear();
+        if self.bug == Some(Bug::ForgetsThePromoted) {
+            self.promotable.remove(&owner);
+        }
+        if !self.reads_replicas {
+            self.source = Some(owner);
+        }
+    }
+
+    pub(super) fn doubt(&mut self, server: Id) {
+        if server != self.owner {
+            self.doubted.insert(server, Instant::now());
+        }
+    }
+
+    /// Takes the report that the owner has given, or none, since `asked`. Returns the known replicas that it does not
+    /// have.
+    pub(super) fn take(&mut self, report: Option<Report>, asked: Instant) -> Vec<Id> {
+        let now = Instant::now();
+        self.named.retain(|_, at| now - *at < NAMED_MAX);
+        let Some(report) = report else {
+            self.fit = None;
+            return Vec::new();
+        };
+        self.reported = Some((self.reported.map_or(now, |(first, _)| first), asked));
+        while self.offsets.len() > 1 && now - self.offsets[1].0 >= LAG_MAX {
+            self.offsets.remove(0);
+        }
+        let due = self.offsets.first().filter(|(at, _)| now - *at >= LAG_MAX);
+        let due = due.map_or(0, |(_, offset)| *offset);
+        self.offsets.push((now, report.offset));
+        let heard = report.replicas.iter().filter(|replica| replica.silence < LAG_MAX);
+        let heard: Vec<_> = heard.collect();
+        let before = self.fit.take().unwrap_or_default();
+        let fit =
+            heard.iter().filter(|replica| replica.offset >= due).map(|replica| replica.server);
+        let since = |server| before.get(&server).copied().unwrap_or(now);
+        self.fit = Some(fit.map(|server| (server, since(server))).collect());
+        for replica in &heard {
+            self.named.insert(replica.server, now);
+            self.strayed.remove(&replica.server);
+            if replica.is_promotable {
+                self.promotable.insert(replica.server, now);
+            }
+        }
+        let has = |server: &Id| heard.iter().any(|replica| replica.server == *server);
+        let strays = |server: &Id| {
+            self.strayed.get(server).is_some_and(|since| since.elapsed() < FAILOVER_MAX)
+        };
+        let at_once = self.bug == Some(Bug::LeavesTheStrayed);
+        self.promotable.retain(|server, at| {
+            let keeps = has(server) || strays(server) || *server == self.owner;
+            keeps || asked - *at < LAG_MAX && !at_once
+        });
+        // A primary that was a replica has all that the source has, from the moment in which the source follows it.
+        if self.source.is_some_and(|source| source == self.owner || has(&source)) {
+            self.promotable.remove(&self.owner);
+        }
+        self.named.keys().filter(|server| !has(server)).copied().collect()
+    }
+
+    /// A replica that the owner's report lacks says its role.
+    pub(super) fn hear(&mut self, server: Id, role: Role) {
+        let strays = match role {
+            Role::Primary => server != self.owner,
+            Role::ReplicaOf(other) => other != self.owner && self.named.contains_key(&other),
+        };
+        if strays && self.bug != Some(Bug::LeavesTheStrayed) {
+            self.strayed.entry(server).or_insert_with(Instant::now);
+        }
+    }
+
+    /// Chooses the source after a report.
+    pub(super) fn choose(&mut self) {
+        let Some(fit) = &self.fit else { return };
+        let present = self.source;
+        let strayed = present.and_then(|present| self.strayed.get(&present));
+        let stays = strayed.is_some_and(|since| since.elapsed() < FAILOVER_MAX);
+        let never_leaves = self.bug == Some(Bug::NeverLeaves) && present != Some(self.owner);
+        if !self.reads_replicas || present.is_some() && (stays || never_leaves) {
+            return;
+        }
+        let usable = |server: &Id| {
+            let doubted = self.doubted.get(server);
+            fit.contains_key(server) && doubted.is_none_or(|at| at.elapsed() >= DOUBT)
+        };
+        let rank = |server: &Id| (*server as u64 + 1).wrapping_mul(self.salt | 1);
+        let best = fit.keys().filter(|server| usable(server)).min_by_key(|server| rank(server));
+        self.source = Some(match (present, best) {
+            (Some(present), Some(best)) if present == self.owner => {
+                if fit[best].elapsed() >= SETTLED { *best } else { present }
+            }
+            (Some(present), _) if usable(&present) => present,
+            (_, Some(best)) => *best,
+            (_, None) => self.owner,
+        });
+    }
+}
