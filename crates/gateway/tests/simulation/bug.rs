@@ -19,6 +19,8 @@ pub(crate) enum Bug {
     ReplicaDecides,
     /// The primary's word that a position is lost is taken, although a replica has it: another server takes its place.
     BelievesTheOldPrimary,
+    /// A primary's word that a position is lost is taken without asking if it still is the primary.
+    AsksNoSentinel,
     /// A reader that is ahead of its source gets the primary's events, which the source may never have.
     ReadsAheadOfTheSource,
     /// A message is taken for its event, although the server that it came from cannot read that yet.
@@ -44,7 +46,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::TrustsTheFeed,
         Self::IdsAhead,
         Self::RewoundIsExact,
@@ -53,6 +55,7 @@ impl Bug {
         Self::CountsOneTooMany,
         Self::ReplicaDecides,
         Self::BelievesTheOldPrimary,
+        Self::AsksNoSentinel,
         Self::ReadsAheadOfTheSource,
         Self::BelievesMessages,
         Self::DeliversAtTheFirst,

@@ -70,7 +70,8 @@ pub(crate) async fn run(
 fn befall_node(world: &Arc<World>, cluster: &Arc<Cluster>, slot: usize) {
     let Some(Up { node, .. }) = cluster.up(slot) else { return };
     let group = node.group;
-    match fastrand::u32(0..5) {
+    let kinds = if world.deployment.replicas > 0 { 6 } else { 5 };
+    match fastrand::u32(0..kinds) {
         0 | 1 => {
             cluster.kill(slot, group);
             cluster.start_later(slot, millis(0..10_000));
@@ -89,9 +90,14 @@ fn befall_node(world: &Arc<World>, cluster: &Arc<Cluster>, slot: usize) {
                 stage.thaw(group);
             });
         }
-        _ => {
-            world.note(format_args!("gateway {slot} loses its feed"));
+        4 => {
+            world.note(format_args!("gateway {slot} loses its feeds"));
             node.lose_feeds();
+        }
+        _ => {
+            let time = millis(100..30_000);
+            world.note(format_args!("gateway {slot} hears of no replicas for {time:?}"));
+            node.goes_blind(time);
         }
     }
 }
@@ -99,8 +105,6 @@ fn befall_node(world: &Arc<World>, cluster: &Arc<Cluster>, slot: usize) {
 /// Longest time in milliseconds from a promotion until the sentinels name the new primary: less than the time after
 /// which a node stops to wait for a replica that its primary has not named any more.
 const NAMED_AFTER_MS: u64 = 2000;
-/// Longest time in milliseconds from then until every node that runs knows it.
-const POLL_MS: u64 = 1200;
 /// Most servers of a schedule.
 const SERVERS_MAX: usize = 6;
 
@@ -109,7 +113,7 @@ fn befall_replica(world: &Arc<World>, server: Id) {
     {
         return;
     }
-    match fastrand::u32(0..10) {
+    match fastrand::u32(0..12) {
         0..3 => stop(world, server, State::Frozen, "is frozen"),
         3 | 4 => stop(world, server, State::Stopped, "stops"),
         5..8 => {
@@ -118,7 +122,7 @@ fn befall_replica(world: &Arc<World>, server: Id) {
             world.count("cuts of a replica's link", 1);
             world.store.with(server, |server| server.cut_until = Instant::now() + time);
         }
-        8 if world.store.remove(server) => {
+        8 | 9 if world.store.remove(server) => {
             world.note(format_args!("server {server} is removed"));
             world.count("replicas removed", 1);
         }
@@ -156,8 +160,6 @@ fn run_again(world: &Arc<World>, server: Id) {
 /// Promotes a replica: on demand, or after the primary was killed or frozen. The old primary comes back as a replica.
 async fn promote(world: Arc<World>, until: Instant) {
     let old = world.store.primary();
-    // A node that reads from the primary believes it until it knows better.
-    let is_believed = !world.delivers_committed();
     if chance(60) {
         // The network fails before the primary does.
         let time = millis(100..2000);
@@ -166,7 +168,7 @@ async fn promote(world: Arc<World>, until: Instant) {
         }
         sleep(time).await;
     }
-    if is_believed || chance(70) {
+    if chance(70) {
         let state = *pick(&[State::Frozen, State::Frozen, State::Stopped]);
         world.note(format_args!("the primary {old} is lost: {state:?}"));
         world.store.with(old, |server| server.turn(state));
@@ -188,10 +190,9 @@ async fn promote(world: Arc<World>, until: Instant) {
         break;
     }
     // The old primary thaws before its fall is known, and after.
-    let (thaw, after_ms) =
-        (Arc::clone(&world), if is_believed { NAMED_AFTER_MS + POLL_MS } else { 0 });
+    let thaw = Arc::clone(&world);
     world.stage.spawn(OUTSIDE, async move {
-        sleep(millis(after_ms..after_ms + 2500)).await;
+        sleep(millis(0..2500)).await;
         run_again(&thaw, old);
     });
     sleep(millis(0..NAMED_AFTER_MS)).await;

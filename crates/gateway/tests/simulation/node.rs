@@ -49,6 +49,8 @@ struct State {
     watched: BTreeMap<Topic, Watched>,
     sources: Sources,
     feeds: BTreeMap<Id, Feed>,
+    /// The primary does not tell this node of its replicas until then.
+    blind_until: Instant,
 }
 
 /// The feed from one server.
@@ -83,7 +85,7 @@ impl Node {
         let sources = Sources::new(reads_replicas, world.store.named(), world.bug);
         let feeds = sources.feeds().into_iter().map(|server| (server, Feed::connected(0)));
         let feeds = feeds.collect();
-        let state = State { watched: BTreeMap::new(), sources, feeds };
+        let state = State { watched: BTreeMap::new(), sources, feeds, blind_until: Instant::now() };
         let node = Arc::new(Self {
             group,
             world: Arc::clone(world),
@@ -120,6 +122,11 @@ impl Node {
                 node.take(from, line, event);
             });
         }
+    }
+
+    /// Hides the reports of the primary from this node for a while.
+    pub(crate) fn goes_blind(&self, time: Duration) {
+        self.state().blind_until = Instant::now() + time;
     }
 
     /// Breaks the connections of all feeds. The node reconnects later.
@@ -348,7 +355,8 @@ impl Node {
             return;
         }
         let asked = Instant::now();
-        let report = match self.world.travel(owner).await {
+        let is_blind = self.state().blind_until > asked;
+        let report = match !is_blind && self.world.travel(owner).await {
             true => store.report(owner),
             false => None,
         };
@@ -419,6 +427,20 @@ impl Node {
             }
         }
         Ok(page)
+    }
+
+    /// Makes sure that nobody has replaced the primary that calls a position lost. A replaced one does not know the events
+    /// of its successor.
+    async fn confirm_primary(&self, page: &Page) -> Result<(), ReadError> {
+        let is_lost = page.gap.as_ref().is_some_and(|gap| gap.reason != Reason::Trimmed);
+        if !is_lost || self.world.bug == Some(Bug::AsksNoSentinel) {
+            return Ok(());
+        }
+        let owner = self.state().sources.owner();
+        match self.world.ask_sentinels().await == owner {
+            true => Ok(()),
+            false => Err(ReadError::Unavailable("the primary was replaced".to_owned())),
+        }
     }
 
     /// Returns the reason why a gap that the primary has told cannot be announced yet, as this server knows it.
@@ -504,14 +526,15 @@ impl Log for Node {
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
+        let decides = self.world.bug == Some(Bug::ReplicaDecides)
+            || self.servers()? == (self.state().sources.owner(), Vec::new());
         let holding = self.holding(topic, self.world.bug != Some(Bug::CutsNoPage)).await?;
         let count = limit.events.clamp(1, self.page);
         let mut page = self.world.store.read(topic, holding, after, count);
-        let decides = self.world.bug == Some(Bug::ReplicaDecides)
-            || self.servers()? == (self.state().sources.owner(), Vec::new());
         if page.gap.is_some() && !decides {
             page = self.read_at_primary(topic, after).await?;
         }
+        self.confirm_primary(&page).await?;
         Ok(self.distort(topic, holding, after, page))
     }
 

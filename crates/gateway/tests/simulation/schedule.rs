@@ -66,8 +66,8 @@ async fn storm_and_calm(world: Arc<World>) {
         max_age: *pick(&[Duration::from_secs(20), Duration::from_mins(30)]),
         ..Config::default()
     };
-    let (nodes, window, page) = (fastrand::usize(1..=4), *pick(&[1, 4, 16]), *pick(&[1, 3, 50]));
-    let promotes = world.deployment.replicas > 0 && chance(50);
+    let (nodes, window, page) = (fastrand::usize(1..=4), *pick(&[1, 1, 4, 16]), *pick(&[1, 3, 50]));
+    let promotes = world.deployment.replicas > 0 && chance(65);
     let regime = if promotes { Regime::FailOver } else { *pick(&Regime::ALL) };
     world.note(format_args!(
         "{regime:?} {:?} {:?} {config:?} topics {topics:?} nodes {nodes} window {window} page {page}",

@@ -59,7 +59,7 @@ pub(crate) struct Promoted {
 
 const FENCE_MS: u64 = 10_000;
 /// Time for which a replica must have been heard of before its promotion is one that every node was prepared for.
-const PREPARED: Duration = Duration::from_secs(15);
+const PREPARED: Duration = Duration::from_secs(10);
 /// Age at which a change reaches a replica that replicates at all.
 const CHANGE_AGE_MAX: Duration = Duration::from_secs(3);
 
@@ -267,7 +267,7 @@ impl Store {
         let fit: Vec<_> = fit.collect();
         let prepared = fit.iter().filter(|id| primary.has_heard_for(**id) >= PREPARED);
         let prepared: Vec<_> = prepared.copied().collect();
-        match (prepared.is_empty() || chance(10), fit.is_empty()) {
+        match (prepared.is_empty(), fit.is_empty()) {
             (_, true) => None,
             (true, false) => Some(*pick(&fit)),
             (false, false) => Some(*pick(&prepared)),

@@ -61,8 +61,8 @@ pub(crate) enum Reads {
 impl Deployment {
     pub(crate) fn draw() -> Self {
         use Reads::{Mixed, Primary, Replicas};
-        let replicas = *super::dice::pick(&[0, 1, 1, 2, 2, 3]);
-        let reads = *super::dice::pick(&[Primary, Replicas, Replicas, Replicas, Mixed]);
+        let replicas = *super::dice::pick(&[0, 1, 2, 2, 3]);
+        let reads = *super::dice::pick(&[Primary, Replicas, Replicas, Replicas, Replicas, Mixed]);
         let reads = if replicas == 0 { Primary } else { reads };
         Self { replicas, reads, has_bus: replicas > 0 && chance(40) }
     }

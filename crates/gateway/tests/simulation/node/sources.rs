@@ -26,9 +26,9 @@ pub(super) struct Sources {
     fit: Option<BTreeMap<Id, Instant>>,
     /// The replicas that a primary has named, and when it did so last.
     named: BTreeMap<Id, Instant>,
-    /// Of these, the ones that may be promoted, and when a primary named them last. One that a report lacks for long is
-    /// dropped, and nothing else drops one: time that passes without a report proves nothing.
-    promotable: BTreeMap<Id, Instant>,
+    /// Of these, the ones that may be promoted, and since when the reports lack them. One is dropped when all reports of a
+    /// while have lacked it. A report of a primary that was frozen, and time without a report, prove nothing.
+    promotable: BTreeMap<Id, Option<Instant>>,
     /// Replicas that follow another server than the owner, or none, and since when.
     strayed: BTreeMap<Id, Instant>,
     /// Servers that did not answer, and when.
@@ -48,7 +48,7 @@ const FAILOVER_MAX: Duration = Duration::from_secs(30);
 /// Time for which a replica is remembered that has left its primary.
 const NAMED_MAX: Duration = Duration::from_mins(1);
 /// Age at which a report does not tell any more which replicas there are.
-const REPORT_MAX: Duration = Duration::from_secs(8);
+const REPORT_MAX: Duration = Duration::from_secs(5);
 /// Time after a change of primaries in which messages of the old one may come.
 const LAST_WORDS_MAX: Duration = Duration::from_mins(1);
 
@@ -156,7 +156,7 @@ impl Sources {
             self.named.insert(replica.server, now);
             self.strayed.remove(&replica.server);
             if replica.is_promotable {
-                self.promotable.insert(replica.server, now);
+                self.promotable.insert(replica.server, None);
             }
         }
         let has = |server: &Id| heard.iter().any(|replica| replica.server == *server);
@@ -164,9 +164,11 @@ impl Sources {
             self.strayed.get(server).is_some_and(|since| since.elapsed() < FAILOVER_MAX)
         };
         let at_once = self.bug == Some(Bug::LeavesTheStrayed);
-        self.promotable.retain(|server, at| {
-            let keeps = has(server) || strays(server) || *server == self.owner;
-            keeps || asked - *at < LAG_MAX && !at_once
+        self.promotable.retain(|server, lacking| {
+            *lacking = if has(server) { None } else { lacking.or(Some(now)) };
+            let lacks_for = lacking.map_or(Duration::ZERO, |since| asked.duration_since(since));
+            let is_lacking = lacks_for >= LAG_MAX || at_once && lacking.is_some();
+            !is_lacking || strays(server) || *server == self.owner
         });
         // A primary that was a replica has all that the source has, from the moment in which the source follows it.
         if self.source.is_some_and(|source| source == self.owner || has(&source)) {
