@@ -1,5 +1,7 @@
 //! Planted bugs, which the simulation must find. The product could plausibly contain each of them.
 
+use super::deployment::{Deployment, Reads, Regime};
+
 /// A deliberate bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -17,8 +19,8 @@ pub(crate) enum Bug {
     CountsOneTooMany,
     /// A replica that is behind decides that something is missing.
     ReplicaDecides,
-    /// The primary's word that a position is lost is taken, although a replica has it: another server takes its place.
-    BelievesTheOldPrimary,
+    /// A reader is sent to the start of a wiped log, although its source has not heard of that and has the old events.
+    StaysInAWipedLog,
     /// A primary's word that a position is lost is taken without asking if it still is the primary.
     AsksNoSentinel,
     /// A reader that is ahead of its source gets the primary's events, which the source may never have.
@@ -54,7 +56,7 @@ impl Bug {
         Self::NoFence,
         Self::CountsOneTooMany,
         Self::ReplicaDecides,
-        Self::BelievesTheOldPrimary,
+        Self::StaysInAWipedLog,
         Self::AsksNoSentinel,
         Self::ReadsAheadOfTheSource,
         Self::BelievesMessages,
@@ -68,4 +70,22 @@ impl Bug {
         Self::ForgetsThePromoted,
         Self::LeavesTheStrayed,
     ];
+
+    /// Returns true if the bug can show in schedules of a kind. Only these are played to find it.
+    pub(crate) fn concerns(self, kind: &Deployment) -> bool {
+        let with_replicas = kind.replicas > 0 && kind.reads == Reads::Replicas;
+        match self {
+            Self::TrustsTheFeed | Self::IdsAhead | Self::CountsOneTooMany => true,
+            Self::RewoundIsExact | Self::NoFence => kind.regime == Regime::FailOver,
+            Self::ComparesNumbers => {
+                kind.regime == Regime::FailOver && kind.reads == Reads::Primary
+            }
+            Self::ReplicaDecides | Self::NeverLeaves => with_replicas,
+            Self::StaysInAWipedLog => with_replicas && kind.regime == Regime::Wipe,
+            Self::BelievesMessages => {
+                with_replicas && kind.regime == Regime::FailOver && kind.has_bus
+            }
+            _ => with_replicas && kind.regime == Regime::FailOver,
+        }
+    }
 }

@@ -7,29 +7,12 @@ use event_log::Topic;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, Up};
+use super::deployment::Regime;
 use super::dice::{chance, millis, pick};
 use super::ensemble::OUTSIDE;
 use super::history::Loss;
 use super::server::{Id, State};
 use super::world::World;
-
-/// The kind of fault that affects the numbering of topics. A schedule has one kind only: a position can
-/// reveal a fail-over or a wipe, or survive a clock that steps back, but not several of these at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Regime {
-    /// No such fault.
-    Steady,
-    /// Servers that lack the newest entries take over. Their clocks are wrong by less than the fence.
-    FailOver,
-    /// The store is wiped.
-    Wipe,
-    /// The clock steps back and forth by up to an hour.
-    Clock,
-}
-
-impl Regime {
-    pub(crate) const ALL: [Self; 4] = [Self::Steady, Self::FailOver, Self::Wipe, Self::Clock];
-}
 
 /// Largest error of a server's clock, in milliseconds.
 const SKEW_MS: i64 = 4000;
@@ -39,7 +22,6 @@ pub(crate) async fn run(
     world: Arc<World>,
     cluster: Arc<Cluster>,
     topics: Vec<Topic>,
-    regime: Regime,
     until: Instant,
 ) {
     loop {
@@ -60,8 +42,8 @@ pub(crate) async fn run(
                 world.note(format_args!("{topic} is trimmed to {keep}"));
                 world.store.trim(topic, keep);
             }
-            8..10 => befall_store(&world, regime, until),
-            10 | 11 if regime == Regime::FailOver => befall_store(&world, regime, until),
+            8..10 => befall_store(&world, until),
+            10 | 11 if world.deployment.regime == Regime::FailOver => befall_store(&world, until),
             _ => befall_replica(&world, fastrand::usize(0..world.store.count())),
         }
     }
@@ -207,8 +189,8 @@ async fn promote(world: Arc<World>, until: Instant) {
     world.store.end_fail_over();
 }
 
-fn befall_store(world: &Arc<World>, regime: Regime, until: Instant) {
-    match regime {
+fn befall_store(world: &Arc<World>, until: Instant) {
+    match world.deployment.regime {
         Regime::Steady => {}
         Regime::FailOver if world.deployment.replicas > 0 => {
             if world.store.begin_fail_over() {

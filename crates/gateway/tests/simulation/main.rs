@@ -16,6 +16,7 @@ mod bug;
 mod client;
 mod cluster;
 mod cursor;
+mod deployment;
 mod dice;
 mod ensemble;
 mod faults;

@@ -19,12 +19,13 @@ use event_log::{
 use tokio::time::{Instant, sleep};
 
 use super::bug::Bug;
+use super::deployment::Reads;
 use super::dice::{chance, millis};
 use super::ensemble::Group;
 use super::history::Holding;
-use super::server::{Id, Role};
+use super::server::Id;
 use super::store::Window;
-use super::world::{Reads, World};
+use super::world::World;
 use sources::{LAG_MAX, Sources};
 use watched::{Phase, Watched};
 
@@ -452,16 +453,10 @@ impl Node {
         gap: &Gap,
     ) -> Option<&'static str> {
         let (store, bug) = (&self.world.store, self.world.bug);
-        let (holding, owner) = (store.holding(server, topic), self.state().sources.owner());
+        let holding = store.holding(server, topic);
         let holds = |position| store.of(topic, |history| history.holds(holding, position));
         let after = gap.requested.unwrap_or_default();
-        if gap.reason != Reason::Trimmed && bug != Some(Bug::BelievesTheOldPrimary) {
-            let role = store.with(server, |server| server.role);
-            let follows =
-                role == Role::ReplicaOf(owner) || role == Role::Primary && server == owner;
-            if is_source && !follows {
-                return Some("the source does not follow the primary");
-            }
+        if gap.reason != Reason::Trimmed && bug != Some(Bug::StaysInAWipedLog) {
             if holds(after) {
                 return Some("a replica has what the primary lacks");
             }

@@ -13,12 +13,13 @@ use tokio::time::{Instant, sleep};
 use super::bug::Bug;
 use super::client::Client;
 use super::cluster::Cluster;
+use super::deployment::{Deployment, Reads, Regime};
 use super::dice::{chance, pick};
 use super::ensemble::OUTSIDE;
-use super::faults::{self, Regime};
+use super::faults;
 use super::judge::Judge;
 use super::publisher::Publisher;
-use super::world::{Deployment, Reads, Tally, Weather, World};
+use super::world::{Tally, Weather, World};
 
 /// The result of a schedule.
 #[derive(Debug)]
@@ -46,7 +47,14 @@ pub(crate) fn play(seed: u64, bug: Option<Bug>) -> Played {
     let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
     let _entered = runtime.enter();
     let keep = *pick(&[3, 10, 1000]);
-    let world = World::new(keep, Weather::draw(), Deployment::draw(), bug);
+    let weather = Weather::draw();
+    let deployment = loop {
+        let deployment = Deployment::draw();
+        if bug.is_none_or(|bug| bug.concerns(&deployment)) {
+            break deployment;
+        }
+    };
+    let world = World::new(keep, weather, deployment, bug);
     let played = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(world.stage.play(storm_and_calm(Arc::clone(&world))));
     }));
@@ -67,14 +75,12 @@ async fn storm_and_calm(world: Arc<World>) {
         ..Config::default()
     };
     let (nodes, window, page) = (fastrand::usize(1..=4), *pick(&[1, 1, 4, 16]), *pick(&[1, 3, 50]));
-    let promotes = world.deployment.replicas > 0 && chance(65);
-    let regime = if promotes { Regime::FailOver } else { *pick(&Regime::ALL) };
     world.note(format_args!(
-        "{regime:?} {:?} {:?} {config:?} topics {topics:?} nodes {nodes} window {window} page {page}",
+        "{:?} {:?} {config:?} topics {topics:?} nodes {nodes} window {window} page {page}",
         world.deployment,
         world.weather(),
     ));
-    count_kind(&world, regime);
+    count_kind(&world);
     let cluster = Cluster::new(&world, config, nodes, window, page);
     let until = Instant::now() + STORM;
     let judges: Vec<_> = (0..fastrand::usize(3..=8))
@@ -83,7 +89,7 @@ async fn storm_and_calm(world: Arc<World>) {
     let publishing = publish(&world, &topics, until);
     world.stage.spawn(
         OUTSIDE,
-        faults::run(Arc::clone(&world), Arc::clone(&cluster), topics.clone(), regime, until),
+        faults::run(Arc::clone(&world), Arc::clone(&cluster), topics.clone(), until),
     );
     while Instant::now() < until && world.violation().is_none() {
         sleep(Duration::from_secs(1)).await;
@@ -99,13 +105,13 @@ async fn storm_and_calm(world: Arc<World>) {
 }
 
 /// Counts the schedule by its kind.
-fn count_kind(world: &World, regime: Regime) {
+fn count_kind(world: &World) {
     let kinds = [
         (world.deployment.replicas > 0, "schedules with replicas"),
         (world.deployment.has_bus, "schedules with messages over a bus"),
         (world.delivers_committed(), "schedules whose nodes all read from replicas"),
         (world.deployment.reads == Reads::Mixed, "schedules whose nodes read from either"),
-        (regime == Regime::FailOver, "schedules with fail-overs"),
+        (world.deployment.regime == Regime::FailOver, "schedules with fail-overs"),
     ];
     kinds.into_iter().filter(|(is, _)| *is).for_each(|(_, kind)| world.count(kind, 1));
 }

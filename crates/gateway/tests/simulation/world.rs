@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::bug::Bug;
+use super::deployment::{Deployment, Reads};
 use super::dice::{chance, millis};
 use super::ensemble::{OUTSIDE, Stage};
 use super::node::Node;
@@ -36,36 +37,6 @@ pub(crate) struct World {
     trace: Mutex<String>,
     tally: Mutex<Tally>,
     violation: Mutex<Option<String>>,
-}
-
-/// The servers of a schedule, and the ones that nodes read from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Deployment {
-    /// Replicas at the beginning.
-    pub(crate) replicas: usize,
-    pub(crate) reads: Reads,
-    /// Messages travel over a bus, as in a cluster, and not with the data.
-    pub(crate) has_bus: bool,
-}
-
-/// The servers that nodes read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reads {
-    Primary,
-    /// Replicas, and an event is delivered when each replica that may be promoted has it.
-    Replicas,
-    /// Either, by node.
-    Mixed,
-}
-
-impl Deployment {
-    pub(crate) fn draw() -> Self {
-        use Reads::{Mixed, Primary, Replicas};
-        let replicas = *super::dice::pick(&[0, 1, 2, 2, 3]);
-        let reads = *super::dice::pick(&[Primary, Replicas, Replicas, Replicas, Replicas, Mixed]);
-        let reads = if replicas == 0 { Primary } else { reads };
-        Self { replicas, reads, has_bus: replicas > 0 && chance(40) }
-    }
 }
 
 /// Fault rates, in percent, and delays of the network.

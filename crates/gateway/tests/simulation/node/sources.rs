@@ -33,7 +33,7 @@ pub(super) struct Sources {
     strayed: BTreeMap<Id, Instant>,
     /// Servers that did not answer, and when.
     doubted: BTreeMap<Id, Instant>,
-    /// The times at which the first report came and the last one was asked for.
+    /// The times at which the first report came, after a while without one, and at which the last one was asked for.
     reported: Option<(Instant, Instant)>,
 }
 
@@ -138,7 +138,8 @@ impl Sources {
             self.fit = None;
             return Vec::new();
         };
-        self.reported = Some((self.reported.map_or(now, |(first, _)| first), asked));
+        let known = self.reported.filter(|(_, last)| last.elapsed() < REPORT_MAX);
+        self.reported = Some((known.map_or(now, |(first, _)| first), asked));
         while self.offsets.len() > 1 && now - self.offsets[1].0 >= LAG_MAX {
             self.offsets.remove(0);
         }
