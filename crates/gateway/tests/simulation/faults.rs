@@ -52,7 +52,7 @@ pub(crate) async fn run(
 fn befall_node(world: &Arc<World>, cluster: &Arc<Cluster>, slot: usize) {
     let Some(Up { node, .. }) = cluster.up(slot) else { return };
     let group = node.group;
-    let kinds = if world.deployment.replicas > 0 { 6 } else { 5 };
+    let kinds = if world.deployment.replicas > 0 { 7 } else { 5 };
     match fastrand::u32(0..kinds) {
         0 | 1 => {
             cluster.kill(slot, group);
@@ -77,7 +77,7 @@ fn befall_node(world: &Arc<World>, cluster: &Arc<Cluster>, slot: usize) {
             node.lose_feeds();
         }
         _ => {
-            let time = millis(100..30_000);
+            let time = millis(5000..30_000);
             world.note(format_args!("gateway {slot} hears of no replicas for {time:?}"));
             node.goes_blind(time);
         }
@@ -150,7 +150,7 @@ async fn promote(world: Arc<World>, until: Instant) {
         }
         sleep(time).await;
     }
-    if chance(70) {
+    if chance(50) {
         let state = *pick(&[State::Frozen, State::Frozen, State::Stopped]);
         world.note(format_args!("the primary {old} is lost: {state:?}"));
         world.store.with(old, |server| server.turn(state));
@@ -174,7 +174,7 @@ async fn promote(world: Arc<World>, until: Instant) {
     // The old primary thaws before its fall is known, and after.
     let thaw = Arc::clone(&world);
     world.stage.spawn(OUTSIDE, async move {
-        sleep(millis(0..2500)).await;
+        sleep(millis(0..1500)).await;
         run_again(&thaw, old);
     });
     sleep(millis(0..NAMED_AFTER_MS)).await;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, Event, Gap, Limit, Log, Page, Position, ReadError, Reason,
-    Receipt, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Reason, Receipt,
+    Seek, Sought, Tail, Topic,
 };
 use tokio::time::{Instant, sleep};
 
@@ -66,7 +66,7 @@ struct Feed {
 
 const AUDIT: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(500);
-/// Time between two looks at the servers.
+/// Least time between two looks at the servers.
 const POLL: Duration = Duration::from_secs(1);
 /// Pings without an answer that end a feed.
 const MISSED_MAX: u32 = 2;
@@ -317,7 +317,7 @@ impl Node {
                     self.repair(&topic);
                 }
             }
-            sleep(POLL + millis(0..100)).await;
+            sleep(POLL + millis(0..1000)).await;
         }
     }
 
@@ -410,8 +410,8 @@ impl Node {
     }
 
     /// Lets the primary decide if there is a gap after a position. A reader that is only ahead of its source waits.
-    async fn read_at_primary(&self, topic: &Topic, after: Position) -> Result<Page, ReadError> {
-        let (store, owner) = (&self.world.store, self.state().sources.owner());
+    async fn read_at(&self, owner: Id, topic: &Topic, after: Position) -> Result<Page, ReadError> {
+        let store = &self.world.store;
         self.travel(owner).await?;
         let page = store.read(topic, store.holding(owner, topic), after, self.page);
         self.travel(owner).await?;
@@ -422,9 +422,12 @@ impl Node {
         let (source, awaited) = self.servers()?;
         for server in [source].into_iter().chain(awaited) {
             self.travel(server).await?;
-            let objection = self.objection(server, server == source, topic, gap);
-            if let Some(why) = objection {
-                return Err(ReadError::Unavailable(why.to_owned()));
+            let holding = store.holding(server, topic);
+            let holds = store.of(topic, |history| history.holds(holding, gap.resume));
+            if !holds && self.world.bug != Some(Bug::SkipsToTheUncommitted) {
+                return Err(ReadError::Unavailable(
+                    "a replica lacks the end of the gap".to_owned(),
+                ));
             }
         }
         Ok(page)
@@ -432,44 +435,15 @@ impl Node {
 
     /// Makes sure that nobody has replaced the primary that calls a position lost. A replaced one does not know the events
     /// of its successor.
-    async fn confirm_primary(&self, page: &Page) -> Result<(), ReadError> {
+    async fn confirm_primary(&self, owner: Id, page: &Page) -> Result<(), ReadError> {
         let is_lost = page.gap.as_ref().is_some_and(|gap| gap.reason != Reason::Trimmed);
         if !is_lost || self.world.bug == Some(Bug::AsksNoSentinel) {
             return Ok(());
         }
-        let owner = self.state().sources.owner();
         match self.world.ask_sentinels().await == owner {
             true => Ok(()),
             false => Err(ReadError::Unavailable("the primary was replaced".to_owned())),
         }
-    }
-
-    /// Returns the reason why a gap that the primary has told cannot be announced yet, as this server knows it.
-    fn objection(
-        &self,
-        server: Id,
-        is_source: bool,
-        topic: &Topic,
-        gap: &Gap,
-    ) -> Option<&'static str> {
-        let (store, bug) = (&self.world.store, self.world.bug);
-        let holding = store.holding(server, topic);
-        let holds = |position| store.of(topic, |history| history.holds(holding, position));
-        let after = gap.requested.unwrap_or_default();
-        if gap.reason != Reason::Trimmed && bug != Some(Bug::StaysInAWipedLog) {
-            if holds(after) {
-                return Some("a replica has what the primary lacks");
-            }
-            // Otherwise a source that still has the events of a wiped log would deliver them anew.
-            let own = store.read(topic, holding, after, 1).gap;
-            if is_source && own.is_none_or(|own| own.reason != gap.reason) {
-                return Some("the source has not followed the primary so far");
-            }
-        }
-        if bug != Some(Bug::SkipsToTheUncommitted) && !holds(gap.resume) {
-            return Some("a replica lacks the end of the gap");
-        }
-        None
     }
 
     async fn travel(&self, server: Id) -> Result<(), ReadError> {
@@ -521,15 +495,16 @@ impl Log for Node {
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
-        let decides = self.world.bug == Some(Bug::ReplicaDecides)
-            || self.servers()? == (self.state().sources.owner(), Vec::new());
+        let owner = self.state().sources.owner();
+        let decides =
+            self.world.bug == Some(Bug::ReplicaDecides) || self.servers()? == (owner, Vec::new());
         let holding = self.holding(topic, self.world.bug != Some(Bug::CutsNoPage)).await?;
         let count = limit.events.clamp(1, self.page);
         let mut page = self.world.store.read(topic, holding, after, count);
         if page.gap.is_some() && !decides {
-            page = self.read_at_primary(topic, after).await?;
+            page = self.read_at(owner, topic, after).await?;
         }
-        self.confirm_primary(&page).await?;
+        self.confirm_primary(owner, &page).await?;
         Ok(self.distort(topic, holding, after, page))
     }
 
