@@ -67,7 +67,7 @@ images: ## Pin the base images of Dockerfile, compose and chart by digest (needs
 
 simulate: ## Run 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE=out/trace repeats one
 	SEED=$(or $(SEED),0) SCHEDULES=$(or $(SCHEDULES),10000) $(if $(TRACE),TRACE=$(abspath $(TRACE))) \
-		cargo test --release --package gateway --test simulation harms
+		cargo test --release --package gateway --test simulation harms -- --nocapture
 
 failover: ## Kill gateways under 2,000 clients and 2,000 events a second; report in out/failover
 	cargo build --release -p tailwater -p loadtest

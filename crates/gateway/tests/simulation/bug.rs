@@ -1,6 +1,7 @@
 //! Planted bugs, which the simulation must find. The product could plausibly contain each of them.
 
 use super::deployment::{Deployment, Reads, Regime};
+use super::weather::Weather;
 
 /// A deliberate bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,18 +69,22 @@ impl Bug {
         Self::LeavesTheStrayed,
     ];
 
-    /// Returns true if the bug can show in schedules of a kind. Only these are played to find it.
-    pub(crate) fn concerns(self, kind: &Deployment) -> bool {
+    /// Returns true if the bug can well show in schedules of a kind. Only these are played to find it.
+    pub(crate) fn concerns(self, kind: &Deployment, weather: &Weather) -> bool {
+        let fails_over = kind.regime == Regime::FailOver;
         let with_replicas = kind.replicas > 0 && kind.reads == Reads::Replicas;
         match self {
             Self::TrustsTheFeed | Self::IdsAhead | Self::CountsOneTooMany => true,
-            Self::RewoundIsExact | Self::NoFence => kind.regime == Regime::FailOver,
-            Self::ComparesNumbers => kind.regime == Regime::FailOver && kind.replicas == 0,
+            Self::RewoundIsExact | Self::NoFence => fails_over,
+            Self::ComparesNumbers => kind.regime == Regime::Wipe && kind.reads == Reads::Primary,
             Self::ReplicaDecides | Self::NeverLeaves => with_replicas,
-            Self::BelievesMessages => {
-                with_replicas && kind.regime == Regime::FailOver && kind.has_bus
+            Self::AsksNoSentinel => fails_over && kind.replicas > 0 && !with_replicas,
+            Self::BelievesMessages => with_replicas && fails_over && kind.has_bus,
+            Self::ReadsAheadOfTheSource => {
+                with_replicas && fails_over && kind.replicas > 1 && weather.lag_ms > 2000
             }
-            _ => with_replicas && kind.regime == Regime::FailOver,
+            // A promotion has to lose something.
+            _ => with_replicas && fails_over && weather.lag_ms > 500,
         }
     }
 }

@@ -30,20 +30,22 @@ pub(crate) async fn run(
             return;
         }
         let replicas = world.deployment.replicas > 0;
-        match fastrand::u32(0..if replicas { 15 } else { 10 }) {
+        match fastrand::u32(0..if replicas { 17 } else { 10 }) {
             0..5 => befall_node(&world, &cluster, fastrand::usize(0..cluster.len())),
             5..7 => {
                 let time = millis(1..8000);
                 world.note(format_args!("the store is away for {time:?}"));
                 world.store.goes_away(time);
             }
-            7 => {
+            7 | 12 => {
                 let (topic, keep) = (pick(&topics), fastrand::u64(0..4));
                 world.note(format_args!("{topic} is trimmed to {keep}"));
                 world.store.trim(topic, keep);
             }
             8..10 => befall_store(&world, until),
-            10 | 11 if world.deployment.regime == Regime::FailOver => befall_store(&world, until),
+            10 | 11 | 13 if world.deployment.regime == Regime::FailOver => {
+                befall_store(&world, until)
+            }
             _ => befall_replica(&world, fastrand::usize(0..world.store.count())),
         }
     }

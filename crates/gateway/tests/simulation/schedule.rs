@@ -19,7 +19,8 @@ use super::ensemble::OUTSIDE;
 use super::faults;
 use super::judge::Judge;
 use super::publisher::Publisher;
-use super::world::{Tally, Weather, World};
+use super::weather::Weather;
+use super::world::{Tally, World};
 
 /// The result of a schedule.
 #[derive(Debug)]
@@ -47,11 +48,10 @@ pub(crate) fn play(seed: u64, bug: Option<Bug>) -> Played {
     let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
     let _entered = runtime.enter();
     let keep = *pick(&[3, 10, 1000]);
-    let weather = Weather::draw();
-    let deployment = loop {
-        let deployment = Deployment::draw();
-        if bug.is_none_or(|bug| bug.concerns(&deployment)) {
-            break deployment;
+    let (weather, deployment) = loop {
+        let (weather, deployment) = (Weather::draw(), Deployment::draw());
+        if bug.is_none_or(|bug| bug.concerns(&deployment, &weather)) {
+            break (weather, deployment);
         }
     };
     let world = World::new(keep, weather, deployment, bug);

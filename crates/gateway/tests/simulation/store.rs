@@ -70,7 +70,7 @@ impl Store {
         let mut servers = vec![Server::new(Role::Primary, true)];
         for replica in 1..=replicas {
             // The first one may always be promoted.
-            servers.push(Server::new(Role::ReplicaOf(0), replica == 1 || chance(60)));
+            servers.push(Server::new(Role::ReplicaOf(0), replica == 1 || chance(50)));
             let long_ago = now.checked_sub(PREPARED).unwrap_or(now);
             servers[0].hear(replica, 0, Some(long_ago));
         }
@@ -307,7 +307,7 @@ impl Store {
     /// Adds a replica, which has nothing yet.
     pub(crate) fn add(&self) -> Id {
         let mut inner = self.inner();
-        let server = Server::new(Role::ReplicaOf(inner.primary), chance(60));
+        let server = Server::new(Role::ReplicaOf(inner.primary), chance(50));
         inner.servers.push(server);
         inner.servers.len() - 1
     }

@@ -16,6 +16,7 @@ use super::ensemble::{OUTSIDE, Stage};
 use super::node::Node;
 use super::server::{Id, State};
 use super::store::Store;
+use super::weather::Weather;
 
 /// Time between two reports of a replica that has nothing to take.
 const ACK: Duration = Duration::from_secs(1);
@@ -37,45 +38,6 @@ pub(crate) struct World {
     trace: Mutex<String>,
     tally: Mutex<Tally>,
     violation: Mutex<Option<String>>,
-}
-
-/// Fault rates, in percent, and delays of the network.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Weather {
-    /// Notifications that are lost.
-    pub(crate) lost: u32,
-    /// Notifications that come twice.
-    pub(crate) doubled: u32,
-    /// Longest delay of a notification.
-    pub(crate) late_ms: u64,
-    /// Connections that break in the middle of a write, among clients with a bad line.
-    pub(crate) broken: u32,
-    /// Writes after which a slow client stops for a while.
-    pub(crate) tired: u32,
-    /// Commands that fail.
-    pub(crate) failed: u32,
-    /// Commands that are slow.
-    pub(crate) slow: u32,
-    /// Longest delay of a slow command.
-    pub(crate) slow_ms: u64,
-    /// Longest time between two steps of a replica.
-    pub(crate) lag_ms: u64,
-}
-
-impl Weather {
-    pub(crate) fn draw() -> Self {
-        Self {
-            lost: *super::dice::pick(&[0, 5, 40]),
-            doubled: *super::dice::pick(&[0, 10]),
-            late_ms: *super::dice::pick(&[2, 50, 3000]),
-            broken: 10,
-            tired: 30,
-            failed: *super::dice::pick(&[0, 2, 20]),
-            slow: *super::dice::pick(&[0, 10, 50]),
-            slow_ms: *super::dice::pick(&[100, 3000]),
-            lag_ms: *super::dice::pick(&[20, 700, 2500]),
-        }
-    }
 }
 
 impl World {
