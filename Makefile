@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: sources access-long siege siege-quick release-dry lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
+.PHONY: scale sources access-long siege siege-quick release-dry lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ images: ## Pin the base images of Dockerfile, compose and chart by digest (needs
 simulate: ## Run 10,000 schedules of the simulated cluster; SEED=7 SCHEDULES=1 TRACE=out/trace repeats one
 	SEED=$(or $(SEED),0) SCHEDULES=$(or $(SCHEDULES),10000) $(if $(TRACE),TRACE=$(abspath $(TRACE))) \
 		cargo test --release --package gateway --test simulation harms -- --nocapture
+
+scale: ## Count what 1,000 gateways and 100,000 topics cost the servers, and compare it with docs/scale.md
+	cargo test --release --package event-log --features conformance --test scale -- --ignored --nocapture
 
 failover: ## Kill gateways under 2,000 clients and 2,000 events a second; report in out/failover
 	cargo build --release -p tailwater -p loadtest

@@ -1,0 +1,122 @@
+//! A gateway: a [`Log`] whose tails follow a feed, as `redis-log` does it, and which counts its reads.
+//!
+//! The first reader of a topic subscribes and reads the topic's window. Later readers are served from there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use event_log::{
+    Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Receipt, Seek,
+    Sought, Tail, Topic,
+};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::servers::{Id, Servers};
+
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    /// The servers that it listens to. It reads from the first.
+    pub(crate) feeds: Vec<Id>,
+    /// A message is a hint: the gateway reads its event from each feed's server.
+    reads_events: bool,
+    /// True once it has died.
+    pub(crate) dead: watch::Sender<bool>,
+    tails: Mutex<HashMap<Topic, Arc<Opening>>>,
+}
+
+/// Readers that come together open a tail together.
+type Opening = tokio::sync::OnceCell<Arc<Tail>>;
+
+/// A gateway as its readers see it.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) servers: Arc<Servers>,
+}
+
+/// Events of a page and of a tail's window, as in `redis-log`.
+const PAGE: usize = 128;
+/// Time that a read takes.
+const READ: Duration = Duration::from_millis(1);
+
+impl Gateway {
+    pub(crate) fn new(feeds: Vec<Id>, reads_events: bool) -> Arc<Self> {
+        let (dead, _) = watch::channel(false);
+        Arc::new(Self { feeds, reads_events, dead, tails: Mutex::default() })
+    }
+
+    /// Takes a message of a topic that it watches.
+    pub(crate) fn take(&self, event: &Event, servers: &Servers) {
+        if self.reads_events {
+            self.feeds.iter().for_each(|server| servers.reads(*server));
+        }
+        let opening = self.tails.lock().unwrap().get(event.topic()).cloned();
+        let tail = opening.and_then(|opening| opening.get().cloned());
+        // A tail that is being opened reads the event.
+        if let Some(tail) = tail {
+            tail.extend([event.clone()]);
+        }
+    }
+}
+
+impl Door {
+    /// Reads the newest events from the source, and asks the other servers how much of that they have.
+    async fn window(&self, topic: &Topic) -> Result<Tail, ReadError> {
+        let Gateway { feeds, .. } = &*self.gateway;
+        feeds.iter().for_each(|server| self.servers.reads(*server));
+        sleep(READ).await;
+        // From here on nothing waits, so that no event comes between.
+        let log = &self.servers.log;
+        let before = log.seek(topic, Seek::Last(PAGE as u64)).await?.position;
+        let limit = Limit { events: PAGE, bytes: usize::MAX };
+        let tail = Tail::new(before, false, limit);
+        let page = log.read(topic, before, limit).await?;
+        assert!(page.gap.is_none(), "nothing is trimmed");
+        if !page.events.is_empty() {
+            tail.extend(page.events);
+        }
+        Ok(tail)
+    }
+}
+
+#[async_trait]
+impl Log for Door {
+    async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
+        self.servers.log.append(batch).await
+    }
+
+    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        self.gateway.feeds.iter().for_each(|server| self.servers.reads(*server));
+        sleep(READ).await;
+        self.servers.log.read(topic, after, limit).await
+    }
+
+    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
+        self.servers.log.seek(topic, seek).await
+    }
+
+    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
+        self.servers.log.bounds(topic).await
+    }
+
+    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+        let opening = {
+            let mut tails = self.gateway.tails.lock().unwrap();
+            tails.get(topic).cloned().unwrap_or_else(|| {
+                self.servers.subscribe(topic, &self.gateway);
+                let opening = Arc::new(Opening::new());
+                tails.insert(topic.clone(), Arc::clone(&opening));
+                opening
+            })
+        };
+        let opened = opening.get_or_try_init(|| async { self.window(topic).await.map(Arc::new) });
+        opened.await.cloned()
+    }
+
+    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+        self.servers.log.echo(topic).await
+    }
+}
