@@ -10,7 +10,7 @@ use super::gateway::Gateway;
 
 #[derive(Debug)]
 pub(crate) struct Servers {
-    /// What all servers hold.
+    /// The log that all servers hold.
     pub(crate) log: MemoryLog,
     counts: Vec<Counts>,
     watching: Mutex<HashMap<Topic, Vec<Arc<Gateway>>>>,
