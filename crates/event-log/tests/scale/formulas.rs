@@ -5,10 +5,9 @@ pub(crate) fn watching(gateways: f64, readers: f64) -> f64 {
     gateways * (1.0 - (1.0 - 1.0 / gateways).powf(readers))
 }
 
-/// The messages that a server of a partition sends for an event. With `servers` to choose from, each gateway listens to
-/// one of them, or to `feeds` of them.
-pub(crate) fn messages(watching: f64, servers: f64, feeds: f64) -> f64 {
-    watching * feeds / servers
+/// The messages that a server of a partition sends for an event, if each gateway listens to one of some servers.
+pub(crate) fn messages(watching: f64, servers: f64) -> f64 {
+    watching / servers
 }
 
 /// The gateways that begin to watch a topic when readers come whose gateways have died: `left` gateways live, which

@@ -18,9 +18,11 @@ use super::servers::{Id, Servers};
 
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    /// The servers that it listens to. It reads from the first.
-    pub(crate) feeds: Vec<Id>,
-    /// A message is a hint: the gateway reads its event from each feed's server.
+    /// The server that it listens to and reads from.
+    pub(crate) source: Id,
+    /// The servers that it asks at each read how much of a topic they have.
+    others: Vec<Id>,
+    /// A message is a hint, and the gateway reads its event.
     reads_events: bool,
     /// True once it has died.
     pub(crate) dead: watch::Sender<bool>,
@@ -43,15 +45,21 @@ const PAGE: usize = 128;
 const READ: Duration = Duration::from_millis(1);
 
 impl Gateway {
-    pub(crate) fn new(feeds: Vec<Id>, reads_events: bool) -> Arc<Self> {
+    pub(crate) fn new(source: Id, others: Vec<Id>, reads_events: bool) -> Arc<Self> {
         let (dead, _) = watch::channel(false);
-        Arc::new(Self { feeds, reads_events, dead, tails: Mutex::default() })
+        Arc::new(Self { source, others, reads_events, dead, tails: Mutex::default() })
+    }
+
+    /// Counts a read of the source, with its questions to the other servers.
+    fn reads(&self, servers: &Servers) {
+        servers.reads(self.source);
+        self.others.iter().for_each(|server| servers.reads(*server));
     }
 
     /// Takes a message of a topic that it watches.
     pub(crate) fn take(&self, event: &Event, servers: &Servers) {
         if self.reads_events {
-            self.feeds.iter().for_each(|server| servers.reads(*server));
+            self.reads(servers);
         }
         let opening = self.tails.lock().unwrap().get(event.topic()).cloned();
         let tail = opening.and_then(|opening| opening.get().cloned());
@@ -65,8 +73,7 @@ impl Gateway {
 impl Door {
     /// Reads the newest events from the source, and asks the other servers how much of that they have.
     async fn window(&self, topic: &Topic) -> Result<Tail, ReadError> {
-        let Gateway { feeds, .. } = &*self.gateway;
-        feeds.iter().for_each(|server| self.servers.reads(*server));
+        self.gateway.reads(&self.servers);
         sleep(READ).await;
         // From here on nothing waits, so that no event comes between.
         let log = &self.servers.log;
@@ -89,7 +96,7 @@ impl Log for Door {
     }
 
     async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
-        self.gateway.feeds.iter().for_each(|server| self.servers.reads(*server));
+        self.gateway.reads(&self.servers);
         sleep(READ).await;
         self.servers.log.read(topic, after, limit).await
     }

@@ -56,11 +56,9 @@ impl Servers {
         self.counts.len() - 1
     }
 
-    /// A gateway subscribes to a topic at each of its feeds.
+    /// A gateway subscribes to a topic at its source.
     pub(crate) fn subscribe(&self, topic: &Topic, gateway: &Arc<Gateway>) {
-        for server in &gateway.feeds {
-            self.counts[*server].subscriptions.fetch_add(1, Relaxed);
-        }
+        self.counts[gateway.source].subscriptions.fetch_add(1, Relaxed);
         let mut watching = self.watching.lock().unwrap();
         watching.entry(topic.clone()).or_default().push(Arc::clone(gateway));
     }
@@ -85,9 +83,7 @@ impl Servers {
         self.counts[0].copies.fetch_add(self.replicas() as u64, Relaxed);
         let watching = self.watching.lock().unwrap();
         for gateway in watching.get(topic).into_iter().flatten() {
-            for server in &gateway.feeds {
-                self.counts[*server].messages.fetch_add(1, Relaxed);
-            }
+            self.counts[gateway.source].messages.fetch_add(1, Relaxed);
             gateway.take(&event, self);
         }
     }
