@@ -139,6 +139,8 @@ macro_rules! conformance_checks {
                 the_same_key_in_the_same_topic_is_stored_once
                 the_same_key_in_another_topic_is_another_event
                 keys_work_within_a_batch_and_leave_others_alone
+                a_used_key_is_refused_for_another_event
+                the_name_of_an_event_is_enough
                 a_retry_is_answered_after_its_event_was_trimmed
             }
             live {

@@ -10,6 +10,7 @@
 
 mod cursor;
 mod event;
+mod fingerprint;
 mod gap;
 mod limit;
 mod log;
@@ -28,6 +29,7 @@ pub mod fuzz;
 pub use cursor::wire::InvalidCursor;
 pub use cursor::{Cursor, OpenOptions, Opened, Origin, Outcome, Step};
 pub use event::{BadEventType, Event, EventType, Events, Mark, NewEvent, TraceParent};
+pub use fingerprint::Fingerprint;
 pub use gap::{Gap, Generation, Reason, classify};
 pub use limit::Limit;
 pub use log::{

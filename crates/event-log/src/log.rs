@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Event, Gap, Limit, NewEvent, Position, Tail, Topic};
+use crate::{Event, Fingerprint, Gap, Limit, NewEvent, Position, Tail, Topic};
 
 /// Append-only logs, one for each topic.
 ///
@@ -51,6 +51,9 @@ pub struct Append {
     pub event: NewEvent,
     /// Makes a retry safe: within the key's lifetime, a topic stores an event with this key once.
     pub key: Option<Key>,
+    /// The fingerprint that the first event with this key must have, or else the append is refused as
+    /// [`AppendError::KeyReused`]. Without one, any event with the key counts as a retry.
+    pub fingerprint: Option<Fingerprint>,
     /// False if the log must refuse the event as [`AppendError::NewTopic`] unless it knows the topic.
     pub may_begin: bool,
 }
@@ -59,7 +62,20 @@ impl Append {
     /// An append without a key, to a topic that may be new.
     #[must_use]
     pub const fn new(topic: Topic, event: NewEvent) -> Self {
-        Self { topic, event, key: None, may_begin: true }
+        Self { topic, event, key: None, fingerprint: None, may_begin: true }
+    }
+
+    /// The append with a key that a publisher chose, which names no other event than this one.
+    #[must_use]
+    pub fn keyed(self, key: Key) -> Self {
+        let fingerprint = Some(Fingerprint::of(&self.event));
+        Self { key: Some(key), fingerprint, ..self }
+    }
+
+    /// The append with the name of its event. Two events of one name are the same event, whatever they hold.
+    #[must_use]
+    pub fn named(self, name: Key) -> Self {
+        Self { key: Some(name), fingerprint: None, ..self }
     }
 }
 
@@ -122,6 +138,14 @@ pub enum AppendError {
         topic: Topic,
         /// Its last position.
         last: Position,
+    },
+    /// Another event was stored under the same key; this one was not stored.
+    #[error("the idempotency key was used for another event of topic {topic}, stored at {first}")]
+    KeyReused {
+        /// The topic.
+        topic: Topic,
+        /// The position of the event that has the key.
+        first: Position,
     },
     /// The log does not know the topic, and the append was not to begin a topic; nothing was stored.
     #[error("topic {topic} is new, and no topic may begin now")]

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
-    Append, AppendError, Bounds, Event, Events, Gap, Generation, Key, Limit, Log, Mark, Page,
-    Position, ReadError, Reason, Receipt, Recent, Seek, Sought, Tail, Topic, classify,
+    Append, AppendError, Bounds, Event, Events, Fingerprint, Gap, Generation, Key, Limit, Log,
+    Mark, Page, Position, ReadError, Reason, Receipt, Recent, Seek, Sought, Tail, Topic, classify,
 };
 
 /// The time for which a log keeps events, numbers and keys.
@@ -49,7 +49,7 @@ pub struct MemoryLog {
 #[derive(Debug, Default)]
 struct State {
     topics: HashMap<Topic, Stored>,
-    keys: HashMap<(Topic, Key), Position>,
+    keys: HashMap<(Topic, Key), (Position, Option<Fingerprint>)>,
     /// The keys in the order of their expiry.
     expiries: VecDeque<(u64, (Topic, Key))>,
     /// Appends and subscriptions until the next sweep for unused topics.
@@ -232,10 +232,15 @@ impl State {
         now: u64,
         retention: &Retention,
     ) -> Result<Receipt, AppendError> {
-        let Append { topic, event, key, may_begin } = append;
+        let Append { topic, event, key, fingerprint, may_begin } = append;
         let key = key.map(|key| (topic.clone(), key));
-        if let Some(position) = key.as_ref().and_then(|key| self.keys.get(key)) {
-            return Ok(Receipt { position: *position, duplicate: true });
+        if let Some((position, first)) = key.as_ref().and_then(|key| self.keys.get(key)) {
+            return match (first, fingerprint) {
+                (Some(first), Some(fingerprint)) if *first != fingerprint => {
+                    Err(AppendError::KeyReused { topic, first: *position })
+                }
+                _ => Ok(Receipt { position: *position, duplicate: true }),
+            };
         }
         if key.is_some() && self.keys.len() >= KEYS_MAX {
             return Err(AppendError::Full(format!("{KEYS_MAX} idempotency keys are alive")));
@@ -262,7 +267,7 @@ impl State {
         if let Some(key) = key {
             let expiry = now.saturating_add(millis(retention.key));
             self.expiries.push_back((expiry, key.clone()));
-            self.keys.insert(key, position);
+            self.keys.insert(key, (position, fingerprint));
         }
         Ok(Receipt { position, duplicate: false })
     }

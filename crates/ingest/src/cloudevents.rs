@@ -73,10 +73,6 @@ fn decode(text: &str, head: &RequestHead, max: usize) -> Result<Append, Error> {
             ));
         }
     };
-    let key = match &head.key {
-        Some(key) => key.clone(),
-        None => envelope.key(),
-    };
     let trace = envelope.traceparent.as_deref().and_then(TraceParent::parse);
     let kind = EventType::new(&envelope.kind)?;
     let event = event(
@@ -86,7 +82,12 @@ fn decode(text: &str, head: &RequestHead, max: usize) -> Result<Append, Error> {
         trace.or_else(|| head.trace.clone()),
         max,
     )?;
-    Ok(Append { key: Some(key), ..Append::new(topic, event) })
+    let append = Append::new(topic, event);
+    Ok(match &head.key {
+        Some(key) => append.keyed(key.clone()),
+        // A broker on the way may add attributes to the event at each try.
+        None => append.named(envelope.key()),
+    })
 }
 
 /// Decodes a batch of CloudEvents. Each succeeds or fails by itself.

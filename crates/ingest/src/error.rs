@@ -23,6 +23,8 @@ pub(crate) enum Code {
     BadType,
     /// The idempotency key is not valid.
     BadKey,
+    /// The idempotency key belongs to another event.
+    KeyReused,
     /// The body, or a part of it, does not match its content type.
     BadBody,
     /// A query parameter is unknown, repeated or malformed, or does not fit the body.
@@ -92,6 +94,7 @@ impl Code {
             Self::BadTopic => "bad_topic",
             Self::BadType => "bad_type",
             Self::BadKey => "bad_key",
+            Self::KeyReused => "key_reused",
             Self::BadBody => "bad_body",
             Self::BadParameter => "bad_parameter",
             Self::UnknownTopic => "unknown_topic",
@@ -131,6 +134,7 @@ impl Code {
             Self::Forbidden | Self::Revoked | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TopicEnded => StatusCode::CONFLICT,
+            Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyRequests
@@ -300,6 +304,7 @@ impl From<AppendError> for Error {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Ended { .. } => Self::new(Code::TopicEnded, error.to_string()),
+            AppendError::KeyReused { .. } => Self::new(Code::KeyReused, error.to_string()),
             AppendError::NewTopic { .. } => Self::new(Code::TooManyTopics, error.to_string()),
             // The causes contain the store's words and address, which the publisher must not see.
             AppendError::Full(cause) => {

@@ -118,7 +118,11 @@ fn parse(line: &[u8], head: &RequestHead, max: usize) -> Result<Append, Error> {
         None => return Err(Error::new(Code::BadBody, "the line has neither data nor end")),
     };
     let event = event(data, kind, parsed.end, head.trace.clone(), max)?;
-    Ok(Append { key, ..Append::new(topic, event) })
+    let append = Append::new(topic, event);
+    Ok(match key {
+        Some(key) => append.keyed(key),
+        None => append,
+    })
 }
 
 /// Returns the text of a string, or the JSON of any other value.

@@ -168,7 +168,11 @@ impl Ingest {
         }
         let event = event(text.into(), head.kind.clone(), head.end, head.trace.clone(), max)?;
         let topic = head.topic.clone().expect("a head without a topic was refused");
-        Ok(Append { key: head.key.clone(), ..Append::new(topic, event) })
+        let append = Append::new(topic, event);
+        Ok(match head.key.clone() {
+            Some(key) => append.keyed(key),
+            None => append,
+        })
     }
 }
 

@@ -1,12 +1,13 @@
 -- Appends events to their topics, in their order, and tells the gateways that watch these topics.
 --
--- KEYS  for each event: the topic's stream, and its channel; its head; the idempotency key, if it has one
+-- KEYS  for each event: the topic's stream, and its channel; its head; the idempotency key, if it has one;
+--       the fingerprint that belongs to the key, if the event has a fingerprint
 -- ARGV  1 events to keep
 --       then milliseconds: 2 age to keep   3 life of a stream   4 life of a head
 --       5 life of an idempotency key   6 the fence
 --       7 the largest entry, in bytes, that travels inside its message
 --       then for each event two: the entry, and "<mark><k, if it has a key><n, if its topic
---       must not be new><witness>"
+--       must not be new><witness><space and fingerprint, if it has one>"
 -- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd); with w, and an empty entry, no event
 --       is appended, and only the head is raised
 -- Witness  the last position that was acknowledged to the caller, or nothing
@@ -14,7 +15,8 @@
 --       "<last position> <ms of the last PEXPIRE> <first position of this generation> <generation> <o|e>",
 --       and then the number up to which lost events were skipped in this generation, if any were
 -- Reply a line for each event: "0 <position>" appended, "1 <position>" there already, "2 <position>"
---       refused, the topic has ended, "3 0-0" refused, the topic is new, or "- <error>"
+--       refused, the topic has ended, "3 0-0" refused, the topic is new, "4 <position>" refused, an
+--       event with another fingerprint has the key, or "- <error>"
 local call, match, format, max = redis.call, string.match, string.format, math.max
 local keep, age, stream_life, head_life, key_life, fence, inline_max =
   ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4], ARGV[5], ARGV[6] + 0, ARGV[7] + 0
@@ -27,7 +29,7 @@ local now_text = format('%.0f', now)
 -- The usual end of a head. A head that ends so needs no further parsing.
 local usual = generation .. ' o'
 
-local function append(stream, head, key, entry, mark, known, witness)
+local function append(stream, head, key, print_key, entry, mark, known, witness, print)
   local value = call('GET', head) or ''
   local last, last_ms, last_n, expired, first, rest = match(value, '^((%d+)%-(%d+)) (%d+) (%d+%-%d+) (.+)$')
   local last_generation, state, accounted = generation, 'o', 0
@@ -58,7 +60,11 @@ local function append(stream, head, key, entry, mark, known, witness)
   -- The answer to a repeated append writes a key, so that WAIT covers the first append too.
   local earlier = key and call('GET', key)
   if earlier then
+    -- 0.2.0 stores keys without a fingerprint.
+    local first_print = print_key and call('GET', print_key)
+    if first_print and first_print ~= print then return '4 ' .. earlier end
     call('PEXPIRE', key, key_life)
+    if first_print then call('PEXPIRE', print_key, key_life) end
     return '1 ' .. earlier
   end
   if state == 'e' then
@@ -122,6 +128,7 @@ local function append(stream, head, key, entry, mark, known, witness)
   local added = redis.pcall('XADD', stream, 'MAXLEN', '~', keep, position, 'd', entry)
   if type(added) == 'table' and added.err then error(added) end
   if key then call('SET', key, position, 'PX', key_life) end
+  if print_key then call('SET', print_key, print, 'PX', key_life) end
   if n % 64 == 0 then
     call('XTRIM', stream, 'MINID', '~', format('%.0f', max(0, ms - age)))
   end
@@ -150,15 +157,16 @@ end
 
 local answers, k = {}, 1
 for a = 8, #ARGV, 2 do
-  local mark, keyed, known, witness = match(ARGV[a + 1], '^(%l)(k?)(n?)(.*)$')
+  local mark, keyed, known, witness, print = match(ARGV[a + 1], '^(%l)(k?)(n?)([^ ]*) ?(.*)$')
   local key = keyed == 'k' and KEYS[k + 2]
+  local print_key = key and print ~= '' and KEYS[k + 3]
   -- An error of one event does not stop the others.
-  local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, ARGV[a], mark, known, witness)
+  local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, print_key, ARGV[a], mark, known, witness, print)
   if not done then
     answer = tostring(type(answer) == 'table' and answer.err or answer)
     answer = '- ' .. match(answer, '^%-?([^\r\n]*)')
   end
   answers[#answers + 1] = answer
-  k = k + (key and 3 or 2)
+  k = k + 2 + (key and 1 or 0) + (print_key and 1 or 0)
 end
 return table.concat(answers, '\n')

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use event_log::{Append, AppendError, Key, Mark, Position, Receipt, Topic};
+use event_log::{Append, AppendError, Fingerprint, Key, Mark, Position, Receipt, Topic};
 use redis::{Cmd, RedisError, Value};
 
 use crate::config::Config;
@@ -102,17 +102,19 @@ impl Publisher {
     }
 
     fn write_events(&self, events: &[Words<'_>], bytes: &mut Vec<u8>) {
-        let keyed = events.iter().filter(|event| event.key.is_some()).count();
-        let names = 2 * events.len() + keyed;
+        let names = events.iter().map(Words::names).sum::<usize>();
         array(bytes, 3 + names + self.constants.len() + 2 * events.len());
         bulk(bytes, ["EVALSHA"]);
         bulk(bytes, [PUBLISH.sha()]);
         bulk(bytes, [&*names.to_string()]);
-        for Words { topic, key, tag, .. } in events {
+        for Words { topic, key, fingerprint, tag, .. } in events {
             bulk(bytes, self.keys.parts("e", tag, topic));
             bulk(bytes, self.keys.parts("h", tag, topic));
             if let Some(key) = key {
                 bulk(bytes, self.keys.key_parts(tag, topic, key));
+                if fingerprint.is_some() {
+                    bulk(bytes, self.keys.fingerprint_parts(tag, topic, key));
+                }
             }
         }
         for constant in &self.constants {
@@ -129,14 +131,24 @@ impl Publisher {
 struct Words<'a> {
     topic: &'a Topic,
     key: Option<&'a Key>,
+    /// Of an event with a key.
+    fingerprint: Option<Fingerprint>,
     tag: String,
     header: String,
     data: &'a str,
     note: String,
 }
 
+impl Words<'_> {
+    /// The number of keys that the script gets for the event.
+    fn names(&self) -> usize {
+        2 + usize::from(self.key.is_some()) + usize::from(self.fingerprint.is_some())
+    }
+}
+
 fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
-    let Append { topic, event, key, may_begin } = append;
+    let Append { topic, event, key, fingerprint, may_begin } = append;
+    let fingerprint = fingerprint.filter(|_| key.is_some());
     let mut note = String::from(match event.mark {
         Mark::Open => "o",
         Mark::Last => "l",
@@ -151,9 +163,12 @@ fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
     if let Some(witness) = witness {
         write!(note, "{witness}").expect("a string takes it");
     }
+    if let Some(fingerprint) = fingerprint {
+        write!(note, " {fingerprint}").expect("a string takes it");
+    }
     let header = entry::header(event);
     let tag = keys::partition(topic).to_string();
-    Words { topic, key: key.as_ref(), tag, header, data: &event.data, note }
+    Words { topic, key: key.as_ref(), fingerprint, tag, header, data: &event.data, note }
 }
 
 fn array(bytes: &mut Vec<u8>, length: usize) {
@@ -181,6 +196,7 @@ enum ScriptOutcome {
     Stored { duplicate: bool },
     Ended,
     NewTopic,
+    KeyReused,
 }
 
 impl ScriptAnswer {
@@ -207,6 +223,9 @@ impl ScriptAnswer {
             ScriptOutcome::Stored { duplicate } => Ok(Receipt { position, duplicate }),
             ScriptOutcome::Ended => {
                 Err(AppendError::Ended { topic: append.topic.clone(), last: position })
+            }
+            ScriptOutcome::KeyReused => {
+                Err(AppendError::KeyReused { topic: append.topic.clone(), first: position })
             }
             ScriptOutcome::NewTopic => Err(AppendError::NewTopic { topic: append.topic.clone() }),
         }
@@ -237,6 +256,7 @@ fn answer(line: &str) -> Result<ScriptAnswer, Failure> {
         "1" => ScriptOutcome::Stored { duplicate: true },
         "2" => ScriptOutcome::Ended,
         "3" => ScriptOutcome::NewTopic,
+        "4" => ScriptOutcome::KeyReused,
         _ => return Err(newer(rest).unwrap_or_else(|| error(rest))),
     };
     Ok(ScriptAnswer { position: rest.parse().map_err(|_| BAD)?, outcome })

@@ -29,7 +29,9 @@ impl Unstored {
                 &self.full
             }
             AppendError::Unavailable(_) => &self.unavailable,
-            AppendError::Ended { .. } | AppendError::NewTopic { .. } => return,
+            AppendError::Ended { .. }
+            | AppendError::KeyReused { .. }
+            | AppendError::NewTopic { .. } => return,
         };
         self.stats.failed(Op::Append);
         if warned.is_due() {

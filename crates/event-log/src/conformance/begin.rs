@@ -12,7 +12,12 @@ async fn follow(
     key: Option<&str>,
 ) -> Result<Receipt, AppendError> {
     let key = key.map(|key| Key::new(key).expect("a key of letters"));
-    let append = Append { key, may_begin: false, ..Append::new(topic.clone(), event) };
+    let append = Append::new(topic.clone(), event);
+    let append = match key {
+        Some(key) => append.keyed(key),
+        None => append,
+    };
+    let append = Append { may_begin: false, ..append };
     let answers = log.append(vec![append]).await;
     let [answer] = <[_; 1]>::try_from(answers).expect("one answer for one append");
     answer

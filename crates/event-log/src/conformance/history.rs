@@ -68,7 +68,11 @@ impl Truth {
         event: NewEvent,
         key: Option<Key>,
     ) -> Result<Receipt, AppendError> {
-        let append = Append { key, ..Append::new(topic.clone(), event.clone()) };
+        let append = Append::new(topic.clone(), event.clone());
+        let append = match key {
+            Some(key) => append.keyed(key),
+            None => append,
+        };
         let receipts = log.append(vec![append]).await;
         let [receipt] = <[_; 1]>::try_from(receipts).expect("one answer for one append");
         let receipt = receipt?;

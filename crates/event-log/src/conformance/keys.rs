@@ -1,8 +1,8 @@
 //! Idempotency keys: a retry is stored once.
 
 use super::Lab;
-use super::stage::{ALL, Stage, event, numbers, topic};
-use crate::{Append, Key, Position};
+use super::stage::{ALL, Stage, event, marked, numbers, topic};
+use crate::{Append, AppendError, EventType, Key, Mark, NewEvent, Position, Receipt, TraceParent};
 
 pub(super) async fn the_same_key_in_the_same_topic_is_stored_once(lab: &dyn Lab) {
     let stage = Stage::new(lab);
@@ -17,8 +17,8 @@ pub(super) async fn the_same_key_in_the_same_topic_is_stored_once(lab: &dyn Lab)
     let logs = [lab.log(), lab.second().await];
     for (key, position) in &firsts {
         for log in &logs {
-            let key = Some(Key::new(key).expect("a key"));
-            let again = stage.truth.publish(&**log, &topic, event("other"), key).await;
+            let key = Key::new(key).expect("a key");
+            let again = stage.truth.publish(&**log, &topic, event(key.as_str()), Some(key)).await;
             let again = again.expect("a retry is answered");
             assert_eq!((again.position, again.duplicate), (*position, true));
         }
@@ -51,6 +51,54 @@ pub(super) async fn keys_work_within_a_batch_and_leave_others_alone(lab: &dyn La
     let got: Vec<_> = receipts.map(|r| (r.position.n, r.duplicate)).collect();
     let (new, again) = (false, true);
     assert_eq!(got, [(1, new), (2, new), (1, again), (3, new), (4, new), (3, again), (1, again)]);
+}
+
+/// Another event under a used key must not be lost in silence.
+pub(super) async fn a_used_key_is_refused_for_another_event(lab: &dyn Lab) {
+    let stage = Stage::new(lab);
+    let topic = topic("key-reused");
+    let first = stage.try_publish(&topic, event("x"), Some("key")).await.expect("it is stored");
+    // The truth lies in the key, not in the event, which may be gone.
+    stage.fill(&topic, 5).await;
+    stage.trim(&topic, 1).await;
+    let kind = EventType::new("kind").ok();
+    let others = [
+        event("y"),
+        marked("x", Mark::Last),
+        marked("", Mark::End),
+        NewEvent { kind, ..event("x") },
+    ];
+    let refused = AppendError::KeyReused { topic: topic.clone(), first: first.position };
+    for log in [lab.log(), lab.second().await] {
+        for other in &others {
+            let key = Some(Key::new("key").expect("a key"));
+            let answer = stage.truth.publish(&*log, &topic, other.clone(), key).await;
+            assert_eq!(answer, Err(refused.clone()), "{other:?}");
+        }
+    }
+    let keyed = |data| Append::new(topic.clone(), event(data)).keyed(Key::new("b").expect("a key"));
+    let answers = stage.log.append(vec![keyed("x"), keyed("y"), keyed("x")]).await;
+    let stored = answers[0].clone().expect("it is stored").position;
+    assert_eq!(stored.n, 7);
+    assert_eq!(answers[1], Err(AppendError::KeyReused { topic: topic.clone(), first: stored }));
+    assert_eq!(answers[2], Ok(Receipt { position: stored, duplicate: true }));
+    // A retry is one again, with a trace of its own.
+    let trace = TraceParent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let retry = stage.try_publish(&topic, NewEvent { trace, ..event("x") }, Some("key")).await;
+    assert_eq!(retry, Ok(Receipt { duplicate: true, ..first }));
+}
+
+/// The name of an event, as a CloudEvent has one, makes a retry of whatever has the same name.
+pub(super) async fn the_name_of_an_event_is_enough(lab: &dyn Lab) {
+    let stage = Stage::new(lab);
+    let topic = topic("key-named");
+    let named = |data| Append::new(topic.clone(), event(data)).named(Key::new("n").expect("a key"));
+    let keyed = Append::new(topic.clone(), event("z")).keyed(Key::new("n").expect("a key"));
+    for (append, duplicate) in [(named("x"), false), (named("y"), true), (keyed, true)] {
+        let answers = stage.log.append(vec![append]).await;
+        let receipt = answers[0].as_ref().expect("it is answered");
+        assert_eq!((receipt.position.n, receipt.duplicate), (1, duplicate));
+    }
 }
 
 /// A retry gets the receipt of its event even after the event is gone.

@@ -52,8 +52,8 @@ struct Run<'a> {
     topics: Vec<Topic>,
     truth: Truth,
     readers: BTreeMap<usize, Seat>,
-    /// The position of each key's event, and the time until which the log remembers the key.
-    keys: BTreeMap<(usize, u8), (Position, u64)>,
+    /// Each key's event, and the time until which the log remembers the key.
+    keys: BTreeMap<(usize, u8), (Position, NewEvent, u64)>,
     clock: Option<Ageing>,
 }
 
@@ -161,16 +161,31 @@ impl<'a> Run<'a> {
                 history.forget();
             }
         });
-        self.keys.retain(|_, (_, until)| *until > now);
+        self.keys.retain(|_, (_, _, until)| *until > now);
     }
 
-    async fn append(&mut self, node: usize, topic: usize, key: Option<u8>, mark: Mark) -> Verdict {
+    async fn append(
+        &mut self,
+        node: usize,
+        topic: usize,
+        key: Option<(u8, u8)>,
+        mark: Mark,
+    ) -> Verdict {
         let name = &self.topics[topic];
         let bounds = self.truth.of(name, |history| history.bounds());
+        let data = match key {
+            Some((_, text)) => format!("{text}"),
+            None => format!("{} of {topic}", self.now()),
+        };
+        let event = NewEvent { mark, ..event(&data) };
+        let key = key.map(|(key, _)| key);
         let known = key.and_then(|key| self.keys.get(&(topic, key)));
         let duplicate = |position| Receipt { position, duplicate: true };
         let expected = match (known, bounds) {
-            (Some((position, _)), _) => Some(Ok(duplicate(*position))),
+            (Some((position, first, _)), _) if *first == event => Some(Ok(duplicate(*position))),
+            (Some((position, ..)), _) => {
+                Some(Err(AppendError::KeyReused { topic: name.clone(), first: *position }))
+            }
             (None, Some(bounds)) if bounds.ended && mark == Mark::End => {
                 Some(Ok(duplicate(bounds.head)))
             }
@@ -179,10 +194,8 @@ impl<'a> Run<'a> {
             }
             _ => None,
         };
-        let data = format!("{} of {topic}", self.now());
-        let event = NewEvent { mark, ..event(&data) };
         let sent = key.map(|key| Key::new(&format!("key-{key}")).expect("a key"));
-        let answer = self.truth.publish(&*self.nodes[node], name, event, sent).await;
+        let answer = self.truth.publish(&*self.nodes[node], name, event.clone(), sent).await;
         match (answer, expected) {
             (answer, Some(expected)) if answer != expected => {
                 Err(format!("answered {answer:?} instead of {expected:?}"))
@@ -192,7 +205,7 @@ impl<'a> Run<'a> {
                     self.now().saturating_add(millis(clock.retention.key))
                 });
                 if let Some(key) = key {
-                    self.keys.insert((topic, key), (position, until));
+                    self.keys.insert((topic, key), (position, event, until));
                 }
                 self.age();
                 Ok(())

@@ -417,7 +417,7 @@ impl Inner {
     }
 
     fn append(&mut self, append: Append) -> Result<(Receipt, Option<Event>), AppendError> {
-        let Append { topic, event, key, may_begin } = append;
+        let Append { topic, event, key, fingerprint: _, may_begin } = append;
         let now_ms = self.now_ms();
         let key = key.map(|key| (topic.clone(), key.as_str().to_owned()));
         if let Some(position) = key.as_ref().and_then(|key| self.keys.get(key)) {

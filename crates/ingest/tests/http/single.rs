@@ -56,6 +56,26 @@ async fn a_retry_with_the_same_key_is_answered_with_the_first_id() {
 }
 
 #[tokio::test]
+async fn a_key_that_names_another_event_is_refused() {
+    let server = Server::start().await;
+    let key = [("idempotency-key", "k-1")];
+    let first = server.send("POST /v1/events?topic=t", &key, "x").await.json();
+    let id = first["id"].as_str().unwrap();
+    for (query, body) in [("topic=t", "y"), ("topic=t&type=a", "x"), ("topic=t&end=true", "x")] {
+        let answer = server.send(&format!("POST /v1/events?{query}"), &key, body).await;
+        assert_eq!(
+            answer.refusal(),
+            format!(
+                "422 key_reused: the idempotency key was used for another event of topic t, stored at {id}"
+            )
+        );
+        assert!(!answer.head.contains("retry-after"), "{}", answer.head);
+    }
+    assert_eq!(server.data("t").await, ["x"]);
+    assert_eq!(server.metric("tailwater_events_published_total{outcome=\"refused\"}"), 3);
+}
+
+#[tokio::test]
 async fn an_empty_body_is_an_event_without_data() {
     let server = Server::start().await;
     assert_eq!(server.post("topic=t", "").await.status, 200);

@@ -37,6 +37,25 @@ fn outcomes(answer: &Answer) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn a_used_key_is_refused_with_its_line_and_stops_nothing() {
+    let server = Server::start().await;
+    let body = concat!(
+        "{\"data\":1,\"key\":\"a\"}\n\n",
+        "{\"data\":2,\"key\":\"a\"}\n",
+        "{\"data\":1,\"key\":\"a\"}\n",
+        "{\"data\":3,\"key\":\"b\"}\n",
+    );
+    let answer = lines(&server, "topic=t", body).await;
+    assert_eq!(
+        (answer.status, outcomes(&answer)),
+        (200, ["stored", "key_reused", "stored", "stored"].map(str::to_owned).to_vec())
+    );
+    let lines = answer.lines();
+    assert_eq!((&lines[1]["line"], &lines[2]["duplicate"]), (&json!(3), &json!(true)));
+    assert_eq!(server.data("t").await, ["1", "3"]);
+}
+
+#[tokio::test]
 async fn the_receipt_of_a_line_arrives_before_the_next_line_is_sent() {
     let server = Server::start().await;
     let mut connection = open(&server, "topic=t", LINES).await;

@@ -57,7 +57,7 @@ pub(crate) fn event(topic: &Topic, data: &str) -> Append {
 }
 
 pub(crate) fn keyed(topic: &Topic, data: &str, key: &str) -> Append {
-    Append { key: Some(Key::new(key).unwrap()), ..event(topic, data) }
+    event(topic, data).keyed(Key::new(key).unwrap())
 }
 
 pub(crate) async fn try_append(log: &RedisLog, append: Append) -> Result<Receipt, AppendError> {

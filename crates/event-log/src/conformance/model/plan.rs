@@ -12,12 +12,14 @@ pub(super) const TOPICS: usize = 3;
 const READERS: usize = 4;
 /// Different idempotency keys: few, so that keys repeat.
 const KEYS: u8 = 3;
+/// Different texts of an entry with a key: few, so that most entries with a used key are retries.
+const TEXTS: u8 = 2;
 
 /// One operation of a plan.
 #[derive(Debug, Clone)]
 pub(super) enum Op {
-    /// Publishes one entry.
-    Append { node: usize, topic: usize, key: Option<u8>, mark: Mark },
+    /// Publishes one entry, with its text if it has a key.
+    Append { node: usize, topic: usize, key: Option<(u8, u8)>, mark: Mark },
     /// Publishes several entries.
     Fill { topic: usize, count: u64 },
     /// Reads the log after a position that it once gave out.
@@ -62,7 +64,7 @@ fn op() -> impl Strategy<Value = Op> {
     let limit = prop_oneof![Just(1usize), 0..5usize, Just(1000)];
     let mark = prop_oneof![30 => Just(Mark::Open), 1 => Just(Mark::Last), 1 => Just(Mark::End)];
     prop_oneof![
-        12 => (node.clone(), topic.clone(), option::weighted(0.3, 0..KEYS), mark)
+        12 => (node.clone(), topic.clone(), option::weighted(0.3, (0..KEYS, 0..TEXTS)), mark)
             .prop_map(|(node, topic, key, mark)| Op::Append { node, topic, key, mark }),
         4 => (topic.clone(), 1..9u64).prop_map(|(topic, count)| Op::Fill { topic, count }),
         5 => (node.clone(), topic.clone(), any_entry, limit.clone())
