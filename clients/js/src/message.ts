@@ -44,6 +44,12 @@ export interface Gap {
   newest: string;
 }
 
+/** The data of `tailwater.broken`: the publisher of the events before broke off; another may go on. */
+export interface Broken {
+  topic: string;
+  reason: 'disconnected' | 'timeout';
+}
+
 /** The data of `tailwater.end`: the publisher has ended the topic. */
 export interface End {
   topic: string;
@@ -67,6 +73,7 @@ type Content =
   | { kind: 'event'; content: Bare }
   | { kind: 'ready'; content: Ready }
   | { kind: 'gap'; content: Gap }
+  | { kind: 'broken'; content: Broken }
   | { kind: 'end'; content: End }
   | { kind: 'reconnect'; content: Reconnect }
   /** A block without data has no content. */

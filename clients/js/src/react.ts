@@ -99,6 +99,7 @@ function forwarded(latest: Latest, show: Show): SubscribeOptions {
     },
     onGap: (gap) => latest.current.onGap?.(gap),
     onReset: (gap) => (latest.current.onReset ?? latest.current.onGap)?.(gap),
+    onBroken: (broken) => latest.current.onBroken?.(broken),
     onEnd: (end) => latest.current.onEnd?.(end),
   };
 }

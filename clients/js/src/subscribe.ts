@@ -2,7 +2,7 @@
 
 import type { TailwaterError } from './error.js';
 import { sorted } from './gateway.js';
-import { type End, type Envelope, type Gap, isReset, type Ready } from './message.js';
+import { type Broken, type End, type Envelope, type Gap, isReset, type Ready } from './message.js';
 import type { Options } from './options.js';
 import { open } from './source.js';
 
@@ -18,6 +18,8 @@ export interface SubscribeOptions extends Options {
   onGap?: (gap: Gap) => void;
   /** The topic, or its numbering, is not the one that was read so far. Default: `onGap`. */
   onReset?: (gap: Gap) => void;
+  /** The publisher of a topic broke off; another may go on. */
+  onBroken?: (broken: Broken) => void;
   /** The publisher has ended a topic. */
   onEnd?: (end: End) => void;
   /** The stream was lost, and is opened again. A final error is thrown by the iterator instead. */
@@ -37,7 +39,7 @@ export interface Subscription extends AsyncIterableIterator<TailwaterEvent, void
 /** Subscribes when the first event is asked for. Events that are not asked for wait at the gateway. */
 export function subscribe(url: string | URL, options: SubscribeOptions = {}): Subscription {
   const { source, cursor, keep } = open(String(url), options, true);
-  const { signal, onOpen, onGap, onReset = onGap, onEnd, onError } = options;
+  const { signal, onOpen, onGap, onReset = onGap, onBroken, onEnd, onError } = options;
   const close = () => source.close();
 
   async function* read(): AsyncGenerator<TailwaterEvent, void> {
@@ -49,6 +51,7 @@ export function subscribe(url: string | URL, options: SubscribeOptions = {}): Su
         else keep();
         if (step.kind === 'ready') onOpen?.(step.content);
         if (step.kind === 'gap') (isReset(step.content) ? onReset : onGap)?.(step.content);
+        if (step.kind === 'broken') onBroken?.(step.content);
         if (step.kind === 'end') onEnd?.(step.content);
         if (step.kind === 'event')
           yield { ...(step.content as Envelope), type: step.content.type ?? 'message' };

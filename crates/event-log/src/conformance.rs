@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use crate::{Log, Retention, Topic};
 
 mod begin;
+mod broken;
 pub mod dice;
 mod end;
 mod gaps;
@@ -117,6 +118,12 @@ macro_rules! conformance_checks {
             begin {
                 an_event_that_may_not_begin_its_topic_is_refused_and_leaves_nothing
                 a_topic_is_known_after_its_events_are_gone_and_after_its_end
+            }
+            broken {
+                a_break_is_a_step_of_its_own_in_its_place
+                a_topic_is_broken_while_the_break_is_its_last_entry
+                an_entry_that_is_to_follow_another_is_stored_only_there
+                an_opening_knows_the_break_that_comes_next
             }
             pages {
                 a_slow_reader_pages_through_its_backlog_in_order

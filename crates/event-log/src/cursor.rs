@@ -21,7 +21,7 @@ use std::task::{Context, Poll, ready};
 
 use smallvec::SmallVec;
 
-use crate::{Events, Gap, Limit, Log, Page, Position, ReadError, Reason, Seek, Topic};
+use crate::{BreakReason, Events, Gap, Limit, Log, Page, Position, ReadError, Reason, Seek, Topic};
 
 mod place;
 mod reads;
@@ -81,6 +81,9 @@ pub struct Opened {
     pub new_topics: Vec<Topic>,
     /// The gaps that the opening has found. The first steps of the cursor tell them, too.
     pub gaps: Vec<(Topic, Gap)>,
+    /// The entries of a publisher that broke off that the first steps of the cursor tell, if the opening
+    /// [skips ends](OpenOptions::skips_ends).
+    pub broken: Vec<(Topic, Position, BreakReason)>,
 }
 
 /// The result of an opening; of several topics, the worst result.
@@ -116,6 +119,15 @@ pub enum Step {
         topic: usize,
         /// The positions that are gone. Boxed because a gap is rare.
         gap: Box<Gap>,
+    },
+    /// The publisher of the events before broke off; the cursor stands behind the entry that says so.
+    Broken {
+        /// The topic, as an index into [`Cursor::topics`].
+        topic: usize,
+        /// The position of the entry.
+        position: Position,
+        /// The reason.
+        reason: BreakReason,
     },
     /// The publisher has ended the topic, and everything before the end was delivered.
     End {
@@ -157,13 +169,14 @@ impl Cursor {
         let new_topics = topics.iter().zip(&starts).filter(|(_, start)| is_new(start));
         let new_topics = new_topics.map(|(topic, _)| topic.clone()).collect();
         let mut places = SmallVec::<[Place; 1]>::with_capacity(topics.len());
-        let (mut reads, mut gaps) = (Reads::default(), Vec::new());
+        let (mut reads, mut gaps, mut broken) = (Reads::default(), Vec::new(), Vec::new());
         let mut left = Limit::PAGE;
         for (topic, start) in topics.into_iter().enumerate().zip(starts) {
             let start = (start, opening.floor);
             let (mut place, mut answer) = Place::open(&*log, topic, start, &mut left).await?;
             if opening.skips_ends {
                 answer = place.skip_end(answer);
+                broken.extend(place.next_break(answer.as_ref()));
             }
             if let Some(Answer { page: Ok(Page { gap: Some(gap), .. }), .. }) = &answer {
                 outcome = outcome.max(Outcome::of(gap.reason));
@@ -182,7 +195,7 @@ impl Cursor {
         }
         let reads = (!reads.is_empty()).then(|| Box::new(reads));
         let cursor = Self { log, places, turn: 0, reads };
-        Ok(Opened { cursor, outcome, new_topics, gaps })
+        Ok(Opened { cursor, outcome, new_topics, gaps, broken })
     }
 
     /// The topics, sorted.

@@ -106,6 +106,39 @@ pub enum Mark {
     Last,
     /// An entry without data that ends the topic. Like any other entry, it has a position.
     End,
+    /// An entry without data: the publisher of the events before it broke off. More events may follow.
+    Broken(BreakReason),
+}
+
+/// The reason why a publisher is known to have broken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakReason {
+    /// Its connection was lost.
+    Disconnected,
+    /// It sent nothing, or read no receipts, for too long.
+    Timeout,
+}
+
+impl Mark {
+    /// Returns true if nothing follows an entry with this mark.
+    #[must_use]
+    pub const fn ends(self) -> bool {
+        matches!(self, Self::Last | Self::End)
+    }
+}
+
+impl BreakReason {
+    /// All reasons.
+    pub const ALL: [Self; 2] = [Self::Disconnected, Self::Timeout];
+
+    /// The reason as a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Timeout => "timeout",
+        }
+    }
 }
 
 /// An event that no log has stored yet.

@@ -23,6 +23,7 @@ impl Fingerprint {
             Mark::Open => 0,
             Mark::Last => 1,
             Mark::End => 2,
+            Mark::Broken(_) => 3,
         };
         let mut hash = Sha1::new();
         // No type holds a line break, so no two events are written alike.

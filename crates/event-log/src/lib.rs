@@ -28,7 +28,7 @@ pub mod fuzz;
 
 pub use cursor::wire::InvalidCursor;
 pub use cursor::{Cursor, OpenOptions, Opened, Origin, Outcome, Step};
-pub use event::{BadEventType, Event, EventType, Events, Mark, NewEvent, TraceParent};
+pub use event::{BadEventType, BreakReason, Event, EventType, Events, Mark, NewEvent, TraceParent};
 pub use fingerprint::Fingerprint;
 pub use gap::{Gap, Generation, Reason, classify};
 pub use limit::Limit;

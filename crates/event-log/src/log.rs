@@ -54,6 +54,9 @@ pub struct Append {
     /// The fingerprint that the first event with this key must have, or else the append is refused as
     /// [`AppendError::KeyReused`]. Without one, any event with the key counts as a retry.
     pub fingerprint: Option<Fingerprint>,
+    /// Set if the event may only be the successor of this position. If another entry has come since, nothing is
+    /// stored, and the receipt is that of the last entry, as a duplicate.
+    pub follows: Option<Position>,
     /// False if the log must refuse the event as [`AppendError::NewTopic`] unless it knows the topic.
     pub may_begin: bool,
 }
@@ -62,7 +65,7 @@ impl Append {
     /// An append without a key, to a topic that may be new.
     #[must_use]
     pub const fn new(topic: Topic, event: NewEvent) -> Self {
-        Self { topic, event, key: None, fingerprint: None, may_begin: true }
+        Self { topic, event, key: None, fingerprint: None, follows: None, may_begin: true }
     }
 
     /// The append with a key that a publisher chose, which names no other event than this one.
@@ -215,4 +218,6 @@ pub struct Bounds {
     pub length: u64,
     /// True if the publisher has ended the topic.
     pub ended: bool,
+    /// True if the last entry tells that its publisher broke off.
+    pub broken: bool,
 }

@@ -166,6 +166,9 @@ impl Log for MemoryLog {
             oldest: tail.oldest(),
             length: tail.len() as u64,
             ended: tail.ended(),
+            broken: tail.inspect(|events| {
+                events.next_back().is_some_and(|last| matches!(last.mark(), Mark::Broken(_)))
+            }),
         }))
     }
 
@@ -232,7 +235,7 @@ impl State {
         now: u64,
         retention: &Retention,
     ) -> Result<Receipt, AppendError> {
-        let Append { topic, event, key, fingerprint, may_begin } = append;
+        let Append { topic, event, key, fingerprint, follows, may_begin } = append;
         let key = key.map(|key| (topic.clone(), key));
         if let Some((position, first)) = key.as_ref().and_then(|key| self.keys.get(key)) {
             return match (first, fingerprint) {
@@ -257,8 +260,13 @@ impl State {
             // A second end changes nothing, and succeeds.
             return match event.mark {
                 Mark::End => Ok(Receipt { position: head, duplicate: true }),
-                Mark::Open | Mark::Last => Err(AppendError::Ended { topic, last: head }),
+                Mark::Open | Mark::Last | Mark::Broken(_) => {
+                    Err(AppendError::Ended { topic, last: head })
+                }
             };
+        }
+        if follows.is_some_and(|position| position != head) {
+            return Ok(Receipt { position: head, duplicate: true });
         }
         let position = Position::new(now.max(head.ms).max(floor), head.n + 1);
         stored.first.get_or_insert(position);

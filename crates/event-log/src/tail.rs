@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::wake::Readers;
-use crate::{Event, Events, Limit, Mark, Position, Wake};
+use crate::{Event, Events, Limit, Position, Wake};
 
 /// Recent events of a topic, and its wake-up.
 #[derive(Debug)]
@@ -192,7 +192,7 @@ impl Window {
             event.position().n == head.n + 1 && event.position().ms >= head.ms,
             "a tail at {head} was given {event:?}"
         );
-        self.ended = event.mark() != Mark::Open;
+        self.ended = event.mark().ends();
         self.bytes += event.weight();
         self.events.push_back(event);
         while self.events.len() > self.capacity.events

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use event_log::{Gap, Topic};
+use event_log::{BreakReason, Gap, Topic};
 use metrics::Label;
 use serde::{Serialize, Serializer};
 
@@ -26,6 +26,7 @@ pub(crate) struct ControlEvent<'a> {
 enum Data<'a> {
     Ready(Ready<'a>),
     Gap(GapReport),
+    Broken(BreakReport),
     End {
         topic: String,
     },
@@ -70,6 +71,13 @@ pub(crate) struct GapReport {
     topic: String,
 }
 
+/// A publisher that broke off, as a subscriber is told of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct BreakReport {
+    reason: &'static str,
+    topic: String,
+}
+
 /// The data of a control event that is a comment.
 #[derive(Debug, Serialize)]
 struct Comment<'a> {
@@ -88,6 +96,11 @@ impl<'a> ControlEvent<'a> {
     /// A range of positions can no longer be read.
     pub(crate) const fn gap(gap: GapReport) -> Self {
         Self { kind: "tailwater.gap", data: Data::Gap(gap), retry_ms: None }
+    }
+
+    /// The publisher of the events before broke off.
+    pub(crate) const fn broken(report: BreakReport) -> Self {
+        Self { kind: "tailwater.broken", data: Data::Broken(report), retry_ms: None }
     }
 
     /// The publisher has ended the topic.
@@ -138,6 +151,13 @@ impl GapReport {
                 .or_else(|| requested.map(shorten)),
             topic: topic.to_string(),
         }
+    }
+}
+
+impl BreakReport {
+    /// The break of a topic's publisher.
+    pub(crate) fn new(topic: &Topic, reason: BreakReason) -> Self {
+        Self { reason: reason.as_str(), topic: topic.to_string() }
     }
 }
 

@@ -39,7 +39,7 @@ const OPEN_MAX: Duration = Duration::from_secs(5);
 /// that others read too, and 500 with the tail of a new topic.
 const TOPIC_BYTES: usize = 1024;
 
-/// The most gaps that a header tells.
+/// The most gaps, or breaks of publishers, that a header tells.
 const GAPS_MAX: usize = 16;
 
 /// The headers of an event stream.
@@ -345,7 +345,10 @@ fn told(
         format!("\"{topic}\";reason={}{missed}", gap.reason.as_str())
     });
     let gaps = gaps.collect::<Vec<_>>().join(", ");
+    let broken = opened.broken.iter().take(GAPS_MAX);
+    let broken = broken.map(|(topic, _, reason)| format!("\"{topic}\";reason={}", reason.as_str()));
     let headers = [
+        ("tailwater-broken", broken.collect::<Vec<_>>().join(", ")),
         ("tailwater-outcome", opened.outcome.as_str().to_owned()),
         ("tailwater-cursor", opened.cursor.wire()),
         ("tailwater-node", gateway.config.node.clone()),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::connections::Admission;
-use crate::control::GapReport;
+use crate::control::{BreakReport, GapReport};
 use crate::drain::Phase;
 use crate::error::{NOSNIFF, Refusal};
 use crate::gateway::Shared;
@@ -24,13 +24,14 @@ use crate::{envelope, held_bytes, replay};
 pub(crate) const HEADERS: [(HeaderName, &str); 3] =
     [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store"), NOSNIFF];
 
-/// The events and gaps that a long-poll has found.
+/// The events, gaps and breaks that a long-poll has found.
 #[derive(Debug, Default)]
 struct Answer {
     events: Vec<Event>,
     /// Bytes of the events.
     weight: usize,
     gaps: Vec<GapReport>,
+    broken: Vec<BreakReport>,
 }
 
 /// The rest of the body after the events.
@@ -39,6 +40,8 @@ struct End {
     /// The cursor for the next request.
     cursor: String,
     gaps: Vec<GapReport>,
+    /// The publishers that broke off.
+    broken: Vec<BreakReport>,
     /// True if all topics have ended.
     ended: bool,
 }
@@ -95,6 +98,10 @@ pub(crate) async fn answer(
                 let name = cursor.topics().nth(topic).expect("a step is of a topic");
                 answer.gaps.push(GapReport::new(name, &gap, brought.as_deref()));
             }
+            Some(Step::Broken { topic, reason, .. }) => {
+                let name = cursor.topics().nth(topic).expect("a step is of a topic");
+                answer.broken.push(BreakReport::new(name, reason));
+            }
             Some(Step::End { .. }) => {}
             Some(Step::Finished) | None => break,
         }
@@ -150,7 +157,7 @@ async fn wait_for(
 
 impl Answer {
     const fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.gaps.is_empty()
+        self.events.is_empty() && self.gaps.is_empty() && self.broken.is_empty()
     }
 
     /// The body: the encoded events, then the rest.
@@ -161,7 +168,12 @@ impl Answer {
             json.extend_from_slice(envelope::of(event));
         }
         json.extend_from_slice(b"],");
-        let end = End { cursor: cursor.wire(), gaps: self.gaps, ended: cursor.is_finished() };
+        let end = End {
+            cursor: cursor.wire(),
+            gaps: self.gaps,
+            broken: self.broken,
+            ended: cursor.is_finished(),
+        };
         let end = serde_json::to_vec(&end).expect("strings and numbers always serialise");
         // Without the opening brace: the object began before the events.
         json.extend_from_slice(&end[1..]);

@@ -40,6 +40,8 @@ label! {
         Vanished => "vanished",
         /// Events are gone, and the stream has no control events that tell it.
         Gap => "gap",
+        /// The publisher broke off, and the stream has no control events that tell it.
+        Broken => "broken",
     }
 }
 

@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use access::Grant;
 use bytes::{Bytes, BytesMut};
-use event_log::{Cursor, Event, Events, Limit, Opened, Outcome, Step, Topic};
+use event_log::{Cursor, Event, Events, Limit, Opened, Outcome, Position, Step, Topic};
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, Sleep};
 
 use crate::alarm::{Alarm, Ring};
 use crate::connections::{Admission, Connection};
-use crate::control::{self, ControlEvent, GapReport, Ready};
+use crate::control::{self, BreakReport, ControlEvent, GapReport, Ready};
 use crate::drain::Lifetime;
 use crate::frame::{Framing, HEARTBEAT, Shape};
 use crate::gateway::Shared;
@@ -61,6 +61,8 @@ struct Rare {
     manner: Manner,
     /// Gaps at the opening that the subscriber is not to be told in the stream.
     told_gaps: usize,
+    /// Breaks of publishers at the opening that the subscriber is not to be told in the stream.
+    told_breaks: Vec<(Topic, Position)>,
     /// The pause before a reconnect, until the first event has brought it to a client that gets no control
     /// events.
     retry_ms: Option<u64>,
@@ -95,7 +97,7 @@ impl Subscriber {
         (style, manner, framing): (Style, Manner, Framing),
         renews: Option<Arc<Grant>>,
     ) -> Self {
-        let Opened { cursor, outcome, gaps, new_topics } = opened;
+        let Opened { cursor, outcome, gaps, new_topics, broken } = opened;
         let lifetime = Lifetime::new(gateway.phase.subscribe(), gateway.config.max_age)
             .within(admission.connection.principal.left());
         let shape = if style.envelope { Shape::Envelope } else { Shape::Plain };
@@ -110,6 +112,10 @@ impl Subscriber {
                 brought: brought.map(Into::into),
                 style,
                 manner,
+                told_breaks: match manner.control {
+                    Control::Off => broken.into_iter().map(|(topic, at, _)| (topic, at)).collect(),
+                    Control::Event | Control::Comment => Vec::new(),
+                },
                 told_gaps: if manner.control == Control::Off { gaps.len() } else { 0 },
                 retry_ms,
                 new_topics,
@@ -339,6 +345,14 @@ impl Subscriber {
                     self.control(|_| ControlEvent::gap(gap))
                 }
             }
+            Step::Broken { topic, position, .. } if self.manner().control == Control::Off => {
+                self.pass_break(topic, position);
+                None
+            }
+            Step::Broken { topic, reason, .. } => {
+                let report = BreakReport::new(self.topic(topic), reason);
+                self.control(|_| ControlEvent::broken(report))
+            }
             Step::End { topic } => {
                 let end = ControlEvent::end(self.topic(topic));
                 self.control(|_| end)
@@ -379,6 +393,17 @@ impl Subscriber {
         match &mut self.rare {
             Some(rare) if rare.told_gaps > 0 => rare.told_gaps -= 1,
             _ => self.stage = Stage::Closed(Close::Gap),
+        }
+    }
+
+    /// Passes the break of a publisher of which a stream without control events cannot tell, as a gap.
+    fn pass_break(&mut self, topic: usize, position: Position) {
+        let is_told = self
+            .rare
+            .as_ref()
+            .is_some_and(|rare| rare.told_breaks.contains(&(self.topic(topic).clone(), position)));
+        if !is_told {
+            self.stage = Stage::Closed(Close::Broken);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{Append, AppendError, Log, Mark, Receipt, Topic};
+use event_log::{Append, AppendError, Log, Position, Receipt, Topic};
 use metrics::{Counters, Histogram, IntCounter, Registry, buckets};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
@@ -33,6 +33,8 @@ pub(crate) struct Ack {
     topic: String,
     id: String,
     duplicate: bool,
+    #[serde(skip)]
+    pub(crate) position: Position,
 }
 
 /// The answer to the publisher of one event.
@@ -80,7 +82,7 @@ impl Appender {
             self.publish_rate
                 .take(&publisher.grant, append.event.data.len())
                 .inspect_err(|error| full = Some(error.clone()))?;
-            let (topic, is_end) = (append.topic.clone(), append.event.mark != Mark::Open);
+            let (topic, is_end) = (append.topic.clone(), append.event.mark.ends());
             let bytes = append.event.data.len() as u64;
             batch.push(append);
             Ok((topic, is_end, bytes))
@@ -134,11 +136,19 @@ impl Appender {
     /// # Errors
     /// The log has not stored it.
     pub(crate) async fn append_own(&self, append: Append) -> Result<(), Error> {
+        let _receipt = self.append_once(append).await?;
+        Ok(())
+    }
+
+    /// Appends an event that no publisher waits for.
+    ///
+    /// # Errors
+    /// The log has not stored it, or does not say so in time.
+    pub(crate) async fn append_once(&self, append: Append) -> Result<Receipt, AppendError> {
         let result = timeout(self.timeout, self.log.append(vec![append])).await;
         let late = || AppendError::Unavailable(format!("no answer within {:?}", self.timeout));
         let result = result.map_or_else(|_| Some(Err(late())), |mut results| results.pop());
-        let _receipt = result.expect("a log answers for every event")?;
-        Ok(())
+        result.expect("a log answers for every event")
     }
 
     /// Counts an event that was refused before it could be appended.
@@ -191,7 +201,12 @@ fn transient(answers: &[Answer]) -> Option<&Error> {
 }
 
 impl Ack {
+    /// Returns true if the event is one of this topic.
+    pub(crate) fn is_of(&self, topic: &Topic) -> bool {
+        self.topic == topic.as_str()
+    }
+
     fn new(topic: &Topic, Receipt { position, duplicate }: Receipt) -> Self {
-        Self { topic: topic.to_string(), id: position.to_string(), duplicate }
+        Self { topic: topic.to_string(), id: position.to_string(), duplicate, position }
     }
 }

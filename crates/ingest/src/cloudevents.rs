@@ -236,6 +236,7 @@ mod tests {
             topic: topic.map(|topic| Topic::new(topic).unwrap()),
             kind: None,
             end: false,
+            on_break: None,
             key: None,
             trace: None,
             attributes: Attributes::default(),

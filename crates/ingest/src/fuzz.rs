@@ -222,6 +222,7 @@ fn head(media: Media, query: Option<&str>) -> RequestHead {
         topic: query.map(topic),
         kind: None,
         end: false,
+        on_break: None,
         key: None,
         trace: None,
         attributes: Attributes::default(),

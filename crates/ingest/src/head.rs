@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use event_log::{EventType, Key, Topic, TraceParent};
 
 use crate::attributes::Attributes;
+use crate::breaks::OnBreak;
 use crate::error::{Code, Error};
 use crate::media::Media;
 
@@ -18,6 +19,8 @@ pub(crate) struct RequestHead {
     pub(crate) kind: Option<EventType>,
     /// True if the topic ends with the body.
     pub(crate) end: bool,
+    /// The entry that the topic gets if the body breaks off, if the query says so.
+    pub(crate) on_break: Option<OnBreak>,
     pub(crate) key: Option<Key>,
     pub(crate) trace: Option<TraceParent>,
     /// The attributes of a CloudEvent in the headers.
@@ -57,15 +60,17 @@ impl RequestHead {
     }
 
     fn query(query: &str) -> Result<Self, Error> {
-        let (mut topic, mut kind, mut end) = (None, None, None);
+        let (mut topic, mut kind, mut end, mut on_break) = (None, None, None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let slot = match &*name {
                 "topic" => &mut topic,
                 "type" => &mut kind,
                 "end" => &mut end,
+                "on-break" => &mut on_break,
                 _ => {
                     return Err(bad_parameter(format!(
-                        "unknown parameter {name:?}; the parameters are topic, type and end"
+                        "unknown parameter {name:?}; the parameters are topic, type, end and \
+                         on-break"
                     )));
                 }
             };
@@ -80,11 +85,21 @@ impl RequestHead {
                 return Err(bad_parameter(format!("end is {other:?}; it must be true or false")));
             }
         };
+        let on_break = match on_break.as_deref() {
+            None => None,
+            Some("signal") => Some(OnBreak::Signal),
+            Some("end") => Some(OnBreak::End),
+            Some(other) => {
+                let message = format!("on-break is {other:?}; it must be signal or end");
+                return Err(bad_parameter(message));
+            }
+        };
         Ok(Self {
             media: Media::Data,
             topic: topic.as_deref().map(Topic::new).transpose()?,
             kind: kind.as_deref().map(EventType::new).transpose()?,
             end,
+            on_break,
             key: None,
             trace: None,
             attributes: Attributes::default(),
@@ -97,6 +112,9 @@ impl RequestHead {
         match self.media {
             Media::Data | Media::Sse => self.need_topic("publish to ?topic=NAME"),
             Media::Lines if self.end => self.need_topic("end=true needs ?topic=NAME"),
+            Media::Lines if self.on_break.is_some() => {
+                self.need_topic("on-break needs ?topic=NAME")
+            }
             Media::CloudEvent | Media::BinaryCloudEvent | Media::CloudEvents
                 if self.kind.is_some() =>
             {
@@ -109,6 +127,9 @@ impl RequestHead {
                 Ok(())
             }
         }?;
+        if self.on_break.is_some() && !matches!(self.media, Media::Lines | Media::Sse) {
+            return Err(bad_parameter("on-break is given, but this body does not stream events"));
+        }
         match self.media {
             Media::Lines | Media::Sse | Media::CloudEvents if self.key.is_some() => Err(
                 Error::new(Code::BadKey, "an Idempotency-Key names one event; this body has many"),
@@ -209,6 +230,9 @@ mod tests {
                 refusal("topic=t&topic=u", &[]),
                 refusal("topic=t&colour=red", &[]),
                 refusal("topic=t&end=yes", &[]),
+                refusal("topic=t&on-break=end", &[]),
+                refusal("topic=t&on-break=no", &[LINES]),
+                refusal("on-break=end", &[LINES]),
                 refusal("topic=t&type=", &[]),
                 refusal("topic=t&type=tailwater.gap", &[]),
                 refusal("topic=t", &[("idempotency-key", "")]),

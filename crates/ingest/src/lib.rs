@@ -17,6 +17,7 @@ mod account;
 mod appender;
 mod attributes;
 mod body;
+mod breaks;
 mod client;
 mod cloudevents;
 mod config;

@@ -164,6 +164,7 @@ mod tests {
             topic: topic.map(|topic| Topic::new(topic).unwrap()),
             kind: Some(EventType::new("default").unwrap()),
             end: false,
+            on_break: None,
             key: None,
             trace: None,
             attributes: Attributes::default(),

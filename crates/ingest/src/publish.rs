@@ -18,6 +18,7 @@ use tracing::Instrument as _;
 use crate::account::Account;
 use crate::appender::{Answer, Appender};
 use crate::body::Upload;
+use crate::breaks::{Breaks, OnBreak};
 use crate::error::{Code, Error, NOSNIFF};
 use crate::event::event;
 use crate::head::RequestHead;
@@ -35,6 +36,7 @@ use crate::{Config, body, cloudevents, trace};
 pub(crate) struct Ingest {
     pub(crate) config: Config,
     pub(crate) appender: Arc<Appender>,
+    breaks: Arc<Breaks>,
     pub(crate) slots: Slots,
     pub(crate) waits: Arc<Waits>,
     answers: Counters<StatusClass>,
@@ -65,10 +67,11 @@ impl From<StatusCode> for StatusClass {
 impl Ingest {
     pub(crate) fn new(config: Config, log: Arc<dyn Log>, registry: &Registry) -> Self {
         let appender = Arc::new(Appender::new(log, &config, registry));
+        let breaks = Arc::new(Breaks::new(Arc::clone(&appender), registry));
         let slots = Slots::new(&config, registry);
         let answers =
             registry.counters("publishes_total", "Requests of publishers, by the answer.");
-        Self { config, appender, slots, waits: Arc::new(Waits::new(registry)), answers }
+        Self { config, appender, breaks, slots, waits: Arc::new(Waits::new(registry)), answers }
     }
 
     async fn answer(
@@ -102,8 +105,8 @@ impl Ingest {
             .inspect_err(|error| self.appender.refused(error))?;
         let (waits, drain) = (Arc::clone(&self.waits), self.config.drain.clone());
         let source = Source::new(std::mem::take(upload), account, clock, waits, drain);
-        let appender = Arc::clone(&self.appender);
-        let stream = Stream::new(head, publisher, source, &self.config, appender, slot);
+        let parts = (Arc::clone(&self.appender), Arc::clone(&self.breaks));
+        let stream = Stream::new(head, publisher, source, &self.config, parts, slot);
         Ok(respond(stream).await)
     }
 
@@ -191,7 +194,8 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
         }
         if let Some(topic) = &head.topic {
             // Before the body is read. Each event is checked where it is appended.
-            let right = if head.end { Right::End } else { Right::Publish };
+            let may_end = head.end || head.on_break == Some(OnBreak::End);
+            let right = if may_end { Right::End } else { Right::Publish };
             publisher.check(right, topic).inspect_err(refused)?;
         }
         ingest.answer(head, publisher, &mut upload).await

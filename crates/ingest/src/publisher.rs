@@ -110,7 +110,7 @@ impl Publisher {
         if append.event.mark != Mark::End {
             self.check(Right::Publish, &append.topic)?;
         }
-        if append.event.mark != Mark::Open {
+        if append.event.mark.ends() {
             self.check(Right::End, &append.topic)?;
         }
         if !self.access.is_open() {

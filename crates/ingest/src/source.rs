@@ -6,13 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::account::{Account, FREE_BYTES};
 use crate::body::{BrokenOff, Upload};
 use crate::error::{Code, Error};
 use crate::wait::{Clock, Wait, Waits};
+
+/// Longest time in which a connection that is gone hands over what it had received.
+const GONE_MAX: Duration = Duration::from_secs(1);
 
 /// The body of a stream.
 #[derive(Debug)]
@@ -103,6 +106,20 @@ impl Source {
     /// Counts a wait that was too long, and returns its error.
     pub(crate) fn over(&self, wait: Wait, max: Duration) -> Error {
         self.waits.over(wait, max)
+    }
+
+    /// Reads and drops what is left of a body whose connection is gone, and tells whether the body was cut off.
+    pub(crate) async fn was_cut_off(&mut self) -> bool {
+        let rest = async {
+            loop {
+                match self.chunk().await {
+                    Input::Chunk(_) => {}
+                    Input::End | Input::Stop(_) => return false,
+                    Input::Broken => return true,
+                }
+            }
+        };
+        timeout(GONE_MAX, rest).await.unwrap_or(true)
     }
 
     /// Reads the rest and drops it, within limits.

@@ -11,12 +11,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{Append, Mark, NewEvent};
+use event_log::{Append, BreakReason, Mark, NewEvent};
 
 use crate::Config;
-use crate::appender::Appender;
+use crate::appender::{Answer, Appender};
+use crate::breaks::{Breaks, Unfinished};
 use crate::decode::{Decode, Item};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::head::RequestHead;
 use crate::media::Media;
 use crate::ndjson::NdjsonDecoder;
@@ -37,6 +38,11 @@ pub(crate) struct Stream {
     phase: Phase,
     /// The append that ends the topic after a body that ended cleanly.
     end: Option<Append>,
+    breaks: Arc<Breaks>,
+    /// The topic of the query.
+    unfinished: Option<Unfinished>,
+    /// Set if the publisher broke off.
+    broken: Option<BreakReason>,
     /// An event that must not be in one append with the events before it.
     held: Option<Item>,
     /// The line of the last item.
@@ -65,13 +71,19 @@ impl Stream {
         publisher: Publisher,
         source: Source,
         config: &Config,
-        appender: Arc<Appender>,
+        (appender, breaks): (Arc<Appender>, Arc<Breaks>),
         slot: StreamSlot,
     ) -> Self {
         let end = head.topic.clone().filter(|_| head.end).map(|topic| {
             let trace = head.trace.clone();
             let event = NewEvent { mark: Mark::End, trace, ..NewEvent::default() };
             Append::new(topic, event)
+        });
+        let unfinished = head.topic.clone().map(|topic| Unfinished {
+            topic,
+            on_break: head.on_break.unwrap_or_default(),
+            trace: head.trace.clone(),
+            last: None,
         });
         let max = config.event_bytes_max;
         let decoder: Box<dyn Decode> = match (head.media, &head.topic) {
@@ -86,14 +98,17 @@ impl Stream {
             batch_max: config.batch_max.max(1),
             phase: Phase::Reading,
             end,
+            breaks,
+            unfinished,
+            broken: None,
             held: None,
             line: 0,
             _slot: slot,
         }
     }
 
-    /// Returns the receipts of the next batch, or `None` at the end.
-    pub(crate) async fn receipts(&mut self) -> Option<Receipts> {
+    /// Waits for the events of the next batch, each for [`publish`](Self::publish); `None` at the end.
+    pub(crate) async fn items(&mut self) -> Option<Vec<Item>> {
         loop {
             let items = match self.phase {
                 Phase::Reading => self.gather().await,
@@ -106,7 +121,7 @@ impl Stream {
                 Phase::Over => return None,
             };
             if !items.is_empty() {
-                return Some(self.publish(items).await);
+                return Some(items);
             }
         }
     }
@@ -147,9 +162,15 @@ impl Stream {
                 }
                 Input::Broken => {
                     self.phase = Phase::Over;
+                    self.broken = Some(BreakReason::Disconnected);
                     break;
                 }
-                Input::Stop(error) => return vec![self.error(error)],
+                Input::Stop(error) => {
+                    if error.code() == Code::BodyTimeout {
+                        self.broken = Some(BreakReason::Timeout);
+                    }
+                    return vec![self.error(error)];
+                }
             }
         }
         items
@@ -183,11 +204,25 @@ impl Stream {
 
     /// Returns the receipts of a stream that ends because a wait was too long.
     pub(crate) fn stop(&mut self, wait: Wait, max: Duration) -> Receipts {
+        self.phase = Phase::Over;
+        self.broken = Some(BreakReason::Timeout);
         let error = self.source.over(wait, max);
         Receipts::new(&[self.line], &[Err(error)], None)
     }
 
-    async fn publish(&mut self, items: Vec<Item>) -> Receipts {
+    /// Leaves the topic as a publisher does that broke off, if this one did. Call it when nothing more is read or
+    /// said.
+    pub(crate) async fn leave(mut self) {
+        if self.phase == Phase::Reading && self.source.was_cut_off().await {
+            self.broken = Some(BreakReason::Disconnected);
+        }
+        if let (Some(unfinished), Some(reason)) = (self.unfinished, self.broken) {
+            self.breaks.tell(&self.publisher, unfinished, reason).await;
+        }
+    }
+
+    /// Appends a batch, and returns its receipts.
+    pub(crate) async fn publish(&mut self, items: Vec<Item>) -> Receipts {
         let bytes = items.iter().map(Item::bytes).sum::<usize>() + self.decoder.bytes();
         let charged = self.source.charge(bytes);
         let (lines, events): (Vec<_>, Vec<_>) = items
@@ -195,6 +230,7 @@ impl Stream {
             .map(|item| (item.line, item.event.and_then(|event| charged.clone().map(|()| event))))
             .unzip();
         let answers = self.appender.publish(&self.publisher, events).await;
+        self.note(&answers);
         let errors = answers.iter().filter_map(|answer| answer.as_ref().err());
         let stop = errors.into_iter().find(|error| error.code().ends_stream());
         if stop.is_some() {
@@ -202,6 +238,14 @@ impl Stream {
         }
         let failure = stop.filter(|_| answers.iter().all(Result::is_err)).cloned();
         Receipts::new(&lines, &answers, failure)
+    }
+
+    /// Notes the last event of the query's topic that is stored.
+    fn note(&mut self, answers: &[Answer]) {
+        let Some(Unfinished { topic, last, .. }) = &mut self.unfinished else { return };
+        let mut stored = answers.iter().filter_map(|answer| answer.as_ref().ok());
+        let newest = stored.rfind(|ack| ack.is_of(topic)).map(|ack| ack.position);
+        *last = newest.max(*last);
     }
 
     fn error(&self, error: Error) -> Item {
@@ -215,6 +259,6 @@ impl Item {
     }
 
     fn ends_topic(&self) -> bool {
-        self.event.as_ref().is_ok_and(|append| append.event.mark != Mark::Open)
+        self.event.as_ref().is_ok_and(|append| append.event.mark.ends())
     }
 }

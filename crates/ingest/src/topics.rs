@@ -25,6 +25,7 @@ pub(crate) struct TopicBody {
     oldest: Option<String>,
     length: u64,
     ended: bool,
+    broken: bool,
 }
 
 /// Handles the request. The topic is the rest of the path, with slashes and escapes.
@@ -72,13 +73,14 @@ async fn describe(
 }
 
 impl TopicBody {
-    fn new(topic: &Topic, Bounds { head, oldest, length, ended }: Bounds) -> Self {
+    fn new(topic: &Topic, Bounds { head, oldest, length, ended, broken }: Bounds) -> Self {
         Self {
             topic: topic.to_string(),
             head: (head != Position::START).then(|| head.to_string()),
             oldest: oldest.map(|oldest| oldest.to_string()),
             length,
             ended,
+            broken,
         }
     }
 }

@@ -1,23 +1,34 @@
 //! The form of an event in a stream and in a message: one header line, then the data.
 //!
-//! The header is `k=v` pairs between spaces: `t` the type, `m` the mark (`last` or `end`), `p` the
-//! trace parent. A reader skips unknown pairs, so that later versions can add some.
+//! The header is `k=v` pairs between spaces: `t` the type, `m` the mark (`last`, `end` or `broken`), `r` the
+//! reason of a break, `p` the trace parent. A reader skips unknown pairs, so that later versions can add some.
+//!
+//! 0.2.0 knows no breaks, and takes the entry of one for an event. Therefore the entry has a type and data for
+//! that version, which this one drops: a type that no page listens for, and the data of `tailwater.broken`.
 
-use event_log::{Event, EventType, Mark, NewEvent, Position, Topic, TraceParent};
+use std::borrow::Cow;
+
+use event_log::{BreakReason, Event, EventType, Mark, NewEvent, Position, Topic, TraceParent};
 
 /// The field of a stream's entry that holds the event.
 pub(crate) const FIELD: &[u8] = b"d";
 
+/// The type under which 0.2.0 shows a break.
+const BROKEN_KIND: &str = "_tailwater.broken";
+
 /// The header line before an event's data.
 pub(crate) fn header(event: &NewEvent) -> String {
-    let mark = match event.mark {
-        Mark::Open => None,
-        Mark::Last => Some("last"),
-        Mark::End => Some("end"),
+    let kind = event.kind.as_ref().map(EventType::as_str);
+    let (kind, mark, reason) = match event.mark {
+        Mark::Open => (kind, None, None),
+        Mark::Last => (kind, Some("last"), None),
+        Mark::End => (kind, Some("end"), None),
+        Mark::Broken(reason) => (Some(BROKEN_KIND), Some("broken"), Some(reason.as_str())),
     };
     let pairs = [
-        ("t", event.kind.as_ref().map(EventType::as_str)),
+        ("t", kind),
         ("m", mark),
+        ("r", reason),
         ("p", event.trace.as_ref().map(TraceParent::as_str)),
     ];
     let mut text = String::new();
@@ -35,6 +46,17 @@ pub(crate) fn header(event: &NewEvent) -> String {
     text
 }
 
+/// The data after the header.
+pub(crate) fn data<'a>(topic: &Topic, event: &'a NewEvent) -> Cow<'a, str> {
+    match event.mark {
+        // Neither a topic nor a reason has a character that JSON escapes.
+        Mark::Broken(reason) => {
+            format!(r#"{{"reason":"{}","topic":"{topic}"}}"#, reason.as_str()).into()
+        }
+        Mark::Open | Mark::Last | Mark::End => Cow::Borrowed(&event.data),
+    }
+}
+
 /// Decodes an event. Bytes that do not begin with a [`header`] become the data of an event: an entry
 /// that another program wrote must not stop the readers of its topic.
 pub(crate) fn decode(bytes: &[u8]) -> NewEvent {
@@ -45,14 +67,22 @@ fn decode_header(bytes: &[u8]) -> Option<NewEvent> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     let (header, data) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
     let mut event = NewEvent { data: lossy(data), ..NewEvent::default() };
+    let mut said = None;
     for pair in header.split(' ').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=')? {
             ("t", kind) => event.kind = EventType::new(kind).ok(),
             ("m", "last") => event.mark = Mark::Last,
             ("m", "end") => event.mark = Mark::End,
+            ("m", "broken") => event.mark = Mark::Broken(BreakReason::Disconnected),
+            ("r", reason) => said = BreakReason::ALL.into_iter().find(|r| r.as_str() == reason),
             ("p", trace) => event.trace = TraceParent::parse(trace),
             _ => {}
         }
+    }
+    if let Mark::Broken(reason) = event.mark {
+        // A later version may know more reasons.
+        let mark = Mark::Broken(said.unwrap_or(reason));
+        event = NewEvent { mark, trace: event.trace, ..NewEvent::default() };
     }
     Some(event)
 }
@@ -114,21 +144,25 @@ mod tests {
     fn events() -> impl Strategy<Value = NewEvent> {
         let kind = proptest::option::of("[^\\s\\p{C},]{1,20}")
             .prop_map(|kind| kind.and_then(|kind| EventType::new(&kind).ok()));
-        let mark = prop_oneof![Just(Mark::Open), Just(Mark::Last), Just(Mark::End)];
+        let broken = BreakReason::ALL.map(Mark::Broken);
+        let mark = prop_oneof![
+            Just(Mark::Open),
+            Just(Mark::Last),
+            Just(Mark::End),
+            prop::sample::select(broken.to_vec())
+        ];
         let trace = proptest::option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
             .prop_map(|trace| trace.and_then(|trace| TraceParent::parse(&trace)));
-        (kind, mark, trace, any::<String>()).prop_map(|(kind, mark, trace, data)| NewEvent {
-            kind,
-            mark,
-            trace,
-            data: data.into(),
+        (kind, mark, trace, any::<String>()).prop_map(|(kind, mark, trace, data)| match mark {
+            Mark::Broken(_) => NewEvent { mark, trace, ..NewEvent::default() },
+            _ => NewEvent { kind, mark, trace, data: data.into() },
         })
     }
 
     proptest! {
         #[test]
         fn an_event_reads_back_as_it_was_written(event in events()) {
-            let text = header(&event) + &event.data;
+            let text = header(&event) + &data(&Topic::new("t").unwrap(), &event);
             prop_assert_eq!(decode(text.as_bytes()), event);
         }
 
@@ -146,6 +180,20 @@ mod tests {
             assert_eq!((&*event.data, event.mark, event.kind), (raw, Mark::Open, None));
         }
         assert_eq!(&*decode(b"\xff\xfe").data, "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn a_break_is_an_event_of_its_own_type_for_the_version_before() {
+        let event = NewEvent { mark: Mark::Broken(BreakReason::Timeout), ..NewEvent::default() };
+        let text = header(&event) + &data(&Topic::new("orders/42").unwrap(), &event);
+        assert_eq!(
+            text,
+            "t=_tailwater.broken m=broken r=timeout\n{\"reason\":\"timeout\",\"topic\":\"orders/42\"}"
+        );
+        // 0.2.0 takes a type that begins with the reserved prefix for none.
+        assert!(EventType::new(BROKEN_KIND).is_ok());
+        let later = decode(b"m=broken r=evaporated\nx");
+        assert_eq!(later.mark, Mark::Broken(BreakReason::Disconnected));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! The head of a topic in a later format begins with `v2 `, `v3 ` and so on. A version that does not know that format
 //! reads nothing of the topic, stores nothing in it, and is not ready any more (`formats`).
 
-use event_log::{Event, Generation, Mark, Position};
+use event_log::{Event, Generation, Position};
 
 /// The format that this version writes, and the latest that it reads.
 pub(crate) const FORMAT: u64 = 1;
@@ -40,7 +40,7 @@ impl LogHead {
     /// The head of a topic by its key and its newest event: the later of the two. Without the key the
     /// first position of the generation is unknown, and only the numbers show a loss.
     pub(crate) fn of(key: Option<Self>, newest: Option<&Event>) -> Option<Self> {
-        Self::at(key, newest.map(|newest| (newest.position(), newest.mark() != Mark::Open)))
+        Self::at(key, newest.map(|newest| (newest.position(), newest.mark().ends())))
     }
 
     /// The same, by the position of the newest event; with true if this event ends the topic.
@@ -68,7 +68,7 @@ impl LogHead {
 
 #[cfg(test)]
 mod tests {
-    use event_log::{NewEvent, Topic};
+    use event_log::{Mark, NewEvent, Topic};
 
     use super::*;
 

@@ -4,7 +4,7 @@
 -- ARGV  1 the event that is looked for: o(ldest), n(umber from the end), t(ime)
 --       2 the number of events from it to the newest, or the time in milliseconds
 -- Reply nothing if there is no event; else the oldest position, the newest position, "e" if the newest
---       event ends the topic or else "o", and the position of the event that was looked for, or nothing
+--       event ends the topic, "b" if it tells of a publisher that broke off, or else "o", and the position of the event that was looked for, or nothing
 local stream, kind, value = KEYS[1], ARGV[1], ARGV[2]
 local call, match, format, floor = redis.call, string.match, string.format, math.floor
 
@@ -24,6 +24,8 @@ local state = 'o'
 local header = ' ' .. match(newest[2][2], '^[^\n]*') .. ' '
 if string.find(header, ' m=last ', 1, true) or string.find(header, ' m=end ', 1, true) then
   state = 'e'
+elseif string.find(header, ' m=broken ', 1, true) then
+  state = 'b'
 end
 
 -- Each step looks at one entry. 53 halvings cover all milliseconds, and every other step is a guess.

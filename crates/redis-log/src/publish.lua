@@ -7,8 +7,9 @@
 --       5 life of an idempotency key   6 the fence
 --       7 the largest entry, in bytes, that travels inside its message
 --       then for each event two: the entry, and "<mark><k, if it has a key><n, if its topic
---       must not be new><witness><space and fingerprint, if it has one>"
--- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd); with w, and an empty entry, no event
+--       must not be new><witness> <its fingerprint> <the position that it must follow>"; what is missing
+--       at the end is left out
+-- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd) b(roken); with w, and an empty entry, no event
 --       is appended, and only the head is raised
 -- Witness  the last position that was acknowledged to the caller, or nothing
 -- Head  "v<number>" if the topic has a later format than this script knows, or else
@@ -29,7 +30,7 @@ local now_text = format('%.0f', now)
 -- The usual end of a head. A head that ends so needs no further parsing.
 local usual = generation .. ' o'
 
-local function append(stream, head, key, print_key, entry, mark, known, witness, print)
+local function append(stream, head, key, print_key, entry, mark, known, witness, print, follows)
   local value = call('GET', head) or ''
   local last, last_ms, last_n, expired, first, rest = match(value, '^((%d+)%-(%d+)) (%d+) (%d+%-%d+) (.+)$')
   local last_generation, state, accounted = generation, 'o', 0
@@ -104,6 +105,8 @@ local function append(stream, head, key, print_key, entry, mark, known, witness,
     end
   end
 
+  if follows ~= '' and follows ~= format('%.0f-%.0f', last_ms, last_n) then return '1 ' .. last end
+
   if mark == 'w' then
     if not raised or not first then return '1 ' .. last end
     local position = format('%.0f-%.0f', last_ms, last_n)
@@ -139,7 +142,7 @@ local function append(stream, head, key, print_key, entry, mark, known, witness,
     call('PEXPIRE', stream, stream_life)
     expired = now_text
   end
-  if mark ~= 'o' then state = 'e' end
+  if mark == 'l' or mark == 'e' then state = 'e' end
   value = position .. ' ' .. expired .. ' ' .. (first or position) .. ' ' .. generation .. ' ' .. state
   if accounted > 0 then value = value .. format(' %.0f', accounted) end
   if renew then
@@ -157,11 +160,12 @@ end
 
 local answers, k = {}, 1
 for a = 8, #ARGV, 2 do
-  local mark, keyed, known, witness, print = match(ARGV[a + 1], '^(%l)(k?)(n?)([^ ]*) ?(.*)$')
+  local mark, keyed, known, witness, print, follows =
+    match(ARGV[a + 1], '^(%l)(k?)(n?)([^ ]*) ?([^ ]*) ?(.*)$')
   local key = keyed == 'k' and KEYS[k + 2]
   local print_key = key and print ~= '' and KEYS[k + 3]
   -- An error of one event does not stop the others.
-  local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, print_key, ARGV[a], mark, known, witness, print)
+  local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, print_key, ARGV[a], mark, known, witness, print, follows)
   if not done then
     answer = tostring(type(answer) == 'table' and answer.err or answer)
     answer = '- ' .. match(answer, '^%-?([^\r\n]*)')

@@ -2,6 +2,7 @@
 //!
 //! Never touches the network, and holds no state.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -135,7 +136,7 @@ struct Words<'a> {
     fingerprint: Option<Fingerprint>,
     tag: String,
     header: String,
-    data: &'a str,
+    data: Cow<'a, str>,
     note: String,
 }
 
@@ -147,12 +148,13 @@ impl Words<'_> {
 }
 
 fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
-    let Append { topic, event, key, fingerprint, may_begin } = append;
+    let Append { topic, event, key, fingerprint, follows, may_begin } = append;
     let fingerprint = fingerprint.filter(|_| key.is_some());
     let mut note = String::from(match event.mark {
         Mark::Open => "o",
         Mark::Last => "l",
         Mark::End => "e",
+        Mark::Broken(_) => "b",
     });
     if key.is_some() {
         note.push('k');
@@ -163,12 +165,18 @@ fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
     if let Some(witness) = witness {
         write!(note, "{witness}").expect("a string takes it");
     }
-    if let Some(fingerprint) = fingerprint {
-        write!(note, " {fingerprint}").expect("a string takes it");
+    if fingerprint.is_some() || follows.is_some() {
+        note.push(' ');
     }
-    let header = entry::header(event);
+    if let Some(fingerprint) = fingerprint {
+        write!(note, "{fingerprint}").expect("a string takes it");
+    }
+    if let Some(position) = follows {
+        write!(note, " {position}").expect("a string takes it");
+    }
+    let (header, data) = (entry::header(event), entry::data(topic, event));
     let tag = keys::partition(topic).to_string();
-    Words { topic, key: key.as_ref(), fingerprint, tag, header, data: &event.data, note }
+    Words { topic, key: key.as_ref(), fingerprint, tag, header, data, note }
 }
 
 fn array(bytes: &mut Vec<u8>, length: usize) {

@@ -346,7 +346,8 @@ impl Store {
         let ended = ended && head == newest;
         let oldest = landmarks.map(|marks| marks.oldest).filter(|oldest| *oldest <= head);
         let length = oldest.map_or(0, |oldest| (head.n + 1).saturating_sub(oldest.n));
-        Ok(Some(Bounds { head, oldest, length, ended }))
+        let broken = landmarks.is_some_and(|marks| marks.broken && marks.newest == head);
+        Ok(Some(Bounds { head, oldest, length, ended, broken }))
     }
 }
 

@@ -1,7 +1,7 @@
 // The long-poll: one answer with the events that there are, for places where no stream arrives.
 
 import type { Attempt } from '../attempt.js';
-import { type Envelope, type Gap, isReset, type Message, type Outcome } from '../message.js';
+import { type Broken, type Envelope, type Gap, isReset, type Message, type Outcome } from '../message.js';
 
 /** Events in one answer. */
 const LIMIT = 100;
@@ -10,6 +10,8 @@ interface Answer {
   events: Envelope[];
   cursor: string;
   gaps: Gap[];
+  /** Missing at gateways of 0.2. */
+  broken?: Broken[];
   ended: boolean;
 }
 
@@ -22,16 +24,17 @@ export async function* longPoll(attempt: Attempt, wait: number, isFirst: boolean
   const hadCursor = before.id !== '';
   const response = await attempt.ask('application/json', wait * 1000, `wait=${wait}`, `limit=${LIMIT}`);
   if (!response) return;
-  const { events, cursor, gaps, ended } = (await response.json()) as Answer;
+  const { events, cursor, gaps, broken = [], ended } = (await response.json()) as Answer;
   watchdog.disarm();
   attempt.hasBytes = true;
-  attempt.ending = ended ? 'finished' : events.length + gaps.length > 0 ? 'answered' : 'idle';
+  attempt.ending = ended ? 'finished' : events.length + gaps.length + broken.length > 0 ? 'answered' : 'idle';
   if (isFirst) yield { kind: 'ready', content: { outcome: outcome(hadCursor, gaps), cursor } };
   for (const content of gaps) yield { kind: 'gap', content };
   for (const content of events) {
     // The cursor of one topic is the event's position. That of several is known after the last event only.
     yield { kind: 'event', content, id: topics.length === 1 ? content.id : undefined };
   }
+  for (const content of broken) yield { kind: 'broken', content };
   yield { kind: 'cursor', id: cursor };
   if (ended) for (const topic of topics) yield { kind: 'end', content: { topic } };
 }

@@ -145,6 +145,10 @@ impl History {
             oldest: self.readable().first().map(|e| e.position),
             length: self.readable().len() as u64,
             ended: self.is_ended(),
+            broken: self
+                .readable()
+                .last()
+                .is_some_and(|last| matches!(last.event.mark, Mark::Broken(_))),
         })
     }
 
@@ -216,7 +220,7 @@ impl History {
     pub(super) fn ends_after(&self, generation: usize) -> Option<u64> {
         let last = self.generations.get(generation)?.entries.last()?;
         match last.event.mark {
-            Mark::Open => None,
+            Mark::Open | Mark::Broken(_) => None,
             Mark::Last => Some(last.position.n),
             Mark::End => Some(last.position.n - 1),
         }

@@ -7,7 +7,7 @@
 //! generation.
 
 use super::history::{History, Verdict};
-use crate::{Event, Gap, Mark, Position, Reason, Step};
+use crate::{BreakReason, Event, Gap, Mark, NewEvent, Position, Reason, Step};
 
 /// The place of a reader according to its steps.
 #[derive(Debug, Clone)]
@@ -75,6 +75,7 @@ impl Ledger {
                 events.iter().try_for_each(|event| self.event(event, history))
             }
             Step::Gap { gap, .. } => self.gap(gap, history),
+            Step::Broken { position, reason, .. } => self.broken(*position, *reason, history),
             Step::End { .. } if self.ended => Err("the end was told twice".to_owned()),
             Step::End { .. } => {
                 self.ended = true;
@@ -84,26 +85,40 @@ impl Ledger {
         }
     }
 
-    fn event(&mut self, event: &Event, history: &History) -> Verdict {
-        let position = event.position();
+    /// Finds the entry that a reader was told of, which must be the next one.
+    fn next<'a>(
+        &self,
+        position: Position,
+        history: &'a History,
+    ) -> Result<(usize, &'a NewEvent), String> {
         let (generation, entry) = history
             .find(position)
-            .ok_or_else(|| format!("{event:?} was delivered, which nobody published"))?;
+            .ok_or_else(|| format!("{position} was delivered, which nobody published"))?;
         if self.is_elsewhere(generation) {
-            return Err(format!("{event:?} was delivered: another generation, without a reset"));
+            return Err(format!("{position} was delivered: another generation, without a reset"));
         }
         match position.n {
-            n if n <= self.n => return Err(format!("{event:?} was doubled after {}", self.n)),
-            n if n > self.n + 1 => {
-                return Err(format!(
-                    "{event:?} was delivered after {}: \
-                 what is between was lost in silence",
-                    self.n
-                ));
-            }
-            _ => {}
+            n if n <= self.n => Err(format!("{position} was doubled after {}", self.n)),
+            n if n > self.n + 1 => Err(format!(
+                "{position} was delivered after {}: what is between was lost in silence",
+                self.n
+            )),
+            _ => Ok((generation, &entry.event)),
         }
-        let sent = &entry.event;
+    }
+
+    fn broken(&mut self, position: Position, reason: BreakReason, history: &History) -> Verdict {
+        let (generation, sent) = self.next(position, history)?;
+        if sent.mark != Mark::Broken(reason) {
+            return Err(format!("{position} is no break of {reason:?}"));
+        }
+        (self.generation, self.n, self.ended) = (generation, position.n, false);
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event, history: &History) -> Verdict {
+        let position = event.position();
+        let (generation, sent) = self.next(position, history)?;
         if event.data() != &*sent.data
             || event.kind() != sent.kind.as_ref()
             || event.mark() != sent.mark
@@ -111,8 +126,8 @@ impl Ledger {
         {
             return Err(format!("{event:?} is not what was published"));
         }
-        if event.mark() == Mark::End {
-            return Err(format!("{event:?} is the end and was delivered as an event"));
+        if matches!(event.mark(), Mark::End | Mark::Broken(_)) {
+            return Err(format!("{event:?} has no data and was delivered as an event"));
         }
         (self.generation, self.n) = (generation, position.n);
         Ok(())

@@ -173,9 +173,10 @@ impl<'a> Run<'a> {
     ) -> Verdict {
         let name = &self.topics[topic];
         let bounds = self.truth.of(name, |history| history.bounds());
-        let data = match key {
-            Some((_, text)) => format!("{text}"),
-            None => format!("{} of {topic}", self.now()),
+        let data = match (key, mark) {
+            (_, Mark::Broken(_)) => String::new(),
+            (Some((_, text)), _) => format!("{text}"),
+            (None, _) => format!("{} of {topic}", self.now()),
         };
         let event = NewEvent { mark, ..event(&data) };
         let key = key.map(|(key, _)| key);

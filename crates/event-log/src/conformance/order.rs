@@ -93,14 +93,26 @@ pub(super) async fn bounds_tell_what_is_there(lab: &dyn Lab) {
     assert_eq!(bounds().await, None);
     let positions = stage.fill(&topic, 7).await;
     let (head, oldest) = (positions[7], Some(positions[1]));
-    assert_eq!(bounds().await, Some(Bounds { head, oldest, length: 7, ended: false }));
+    assert_eq!(
+        bounds().await,
+        Some(Bounds { head, oldest, length: 7, ended: false, broken: false })
+    );
     stage.trim(&topic, 3).await;
     let oldest = Some(positions[5]);
-    assert_eq!(bounds().await, Some(Bounds { head, oldest, length: 3, ended: false }));
+    assert_eq!(
+        bounds().await,
+        Some(Bounds { head, oldest, length: 3, ended: false, broken: false })
+    );
     stage.trim(&topic, 0).await;
-    assert_eq!(bounds().await, Some(Bounds { head, oldest: None, length: 0, ended: false }));
+    assert_eq!(
+        bounds().await,
+        Some(Bounds { head, oldest: None, length: 0, ended: false, broken: false })
+    );
     let head = stage.publish(&topic, marked("", Mark::End)).await;
-    assert_eq!(bounds().await, Some(Bounds { head, oldest: Some(head), length: 1, ended: true }));
+    assert_eq!(
+        bounds().await,
+        Some(Bounds { head, oldest: Some(head), length: 1, ended: true, broken: false })
+    );
     stage.flush().await;
     assert_eq!(bounds().await, None);
     // A topic that has readers but no events is unknown too.

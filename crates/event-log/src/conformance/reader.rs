@@ -118,9 +118,10 @@ impl Reader {
     /// The step contradicts the truth.
     pub fn enter(&mut self, step: &Step, truth: &Truth) -> Verdict {
         let concerned = match step {
-            Step::Events { topic, .. } | Step::Gap { topic, .. } | Step::End { topic } => {
-                Some(*topic)
-            }
+            Step::Events { topic, .. }
+            | Step::Gap { topic, .. }
+            | Step::Broken { topic, .. }
+            | Step::End { topic } => Some(*topic),
             Step::Finished => None,
         };
         for (topic, (name, ledger)) in self.cursor.topics().zip(&mut self.ledgers).enumerate() {

@@ -6,8 +6,8 @@ use super::reads::Answer;
 use super::wire::{self, InvalidCursor};
 use super::{OpenOptions, Origin, Outcome, Step};
 use crate::{
-    Event, Events, Gap, Limit, Log, Mark, Page, Position, ReadError, Reason, Recent, Seek, Tail,
-    Topic, Wake,
+    BreakReason, Event, Events, Gap, Limit, Log, Mark, Page, Position, ReadError, Reason, Recent,
+    Seek, Tail, Topic, Wake,
 };
 
 /// The place of a cursor in one topic.
@@ -148,16 +148,7 @@ impl Place {
     /// Moves past the end of the topic if nothing else is left of it, as if the reader had been told. Returns the
     /// answer of the opening, unless that held only the end.
     pub(super) fn skip_end(&mut self, answer: Option<Answer>) -> Option<Answer> {
-        let next = match &answer {
-            Some(Answer { page: Ok(Page { gap: None, events }), .. }) => events.first().cloned(),
-            Some(_) => return answer,
-            None => {
-                let mut events = Events::new();
-                self.tail.read(self.position, Limit::ONE, &mut events);
-                events.pop()
-            }
-        };
-        match next {
+        match self.next_entry(answer.as_ref()) {
             Some(end) if end.mark() == Mark::End => {
                 self.position = end.position();
                 self.ended = Ended::Told;
@@ -168,6 +159,31 @@ impl Place {
                 answer
             }
             _ => answer,
+        }
+    }
+
+    /// The entry with which the steps of this place begin, if that tells of a publisher that broke off.
+    pub(super) fn next_break(
+        &self,
+        answer: Option<&Answer>,
+    ) -> Option<(Topic, Position, BreakReason)> {
+        let next = self.next_entry(answer)?;
+        match next.mark() {
+            Mark::Broken(reason) => Some((self.topic.clone(), next.position(), reason)),
+            Mark::Open | Mark::Last | Mark::End => None,
+        }
+    }
+
+    /// The entry after the position at the opening, which had this answer.
+    fn next_entry(&self, answer: Option<&Answer>) -> Option<Event> {
+        match answer {
+            Some(Answer { page: Ok(Page { gap: None, events }), .. }) => events.first().cloned(),
+            Some(_) => None,
+            None => {
+                let mut events = Events::new();
+                self.tail.read(self.position, Limit::ONE, &mut events);
+                events.pop()
+            }
         }
     }
 
@@ -243,10 +259,23 @@ impl Place {
             "a log skipped events of {}",
             self.topic
         );
+        // The entry of a publisher that broke off is a step of its own.
+        if let Mark::Broken(reason) = first.mark() {
+            let position = first.position();
+            self.current &= events.len() == 1;
+            (self.position, self.ended) = (position, Ended::No);
+            return Some(Step::Broken { topic, position, reason });
+        }
+        if let Some(broken) =
+            events.iter().position(|event| matches!(event.mark(), Mark::Broken(_)))
+        {
+            events.truncate(broken);
+            self.current = false;
+        }
         if let Some(last) = events.last() {
             self.position = last.position();
             match last.mark() {
-                Mark::Open => self.ended = Ended::No,
+                Mark::Open | Mark::Broken(_) => self.ended = Ended::No,
                 Mark::Last => self.ended = Ended::Untold,
                 Mark::End => {
                     self.ended = Ended::Untold;

@@ -210,6 +210,7 @@ fn summary(step: &Step) -> String {
         Step::Gap { topic, gap } => {
             format!("topic {topic} {:?} {:?} to {}", gap.reason, gap.missed, gap.resume.n)
         }
+        Step::Broken { topic, position, .. } => format!("topic {topic} broken at {position}"),
         Step::End { topic } => format!("topic {topic} end"),
         Step::Finished => "finished".to_owned(),
     }

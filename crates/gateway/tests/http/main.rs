@@ -5,6 +5,7 @@
     reason = "clippy.toml allows it in tests, but does not see that helpers are"
 )]
 
+mod breaks;
 mod client;
 mod console;
 mod cross_origin;

@@ -157,6 +157,7 @@ impl Store {
                 oldest: history.readable(of).next().map(Event::position),
                 length: history.readable(of).count() as u64,
                 ended: history.is_ended(of),
+                broken: false,
             })
         })
     }
@@ -417,7 +418,7 @@ impl Inner {
     }
 
     fn append(&mut self, append: Append) -> Result<(Receipt, Option<Event>), AppendError> {
-        let Append { topic, event, key, fingerprint: _, may_begin } = append;
+        let Append { topic, event, key, may_begin, .. } = append;
         let now_ms = self.now_ms();
         let key = key.map(|key| (topic.clone(), key.as_str().to_owned()));
         if let Some(position) = key.as_ref().and_then(|key| self.keys.get(key)) {
@@ -434,7 +435,9 @@ impl Inner {
             let last = head.numbers.head;
             return match event.mark {
                 Mark::End => Ok((Receipt { position: last, duplicate: true }, None)),
-                Mark::Open | Mark::Last => Err(AppendError::Ended { topic, last }),
+                Mark::Open | Mark::Last | Mark::Broken(_) => {
+                    Err(AppendError::Ended { topic, last })
+                }
             };
         }
         let (ms, first) = match head {

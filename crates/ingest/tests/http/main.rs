@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod breaks;
 mod closed;
 mod cloudevents;
 mod cross_origin;

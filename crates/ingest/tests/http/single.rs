@@ -141,6 +141,7 @@ async fn a_topic_is_shown_with_slashes_and_escapes_in_its_name() {
         serde_json::json!({
             "topic": "orders/4@2", "head": events[1].position().to_string(),
             "oldest": events[0].position().to_string(), "length": 2, "ended": false,
+            "broken": false,
         })
     );
     server.post("topic=orders/4@2&end=true", "").await;

@@ -122,7 +122,7 @@ async fn a_publisher_that_goes_away_gives_its_place_back() {
     let (writer, pending) = local.open(peer(ONE), "topic=t", LINES);
     let response = pending_response(&writer, pending).await;
     assert_eq!(local.metric("tailwater_publish_streams"), 1);
-    drop(response);
+    drop((response, writer));
     local.until("tailwater_publish_streams", 0).await;
 }
 

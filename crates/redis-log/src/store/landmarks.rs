@@ -17,6 +17,8 @@ pub(crate) struct Landmarks {
     pub(crate) newest: Position,
     /// True if the newest event ends the topic.
     pub(crate) ended: bool,
+    /// True if the newest event tells of a publisher that broke off.
+    pub(crate) broken: bool,
     /// The event that was looked for: the first that the reader gets.
     pub(crate) begin: Option<Position>,
 }
@@ -94,5 +96,6 @@ pub(crate) fn parse(reply: Value) -> Result<Option<Landmarks>, Failure> {
     let position = |word: &String| word.parse().map_err(|_| BAD);
     let begin = if begin.is_empty() { None } else { Some(position(begin)?) };
     let (oldest, newest) = (position(oldest)?, position(newest)?);
-    Ok(Some(Landmarks { oldest, newest, ended: state == "e", begin }))
+    let (ended, broken) = (state == "e", state == "b");
+    Ok(Some(Landmarks { oldest, newest, ended, broken, begin }))
 }

@@ -210,6 +210,11 @@ impl Follower {
                 let line = control::gap(&json);
                 eprintln!("tailwater: {}", red(&printable(&line)));
             }
+            "tailwater.broken" => self.inform(&format!(
+                "the publisher of {} broke off ({})",
+                text("topic"),
+                text("reason")
+            )),
             "tailwater.end" => self.inform(&format!("{} has ended", text("topic"))),
             "tailwater.reconnect" => self.inform(&format!("told to reconnect: {}", text("reason"))),
             _ => {}

@@ -4,7 +4,7 @@ use loadtest::machine::{Redis, Tailwater};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::cli::{Cli, tailwater};
@@ -55,6 +55,40 @@ async fn tail_prints_text_json_or_data() {
     let event: Value = serde_json::from_str(&json[1]).unwrap();
     assert_eq!((&event["topic"], &event["data"]), (&"b".into(), &"two".into()));
     assert_eq!(event["id"], id.as_str());
+}
+
+#[tokio::test]
+async fn tail_says_on_standard_error_that_a_publisher_broke_off() {
+    let (node, url) = node().await;
+    let tail = Cli::start(&["tail", "--url", &url, "--format", "data", "--count", "2", "t"]);
+    until_subscribed(&node, 1.0).await;
+    let mut publisher = TcpStream::connect(node.addr()).await.unwrap();
+    let head = format!(
+        "POST /v1/events?topic=t HTTP/1.1\r\nhost: {}\r\ncontent-type: text/event-stream\r\n\
+         transfer-encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n",
+        node.addr()
+    );
+    publisher.write_all(head.as_bytes()).await.unwrap();
+    until("the event is stored", async || {
+        crate::support::metric(
+            &node.metrics().await.unwrap_or_default(),
+            "tailwater_events_published_total{outcome=\"stored\"}",
+        ) == Some(1.0)
+    })
+    .await;
+    drop(publisher);
+    until("the break is stored", async || {
+        crate::support::metric(
+            &node.metrics().await.unwrap_or_default(),
+            "tailwater_publish_breaks_total{outcome=\"stored\"}",
+        ) == Some(1.0)
+    })
+    .await;
+    publish(node.addr(), "t", "2").await;
+    let outcome = tail.finish().await.success();
+    assert_eq!(outcome.stdout, "1\n2\n");
+    let told = "the publisher of t broke off (disconnected)";
+    assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
 }
 
 /// Sets the clipboard and the title, clears the screen, and begins a line that looks like another event.

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::{Mark, Seek};
+use crate::{BreakReason, Mark, Seek};
 
 /// Topics in a plan.
 pub(super) const TOPICS: usize = 3;
@@ -62,7 +62,9 @@ fn op() -> impl Strategy<Value = Op> {
     let (node, topic, reader) = (0..2usize, 0..TOPICS, 0..READERS);
     let any_entry = 0..1000usize;
     let limit = prop_oneof![Just(1usize), 0..5usize, Just(1000)];
-    let mark = prop_oneof![30 => Just(Mark::Open), 1 => Just(Mark::Last), 1 => Just(Mark::End)];
+    let broken = prop_oneof![Just(BreakReason::Disconnected), Just(BreakReason::Timeout)];
+    let broken = broken.prop_map(Mark::Broken);
+    let mark = prop_oneof![30 => Just(Mark::Open), 1 => Just(Mark::Last), 1 => Just(Mark::End), 2 => broken];
     prop_oneof![
         12 => (node.clone(), topic.clone(), option::weighted(0.3, (0..KEYS, 0..TEXTS)), mark)
             .prop_map(|(node, topic, key, mark)| Op::Append { node, topic, key, mark }),
