@@ -19,6 +19,8 @@ pub enum Action {
     Publish,
     /// Ends a topic.
     End,
+    /// Deletes a topic.
+    Delete,
     /// Asks about a topic.
     Describe,
     /// Takes a ticket.
@@ -40,6 +42,7 @@ impl Action {
             Self::Subscribe => "subscribe",
             Self::Publish => "publish",
             Self::End => "end",
+            Self::Delete => "delete",
             Self::Describe => "describe",
             Self::Ticket => "ticket",
             Self::Revoke => "revoke",
@@ -60,7 +63,7 @@ pub fn allowed(
         Action::Publish | Action::Subscribe | Action::Describe => {
             tracing::debug!(target: TARGET, action = action.as_str(), sub, kid, %topics, decision, %client);
         }
-        Action::End | Action::Ticket | Action::Revoke => {
+        Action::End | Action::Delete | Action::Ticket | Action::Revoke => {
             tracing::info!(target: TARGET, action = action.as_str(), sub, kid, %topics, decision, %client);
         }
     }

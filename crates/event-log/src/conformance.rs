@@ -22,6 +22,7 @@ use crate::{Log, Retention, Topic};
 
 mod begin;
 mod broken;
+mod delete;
 pub mod dice;
 mod end;
 mod gaps;
@@ -124,6 +125,12 @@ macro_rules! conformance_checks {
                 a_topic_is_broken_while_the_break_is_its_last_entry
                 an_entry_that_is_to_follow_another_is_stored_only_there
                 an_opening_knows_the_break_that_comes_next
+            }
+            delete {
+                a_deleted_topic_is_reset_for_readers_that_are_connected
+                a_cursor_of_a_deleted_topic_is_reset
+                nothing_is_left_of_a_deleted_topic
+                a_deletion_has_its_place_among_the_appends_of_a_batch
             }
             pages {
                 a_slow_reader_pages_through_its_backlog_in_order

@@ -108,6 +108,9 @@ pub enum Mark {
     End,
     /// An entry without data: the publisher of the events before it broke off. More events may follow.
     Broken(BreakReason),
+    /// No entry: the append deletes the topic with its entries, its numbering and its idempotency keys. The receipt
+    /// has the last position, and later positions of the topic are greater.
+    Deleted,
 }
 
 /// The reason why a publisher is known to have broken off.

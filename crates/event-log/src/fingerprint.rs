@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha1_smol::Sha1;
 
-use crate::{EventType, Mark, NewEvent};
+use crate::{BreakReason, EventType, Mark, NewEvent};
 
 /// The first 64 bits of the SHA-1 of everything that a publisher sends of an event: its type, its data and its
 /// mark. The trace is not part of it, because each try has a trace of its own.
@@ -23,7 +23,9 @@ impl Fingerprint {
             Mark::Open => 0,
             Mark::Last => 1,
             Mark::End => 2,
-            Mark::Broken(_) => 3,
+            Mark::Broken(BreakReason::Disconnected) => 3,
+            Mark::Broken(BreakReason::Timeout) => 4,
+            Mark::Deleted => 5,
         };
         let mut hash = Sha1::new();
         // No type holds a line break, so no two events are written alike.

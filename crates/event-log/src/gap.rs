@@ -58,7 +58,7 @@ impl Reason {
 /// The numbering of a topic in its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Generation {
-    /// The last position given out.
+    /// The last position given out. Number 0 is the place before the first event of a topic that was deleted.
     pub head: Position,
     /// The first position given out since the store last began or changed its primary. A reader's older
     /// position with a number this high is not from this log.
@@ -104,7 +104,7 @@ pub fn classify(
         || next.is_some_and(|next| next.ms == after.ms);
     let count = |n: u64| vouched.then(|| n - after.n);
     match next {
-        None if after == head => None,
+        None if after == head || after.n == 0 && head.n == 0 => None,
         None if head < after || head.n <= after.n => gap(Reason::Rewound, None, head),
         None => gap(Reason::Trimmed, count(head.n), head),
         Some(next) if next.n <= after.n => gap(Reason::Rewound, None, next.before()),
@@ -224,6 +224,27 @@ mod tests {
                 Some((Reason::Rewound, None, at(20, 9)))
             );
         }
+    }
+
+    #[test]
+    fn a_deleted_topic_is_a_reset_for_those_that_knew_it() {
+        let (head, first) = (at(101, 0), at(101, 1));
+        let reset = Some((Reason::Reset, None, head));
+        for seen in [at(100, 6), at(50, 1), at(100, u64::MAX)] {
+            assert_eq!(outcome(seen, head, first, None, None), reset);
+        }
+        for fresh in [Position::START, head] {
+            assert_eq!(outcome(fresh, head, first, None, None), None, "{fresh}");
+        }
+        // It has got an event.
+        let event = at(300, 1);
+        for fresh in [Position::START, head] {
+            assert_eq!(outcome(fresh, event, first, Some(event), Some(event)), None, "{fresh}");
+        }
+        assert_eq!(
+            outcome(at(100, 6), event, first, Some(event), Some(event)),
+            Some((Reason::Reset, None, at(300, 0)))
+        );
     }
 
     #[test]

@@ -62,6 +62,8 @@ struct State {
 struct Stored {
     /// The first position given out; `None` before the first event.
     first: Option<Position>,
+    /// Events of the topic that were deleted had positions before this time.
+    floor: u64,
     tail: Arc<Tail>,
 }
 
@@ -107,8 +109,7 @@ impl MemoryLog {
         let State { topics, floor, .. } = &mut *state;
         for stored in topics.values_mut().filter(|stored| stored.first.is_some()) {
             *floor = stored.tail.head().ms.saturating_add(1).max(*floor);
-            stored.first = None;
-            stored.tail.reset(Position::START, false);
+            stored.wipe();
         }
     }
 
@@ -213,6 +214,7 @@ impl State {
     fn stored(&mut self, topic: &Topic, retention: &Retention) -> &mut Stored {
         self.topics.entry(topic.clone()).or_insert_with(|| Stored {
             first: None,
+            floor: 0,
             tail: Arc::new(Tail::new(
                 Position::START,
                 false,
@@ -237,7 +239,10 @@ impl State {
     ) -> Result<Receipt, AppendError> {
         let Append { topic, event, key, fingerprint, follows, may_begin } = append;
         let key = key.map(|key| (topic.clone(), key));
-        if let Some((position, first)) = key.as_ref().and_then(|key| self.keys.get(key)) {
+        // A key from before the topic was deleted means nothing to the topic that has its name now.
+        let floor = self.topics.get(&topic).map_or(0, |stored| stored.floor);
+        let earlier = key.as_ref().and_then(|key| self.keys.get(key));
+        if let Some((position, first)) = earlier.filter(|(position, _)| position.ms >= floor) {
             return match (first, fingerprint) {
                 (Some(first), Some(fingerprint)) if *first != fingerprint => {
                     Err(AppendError::KeyReused { topic, first: *position })
@@ -248,7 +253,7 @@ impl State {
         if key.is_some() && self.keys.len() >= KEYS_MAX {
             return Err(AppendError::Full(format!("{KEYS_MAX} idempotency keys are alive")));
         }
-        let floor = self.floor;
+        let floor = self.floor.max(floor);
         if !may_begin && !self.knows(&topic, now, retention) {
             return Err(AppendError::NewTopic { topic });
         }
@@ -256,11 +261,19 @@ impl State {
         // A topic whose retention has passed begins again: neither its numbers nor its end go on.
         stored.age(now, retention);
         let head = stored.tail.head();
+        if event.mark == Mark::Deleted {
+            let duplicate = stored.first.is_none();
+            if !duplicate {
+                stored.wipe();
+                stored.floor = head.ms.saturating_add(1).max(floor);
+            }
+            return Ok(Receipt { position: head, duplicate });
+        }
         if stored.tail.ended() {
             // A second end changes nothing, and succeeds.
             return match event.mark {
                 Mark::End => Ok(Receipt { position: head, duplicate: true }),
-                Mark::Open | Mark::Last | Mark::Broken(_) => {
+                Mark::Open | Mark::Last | Mark::Broken(_) | Mark::Deleted => {
                     Err(AppendError::Ended { topic, last: head })
                 }
             };
@@ -294,7 +307,8 @@ impl State {
         self.until_sweep = SWEEP_EVERY;
         self.topics.retain(|_, stored| {
             stored.age(now, retention);
-            stored.first.is_some() || Arc::strong_count(&stored.tail) > 1
+            let is_deleted = stored.floor > now.saturating_sub(millis(retention.key));
+            stored.first.is_some() || is_deleted || Arc::strong_count(&stored.tail) > 1
         });
     }
 }
@@ -306,9 +320,14 @@ impl Stored {
         self.tail.trim_while(|event| event.position().ms < oldest);
         let idle = now.saturating_sub(self.tail.head().ms);
         if self.first.is_some() && idle > millis(retention.topic) {
-            self.first = None;
-            self.tail.reset(Position::START, false);
+            self.wipe();
         }
+    }
+
+    /// Forgets the events and the numbering.
+    fn wipe(&mut self) {
+        self.first = None;
+        self.tail.reset(Position::START, false);
     }
 }
 

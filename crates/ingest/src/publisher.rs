@@ -127,6 +127,13 @@ impl Publisher {
         }
     }
 
+    /// Records that the party deleted a topic.
+    pub(crate) fn record_deletion(&self, topic: &Topic) {
+        if !self.access.is_open() {
+            audit::allowed(Action::Delete, &self.grant, topic, self.peer);
+        }
+    }
+
     /// Records that the party took a right back.
     pub(crate) fn record_revocation(&self, revocation: &Revocation) {
         audit::allowed(Action::Revoke, &self.grant, revocation, self.peer);

@@ -1,4 +1,4 @@
-//! `GET /v1/topics/{topic}`: describes a topic.
+//! `GET` and `DELETE /v1/topics/{topic}`: describes a topic, and deletes it.
 
 use std::sync::Arc;
 
@@ -7,9 +7,10 @@ use access::audit::Action;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::response::{IntoResponse as _, Response};
-use event_log::{Bounds, Position, Topic};
+use event_log::{Append, Bounds, Mark, NewEvent, Position, Topic};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -47,14 +48,60 @@ pub(crate) async fn show(
     response
 }
 
+/// Handles the request to delete a topic.
+pub(crate) async fn delete(
+    State(ingest): State<Arc<Ingest>>,
+    topic: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let (parts, _no_body) = request.into_parts();
+    let deleted = async {
+        let publisher = Publisher::admit(&parts, &ingest.config, Action::Delete).await?;
+        wipe(&ingest, &publisher, topic).await
+    };
+    let mut response = match deleted.await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => error.into_response(),
+    };
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    response
+}
+
+/// Deletes a topic. A party that may publish and end could replace all of its events anyway, and then end it.
+async fn wipe(
+    ingest: &Ingest,
+    publisher: &Publisher,
+    topic: Result<Path<String>, PathRejection>,
+) -> Result<(), Error> {
+    let topic = named(topic)?;
+    publisher.check(Right::Publish, &topic)?;
+    publisher.check(Right::End, &topic)?;
+    let _place = ingest.slots.request(publisher.client)?;
+    let event = NewEvent { mark: Mark::Deleted, ..NewEvent::default() };
+    let receipt = ingest.appender.append_once(Append::new(topic.clone(), event)).await?;
+    if receipt.duplicate {
+        return Err(unknown(&topic));
+    }
+    publisher.record_deletion(&topic);
+    Ok(())
+}
+
+fn named(topic: Result<Path<String>, PathRejection>) -> Result<Topic, Error> {
+    let Path(topic) = topic
+        .map_err(|bad| Error::new(Code::BadTopic, format!("the path: {}", bad.body_text())))?;
+    Ok(Topic::new(&topic)?)
+}
+
+fn unknown(topic: &Topic) -> Error {
+    Error::new(Code::UnknownTopic, format!("the log has no topic {topic}"))
+}
+
 async fn describe(
     ingest: &Ingest,
     publisher: &Publisher,
     topic: Result<Path<String>, PathRejection>,
 ) -> Result<TopicBody, Error> {
-    let Path(topic) = topic
-        .map_err(|bad| Error::new(Code::BadTopic, format!("the path: {}", bad.body_text())))?;
-    let topic = Topic::new(&topic)?;
+    let topic = named(topic)?;
     // The same answer for a topic that exists and one that does not.
     if !publisher.grant.allows(Right::Publish, topic.as_str()) {
         publisher.check(Right::Subscribe, &topic)?;
@@ -68,7 +115,7 @@ async fn describe(
     })??;
     match bounds {
         Some(bounds) => Ok(TopicBody::new(&topic, bounds)),
-        None => Err(Error::new(Code::UnknownTopic, format!("the log has no topic {topic}"))),
+        None => Err(unknown(&topic)),
     }
 }
 

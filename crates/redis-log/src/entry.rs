@@ -20,7 +20,7 @@ const BROKEN_KIND: &str = "_tailwater.broken";
 pub(crate) fn header(event: &NewEvent) -> String {
     let kind = event.kind.as_ref().map(EventType::as_str);
     let (kind, mark, reason) = match event.mark {
-        Mark::Open => (kind, None, None),
+        Mark::Open | Mark::Deleted => (kind, None, None),
         Mark::Last => (kind, Some("last"), None),
         Mark::End => (kind, Some("end"), None),
         Mark::Broken(reason) => (Some(BROKEN_KIND), Some("broken"), Some(reason.as_str())),
@@ -53,7 +53,7 @@ pub(crate) fn data<'a>(topic: &Topic, event: &'a NewEvent) -> Cow<'a, str> {
         Mark::Broken(reason) => {
             format!(r#"{{"reason":"{}","topic":"{topic}"}}"#, reason.as_str()).into()
         }
-        Mark::Open | Mark::Last | Mark::End => Cow::Borrowed(&event.data),
+        Mark::Open | Mark::Last | Mark::End | Mark::Deleted => Cow::Borrowed(&event.data),
     }
 }
 

@@ -9,12 +9,14 @@
 --       then for each event two: the entry, and "<mark><k, if it has a key><n, if its topic
 --       must not be new><witness> <its fingerprint> <the position that it must follow>"; what is missing
 --       at the end is left out
--- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd) b(roken); with w, and an empty entry, no event
+-- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd) b(roken); with d, and an empty entry, the topic
+--       is deleted, and the reply has its last position; with w, and an empty entry, no event
 --       is appended, and only the head is raised
 -- Witness  the last position that was acknowledged to the caller, or nothing
 -- Head  "v<number>" if the topic has a later format than this script knows, or else
 --       "<last position> <ms of the last PEXPIRE> <first position of this generation> <generation> <o|e>",
---       and then the number up to which lost events were skipped in this generation, if any were
+--       and then the number up to which lost events were skipped in this generation, if any were. A last
+--       position with the number 0 is the place before the first event of a topic that was deleted
 -- Reply a line for each event: "0 <position>" appended, "1 <position>" there already, "2 <position>"
 --       refused, the topic has ended, "3 0-0" refused, the topic is new, "4 <position>" refused, an
 --       event with another fingerprint has the key, or "- <error>"
@@ -60,6 +62,9 @@ local function append(stream, head, key, print_key, entry, mark, known, witness,
 
   -- The answer to a repeated append writes a key, so that WAIT covers the first append too.
   local earlier = key and call('GET', key)
+  -- A key from before the topic was deleted, or wiped, means nothing to the topic that has its name now.
+  local began = earlier and first and match(first, '^(%d+)%-1$')
+  if began and match(earlier, '^(%d+)') + 0 < began + 0 then earlier = nil end
   if earlier then
     -- 0.2.0 stores keys without a fingerprint.
     local first_print = print_key and call('GET', print_key)
@@ -67,6 +72,16 @@ local function append(stream, head, key, print_key, entry, mark, known, witness,
     call('PEXPIRE', key, key_life)
     if first_print then call('PEXPIRE', print_key, key_life) end
     return '1 ' .. earlier
+  end
+  if mark == 'd' then
+    if last_n == 0 then return '1 ' .. last end
+    -- The next position is later than all before, whatever the clock says, and its number is 1 in a generation
+    -- that begins there. The stream keeps its life, and the next event renews both.
+    local ms = format('%.0f', max(now, last_ms + 1))
+    call('XTRIM', stream, 'MAXLEN', 0)
+    call('SET', head, ms .. '-0 0 ' .. ms .. '-1 ' .. generation .. ' o', 'PX', head_life)
+    call('SPUBLISH', stream, ms .. '-0')
+    return '0 ' .. last
   end
   if state == 'e' then
     if mark == 'w' then return '1 ' .. last end
@@ -76,7 +91,7 @@ local function append(stream, head, key, print_key, entry, mark, known, witness,
   end
 
   -- Neither a head nor an event. Nothing was written so far, so the refusal leaves nothing behind.
-  if known == 'n' and last == '0-0' then return '3 0-0' end
+  if known == 'n' and last_n == 0 then return '3 0-0' end
 
   -- An acknowledged event keeps its number, even if the log has lost the event. A topic that the log
   -- does not know, or that began again at 1, was wiped, and its readers are told of a reset.

@@ -155,6 +155,7 @@ fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
         Mark::Last => "l",
         Mark::End => "e",
         Mark::Broken(_) => "b",
+        Mark::Deleted => "d",
     });
     if key.is_some() {
         note.push('k');

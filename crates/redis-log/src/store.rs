@@ -341,6 +341,9 @@ impl Store {
         let (head, landmarks) = self.landmarks(topic, Seek::Earliest).await?;
         let newest = landmarks.map(|marks| (marks.newest, marks.ended));
         let Some(head) = LogHead::at(head, newest) else { return Ok(None) };
+        if head.position().n == 0 {
+            return Ok(None);
+        }
         let LogHead { generation: Generation { head: newest, .. }, ended, .. } = head;
         let head = self.committed_now(topic).await?.clamp(newest);
         let ended = ended && head == newest;

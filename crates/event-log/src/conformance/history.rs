@@ -76,7 +76,12 @@ impl Truth {
         let receipts = log.append(vec![append]).await;
         let [receipt] = <[_; 1]>::try_from(receipts).expect("one answer for one append");
         let receipt = receipt?;
-        if !receipt.duplicate {
+        if receipt.duplicate {
+            return Ok(receipt);
+        }
+        if event.mark == Mark::Deleted {
+            self.of(topic, History::forget);
+        } else {
             let verdict = self.of(topic, |history| history.append(receipt.position, event));
             verdict.expect("the position follows");
         }
@@ -220,7 +225,7 @@ impl History {
     pub(super) fn ends_after(&self, generation: usize) -> Option<u64> {
         let last = self.generations.get(generation)?.entries.last()?;
         match last.event.mark {
-            Mark::Open | Mark::Broken(_) => None,
+            Mark::Open | Mark::Broken(_) | Mark::Deleted => None,
             Mark::Last => Some(last.position.n),
             Mark::End => Some(last.position.n - 1),
         }

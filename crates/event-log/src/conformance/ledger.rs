@@ -41,7 +41,7 @@ impl Ledger {
         let generation = match history.standing(position) {
             Some(generation) => generation,
             // Before any generation: the node may be behind the store.
-            None if position == Position::START => 0,
+            None if position.n == 0 => 0,
             None => return Err(format!("a reader was put at {position}, which is nowhere")),
         };
         Ok(Self { generation, n: position.n, ended: false, opening })
@@ -160,9 +160,7 @@ impl Ledger {
                 let (next, n) = match history.standing(resume) {
                     Some(generation) => (generation, resume.n),
                     // The next generation, which may have passed since the gap was found.
-                    None if resume == Position::START
-                        && self.generation < history.next_generation() =>
-                    {
+                    None if resume.n == 0 && self.generation < history.next_generation() => {
                         (self.generation + usize::from(self.n > 0), 0)
                     }
                     None => return Err(format!("{told}: it resumes nowhere")),

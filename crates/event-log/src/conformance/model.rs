@@ -174,12 +174,12 @@ impl<'a> Run<'a> {
         let name = &self.topics[topic];
         let bounds = self.truth.of(name, |history| history.bounds());
         let data = match (key, mark) {
-            (_, Mark::Broken(_)) => String::new(),
+            (_, Mark::Broken(_) | Mark::Deleted) => String::new(),
             (Some((_, text)), _) => format!("{text}"),
             (None, _) => format!("{} of {topic}", self.now()),
         };
         let event = NewEvent { mark, ..event(&data) };
-        let key = key.map(|(key, _)| key);
+        let key = key.map(|(key, _)| key).filter(|_| mark != Mark::Deleted);
         let known = key.and_then(|key| self.keys.get(&(topic, key)));
         let duplicate = |position| Receipt { position, duplicate: true };
         let expected = match (known, bounds) {
@@ -190,7 +190,8 @@ impl<'a> Run<'a> {
             (None, Some(bounds)) if bounds.ended && mark == Mark::End => {
                 Some(Ok(duplicate(bounds.head)))
             }
-            (None, Some(bounds)) if bounds.ended => {
+            (None, None) if mark == Mark::Deleted => Some(Ok(duplicate(Position::START))),
+            (None, Some(bounds)) if bounds.ended && mark != Mark::Deleted => {
                 Some(Err(AppendError::Ended { topic: name.clone(), last: bounds.head }))
             }
             _ => None,
@@ -200,6 +201,12 @@ impl<'a> Run<'a> {
         match (answer, expected) {
             (answer, Some(expected)) if answer != expected => {
                 Err(format!("answered {answer:?} instead of {expected:?}"))
+            }
+            // A log may know the place behind a deleted topic.
+            (Ok(Receipt { duplicate: true, .. }), Some(Ok(_))) if mark == Mark::Deleted => Ok(()),
+            (Ok(Receipt { duplicate: false, .. }), None) if mark == Mark::Deleted => {
+                self.keys.retain(|(of, _), _| *of != topic);
+                Ok(())
             }
             (Ok(Receipt { position, duplicate: false }), None) => {
                 let until = self.clock.as_ref().map_or(u64::MAX, |clock| {

@@ -170,7 +170,7 @@ impl Place {
         let next = self.next_entry(answer)?;
         match next.mark() {
             Mark::Broken(reason) => Some((self.topic.clone(), next.position(), reason)),
-            Mark::Open | Mark::Last | Mark::End => None,
+            Mark::Open | Mark::Last | Mark::End | Mark::Deleted => None,
         }
     }
 
@@ -275,7 +275,7 @@ impl Place {
         if let Some(last) = events.last() {
             self.position = last.position();
             match last.mark() {
-                Mark::Open | Mark::Broken(_) => self.ended = Ended::No,
+                Mark::Open | Mark::Broken(_) | Mark::Deleted => self.ended = Ended::No,
                 Mark::Last => self.ended = Ended::Untold,
                 Mark::End => {
                     self.ended = Ended::Untold;

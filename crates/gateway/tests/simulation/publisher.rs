@@ -31,7 +31,7 @@ impl Publisher {
     pub(crate) async fn publish(&self, topic: &Topic, number: u32, kind: Option<&str>, mark: Mark) {
         let Self { name, world, .. } = self;
         let data: Box<str> = match mark {
-            Mark::End | Mark::Broken(_) => "".into(),
+            Mark::End | Mark::Broken(_) | Mark::Deleted => "".into(),
             Mark::Open | Mark::Last => format!("{topic} {name}/{number}").into(),
         };
         let kind = kind.map(|kind| EventType::new(kind).expect("a type"));

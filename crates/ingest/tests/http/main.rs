@@ -10,6 +10,7 @@ mod breaks;
 mod closed;
 mod cloudevents;
 mod cross_origin;
+mod deletions;
 mod double;
 mod limits;
 mod local;

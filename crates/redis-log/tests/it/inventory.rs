@@ -1,11 +1,13 @@
 //! The work of an operator on stored topics.
 
-use event_log::{Log, Position, Reason};
+use event_log::{Append, Log, Mark, NewEvent, Position, Reason};
 use redis_log::{Config, RedisLog, StoredTopic};
 
 use crate::deployment::Cluster;
 use crate::server::Server;
-use crate::support::{Reader, append, audited, config, config_at, eventually, fill, open, topic};
+use crate::support::{
+    PAGE, Reader, append, audited, config, config_at, eventually, fill, open, topic, try_append,
+};
 
 async fn inventory(log: &RedisLog) -> Vec<StoredTopic> {
     let mut topics = Vec::new();
@@ -97,4 +99,38 @@ async fn an_erased_event_is_a_gap_of_one_for_every_reader() {
     assert_eq!((gap.reason, gap.missed), (Reason::Trimmed, Some(1)));
     assert_eq!(append(&warm, &t, "7").await.position.n, 7);
     assert_eq!(reader.until(7).await, [7]);
+}
+
+/// What nodes remember of a deleted topic must not raise its numbers, and the clock of the server must not set its
+/// positions back.
+#[tokio::test]
+async fn positions_of_a_deleted_topic_are_over_for_every_node() {
+    let server = Server::start().await;
+    let (one, two) = (open(config(&server)).await, open(config(&server)).await);
+    let a = topic("a");
+    for log in [&one, &two] {
+        append(log, &a, "x").await;
+    }
+    // A server whose clock was ahead has given out the last position.
+    let head = server.words::<String>("GET h:{9}:a").await;
+    let (last, rest) = head.split_once(' ').unwrap();
+    let ms: u64 = last.split_once('-').unwrap().0.parse().unwrap();
+    let ahead = Position::new(ms + 3_600_000, 2);
+    let mut command = redis::cmd("SET");
+    server.run::<()>(command.arg("h:{9}:a").arg(format!("{ahead} {rest}"))).await;
+    let last = append(&two, &a, "y").await.position;
+    assert!(last.n == 3 && last > ahead);
+
+    let event = NewEvent { mark: Mark::Deleted, ..NewEvent::default() };
+    let deleted = try_append(&one, Append::new(a.clone(), event)).await.unwrap();
+    assert_eq!((deleted.position, deleted.duplicate), (last, false));
+    assert_eq!(server.words::<u64>("XLEN e:{9}:a").await, 0);
+    for (log, n) in [(&two, 1), (&one, 2), (&two, 3)] {
+        let position = append(log, &a, "z").await.position;
+        assert!(position.n == n && position.ms > last.ms, "{position} after {last}");
+    }
+    // The life of the stream was renewed with its first event.
+    assert!(server.words::<i64>("PTTL e:{9}:a").await > 0);
+    let page = one.read(&a, last, PAGE).await.unwrap();
+    assert_eq!(page.gap.map(|gap| gap.reason), Some(Reason::Reset));
 }
