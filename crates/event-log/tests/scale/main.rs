@@ -25,7 +25,7 @@ use tokio::time::sleep;
 
 use formulas::{messages, newly_watching, watching};
 use gateway::{Door, Gateway};
-use servers::{Servers, Work, Worked};
+use servers::{Servers, Worked};
 
 /// The size of a simulation.
 #[derive(Debug, Clone, Copy)]
