@@ -75,6 +75,8 @@ type Content =
   | { kind: 'gap'; content: Gap }
   | { kind: 'broken'; content: Broken }
   | { kind: 'end'; content: End }
+  /** A topic that has ended was opened again. */
+  | { kind: 'reopened'; content: End }
   | { kind: 'reconnect'; content: Reconnect }
   /** A block without data has no content. */
   | { kind: 'cursor'; content?: unknown };

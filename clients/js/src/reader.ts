@@ -188,6 +188,7 @@ export class Reader {
       if (ticket) this.#gateway.credentials.next(ticket);
     }
     if (kind === 'end') this.#finished.add(content.topic);
+    if (kind === 'reopened') this.#finished.delete(content.topic);
     if (this.#cursor.accept(message, id, attempt.topics)) yield message;
   }
 

@@ -21,6 +21,8 @@ pub enum Action {
     End,
     /// Deletes a topic.
     Delete,
+    /// Opens an ended topic again.
+    Reopen,
     /// Asks about a topic.
     Describe,
     /// Takes a ticket.
@@ -43,6 +45,7 @@ impl Action {
             Self::Publish => "publish",
             Self::End => "end",
             Self::Delete => "delete",
+            Self::Reopen => "reopen",
             Self::Describe => "describe",
             Self::Ticket => "ticket",
             Self::Revoke => "revoke",
@@ -63,7 +66,7 @@ pub fn allowed(
         Action::Publish | Action::Subscribe | Action::Describe => {
             tracing::debug!(target: TARGET, action = action.as_str(), sub, kid, %topics, decision, %client);
         }
-        Action::End | Action::Delete | Action::Ticket | Action::Revoke => {
+        Action::End | Action::Delete | Action::Reopen | Action::Ticket | Action::Revoke => {
             tracing::info!(target: TARGET, action = action.as_str(), sub, kid, %topics, decision, %client);
         }
     }

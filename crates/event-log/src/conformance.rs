@@ -35,6 +35,7 @@ pub mod model;
 mod order;
 mod pages;
 pub mod reader;
+mod reopen;
 mod resume;
 mod seek;
 mod several;
@@ -131,6 +132,11 @@ macro_rules! conformance_checks {
                 a_cursor_of_a_deleted_topic_is_reset
                 nothing_is_left_of_a_deleted_topic
                 a_deletion_has_its_place_among_the_appends_of_a_batch
+            }
+            reopen {
+                an_open_topic_cannot_be_opened_and_an_ended_one_goes_on
+                a_connected_reader_is_told_that_the_topic_goes_on
+                a_later_reader_gets_all_events_and_no_end
             }
             pages {
                 a_slow_reader_pages_through_its_backlog_in_order

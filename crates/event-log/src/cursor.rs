@@ -129,6 +129,11 @@ pub enum Step {
         /// The reason.
         reason: BreakReason,
     },
+    /// The topic, of whose end the reader was told, was opened again.
+    Reopened {
+        /// The topic, as an index into [`Cursor::topics`].
+        topic: usize,
+    },
     /// The publisher has ended the topic, and everything before the end was delivered.
     End {
         /// The topic, as an index into [`Cursor::topics`].
@@ -361,11 +366,17 @@ impl Cursor {
     /// Takes the log's answer: returns its step, or pauses the topic.
     fn take(&mut self, answer: Answer, limit: Limit) -> Option<Step> {
         let Answer { topic, tail_head, page } = answer;
+        let before = self.places[topic].position;
         let result = match page {
             Ok(page) => match self.places[topic].take(topic, page, limit) {
                 Some(step) => {
                     self.has_moved(topic);
                     return Some(step);
+                }
+                // Entries without a step were passed.
+                None if self.places[topic].position != before => {
+                    self.has_moved(topic);
+                    return None;
                 }
                 None => Ok(tail_head),
             },

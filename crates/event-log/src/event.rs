@@ -108,6 +108,9 @@ pub enum Mark {
     End,
     /// An entry without data: the publisher of the events before it broke off. More events may follow.
     Broken(BreakReason),
+    /// An entry without data that opens an ended topic again. For a topic that is open the append is redundant, and
+    /// its receipt is that of the last entry, as a duplicate.
+    Reopened,
     /// No entry: the append deletes the topic with its entries, its numbering and its idempotency keys. The receipt
     /// has the last position, and later positions of the topic are greater.
     Deleted,
@@ -127,6 +130,12 @@ impl Mark {
     #[must_use]
     pub const fn ends(self) -> bool {
         matches!(self, Self::Last | Self::End)
+    }
+
+    /// Returns true if an entry with this mark is an event, with data for subscribers.
+    #[must_use]
+    pub const fn is_event(self) -> bool {
+        matches!(self, Self::Open | Self::Last)
     }
 }
 

@@ -269,13 +269,14 @@ impl State {
             }
             return Ok(Receipt { position: head, duplicate });
         }
-        if stored.tail.ended() {
+        if event.mark == Mark::Reopened && !stored.tail.ended() {
+            return Ok(Receipt { position: head, duplicate: true });
+        }
+        if stored.tail.ended() && event.mark != Mark::Reopened {
             // A second end changes nothing, and succeeds.
             return match event.mark {
                 Mark::End => Ok(Receipt { position: head, duplicate: true }),
-                Mark::Open | Mark::Last | Mark::Broken(_) | Mark::Deleted => {
-                    Err(AppendError::Ended { topic, last: head })
-                }
+                _ => Err(AppendError::Ended { topic, last: head }),
             };
         }
         if follows.is_some_and(|position| position != head) {

@@ -41,7 +41,9 @@ async fn read(
                 numbers.extend(events.iter().map(|event: &Event| event.position().n));
             }
             Step::Gap { gap, .. } => gaps.push((gap.reason, gap.missed)),
-            Step::Broken { .. } | Step::End { .. } | Step::Finished => break,
+            Step::Broken { .. } | Step::Reopened { .. } | Step::End { .. } | Step::Finished => {
+                break;
+            }
         }
     }
     (gaps, numbers)

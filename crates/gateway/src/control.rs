@@ -109,6 +109,12 @@ impl<'a> ControlEvent<'a> {
         Self { kind: "tailwater.end", data: Data::End { topic }, retry_ms: None }
     }
 
+    /// The topic was opened again after its end.
+    pub(crate) fn reopened(topic: &Topic) -> Self {
+        let topic = topic.to_string();
+        Self { kind: "tailwater.reopened", data: Data::End { topic }, retry_ms: None }
+    }
+
     /// A cursor that only filtered-out events have moved. Without this event a resume would start
     /// before those events, and might report a gap among events that the subscriber does not want.
     pub(crate) const fn cursor(cursor: &'a str) -> Self {

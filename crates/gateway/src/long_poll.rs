@@ -102,7 +102,7 @@ pub(crate) async fn answer(
                 let name = cursor.topics().nth(topic).expect("a step is of a topic");
                 answer.broken.push(BreakReport::new(name, reason));
             }
-            Some(Step::End { .. }) => {}
+            Some(Step::Reopened { .. } | Step::End { .. }) => {}
             Some(Step::Finished) | None => break,
         }
     }

@@ -353,6 +353,10 @@ impl Subscriber {
                 let report = BreakReport::new(self.topic(topic), reason);
                 self.control(|_| ControlEvent::broken(report))
             }
+            Step::Reopened { topic } => {
+                let reopened = ControlEvent::reopened(self.topic(topic));
+                self.control(|_| reopened)
+            }
             Step::End { topic } => {
                 let end = ControlEvent::end(self.topic(topic));
                 self.control(|_| end)

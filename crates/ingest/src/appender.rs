@@ -206,7 +206,7 @@ impl Ack {
         self.topic == topic.as_str()
     }
 
-    fn new(topic: &Topic, Receipt { position, duplicate }: Receipt) -> Self {
+    pub(crate) fn new(topic: &Topic, Receipt { position, duplicate }: Receipt) -> Self {
         Self { topic: topic.to_string(), id: position.to_string(), duplicate, position }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `POST /v1/events` takes one event, a CloudEvent, a batch of CloudEvents, or an endless body that streams
 //! events. An answer with an id means that the event is stored. Any other answer is an error, which says if a
-//! retry makes sense. `GET /v1/topics/{topic}` describes a topic, and `DELETE` deletes it.
+//! retry makes sense. `GET /v1/topics/{topic}` describes a topic, `DELETE` deletes it, and `POST` opens it again.
 //!
 //! This command turns a source of server-sent events into a topic:
 //! `curl -N SOURCE | curl -T . -H 'content-type: text/event-stream' 'INGEST/v1/events?topic=T'`. `-T -`
@@ -64,7 +64,7 @@ const EVENTS: &str = "/v1/events";
 const TOPIC: &str = "/v1/topics/{*topic}";
 const REVOCATIONS: &str = "/v1/revocations";
 
-/// The routes of ingest: `POST` and `PUT /v1/events`, `GET` and `DELETE /v1/topics/{topic}`,
+/// The routes of ingest: `POST` and `PUT /v1/events`, `GET`, `DELETE` and `POST /v1/topics/{topic}`,
 /// `POST /v1/revocations`, and their preflights if the configuration allows pages of other origins.
 ///
 /// `PUT` does the same as `POST`, because `curl -T -` sends it, and curl streams its standard input in no
@@ -74,7 +74,7 @@ pub fn router(config: Config, log: Arc<dyn Log>, registry: &metrics::Registry) -
     let cors = config.cors.clone();
     let routes = Router::new()
         .route(EVENTS, post(publish::publish).put(publish::publish))
-        .route(TOPIC, get(topics::show).delete(topics::delete))
+        .route(TOPIC, get(topics::show).delete(topics::delete).post(topics::reopen))
         .route(REVOCATIONS, post(revoke::revoke))
         .with_state(Arc::new(Ingest::new(config, log, registry)));
     allow(routes, [EVENTS, TOPIC, REVOCATIONS], cors)

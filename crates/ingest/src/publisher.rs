@@ -127,10 +127,10 @@ impl Publisher {
         }
     }
 
-    /// Records that the party deleted a topic.
-    pub(crate) fn record_deletion(&self, topic: &Topic) {
+    /// Records that the party did with a topic what it asked for.
+    pub(crate) fn record_asked(&self, topic: &Topic) {
         if !self.access.is_open() {
-            audit::allowed(Action::Delete, &self.grant, topic, self.peer);
+            audit::allowed(self.action, &self.grant, topic, self.peer);
         }
     }
 

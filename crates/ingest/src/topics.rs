@@ -1,4 +1,4 @@
-//! `GET` and `DELETE /v1/topics/{topic}`: describes a topic, and deletes it.
+//! `GET`, `DELETE` and `POST /v1/topics/{topic}`: describes a topic, deletes it, and opens it again.
 
 use std::sync::Arc;
 
@@ -10,10 +10,11 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::response::{IntoResponse as _, Response};
-use event_log::{Append, Bounds, Mark, NewEvent, Position, Topic};
+use event_log::{Append, Bounds, Mark, NewEvent, Position, Receipt, Topic};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::appender::Ack;
 use crate::error::{Code, Error, NOSNIFF};
 use crate::publish::Ingest;
 use crate::publisher::Publisher;
@@ -57,7 +58,8 @@ pub(crate) async fn delete(
     let (parts, _no_body) = request.into_parts();
     let deleted = async {
         let publisher = Publisher::admit(&parts, &ingest.config, Action::Delete).await?;
-        wipe(&ingest, &publisher, topic).await
+        let (topic, receipt) = change(&ingest, &publisher, topic, Mark::Deleted).await?;
+        if receipt.duplicate { Err(unknown(&topic)) } else { Ok(()) }
     };
     let mut response = match deleted.await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -67,23 +69,51 @@ pub(crate) async fn delete(
     response
 }
 
-/// Deletes a topic. A party that may publish and end could replace all of its events anyway, and then end it.
-async fn wipe(
+/// Handles the request to open an ended topic again.
+pub(crate) async fn reopen(
+    State(ingest): State<Arc<Ingest>>,
+    topic: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let (parts, _no_body) = request.into_parts();
+    let opened = async {
+        let publisher = Publisher::admit(&parts, &ingest.config, Action::Reopen).await?;
+        if parts.uri.query() != Some("reopen=true") {
+            let message = "a topic takes reopen=true and nothing else; publish to /v1/events";
+            return Err(Error::new(Code::BadParameter, message));
+        }
+        let (topic, receipt) = change(&ingest, &publisher, topic, Mark::Reopened).await?;
+        match receipt.position.n {
+            0 => Err(unknown(&topic)),
+            _ => Ok(Ack::new(&topic, receipt)),
+        }
+    };
+    let mut response = match opened.await {
+        Ok(ack) => Json(ack).into_response(),
+        Err(error) => error.into_response(),
+    };
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    response
+}
+
+/// Changes a topic as a whole, for a party that may publish to it and end it: with both rights it could replace all
+/// events and end the topic anyway.
+async fn change(
     ingest: &Ingest,
     publisher: &Publisher,
     topic: Result<Path<String>, PathRejection>,
-) -> Result<(), Error> {
+    mark: Mark,
+) -> Result<(Topic, Receipt), Error> {
     let topic = named(topic)?;
     publisher.check(Right::Publish, &topic)?;
     publisher.check(Right::End, &topic)?;
     let _place = ingest.slots.request(publisher.client)?;
-    let event = NewEvent { mark: Mark::Deleted, ..NewEvent::default() };
+    let event = NewEvent { mark, ..NewEvent::default() };
     let receipt = ingest.appender.append_once(Append::new(topic.clone(), event)).await?;
-    if receipt.duplicate {
-        return Err(unknown(&topic));
+    if !receipt.duplicate {
+        publisher.record_asked(&topic);
     }
-    publisher.record_deletion(&topic);
-    Ok(())
+    Ok((topic, receipt))
 }
 
 fn named(topic: Result<Path<String>, PathRejection>) -> Result<Topic, Error> {

@@ -1,10 +1,10 @@
 //! The form of an event in a stream and in a message: one header line, then the data.
 //!
-//! The header is `k=v` pairs between spaces: `t` the type, `m` the mark (`last`, `end` or `broken`), `r` the
+//! The header is `k=v` pairs between spaces: `t` the type, `m` the mark (`last`, `end`, `broken` or `reopened`), `r` the
 //! reason of a break, `p` the trace parent. A reader skips unknown pairs, so that later versions can add some.
 //!
-//! 0.2.0 knows no breaks, and takes the entry of one for an event. Therefore the entry has a type and data for
-//! that version, which this one drops: a type that no page listens for, and the data of `tailwater.broken`.
+//! 0.2.0 knows neither of the last two, and takes such an entry for an event. Therefore the entry has a type and data
+//! for that version, which this one drops: a type that no page listens for, and the data of the control event.
 
 use std::borrow::Cow;
 
@@ -16,6 +16,9 @@ pub(crate) const FIELD: &[u8] = b"d";
 /// The type under which 0.2.0 shows a break.
 const BROKEN_KIND: &str = "_tailwater.broken";
 
+/// The type under which 0.2.0 shows that a topic was opened again.
+const REOPENED_KIND: &str = "_tailwater.reopened";
+
 /// The header line before an event's data.
 pub(crate) fn header(event: &NewEvent) -> String {
     let kind = event.kind.as_ref().map(EventType::as_str);
@@ -23,6 +26,7 @@ pub(crate) fn header(event: &NewEvent) -> String {
         Mark::Open | Mark::Deleted => (kind, None, None),
         Mark::Last => (kind, Some("last"), None),
         Mark::End => (kind, Some("end"), None),
+        Mark::Reopened => (Some(REOPENED_KIND), Some("reopened"), None),
         Mark::Broken(reason) => (Some(BROKEN_KIND), Some("broken"), Some(reason.as_str())),
     };
     let pairs = [
@@ -53,6 +57,7 @@ pub(crate) fn data<'a>(topic: &Topic, event: &'a NewEvent) -> Cow<'a, str> {
         Mark::Broken(reason) => {
             format!(r#"{{"reason":"{}","topic":"{topic}"}}"#, reason.as_str()).into()
         }
+        Mark::Reopened => format!(r#"{{"topic":"{topic}"}}"#).into(),
         Mark::Open | Mark::Last | Mark::End | Mark::Deleted => Cow::Borrowed(&event.data),
     }
 }
@@ -74,14 +79,18 @@ fn decode_header(bytes: &[u8]) -> Option<NewEvent> {
             ("m", "last") => event.mark = Mark::Last,
             ("m", "end") => event.mark = Mark::End,
             ("m", "broken") => event.mark = Mark::Broken(BreakReason::Disconnected),
+            ("m", "reopened") => event.mark = Mark::Reopened,
             ("r", reason) => said = BreakReason::ALL.into_iter().find(|r| r.as_str() == reason),
             ("p", trace) => event.trace = TraceParent::parse(trace),
             _ => {}
         }
     }
-    if let Mark::Broken(reason) = event.mark {
-        // A later version may know more reasons.
-        let mark = Mark::Broken(said.unwrap_or(reason));
+    // A later version may know more reasons.
+    let mark = match event.mark {
+        Mark::Broken(reason) => Mark::Broken(said.unwrap_or(reason)),
+        mark => mark,
+    };
+    if matches!(mark, Mark::Broken(_) | Mark::Reopened) {
         event = NewEvent { mark, trace: event.trace, ..NewEvent::default() };
     }
     Some(event)
@@ -149,12 +158,13 @@ mod tests {
             Just(Mark::Open),
             Just(Mark::Last),
             Just(Mark::End),
+            Just(Mark::Reopened),
             prop::sample::select(broken.to_vec())
         ];
         let trace = proptest::option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
             .prop_map(|trace| trace.and_then(|trace| TraceParent::parse(&trace)));
         (kind, mark, trace, any::<String>()).prop_map(|(kind, mark, trace, data)| match mark {
-            Mark::Broken(_) => NewEvent { mark, trace, ..NewEvent::default() },
+            Mark::Broken(_) | Mark::Reopened => NewEvent { mark, trace, ..NewEvent::default() },
             _ => NewEvent { kind, mark, trace, data: data.into() },
         })
     }
@@ -183,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_break_is_an_event_of_its_own_type_for_the_version_before() {
+    fn an_entry_without_data_is_an_event_of_its_own_type_for_the_version_before() {
         let event = NewEvent { mark: Mark::Broken(BreakReason::Timeout), ..NewEvent::default() };
         let text = header(&event) + &data(&Topic::new("orders/42").unwrap(), &event);
         assert_eq!(
@@ -192,6 +202,10 @@ mod tests {
         );
         // 0.2.0 takes a type that begins with the reserved prefix for none.
         assert!(EventType::new(BROKEN_KIND).is_ok());
+        let reopened = NewEvent { mark: Mark::Reopened, ..NewEvent::default() };
+        let text = header(&reopened) + &data(&Topic::new("orders/42").unwrap(), &reopened);
+        assert_eq!(text, "t=_tailwater.reopened m=reopened\n{\"topic\":\"orders/42\"}");
+        assert!(EventType::new(REOPENED_KIND).is_ok());
         let later = decode(b"m=broken r=evaporated\nx");
         assert_eq!(later.mark, Mark::Broken(BreakReason::Disconnected));
     }

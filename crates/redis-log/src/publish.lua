@@ -9,7 +9,8 @@
 --       then for each event two: the entry, and "<mark><k, if it has a key><n, if its topic
 --       must not be new><witness> <its fingerprint> <the position that it must follow>"; what is missing
 --       at the end is left out
--- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd) b(roken); with d, and an empty entry, the topic
+-- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd) b(roken)
+--       r(eopened); with d, and an empty entry, the topic
 --       is deleted, and the reply has its last position; with w, and an empty entry, no event
 --       is appended, and only the head is raised
 -- Witness  the last position that was acknowledged to the caller, or nothing
@@ -82,6 +83,10 @@ local function append(stream, head, key, print_key, entry, mark, known, witness,
     call('SET', head, ms .. '-0 0 ' .. ms .. '-1 ' .. generation .. ' o', 'PX', head_life)
     call('SPUBLISH', stream, ms .. '-0')
     return '0 ' .. last
+  end
+  if mark == 'r' then
+    if state ~= 'e' then return '1 ' .. last end
+    state = 'o'
   end
   if state == 'e' then
     if mark == 'w' then return '1 ' .. last end

@@ -156,6 +156,7 @@ fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
         Mark::End => "e",
         Mark::Broken(_) => "b",
         Mark::Deleted => "d",
+        Mark::Reopened => "r",
     });
     if key.is_some() {
         note.push('k');

@@ -111,7 +111,7 @@ impl RevocationFeed {
                     self.kept().lost();
                     self.is_due.notify_one();
                 }
-                Ok(Some(Step::Broken { .. })) => {}
+                Ok(Some(Step::Broken { .. } | Step::Reopened { .. })) => {}
                 Ok(Some(Step::End { .. } | Step::Finished)) => return,
                 Ok(None) => {
                     self.has_read.send_replace(true);

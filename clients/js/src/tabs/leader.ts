@@ -14,7 +14,7 @@ export class Leader {
   readonly #post: (post: Post) => void;
   readonly #cursor: Cursor;
   readonly #reader: Reader;
-  readonly #ended: string[] = [];
+  readonly #ended = new Set<string>();
   #seq = 0;
   #isOpen = false;
   #isStopped = false;
@@ -49,7 +49,8 @@ export class Leader {
       for await (const step of this.#reader.steps()) {
         const { kind } = step;
         this.#isOpen = kind !== 'lost';
-        if (kind === 'end') this.#ended.push(step.content.topic);
+        if (kind === 'end') this.#ended.add(step.content.topic);
+        if (kind === 'reopened') this.#ended.delete(step.content.topic);
         const plain = kind === 'lost' ? { kind, error: packError(step.error) } : step;
         this.#post({ kind: 'step', term, seq: ++this.#seq, step: plain, id: this.#cursor.id });
       }

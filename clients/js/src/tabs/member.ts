@@ -192,6 +192,7 @@ export class Member {
   #show(step: Step): Step {
     this.#isOpen = step.kind !== 'lost';
     if (step.kind === 'end') this.#ended.add(step.content.topic);
+    if (step.kind === 'reopened') this.#ended.delete(step.content.topic);
     return step;
   }
 

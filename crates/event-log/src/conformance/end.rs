@@ -100,7 +100,10 @@ pub(super) async fn several_topics_are_finished_when_all_are(lab: &dyn Lab) {
             match stage.step(&mut reader, Limit::ONE).await {
                 Step::End { .. } => break,
                 Step::Finished => panic!("only some have ended"),
-                Step::Events { .. } | Step::Gap { .. } | Step::Broken { .. } => {}
+                Step::Events { .. }
+                | Step::Gap { .. }
+                | Step::Broken { .. }
+                | Step::Reopened { .. } => {}
             }
         }
     }
@@ -139,7 +142,10 @@ async fn told_and_finished(stage: &Stage<'_>, reader: &mut Reader) {
         match stage.step(reader, Limit::ONE).await {
             Step::End { .. } => break,
             Step::Finished => panic!("it was never told of the end"),
-            Step::Events { .. } | Step::Gap { .. } | Step::Broken { .. } => {}
+            Step::Events { .. }
+            | Step::Gap { .. }
+            | Step::Broken { .. }
+            | Step::Reopened { .. } => {}
         }
     }
     finished(stage, reader).await;

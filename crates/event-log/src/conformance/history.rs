@@ -95,7 +95,7 @@ impl History {
     /// # Errors
     /// The position is not the next one of the topic.
     pub fn append(&mut self, position: Position, event: NewEvent) -> Verdict {
-        if self.is_ended() {
+        if self.is_ended() && event.mark != Mark::Reopened {
             return Err(format!("{position} was acknowledged after the end"));
         }
         let last = self.generations.last().and_then(|g| g.entries.last()).map(|e| e.position);
@@ -225,10 +225,34 @@ impl History {
     pub(super) fn ends_after(&self, generation: usize) -> Option<u64> {
         let last = self.generations.get(generation)?.entries.last()?;
         match last.event.mark {
-            Mark::Open | Mark::Broken(_) | Mark::Deleted => None,
             Mark::Last => Some(last.position.n),
             Mark::End => Some(last.position.n - 1),
+            _ => None,
         }
+    }
+
+    /// Returns true if a reader that was told of number `n`, and of all before, stands at an end, even if the topic
+    /// was opened again since.
+    pub(super) fn is_end(&self, generation: usize, n: u64) -> bool {
+        let mark = |n: u64| {
+            let index = usize::try_from(n.checked_sub(1)?).ok()?;
+            Some(self.generations.get(generation)?.entries.get(index)?.event.mark)
+        };
+        mark(n).is_some_and(Mark::ends) || mark(n + 1) == Some(Mark::End)
+    }
+
+    /// Returns true if nothing between two numbers is told to a reader: only ends and their repeals.
+    pub(super) fn is_silent(&self, generation: usize, from: u64, to: u64) -> bool {
+        let Some(entries) = self.generations.get(generation) else { return false };
+        let between = entries.entries.iter().filter(|e| from < e.position.n && e.position.n < to);
+        between.into_iter().all(|entry| matches!(entry.event.mark, Mark::End | Mark::Reopened))
+    }
+
+    /// The number of the first entry after `n` that opens the topic again.
+    pub(super) fn reopened_after(&self, generation: usize, n: u64) -> Option<u64> {
+        let mut entries = self.generations.get(generation)?.entries.iter();
+        let next = entries.find(|e| e.position.n > n && e.event.mark == Mark::Reopened)?;
+        Some(next.position.n)
     }
 
     /// Returns true if a generation, from this one on, consists of its end only.

@@ -76,6 +76,12 @@ impl Ledger {
             }
             Step::Gap { gap, .. } => self.gap(gap, history),
             Step::Broken { position, reason, .. } => self.broken(*position, *reason, history),
+            Step::Reopened { .. } => {
+                let n = history.reopened_after(self.generation, self.n);
+                self.n = n.ok_or_else(|| format!("nothing was opened again after {}", self.n))?;
+                self.ended = false;
+                Ok(())
+            }
             Step::End { .. } if self.ended => Err("the end was told twice".to_owned()),
             Step::End { .. } => {
                 self.ended = true;
@@ -99,11 +105,22 @@ impl Ledger {
         }
         match position.n {
             n if n <= self.n => Err(format!("{position} was doubled after {}", self.n)),
-            n if n > self.n + 1 => Err(format!(
+            n if n > self.n + 1 && !history.is_silent(generation, self.n, n) => Err(format!(
                 "{position} was delivered after {}: what is between was lost in silence",
                 self.n
             )),
             _ => Ok((generation, &entry.event)),
+        }
+    }
+
+    /// Passes entries of which nothing is told, up to the reader's position.
+    pub(super) fn pass(&mut self, position: Position, history: &History) {
+        let is_here = history.find(position).is_some_and(|(of, _)| of == self.generation);
+        if is_here
+            && self.n < position.n
+            && history.is_silent(self.generation, self.n, position.n + 1)
+        {
+            self.n = position.n;
         }
     }
 
@@ -187,6 +204,7 @@ impl Ledger {
         let here = history.ends_after(self.generation);
         match here {
             Some(n) if n == self.n || n + 1 == self.n => Ok(()),
+            _ if history.is_end(self.generation, self.n) => Ok(()),
             // The reader met a later generation that consists of its end only.
             _ if self.n == 0 && history.has_bare_end_since(self.generation) => Ok(()),
             _ => Err(format!("the end was told at {}, but it is after {here:?}", self.n)),

@@ -174,13 +174,14 @@ impl<'a> Run<'a> {
         let name = &self.topics[topic];
         let bounds = self.truth.of(name, |history| history.bounds());
         let data = match (key, mark) {
-            (_, Mark::Broken(_) | Mark::Deleted) => String::new(),
+            (_, Mark::Broken(_) | Mark::Deleted | Mark::Reopened) => String::new(),
             (Some((_, text)), _) => format!("{text}"),
             (None, _) => format!("{} of {topic}", self.now()),
         };
         let event = NewEvent { mark, ..event(&data) };
         let key = key.map(|(key, _)| key).filter(|_| mark != Mark::Deleted);
         let known = key.and_then(|key| self.keys.get(&(topic, key)));
+        let bounds_are_gone = bounds.is_none();
         let duplicate = |position| Receipt { position, duplicate: true };
         let expected = match (known, bounds) {
             (Some((position, first, _)), _) if *first == event => Some(Ok(duplicate(*position))),
@@ -191,7 +192,12 @@ impl<'a> Run<'a> {
                 Some(Ok(duplicate(bounds.head)))
             }
             (None, None) if mark == Mark::Deleted => Some(Ok(duplicate(Position::START))),
-            (None, Some(bounds)) if bounds.ended && mark != Mark::Deleted => {
+            (None, None) if mark == Mark::Reopened => Some(Ok(duplicate(Position::START))),
+            (None, Some(bounds)) if mark == Mark::Reopened && !bounds.ended => {
+                Some(Ok(duplicate(bounds.head)))
+            }
+            (None, Some(_)) if matches!(mark, Mark::Deleted | Mark::Reopened) => None,
+            (None, Some(bounds)) if bounds.ended => {
                 Some(Err(AppendError::Ended { topic: name.clone(), last: bounds.head }))
             }
             _ => None,
@@ -203,7 +209,11 @@ impl<'a> Run<'a> {
                 Err(format!("answered {answer:?} instead of {expected:?}"))
             }
             // A log may know the place behind a deleted topic.
-            (Ok(Receipt { duplicate: true, .. }), Some(Ok(_))) if mark == Mark::Deleted => Ok(()),
+            (Ok(Receipt { duplicate: true, .. }), Some(Ok(_)))
+                if bounds_are_gone && matches!(mark, Mark::Deleted | Mark::Reopened) =>
+            {
+                Ok(())
+            }
             (Ok(Receipt { duplicate: false, .. }), None) if mark == Mark::Deleted => {
                 self.keys.retain(|(of, _), _| *of != topic);
                 Ok(())

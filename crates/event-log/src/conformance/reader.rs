@@ -121,6 +121,7 @@ impl Reader {
             Step::Events { topic, .. }
             | Step::Gap { topic, .. }
             | Step::Broken { topic, .. }
+            | Step::Reopened { topic }
             | Step::End { topic } => Some(*topic),
             Step::Finished => None,
         };
@@ -130,8 +131,9 @@ impl Reader {
             }
             let at = |why| format!("{name}: {why}");
             truth.of(name, |history| ledger.enter(step, history)).map_err(at)?;
-            // The cursor passes a bare end together with the event before it.
+            // The cursor passes a bare end together with the event before it, and an end that was repealed.
             let position = self.cursor.position(topic);
+            truth.of(name, |history| ledger.pass(position, history));
             if position.n != ledger.n() && position.n != ledger.n() + 1 {
                 return Err(at(format!("the cursor is at {position} but told {}", ledger.n())));
             }

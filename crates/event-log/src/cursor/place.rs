@@ -170,7 +170,7 @@ impl Place {
         let next = self.next_entry(answer)?;
         match next.mark() {
             Mark::Broken(reason) => Some((self.topic.clone(), next.position(), reason)),
-            Mark::Open | Mark::Last | Mark::End | Mark::Deleted => None,
+            _ => None,
         }
     }
 
@@ -198,9 +198,10 @@ impl Place {
 
     /// Looks for the next step in the tail.
     pub(super) fn look(&mut self, topic: usize, limit: Limit) -> Look {
-        if self.ended == Ended::Untold {
-            self.ended = Ended::Told;
-            return Look::Step(Step::End { topic });
+        if self.ended == Ended::Untold
+            && let Some(end) = self.end(topic)
+        {
+            return Look::Step(end);
         }
         if self.current && !self.wake.has_changed() {
             return Look::Nothing;
@@ -216,7 +217,12 @@ impl Place {
         self.current = matches!(recent, Recent::AtHead | Recent::ToHead);
         match recent {
             Recent::ToHead | Recent::ToLimit => {
-                self.advance(topic, events).map_or(Look::Nothing, Look::Step)
+                match self.advance(topic, events) {
+                    Some(step) => Look::Step(step),
+                    None if self.current => Look::Nothing,
+                    // Entries without a step were passed, and more follow.
+                    None => self.look(topic, limit),
+                }
             }
             // The reader came with the cursor of the end before this node had heard of the end.
             Recent::AtHead if self.tail.ended_at(self.position) => {
@@ -259,37 +265,49 @@ impl Place {
             "a log skipped events of {}",
             self.topic
         );
-        // The entry of a publisher that broke off is a step of its own.
-        if let Mark::Broken(reason) = first.mark() {
-            let position = first.position();
+        if let Some(step) = self.notice(topic, first) {
             self.current &= events.len() == 1;
-            (self.position, self.ended) = (position, Ended::No);
-            return Some(Step::Broken { topic, position, reason });
+            (self.position, self.ended) = (first.position(), Ended::No);
+            return Some(step);
         }
-        if let Some(broken) =
-            events.iter().position(|event| matches!(event.mark(), Mark::Broken(_)))
-        {
+        let is_break = |event: &Event| matches!(event.mark(), Mark::Broken(_));
+        if let Some(broken) = events.iter().position(is_break) {
             events.truncate(broken);
             self.current = false;
         }
         if let Some(last) = events.last() {
             self.position = last.position();
-            match last.mark() {
-                Mark::Open | Mark::Broken(_) | Mark::Deleted => self.ended = Ended::No,
-                Mark::Last => self.ended = Ended::Untold,
-                Mark::End => {
-                    self.ended = Ended::Untold;
-                    events.pop();
-                }
-            }
+            self.ended = if last.mark().ends() { Ended::Untold } else { Ended::No };
         }
-        Some(match events.is_empty() {
-            true => {
-                self.ended = Ended::Told;
-                Step::End { topic }
+        // An end within the page is history: the topic was opened again.
+        events.retain(|event| event.mark().is_event());
+        match events.is_empty() {
+            true if self.ended == Ended::Untold => self.end(topic),
+            true => None,
+            false => Some(Step::Events { topic, events }),
+        }
+    }
+
+    /// The step of an entry that has one of its own.
+    fn notice(&self, topic: usize, entry: &Event) -> Option<Step> {
+        match entry.mark() {
+            Mark::Broken(reason) => {
+                Some(Step::Broken { topic, position: entry.position(), reason })
             }
-            false => Step::Events { topic, events },
-        })
+            Mark::Reopened if self.ended == Ended::Told => Some(Step::Reopened { topic }),
+            _ => None,
+        }
+    }
+
+    /// Tells the end at which the place stands, unless the topic was opened again since.
+    fn end(&mut self, topic: usize) -> Option<Step> {
+        if self.tail.head() > self.position {
+            self.ended = Ended::No;
+            self.current = false;
+            return None;
+        }
+        self.ended = Ended::Told;
+        Some(Step::End { topic })
     }
 
     fn skip(&mut self, topic: usize, gap: Box<Gap>) -> Step {

@@ -211,6 +211,7 @@ fn summary(step: &Step) -> String {
             format!("topic {topic} {:?} {:?} to {}", gap.reason, gap.missed, gap.resume.n)
         }
         Step::Broken { topic, position, .. } => format!("topic {topic} broken at {position}"),
+        Step::Reopened { topic } => format!("topic {topic} reopened"),
         Step::End { topic } => format!("topic {topic} end"),
         Step::Finished => "finished".to_owned(),
     }

@@ -108,3 +108,33 @@ async fn a_client_that_lost_its_connection_before_one_of_its_topics_ended_is_tol
         }
     }
 }
+
+#[tokio::test]
+async fn a_topic_that_is_opened_again_goes_on_for_everybody() {
+    let node = Node::start().await;
+    let reopened = || NewEvent { mark: Mark::Reopened, ..NewEvent::default() };
+    let mut several = node.subscribe("topic=t&topic=u").await;
+    several.ready().await;
+    node.log.publish("t", "1").await;
+    assert_eq!(several.data(1).await, ["1"]);
+    let end = node.log.end("t").await;
+    several.control("end").await;
+    assert_eq!(node.resume("topic=t", end.to_string()).await.status, 204);
+    node.log.put("t", reopened()).await;
+    let (_, json) = several.control("reopened").await;
+    assert_eq!(json, serde_json::json!({"topic": "t"}));
+
+    // A client that comes back is not stopped any more, and an end that was repealed stops no new one.
+    let mut back = node.resume("topic=t", end.to_string()).await;
+    let mut bare = node.resume("topic=t&control=off", end.to_string()).await;
+    let mut new = node.subscribe("topic=t&from=earliest").await;
+    assert_eq!(new.ready().await, "live");
+    assert_eq!(new.data(1).await, ["1"]);
+    node.log.publish("t", "2").await;
+    assert_eq!(back.ready().await, "exact");
+    for stream in [&mut several, &mut back, &mut bare, &mut new] {
+        assert_eq!(stream.data(1).await, ["2"]);
+    }
+    let poll = node.poll("topic=t&from=earliest").await.json().await;
+    assert_eq!((poll["events"].as_array().unwrap().len(), &poll["ended"]), (2, &false.into()));
+}

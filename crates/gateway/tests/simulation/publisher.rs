@@ -31,8 +31,8 @@ impl Publisher {
     pub(crate) async fn publish(&self, topic: &Topic, number: u32, kind: Option<&str>, mark: Mark) {
         let Self { name, world, .. } = self;
         let data: Box<str> = match mark {
-            Mark::End | Mark::Broken(_) | Mark::Deleted => "".into(),
-            Mark::Open | Mark::Last => format!("{topic} {name}/{number}").into(),
+            mark if !mark.is_event() => "".into(),
+            _ => format!("{topic} {name}/{number}").into(),
         };
         let kind = kind.map(|kind| EventType::new(kind).expect("a type"));
         let event = NewEvent { kind, data: data.clone(), mark, trace: None };

@@ -435,9 +435,7 @@ impl Inner {
             let last = head.numbers.head;
             return match event.mark {
                 Mark::End => Ok((Receipt { position: last, duplicate: true }, None)),
-                Mark::Open | Mark::Last | Mark::Broken(_) | Mark::Deleted => {
-                    Err(AppendError::Ended { topic, last })
-                }
+                _ => Err(AppendError::Ended { topic, last }),
             };
         }
         let (ms, first) = match head {

@@ -64,3 +64,45 @@ async fn a_topic_is_deleted_by_those_who_may_publish_to_it_and_end_it() {
     assert_eq!(server.send("DELETE /v1/topics/a/1", &[ANN], "").await.status, 204);
     assert!(server.data("a/1").await.is_empty());
 }
+
+#[tokio::test]
+async fn an_ended_topic_is_opened_again_and_goes_on() {
+    let server = Server::start().await;
+    let reopen = async || server.send("POST /v1/topics/a/b?reopen=true", &[], "").await;
+    assert_eq!(reopen().await.refusal(), "404 unknown_topic: the log has no topic a/b");
+    server.post("topic=a/b", "1").await;
+    let open = reopen().await.json();
+    assert_eq!((&open["duplicate"], &open["topic"]), (&true.into(), &"a/b".into()));
+    server.post("topic=a/b&end=true", "2").await;
+    assert_eq!(server.post("topic=a/b", "3").await.status, 409);
+    let answer = reopen().await;
+    assert_eq!((answer.status, answer.json()["duplicate"].as_bool()), (200, Some(false)));
+    let id = server.events("a/b").await[2].position();
+    assert_eq!(answer.json()["id"], id.to_string());
+    let shown = server.get("/v1/topics/a/b").await.json();
+    assert_eq!((&shown["ended"], &shown["length"]), (&false.into(), &3.into()));
+    assert_eq!(server.post("topic=a/b", "3").await.status, 200);
+    let marks: Vec<_> = server.events("a/b").await.iter().map(|event| event.mark()).collect();
+    assert_eq!(marks, [Mark::Open, Mark::Last, Mark::Reopened, Mark::Open]);
+    for query in ["", "?reopen=false", "?reopen=true&x=1"] {
+        let answer = server.send(&format!("POST /v1/topics/a/b{query}"), &[], "").await;
+        assert!(answer.refusal().starts_with("400 bad_parameter: "), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_is_opened_again_by_those_who_may_publish_to_it_and_end_it() {
+    let server = Server::with(Config { access: closed(), ..Config::default() }).await;
+    for topic in ["a/1", "a/2"] {
+        let query = format!("POST /v1/events?topic={topic}");
+        assert_eq!(server.send(&query, &[ANN], "x").await.status, 200);
+    }
+    let reopen = async |who: &[(&str, &str)], topic: &str| {
+        server.send(&format!("POST /v1/topics/{topic}?reopen=true"), who, "").await
+    };
+    assert_eq!(reopen(&[ANN], "a/1").await.status, 200);
+    let refusal = "403 forbidden: topic \"a/2\": no right to end";
+    assert_eq!(reopen(&[ANN], "a/2").await.refusal(), refusal);
+    assert_eq!(reopen(&[BOB], "a/1").await.status, 403);
+    assert_eq!(reopen(&[], "a/1").await.status, 401);
+}

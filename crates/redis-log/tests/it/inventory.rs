@@ -101,8 +101,8 @@ async fn an_erased_event_is_a_gap_of_one_for_every_reader() {
     assert_eq!(reader.until(7).await, [7]);
 }
 
-/// The memory that nodes have of a deleted topic must not raise its numbers, and the clock of the server must not set its
-/// positions back.
+/// Witnesses of a deleted topic must not raise its numbers, and the clock of the server must not set its positions
+/// back.
 #[tokio::test]
 async fn positions_of_a_deleted_topic_are_over_for_every_node() {
     let server = Server::start().await;

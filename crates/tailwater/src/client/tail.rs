@@ -215,6 +215,9 @@ impl Follower {
                 text("topic"),
                 text("reason")
             )),
+            "tailwater.reopened" => {
+                self.inform(&format!("{} was opened again", text("topic")));
+            }
             "tailwater.end" => self.inform(&format!("{} has ended", text("topic"))),
             "tailwater.reconnect" => self.inform(&format!("told to reconnect: {}", text("reason"))),
             _ => {}

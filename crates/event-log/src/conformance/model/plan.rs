@@ -64,7 +64,7 @@ fn op() -> impl Strategy<Value = Op> {
     let limit = prop_oneof![Just(1usize), 0..5usize, Just(1000)];
     let broken = prop_oneof![Just(BreakReason::Disconnected), Just(BreakReason::Timeout)];
     let broken = broken.prop_map(Mark::Broken);
-    let mark = prop_oneof![30 => Just(Mark::Open), 1 => Just(Mark::Last), 1 => Just(Mark::End), 2 => broken, 1 => Just(Mark::Deleted)];
+    let mark = prop_oneof![30 => Just(Mark::Open), 1 => Just(Mark::Last), 1 => Just(Mark::End), 2 => broken, 1 => Just(Mark::Deleted), 2 => Just(Mark::Reopened)];
     prop_oneof![
         12 => (node.clone(), topic.clone(), option::weighted(0.3, (0..KEYS, 0..TEXTS)), mark)
             .prop_map(|(node, topic, key, mark)| Op::Append { node, topic, key, mark }),
