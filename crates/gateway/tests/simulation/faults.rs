@@ -75,8 +75,8 @@ fn befall_node(world: &Arc<World>, cluster: &Arc<Cluster>, slot: usize) {
             });
         }
         4 => {
-            world.note(format_args!("gateway {slot} loses its feeds"));
-            node.lose_feeds();
+            world.note(format_args!("gateway {slot} loses its feed"));
+            node.lose_feed();
         }
         _ => {
             let time = millis(5000..30_000);
@@ -205,7 +205,7 @@ fn befall_store(world: &Arc<World>, until: Instant) {
             world.note(format_args!("the store fails over, {lost} events are lost"));
             world.store.goes_away(millis(1..3000));
             for node in world.nodes() {
-                node.lose_feeds();
+                node.lose_feed();
             }
         }
         Regime::Wipe => {

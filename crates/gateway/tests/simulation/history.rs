@@ -167,6 +167,15 @@ impl History {
         Holding { place, ..holding }
     }
 
+    /// Cuts a holding after the position of another server's head. Only a planted bug does so.
+    pub(crate) fn cut_by_order(&self, holding: Holding, other: Holding) -> Holding {
+        let head = self.head(other).map_or(Position::START, |head| head.numbers.head);
+        let is_before =
+            |n: &u64| self.entry(holding.place.era, *n).is_some_and(|e| e.event.position() <= head);
+        let n = (1..=holding.place.n).rev().find(is_before).unwrap_or(0);
+        Holding { place: Place { n, ..holding.place }, ..holding }
+    }
+
     /// Returns the last number that the entries up to two places have in common.
     fn common(&self, one: Place, other: Place) -> u64 {
         let (older, newer) = if one.era <= other.era { (one, other) } else { (other, one) };

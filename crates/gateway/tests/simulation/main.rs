@@ -135,7 +135,7 @@ fn not_found(bugs: &[Bug]) -> Vec<Bug> {
 fn schedules_contain_every_kind_of_fault() {
     let traces: String = (0..PATIENCE).map(|seed| play(seed, None).trace).collect();
     let faults =
-        "dies|drains|frozen|loses its feeds|cut off|away|fails over|wiped|clock jumps|trimmed to";
+        "dies|drains|frozen|loses its feed|cut off|away|fails over|wiped|clock jumps|trimmed to";
     let of_servers = "is promoted|is named|stops|cut off from its primary|is removed|is added|\
         hears of no replicas|reads from";
     let told = "live|exact|trimmed|rewound|reset|overload|unavailable|drain\\|max_age\\|cursor|end|has it all";

@@ -95,9 +95,9 @@ impl Sources {
         others.filter(|server| Some(*server) != self.source).collect()
     }
 
-    /// Returns the servers whose feeds the node needs.
-    pub(super) fn feeds(&self) -> Vec<Id> {
-        self.source.into_iter().chain(self.awaited()).collect()
+    /// Returns the server whose feed the node needs, even while it is unknown which replicas there are.
+    pub(super) fn feed(&self) -> Option<Id> {
+        self.source
     }
 
     /// Returns true if a message of a server may come before its event, or without it.
@@ -115,9 +115,11 @@ impl Sources {
         self.offsets.clear();
         self.fit = None;
         self.strayed.clear();
-        if self.bug == Some(Bug::ForgetsThePromoted) {
-            self.promotable.remove(&owner);
-        }
+        // The source may still follow the old primary, and have what the new one lacks.
+        match self.bug {
+            Some(Bug::ForgetsThePromoted) => self.promotable.remove(&owner),
+            _ => self.promotable.insert(owner, None),
+        };
         if !self.reads_replicas {
             self.source = Some(owner);
         }

@@ -1,11 +1,10 @@
 //! A watched topic of a node: its tail, and the messages that wait to extend it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use event_log::{Event, Position, Tail};
 
-use super::super::server::Id;
 use super::super::store::Window;
 
 #[derive(Debug)]
@@ -14,8 +13,8 @@ pub(super) struct Watched {
     pub(super) tail: Option<Arc<Tail>>,
     pub(super) phase: Phase,
     pub(super) repairing: bool,
-    /// Events whose messages have come since the last read began, and the servers that sent them.
-    waiting: BTreeMap<Position, (Event, BTreeSet<Id>)>,
+    /// Events whose messages have come since the last read began.
+    waiting: BTreeMap<Position, Event>,
     /// The last position that a message has promised and that the source may not have yet.
     promised: Position,
 }
@@ -53,12 +52,10 @@ impl Watched {
         }
     }
 
-    /// Takes a server's message, unless a read is due that will see its event.
-    pub(super) fn take(&mut self, from: Id, event: Event) {
+    /// Takes a message, unless a read is due that will see its event.
+    pub(super) fn take(&mut self, event: Event) {
         if self.phase != Phase::Due {
-            let (_, servers) =
-                self.waiting.entry(event.position()).or_insert((event, BTreeSet::new()));
-            servers.insert(from);
+            self.waiting.insert(event.position(), event);
         }
     }
 
@@ -82,38 +79,20 @@ impl Watched {
         self.promised = Position::START;
     }
 
-    /// Extends the tail by the events that follow it and that all `servers` have sent. Returns true if one of them does
-    /// not follow, so that the topic must be read.
-    pub(super) fn advance(
-        &mut self,
-        servers: &[Id],
-        by_order: bool,
-        follows: impl Fn(Position, &Event) -> bool,
-    ) -> bool {
+    /// Extends the tail by the messages that follow it. Returns true if one does not, so that the topic must be read.
+    pub(super) fn advance(&mut self, follows: impl Fn(Position, &Event) -> bool) -> bool {
         let Some(tail) = self.tail.as_ref().filter(|_| self.phase == Phase::Following) else {
             return false;
         };
-        loop {
-            let head = tail.head();
-            self.waiting.retain(|position, _| *position > head);
-            let is_on = |position: &Position, server: &Id| match by_order {
-                true => self.waiting.range(position..).any(|(_, (_, on))| on.contains(server)),
-                false => self.waiting[position].1.contains(server),
-            };
-            let sent = |position: &Position| servers.iter().all(|server| is_on(position, server));
-            let mut complete =
-                self.waiting.iter().filter(|(position, _)| sent(position)).peekable();
-            let missed = complete.peek().is_some();
-            let next = complete.find(|(_, (event, _))| follows(head, event));
-            match next {
-                Some((_, (event, _))) => tail.extend([event.clone()]),
-                None if missed => {
-                    self.phase = Phase::Due;
-                    return true;
-                }
-                None => return false,
+        while let Some((position, event)) = self.waiting.pop_first() {
+            if follows(tail.head(), &event) {
+                tail.extend([event]);
+            } else if position > tail.head() {
+                self.phase = Phase::Due;
+                return true;
             }
         }
+        false
     }
 
     /// Takes the window that was read. Returns true if the tail follows the feed again.
