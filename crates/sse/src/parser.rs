@@ -78,6 +78,11 @@ impl Parser {
         self.comments
     }
 
+    /// Returns true if a line or an event has begun and is not complete.
+    pub fn is_within_event(&self) -> bool {
+        !self.partial.is_empty() || !self.data.is_empty() || !self.named.is_empty()
+    }
+
     /// Parses the next bytes of the stream, and calls `dispatch` with each event that they complete.
     pub fn feed(&mut self, mut bytes: &[u8], dispatch: &mut impl FnMut(Event)) {
         while let Some(&first) = bytes.first() {

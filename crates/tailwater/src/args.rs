@@ -8,6 +8,7 @@ mod client;
 mod limits;
 mod node;
 mod quotas;
+mod relay;
 mod roles;
 mod services;
 mod size;
@@ -23,6 +24,7 @@ pub(crate) use access::AccessArgs;
 pub(crate) use client::{ClientToken, Input, OnGap, PublishArgs, TailArgs, TailFormat};
 pub(crate) use limits::LimitArgs;
 pub(crate) use node::NodeArgs;
+pub(crate) use relay::{AnswerArgs, RelayArgs};
 pub(crate) use roles::{CheckArgs, GatewayArgs, IngestArgs, ServeArgs};
 pub(crate) use services::{LogArgs, PublisherArgs, ReadArgs, RedisArgs, SubscriberArgs};
 pub(crate) use size::Size;
@@ -54,6 +56,8 @@ pub(crate) enum Command {
     Gateway(GatewayArgs),
     /// Accept events from publishers and store them in Redis.
     Ingest(IngestArgs),
+    /// Pass requests on to an upstream, and make its streaming answers resumable.
+    Relay(Box<RelayArgs>),
     /// Publish events from arguments or standard input.
     Publish(PublishArgs),
     /// Follow topics: reconnect, resume and report gaps.

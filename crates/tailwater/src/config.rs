@@ -4,6 +4,7 @@
 mod access;
 mod limits;
 mod listen;
+mod relay;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -60,6 +61,7 @@ pub(crate) enum Services {
     Gateway(gateway::Config),
     Ingest(ingest::Config),
     Both(gateway::Config, ingest::Config),
+    Relay(gateway::Config, Box<::relay::Config>),
 }
 
 /// The store of the events.
@@ -173,12 +175,15 @@ impl Services {
             Self::Gateway(_) => "gateway",
             Self::Ingest(_) => "ingest",
             Self::Both(..) => "serve",
+            Self::Relay(..) => "relay",
         }
     }
 
     pub(crate) const fn gateway(&self) -> Option<&gateway::Config> {
         match self {
-            Self::Gateway(gateway) | Self::Both(gateway, _) => Some(gateway),
+            Self::Gateway(gateway) | Self::Both(gateway, _) | Self::Relay(gateway, _) => {
+                Some(gateway)
+            }
             Self::Ingest(_) => None,
         }
     }
@@ -186,7 +191,14 @@ impl Services {
     pub(crate) const fn ingest(&self) -> Option<&ingest::Config> {
         match self {
             Self::Ingest(ingest) | Self::Both(_, ingest) => Some(ingest),
-            Self::Gateway(_) => None,
+            Self::Gateway(_) | Self::Relay(..) => None,
+        }
+    }
+
+    pub(crate) fn relay(&self) -> Option<&::relay::Config> {
+        match self {
+            Self::Relay(_, relay) => Some(relay),
+            Self::Gateway(_) | Self::Ingest(_) | Self::Both(..) => None,
         }
     }
 }

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.try_into().and_then(run::node),
         Command::Gateway(gateway) => gateway.try_into().and_then(run::node),
         Command::Ingest(ingest) => ingest.try_into().and_then(run::node),
+        Command::Relay(relay) => (*relay).try_into().and_then(run::node),
         Command::Check(check) => check::run(check),
         Command::Publish(publish) => client::run(client::publish::run(publish)),
         Command::Tail(tail) => client::run(client::tail::run(tail)),

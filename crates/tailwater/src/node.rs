@@ -19,6 +19,7 @@ use gateway::Gateway;
 use limits::{Leases, Rules};
 use metrics::Registry;
 use redis_log::RedisLog;
+use relay::Relay;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -40,6 +41,7 @@ pub(crate) struct Node {
     role: &'static str,
     /// The gateway, on a node that serves subscribers.
     gateway: Option<Gateway>,
+    relay: Option<Relay>,
     tls: Option<Arc<Tls>>,
     public: Port,
     admin: Port,
@@ -92,8 +94,8 @@ impl Node {
         let access = &sources.access;
         // Nobody has a name where everybody may do everything.
         let leases = leases.filter(|_| !access.is_open());
-        let (gateway, entry) =
-            serve(&services, (&rules, access, leases), sites.public, &log, &registry);
+        let Served { gateway, relay, entry } =
+            serve(&services, (&rules, access, leases), sites.public, &log, &registry)?;
         let publishes = services.ingest().is_some();
         let feed = RevocationFeed::new(access, &log, gateway.as_ref(), (retention, publishes));
         let gate = limits.gate(&rules, gateway.is_some(), &registry);
@@ -115,7 +117,7 @@ impl Node {
         };
         let site = Site { entry: Entry::Routes(admin.router(), sites.admin), tls: None, gate };
         let admin = Port::open("--admin-listen", &config.admin_listen, site, Workers::home())?;
-        Ok(Self { role, gateway, tls, public, admin, threads, drain, sources, feed, redis })
+        Ok(Self { role, gateway, relay, tls, public, admin, threads, drain, sources, feed, redis })
     }
 
     /// Serves until a signal, then leaves in order; a second signal skips the rest.
@@ -123,7 +125,8 @@ impl Node {
     /// # Errors
     /// A part of the node has panicked.
     pub(crate) async fn run(self, mut signals: StopSignals) -> Result<()> {
-        let Self { role, gateway, tls, public, admin, threads, drain, sources, feed, redis } = self;
+        let Self { role, gateway, relay, tls, public, admin, threads, drain, .. } = self;
+        let (sources, feed, redis) = (self.sources, self.feed, self.redis);
         let (listen, admin_listen) = (shown(&public.addresses), shown(&admin.addresses));
         tracing::info!(role, listen, admin = admin_listen, "serving");
         if let Some(address) = public.addresses.first() {
@@ -134,7 +137,7 @@ impl Node {
         let served = tokio::spawn(public.serve(&ending, &drain));
         let administered = tokio::spawn(admin.serve(&admin_ending, &drain));
         let orderly = async {
-            leave(gateway.as_ref(), &drain, &ending).await;
+            leave((gateway.as_ref(), relay.as_ref()), &drain, &ending).await;
             ending.stop();
             served.await.context("the server panicked")?;
             // The admin port stops last, so that operators can watch the drain.
@@ -236,29 +239,46 @@ fn open(store: Store, registry: &Registry) -> Opened {
     }
 }
 
-/// Makes the services, and the one way in to all of them.
+/// The services of a node, and the one way in to all of them.
+pub(crate) struct Served {
+    gateway: Option<Gateway>,
+    relay: Option<Relay>,
+    entry: Entry,
+}
+
+/// Makes the services.
+///
+/// # Errors
+/// The machine has no certificate authorities, and the upstream of a relay needs some.
 pub(crate) fn serve(
     services: &Services,
     (rules, access, leases): (&Rules, &Access, Option<Arc<dyn Leases>>),
     site: SiteRules,
     log: &Arc<dyn Log>,
     registry: &Registry,
-) -> (Option<Gateway>, Entry) {
-    let routes = match services.ingest().cloned() {
-        Some(config) => {
+) -> Result<Served> {
+    let (rules, access) = (rules.clone(), access.clone());
+    let relay = services.relay().cloned().map(|config| {
+        let config = relay::Config { rules: rules.clone(), access: access.clone(), ..config };
+        let relay = Relay::new(config, Arc::clone(log), registry);
+        relay.context("cannot build the HTTP client of --upstream")
+    });
+    let relay = relay.transpose()?;
+    let routes = match (services.ingest().cloned(), &relay) {
+        (Some(config), _) => {
             let config = ingest::Config { rules: rules.clone(), access: access.clone(), ..config };
             ingest::router(config, Arc::clone(log), registry)
         }
-        None => Router::new(),
+        (None, Some(relay)) => relay.router(),
+        (None, None) => Router::new(),
     };
     let Some(config) = services.gateway().cloned() else {
-        return (None, Entry::Routes(routes, site));
+        return Ok(Served { gateway: None, relay, entry: Entry::Routes(routes, site) });
     };
-    let config =
-        gateway::Config { site, rules: rules.clone(), access: access.clone(), leases, ..config };
+    let config = gateway::Config { site, rules, access, leases, ..config };
     let gateway = Gateway::new(config, Arc::clone(log), registry);
     let entry = Entry::Door(gateway.door(routes));
-    (Some(gateway), entry)
+    Ok(Served { gateway: Some(gateway), relay, entry })
 }
 
 /// Reports the streams of subjects to the other nodes. Never ends.
@@ -294,20 +314,30 @@ async fn keep_credentials(redis: Option<&Redis>) {
     }
 }
 
-/// Gives connections away once load balancers have learned that the node leaves: subscribers over their
-/// window, then streams of publishers.
-async fn leave(gateway: Option<&Gateway>, drain: &Drain, ending: &Ending) {
+/// Gives connections away once load balancers have learned that the node leaves: subscribers and answers over
+/// their window, then streams of publishers.
+async fn leave(
+    (gateway, relay): (Option<&Gateway>, Option<&Relay>),
+    drain: &Drain,
+    ending: &Ending,
+) {
     drain.leaving.cancel();
-    match gateway {
-        Some(gateway) => {
-            let last_requests = async {
-                gateway.handing_away().await;
-                ending.last_requests.cancel();
-            };
-            tokio::join!(gateway.drain(drain.delay, drain.window, drain.grace), last_requests);
+    let Some(gateway) = gateway else {
+        sleep(drain.delay).await;
+        return drain.streams.cancel();
+    };
+    let last_requests = async {
+        gateway.handing_away().await;
+        ending.last_requests.cancel();
+    };
+    let answers = async {
+        if let Some(relay) = relay {
+            gateway.handing_away().await;
+            relay.drain(drain.window).await;
         }
-        None => sleep(drain.delay).await,
-    }
+    };
+    let subscribers = gateway.drain(drain.delay, drain.window, drain.grace);
+    tokio::join!(subscribers, last_requests, answers);
     drain.streams.cancel();
 }
 

@@ -113,8 +113,16 @@ impl Entry {
         }
     }
 
+    /// Returns true for an answer that streams from a relay's upstream.
+    fn is_relayed(response: &Response) -> bool {
+        response.extensions().get::<relay::Streamed>().is_some()
+    }
+
     /// Returns true for an answer that the door counts among a connection's streams.
     fn is_event_stream(response: &Response) -> bool {
+        if Self::is_relayed(response) {
+            return false;
+        }
         let kind = response.headers().get(CONTENT_TYPE);
         kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
     }

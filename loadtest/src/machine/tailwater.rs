@@ -49,7 +49,7 @@ impl TailwaterBuilder {
         }
     }
 
-    /// The log is in this Redis; without it the log is embedded, which only `serve` can.
+    /// The log is in this Redis; without it the log is embedded, which only `serve` and `relay` can.
     #[must_use]
     pub fn redis(self, redis: &Redis) -> Self {
         self.flag("--redis", redis.url())
@@ -166,6 +166,11 @@ impl Tailwater {
     /// `tailwater ingest`: takes events.
     pub fn ingest(program: impl Into<PathBuf>) -> TailwaterBuilder {
         TailwaterBuilder::new(program.into(), "ingest")
+    }
+
+    /// `tailwater relay`: makes the answers of this upstream resumable.
+    pub fn relay(program: impl Into<PathBuf>, upstream: &str) -> TailwaterBuilder {
+        TailwaterBuilder::new(program.into(), "relay").flag("--upstream", upstream)
     }
 
     /// The node's name.

@@ -162,7 +162,8 @@ where
             let response = entry.answer(request, peer).await;
             // The door knows its event streams, and a delivery should not pay for another body.
             let is_known = Entry::is_event_stream(&response);
-            presence.set_streaming(is_known && !is_multiplexed);
+            let is_stream = is_known || Entry::is_relayed(&response);
+            presence.set_streaming(is_stream && !is_multiplexed);
             Ok::<_, Infallible>(if is_known { response } else { open.until_sent(response) })
         })
     });

@@ -25,6 +25,7 @@ mod publish;
 mod quotas;
 mod reader;
 mod redis_faults;
+mod relay;
 mod resume;
 mod serve;
 mod servers;

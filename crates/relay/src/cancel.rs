@@ -1,0 +1,77 @@
+//! `DELETE` of an answer: cancels the request to the upstream.
+
+use std::sync::Arc;
+
+use access::{Page, Right};
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use event_log::Topic;
+
+use crate::error::Error;
+use crate::names::PREFIX;
+use crate::relay::Shared;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The handler.
+pub(crate) async fn cancel(State(relay): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let done = async {
+        let topic = topic(&parts)?;
+        permit(&relay, &parts, &topic).await?;
+        relay.cancel(&topic).await
+    };
+    let mut response = match done.await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => error.into_response(),
+    };
+    let origin = parts.headers.get(ORIGIN).map(HeaderValue::as_bytes);
+    relay.config.cors.grant(origin).put(response.headers_mut());
+    response
+}
+
+impl Shared {
+    /// Cancels an answer, wherever it runs. An answer that has ended stays as it is.
+    pub(crate) async fn cancel(&self, topic: &Topic) -> Result<(), Error> {
+        if self.running.cancel(topic) {
+            return Ok(());
+        }
+        let bounds = self.log.bounds(topic).await?;
+        bounds.map(drop).ok_or_else(|| Error::Unknown(topic.to_string()))
+    }
+}
+
+/// The topic that a query names.
+fn topic(parts: &Parts) -> Result<Topic, Error> {
+    let query = parts.uri.query().unwrap_or_default().as_bytes();
+    let mut named = form_urlencoded::parse(query).filter(|(name, _)| name == "topic");
+    let (Some((_, name)), None) = (named.next(), named.next()) else { return Err(Error::NoTopic) };
+    let topic = Topic::new(&name)?;
+    if !name.starts_with(PREFIX) {
+        return Err(Error::Unknown(name.into_owned()));
+    }
+    Ok(topic)
+}
+
+/// Checks that the party may end the topic.
+async fn permit(relay: &Shared, parts: &Parts, topic: &Topic) -> Result<(), Error> {
+    let access = &relay.config.access;
+    let first = |name: HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
+    let cookies: Vec<_> = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let page = match relay.config.cors.trusts(first(ORIGIN), first(SEC_FETCH_SITE)) {
+        true => Page::Allowed,
+        false => Page::Foreign,
+    };
+    let credentials = access.credentials(first(AUTHORIZATION), &cookies, None, page);
+    let grant = access.admit(&credentials).await?;
+    grant.check(Right::End, topic.as_str()).map_err(|denied| {
+        access.count(denied.reason);
+        match denied.reason {
+            access::Reason::Topic => Error::forbidden(topic),
+            _ => denied.into(),
+        }
+    })
+}

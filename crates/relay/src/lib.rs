@@ -1,0 +1,30 @@
+//! The relay: a reverse proxy that makes the streaming answers of an upstream resumable.
+//!
+//! An answer that is an event stream or JSON lines becomes a topic of its own, which any gateway serves. A task of
+//! its own reads the upstream (`answer.rs`), so an answer goes on when its caller is gone; every event is stored
+//! (`store.rs`) before the caller gets it (`tee.rs`). `relay.rs` is the handler, `upstream.rs` the way to the
+//! upstream, `headers.rs` the rules of a proxy, `error.rs` chooses every status of its own.
+//!
+//! Serves no subscribers: a gateway on the same log does. Never touches Redis or the environment.
+
+mod adapter;
+mod answer;
+mod cancel;
+mod config;
+mod decode;
+mod error;
+mod headers;
+mod metrics;
+mod names;
+mod observer;
+mod outcome;
+mod relay;
+mod running;
+mod store;
+mod tee;
+mod upstream;
+
+pub use adapter::Adapter;
+pub use config::{Config, Detached};
+pub use relay::{Relay, Streamed};
+pub use reqwest::Url;

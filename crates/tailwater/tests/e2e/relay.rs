@@ -1,0 +1,7 @@
+//! `tailwater relay`: answers of a scripted upstream that go on when their caller, their gateway or their relay is
+//! gone.
+
+mod client;
+mod resumed;
+mod through;
+mod upstream;
