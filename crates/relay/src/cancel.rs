@@ -12,6 +12,7 @@ use event_log::Topic;
 
 use crate::error::Error;
 use crate::names::PREFIX;
+use crate::orders;
 use crate::relay::Shared;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -40,7 +41,12 @@ impl Shared {
             return Ok(());
         }
         let bounds = self.log.bounds(topic).await?;
-        bounds.map(drop).ok_or_else(|| Error::Unknown(topic.to_string()))
+        match bounds {
+            // An answer without its first event is known to its relay only.
+            None => Err(Error::Unknown(topic.to_string())),
+            Some(bounds) if bounds.ended => Ok(()),
+            Some(_) => orders::give(&self.log, topic).await,
+        }
     }
 }
 

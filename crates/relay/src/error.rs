@@ -27,6 +27,9 @@ pub(crate) enum Error {
     /// The client broke its body off.
     #[error("the body of the request broke off")]
     BadBody,
+    /// The client sends its body too slowly.
+    #[error("the body of the request did not end within {0} s")]
+    SlowBody(u64),
     /// There is no room for a body that has to be read as a whole.
     #[error("{0}")]
     Full(String),
@@ -68,6 +71,7 @@ impl Error {
             Self::Silent(_) => "upstream_silent",
             Self::TooLarge(_) => "too_large",
             Self::BadBody => "bad_body",
+            Self::SlowBody(_) => "body_timeout",
             Self::Full(_) => "memory",
             Self::KeyReused => "key_reused",
             Self::KeyBusy => "key_busy",
@@ -95,6 +99,7 @@ impl Error {
             Self::Unreachable | Self::BrokenOff => StatusCode::BAD_GATEWAY,
             Self::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Full(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::KeyBusy => StatusCode::CONFLICT,

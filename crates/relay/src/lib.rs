@@ -5,6 +5,9 @@
 //! (`store.rs`) before the caller gets it (`tee.rs`). `relay.rs` is the handler, `upstream.rs` the way to the
 //! upstream, `headers.rs` the rules of a proxy, `error.rs` chooses every status of its own.
 //!
+//! `keys.rs` finds the answer to an earlier request with the same key, in a ledger that all relays share
+//! (`ledger.rs`); `orders.rs` cancels an answer that another relay reads.
+//!
 //! Serves no subscribers: a gateway on the same log does. Never touches Redis or the environment.
 
 mod adapter;
@@ -14,17 +17,24 @@ mod config;
 mod decode;
 mod error;
 mod headers;
+mod keys;
+mod ledger;
 mod metrics;
 mod names;
 mod observer;
+mod orders;
 mod outcome;
 mod relay;
+mod replay;
 mod running;
 mod store;
+mod subscribe;
 mod tee;
 mod upstream;
+mod whole;
 
 pub use adapter::Adapter;
 pub use config::{Config, Detached};
 pub use relay::{Relay, Streamed};
 pub use reqwest::Url;
+pub use subscribe::Gateway;

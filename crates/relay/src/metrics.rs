@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use metrics::{Counters, IntCounter, Registry};
 
-use crate::outcome::{Outcome, Way};
+use crate::outcome::{Answered, Outcome};
 use crate::running::Running;
 
 /// The metrics of a relay.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    pub(crate) requests: Counters<Way>,
+    pub(crate) requests: Counters<Answered>,
     pub(crate) answers: Counters<Outcome>,
     pub(crate) callers_cut: IntCounter,
 }

@@ -2,6 +2,8 @@
 
 use metrics::label;
 
+use crate::decode::Form;
+
 label! {
     /// The end of an answer that streams.
     pub(crate) enum Outcome as "outcome" {
@@ -22,19 +24,38 @@ label! {
     }
 }
 
+/// The relay's way to answer a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The upstream's answer, as it came.
+    Passed,
+    /// The upstream's answer, which is stored as well.
+    Stored(Form),
+    /// The answer to an earlier request with the same idempotency key.
+    Joined,
+}
+
 label! {
-    /// The relay's way to answer a request.
-    pub(crate) enum Way as "way" {
-        /// The upstream's answer, as it came.
+    /// The relay's way to answer a request, for the metrics.
+    pub(crate) enum Answered as "way" {
+        /// As [`Way::Passed`].
         Passed => "passed",
-        /// The upstream's answer, which is stored as well.
+        /// As [`Way::Stored`].
         Stored => "stored",
-        /// The answer to an earlier request with the same idempotency key.
+        /// As [`Way::Joined`].
         Joined => "joined",
-        /// An answer of the log, for a client that resumes in its own way.
-        Resumed => "resumed",
         /// An error of the relay.
         Refused => "refused",
+    }
+}
+
+impl From<Way> for Answered {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Passed => Self::Passed,
+            Way::Stored(_) => Self::Stored,
+            Way::Joined => Self::Joined,
+        }
     }
 }
 

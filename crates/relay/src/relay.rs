@@ -10,8 +10,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::delete;
-use event_log::Log;
-use limits::{Client, Peer};
+use event_log::{Log, Topic};
+use limits::{Client, Held, Peer};
 use metrics::Registry;
 use tokio::time::timeout;
 
@@ -22,12 +22,13 @@ use crate::decode::{Decoder, Form};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::observer::Observe;
-use crate::outcome::{Outcome, Way};
+use crate::outcome::{Answered, Outcome, Way};
 use crate::running::Running;
 use crate::store::Store;
+use crate::subscribe::Gateway;
 use crate::tee::tee;
 use crate::upstream::Upstream;
-use crate::{headers, names};
+use crate::{headers, keys, names, orders};
 
 /// Passes requests on to an upstream, and stores the answers that stream. Clones are cheap and share one relay.
 #[derive(Debug, Clone)]
@@ -39,8 +40,18 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) running: Arc<Running>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) gateway: Gateway,
+    metrics: Arc<Metrics>,
     upstream: Upstream,
+}
+
+/// A request to the upstream.
+pub(crate) struct Asked {
+    pub(crate) parts: Parts,
+    /// The topic of its answer, if that streams.
+    pub(crate) topic: Topic,
+    /// The parties that look at the answer.
+    pub(crate) observers: Vec<Box<dyn Observe>>,
 }
 
 /// Marks a response that is an answer of the upstream which streams: its length is not known, and a client that
@@ -54,19 +65,25 @@ const EVENTS: &str = "/v1/events";
 const STOP_MAX: Duration = Duration::from_secs(5);
 
 impl Relay {
-    /// Makes a relay that stores answers in `log`, with metrics in `registry`.
+    /// Makes a relay that stores answers in `log`, which `gateway` serves, with metrics in `registry`.
     ///
     /// # Errors
     /// The client of the upstream cannot be built: the machine has no certificate authorities.
     pub fn new(
         config: Config,
         log: Arc<dyn Log>,
+        gateway: Gateway,
         registry: &Registry,
     ) -> Result<Self, reqwest::Error> {
         let upstream = Upstream::new(&config)?;
         let running = Running::new(&config, registry);
         let metrics = Arc::new(Metrics::register(registry, &running));
-        Ok(Self(Arc::new(Shared { config, log, running, metrics, upstream })))
+        Ok(Self(Arc::new(Shared { config, log, running, gateway, metrics, upstream })))
+    }
+
+    /// Follows the orders of other relays, until it is dropped.
+    pub async fn run(&self) {
+        orders::follow(&self.0.log, &self.0.running).await;
     }
 
     /// The routes of a relay: every path that the gateway does not have, and `DELETE /v1/events`.
@@ -94,39 +111,51 @@ impl Relay {
 /// The handler.
 async fn answer(State(relay): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let answered = relay.pass_on(&parts, reqwest_body(body), Vec::new()).await;
-    let (way, response) = answered.unwrap_or_else(|error| (Way::Refused, error.into_response()));
-    relay.metrics.requests.of(way).inc();
-    response
+    let key = keys::key(&parts).map(<[u8]>::to_vec);
+    let asked = Asked { parts, topic: names::new_topic(), observers: Vec::new() };
+    let answered = match key {
+        Some(key) => Box::pin(relay.keyed(asked, &key, body)).await,
+        None => relay.pass_on(asked, streaming(body)).await,
+    };
+    match answered {
+        Ok((way, response)) => {
+            relay.metrics.requests.of(way.into()).inc();
+            response
+        }
+        Err(error) => {
+            relay.metrics.requests.of(Answered::Refused).inc();
+            error.into_response()
+        }
+    }
 }
 
 impl Shared {
     /// Passes a request on, and stores its answer if that streams.
-    async fn pass_on(
+    pub(crate) async fn pass_on(
         &self,
-        parts: &Parts,
+        asked: Asked,
         body: reqwest::Body,
-        observers: Vec<Box<dyn Observe>>,
     ) -> Result<(Way, Response), Error> {
-        let peer = parts.extensions.get::<Peer>().map(|peer| peer.address);
-        let upstream = self.upstream.send(parts, body, peer).await?;
-        let has_body = upstream.status().is_success() && parts.method != Method::HEAD;
+        let peer = asked.parts.extensions.get::<Peer>().map(|peer| peer.address);
+        let upstream = self.upstream.send(&asked.parts, body, peer).await?;
+        let has_body = upstream.status().is_success() && asked.parts.method != Method::HEAD;
         let form = Form::of(upstream.headers()).filter(|_| has_body);
         Ok(match form {
-            Some(form) => self.store(form, upstream, client(parts, self), observers),
+            Some(form) => self.store(form, asked, upstream),
             None => (Way::Passed, passed(upstream)),
         })
     }
 
+    /// Returns a place in the memory for the party that has sent a request.
+    pub(crate) fn hold(&self, parts: &Parts) -> Result<Held, Error> {
+        let held = self.config.rules.memory.take(client(parts, self), 0);
+        held.map_err(|full| Error::Full(full.to_string()))
+    }
+
     /// Stores an answer while its caller gets it.
-    fn store(
-        &self,
-        form: Form,
-        upstream: reqwest::Response,
-        client: Client,
-        observers: Vec<Box<dyn Observe>>,
-    ) -> (Way, Response) {
-        let topic = names::new_topic();
+    fn store(&self, form: Form, asked: Asked, upstream: reqwest::Response) -> (Way, Response) {
+        let Asked { parts, topic, observers } = asked;
+        let client = client(&parts, self);
         let places = self.running.begin(topic.clone(), client);
         let places =
             places.and_then(|place| Ok((place, self.config.rules.memory.take(client, 0)?)));
@@ -157,7 +186,7 @@ impl Shared {
             metrics: Arc::clone(&self.metrics),
         };
         drop(self.running.tasks.spawn(answer.run()));
-        (Way::Stored, response)
+        (Way::Stored(form), response)
     }
 }
 
@@ -167,12 +196,12 @@ fn passed(upstream: reqwest::Response) -> Response {
 }
 
 /// A body that goes to the upstream as it comes.
-fn reqwest_body(body: Body) -> reqwest::Body {
+fn streaming(body: Body) -> reqwest::Body {
     reqwest::Body::wrap_stream(body.into_data_stream())
 }
 
 /// The party that a request is counted for.
-pub(crate) fn client(parts: &Parts, relay: &Shared) -> Client {
+fn client(parts: &Parts, relay: &Shared) -> Client {
     let Some(peer) = parts.extensions.get::<Peer>() else { return Client::TRUSTED };
     let of = |name: &str| parts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
     let lists = (of("x-forwarded-for"), of("forwarded"));

@@ -152,6 +152,7 @@ impl Node {
                 () = keep_credentials(redis.as_ref()) => {}
                 () = feed.run() => {}
                 () = report(gateway.as_ref()) => {}
+                () = follow(relay.as_ref()) => {}
             }
             tokio::select! {
                 left = orderly => left,
@@ -258,27 +259,46 @@ pub(crate) fn serve(
     registry: &Registry,
 ) -> Result<Served> {
     let (rules, access) = (rules.clone(), access.clone());
-    let relay = services.relay().cloned().map(|config| {
-        let config = relay::Config { rules: rules.clone(), access: access.clone(), ..config };
-        let relay = Relay::new(config, Arc::clone(log), registry);
-        relay.context("cannot build the HTTP client of --upstream")
+    let gateway = services.gateway().cloned().map(|config| {
+        let (site, rules, access) = (site.clone(), rules.clone(), access.clone());
+        let config = gateway::Config { site, rules, access, leases, ..config };
+        Gateway::new(config, Arc::clone(log), registry)
     });
-    let relay = relay.transpose()?;
-    let routes = match (services.ingest().cloned(), &relay) {
-        (Some(config), _) => {
-            let config = ingest::Config { rules: rules.clone(), access: access.clone(), ..config };
-            ingest::router(config, Arc::clone(log), registry)
+    let ingest = services.ingest().cloned().map(|config| {
+        let config = ingest::Config { rules: rules.clone(), access: access.clone(), ..config };
+        ingest::router(config, Arc::clone(log), registry)
+    });
+    let relay = match (services.relay().cloned(), &gateway) {
+        (Some(config), Some(gateway)) => {
+            let config = relay::Config { rules, access, ..config };
+            let relay = Relay::new(config, Arc::clone(log), readers(gateway), registry);
+            Some(relay.context("cannot build the HTTP client of --upstream")?)
         }
-        (None, Some(relay)) => relay.router(),
-        (None, None) => Router::new(),
+        _ => None,
     };
-    let Some(config) = services.gateway().cloned() else {
-        return Ok(Served { gateway: None, relay, entry: Entry::Routes(routes, site) });
+    let routes = ingest.or_else(|| relay.as_ref().map(Relay::router)).unwrap_or_default();
+    let entry = match &gateway {
+        Some(gateway) => Entry::Door(gateway.door(routes)),
+        None => Entry::Routes(routes, site),
     };
-    let config = gateway::Config { site, rules, access, leases, ..config };
-    let gateway = Gateway::new(config, Arc::clone(log), registry);
-    let entry = Entry::Door(gateway.door(routes));
-    Ok(Served { gateway: Some(gateway), relay, entry })
+    Ok(Served { gateway, relay, entry })
+}
+
+/// The gateway as the relay of the same node knows it: a door without the relay's routes.
+fn readers(gateway: &Gateway) -> relay::Gateway {
+    let door = gateway.door(Router::new());
+    relay::Gateway::new(move |request, peer| {
+        let door = door.clone();
+        Box::pin(async move { door.answer(request, peer).await })
+    })
+}
+
+/// Follows the orders of other relays. Never ends.
+async fn follow(relay: Option<&Relay>) {
+    match relay {
+        Some(relay) => relay.run().await,
+        None => pending().await,
+    }
 }
 
 /// Reports the streams of subjects to the other nodes. Never ends.

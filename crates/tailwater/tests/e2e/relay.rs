@@ -2,6 +2,7 @@
 //! gone.
 
 mod client;
+mod joined;
 mod resumed;
 mod through;
 mod upstream;

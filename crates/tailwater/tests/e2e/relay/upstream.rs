@@ -16,7 +16,7 @@ use axum::routing::{any, get, post};
 use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, RwLockWriteGuard, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::until;
@@ -37,6 +37,8 @@ struct Script {
     /// The number of tokens that each answer may send.
     allowed: watch::Sender<usize>,
     requests: Mutex<Vec<(Parts, Bytes)>>,
+    /// Taken by every request before its answer.
+    gate: RwLock<()>,
     /// Answers that were dropped before their end.
     cancelled: AtomicUsize,
 }
@@ -56,6 +58,7 @@ impl Upstream {
         let script = Arc::new(Script {
             allowed: watch::channel(0).0,
             requests: Mutex::default(),
+            gate: RwLock::default(),
             cancelled: AtomicUsize::new(0),
         });
         let routes = Router::new()
@@ -79,6 +82,11 @@ impl Upstream {
     /// Lets each answer send this number of tokens in all.
     pub(crate) fn allow(&self, tokens: usize) {
         self.script.allowed.send_replace(tokens);
+    }
+
+    /// Holds all answers, heads too, until the result is dropped.
+    pub(crate) fn hold(&self) -> RwLockWriteGuard<'_, ()> {
+        self.script.gate.try_write().expect("no request is answered now")
     }
 
     /// Returns the requests so far: head and body.
@@ -166,6 +174,7 @@ impl Script {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         self.requests.lock().unwrap().push((parts, body.clone()));
+        drop(self.gate.read().await);
         body
     }
 
