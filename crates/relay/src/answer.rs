@@ -49,6 +49,10 @@ impl Answer {
     pub(crate) async fn run(self) {
         let Self { mut upstream, mut decoder, mut store, tap, place, detached, .. } = self;
         let (mut observers, metrics) = (self.observers, self.metrics);
+        let topic = store.topic().clone();
+        for observer in &mut observers {
+            observer.begun(&topic).await;
+        }
         let mut ending = None;
         let outcome = {
             let abandoned = abandoned(&tap, detached);
@@ -89,7 +93,7 @@ impl Answer {
                     }
                 };
                 for observer in &mut observers {
-                    observer.events(&events).await;
+                    observer.events(&topic, &events).await;
                 }
                 let stored = tokio::select! {
                     biased;

@@ -8,12 +8,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method};
 use axum::response::Response;
-use event_log::{NewEvent, Position, Topic};
+use event_log::{Position, Topic};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::Form;
@@ -78,10 +77,8 @@ impl Shared {
         self: &Arc<Self>,
         asked: Asked,
         key: &[u8],
-        body: Body,
+        whole: Whole,
     ) -> Result<(Way, Response), Error> {
-        let held = self.hold(&asked.parts)?;
-        let whole = Whole::read(body, self.config.request_bytes_max, held).await?;
         let request = request(&asked.parts, &whole);
         let name = Digest::of(credentials(&asked.parts).chain([key]));
         let ledger = Ledger::new(&self.log, "key", &name);
@@ -201,14 +198,11 @@ fn request(parts: &Parts, whole: &Whole) -> Digest {
     let kind = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let head = [parts.method.as_str().as_bytes(), path.as_bytes(), kind];
     // The body as one part, however it came.
-    let body = whole.pieces().collect::<Vec<_>>().concat();
-    Digest::of(head.into_iter().chain([&body[..]]))
+    Digest::of(head.into_iter().chain([&whole.bytes()[..]]))
 }
 
 #[async_trait]
 impl Observe for Release {
-    async fn events(&mut self, _events: &[NewEvent]) {}
-
     async fn ended(&mut self, outcome: Outcome) {
         let (Some(at), false) = (self.at.get(), outcome == Outcome::Complete) else { return };
         if let Err(error) = self.ledger.append_after(at.n, &Entry::Released).await {

@@ -7,6 +7,7 @@
 //!
 //! `keys.rs` finds the answer to an earlier request with the same key, in a ledger that all relays share
 //! (`ledger.rs`); `orders.rs` cancels an answer that another relay reads.
+//! `adapter.rs` has the ways of other clients to resume.
 //!
 //! Serves no subscribers: a gateway on the same log does. Never touches Redis or the environment.
 
@@ -33,7 +34,7 @@ mod tee;
 mod upstream;
 mod whole;
 
-pub use adapter::Adapter;
+pub use adapter::{Adapter, BadAdapter};
 pub use config::{Config, Detached};
 pub use relay::{Relay, Streamed};
 pub use reqwest::Url;

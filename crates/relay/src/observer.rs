@@ -1,16 +1,19 @@
 //! Parties that look at an answer while it is stored: they note names under which it can be found.
 
 use async_trait::async_trait;
-use event_log::NewEvent;
+use event_log::{NewEvent, Topic};
 
 use crate::outcome::Outcome;
 
 /// Looks at an answer.
 #[async_trait]
 pub(crate) trait Observe: Send {
+    /// Learns that an answer is stored in a topic.
+    async fn begun(&mut self, _topic: &Topic) {}
+
     /// Looks at the next events, before they are stored.
-    async fn events(&mut self, events: &[NewEvent]);
+    async fn events(&mut self, _topic: &Topic, _events: &[NewEvent]) {}
 
     /// Learns how the answer has ended, after its topic has.
-    async fn ended(&mut self, outcome: Outcome);
+    async fn ended(&mut self, _outcome: Outcome) {}
 }

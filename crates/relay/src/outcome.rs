@@ -33,6 +33,8 @@ pub(crate) enum Way {
     Stored(Form),
     /// The answer to an earlier request with the same idempotency key.
     Joined,
+    /// A stored answer, for a client that resumes or stops it in its own way.
+    Resumed,
 }
 
 label! {
@@ -44,6 +46,8 @@ label! {
         Stored => "stored",
         /// As [`Way::Joined`].
         Joined => "joined",
+        /// As [`Way::Resumed`].
+        Resumed => "resumed",
         /// An error of the relay.
         Refused => "refused",
     }
@@ -55,6 +59,7 @@ impl From<Way> for Answered {
             Way::Passed => Self::Passed,
             Way::Stored(_) => Self::Stored,
             Way::Joined => Self::Joined,
+            Way::Resumed => Self::Resumed,
         }
     }
 }

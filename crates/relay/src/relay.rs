@@ -28,6 +28,7 @@ use crate::store::Store;
 use crate::subscribe::Gateway;
 use crate::tee::tee;
 use crate::upstream::Upstream;
+use crate::whole::Whole;
 use crate::{headers, keys, names, orders};
 
 /// Passes requests on to an upstream, and stores the answers that stream. Clones are cheap and share one relay.
@@ -111,12 +112,7 @@ impl Relay {
 /// The handler.
 async fn answer(State(relay): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let key = keys::key(&parts).map(<[u8]>::to_vec);
-    let asked = Asked { parts, topic: names::new_topic(), observers: Vec::new() };
-    let answered = match key {
-        Some(key) => Box::pin(relay.keyed(asked, &key, body)).await,
-        None => relay.pass_on(asked, streaming(body)).await,
-    };
+    let answered = Box::pin(relay.answer(parts, body)).await;
     match answered {
         Ok((way, response)) => {
             relay.metrics.requests.of(way.into()).inc();
@@ -130,6 +126,27 @@ async fn answer(State(relay): State<Arc<Shared>>, request: Request) -> Response 
 }
 
 impl Shared {
+    async fn answer(self: &Arc<Self>, parts: Parts, body: Body) -> Result<(Way, Response), Error> {
+        if let Some(resumed) = self.adapted(&parts).await? {
+            return Ok(resumed);
+        }
+        let key = keys::key(&parts).map(<[u8]>::to_vec);
+        let topic = names::new_topic();
+        if key.is_none() && !self.looks_into(&parts) {
+            let observers = self.namers(&parts, None);
+            return self.pass_on(Asked { parts, topic, observers }, streaming(body)).await;
+        }
+        let held = self.hold(&parts)?;
+        let whole = Whole::read(body, self.config.request_bytes_max, held).await?;
+        let observers = self.namers(&parts, Some(&whole));
+        let asked = Asked { parts, topic, observers };
+        let Some(key) = key else {
+            let (body, _held) = whole.into_body();
+            return self.pass_on(asked, body).await;
+        };
+        self.keyed(asked, &key, whole).await
+    }
+
     /// Passes a request on, and stores its answer if that streams.
     pub(crate) async fn pass_on(
         &self,

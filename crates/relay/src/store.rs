@@ -44,6 +44,10 @@ impl Store {
         Self { log, topic, stored: 0 }
     }
 
+    pub(crate) const fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
     /// Appends events in order.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The body of a request that the relay reads as a whole before it passes it on.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -46,9 +47,13 @@ impl Whole {
         Ok(self)
     }
 
-    /// The pieces, in order.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        self.pieces.iter().map(|piece| &piece[..])
+    /// The body in one piece.
+    pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
+        match &self.pieces[..] {
+            [] => Cow::Borrowed(&[]),
+            [piece] => Cow::Borrowed(piece),
+            pieces => Cow::Owned(pieces.concat()),
+        }
     }
 
     /// Returns the body for the upstream, and the memory, which is to be held until the upstream has it.

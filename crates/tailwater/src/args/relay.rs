@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use humantime::parse_duration;
 use redis_log::Durability;
-use relay::Detached;
+use relay::{Adapter, Detached};
 
 use super::roles::REDIS;
 use super::{AccessArgs, LimitArgs, LogArgs, NodeArgs, ReadArgs, Size, SubscriberArgs};
@@ -60,6 +60,10 @@ pub(crate) struct AnswerArgs {
     /// Server that requests are passed on to: http or https, with a path that is put before the path of each request.
     #[arg(long, env = "TAILWATER_UPSTREAM", value_name = "URL")]
     pub(crate) upstream: String,
+    /// Clients that resume in a way of their own: openai (responses.retrieve with starting_after), ai-sdk (useChat with
+    /// resume), each with another path than the usual one if that is given, as in ai-sdk=/chat; may be repeated.
+    #[arg(long, env = "TAILWATER_ADAPTER", value_name = "NAME[=PATH],…", value_delimiter = ',')]
+    pub(crate) adapter: Vec<Adapter>,
     /// Time for which an answer is read on after its caller has left, or cancel, which ends the request to the
     /// upstream at once.
     #[arg(long, env = "TAILWATER_DETACHED", default_value = "10m", value_name = "TIME|cancel")]
@@ -73,7 +77,7 @@ pub(crate) struct AnswerArgs {
     /// Largest event of an answer, in bytes. An answer with a larger one is passed on, and stored up to there.
     #[arg(long, env = "TAILWATER_EVENT_BYTES_MAX", default_value = "256KiB", value_name = "SIZE")]
     pub(crate) event_bytes_max: Size,
-    /// Largest body of a request that has an Idempotency-Key, in bytes.
+    /// Largest body of a request that has an Idempotency-Key or begins a chat of ai-sdk, in bytes.
     #[arg(long, env = "TAILWATER_REQUEST_BYTES_MAX", default_value = "4MiB", value_name = "SIZE")]
     pub(crate) request_bytes_max: Size,
     /// Where an event must be stored before the caller gets it: memory (of the primary), replica:K (also in memory

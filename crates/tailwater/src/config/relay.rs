@@ -61,6 +61,7 @@ fn relay_config(args: &AnswerArgs, node: &NodeArgs, limits: &Limits) -> Result<r
         event_bytes_max,
         request_bytes_max: args.request_bytes_max.0,
         silence_max: args.upstream_timeout,
+        adapters: args.adapter.clone(),
         cors: cors(node)?,
         ..relay::Config::new(upstream)
     })
