@@ -1,6 +1,7 @@
 //! `tailwater relay`: answers of a scripted upstream that go on when their caller, their gateway or their relay is
 //! gone.
 
+mod adapters;
 mod client;
 mod joined;
 mod resumed;

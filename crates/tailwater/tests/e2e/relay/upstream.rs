@@ -63,6 +63,9 @@ impl Upstream {
         });
         let routes = Router::new()
             .route("/v1/chat/completions", post(chat))
+            .route("/v1/responses", post(responses))
+            .route("/v1/responses/{id}", get(echo))
+            .route("/api/chat", post(ui_messages))
             .route("/lines", post(lines))
             .route("/cut", post(cut))
             .route("/failed", post(failed))
@@ -129,6 +132,60 @@ async fn chat(State(script): State<Arc<Script>>, request: Request) -> Response {
     script.take(request).await;
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::SERVER, "scripted")];
     (headers, Body::from_stream(script.send(chat_piece))).into_response()
+}
+
+/// The id of every response.
+pub(crate) const RESPONSE: &str = "resp_scripted";
+
+/// The deltas of a response, and before and after them an event that frames it.
+fn response_piece(n: usize) -> Option<String> {
+    let status = if n == 0 { "in_progress" } else { "completed" };
+    let response = format!(
+        "{{\"id\":\"{RESPONSE}\",\"object\":\"response\",\"created_at\":0,\"status\":\"{status}\",\"model\":\"m\",\
+         \"output\":[],\"parallel_tool_calls\":true,\"tool_choice\":\"auto\",\"tools\":[]}}"
+    );
+    let (kind, rest) = match n {
+        0 => ("response.created", format!("\"response\":{response}")),
+        1..=TOKENS => (
+            "response.output_text.delta",
+            format!(
+                "\"item_id\":\"i\",\"output_index\":0,\"content_index\":0,\"delta\":\"token-{} \",\"logprobs\":[]",
+                n - 1
+            ),
+        ),
+        _ if n == TOKENS + 1 => ("response.completed", format!("\"response\":{response}")),
+        _ => return None,
+    };
+    let data = format!("{{\"type\":\"{kind}\",\"sequence_number\":{n},{rest}}}");
+    Some(format!("event: {kind}\ndata: {data}\n\n"))
+}
+
+async fn responses(State(script): State<Arc<Script>>, request: Request) -> Response {
+    script.take(request).await;
+    let headers = [(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")];
+    (headers, Body::from_stream(script.send(response_piece))).into_response()
+}
+
+/// The parts of a message for the AI SDK.
+fn ui_message_piece(n: usize) -> Option<String> {
+    let data = match n {
+        0 => "{\"type\":\"start\",\"messageId\":\"m\"}".to_owned(),
+        1 => "{\"type\":\"text-start\",\"id\":\"t\"}".to_owned(),
+        _ if n < TOKENS + 2 => {
+            format!("{{\"type\":\"text-delta\",\"id\":\"t\",\"delta\":\"token-{} \"}}", n - 2)
+        }
+        _ if n == TOKENS + 2 => "{\"type\":\"text-end\",\"id\":\"t\"}".to_owned(),
+        _ if n == TOKENS + 3 => "{\"type\":\"finish\"}".to_owned(),
+        _ if n == TOKENS + 4 => "[DONE]".to_owned(),
+        _ => return None,
+    };
+    Some(format!("data: {data}\n\n"))
+}
+
+async fn ui_messages(State(script): State<Arc<Script>>, request: Request) -> Response {
+    script.take(request).await;
+    let headers = [("content-type", "text/event-stream"), ("x-vercel-ai-ui-message-stream", "v1")];
+    (headers, Body::from_stream(script.send(ui_message_piece))).into_response()
 }
 
 async fn lines(State(script): State<Arc<Script>>, request: Request) -> Response {
