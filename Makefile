@@ -116,6 +116,7 @@ interop: ## Break the cluster under real clients of other projects; writes docs/
 	interop/setup
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest interop --page docs/interop.md --out $(OUT)/interop
+	cargo test -p tailwater --test e2e relay::sdk -- --ignored
 
 interop-quick: ## Kill gateways and end a topic under some of these clients; report in out/interop-quick
 	interop/pages --check

@@ -5,5 +5,6 @@ mod adapters;
 mod client;
 mod joined;
 mod resumed;
+mod sdk;
 mod through;
 mod upstream;
