@@ -1,25 +1,23 @@
 //! Requests with an `Idempotency-Key`: the second one gets the answer to the first, on any relay.
 //!
 //! The first request claims its key in the ledger, and then says in which topic its answer is. A request that
-//! comes meanwhile waits for that. An answer that did not come to its end releases its key, so that a retry asks
-//! the upstream again; so does an answer that does not stream, because the relay does not store it.
+//! comes meanwhile waits for that. After an answer that did not come to its end, a retry asks the upstream again; so
+//! it does after one that does not stream, because the relay does not store that.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method};
 use axum::response::Response;
-use event_log::{Position, Topic};
+use event_log::{Limit, Mark, Position, Topic};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::Form;
 use crate::error::Error;
 use crate::ledger::{Digest, Ledger, Placed};
-use crate::observer::Observe;
-use crate::outcome::{Outcome, Way};
+use crate::outcome::Way;
 use crate::relay::{Asked, Shared};
 use crate::whole::Whole;
 use crate::{names, replay};
@@ -65,12 +63,6 @@ enum Claimed {
     Answered(Topic, Form),
 }
 
-/// Releases a key if its answer does not come to its end.
-struct Release {
-    ledger: Ledger,
-    at: Arc<OnceLock<Position>>,
-}
-
 impl Shared {
     /// Answers a request that has a key.
     pub(crate) async fn keyed(
@@ -100,9 +92,6 @@ impl Shared {
         whole: Whole,
     ) -> Result<(Way, Response), Error> {
         let Claim { ledger, at, request, topic } = claim;
-        let told = Arc::<OnceLock<_>>::default();
-        let release = Release { ledger: ledger.clone(), at: Arc::clone(&told) };
-        asked.observers.push(Box::new(release));
         asked.topic = topic.clone();
         let (body, held) = whole.into_body();
         let answered = self.pass_on(asked, body).await;
@@ -115,9 +104,9 @@ impl Shared {
             },
             _ => Entry::Released,
         };
-        // A request that waits for this entry is told to come back if the log is away.
-        if let Ok(Some(at)) = ledger.append_after(at.n, &entry).await {
-            told.get_or_init(|| at);
+        if let Err(error) = ledger.append_after(at.n, &entry).await {
+            // A request that waits for this entry is told to come back.
+            tracing::warn!(%error, "the answer of an idempotency key is not noted");
         }
         answered
     }
@@ -136,9 +125,11 @@ impl Shared {
                 ) if other != request.as_str() => {
                     return Err(Error::KeyReused);
                 }
-                Some(Entry::Answered { topic, lines, .. }) => {
+                Some(Entry::Answered { topic: answer, lines, .. })
+                    if !self.is_broken(&Topic::new(&answer)?).await? =>
+                {
                     let form = if lines { Form::Lines } else { Form::Events };
-                    return Ok(Claimed::Answered(Topic::new(&topic)?, form));
+                    return Ok(Claimed::Answered(Topic::new(&answer)?, form));
                 }
                 Some(Entry::Claimed { .. }) if !self.is_lost(at) => {
                     ledger.wait(at, WAIT_MAX).await?;
@@ -154,6 +145,15 @@ impl Shared {
             }
         }
         Err(Error::KeyBusy)
+    }
+
+    /// Returns true for an answer that did not come to its end: its topic has the relay's own last event.
+    async fn is_broken(&self, topic: &Topic) -> Result<bool, Error> {
+        let Some(bounds) = self.log.bounds(topic).await?.filter(|bounds| bounds.ended) else {
+            return Ok(false);
+        };
+        let page = self.log.read(topic, bounds.head.before(), Limit::ONE).await?;
+        Ok(page.events.first().is_some_and(|last| last.mark() == Mark::Last))
     }
 
     /// Returns true for a claim whose relay has been gone for longer than an upstream may be silent.
@@ -199,14 +199,4 @@ fn request(parts: &Parts, whole: &Whole) -> Digest {
     let head = [parts.method.as_str().as_bytes(), path.as_bytes(), kind];
     // The body as one part, however it came.
     Digest::of(head.into_iter().chain([&whole.bytes()[..]]))
-}
-
-#[async_trait]
-impl Observe for Release {
-    async fn ended(&mut self, outcome: Outcome) {
-        let (Some(at), false) = (self.at.get(), outcome == Outcome::Complete) else { return };
-        if let Err(error) = self.ledger.append_after(at.n, &Entry::Released).await {
-            tracing::warn!(%error, "the idempotency key of an answer that broke off is not released");
-        }
-    }
 }

@@ -6,7 +6,8 @@
 //! upstream, `headers.rs` the rules of a proxy, `error.rs` chooses every status of its own.
 //!
 //! `keys.rs` finds the answer to an earlier request with the same key, in a ledger that all relays share
-//! (`ledger.rs`); `orders.rs` cancels an answer that another relay reads.
+//! (`ledger.rs`); `orders.rs` cancels an answer that another relay reads,
+//! and `roll.rs` ends those of a relay that is gone.
 //! `adapter.rs` has the ways of other clients to resume.
 //!
 //! Serves no subscribers: a gateway on the same log does. Never touches Redis or the environment.
@@ -27,6 +28,7 @@ mod orders;
 mod outcome;
 mod relay;
 mod replay;
+mod roll;
 mod running;
 mod store;
 mod subscribe;

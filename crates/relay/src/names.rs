@@ -12,14 +12,19 @@ pub(crate) const PREFIX: &str = "relay/";
 const RANDOM_BYTES: usize = 16;
 
 /// A new topic.
+pub(crate) fn new_topic() -> Topic {
+    let topic = Topic::new(&format!("{PREFIX}{}", random()));
+    topic.expect("base64url has no other characters than a topic")
+}
+
+/// A name that nobody else has.
 ///
 /// # Panics
 /// The operating system gives no random bytes.
-pub(crate) fn new_topic() -> Topic {
+pub(crate) fn random() -> String {
     let mut random = [0; RANDOM_BYTES];
     rand::fill(&mut random).expect("the operating system gives random bytes");
-    let name = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-    Topic::new(&name).expect("base64url has no other characters than a topic")
+    URL_SAFE_NO_PAD.encode(random)
 }
 
 /// The path where an answer can be read again, on any gateway.

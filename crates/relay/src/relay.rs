@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, Method};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::delete;
 use event_log::{Log, Topic};
+use futures_util::future::join;
 use limits::{Client, Held, Peer};
 use metrics::Registry;
 use tokio::time::timeout;
@@ -23,6 +24,7 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::observer::Observe;
 use crate::outcome::{Answered, Outcome, Way};
+use crate::roll::Roll;
 use crate::running::Running;
 use crate::store::Store;
 use crate::subscribe::Gateway;
@@ -43,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) running: Arc<Running>,
     pub(crate) gateway: Gateway,
     metrics: Arc<Metrics>,
+    roll: Roll,
     upstream: Upstream,
 }
 
@@ -79,12 +82,13 @@ impl Relay {
         let upstream = Upstream::new(&config)?;
         let running = Running::new(&config, registry);
         let metrics = Arc::new(Metrics::register(registry, &running));
-        Ok(Self(Arc::new(Shared { config, log, running, gateway, metrics, upstream })))
+        let roll = Roll::new(&log);
+        Ok(Self(Arc::new(Shared { config, log, running, gateway, metrics, roll, upstream })))
     }
 
-    /// Follows the orders of other relays, until it is dropped.
+    /// Follows the orders of other relays, and ends the answers of those that are gone, until it is dropped.
     pub async fn run(&self) {
-        orders::follow(&self.0.log, &self.0.running).await;
+        join(orders::follow(&self.0.log, &self.0.running), self.0.roll.run()).await;
     }
 
     /// The routes of a relay: every path that the gateway does not have, and `DELETE /v1/events`.
@@ -99,13 +103,16 @@ impl Relay {
     pub async fn drain(&self, window: Duration) {
         let tasks = &self.0.running.tasks;
         tasks.close();
-        if timeout(window, tasks.wait()).await.is_ok() {
-            return;
+        if timeout(window, tasks.wait()).await.is_err() {
+            tracing::info!(left = self.0.running.len(), "ending answers that did not finish");
+            self.0.running.stop();
+            // An answer ends within the time of an append.
+            if timeout(STOP_MAX, tasks.wait()).await.is_err() {
+                // Another relay ends those that are left.
+                return;
+            }
         }
-        tracing::info!(left = self.0.running.len(), "ending answers that did not finish");
-        self.0.running.stop();
-        // An answer ends within the time of an append.
-        drop(timeout(STOP_MAX, tasks.wait()).await);
+        self.0.roll.leave().await;
     }
 }
 
@@ -171,7 +178,8 @@ impl Shared {
 
     /// Stores an answer while its caller gets it.
     fn store(&self, form: Form, asked: Asked, upstream: reqwest::Response) -> (Way, Response) {
-        let Asked { parts, topic, observers } = asked;
+        let Asked { parts, topic, mut observers } = asked;
+        observers.push(self.roll.keeper());
         let client = client(&parts, self);
         let places = self.running.begin(topic.clone(), client);
         let places =

@@ -22,6 +22,7 @@ use redis_log::RedisLog;
 use relay::Relay;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::access_sources::AccessSources;
 use crate::admin::Admin;
@@ -133,6 +134,10 @@ impl Node {
             announce(role, *address, tls.is_some());
         }
 
+        // A task, because it goes on while the answers of a node that leaves come to their ends.
+        let _relaying = relay
+            .clone()
+            .map(|relay| AbortOnDropHandle::new(tokio::spawn(async move { relay.run().await })));
         let (ending, admin_ending) = (Ending::default(), Ending::default());
         let served = tokio::spawn(public.serve(&ending, &drain));
         let administered = tokio::spawn(admin.serve(&admin_ending, &drain));
@@ -152,7 +157,6 @@ impl Node {
                 () = keep_credentials(redis.as_ref()) => {}
                 () = feed.run() => {}
                 () = report(gateway.as_ref()) => {}
-                () = follow(relay.as_ref()) => {}
             }
             tokio::select! {
                 left = orderly => left,
@@ -291,14 +295,6 @@ fn readers(gateway: &Gateway) -> relay::Gateway {
         let door = door.clone();
         Box::pin(async move { door.answer(request, peer).await })
     })
-}
-
-/// Follows the orders of other relays. Never ends.
-async fn follow(relay: Option<&Relay>) {
-    match relay {
-        Some(relay) => relay.run().await,
-        None => pending().await,
-    }
 }
 
 /// Reports the streams of subjects to the other nodes. Never ends.

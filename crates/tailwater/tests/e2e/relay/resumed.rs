@@ -141,3 +141,39 @@ async fn a_relay_that_stops_waits_for_answers_and_ends_those_that_take_too_long(
     assert!(node.wait_exit().await.unwrap().success());
     until("the upstream's answer is cancelled", async || upstream.cancelled() == 1).await;
 }
+
+#[tokio::test]
+async fn the_answer_of_a_relay_that_was_killed_does_not_look_finished() {
+    let redis = Redis::start().await.unwrap();
+    let upstream = Upstream::start().await;
+    let mut first = relay(&upstream, Some(&redis)).node("first").start().await.unwrap();
+    let second = relay(&upstream, Some(&redis)).node("second").start().await.unwrap();
+    let other = gateway(&redis, "other").start().await.unwrap();
+    upstream.allow(10);
+    let mut caller = Caller::chat(first.addr()).await;
+    caller.until_token(9).await;
+    let mut own = Caller::chat(second.addr()).await;
+    own.until_token(9).await;
+    let location = caller.location.clone();
+    first.kill_nine().unwrap();
+    assert!(caller.rest().await.is_err());
+    let seen = reread(other.addr(), &location).await;
+    assert_eq!((seen.len(), error_code(&seen[10]).as_str()), (11, "lost"));
+    upstream.allow(usize::MAX);
+    assert_eq!(own.rest().await.unwrap(), chat_body(), "the other relay's answer goes on");
+}
+
+#[tokio::test]
+async fn a_relay_that_starts_ends_the_answers_of_one_that_was_killed_when_it_was_alone() {
+    let redis = Redis::start().await.unwrap();
+    let upstream = Upstream::start().await;
+    let mut node = relay(&upstream, Some(&redis)).start().await.unwrap();
+    upstream.allow(10);
+    let mut caller = Caller::chat(node.addr()).await;
+    caller.until_token(9).await;
+    let location = caller.location.clone();
+    node.kill_nine().unwrap();
+    node.restart().await.unwrap();
+    let seen = reread(node.addr(), &location).await;
+    assert_eq!((seen.len(), error_code(&seen[10]).as_str()), (11, "lost"));
+}
