@@ -62,7 +62,7 @@ impl Answer {
                     // Cancel-safe: a piece that was not returned stays in the response. The order comes first,
                     // because an upstream that always has more must not keep the answer from ending.
                     biased;
-                    reason = place.order.given() => Next::Over(reason),
+                    reason = place.stop.given() => Next::Over(reason),
                     () = &mut abandoned => Next::Over(Outcome::Abandoned),
                     piece = upstream.chunk() => match piece {
                         Ok(Some(piece)) => Next::Piece(piece),
@@ -99,7 +99,7 @@ impl Answer {
                     biased;
                     stored = store.append(events) => stored,
                     // The log may be away. The upstream does not wait for it; the end has a key of its own.
-                    reason = place.order.given() => break reason,
+                    reason = place.stop.given() => break reason,
                 };
                 metrics.callers_cut.inc_by(u64::from(!tap.push(piece)));
                 if let Err(error) = stored {
@@ -148,7 +148,7 @@ async fn pass_on(mut upstream: Response, tap: &Tap, place: &Place) {
     loop {
         let piece = tokio::select! {
             biased;
-            _ = place.order.given() => return tap.finish(Err(BrokenOff)),
+            _ = place.stop.given() => return tap.finish(Err(BrokenOff)),
             () = tap.gone() => return,
             piece = upstream.chunk() => piece,
         };

@@ -10,10 +10,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use event_log::Topic;
 
-use crate::error::Error;
+use crate::error::Refusal;
 use crate::names::PREFIX;
 use crate::orders;
-use crate::relay::Shared;
+use crate::shared::Shared;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -36,14 +36,14 @@ pub(crate) async fn cancel(State(relay): State<Arc<Shared>>, request: Request) -
 
 impl Shared {
     /// Cancels an answer, wherever it runs. An answer that has ended stays as it is.
-    pub(crate) async fn cancel(&self, topic: &Topic) -> Result<(), Error> {
+    pub(crate) async fn cancel(&self, topic: &Topic) -> Result<(), Refusal> {
         if self.running.cancel(topic) {
             return Ok(());
         }
         let bounds = self.log.bounds(topic).await?;
         match bounds {
             // An answer without its first event is known to its relay only.
-            None => Err(Error::Unknown(topic.to_string())),
+            None => Err(Refusal::Unknown(topic.to_string())),
             Some(bounds) if bounds.ended => Ok(()),
             Some(_) => orders::give(&self.log, topic).await,
         }
@@ -51,19 +51,21 @@ impl Shared {
 }
 
 /// The topic that a query names.
-fn topic(parts: &Parts) -> Result<Topic, Error> {
+fn topic(parts: &Parts) -> Result<Topic, Refusal> {
     let query = parts.uri.query().unwrap_or_default().as_bytes();
     let mut named = form_urlencoded::parse(query).filter(|(name, _)| name == "topic");
-    let (Some((_, name)), None) = (named.next(), named.next()) else { return Err(Error::NoTopic) };
+    let (Some((_, name)), None) = (named.next(), named.next()) else {
+        return Err(Refusal::NoTopic);
+    };
     let topic = Topic::new(&name)?;
     if !name.starts_with(PREFIX) {
-        return Err(Error::Unknown(name.into_owned()));
+        return Err(Refusal::Unknown(name.into_owned()));
     }
     Ok(topic)
 }
 
 /// Checks that the party may end the topic.
-async fn permit(relay: &Shared, parts: &Parts, topic: &Topic) -> Result<(), Error> {
+async fn permit(relay: &Shared, parts: &Parts, topic: &Topic) -> Result<(), Refusal> {
     let access = &relay.config.access;
     let first = |name: HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
     let cookies: Vec<_> = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -76,7 +78,7 @@ async fn permit(relay: &Shared, parts: &Parts, topic: &Topic) -> Result<(), Erro
     grant.check(Right::End, topic.as_str()).map_err(|denied| {
         access.count(denied.reason);
         match denied.reason {
-            access::Reason::Topic => Error::forbidden(topic),
+            access::Reason::Topic => Refusal::forbidden(topic),
             _ => denied.into(),
         }
     })

@@ -8,7 +8,7 @@ use event_log::{AppendError, BadTopic, ReadError, Topic};
 
 /// The reason why the relay has not passed a request on, or has no answer to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Error {
+pub(crate) enum Refusal {
     /// The path leaves the base of the upstream, or is no URL there.
     #[error("the path {0:?} leads out of the upstream's base")]
     BadPath(String),
@@ -61,7 +61,7 @@ pub(crate) enum Error {
     LogUnavailable,
 }
 
-impl Error {
+impl Refusal {
     /// The cause, for programs.
     const fn code(&self) -> &'static str {
         match self {
@@ -125,7 +125,7 @@ impl Error {
     }
 }
 
-impl IntoResponse for Error {
+impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let error = serde_json::json!({ "code": self.code(), "message": self.to_string() });
         let body = Json(serde_json::json!({ "error": error }));
@@ -142,20 +142,20 @@ impl IntoResponse for Error {
     }
 }
 
-impl From<Denied> for Error {
+impl From<Denied> for Refusal {
     fn from(Denied { reason, .. }: Denied) -> Self {
         Self::Denied { reason, message: reason.message().to_string() }
     }
 }
 
-impl From<ReadError> for Error {
+impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         tracing::debug!(%error, "read failed");
         Self::LogUnavailable
     }
 }
 
-impl From<AppendError> for Error {
+impl From<AppendError> for Refusal {
     fn from(error: AppendError) -> Self {
         tracing::debug!(%error, "append failed");
         Self::LogUnavailable

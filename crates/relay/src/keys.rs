@@ -15,10 +15,10 @@ use event_log::{Limit, Mark, Position, Topic};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::Form;
-use crate::error::Error;
+use crate::error::Refusal;
 use crate::ledger::{Digest, Ledger, Placed};
 use crate::outcome::Way;
-use crate::relay::{Asked, Shared};
+use crate::shared::{Asked, Shared};
 use crate::whole::Whole;
 use crate::{names, replay};
 
@@ -70,7 +70,7 @@ impl Shared {
         asked: Asked,
         key: &[u8],
         whole: Whole,
-    ) -> Result<(Way, Response), Error> {
+    ) -> Result<(Way, Response), Refusal> {
         let request = request(&asked.parts, &whole);
         let name = Digest::of(credentials(&asked.parts).chain([key]));
         let ledger = Ledger::new(&self.log, "key", &name);
@@ -80,7 +80,7 @@ impl Shared {
             Claimed::Own(claim) => {
                 let relay = Arc::clone(self);
                 let task = async move { relay.claimed(asked, claim, whole).await };
-                self.running.tasks.spawn(task).await.map_err(|_| Error::BrokenOff)?
+                self.running.tasks.spawn(task).await.map_err(|_| Refusal::BrokenOff)?
             }
         }
     }
@@ -90,7 +90,7 @@ impl Shared {
         mut asked: Asked,
         claim: Claim,
         whole: Whole,
-    ) -> Result<(Way, Response), Error> {
+    ) -> Result<(Way, Response), Refusal> {
         let Claim { ledger, at, request, topic } = claim;
         asked.topic = topic.clone();
         let (body, held) = whole.into_body();
@@ -112,7 +112,7 @@ impl Shared {
     }
 
     /// Claims a key, or finds the answer to its request.
-    async fn claim(&self, ledger: Ledger, request: Digest) -> Result<Claimed, Error> {
+    async fn claim(&self, ledger: Ledger, request: Digest) -> Result<Claimed, Refusal> {
         let topic = names::new_topic();
         for _look in 0..LOOKS_MAX {
             let Placed { at, entry } = ledger.newest().await?;
@@ -123,7 +123,7 @@ impl Shared {
                 Some(
                     Entry::Claimed { request: other, .. } | Entry::Answered { request: other, .. },
                 ) if other != request.as_str() => {
-                    return Err(Error::KeyReused);
+                    return Err(Refusal::KeyReused);
                 }
                 Some(Entry::Answered { topic: answer, lines, .. })
                     if !self.is_broken(&Topic::new(&answer)?).await? =>
@@ -134,7 +134,7 @@ impl Shared {
                 Some(Entry::Claimed { .. }) if !self.is_lost(at) => {
                     ledger.wait(at, WAIT_MAX).await?;
                     if ledger.newest::<Entry>().await?.at == at {
-                        return Err(Error::KeyBusy);
+                        return Err(Refusal::KeyBusy);
                     }
                 }
                 _ => {
@@ -144,11 +144,11 @@ impl Shared {
                 }
             }
         }
-        Err(Error::KeyBusy)
+        Err(Refusal::KeyBusy)
     }
 
     /// Returns true for an answer that did not come to its end: its topic has the relay's own last event.
-    async fn is_broken(&self, topic: &Topic) -> Result<bool, Error> {
+    async fn is_broken(&self, topic: &Topic) -> Result<bool, Refusal> {
         let Some(bounds) = self.log.bounds(topic).await?.filter(|bounds| bounds.ended) else {
             return Ok(false);
         };
@@ -166,7 +166,7 @@ impl Shared {
     /// Answers with the answer in a topic.
     async fn join(&self, parts: &Parts, topic: &Topic, form: Form) -> (Way, Response) {
         let mut response = match form {
-            Form::Events => self.subscribe(parts, topic, None).await,
+            Form::Events => self.gateway.subscribe(parts, topic, None).await,
             Form::Lines => replay::lines(&self.log, topic).await,
         };
         let location = names::header(&names::location(topic));

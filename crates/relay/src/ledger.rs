@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::error::Error;
+use crate::error::Refusal;
 
 /// The entries under one name.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub(crate) async fn newest<T: DeserializeOwned>(&self) -> Result<Placed<T>, Error> {
+    pub(crate) async fn newest<T: DeserializeOwned>(&self) -> Result<Placed<T>, Refusal> {
         let read = async {
             let Some(bounds) = self.log.bounds(&self.topic).await? else {
                 return Ok(Placed { at: Position::START, entry: None });
@@ -57,7 +57,7 @@ impl Ledger {
             let newest = page.events.first();
             Ok::<_, ReadError>(newest.map_or(Placed { at: bounds.head, entry: None }, placed))
         };
-        Ok(timeout(LOG_MAX, read).await.map_err(|_| Error::LogUnavailable)??)
+        Ok(timeout(LOG_MAX, read).await.map_err(|_| Refusal::LogUnavailable)??)
     }
 
     /// Appends an entry after the newest one, of which the caller gives the number. Returns the position, or `None`
@@ -69,13 +69,13 @@ impl Ledger {
         &self,
         n: u64,
         entry: &(impl Serialize + Sync),
-    ) -> Result<Option<Position>, Error> {
-        let data = serde_json::to_string(entry).map_err(|_| Error::LogUnavailable)?.into();
+    ) -> Result<Option<Position>, Refusal> {
+        let data = serde_json::to_string(entry).map_err(|_| Refusal::LogUnavailable)?.into();
         let event = NewEvent { data, ..NewEvent::default() };
         let key = Some(Key::new(&format!("after-{n}")).expect("visible ASCII is a key"));
         let append = Append { key, ..Append::new(self.topic.clone(), event) };
         let appended = timeout(LOG_MAX, self.log.append(vec![append])).await;
-        let result = appended.map_err(|_| Error::LogUnavailable)?.pop();
+        let result = appended.map_err(|_| Refusal::LogUnavailable)?.pop();
         let receipt = result.expect("a log answers for every event")?;
         Ok((!receipt.duplicate).then_some(receipt.position))
     }
@@ -84,10 +84,10 @@ impl Ledger {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub(crate) async fn wait(&self, after: Position, wait: Duration) -> Result<(), Error> {
+    pub(crate) async fn wait(&self, after: Position, wait: Duration) -> Result<(), Refusal> {
         let origin = Origin::Resume(after.to_string());
         let opened = Cursor::open(Arc::clone(&self.log), vec![self.topic.clone()], origin);
-        let opened = timeout(LOG_MAX, opened).await.map_err(|_| Error::LogUnavailable)?;
+        let opened = timeout(LOG_MAX, opened).await.map_err(|_| Refusal::LogUnavailable)?;
         let (mut cursor, _) = opened?;
         // Any step is a reason to look.
         let _step: Result<Step, _> = timeout(wait, cursor.next(Limit::ONE)).await;

@@ -1,14 +1,14 @@
 //! The relay: a reverse proxy that makes the streaming answers of an upstream resumable.
 //!
 //! An answer that is an event stream or JSON lines becomes a topic of its own, which any gateway serves. A task of
-//! its own reads the upstream (`answer.rs`), so an answer goes on when its caller is gone; every event is stored
-//! (`store.rs`) before the caller gets it (`tee.rs`). `relay.rs` is the handler, `upstream.rs` the way to the
-//! upstream, `headers.rs` the rules of a proxy, `error.rs` chooses every status of its own.
+//! its own reads the upstream (`answer.rs`), so an answer goes on when its caller is gone. Every event is stored
+//! (`store.rs`) before the caller gets it (`tee.rs`).
 //!
-//! `keys.rs` finds the answer to an earlier request with the same key, in a ledger that all relays share
-//! (`ledger.rs`); `orders.rs` cancels an answer that another relay reads,
-//! and `roll.rs` ends those of a relay that is gone.
-//! `adapter.rs` has the ways of other clients to resume.
+//! `relay.rs` is the handler. `shared.rs` takes a request to the upstream and back, by the rules of a proxy
+//! (`headers.rs`). `error.rs` chooses every status that is not the upstream's. `keys.rs` finds the answer to an
+//! earlier request with the same key, in a ledger that all relays share (`ledger.rs`); `orders.rs` cancels an answer
+//! that another relay reads, and `roll.rs` ends those of a relay that is gone. `resume.rs` has the ways of other
+//! clients to resume.
 //!
 //! Serves no subscribers: a gateway on the same log does. Never touches Redis or the environment.
 
@@ -18,6 +18,7 @@ mod cancel;
 mod config;
 mod decode;
 mod error;
+mod gateway;
 mod headers;
 mod keys;
 mod ledger;
@@ -28,16 +29,18 @@ mod orders;
 mod outcome;
 mod relay;
 mod replay;
+mod resume;
 mod roll;
 mod running;
+mod shared;
 mod store;
-mod subscribe;
 mod tee;
 mod upstream;
 mod whole;
 
 pub use adapter::{Adapter, BadAdapter};
 pub use config::{Config, Detached};
-pub use relay::{Relay, Streamed};
+pub use gateway::Gateway;
+pub use relay::Relay;
 pub use reqwest::Url;
-pub use subscribe::Gateway;
+pub use shared::Streamed;

@@ -9,7 +9,7 @@ use event_log::{
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
-use crate::error::Error;
+use crate::error::Refusal;
 use crate::running::Running;
 
 /// An order.
@@ -27,7 +27,7 @@ const LOG_MAX: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The log has not stored it.
-pub(crate) async fn give(log: &Arc<dyn Log>, topic: &Topic) -> Result<(), Error> {
+pub(crate) async fn give(log: &Arc<dyn Log>, topic: &Topic) -> Result<(), Refusal> {
     let order = Order { cancel: topic.to_string() };
     let data = serde_json::to_string(&order).expect("a name is JSON").into();
     let event = NewEvent { data, ..NewEvent::default() };

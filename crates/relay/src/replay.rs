@@ -8,14 +8,14 @@ use axum::response::{IntoResponse as _, Response};
 use event_log::{Cursor, Limit, Log, Mark, Origin, Seek, Step, Topic};
 use futures_util::stream;
 
-use crate::error::Error;
+use crate::error::Refusal;
 use crate::tee::BrokenOff;
 
 /// Answers with the lines in a topic, as they come.
 pub(crate) async fn lines(log: &Arc<dyn Log>, topic: &Topic) -> Response {
     let origin = Origin::Seek(Seek::Earliest);
     match Cursor::open(Arc::clone(log), vec![topic.clone()], origin).await {
-        Err(error) => Error::from(error).into_response(),
+        Err(error) => Refusal::from(error).into_response(),
         Ok((cursor, _)) => {
             let pieces = stream::unfold(Some(cursor), |cursor| async move {
                 let mut cursor = cursor?;

@@ -15,14 +15,14 @@ use crate::outcome::Outcome;
 /// The answers that run on this node.
 #[derive(Debug)]
 pub(crate) struct Running {
-    answers: Mutex<HashMap<Topic, Order>>,
+    answers: Mutex<HashMap<Topic, Stop>>,
     quota: Arc<Quota>,
     pub(crate) tasks: TaskTracker,
 }
 
-/// An order to end an answer, with the reason.
+/// An stop to end an answer, with the reason.
 #[derive(Debug, Clone)]
-pub(crate) struct Order {
+pub(crate) struct Stop {
     reason: Arc<OnceLock<Outcome>>,
     given: CancellationToken,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Order {
 pub(crate) struct Place {
     running: Arc<Running>,
     topic: Topic,
-    pub(crate) order: Order,
+    pub(crate) stop: Stop,
     _held: Held,
 }
 
@@ -50,21 +50,21 @@ impl Running {
     /// The node or the client has as many as it may.
     pub(crate) fn begin(self: &Arc<Self>, topic: Topic, client: Client) -> Result<Place, Full> {
         let held = self.quota.take(client, 1)?;
-        let order = Order { reason: Arc::default(), given: CancellationToken::new() };
-        self.answers().insert(topic.clone(), order.clone());
-        Ok(Place { running: Arc::clone(self), topic, order, _held: held })
+        let stop = Stop { reason: Arc::default(), given: CancellationToken::new() };
+        self.answers().insert(topic.clone(), stop.clone());
+        Ok(Place { running: Arc::clone(self), topic, stop, _held: held })
     }
 
     /// Ends an answer. Returns false if it does not run here.
     pub(crate) fn cancel(&self, topic: &Topic) -> bool {
-        let order = self.answers().get(topic).cloned();
-        order.inspect(|order| order.give(Outcome::Cancelled)).is_some()
+        let stop = self.answers().get(topic).cloned();
+        stop.inspect(|stop| stop.give(Outcome::Cancelled)).is_some()
     }
 
     /// Ends all answers, since the node stops.
     pub(crate) fn stop(&self) {
-        for order in self.answers().values() {
-            order.give(Outcome::Stopped);
+        for stop in self.answers().values() {
+            stop.give(Outcome::Stopped);
         }
     }
 
@@ -73,18 +73,18 @@ impl Running {
         self.answers().len()
     }
 
-    fn answers(&self) -> MutexGuard<'_, HashMap<Topic, Order>> {
+    fn answers(&self) -> MutexGuard<'_, HashMap<Topic, Stop>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Order {
+impl Stop {
     fn give(&self, reason: Outcome) {
         self.reason.get_or_init(|| reason);
         self.given.cancel();
     }
 
-    /// Waits for the order, and returns its reason.
+    /// Waits for the stop, and returns its reason.
     pub(crate) async fn given(&self) -> Outcome {
         self.given.cancelled().await;
         *self.reason.get_or_init(|| Outcome::Cancelled)

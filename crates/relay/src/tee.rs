@@ -17,12 +17,12 @@ use tokio::sync::Notify;
 
 /// The end of the task that reads the upstream.
 #[derive(Debug)]
-pub(crate) struct Tap(Arc<Shared>);
+pub(crate) struct Tap(Arc<Pipe>);
 
 /// The body of the answer to the caller.
 #[derive(Debug)]
 pub(crate) struct TapBody {
-    shared: Arc<Shared>,
+    pipe: Arc<Pipe>,
     /// The length that the upstream has told.
     left: Option<u64>,
 }
@@ -33,7 +33,7 @@ pub(crate) struct TapBody {
 pub(crate) struct BrokenOff;
 
 #[derive(Debug)]
-struct Shared {
+struct Pipe {
     state: Mutex<State>,
     /// Told when the caller has left.
     gone: Notify,
@@ -57,8 +57,8 @@ const FREE_BYTES: usize = 64 * 1024;
 pub(crate) fn tee(held: Held, length: Option<u64>) -> (Tap, TapBody) {
     let waiting = VecDeque::new();
     let state = State { waiting, held, bytes: 0, end: None, waker: None, is_gone: false };
-    let shared = Arc::new(Shared { state: Mutex::new(state), gone: Notify::new() });
-    (Tap(Arc::clone(&shared)), TapBody { shared, left: length })
+    let pipe = Arc::new(Pipe { state: Mutex::new(state), gone: Notify::new() });
+    (Tap(Arc::clone(&pipe)), TapBody { pipe, left: length })
 }
 
 impl Tap {
@@ -110,7 +110,7 @@ impl Drop for Tap {
     }
 }
 
-impl Shared {
+impl Pipe {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,7 +152,7 @@ impl http_body::Body for TapBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let mut state = self.shared.state();
+        let mut state = self.pipe.state();
         if let Some(piece) = state.take() {
             drop(state);
             self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
@@ -175,11 +175,11 @@ impl http_body::Body for TapBody {
 
 impl Drop for TapBody {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
+        let mut state = self.pipe.state();
         state.is_gone = true;
         state.waiting.clear();
         drop(state);
-        self.shared.gone.notify_waiters();
+        self.pipe.gone.notify_waiters();
     }
 }
 

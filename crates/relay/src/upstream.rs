@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Uri};
 use reqwest::redirect::Policy;
 use reqwest::{Body, Client, ClientBuilder, Response, Url};
 
-use crate::error::Error;
+use crate::error::Refusal;
 use crate::{Config, headers};
 
 /// Sends requests to the upstream.
@@ -53,7 +53,7 @@ impl Upstream {
         parts: &Parts,
         body: Body,
         peer: Option<SocketAddr>,
-    ) -> Result<Response, Error> {
+    ) -> Result<Response, Refusal> {
         let url = place(&self.base, &parts.uri)?;
         let headers = headers::for_upstream(parts, peer, self.scheme);
         self.send_to(url, parts, headers, body).await
@@ -65,29 +65,29 @@ impl Upstream {
         parts: &Parts,
         headers: HeaderMap,
         body: Body,
-    ) -> Result<Response, Error> {
+    ) -> Result<Response, Refusal> {
         let request = self.client.request(parts.method.clone(), url).headers(headers).body(body);
         let mut response = request.send().await.map_err(|error| self.failure(error))?;
         headers::from_upstream(response.headers_mut());
         Ok(response)
     }
 
-    fn failure(&self, error: reqwest::Error) -> Error {
+    fn failure(&self, error: reqwest::Error) -> Refusal {
         let error = error.without_url();
         let cause = error.source().map(ToString::to_string);
         tracing::debug!(%error, cause, "the upstream did not answer");
         match () {
-            () if error.is_connect() => Error::Unreachable,
-            () if error.is_timeout() => Error::Silent(self.silence_max.as_secs()),
-            () if error.is_body() => Error::BadBody,
-            () => Error::BrokenOff,
+            () if error.is_connect() => Refusal::Unreachable,
+            () if error.is_timeout() => Refusal::Silent(self.silence_max.as_secs()),
+            () if error.is_body() => Refusal::BadBody,
+            () => Refusal::BrokenOff,
         }
     }
 }
 
 /// Returns the URL of a request's path at the upstream.
-fn place(base: &Url, uri: &Uri) -> Result<Url, Error> {
-    let bad = || Error::BadPath(uri.path().chars().take(200).collect());
+fn place(base: &Url, uri: &Uri) -> Result<Url, Refusal> {
+    let bad = || Refusal::BadPath(uri.path().chars().take(200).collect());
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let url = Url::parse(&format!("{}{path}", base.as_str().trim_end_matches('/')));
     let url = url.map_err(|_| bad())?;
@@ -110,7 +110,7 @@ fn client(silence_max: Duration) -> ClientBuilder {
 mod tests {
     use super::*;
 
-    fn url(base: &str, path: &str) -> Result<String, Error> {
+    fn url(base: &str, path: &str) -> Result<String, Refusal> {
         place(&Url::parse(base).unwrap(), &path.parse().unwrap()).map(String::from)
     }
 

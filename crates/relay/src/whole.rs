@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use limits::Held;
 use tokio::time::timeout;
 
-use crate::error::Error;
+use crate::error::Refusal;
 
 /// A body, and the memory that it takes.
 #[derive(Debug)]
@@ -28,20 +28,20 @@ impl Whole {
     ///
     /// # Errors
     /// It is too large or too slow, it breaks off, or there is no memory for it.
-    pub(crate) async fn read(body: Body, max: usize, held: Held) -> Result<Self, Error> {
+    pub(crate) async fn read(body: Body, max: usize, held: Held) -> Result<Self, Refusal> {
         let read = Self { pieces: Vec::new(), held }.take(body, max);
-        timeout(BODY_MAX, read).await.map_err(|_| Error::SlowBody(BODY_MAX.as_secs()))?
+        timeout(BODY_MAX, read).await.map_err(|_| Refusal::SlowBody(BODY_MAX.as_secs()))?
     }
 
-    async fn take(mut self, mut body: Body, max: usize) -> Result<Self, Error> {
+    async fn take(mut self, mut body: Body, max: usize) -> Result<Self, Refusal> {
         let mut bytes = 0_usize;
         while let Some(frame) = body.frame().await {
-            let Ok(piece) = frame.map_err(|_| Error::BadBody)?.into_data() else { continue };
+            let Ok(piece) = frame.map_err(|_| Refusal::BadBody)?.into_data() else { continue };
             bytes += piece.len();
             if bytes > max {
-                return Err(Error::TooLarge(max));
+                return Err(Refusal::TooLarge(max));
             }
-            self.held.resize(bytes as u64).map_err(|full| Error::Full(full.to_string()))?;
+            self.held.resize(bytes as u64).map_err(|full| Refusal::Full(full.to_string()))?;
             self.pieces.push(piece);
         }
         Ok(self)

@@ -5,7 +5,8 @@ use tokio::process::Command;
 use crate::cli::{Cli, tailwater};
 use crate::support::TAILWATER;
 
-pub(crate) const COMMANDS: [&str; 6] = ["serve", "gateway", "ingest", "publish", "tail", "check"];
+pub(crate) const COMMANDS: [&str; 7] =
+    ["serve", "gateway", "ingest", "relay", "publish", "tail", "check"];
 
 pub(crate) async fn help(command: &str) -> String {
     tailwater(&[command, "--help"]).await.success().stdout
@@ -19,6 +20,11 @@ async fn the_first_help_page_lists_the_commands() {
 #[tokio::test]
 async fn the_help_of_a_gateway_lists_its_flags() {
     insta::assert_snapshot!(help("gateway").await);
+}
+
+#[tokio::test]
+async fn the_help_of_a_relay_lists_its_flags() {
+    insta::assert_snapshot!(help("relay").await);
 }
 
 /// Returns the flags of a help page with their texts.

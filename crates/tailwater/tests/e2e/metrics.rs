@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use loadtest::machine::Redis;
+use loadtest::machine::{Redis, Tailwater};
 
-use crate::support::{metric, serve};
+use crate::support::{TAILWATER, metric, serve};
 use crate::tls::Issued;
 
 const DOCS: &str = include_str!("../../../../docs/metrics.md");
@@ -21,8 +21,11 @@ async fn every_family_is_documented_and_every_documented_family_is_there() {
         .flag("--otlp-endpoint", "http://127.0.0.1:1");
     let node = Issued::new().encrypt(closed).start().await.unwrap();
     let text = node.metrics().await.unwrap();
+    let relay = Tailwater::relay(TAILWATER, "http://127.0.0.1:1").start().await.unwrap();
+    let of_relay = relay.metrics().await.unwrap();
     let exposed: BTreeSet<_> = text
         .lines()
+        .chain(of_relay.lines())
         .filter_map(|line| line.strip_prefix("# TYPE tailwater_")?.split_once(' '))
         .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
         .collect();

@@ -12,10 +12,11 @@ use event_log::{Event, Limit, Log, NewEvent, Position, ReadError, Seek, Topic};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Adapter, Names};
-use crate::error::Error;
+use super::Names;
+use crate::adapter::Adapter;
+use crate::error::Refusal;
 use crate::observer::Observe;
-use crate::relay::Shared;
+use crate::shared::Shared;
 
 /// The part of an event that says where it stands.
 #[derive(Debug, Deserialize)]
@@ -33,17 +34,17 @@ struct Created {
 const CREATED: &str = "response.created";
 
 /// Notes the id of a response.
-struct Namer {
+struct ResponseNamer {
     names: Names,
     is_done: bool,
 }
 
 pub(super) fn namer(adapter: &Adapter, relay: &Shared, parts: &Parts) -> Box<dyn Observe> {
-    Box::new(Namer { names: adapter.names(relay, parts), is_done: false })
+    Box::new(ResponseNamer { names: Names::of(adapter, relay, parts), is_done: false })
 }
 
 #[async_trait]
-impl Observe for Namer {
+impl Observe for ResponseNamer {
     async fn events(&mut self, topic: &Topic, events: &[NewEvent]) {
         if self.is_done {
             return;
@@ -67,7 +68,7 @@ impl Shared {
         adapter: &Adapter,
         parts: &Parts,
         rest: &str,
-    ) -> Result<Option<Response>, Error> {
+    ) -> Result<Option<Response>, Refusal> {
         let mut steps = rest.split('/').skip(1);
         let (Some(id), verb, None) = (steps.next(), steps.next(), steps.next()) else {
             return Ok(None);
@@ -77,7 +78,7 @@ impl Shared {
         if !is_retrieval && !is_cancel {
             return Ok(None);
         }
-        let Some(topic) = adapter.names(self, parts).topic(id).await? else { return Ok(None) };
+        let Some(topic) = Names::of(adapter, self, parts).topic(id).await? else { return Ok(None) };
         if is_cancel {
             return self.cancel_response(&topic).await;
         }
@@ -85,11 +86,11 @@ impl Shared {
             Some(number) => Some(position(&*self.log, &topic, number).await?),
             None => None,
         };
-        Ok(Some(self.subscribe(parts, &topic, after).await))
+        Ok(Some(self.gateway.subscribe(parts, &topic, after).await))
     }
 
     /// Cancels a response that is not complete, and answers with the response as it was created.
-    async fn cancel_response(&self, topic: &Topic) -> Result<Option<Response>, Error> {
+    async fn cancel_response(&self, topic: &Topic) -> Result<Option<Response>, Refusal> {
         let is_over = self.log.bounds(topic).await?.is_none_or(|bounds| bounds.ended);
         if is_over {
             return Ok(None);

@@ -15,7 +15,6 @@ use futures_util::future::BoxFuture;
 use limits::Peer;
 
 use crate::names;
-use crate::relay::Shared;
 
 /// The gateway on the same log, which answers `GET /v1/events`. Cheap to clone.
 #[derive(Clone)]
@@ -30,15 +29,7 @@ impl Gateway {
     ) -> Self {
         Self(Arc::new(answer))
     }
-}
 
-impl fmt::Debug for Gateway {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Gateway")
-    }
-}
-
-impl Shared {
     /// Subscribes the party that has sent a request to the answer in a topic: after a position, or else as its
     /// `Last-Event-ID` says, or else from the beginning.
     pub(crate) async fn subscribe(
@@ -63,6 +54,12 @@ impl Shared {
         if let Some(after) = after {
             headers.insert(LAST_EVENT_ID, names::header(&after.to_string()));
         }
-        (self.gateway.0)(request, peer).await
+        (self.0)(request, peer).await
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gateway")
     }
 }

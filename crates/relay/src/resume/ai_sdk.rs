@@ -11,10 +11,11 @@ use axum::response::{IntoResponse as _, Response};
 use event_log::Topic;
 use serde::Deserialize;
 
-use super::{Adapter, Names};
-use crate::error::Error;
+use super::Names;
+use crate::adapter::Adapter;
+use crate::error::Refusal;
 use crate::observer::Observe;
-use crate::relay::Shared;
+use crate::shared::Shared;
 use crate::whole::Whole;
 
 /// The part of a request that counts.
@@ -28,7 +29,7 @@ const PROTOCOL: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-vercel-ai-ui-message-stream"), HeaderValue::from_static("v1"));
 
 /// Notes the answer of a chat.
-struct Namer {
+struct ChatNamer {
     names: Names,
     chat: String,
 }
@@ -40,11 +41,11 @@ pub(super) fn namer(
     body: &Whole,
 ) -> Option<Box<dyn Observe>> {
     let Chat { id } = serde_json::from_slice(&body.bytes()).ok()?;
-    Some(Box::new(Namer { names: adapter.names(relay, parts), chat: id }))
+    Some(Box::new(ChatNamer { names: Names::of(adapter, relay, parts), chat: id }))
 }
 
 #[async_trait]
-impl Observe for Namer {
+impl Observe for ChatNamer {
     async fn begun(&mut self, topic: &Topic) {
         self.names.note(&self.chat, topic).await;
     }
@@ -57,14 +58,14 @@ impl Shared {
         adapter: &Adapter,
         parts: &Parts,
         rest: &str,
-    ) -> Result<Option<Response>, Error> {
+    ) -> Result<Option<Response>, Refusal> {
         let chat = rest.strip_prefix('/').and_then(|rest| rest.strip_suffix("/stream"));
         let Some(chat) = chat.filter(|chat| !chat.contains('/')) else { return Ok(None) };
         if !matches!(parts.method, Method::GET | Method::DELETE) {
             return Ok(None);
         }
         let nothing = || Some(StatusCode::NO_CONTENT.into_response());
-        let Some(topic) = adapter.names(self, parts).topic(chat).await? else {
+        let Some(topic) = Names::of(adapter, self, parts).topic(chat).await? else {
             return Ok(nothing());
         };
         if self.log.bounds(&topic).await?.is_some_and(|bounds| bounds.ended) {
@@ -74,7 +75,7 @@ impl Shared {
             self.cancel(&topic).await?;
             return Ok(nothing());
         }
-        let mut response = self.subscribe(parts, &topic, None).await;
+        let mut response = self.gateway.subscribe(parts, &topic, None).await;
         response.headers_mut().extend([PROTOCOL]);
         Ok(Some(response))
     }
