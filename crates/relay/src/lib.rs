@@ -17,6 +17,7 @@ mod answer;
 mod cancel;
 mod config;
 mod decode;
+mod demo;
 mod error;
 mod gateway;
 mod headers;

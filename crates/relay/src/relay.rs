@@ -21,7 +21,7 @@ use crate::gateway::Gateway;
 use crate::outcome::{Answered, Way};
 use crate::shared::{Asked, Shared};
 use crate::whole::Whole;
-use crate::{keys, names, orders};
+use crate::{demo, keys, names, orders};
 
 /// Passes requests on to an upstream, and stores the answers that stream. Clones are cheap and share one relay.
 #[derive(Debug, Clone)]
@@ -51,9 +51,14 @@ impl Relay {
         join(orders::follow(&self.0.log, &self.0.running), self.0.roll.run()).await;
     }
 
-    /// The routes of a relay: every path that the gateway does not have, and `DELETE /v1/events`.
+    /// The routes of a relay: every path that the gateway does not have, `DELETE /v1/events`, and a page at
+    /// `/relay/`.
     pub fn router(&self) -> Router {
-        Router::new().route(EVENTS, delete(cancel)).fallback(answer).with_state(Arc::clone(&self.0))
+        Router::new()
+            .route(EVENTS, delete(cancel))
+            .fallback(answer)
+            .with_state(Arc::clone(&self.0))
+            .merge(demo::router())
     }
 
     /// Waits until no answer is read from the upstream any more, at most for `window`. Those that are left then end

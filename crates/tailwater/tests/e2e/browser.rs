@@ -10,6 +10,7 @@ mod event_source;
 mod firefox;
 mod pages;
 mod protected;
+mod relay;
 
 use std::fmt;
 use std::path::Path;

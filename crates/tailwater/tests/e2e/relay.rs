@@ -2,9 +2,9 @@
 //! gone.
 
 mod adapters;
-mod client;
+pub(crate) mod client;
 mod joined;
 mod resumed;
 mod sdk;
 mod through;
-mod upstream;
+pub(crate) mod upstream;

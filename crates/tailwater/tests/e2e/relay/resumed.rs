@@ -91,6 +91,24 @@ async fn delete_refuses_what_is_no_answer() {
 }
 
 #[tokio::test]
+async fn a_closed_relay_lets_those_read_and_cancel_who_may() {
+    let upstream = Upstream::start().await;
+    upstream.allow(10);
+    for (rights, reads, cancels) in [
+        ("publish=other", StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED),
+        ("subscribe=relay/**", StatusCode::OK, StatusCode::UNAUTHORIZED),
+        ("subscribe=relay/**,end=relay/**", StatusCode::OK, StatusCode::NO_CONTENT),
+    ] {
+        let node = relay(&upstream, None).flag("--anonymous", rights).start().await.unwrap();
+        let mut caller = Caller::chat(node.addr()).await;
+        caller.until_token(9).await;
+        let url = at(node.addr(), &caller.location);
+        assert_eq!(http().get(&url).send().await.unwrap().status(), reads, "{rights}");
+        assert_eq!(http().delete(&url).send().await.unwrap().status(), cancels, "{rights}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_goes_on_without_its_caller_for_a_while() {
     let upstream = Upstream::start().await;
     let node = relay(&upstream, None).flag("--detached", "1s").start().await.unwrap();
