@@ -6,9 +6,10 @@
 //! If the log fails, the caller does not pay for it: the answer goes on without being stored.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use event_log::NewEvent;
+use event_log::{NewEvent, Topic};
+use futures_util::future::join;
 use metrics::Label as _;
 use reqwest::Response;
 use tokio::time::sleep;
@@ -35,112 +36,123 @@ pub(crate) struct Answer {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// The next thing that happens to an answer.
-enum Next {
-    Piece(Bytes),
-    /// The upstream has ended the answer.
-    End,
-    /// The answer ends here.
-    Over(Outcome),
+/// The end of an answer, for its readers.
+struct Ending {
+    outcome: Outcome,
+    /// The last event of a complete answer, which only the end of the body completed.
+    last: Option<NewEvent>,
 }
+
+/// The time between two tries to end a topic that the log did not end at once.
+const END_EVERY: Duration = Duration::from_secs(10);
+/// Tries to end a topic: for half an hour.
+const END_TRIES: usize = 180;
 
 impl Answer {
     /// Reads the answer to its end.
-    pub(crate) async fn run(self) {
-        let Self { mut upstream, mut decoder, mut store, tap, place, detached, .. } = self;
-        let (mut observers, metrics) = (self.observers, self.metrics);
-        let topic = store.topic().clone();
-        for observer in &mut observers {
+    pub(crate) async fn run(mut self) {
+        let topic = self.store.topic().clone();
+        for observer in &mut self.observers {
             observer.begun(&topic).await;
         }
-        let mut ending = None;
-        let outcome = {
-            let abandoned = abandoned(&tap, detached);
-            tokio::pin!(abandoned);
-            loop {
-                let next = tokio::select! {
-                    // Cancel-safe: a piece that was not returned stays in the response. The order comes first,
-                    // because an upstream that always has more must not keep the answer from ending.
-                    biased;
-                    reason = place.stop.given() => Next::Over(reason),
-                    () = &mut abandoned => Next::Over(Outcome::Abandoned),
-                    piece = upstream.chunk() => match piece {
-                        Ok(Some(piece)) => Next::Piece(piece),
-                        Ok(None) => Next::End,
-                        Err(error) => {
-                            tracing::debug!(error = %error.without_url(), "an answer broke off");
-                            Next::Over(Outcome::Cut)
-                        }
-                    },
-                };
-                let piece = match next {
-                    Next::Over(outcome) => break outcome,
-                    Next::End => match decoder.finish() {
-                        None => break Outcome::Cut,
-                        Some(last) => {
-                            ending = last;
-                            break Outcome::Complete;
-                        }
-                    },
-                    Next::Piece(piece) => piece,
-                };
-                let events = match decoder.feed(&piece) {
-                    Ok(events) => events,
-                    Err(error) => {
-                        tracing::warn!(%error, "an answer is not stored any more");
-                        metrics.callers_cut.inc_by(u64::from(!tap.push(piece)));
-                        break Outcome::Unstorable;
-                    }
-                };
-                for observer in &mut observers {
-                    observer.events(&topic, &events).await;
-                }
-                let stored = tokio::select! {
-                    biased;
-                    stored = store.append(events) => stored,
-                    // The log may be away. The upstream does not wait for it; the end has a key of its own.
-                    reason = place.stop.given() => break reason,
-                };
-                metrics.callers_cut.inc_by(u64::from(!tap.push(piece)));
-                if let Err(error) = stored {
-                    tracing::warn!(%error, "an answer is not stored any more");
-                    break Outcome::Unstorable;
-                }
+        let ending = self.read(&topic).await;
+        let Self { upstream, mut store, tap, place, mut observers, metrics, .. } = self;
+        metrics.answers.of(ending.outcome).inc();
+        let is_ended = match ending.outcome {
+            // The caller does not wait for a log that is away.
+            Outcome::Unstorable => {
+                let passed = pass_on(upstream, &tap, &place);
+                join(end(&mut store, &ending), passed).await.0
+            }
+            outcome => {
+                // The request to the upstream ends here, before the log is asked for anything.
+                drop(upstream);
+                let is_ended = end(&mut store, &ending).await;
+                let is_complete = outcome == Outcome::Complete;
+                tap.finish(if is_complete { Ok(()) } else { Err(BrokenOff) });
+                is_ended
             }
         };
-        // Only an answer that cannot be stored goes on. Any other request to the upstream ends here, before the
-        // log is asked for anything.
-        let rest = (outcome == Outcome::Unstorable).then_some(upstream);
-        let told = close(&mut store, ending, outcome).await;
-        for observer in &mut observers {
-            observer.ended(told).await;
+        if is_ended || end_later(&mut store, &ending).await {
+            for observer in &mut observers {
+                observer.ended().await;
+            }
         }
-        metrics.answers.of(told).inc();
-        match rest {
-            Some(upstream) => pass_on(upstream, &tap, &place).await,
-            None if outcome == Outcome::Complete => tap.finish(Ok(())),
-            None => tap.finish(Err(BrokenOff)),
+    }
+
+    /// Stores the answer and gives it to the caller, until it ends in one way or another.
+    async fn read(&mut self, topic: &Topic) -> Ending {
+        let Self { upstream, decoder, store, tap, place, .. } = self;
+        let ending = |outcome| Ending { outcome, last: None };
+        let abandoned = abandoned(tap, self.detached);
+        tokio::pin!(abandoned);
+        loop {
+            let piece = tokio::select! {
+                // Cancel-safe: a piece that was not returned stays in the response. The order to stop comes first,
+                // because an upstream that always has more must not keep the answer from ending.
+                biased;
+                reason = place.stop.given() => return ending(reason),
+                () = &mut abandoned => return ending(Outcome::Abandoned),
+                piece = upstream.chunk() => piece,
+            };
+            let piece = match piece {
+                Ok(Some(piece)) => piece,
+                Ok(None) => match decoder.finish() {
+                    Some(last) => return Ending { outcome: Outcome::Complete, last },
+                    None => return ending(Outcome::Cut),
+                },
+                Err(error) => {
+                    tracing::debug!(error = %error.without_url(), "an answer broke off");
+                    return ending(Outcome::Cut);
+                }
+            };
+            let stored = match decoder.feed(&piece) {
+                Ok(events) => {
+                    for observer in &mut self.observers {
+                        observer.events(topic, &events).await;
+                    }
+                    tokio::select! {
+                        biased;
+                        stored = store.append(events) => stored.map_err(|error| error.to_string()),
+                        // The log may be away. The upstream does not wait for it; the end has a key of its own.
+                        reason = place.stop.given() => return ending(reason),
+                    }
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            if !tap.push(piece) {
+                self.metrics.callers_cut.inc();
+            }
+            if let Err(error) = stored {
+                tracing::warn!(error, "an answer is not stored any more");
+                return ending(Outcome::Unstorable);
+            }
         }
     }
 }
 
-/// Ends the topic. Returns the outcome for its readers.
-async fn close(store: &mut Store, last: Option<NewEvent>, outcome: Outcome) -> Outcome {
-    let ended = match outcome {
-        Outcome::Complete => match store.append(last.into_iter().collect()).await {
+/// Ends the topic. Returns false if the log did not store the end.
+async fn end(store: &mut Store, ending: &Ending) -> bool {
+    let ended = match ending.outcome {
+        Outcome::Complete => match store.append(ending.last.iter().cloned().collect()).await {
             Ok(()) => store.end().await,
             lost => lost,
         },
-        _ => store.end_broken(outcome.as_str(), outcome.message()).await,
+        broken => store.end_broken(broken.as_str(), broken.message()).await,
     };
-    match ended {
-        Ok(()) => outcome,
-        Err(error) => {
-            // Its name is a secret, so it is not logged.
-            tracing::warn!(%error, "the topic of an answer has no end");
-            Outcome::Unstorable
+    // Its name is a secret, so it is not logged.
+    ended.inspect_err(|error| tracing::warn!(%error, "the topic of an answer has no end")).is_ok()
+}
+
+/// Ends a topic when the log is back.
+async fn end_later(store: &mut Store, ending: &Ending) -> bool {
+    for _ in 0..END_TRIES {
+        sleep(END_EVERY).await;
+        if end(store, ending).await {
+            return true;
         }
     }
+    false
 }
 
 /// Gives the caller the rest of an answer that is not stored, for as long as there is a caller.

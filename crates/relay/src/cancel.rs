@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use access::{Page, Right};
+use access::audit::{self, Action};
+use access::{Denied, Grant, Page, Reason, Right};
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use event_log::Topic;
+use limits::Peer;
 
 use crate::error::Refusal;
 use crate::names::PREFIX;
@@ -74,12 +76,23 @@ async fn permit(relay: &Shared, parts: &Parts, topic: &Topic) -> Result<(), Refu
         false => Page::Foreign,
     };
     let credentials = access.credentials(first(AUTHORIZATION), &cookies, None, page);
-    let grant = access.admit(&credentials).await?;
-    grant.check(Right::End, topic.as_str()).map_err(|denied| {
-        access.count(denied.reason);
+    let peer = parts.extensions.get::<Peer>().map_or_else(String::new, |p| p.address.to_string());
+    let refused = |grant: Option<&Grant>, denied: Denied| {
+        // The name of an answer is a secret, so the audit does not have it.
+        audit::refused(Action::End, grant, PREFIX, denied.reason, &peer);
         match denied.reason {
-            access::Reason::Topic => Refusal::forbidden(topic),
+            Reason::Topic => Refusal::forbidden(topic),
             _ => denied.into(),
         }
-    })
+    };
+    let grant = access.admit(&credentials).await.map_err(|denied| refused(None, denied))?;
+    let checked = grant.check(Right::End, topic.as_str());
+    checked.map_err(|denied| {
+        access.count(denied.reason);
+        refused(Some(&grant), denied)
+    })?;
+    if !access.is_open() {
+        audit::allowed(Action::End, &grant, PREFIX, &peer);
+    }
+    Ok(())
 }

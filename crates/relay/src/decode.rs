@@ -91,14 +91,25 @@ impl Decoder {
             }
             Parts::Lines(partial) => lines(partial, piece),
         };
-        self.begun = if events.is_empty() { self.begun + piece.len() } else { piece.len() };
+        // An event that has begun is at most as large as all bytes since the last one, of which a piece that
+        // completes events has only a part: pieces are small.
+        self.begun = match (self.is_within(), events.is_empty()) {
+            (false, _) => 0,
+            (true, true) => self.begun + piece.len(),
+            (true, false) => piece.len(),
+        };
         let is_too_large = |event: &NewEvent| event.data.len() > self.max;
-        // An event that has begun is at most as large as all bytes since the last one. A piece that completes
-        // events also has a part of the next one, which counts in full: pieces are small.
         if events.iter().any(is_too_large) || self.begun > self.max.saturating_add(piece.len()) {
             return Err(Unstorable::TooLarge(self.max));
         }
         Ok(events)
+    }
+
+    fn is_within(&self) -> bool {
+        match &self.parts {
+            Parts::Events(parser) => parser.is_within_event(),
+            Parts::Lines(partial) => !partial.is_empty(),
+        }
     }
 
     /// Returns the last event of an answer that ended: a line needs no end. `None` is an answer that ended

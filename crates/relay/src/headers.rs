@@ -20,6 +20,9 @@ pub(crate) const TOPIC: HeaderName = HeaderName::from_static("tailwater-topic");
 /// The headers of a stored answer that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static("location, tailwater-topic");
 
+/// The headers by which clients of the known APIs say who they are.
+pub(crate) const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "x-api-key", "api-key"];
+
 /// Headers that concern one connection only.
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
@@ -58,6 +61,10 @@ pub(crate) fn for_upstream(
         if let Ok(list) = HeaderValue::from_bytes(&list) {
             headers.insert(FORWARDED_FOR, list);
         }
+    }
+    for (name, value) in &mut headers {
+        // Neither a log at any level nor the compression of HTTP/2 shows it.
+        value.set_sensitive(CREDENTIALS.contains(&name.as_str()));
     }
     if may_stream(parts) {
         // The events of a compressed answer could not be stored.
@@ -130,6 +137,13 @@ mod tests {
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["authorization", "x-forwarded-for", "x-forwarded-proto"]);
+    }
+
+    #[test]
+    fn credentials_are_not_printed() {
+        let headers = sent(Request::get("/x").header("x-api-key", "secret").header("x-other", "1"));
+        assert_eq!(headers["x-api-key"], "secret");
+        assert!(!format!("{headers:?}").contains("secret"));
     }
 
     #[test]

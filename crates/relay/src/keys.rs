@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decode::Form;
 use crate::error::Refusal;
+use crate::headers::CREDENTIALS;
 use crate::ledger::{Digest, Ledger, Placed};
 use crate::outcome::Way;
 use crate::shared::{Asked, Shared};
@@ -26,8 +27,6 @@ use crate::{names, replay};
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Tells a client that its answer is that to an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// The headers by which clients of the known APIs say who they are. Parties with other credentials have other keys.
-const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "x-api-key", "api-key"];
 /// The longest wait for the first request's answer.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The time after which a claim without an answer counts as lost with its relay, beyond the longest silence of the
@@ -184,7 +183,7 @@ pub(crate) fn key(parts: &Parts) -> Option<&[u8]> {
     Some(key.as_bytes()).filter(|key| !key.is_empty())
 }
 
-/// The credentials of a request: names and values.
+/// The credentials of a request: names and values. Parties with other credentials have other keys.
 pub(crate) fn credentials(parts: &Parts) -> impl Iterator<Item = &[u8]> {
     CREDENTIALS.iter().flat_map(|name| {
         let values = parts.headers.get_all(*name).iter().map(HeaderValue::as_bytes);

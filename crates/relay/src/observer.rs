@@ -3,8 +3,6 @@
 use async_trait::async_trait;
 use event_log::{NewEvent, Topic};
 
-use crate::outcome::Outcome;
-
 /// Looks at an answer.
 #[async_trait]
 pub(crate) trait Observe: Send {
@@ -14,6 +12,6 @@ pub(crate) trait Observe: Send {
     /// Looks at the next events, before they are stored.
     async fn events(&mut self, _topic: &Topic, _events: &[NewEvent]) {}
 
-    /// Learns how the answer has ended, after its topic has.
-    async fn ended(&mut self, _outcome: Outcome) {}
+    /// Learns that the topic has ended.
+    async fn ended(&mut self) {}
 }

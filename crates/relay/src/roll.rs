@@ -23,7 +23,6 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::names;
 use crate::observer::Observe;
-use crate::outcome::Outcome;
 use crate::store;
 
 /// The roll, for one relay.
@@ -213,7 +212,7 @@ impl Observe for Keeper {
         self.write(Line::Begun(topic.to_string())).await;
     }
 
-    async fn ended(&mut self, _outcome: Outcome) {
+    async fn ended(&mut self) {
         if let Some(topic) = self.topic.take() {
             self.write(Line::Ended(topic.to_string())).await;
         }
@@ -280,7 +279,7 @@ mod tests {
         let (gone, other) = (Roll::new(&log), Roll::new(&log));
         let (open, _keeper) = begin(&gone, "relay/open").await;
         let (done, mut keeper) = begin(&gone, "relay/done").await;
-        keeper.ended(Outcome::Complete).await;
+        keeper.ended().await;
         gone.enter(&gone.own, false).await;
         let (own, _keeper) = begin(&other, "relay/own").await;
         drop(timeout(CALL_EVERY * (SILENT_CALLS + 1), other.run()).await);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method};
 use axum::response::Response;
@@ -139,5 +140,10 @@ impl Shared {
 
 /// The upstream's answer as it came.
 fn passed(upstream: reqwest::Response) -> Response {
-    axum::http::Response::from(upstream).map(Body::new)
+    let mut response = axum::http::Response::from(upstream).map(Body::new);
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if kind.is_some_and(|kind| kind.starts_with(b"text/event-stream")) {
+        response.extensions_mut().insert(Streamed);
+    }
+    response
 }

@@ -195,3 +195,21 @@ async fn a_relay_that_starts_ends_the_answers_of_one_that_was_killed_when_it_was
     let seen = reread(node.addr(), &location).await;
     assert_eq!((seen.len(), error_code(&seen[10]).as_str()), (11, "lost"));
 }
+
+#[tokio::test]
+async fn an_answer_goes_on_without_its_log_and_its_topic_ends_when_the_log_is_back() {
+    let mut redis = Redis::start().await.unwrap();
+    let upstream = Upstream::start().await;
+    let node = relay(&upstream, Some(&redis)).start().await.unwrap();
+    upstream.allow(10);
+    let mut caller = Caller::chat(node.addr()).await;
+    caller.until_token(9).await;
+    let location = caller.location.clone();
+    redis.kill_nine().unwrap();
+    upstream.allow(usize::MAX);
+    assert_eq!(caller.rest().await.unwrap(), chat_body());
+    redis.restart().await.unwrap();
+    let seen = reread(node.addr(), &location).await;
+    assert_eq!(error_code(seen.last().unwrap()), "unstorable");
+    assert!(data(&seen[..10]) == chat_data()[..10] && seen.len() < TOKENS, "{}", seen.len());
+}
