@@ -1,12 +1,14 @@
 //! Everything that a caller gets through a relay: the same as from the upstream.
 
 use axum::http::{HeaderMap, Method};
+use loadtest::machine::Tailwater;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 use super::client::{CHAT, Caller, at, chat_data, data, http, read, relay, reread};
 use super::upstream::{TOKENS, Upstream, chat_body};
-use crate::support::{metric, until};
+use crate::support::{TAILWATER, metric, until};
+use crate::tls::Issued;
 
 /// The headers that a relay may add or change.
 const OWN: [&str; 4] = ["location", "tailwater-topic", "connection", "date"];
@@ -178,4 +180,23 @@ async fn an_event_over_the_limit_ends_the_topic_and_not_the_answer() {
     let response = http().get(at(node.addr(), &location)).send().await.unwrap();
     let (seen, _) = read(response).await;
     assert!(seen[0].data.contains("\"unstorable\""), "{seen:?}");
+}
+
+#[tokio::test]
+async fn an_upstream_over_tls_is_one_that_the_relay_trusts() {
+    let upstream = Upstream::start().await;
+    upstream.allow(usize::MAX);
+    let issued = Issued::new();
+    // Another relay stands in for an upstream that speaks TLS and HTTP/2.
+    let encrypted = issued.encrypt(relay(&upstream, None)).start().await.unwrap();
+    let url = format!("https://localhost:{}", encrypted.addr().port());
+    let trusting = Tailwater::relay(TAILWATER, &url).node("trusting");
+    let trusting = trusting.env("SSL_CERT_FILE", issued.file("ca.crt")).start().await.unwrap();
+    let answer = http().post(at(trusting.addr(), CHAT)).body("{}").send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), chat_body());
+
+    let wary = Tailwater::relay(TAILWATER, &url).node("wary").start().await.unwrap();
+    let refused = http().post(at(wary.addr(), CHAT)).body("{}").send().await.unwrap();
+    assert_eq!(code(refused).await, (StatusCode::BAD_GATEWAY, "upstream_unreachable".to_owned()));
+    assert_eq!(upstream.requests().len(), 1);
 }
