@@ -143,3 +143,6 @@ pub(crate) fn broken(code: &str, message: &str) -> NewEvent {
         trace: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,3 +213,28 @@ async fn an_answer_goes_on_without_its_log_and_its_topic_ends_when_the_log_is_ba
     assert_eq!(error_code(seen.last().unwrap()), "unstorable");
     assert!(data(&seen[..10]) == chat_data()[..10] && seen.len() < TOKENS, "{}", seen.len());
 }
+
+#[tokio::test]
+async fn many_answers_at_once_are_each_whole_on_every_gateway() {
+    let redis = Redis::start().await.unwrap();
+    let upstream = Upstream::start().await;
+    let node = relay(&upstream, Some(&redis)).start().await.unwrap();
+    let other = gateway(&redis, "other").start().await.unwrap();
+    let (relay, other) = (node.addr(), other.addr());
+    let answers: Vec<_> = (0..100)
+        .map(|_| {
+            tokio::spawn(async move {
+                let caller = Caller::chat(relay).await;
+                let location = caller.location.clone();
+                // A reader that is there from the beginning, and a caller.
+                let (seen, body) = tokio::join!(reread(other, &location), caller.rest());
+                (data(&seen), body.unwrap())
+            })
+        })
+        .collect();
+    upstream.allow(usize::MAX);
+    let (events, body) = (chat_data(), chat_body());
+    for answer in answers {
+        assert!(answer.await.unwrap() == (events.clone(), body.clone()));
+    }
+}
