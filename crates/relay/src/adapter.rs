@@ -19,13 +19,15 @@ pub(crate) enum Kind {
     OpenAi,
     /// `useChat({ resume: true })` of the AI SDK.
     AiSdk,
+    /// Runs of LangGraph's SDK, which reconnect by the `Location` of the upstream.
+    LangGraph,
 }
 
 /// A text that names no adapter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadAdapter {
     /// There is no such adapter.
-    #[error("{0:?} is no adapter; there are openai and ai-sdk")]
+    #[error("{0:?} is no adapter; there are openai, ai-sdk and langgraph")]
     Unknown(String),
     /// The path is none.
     #[error("the path {0:?} of an adapter must begin with a slash, and have no query")]
@@ -40,6 +42,7 @@ impl FromStr for Adapter {
         let (kind, usual) = match name {
             "openai" => (Kind::OpenAi, "/v1/responses"),
             "ai-sdk" => (Kind::AiSdk, "/api/chat"),
+            "langgraph" => (Kind::LangGraph, "/threads"),
             _ => return Err(BadAdapter::Unknown(name.to_owned())),
         };
         let path = if path.is_empty() { usual } else { path };
@@ -59,7 +62,11 @@ impl Adapter {
 
     /// Returns true for a request that begins an answer.
     pub(crate) fn begins(&self, parts: &Parts) -> bool {
-        parts.method == Method::POST && self.below(parts) == Some("")
+        let is_begin = |rest: &str| match self.kind {
+            Kind::OpenAi | Kind::AiSdk => rest.is_empty(),
+            Kind::LangGraph => rest.ends_with("/runs/stream"),
+        };
+        parts.method == Method::POST && self.below(parts).is_some_and(is_begin)
     }
 }
 

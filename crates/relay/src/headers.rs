@@ -20,6 +20,8 @@ pub(crate) const TOPIC: HeaderName = HeaderName::from_static("tailwater-topic");
 /// The headers of a stored answer that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static("location, tailwater-topic");
 
+/// Asks for cursors as the ids of the events of an answer.
+pub(crate) const IDS: HeaderName = HeaderName::from_static("tailwater-ids");
 /// The headers by which clients of the known APIs say who they are.
 pub(crate) const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "x-api-key", "api-key"];
 
@@ -46,6 +48,7 @@ pub(crate) fn for_upstream(
     remove_hop_by_hop(&mut headers);
     // The server has answered it, and the client of the upstream sends a host of its own.
     headers.remove(EXPECT);
+    headers.remove(IDS);
     let host = headers.remove(HOST).or_else(|| {
         let authority = parts.uri.authority()?;
         HeaderValue::from_str(authority.as_str()).ok()

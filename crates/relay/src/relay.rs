@@ -105,15 +105,15 @@ impl Shared {
             return Ok(resumed);
         }
         let key = keys::key(&parts).map(<[u8]>::to_vec);
-        let topic = names::new_topic();
+        let (topic, ids) = (names::new_topic(), self.gives_ids(&parts));
         if key.is_none() && !self.looks_into(&parts) {
             let observers = self.namers(&parts, None);
-            return self.pass_on(Asked { parts, topic, observers }, streaming(body)).await;
+            return self.pass_on(Asked { parts, topic, ids, observers }, streaming(body)).await;
         }
         let held = self.hold(&parts)?;
         let whole = Whole::read(body, self.config.request_bytes_max, held).await?;
         let observers = self.namers(&parts, Some(&whole));
-        let asked = Asked { parts, topic, observers };
+        let asked = Asked { parts, topic, ids, observers };
         let Some(key) = key else {
             let (body, _held) = whole.into_body();
             return self.pass_on(asked, body).await;

@@ -5,6 +5,7 @@
 //! that they came with, so that nobody else finds an answer by them.
 
 mod ai_sdk;
+mod langgraph;
 mod openai;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapter::{Adapter, Kind};
 use crate::error::Refusal;
+use crate::headers;
 use crate::keys::credentials;
 use crate::ledger::{Digest, Ledger};
 use crate::observer::Observe;
@@ -43,6 +45,7 @@ impl Names {
         let kind = match adapter.kind {
             Kind::OpenAi => "openai",
             Kind::AiSdk => "ai-sdk",
+            Kind::LangGraph => "langgraph",
         };
         let owner = Digest::of(credentials(parts).chain([adapter.path.as_bytes()]));
         Self { log: Arc::clone(&relay.log), kind, owner }
@@ -82,6 +85,7 @@ impl Shared {
             let response = match adapter.kind {
                 Kind::OpenAi => self.openai(adapter, parts, rest).await?,
                 Kind::AiSdk => self.ai_sdk(adapter, parts, rest).await?,
+                Kind::LangGraph => self.langgraph(adapter, parts, rest).await?,
             };
             if let Some(response) = response {
                 return Ok(Some((Way::Resumed, response)));
@@ -96,12 +100,21 @@ impl Shared {
         adapters.any(|adapter| adapter.kind == Kind::AiSdk && adapter.begins(parts))
     }
 
+    /// Returns true if the caller of an answer is to get cursors as the ids of its events: the request says so, or its
+    /// client goes on after the last id.
+    pub(crate) fn gives_ids(&self, parts: &Parts) -> bool {
+        let mut adapters = self.config.adapters.iter();
+        parts.headers.get(headers::IDS).is_some_and(|value| value == "on")
+            || adapters.any(|adapter| adapter.kind == Kind::LangGraph && adapter.begins(parts))
+    }
+
     /// Returns the parties that note the names of an answer. `body` is there if an adapter looks into it.
     pub(crate) fn namers(&self, parts: &Parts, body: Option<&Whole>) -> Vec<Box<dyn Observe>> {
         let adapters = self.config.adapters.iter().filter(|adapter| adapter.begins(parts));
         let namers = adapters.filter_map(|adapter| match adapter.kind {
             Kind::OpenAi => Some(openai::namer(adapter, self, parts)),
             Kind::AiSdk => ai_sdk::namer(adapter, self, parts, body?),
+            Kind::LangGraph => Some(langgraph::namer(adapter, self, parts)),
         });
         namers.collect()
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use event_log::{Log, Topic};
+use event_log::{Log, Position, Topic};
 use limits::{Client, Held, Peer};
 use metrics::Registry;
 
@@ -22,7 +22,7 @@ use crate::outcome::{Outcome, Way};
 use crate::roll::Roll;
 use crate::running::Running;
 use crate::store::Store;
-use crate::tee::tee;
+use crate::tee::{TapBody, tee};
 use crate::upstream::Upstream;
 use crate::{headers, names};
 
@@ -43,6 +43,8 @@ pub(crate) struct Asked {
     pub(crate) parts: Parts,
     /// The topic of its answer, if that streams.
     pub(crate) topic: Topic,
+    /// True if the caller is to get cursors as the ids of events.
+    pub(crate) ids: bool,
     /// The parties that look at the answer.
     pub(crate) observers: Vec<Box<dyn Observe>>,
 }
@@ -81,7 +83,7 @@ impl Shared {
         let has_body = upstream.status().is_success() && asked.parts.method != Method::HEAD;
         let form = Form::of(upstream.headers()).filter(|_| has_body);
         Ok(match form {
-            Some(form) => self.store(form, asked, upstream),
+            Some(form) => self.store(form, asked, upstream).await,
             None => (Way::Passed, passed(upstream)),
         })
     }
@@ -100,8 +102,13 @@ impl Shared {
     }
 
     /// Stores an answer while its caller gets it.
-    fn store(&self, form: Form, asked: Asked, upstream: reqwest::Response) -> (Way, Response) {
-        let Asked { parts, topic, mut observers } = asked;
+    async fn store(
+        &self,
+        form: Form,
+        asked: Asked,
+        upstream: reqwest::Response,
+    ) -> (Way, Response) {
+        let Asked { parts, topic, ids, mut observers } = asked;
         observers.push(self.roll.keeper());
         let client = self.client(&parts);
         let places = self.running.begin(topic.clone(), client);
@@ -116,17 +123,17 @@ impl Shared {
                 return (Way::Passed, passed(upstream));
             }
         };
+        for observer in &mut observers {
+            observer.head(upstream.headers());
+        }
         let (tap, body) = tee(held, upstream.content_length());
-        let mut response = Response::new(Body::new(body));
-        *response.status_mut() = upstream.status();
-        *response.headers_mut() = upstream.headers().clone();
+        let (status, mut headers) = (upstream.status(), upstream.headers().clone());
         let location = names::header(&names::location(&topic));
-        headers::name(response.headers_mut(), &names::header(topic.as_str()), &location);
-        response.extensions_mut().insert(Streamed);
+        headers::name(&mut headers, &names::header(topic.as_str()), &location);
         let answer = Answer {
             upstream,
             decoder: Decoder::new(form, self.config.event_bytes_max),
-            store: Store::new(Arc::clone(&self.log), topic),
+            store: Store::new(Arc::clone(&self.log), topic.clone()),
             tap,
             place,
             detached: self.config.detached,
@@ -134,8 +141,35 @@ impl Shared {
             metrics: Arc::clone(&self.metrics),
         };
         drop(self.running.tasks.spawn(answer.run()));
+        let mut response = match form == Form::Events && ids {
+            true => self.with_ids(&parts, &topic, body).await,
+            false => streamed(Body::new(body)),
+        };
+        if response.extensions().get::<Streamed>().is_none() {
+            headers.remove(CONTENT_LENGTH);
+        }
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
         (Way::Stored(form), response)
     }
+
+    /// Gives the caller the events of the topic, whose ids are cursors, instead of the upstream's bytes.
+    async fn with_ids(&self, parts: &Parts, topic: &Topic, body: TapBody) -> Response {
+        let events = self.gateway.subscribe(parts, topic, Some(Position::START)).await;
+        if events.status() != StatusCode::OK {
+            // The gateway is full, or the party may not read the topic.
+            tracing::debug!(status = %events.status(), "an answer has no cursors");
+            return streamed(Body::new(body));
+        }
+        events.map(|events| Body::new(body.replaced_by(events)))
+    }
+}
+
+/// An answer of the upstream which streams.
+fn streamed(body: Body) -> Response {
+    let mut response = Response::new(body);
+    response.extensions_mut().insert(Streamed);
+    response
 }
 
 /// The upstream's answer as it came.

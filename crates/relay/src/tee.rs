@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use limits::Held;
@@ -25,6 +26,17 @@ pub(crate) struct TapBody {
     pipe: Arc<Pipe>,
     /// The length that the upstream has told.
     left: Option<u64>,
+}
+
+/// A caller that gets its answer from elsewhere. Dropping it tells the task that the caller has left.
+#[derive(Debug)]
+pub(crate) struct Presence(Arc<Pipe>);
+
+/// A body, and the presence of its reader.
+#[derive(Debug)]
+pub(crate) struct PresentBody {
+    body: Body,
+    _presence: Presence,
 }
 
 /// The answer did not come to its end.
@@ -48,6 +60,8 @@ struct State {
     end: Option<Result<(), BrokenOff>>,
     waker: Option<Waker>,
     is_gone: bool,
+    /// True if the caller gets its answer from elsewhere.
+    is_muted: bool,
 }
 
 /// Waiting bytes that are not counted: a caller that keeps up costs no accounting.
@@ -56,7 +70,8 @@ const FREE_BYTES: usize = 64 * 1024;
 /// Makes both ends. `held` counts the memory.
 pub(crate) fn tee(held: Held, length: Option<u64>) -> (Tap, TapBody) {
     let waiting = VecDeque::new();
-    let state = State { waiting, held, bytes: 0, end: None, waker: None, is_gone: false };
+    let (is_gone, is_muted) = (false, false);
+    let state = State { waiting, held, bytes: 0, end: None, waker: None, is_gone, is_muted };
     let pipe = Arc::new(Pipe { state: Mutex::new(state), gone: Notify::new() });
     (Tap(Arc::clone(&pipe)), TapBody { pipe, left: length })
 }
@@ -65,7 +80,7 @@ impl Tap {
     /// Gives the caller a piece. Returns false if that cuts the caller off, because it does not keep up.
     pub(crate) fn push(&self, piece: Bytes) -> bool {
         let mut state = self.0.state();
-        if state.is_gone || state.end.is_some() || piece.is_empty() {
+        if state.is_gone || state.is_muted || state.end.is_some() || piece.is_empty() {
             return true;
         }
         let bytes = state.bytes + piece.len();
@@ -113,6 +128,14 @@ impl Drop for Tap {
 impl Pipe {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self) {
+        let mut state = self.state();
+        state.is_gone = true;
+        state.waiting.clear();
+        drop(state);
+        self.gone.notify_waiters();
     }
 }
 
@@ -173,13 +196,49 @@ impl http_body::Body for TapBody {
     }
 }
 
-impl Drop for TapBody {
-    fn drop(&mut self) {
+impl TapBody {
+    /// Returns another body to the same caller, whose bytes are not those of the upstream.
+    pub(crate) fn replaced_by(self, body: Body) -> PresentBody {
         let mut state = self.pipe.state();
-        state.is_gone = true;
+        state.is_muted = true;
         state.waiting.clear();
         drop(state);
-        self.pipe.gone.notify_waiters();
+        PresentBody { body, _presence: Presence(Arc::clone(&self.pipe)) }
+    }
+}
+
+impl Drop for TapBody {
+    fn drop(&mut self) {
+        // The presence of the caller outlives a body that was replaced.
+        if !self.pipe.state().is_muted {
+            self.pipe.leave();
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl http_body::Body for PresentBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -227,6 +286,17 @@ mod tests {
         assert_eq!(body.frame().now_or_never().unwrap().unwrap().unwrap_err(), BrokenOff);
         drop((tap, body));
         assert_eq!(quota.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_caller_with_another_body_is_there_as_long_as_that_body() {
+        let (quota, held) = held(0);
+        let (tap, body) = tee(held, None);
+        let other = body.replaced_by(Body::from("other"));
+        assert!(tap.push(Bytes::from(vec![b'x'; 2 * FREE_BYTES])) && quota.used() == 0);
+        assert!(!tap.is_gone());
+        assert_eq!(other.collect().await.unwrap().to_bytes(), "other");
+        assert!(tap.is_gone());
     }
 
     #[tokio::test]

@@ -61,7 +61,8 @@ pub(crate) struct AnswerArgs {
     #[arg(long, env = "TAILWATER_UPSTREAM", value_name = "URL")]
     pub(crate) upstream: String,
     /// Clients that resume in a way of their own: openai (responses.retrieve with starting_after), ai-sdk (useChat with
-    /// resume), each with another path than the usual one if that is given, as in ai-sdk=/chat; may be repeated.
+    /// resume), langgraph (runs), each with another path than the usual one if that is given, as in ai-sdk=/chat; may be
+    /// repeated.
     #[arg(long, env = "TAILWATER_ADAPTER", value_name = "NAME[=PATH],…", value_delimiter = ',')]
     pub(crate) adapter: Vec<Adapter>,
     /// Time for which an answer is read on after its caller has left, or cancel, which ends the request to the

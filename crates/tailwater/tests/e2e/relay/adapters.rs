@@ -6,14 +6,14 @@ use loadtest::machine::{Redis, Tailwater};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
-use super::client::{Caller, at, http, read, relay};
+use super::client::{CHAT, Caller, at, chat_data, data, http, read, relay};
 use super::upstream::{RESPONSE, TOKENS, Upstream};
 
 async fn cluster(upstream: &Upstream) -> (Redis, Tailwater, Tailwater) {
     let redis = Redis::start().await.unwrap();
     let adapted = |name| {
         let relay = relay(upstream, Some(&redis)).node(name);
-        relay.flag("--adapter", "openai,ai-sdk=/api/chat").start()
+        relay.flag("--adapter", "openai,ai-sdk=/api/chat,langgraph").start()
     };
     let (first, second) = (adapted("first").await.unwrap(), adapted("second").await.unwrap());
     (redis, first, second)
@@ -112,4 +112,54 @@ async fn a_page_that_is_loaded_again_finds_the_running_answer_of_its_chat() {
     assert_eq!(stop.status(), StatusCode::NO_CONTENT);
     upstream.until_cancelled(1).await;
     assert!(caller.rest().await.is_err());
+}
+
+#[tokio::test]
+async fn a_caller_that_asks_for_ids_goes_on_after_the_last_one() {
+    let upstream = Upstream::start().await;
+    let (_redis, first, second) = cluster(&upstream).await;
+    upstream.allow(100);
+    let chat = http().post(at(first.addr(), CHAT)).header("tailwater-ids", "on").body("{}");
+    let mut caller = Caller::of(chat.send().await.unwrap());
+    caller.until_token(99).await;
+    let (location, last) = (caller.location.clone(), caller.last_id());
+    drop(caller);
+    let rest = http().get(at(second.addr(), &location)).header("last-event-id", last);
+    let rest = rest.send().await.unwrap();
+    upstream.allow(usize::MAX);
+    let (seen, is_whole) = read(rest).await;
+    assert_eq!((data(&seen), is_whole), (chat_data()[100..].to_vec(), true));
+    let (parts, _) = upstream.requests().pop().unwrap();
+    assert!(!parts.headers.contains_key("tailwater-ids"));
+}
+
+#[tokio::test]
+async fn a_caller_with_ids_that_leaves_has_left() {
+    let upstream = Upstream::start().await;
+    let node = relay(&upstream, None).flag("--detached", "cancel").start().await.unwrap();
+    upstream.allow(10);
+    let chat = http().post(at(node.addr(), CHAT)).header("tailwater-ids", "on").body("{}");
+    let mut caller = Caller::of(chat.send().await.unwrap());
+    caller.until_token(9).await;
+    drop(caller);
+    upstream.until_cancelled(1).await;
+}
+
+#[tokio::test]
+async fn a_run_is_read_on_at_the_location_of_the_upstream() {
+    let upstream = Upstream::start().await;
+    let (_redis, first, second) = cluster(&upstream).await;
+    upstream.allow(100);
+    let run = http().post(at(first.addr(), "/threads/t/runs/stream")).body("{}");
+    let mut caller = Caller::of(run.send().await.unwrap());
+    assert_eq!(caller.location, "/threads/t/runs/r/stream");
+    caller.until_token(99).await;
+    let (location, last) = (caller.location.clone(), caller.last_id());
+    drop(caller);
+    let rest = http().get(at(second.addr(), &location)).header("last-event-id", last);
+    let rest = rest.send().await.unwrap();
+    upstream.allow(usize::MAX);
+    let (seen, is_whole) = read(rest).await;
+    let kinds = (seen[0].kind.as_str(), seen.last().unwrap().kind.as_str());
+    assert_eq!((seen.len(), kinds, is_whole), (TOKENS - 99, ("messages", "end"), true));
 }

@@ -31,8 +31,12 @@ async fn run(program: &str, script: &str, urls: &[String]) -> String {
 
 async fn urls_of_two(upstream: &Upstream) -> (Redis, [Tailwater; 2], [String; 2]) {
     let redis = Redis::start().await.unwrap();
-    let node =
-        |name| relay(upstream, Some(&redis)).node(name).flag("--adapter", "openai,ai-sdk").start();
+    let node = |name| {
+        relay(upstream, Some(&redis))
+            .node(name)
+            .flag("--adapter", "openai,ai-sdk,langgraph")
+            .start()
+    };
     let nodes = [node("first").await.unwrap(), node("second").await.unwrap()];
     let urls = [0, 1].map(|n| at(nodes[n].addr(), ""));
     (redis, nodes, urls)
@@ -79,6 +83,16 @@ async fn the_ai_sdk_finds_the_answer_again_when_its_page_is_loaded_again() {
     .await;
     upstream.allow(usize::MAX);
     assert_eq!(page.await.unwrap(), tokens());
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[tokio::test]
+#[ignore = "interop/setup installs the clients"]
+async fn langgraph_goes_on_with_a_run_whose_connection_broke() {
+    let upstream = Upstream::start().await;
+    upstream.allow(usize::MAX);
+    let (_redis, _nodes, urls) = urls_of_two(&upstream).await;
+    assert_eq!(run("node", "npm-large/relay-langgraph.mjs", &urls).await, tokens());
     assert_eq!(upstream.requests().len(), 1);
 }
 

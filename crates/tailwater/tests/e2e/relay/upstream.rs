@@ -66,6 +66,8 @@ impl Upstream {
             .route("/v1/responses", post(responses))
             .route("/v1/responses/{id}", get(echo))
             .route("/api/chat", post(ui_messages))
+            .route("/threads/t/runs/stream", post(run))
+            .route("/threads/t/runs/r", get(run_state))
             .route("/lines", post(lines))
             .route("/cut", post(cut))
             .route("/failed", post(failed))
@@ -186,6 +188,31 @@ async fn ui_messages(State(script): State<Arc<Script>>, request: Request) -> Res
     script.take(request).await;
     let headers = [("content-type", "text/event-stream"), ("x-vercel-ai-ui-message-stream", "v1")];
     (headers, Body::from_stream(script.send(ui_message_piece))).into_response()
+}
+
+fn run_piece(n: usize) -> Option<String> {
+    match n {
+        0..TOKENS => Some(format!(
+            "event: messages\ndata: [{{\"type\":\"AIMessageChunk\",\"content\":\"token-{n} \"}},{{}}]\nid: own-{n}\n\n"
+        )),
+        TOKENS => Some("event: end\ndata: null\n\n".to_owned()),
+        _ => None,
+    }
+}
+
+async fn run(State(script): State<Arc<Script>>, request: Request) -> Response {
+    script.take(request).await;
+    let headers = [
+        ("content-type", "text/event-stream"),
+        ("location", "/threads/t/runs/r/stream"),
+        ("content-location", "/threads/t/runs/r"),
+    ];
+    (headers, Body::from_stream(script.send(run_piece))).into_response()
+}
+
+async fn run_state() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], "{\"run_id\":\"r\",\"status\":\"success\"}")
+        .into_response()
 }
 
 async fn lines(State(script): State<Arc<Script>>, request: Request) -> Response {
