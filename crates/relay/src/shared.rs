@@ -161,7 +161,7 @@ impl Shared {
             tracing::debug!(status = %events.status(), "an answer has no cursors");
             return streamed(Body::new(body));
         }
-        events.map(|events| Body::new(body.replaced_by(events)))
+        events.map(|events| body.replaced_by(events))
     }
 }
 

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use limits::Held;
 use tokio::sync::Notify;
 
@@ -31,13 +32,6 @@ pub(crate) struct TapBody {
 /// A caller that gets its answer from elsewhere. Dropping it tells the task that the caller has left.
 #[derive(Debug)]
 pub(crate) struct Presence(Arc<Pipe>);
-
-/// A body, and the presence of its reader.
-#[derive(Debug)]
-pub(crate) struct PresentBody {
-    body: Body,
-    _presence: Presence,
-}
 
 /// The answer did not come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -198,12 +192,16 @@ impl http_body::Body for TapBody {
 
 impl TapBody {
     /// Returns another body to the same caller, whose bytes are not those of the upstream.
-    pub(crate) fn replaced_by(self, body: Body) -> PresentBody {
+    pub(crate) fn replaced_by(self, body: Body) -> Body {
         let mut state = self.pipe.state();
         state.is_muted = true;
         state.waiting.clear();
         drop(state);
-        PresentBody { body, _presence: Presence(Arc::clone(&self.pipe)) }
+        let presence = Presence(Arc::clone(&self.pipe));
+        Body::new(body.map_frame(move |frame| {
+            let _held_as_long_as_the_body = &presence;
+            frame
+        }))
     }
 }
 
@@ -222,30 +220,9 @@ impl Drop for Presence {
     }
 }
 
-impl http_body::Body for PresentBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use http_body_util::BodyExt as _;
     use limits::{AddressShare, Client, Quota, Terms};
 
     use super::*;
