@@ -92,9 +92,16 @@ impl Shared {
     ) -> Result<(Way, Response), Refusal> {
         let Claim { ledger, at, request, topic } = claim;
         asked.topic = topic.clone();
+        // Noted before the upstream is asked: if this relay dies meanwhile, another one ends the topic, and the claim
+        // with it.
+        let mut keeper = self.roll.keeper();
+        keeper.begun(&topic).await;
         let (body, held) = whole.into_body();
         let answered = self.pass_on(asked, body).await;
         drop(held);
+        if !matches!(answered, Ok((Way::Stored(_), _))) {
+            keeper.ended().await;
+        }
         let entry = match &answered {
             Ok((Way::Stored(form), _)) => Entry::Answered {
                 request: request.as_str().to_owned(),
@@ -130,7 +137,9 @@ impl Shared {
                     let form = if lines { Form::Lines } else { Form::Events };
                     return Ok(Claimed::Answered(Topic::new(&answer)?, form));
                 }
-                Some(Entry::Claimed { .. }) if !self.is_lost(at) => {
+                Some(Entry::Claimed { topic: other, .. })
+                    if !self.is_lost(at) && !self.is_broken(&Topic::new(&other)?).await? =>
+                {
                     ledger.wait(at, WAIT_MAX).await?;
                     if ledger.newest::<Entry>().await?.at == at {
                         return Err(Refusal::KeyBusy);
@@ -146,7 +155,8 @@ impl Shared {
         Err(Refusal::KeyBusy)
     }
 
-    /// Returns true for an answer that did not come to its end: its topic has the relay's own last event.
+    /// Returns true for an answer that did not come to its end, or did not begin before its relay was gone: its topic
+    /// has the relay's own last event.
     async fn is_broken(&self, topic: &Topic) -> Result<bool, Refusal> {
         let Some(bounds) = self.log.bounds(topic).await?.filter(|bounds| bounds.ended) else {
             return Ok(false);

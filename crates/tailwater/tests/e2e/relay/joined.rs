@@ -128,6 +128,26 @@ async fn a_retry_finds_the_answer_of_a_caller_that_left_before_its_head() {
 }
 
 #[tokio::test]
+async fn a_key_is_free_again_when_its_relay_was_killed_before_the_answer() {
+    let upstream = Upstream::start().await;
+    let (_redis, mut first, second) = cluster(&upstream).await;
+    let hold = upstream.hold();
+    let lost = tokio::spawn(keyed(first.addr(), CHAT, "k-1", "{}"));
+    until("the upstream is asked", async || upstream.requests().len() == 1).await;
+    first.kill_nine().unwrap();
+    lost.abort();
+    drop(hold);
+    upstream.allow(usize::MAX);
+    until("the request is sent again", async || {
+        keyed(second.addr(), CHAT, "k-1", "{}").await.status() == StatusCode::OK
+    })
+    .await;
+    let (seen, is_whole) = read(keyed(second.addr(), CHAT, "k-1", "{}").await).await;
+    assert_eq!((data(&seen), is_whole), (chat_data(), true));
+    assert_eq!(upstream.requests().len(), 2);
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_for_keys_is_refused() {
     let upstream = Upstream::start().await;
     let node = relay(&upstream, None).flag("--request-bytes-max", "10B").start().await.unwrap();
