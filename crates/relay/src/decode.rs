@@ -43,14 +43,8 @@ pub(crate) enum Unstorable {
     Type(#[from] BadEventType),
 }
 
-/// Content types of JSON lines.
-const LINES: [&str; 5] = [
-    "application/x-ndjson",
-    "application/ndjson",
-    "application/jsonl",
-    "application/x-jsonlines",
-    "application/jsonlines",
-];
+/// The subtypes of `application` and `text` that are JSON lines, without `x-` before them: those that ingest takes.
+const LINES: [&str; 5] = ["ndjson", "jsonl", "jsonlines", "json-lines", "ldjson"];
 
 impl Form {
     /// Returns the form of an answer that streams events, or `None` for any other answer.
@@ -60,11 +54,17 @@ impl Form {
             return None;
         }
         let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if kind.eq_ignore_ascii_case("text/event-stream") {
-            return Some(Self::Events);
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.split_once('/')? {
+            ("text", "event-stream") => Some(Self::Events),
+            ("application", "stream+json") => Some(Self::Lines),
+            ("application" | "text", subtype) => {
+                let name = subtype.rsplit('+').next().unwrap_or_default();
+                let is_lines = LINES.contains(&name.strip_prefix("x-").unwrap_or(name));
+                is_lines.then_some(Self::Lines)
+            }
+            _ => None,
         }
-        LINES.iter().any(|lines| kind.eq_ignore_ascii_case(lines)).then_some(Self::Lines)
     }
 }
 
@@ -116,7 +116,7 @@ impl Decoder {
     /// within an event.
     pub(crate) fn finish(&mut self) -> Option<Option<NewEvent>> {
         match &mut self.parts {
-            Parts::Events(parser) => (!parser.is_within_event()).then_some(None),
+            Parts::Events(parser) => mem::take(parser).finish().is_none().then_some(None),
             Parts::Lines(partial) => Some(line(&mem::take(partial))),
         }
     }
@@ -216,7 +216,11 @@ mod tests {
         assert_eq!(form("Text/Event-Stream; charset=utf-8", None), Some(Form::Events));
         assert_eq!(form("application/x-ndjson", Some("identity")), Some(Form::Lines));
         assert_eq!(form("text/event-stream", Some("gzip")), None);
+        assert_eq!(form("text/jsonl", None), Some(Form::Lines));
+        assert_eq!(form("application/vnd.example+x-ndjson;v=1", None), Some(Form::Lines));
+        assert_eq!(form("application/stream+json", None), Some(Form::Lines));
         assert_eq!(form("application/json", None), None);
+        assert_eq!(form("image/ndjson", None), None);
     }
 
     proptest! {

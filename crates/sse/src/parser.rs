@@ -80,7 +80,7 @@ impl Parser {
 
     /// Returns true if a line or an event has begun and is not complete.
     pub fn is_within_event(&self) -> bool {
-        !self.partial.is_empty() || !self.data.is_empty() || !self.named.is_empty()
+        self.begun || !self.partial.is_empty()
     }
 
     /// Parses the next bytes of the stream, and calls `dispatch` with each event that they complete.
