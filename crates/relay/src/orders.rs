@@ -49,6 +49,7 @@ pub(crate) async fn follow(log: &Arc<dyn Log>, running: &Running) {
                         events.iter().for_each(|order| take(order, running))
                     }
                     Step::Gap { .. } => tracing::warn!("orders to cancel answers were lost"),
+                    Step::Broken { .. } | Step::Reopened { .. } => {}
                     Step::End { .. } | Step::Finished => break,
                 }
             },

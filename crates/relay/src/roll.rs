@@ -130,6 +130,7 @@ impl Roll {
                     }
                 }
                 Step::Gap { .. } => silent.clear(),
+                Step::Broken { .. } | Step::Reopened { .. } => {}
                 Step::End { .. } | Step::Finished => return,
             }
         }
