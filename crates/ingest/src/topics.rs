@@ -58,7 +58,8 @@ pub(crate) async fn delete(
     let (parts, _no_body) = request.into_parts();
     let deleted = async {
         let publisher = Publisher::admit(&parts, &ingest.config, Action::Delete).await?;
-        let (topic, receipt) = change(&ingest, &publisher, topic, Mark::Deleted).await?;
+        let topic = owned(&publisher, topic)?;
+        let receipt = change(&ingest, &publisher, &topic, Mark::Deleted).await?;
         if receipt.duplicate { Err(unknown(&topic)) } else { Ok(()) }
     };
     let mut response = match deleted.await {
@@ -78,11 +79,12 @@ pub(crate) async fn reopen(
     let (parts, _no_body) = request.into_parts();
     let opened = async {
         let publisher = Publisher::admit(&parts, &ingest.config, Action::Reopen).await?;
+        let topic = owned(&publisher, topic)?;
         if parts.uri.query() != Some("reopen=true") {
             let message = "a topic takes reopen=true and nothing else; publish to /v1/events";
             return Err(Error::new(Code::BadParameter, message));
         }
-        let (topic, receipt) = change(&ingest, &publisher, topic, Mark::Reopened).await?;
+        let receipt = change(&ingest, &publisher, &topic, Mark::Reopened).await?;
         match receipt.position.n {
             0 => Err(unknown(&topic)),
             _ => Ok(Ack::new(&topic, receipt)),
@@ -96,24 +98,32 @@ pub(crate) async fn reopen(
     response
 }
 
-/// Changes a topic as a whole, for a party that may publish to it and end it: with both rights it could replace all
-/// events and end the topic anyway.
-async fn change(
-    ingest: &Ingest,
+/// Returns the topic of the path if the party may publish to it and end it, and so may change it as a whole: with
+/// both rights it could replace all events and end the topic anyway.
+fn owned(
     publisher: &Publisher,
     topic: Result<Path<String>, PathRejection>,
-    mark: Mark,
-) -> Result<(Topic, Receipt), Error> {
+) -> Result<Topic, Error> {
     let topic = named(topic)?;
     publisher.check(Right::Publish, &topic)?;
     publisher.check(Right::End, &topic)?;
+    Ok(topic)
+}
+
+/// Changes a topic as a whole.
+async fn change(
+    ingest: &Ingest,
+    publisher: &Publisher,
+    topic: &Topic,
+    mark: Mark,
+) -> Result<Receipt, Error> {
     let _place = ingest.slots.request(publisher.client)?;
     let event = NewEvent { mark, ..NewEvent::default() };
     let receipt = ingest.appender.append_once(Append::new(topic.clone(), event)).await?;
     if !receipt.duplicate {
-        publisher.record_asked(&topic);
+        publisher.record_asked(topic);
     }
-    Ok((topic, receipt))
+    Ok(receipt)
 }
 
 fn named(topic: Result<Path<String>, PathRejection>) -> Result<Topic, Error> {

@@ -248,11 +248,15 @@ impl History {
         between.into_iter().all(|entry| matches!(entry.event.mark, Mark::End | Mark::Reopened))
     }
 
-    /// The number of the first entry after `n` that opens the topic again.
-    pub(super) fn reopened_after(&self, generation: usize, n: u64) -> Option<u64> {
-        let mut entries = self.generations.get(generation)?.entries.iter();
-        let next = entries.find(|e| e.position.n > n && e.event.mark == Mark::Reopened)?;
-        Some(next.position.n)
+    /// The generation and the number of the first entry after `n` that opens the topic again. A reader that has seen
+    /// no number may have met a later generation.
+    pub(super) fn reopened_after(&self, generation: usize, n: u64) -> Option<(usize, u64)> {
+        let last = if n == 0 { self.generations.len() } else { generation + 1 };
+        (generation..last).find_map(|g| {
+            let mut entries = self.generations.get(g)?.entries.iter();
+            let next = entries.find(|e| e.position.n > n && e.event.mark == Mark::Reopened)?;
+            Some((g, next.position.n))
+        })
     }
 
     /// Returns true if a generation, from this one on, consists of its end only.

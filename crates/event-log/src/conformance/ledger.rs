@@ -74,11 +74,18 @@ impl Ledger {
             Step::Events { events, .. } => {
                 events.iter().try_for_each(|event| self.event(event, history))
             }
-            Step::Gap { gap, .. } => self.gap(gap, history),
+            Step::Gap { gap, .. } => {
+                // Entries without a step were passed before the gap.
+                self.pass(gap.requested.unwrap_or_default(), history);
+                self.ended = false;
+                self.gap(gap, history)
+            }
             Step::Broken { position, reason, .. } => self.broken(*position, *reason, history),
             Step::Reopened { .. } => {
-                let n = history.reopened_after(self.generation, self.n);
-                self.n = n.ok_or_else(|| format!("nothing was opened again after {}", self.n))?;
+                let opened = history.reopened_after(self.generation, self.n);
+                let opened =
+                    opened.ok_or_else(|| format!("nothing was opened again after {}", self.n))?;
+                (self.generation, self.n) = opened;
                 self.ended = false;
                 Ok(())
             }
@@ -115,12 +122,10 @@ impl Ledger {
 
     /// Passes entries of which nothing is told, up to the reader's position.
     pub(super) fn pass(&mut self, position: Position, history: &History) {
-        let is_here = history.find(position).is_some_and(|(of, _)| of == self.generation);
-        if is_here
-            && self.n < position.n
-            && history.is_silent(self.generation, self.n, position.n + 1)
-        {
-            self.n = position.n;
+        let Some((generation, _)) = history.find(position) else { return };
+        let is_ahead = self.n < position.n && !self.is_elsewhere(generation);
+        if is_ahead && history.is_silent(generation, self.n, position.n + 1) {
+            (self.generation, self.n) = (generation, position.n);
         }
     }
 
@@ -146,7 +151,7 @@ impl Ledger {
         if matches!(event.mark(), Mark::End | Mark::Broken(_)) {
             return Err(format!("{event:?} has no data and was delivered as an event"));
         }
-        (self.generation, self.n) = (generation, position.n);
+        (self.generation, self.n, self.ended) = (generation, position.n, false);
         Ok(())
     }
 

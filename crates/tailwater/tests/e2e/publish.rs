@@ -97,7 +97,7 @@ async fn lines_of_json_name_topic_type_and_key() {
     let mut other = Reader::open(node.addr(), "topic=b").await;
     let lines = [
         r#"{"topic":"a","type":"x","data":{"n":1},"key":"k"}"#,
-        r#"{"topic":"a","data":"again","key":"k"}"#,
+        r#"{"key":"k","data":{"n":1},"type":"x","topic":"a"}"#,
         "",
         r#"{"data":"two"}"#,
     ];
