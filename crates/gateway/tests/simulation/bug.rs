@@ -81,7 +81,9 @@ impl Bug {
             Self::AsksNoSentinel => fails_over && kind.replicas > 0 && !with_replicas,
             Self::BelievesMessages => with_replicas && fails_over && kind.has_bus,
             Self::ReadsAheadOfTheSource => {
-                with_replicas && fails_over && kind.replicas > 1 && weather.lag_ms > 500
+                // A source that nobody waits for is behind.
+                let lags = kind.replicas > 1 && kind.promotable < 50 && weather.lag_ms > 2000;
+                with_replicas && fails_over && lags
             }
             // A promotion has to lose something.
             _ => with_replicas && fails_over && weather.lag_ms > 500,

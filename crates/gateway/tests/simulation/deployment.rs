@@ -7,6 +7,8 @@ pub(crate) struct Deployment {
     pub(crate) regime: Regime,
     /// Replicas at the beginning.
     pub(crate) replicas: usize,
+    /// The first replica may be promoted, and of the others as many percent.
+    pub(crate) promotable: u32,
     pub(crate) reads: Reads,
     /// Messages travel over a bus, as in a cluster, and not with the data.
     pub(crate) has_bus: bool,
@@ -46,6 +48,7 @@ impl Deployment {
         let has_bus = replicas > 0 && chance(40);
         let promotes = replicas > 0 && chance(60);
         let regime = if promotes { FailOver } else { *pick(&[Steady, FailOver, Wipe, Clock]) };
-        Self { regime, replicas, reads, has_bus }
+        let promotable = *pick(&[20, 60, 100]);
+        Self { regime, replicas, promotable, reads, has_bus }
     }
 }

@@ -144,9 +144,9 @@ fn run_again(world: &Arc<World>, server: Id) {
 /// Promotes a replica: on demand, or after the primary was killed or frozen. The old primary comes back as a replica.
 async fn promote(world: Arc<World>, until: Instant) {
     let old = world.store.primary();
-    if chance(60) {
+    if chance(80) {
         // The network fails before the primary does.
-        let time = millis(100..2000);
+        let time = millis(100..1800);
         for server in (0..world.store.count()).filter(|_| chance(60)) {
             world.store.with(server, |server| server.cut_until = Instant::now() + time * 2);
         }

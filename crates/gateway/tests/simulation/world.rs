@@ -18,8 +18,10 @@ use super::server::{Id, State};
 use super::store::Store;
 use super::weather::Weather;
 
-/// Time between two reports of a replica that has nothing to take.
+/// Time between two reports of a replica to its primary.
 const ACK: Duration = Duration::from_secs(1);
+/// Longest time until a replica that has nothing to take looks again.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Counts by name, of a schedule or of many.
 pub(crate) type Tally = BTreeMap<&'static str, u64>;
@@ -49,7 +51,7 @@ impl World {
     ) -> Arc<Self> {
         let world = Arc::new(Self {
             stage: Stage::default(),
-            store: Store::new(keep, deployment.replicas, bug),
+            store: Store::new(keep, &deployment, bug),
             bug,
             deployment,
             began: Instant::now(),
@@ -104,7 +106,7 @@ impl World {
 
     /// Adds an empty replica.
     pub(crate) fn add_replica(self: &Arc<Self>) -> Id {
-        let server = self.store.add();
+        let server = self.store.add(chance(self.deployment.promotable));
         self.replicate(server);
         server
     }
@@ -114,17 +116,23 @@ impl World {
         let world = Arc::clone(self);
         self.stage.spawn(OUTSIDE, async move {
             loop {
+                sleep(ACK).await;
+                world.store.acknowledge(server);
+            }
+        });
+        let world = Arc::clone(self);
+        self.stage.spawn(OUTSIDE, async move {
+            loop {
                 let is_current = world.store.is_current(server);
                 let grown = world.grown.notified();
                 if is_current {
-                    // Says that it is there, if there is nothing to take.
+                    // A link that is whole again, or another primary, shows at the next look.
                     tokio::select! {
                         biased;
                         () = grown => {}
-                        () = sleep(ACK) => {}
+                        () = sleep(LOOK) => {}
                     }
                 }
-                world.store.acknowledge(server);
                 sleep(millis(1..world.weather().lag_ms)).await;
                 for event in world.store.replicate(server) {
                     if !world.deployment.has_bus {
