@@ -23,7 +23,8 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("location, tailwater-topic
 /// Asks for cursors as the ids of the events of an answer.
 pub(crate) const IDS: HeaderName = HeaderName::from_static("tailwater-ids");
 /// The headers by which clients of the known APIs say who they are.
-pub(crate) const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "x-api-key", "api-key"];
+pub(crate) const CREDENTIALS: [&str; 5] =
+    ["authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"];
 
 /// Headers that concern one connection only.
 const HOP_BY_HOP: [HeaderName; 9] = [

@@ -5,14 +5,14 @@ const $ = id => document.getElementById(id)
 const ANSWERS = '/v1/events?topic=relay/'
 
 let source = null
-let location_ = null
+let address = null
 let count = 0
 
 $('ask').addEventListener('submit', event => {
   event.preventDefault()
   ask().catch(error => show('broken', `broken: ${error.message}`))
 })
-$('stop').addEventListener('click', () => fetch(location_, { method: 'DELETE' }))
+$('stop').addEventListener('click', () => fetch(address, { method: 'DELETE' }))
 
 // The address of the answer is all that the page keeps.
 const kept = decodeURIComponent(location.hash.slice(1))
@@ -31,8 +31,8 @@ async function ask() {
   try {
     await read(response.body)
   } catch (error) {
-    if (!location_) throw error
-    follow(location_)
+    if (!address) throw error
+    follow(address)
   }
 }
 
@@ -93,11 +93,11 @@ function finish(state, text) {
 function show(state, text) {
   $('card').dataset.state = state
   $('state').textContent = text
-  $('stop').disabled = state !== 'running' || !location_
+  $('stop').disabled = state !== 'running' || !address
 }
 
 function remember(location) {
-  location_ = location
+  address = location
   history.replaceState(null, '', location ? `#${encodeURIComponent(location)}` : '#')
   $('location').textContent = location ?? '–'
   $('location').href = location ?? '#'
