@@ -10,7 +10,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event_log::{
-    Append, Cursor, Event, Key, Limit, Log, NewEvent, Origin, Position, ReadError, Step, Topic,
+    Append, AppendError, Cursor, Event, Key, Limit, Log, NewEvent, Origin, Position, ReadError,
+    Step, Topic,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,8 +77,12 @@ impl Ledger {
         let append = Append { key, ..Append::new(self.topic.clone(), event) };
         let appended = timeout(LOG_MAX, self.log.append(vec![append])).await;
         let result = appended.map_err(|_| Refusal::LogUnavailable)?.pop();
-        let receipt = result.expect("a log answers for every event")?;
-        Ok((!receipt.duplicate).then_some(receipt.position))
+        match result.expect("a log answers for every event") {
+            Ok(receipt) => Ok((!receipt.duplicate).then_some(receipt.position)),
+            // Another entry has the key.
+            Err(AppendError::KeyReused { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Waits for the entry after a position, at most for `wait`.

@@ -32,8 +32,11 @@ pub(crate) async fn lines(log: &Arc<dyn Log>, topic: &Topic) -> Response {
 
 /// The lines of one step. `None` is the end of the answer.
 fn piece(step: Step) -> Result<Option<String>, BrokenOff> {
-    let Step::Events { events, .. } = step else {
-        return if matches!(step, Step::Gap { .. }) { Err(BrokenOff) } else { Ok(None) };
+    let events = match step {
+        Step::Events { events, .. } => events,
+        Step::Gap { .. } | Step::Broken { .. } => return Err(BrokenOff),
+        Step::Reopened { .. } => return Ok(Some(String::new())),
+        Step::End { .. } | Step::Finished => return Ok(None),
     };
     let mut lines = String::new();
     for event in events.iter().filter(|event| event.mark() != Mark::End) {

@@ -169,12 +169,9 @@ impl Roll {
         for topic in left {
             let mut store = store::Store::new(Arc::clone(&self.log), topic);
             let (code, message) = ("lost", "the relay that read the answer is gone");
-            match store.end_broken(code, message).await {
-                Ok(()) | Err(store::Lost::Append(AppendError::Ended { .. })) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "the topic of an answer has no end");
-                    return;
-                }
+            if let Err(error) = store.end_broken(code, message).await {
+                tracing::warn!(%error, "the topic of an answer has no end");
+                return;
             }
         }
         self.enter(relay, true).await;

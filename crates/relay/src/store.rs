@@ -69,7 +69,7 @@ impl Store {
     /// The log did not store the end.
     pub(crate) async fn end(&mut self) -> Result<(), Lost> {
         let end = NewEvent { mark: Mark::End, ..NewEvent::default() };
-        self.append_batch(vec![end], Some(END)).await
+        self.append_end(end).await
     }
 
     /// Ends the topic of an answer that did not come to its end. The last event says so in the form in which
@@ -78,7 +78,15 @@ impl Store {
     /// # Errors
     /// The log did not store it.
     pub(crate) async fn end_broken(&mut self, code: &str, message: &str) -> Result<(), Lost> {
-        self.append_batch(vec![broken(code, message)], Some(END)).await
+        self.append_end(broken(code, message)).await
+    }
+
+    /// Appends the end, unless another relay has ended the topic, which took this one for gone.
+    async fn append_end(&mut self, end: NewEvent) -> Result<(), Lost> {
+        match self.append_batch(vec![end], Some(END)).await {
+            Err(Lost::Append(AppendError::Ended { .. } | AppendError::KeyReused { .. })) => Ok(()),
+            result => result,
+        }
     }
 
     async fn append_batch(&mut self, batch: Vec<NewEvent>, key: Option<&str>) -> Result<(), Lost> {

@@ -123,6 +123,22 @@ async fn every_event_is_stored_once_and_in_order_whatever_the_log_says() {
     assert_eq!((result, held), (Ok(()), all()));
 }
 
+#[tokio::test]
+async fn a_topic_that_another_relay_has_ended_stays_as_it_is() {
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(Retention::default()));
+    let topic = Topic::new("relay/t").unwrap();
+    let store = || Store::new(Arc::clone(&log), topic.clone());
+    let (mut own, mut other) = (store(), store());
+    own.append(events(0..1)).await.unwrap();
+    other.end_broken("lost", "it is gone").await.unwrap();
+    assert!(own.append(events(1..2)).await.is_err());
+    own.end().await.unwrap();
+    own.end_broken("cut", "it broke off").await.unwrap();
+    let page = log.read(&topic, Position::START, Limit::PAGE).await.unwrap();
+    assert_eq!(page.events.len(), 2);
+    assert!(page.events[1].data().contains("\"lost\""));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_append_is_given_up_after_a_while() {
     let (result, held) = stored([Fault::Refused; 1000]).await;
