@@ -24,7 +24,7 @@ async fn a_listed_page_may_read_receipts_topics_and_errors_and_another_page_none
         ("GET /v1/topics/t", "", 200),
         ("GET /v1/topics/unknown", "", 404),
         ("DELETE /v1/events?topic=t", "", 405),
-        ("POST /v1/topics/t", "x", 405),
+        ("PATCH /v1/topics/t", "x", 405),
     ] {
         for (origin, is_allowed) in [(APP, true), (EVIL, false)] {
             let answer = server.send(request, &[origin], body).await;
