@@ -78,9 +78,9 @@ impl Sources {
     /// Returns the server that is read, or `None` while it is unknown which replicas there are.
     pub(super) fn source(&self) -> Option<Id> {
         let is_known = self.reported.is_some_and(|(first, last)| {
-            // An old primary that was named until now lacks the replica that takes its place.
-            let settled =
-                first.elapsed() >= LAG_MAX || self.bug == Some(Bug::BelievesTheFirstReport);
+            // An old primary lacks the replica that takes its place. Before a later report the sentinels name that.
+            let settled = last.duration_since(first) >= LAG_MAX
+                || self.bug == Some(Bug::BelievesTheFirstReport);
             settled && (last.elapsed() < REPORT_MAX || self.bug == Some(Bug::KeepsOldReports))
         });
         self.source.filter(|_| is_known || !self.reads_replicas)
