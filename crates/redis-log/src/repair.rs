@@ -99,17 +99,16 @@ impl Repairs {
 
     async fn find(&self, watched: &Watched, tail: Position) -> Result<Found, Failure> {
         let plan = ReadPlan { count: PAGE, fit: None };
-        let Behind { head, committed, gap, events } =
+        let Behind { head, is_cut, gap, events, .. } =
             self.store.behind(&watched.topic, tail, plan).await?;
-        let end = committed.clamp(head);
         if let Some(gap) = gap {
             tracing::debug!(
                 topic = %watched.topic, %tail, head = %gap.newest, reason = gap.reason.as_str(),
                 "the log does not continue the tail"
             );
-        } else if end <= events.last().map_or(tail, |event| event.position()) {
+        } else if is_cut || head <= events.last().map_or(tail, |event| event.position()) {
             tracing::debug!(topic = %watched.topic, events = events.len(), "repaired");
-            let promised = if end < head { head } else { Position::START };
+            let promised = if is_cut { head } else { Position::START };
             return Ok(Found::Next { events, promised });
         }
         let window = self.store.window(&watched.topic).await?;

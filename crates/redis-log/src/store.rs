@@ -101,8 +101,10 @@ pub(crate) struct Fit {
 pub(crate) struct Behind {
     /// The head of the topic.
     pub(crate) head: Position,
-    /// The part of it that readers may see. The events end there.
-    pub(crate) committed: Committed,
+    /// The part of it that readers may see.
+    committed: Committed,
+    /// True if the events end where readers may not see more yet.
+    pub(crate) is_cut: bool,
     /// The gap before the events.
     pub(crate) gap: Option<Gap>,
     pub(crate) events: Vec<Event>,
@@ -112,7 +114,7 @@ impl Behind {
     /// The page for a reader. A reader whose gap goes beyond what is committed would not be safe there, and hears of it
     /// later.
     pub(crate) fn into_page(self) -> Page {
-        let is_safe = |gap: &Gap| self.committed.clamp(gap.resume) == gap.resume;
+        let is_safe = |gap: &Gap| self.committed.has(gap.resume);
         Page { gap: self.gap.filter(is_safe), events: self.events }
     }
 }
@@ -269,8 +271,8 @@ impl Store {
             && classify(after, Some(head.generation), None, first(&events)).is_none()
         {
             cut_at_hole(&mut events, after);
-            committed.cut(&mut events);
-            return Ok(Behind { head: head.position(), committed, gap: None, events });
+            let is_cut = committed.cut(&mut events);
+            return Ok(Behind { head: head.position(), committed, is_cut, gap: None, events });
         }
         // A gap, or no head: read everything that tells which gap, where nothing is missing that there is.
         let (head, landmarks, mut events) =
@@ -279,13 +281,19 @@ impl Store {
         let generation = head.map(|head| head.generation);
         let oldest = landmarks.map(|marks| marks.oldest);
         let gap = classify(after, generation, oldest, first(&events));
-        match gap {
-            Some(_) => events.clear(),
-            None => cut_at_hole(&mut events, after),
-        }
-        committed.cut(&mut events);
+        let reads_primary =
+            matches!(self.server_on(Side::Source, keys::partition(topic)), Ok((_, Part::Primary)));
+        let is_cut = if gap.is_some() || !reads_primary {
+            // Of the events of the primary the source may lack some: a reader that is ahead of it waits.
+            let waits = gap.is_none() && !events.is_empty();
+            events.clear();
+            waits
+        } else {
+            cut_at_hole(&mut events, after);
+            committed.cut(&mut events)
+        };
         let head = head.map_or(Position::START, |head| head.position());
-        Ok(Behind { head, committed, gap, events })
+        Ok(Behind { head, committed, is_cut, gap, events })
     }
 
     /// Reads the newest events of a topic, [`PAGE`] at most, fewer if they are large.
@@ -305,8 +313,11 @@ impl Store {
             let older = Range::Before(oldest.position(), more);
             events.extend(self.range(topic, older).await?);
         }
-        committed.cut(&mut events);
-        let end = committed.clamp(head.position());
+        let end = match committed.cut(&mut events) {
+            true => events.first().map(Event::position),
+            false => Some(head.position()).filter(|head| committed.has(*head)),
+        };
+        let end = end.unwrap_or_else(|| committed.clamp(head.position()));
         let whole = events
             .iter()
             .zip(events.iter().skip(1))

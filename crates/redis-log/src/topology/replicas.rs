@@ -16,6 +16,8 @@ use crate::server::info;
 /// The longest time by which a replica may be behind its primary, and not be heard of, to be read from. A replica
 /// reports its progress once a second.
 pub(crate) const LAG_MAX: Duration = Duration::from_secs(3);
+/// Time between two reports after which the later one is no proof that a replica is silent or behind.
+const REPORT_MAX: Duration = Duration::from_secs(2);
 /// Time for which a replica is remembered that has left its primary: longer than a fail-over.
 const NAMED_MAX: Duration = Duration::from_secs(60);
 /// Most replicas that one report is believed to have.
@@ -73,6 +75,8 @@ impl Role {
 /// The reports of one primary over the last seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
+    /// When it reported last.
+    last: Option<Instant>,
     /// The primary's offsets, oldest first.
     offsets: VecDeque<(Instant, u64)>,
     /// The replicas that can be read from, and since when.
@@ -139,7 +143,13 @@ impl Reports {
         self.offsets.push_back((now, report.offset));
         self.named.retain(|_, last| now - *last < NAMED_MAX);
         self.named.extend(report.replicas.iter().map(|replica| (replica.address.clone(), now)));
-        let is_fit = |replica: &&Replica| replica.silence < LAG_MAX && replica.offset >= due;
+        // A primary that was frozen finds everybody silent, and is perhaps no primary any more.
+        let has_paused = self.last.is_some_and(|last| now - last >= REPORT_MAX);
+        self.last = Some(now);
+        let is_fit = |replica: &&Replica| {
+            let keeps_up = replica.silence < LAG_MAX && replica.offset >= due;
+            keeps_up || has_paused && self.fit.contains_key(&replica.address)
+        };
         let fit = report.replicas.iter().filter(is_fit).map(|replica| &replica.address);
         let since = |address: &Address| self.fit.get(address).copied().unwrap_or(now);
         let fit = fit.map(|address| (address.clone(), since(address))).collect();
@@ -261,8 +271,18 @@ mod tests {
         reports.take(&report(100, &[(100, 0)]), start + LAG_MAX / 3 + LAG_MAX);
         assert_eq!(awaited(&reports), 1);
         // One that is there and silent is left at once.
-        reports.take(&report(100, &[(100, 3)]), start + LAG_MAX * 2);
+        reports.take(&report(100, &[(100, 3)]), start + LAG_MAX * 5 / 3);
         assert_eq!(awaited(&reports), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_primary_that_was_frozen_is_not_believed_at_once_that_a_replica_is_silent() {
+        let mut reports = Reports::default();
+        let start = Instant::now();
+        reports.take(&report(100, &[(100, 0)]), start);
+        assert_eq!(hosts(reports.take(&report(200, &[(100, 5)]), start + LAG_MAX)), ["10.0.0.0"]);
+        let later = start + LAG_MAX + Duration::from_secs(1);
+        assert!(reports.take(&report(200, &[(100, 6)]), later).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

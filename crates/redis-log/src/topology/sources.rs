@@ -133,15 +133,17 @@ impl Sources {
             .await;
     }
 
-    /// Asks the sources that are missing in their primary's report whether they follow another server, or none.
+    /// Asks the sources and successors that are missing in their primary's report whether they follow another server, or
+    /// none.
     async fn ask_strayed(&mut self, access: &Access, map: &Map) {
         let mut missing = BTreeSet::new();
         for (owner, source) in (0..PARTITIONS).filter_map(|p| Some((map.owner(p)?, map.chosen(p)?)))
         {
             let fit = self.primaries.get(owner).and_then(|primary| primary.fit.as_ref());
-            if owner != source && fit.is_some_and(|fit| !fit.contains_key(source)) {
-                missing.insert((owner, source));
-            }
+            let Some(fit) = fit else { continue };
+            let asked = map.successors(source).iter().chain([source]);
+            let asked = asked.filter(|server| *server != owner && !fit.contains_key(*server));
+            missing.extend(asked.map(|server| (owner, server)));
         }
         let asked = missing.into_iter().map(|(owner, source)| {
             let reports = &self.primaries[owner].reports;
@@ -201,7 +203,10 @@ impl Sources {
                             && self.read_from.waits_for(replica)
                             && primary.successors.has(replica)
                     });
-                    others.cloned().collect()
+                    // One that was promoted is waited for until the map names it.
+                    let before = map.successors(source).iter();
+                    let strayed = before.filter(|other| self.strayed.contains_key(*other));
+                    others.chain(strayed).cloned().collect()
                 }
                 // In a fail-over nobody knows better than before.
                 _ => map.successors(source).difference(doubted).cloned().collect(),
@@ -381,6 +386,25 @@ mod tests {
         assert_eq!(successors("replica", "a", Some(all), &["c"]), "b");
         assert_eq!(successors("replica", "a", Some(&["a"]), &[]), "");
         assert_eq!(successors("nearest:b", "a", Some(all), &[]), "b", "the others are far away");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_wait_for_a_successor_that_was_promoted() {
+        let now = Instant::now();
+        let mut primary = Primary::default();
+        primary.fit = Some(primary.reports.say([address("a")].into_iter()));
+        let sources = Sources {
+            read_from: ReadFrom::Replica,
+            random: RandomState::new(),
+            primaries: HashMap::from([(address(PRIMARY), primary)]),
+            strayed: HashMap::from([(address("promoted"), now)]),
+        };
+        let mut map = Map::one(address(PRIMARY));
+        let before = BTreeSet::from([address("promoted"), address("gone")]);
+        map.successors = BTreeMap::from([(address("a"), before)]);
+        let chosen = vec![Some(address("a")); PARTITIONS as usize];
+        let successors = sources.successors(&map, &chosen, &BTreeSet::new());
+        assert_eq!(successors[&address("a")], BTreeSet::from([address("promoted")]));
     }
 
     #[tokio::test(start_paused = true)]
