@@ -24,7 +24,6 @@ use crate::topology::Topology;
 use crate::witness::Witnesses;
 
 mod channels;
-mod recent;
 mod session;
 pub(crate) mod socket;
 

@@ -15,7 +15,6 @@ use tokio::time::{Instant, sleep};
 
 use super::Feed;
 use super::channels::{Channels, Orders};
-use super::recent::{Recent, SILENCE};
 use super::socket::{Frame, Lost, Socket};
 use crate::address::Address;
 use crate::entry::Live;
@@ -95,8 +94,6 @@ struct Session<'a> {
     overtaking: Overtaking,
     /// True if readers may see an event only when other servers have it too.
     awaits_successors: bool,
-    /// The topics to compare when the messages stop.
-    recent: Recent,
     /// Pings since anything arrived.
     pings_missed: u32,
     /// Pings since the last answer.
@@ -109,7 +106,7 @@ struct Session<'a> {
 /// The time in which a message may come before its event, or without it. In a cluster messages do not travel with the
 /// data: those of a primary overtake its data on the way to a replica, and those of a primary that was frozen come to its
 /// successor, which will never have their events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Overtaking {
     Never,
     Until(Instant),
@@ -151,7 +148,6 @@ impl<'a> Session<'a> {
             map: feed.topology.subscribe(),
             overtaking: Overtaking::of(&feed.topology, source),
             awaits_successors: !feed.topology.map().successors(source).is_empty(),
-            recent: Recent::default(),
             pings_missed: 0,
             pings_unanswered: 0,
             missing: false,
@@ -179,7 +175,6 @@ impl<'a> Session<'a> {
         self.announce();
         let mut ping = every(self.feed.ping);
         let mut again = every(AGAIN);
-        let mut silence = every(SILENCE / 2);
         let mut hinted = Vec::new();
         loop {
             // Each arm is cancel-safe: a tick and a change stay until they are taken, `recv_many`
@@ -195,7 +190,6 @@ impl<'a> Session<'a> {
                     self.compare(&mut orders);
                 }
                 _ = again.tick(), if self.missing => self.compare(&mut orders),
-                _ = silence.tick(), if !self.recent.is_empty() => self.compare_if_silent(),
                 count = hints.recv_many(&mut hinted, HINTS) => {
                     if count == 0 {
                         return Err(Lost::Closed);
@@ -244,17 +238,6 @@ impl<'a> Session<'a> {
             }
         }
         self.announce();
-    }
-
-    /// Compares the heads of the topics whose last message may be lost, if no message has come for a while.
-    fn compare_if_silent(&mut self) {
-        for name in self.recent.take_if_silent(Instant::now()) {
-            if let Some(watched) = self.feed.topics.get(&name)
-                && watched.suspect() == Verdict::Read
-            {
-                self.feed.topics.suspect(watched);
-            }
-        }
     }
 
     /// A topic came into the registry or left it.
@@ -328,9 +311,6 @@ impl<'a> Session<'a> {
             tracing::debug!(topic = %watched.topic, "a message holds no event");
             return;
         };
-        if self.overtaking == Overtaking::Always {
-            self.recent.note(name, Instant::now());
-        }
         let verdict = match live {
             Live::Event(_) | Live::Notice(_)
                 if self.awaits_successors || self.overtaking.is_possible() =>
