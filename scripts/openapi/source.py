@@ -10,6 +10,7 @@ from pathlib import Path
 NO_API = {
     ("crates/gateway/src/console.rs", '"/"'): "the page of the console",
     ("crates/gateway/src/console.rs", "path"): "the files of the console",
+    ("crates/relay/src/demo.rs", "path"): "the files of the relay's page",
     ("crates/ingest/src/cross_origin.rs", "path"): "preflights, at paths that are routes already",
 }
 CODE_FILES = ("crates/gateway/src/error.rs", "crates/ingest/src/error.rs", "crates/cors/src/site.rs")

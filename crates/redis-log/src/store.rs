@@ -275,24 +275,25 @@ impl Store {
             return Ok(Behind { head: head.position(), committed, is_cut, gap: None, events });
         }
         // A gap, or no head: read everything that tells which gap, where nothing is missing that there is.
-        let (head, landmarks, mut events) =
+        let (head, landmarks, known) =
             self.survey_primary(topic, Seek::Earliest, Some(next)).await?;
         let head = LogHead::at(head, landmarks.map(|marks| (marks.newest, marks.ended)));
         let generation = head.map(|head| head.generation);
         let oldest = landmarks.map(|marks| marks.oldest);
-        let gap = classify(after, generation, oldest, first(&events));
-        let reads_primary =
-            matches!(self.server_on(Side::Source, keys::partition(topic)), Ok((_, Part::Primary)));
-        let is_cut = if gap.is_some() || !reads_primary {
-            // Of the events of the primary the source may lack some: a reader that is ahead of it waits.
-            let waits = gap.is_none() && !events.is_empty();
-            events.clear();
-            waits
-        } else {
-            cut_at_hole(&mut events, after);
-            committed.cut(&mut events)
-        };
         let head = head.map_or(Position::START, |head| head.position());
+        let gap = classify(after, generation, oldest, first(&known));
+        if gap.is_some() {
+            return Ok(Behind { head, committed, is_cut: false, gap, events: Vec::new() });
+        }
+        // Of the primary's events the source may lack some: a reader that is ahead of it waits.
+        let source = self.server_on(Side::Source, keys::partition(topic));
+        let reads_primary = matches!(source, Ok((_, Part::Primary)));
+        if reads_primary {
+            events = known;
+        }
+        cut_at_hole(&mut events, after);
+        let lacks = !reads_primary && events.last().is_none_or(|last| last.position() < head);
+        let is_cut = committed.cut(&mut events) || lacks && after < head;
         Ok(Behind { head, committed, is_cut, gap, events })
     }
 

@@ -201,6 +201,26 @@ async fn a_planned_switch_over_takes_nothing_back_and_hardly_pauses_readers() {
     eventually("the replica is read", || stats.primaries_read() == 0).await;
 }
 
+#[tokio::test]
+async fn a_reader_from_before_a_fail_over_goes_on_at_the_replica_of_the_new_primary() {
+    let deployment = Sentinels::start().await;
+    let log = open(reading(config_at(&deployment.url()))).await;
+    let t = topic("t");
+    fill(&log, &t, 1..=3).await;
+    let last = append(&log, &t, "4").await.position;
+    let old = deployment.primary().await;
+    until(&deployment.sentinels[0], "SENTINEL FAILOVER main", |_: &String| true).await;
+    deployment.other_primary(old).await;
+    until_follows(&deployment.servers[old]).await;
+    until_feed_is_at(&deployment.servers[old]).await;
+    fill(&log, &t, 5..=7).await;
+    let mut reader = Reader::resume(&log, &t, &last.to_string()).await;
+    assert_eq!(reader.until(7).await, [5, 6, 7]);
+    // Outside of the window too.
+    let page = log.read(&t, last, crate::support::PAGE).await.unwrap();
+    assert_eq!((page.gap, page.events.len()), (None, 3));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_primary_takes_nothing_back() {
     let mut deployment = Sentinels::start().await;
