@@ -1,16 +1,19 @@
 """Hooks of schemathesis, for requests that would wait, and for rules that no schema can say."""
 
+import re
 import zlib
 
 import schemathesis
+from schemathesis.core import NotSet
 from schemathesis.core.failures import AcceptedNegativeData
 
 import bodies  # noqa: F401, which registers what it has
 
 PUBLICATIONS = ("POST /v1/events", "PUT /v1/events")
 SUBSCRIPTIONS = ("GET /v1/events", "HEAD /v1/events", "POST /v1/subscriptions")
-# The forms of bodies that hold several events.
-SEVERAL = ("/x-ndjson", "/event-stream", "batch+json")
+# The forms of bodies that stream events, and those that hold several.
+STREAMED = ("/x-ndjson", "/event-stream")
+SEVERAL = (*STREAMED, "batch+json")
 
 
 @schemathesis.hook
@@ -32,6 +35,8 @@ def publish(case):
         case.query.pop("type", None)
     if "batch" in media_type:
         case.query.pop("end", None)
+    if isinstance(case.body, NotSet) or not media_type.endswith(STREAMED):
+        case.query.pop("on-break", None)
     if media_type.endswith(SEVERAL):
         case.headers.pop("Idempotency-Key", None)
 
@@ -43,14 +48,15 @@ def subscribe(case):
     dice = zlib.crc32(repr((case.query, case.body)).encode())
     is_stream = dice % 2 and parameters.get("control", "on") == "on"
     case.headers["Accept"] = "text/event-stream" if is_stream else "application/json"
-    if parameters.get("wait") in range(1, 61):
+    if re.fullmatch(r"[1-9]\d*(\.0+)?", str(parameters.get("wait"))) and float(parameters["wait"]) <= 60:
         parameters["wait"] = 0
 
 
 @schemathesis.hook
 def filter_headers(_context, headers):
-    """Leaves out control characters, with which a request is no HTTP."""
-    return all(str(value).isprintable() for value in (headers or {}).values())
+    """Leaves out control characters, with which a request is no HTTP, and characters that the client cannot send."""
+    values = [str(value) for value in (headers or {}).values()]
+    return all(value.isprintable() and max(value, default="") <= "\xff" for value in values)
 
 
 @schemathesis.hook

@@ -1,6 +1,7 @@
 """Requests that no random exploration finds: every event of a stream, and the statuses that need a history."""
 
 import re
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -50,6 +51,7 @@ def play(document, schema, node, closed):
     """Plays the scenes, and returns the streams that were read. The open node keeps three events of a topic."""
     client = Client(schema, node.services)
     seen = streams(client)
+    seen += topics(client, node)
     publications(client)
     refusals(document, client)
     access(schema, closed)
@@ -100,6 +102,42 @@ def streams(client):
     assert len(answer["gaps"]) == 1 and len(answer["events"]) == 3, answer
     assert client.poll(topic=["scene"], wait=1)["events"] == []
     return seen
+
+
+def topics(client, node):
+    """A publisher breaks off, an end is taken back, and a topic is deleted."""
+    break_off(node.services, "breaks")
+    seen = client.stream(3, topic=["breaks"], **{"from": "earliest"})
+    described = client.ask("GET /v1/topics/{topic}", 200, path_parameters={"topic": "breaks"}).json()
+    assert described["broken"] is True, described
+    client.publish("the end", topic="reopened", end="true")
+    with ThreadPoolExecutor(1) as readers:
+        stream = readers.submit(client.stream, 3, topic=["reopened", "scene"])
+        wait_until(lambda: "reopened" in requests.get(f"{node.admin}/debug/connections", timeout=ANSWER_MAX).text, "no stream")
+        again = f"{node.services}/v1/topics/reopened?reopen=true"
+        assert requests.post(again, timeout=ANSWER_MAX).json()["duplicate"] is False
+        seen += stream.result()
+    reopened, nothing = {"topic": "reopened"}, {"topic": "nothing"}
+    answer = client.ask("POST /v1/topics/{topic}", 200, path_parameters=reopened, query={"reopen": "true"})
+    assert answer.json()["duplicate"] is True, answer.text
+    client.ask("POST /v1/topics/{topic}", 404, path_parameters=nothing, query={"reopen": "true"})
+    client.ask("DELETE /v1/topics/{topic}", 204, path_parameters=reopened)
+    client.ask("DELETE /v1/topics/{topic}", 404, path_parameters=nothing)
+    return seen
+
+
+def break_off(address, topic):
+    """Publishes one event of a body that does not end."""
+    host, port = address.removeprefix("http://").rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=ANSWER_MAX) as connection:
+        line = b'{"data":"cut off"}\n'
+        head = f"POST /v1/events?topic={topic} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/x-ndjson\r\n"
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n{len(line):x}\r\n".encode() + line + b"\r\n")
+        answer = b""
+        while b'"id"' not in answer:
+            part = connection.recv(4096)
+            assert part, answer
+            answer += part
 
 
 def publications(client):
