@@ -9,7 +9,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use event_log::{Append, Bounds, Mark, NewEvent, Position, Receipt, Topic};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -39,14 +39,9 @@ pub(crate) async fn show(
     let (parts, _no_body) = request.into_parts();
     let described = async {
         let publisher = Publisher::admit(&parts, &ingest.config, Action::Describe).await?;
-        describe(&ingest, &publisher, topic).await
+        Ok(Json(describe(&ingest, &publisher, topic).await?))
     };
-    let mut response = match described.await {
-        Ok(topic) => Json(topic).into_response(),
-        Err(error) => error.into_response(),
-    };
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    response
+    answer(described.await)
 }
 
 /// Handles the request to delete a topic.
@@ -60,14 +55,9 @@ pub(crate) async fn delete(
         let publisher = Publisher::admit(&parts, &ingest.config, Action::Delete).await?;
         let topic = owned(&publisher, topic)?;
         let receipt = change(&ingest, &publisher, &topic, Mark::Deleted).await?;
-        if receipt.duplicate { Err(unknown(&topic)) } else { Ok(()) }
+        if receipt.duplicate { Err(unknown(&topic)) } else { Ok(StatusCode::NO_CONTENT) }
     };
-    let mut response = match deleted.await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => error.into_response(),
-    };
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    response
+    answer(deleted.await)
 }
 
 /// Handles the request to open an ended topic again.
@@ -87,13 +77,15 @@ pub(crate) async fn reopen(
         let receipt = change(&ingest, &publisher, &topic, Mark::Reopened).await?;
         match receipt.position.n {
             0 => Err(unknown(&topic)),
-            _ => Ok(Ack::new(&topic, receipt)),
+            _ => Ok(Json(Ack::new(&topic, receipt))),
         }
     };
-    let mut response = match opened.await {
-        Ok(ack) => Json(ack).into_response(),
-        Err(error) => error.into_response(),
-    };
+    answer(opened.await)
+}
+
+/// The response of a request for a topic.
+fn answer(result: Result<impl IntoResponse, Error>) -> Response {
+    let mut response = result.into_response();
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     response
 }

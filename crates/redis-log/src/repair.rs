@@ -111,7 +111,6 @@ impl Repairs {
             let promised = if is_cut { head } else { Position::START };
             return Ok(Found::Next { events, promised });
         }
-        let window = self.store.window(&watched.topic).await?;
-        Ok(Found::Elsewhere(window))
+        Ok(Found::Elsewhere(self.store.window(&watched.topic).await?))
     }
 }

@@ -86,7 +86,7 @@ async fn a_body_that_has_stored_nothing_or_ended_cleanly_has_not_broken_off() {
     drop(clean);
     assert_eq!(marks(&server, "b").await, [Mark::Open]);
 
-    // Who does not wait for the receipts has sent a whole body all the same.
+    // A publisher that does not wait for the receipts has sent a whole body all the same.
     let mut hasty = begin(&server, "topic=c", SSE).await;
     hasty.chunk("").await;
     drop(hasty);
