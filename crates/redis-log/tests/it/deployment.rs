@@ -43,8 +43,10 @@ pub(crate) struct Sentinels {
     pub(crate) sentinels: Vec<Server>,
 }
 
+/// While a primary is down, sentinels ask replicas once a second, and promote none that they have not heard of for
+/// five times the period of pings.
 const HASTE: &str =
-    "SENTINEL DEBUG INFO-PERIOD 200 PUBLISH-PERIOD 200 ASK-PERIOD 100 PING-PERIOD 100";
+    "SENTINEL DEBUG INFO-PERIOD 200 PUBLISH-PERIOD 200 ASK-PERIOD 100 PING-PERIOD 300";
 
 impl Sentinels {
     pub(crate) async fn start() -> Self {

@@ -388,13 +388,15 @@ async fn the_promotion_of_a_replica_that_lacks_events_takes_nothing_back() {
     let writing = open(config_at(&deployment.url())).await;
     append(&writing, &t, "seen").await;
     assert_eq!(reader.until(1).await, [1]);
-    // The sentinels will promote the replica that lacks the next event.
-    deployment.servers[other].words::<()>("CONFIG SET replica-priority 1").await;
+    // The sentinels can promote only the replica that lacks the next event.
+    deployment.servers[source].words::<()>("CONFIG SET replica-priority 0").await;
     for sentinel in &deployment.sentinels {
-        let preferred = |replicas: &Vec<std::collections::HashMap<String, String>>| {
-            replicas.iter().any(|replica| replica["slave-priority"] == "1")
+        let never_promoted = |replicas: &Vec<std::collections::HashMap<String, String>>| {
+            replicas.iter().any(|replica| replica["slave-priority"] == "0")
         };
-        until(sentinel, "SENTINEL REPLICAS main", preferred).await;
+        until(sentinel, "SENTINEL REPLICAS main", never_promoted).await;
+        // Sentinels mend the link of a replica after four of these periods.
+        sentinel.words::<()>("SENTINEL DEBUG PUBLISH-PERIOD 3000").await;
     }
     // Its link breaks a moment before the primary dies.
     deployment.servers[other].words::<()>("REPLICAOF 127.0.0.1 1").await;
