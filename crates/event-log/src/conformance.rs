@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use crate::{Log, Retention, Topic};
 
 mod begin;
+mod bookmarks;
 mod broken;
 mod delete;
 pub mod dice;
@@ -162,6 +163,11 @@ macro_rules! conformance_checks {
                 a_used_key_is_refused_for_another_event
                 the_name_of_an_event_is_enough
                 a_retry_is_answered_after_its_event_was_trimmed
+            }
+            bookmarks {
+                of_several_copiers_each_event_is_stored_once
+                a_source_has_a_bookmark_in_each_topic
+                a_bookmark_outlives_the_end_and_the_deletion_of_its_topic
             }
             live {
                 waiting_readers_are_woken_on_every_node

@@ -8,6 +8,7 @@
 //! Never does I/O; knows no Redis, no HTTP, no serde and no prometheus. The crates that depend on this one
 //! store a log and encode an event for the wire.
 
+mod bookmark;
 mod cursor;
 mod event;
 mod fingerprint;
@@ -26,6 +27,7 @@ pub mod conformance;
 #[doc(hidden)]
 pub mod fuzz;
 
+pub use bookmark::{Advance, BadBookmark, Bookmark};
 pub use cursor::wire::InvalidCursor;
 pub use cursor::{Cursor, OpenOptions, Opened, Origin, Outcome, Step};
 pub use event::{BadEventType, BreakReason, Event, EventType, Events, Mark, NewEvent, TraceParent};

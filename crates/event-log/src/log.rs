@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Event, Fingerprint, Gap, Limit, NewEvent, Position, Tail, Topic};
+use crate::{Advance, Bookmark, Event, Fingerprint, Gap, Limit, NewEvent, Position, Tail, Topic};
 
 /// Append-only logs, one for each topic.
 ///
@@ -34,6 +34,10 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// of the head in the same generation, not only by number.
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError>;
 
+    /// Returns the bookmark that the last copied event of a source has left in a topic. It lives as long as the
+    /// topic's numbering.
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError>;
+
     /// Sends a message through the feed of a topic, and waits until it arrives at this node. Returns the
     /// time between the two. The log stores nothing for it, so a full log echoes too.
     ///
@@ -57,6 +61,9 @@ pub struct Append {
     /// Set if the event may only be the successor of this position. If another entry has come since, nothing is
     /// stored, and the receipt is that of the last entry, as a duplicate.
     pub follows: Option<Position>,
+    /// Set if the event is a copy: it is stored only if the bookmark of its source is `from`. If the bookmark is `to`
+    /// already, the event is a duplicate. Any other bookmark refuses it as [`AppendError::Moved`].
+    pub advance: Option<Advance>,
     /// False if the log must refuse the event as [`AppendError::NewTopic`] unless it knows the topic.
     pub may_begin: bool,
 }
@@ -65,7 +72,15 @@ impl Append {
     /// An append without a key, to a topic that may be new.
     #[must_use]
     pub const fn new(topic: Topic, event: NewEvent) -> Self {
-        Self { topic, event, key: None, fingerprint: None, follows: None, may_begin: true }
+        Self {
+            topic,
+            event,
+            key: None,
+            fingerprint: None,
+            follows: None,
+            advance: None,
+            may_begin: true,
+        }
     }
 
     /// The append with a key that a publisher chose, which names no other event than this one.
@@ -149,6 +164,14 @@ pub enum AppendError {
         topic: Topic,
         /// The position of the event that has the key.
         first: Position,
+    },
+    /// The bookmark of the source is another one; nothing was stored.
+    #[error("the source of topic {topic} has another bookmark: {}", found.as_ref().map_or("none", Bookmark::as_str))]
+    Moved {
+        /// The topic.
+        topic: Topic,
+        /// The bookmark that the log has.
+        found: Option<Bookmark>,
     },
     /// The log does not know the topic, and the append was not to begin a topic; nothing was stored.
     #[error("topic {topic} is new, and no topic may begin now")]

@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
-    Append, AppendError, Bounds, Event, Events, Fingerprint, Gap, Generation, Key, Limit, Log,
-    Mark, Page, Position, ReadError, Reason, Receipt, Recent, Seek, Sought, Tail, Topic, classify,
+    Append, AppendError, Bookmark, Bounds, Event, Events, Fingerprint, Gap, Generation, Key, Limit,
+    Log, Mark, Page, Position, ReadError, Reason, Receipt, Recent, Seek, Sought, Tail, Topic,
+    classify,
 };
 
 /// The time for which a log keeps events, numbers and keys.
@@ -64,6 +65,8 @@ struct Stored {
     first: Option<Position>,
     /// Events of the topic that were deleted had positions before this time.
     floor: u64,
+    /// The bookmark of each source, and the position of the event that brought it.
+    bookmarks: HashMap<Key, (Position, Bookmark)>,
     tail: Arc<Tail>,
 }
 
@@ -110,6 +113,7 @@ impl MemoryLog {
         for stored in topics.values_mut().filter(|stored| stored.first.is_some()) {
             *floor = stored.tail.head().ms.saturating_add(1).max(*floor);
             stored.wipe();
+            stored.bookmarks.clear();
         }
     }
 
@@ -180,6 +184,14 @@ impl Log for MemoryLog {
         Ok(Arc::clone(&state.stored(topic, &self.retention).tail))
     }
 
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let Some(stored) = state.topics.get_mut(topic) else { return Ok(None) };
+        stored.age(now, &self.retention);
+        Ok(stored.bookmarks.get(source).map(|(_, bookmark)| bookmark.clone()))
+    }
+
     /// The feed is the lock: an append that holds it has told all readers when it lets go.
     async fn echo(&self, _topic: &Topic) -> Result<Duration, ReadError> {
         let start = Instant::now();
@@ -215,6 +227,7 @@ impl State {
         self.topics.entry(topic.clone()).or_insert_with(|| Stored {
             first: None,
             floor: 0,
+            bookmarks: HashMap::new(),
             tail: Arc::new(Tail::new(
                 Position::START,
                 false,
@@ -237,7 +250,7 @@ impl State {
         now: u64,
         retention: &Retention,
     ) -> Result<Receipt, AppendError> {
-        let Append { topic, event, key, fingerprint, follows, may_begin } = append;
+        let Append { topic, event, key, fingerprint, follows, advance, may_begin } = append;
         let key = key.map(|key| (topic.clone(), key));
         // A key from before the topic was deleted means nothing to the topic that has its name now.
         let floor = self.topics.get(&topic).map_or(0, |stored| stored.floor);
@@ -261,6 +274,16 @@ impl State {
         // A topic whose retention has passed begins again: neither its numbers nor its end go on.
         stored.age(now, retention);
         let head = stored.tail.head();
+        if let Some(advance) = &advance {
+            let found = stored.bookmarks.get(&advance.source);
+            if let Some((position, _)) = found.filter(|(_, found)| *found == advance.to) {
+                return Ok(Receipt { position: *position, duplicate: true });
+            }
+            let found = found.map(|(_, found)| found);
+            if found != advance.from.as_ref() {
+                return Err(AppendError::Moved { topic, found: found.cloned() });
+            }
+        }
         if event.mark == Mark::Deleted {
             let duplicate = stored.first.is_none();
             if !duplicate {
@@ -285,6 +308,9 @@ impl State {
         let position = Position::new(now.max(head.ms).max(floor), head.n + 1);
         stored.first.get_or_insert(position);
         stored.tail.extend([Event::new(topic, position, event)]);
+        if let Some(advance) = advance {
+            stored.bookmarks.insert(advance.source, (position, advance.to));
+        }
         stored.age(now, retention);
         if let Some(key) = key {
             let expiry = now.saturating_add(millis(retention.key));
@@ -309,7 +335,10 @@ impl State {
         self.topics.retain(|_, stored| {
             stored.age(now, retention);
             let is_deleted = stored.floor > now.saturating_sub(millis(retention.key));
-            stored.first.is_some() || is_deleted || Arc::strong_count(&stored.tail) > 1
+            stored.first.is_some()
+                || is_deleted
+                || !stored.bookmarks.is_empty()
+                || Arc::strong_count(&stored.tail) > 1
         });
     }
 }
@@ -323,6 +352,8 @@ impl Stored {
         if self.first.is_some() && idle > millis(retention.topic) {
             self.wipe();
         }
+        let oldest = now.saturating_sub(millis(retention.topic));
+        self.bookmarks.retain(|_, (position, _)| position.ms >= oldest);
     }
 
     /// Forgets the events and the numbering.

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, Cursor, Event, Limit, Log, MemoryLog, NewEvent, Origin, Outcome,
-    Page, Position, ReadError, Receipt, Retention, Seek, Sought, Step, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Cursor, Event, Key, Limit, Log, MemoryLog, NewEvent,
+    Origin, Outcome, Page, Position, ReadError, Receipt, Retention, Seek, Sought, Step, Tail,
+    Topic,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -120,6 +121,10 @@ impl Log for Counted {
 
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
         self.store.bounds(topic).await
+    }
+
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
+        self.store.bookmark(topic, source).await
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {

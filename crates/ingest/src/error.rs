@@ -304,7 +304,10 @@ impl From<AppendError> for Error {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Ended { .. } => Self::new(Code::TopicEnded, error.to_string()),
-            AppendError::KeyReused { .. } => Self::new(Code::KeyReused, error.to_string()),
+            // No request copies with a bookmark; a bookmark would be refused as a key is.
+            AppendError::KeyReused { .. } | AppendError::Moved { .. } => {
+                Self::new(Code::KeyReused, error.to_string())
+            }
             AppendError::NewTopic { .. } => Self::new(Code::TooManyTopics, error.to_string()),
             // The causes contain the store's words and address, which the publisher must not see.
             AppendError::Full(cause) => {

@@ -117,6 +117,17 @@ impl Keys {
         [self.0.as_str(), "i:{", tag, "}:|", topic.as_str(), "|", key.as_str()]
     }
 
+    /// The name of the bookmark that a source has in a topic. It begins as idempotency keys do, so it needs no
+    /// further right.
+    pub(crate) fn bookmark_parts<'a>(
+        &'a self,
+        tag: &'a str,
+        topic: &'a Topic,
+        source: &'a Key,
+    ) -> [&'a str; 7] {
+        [self.0.as_str(), "i:{", tag, "}:||", topic.as_str(), "|", source.as_str()]
+    }
+
     /// The name of the leases of all nodes in a partition.
     pub(crate) fn leases(&self, partition: u32) -> String {
         format!("{}n:{{{partition}}}", self.0.as_str())
@@ -150,6 +161,7 @@ mod tests {
         assert_eq!(keys.head(&topic("a")), "h:{9}:a");
         assert_eq!(keys.key_parts("9", &topic("a"), &key).concat(), "i:{9}:a|k:1");
         assert_eq!(keys.fingerprint_parts("9", &topic("a"), &key).concat(), "i:{9}:|a|k:1");
+        assert_eq!(keys.bookmark_parts("9", &topic("a"), &key).concat(), "i:{9}:||a|k:1");
         assert_eq!((keys.leases(16), keys.counts(16)), ("n:{16}".into(), "q:{16}:".into()));
         let keys = Keys::new(&"shop.eu".parse().unwrap());
         assert_eq!(keys.stream(&topic("orders/42")), "shop.eu:e:{145}:orders/42");

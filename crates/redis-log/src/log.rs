@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, Limit, Log, Page, Position, ReadError, Receipt, Seek, Sought,
-    Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Key, Limit, Log, Page, Position, ReadError, Receipt,
+    Seek, Sought, Tail, Topic,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -235,6 +235,12 @@ impl Log for RedisLog {
         let store = &self.store;
         self.counted(Op::Bounds, store.check_format())?;
         self.counted(Op::Bounds, store.read(topic, store.bounds(topic)).await)
+    }
+
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
+        let store = &self.store;
+        self.counted(Op::Bookmark, store.check_format())?;
+        self.counted(Op::Bookmark, store.read(topic, store.bookmark(topic, source)).await)
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {

@@ -1,14 +1,16 @@
 -- Appends events to their topics, in their order, and tells the gateways that watch these topics.
 --
 -- KEYS  for each event: the topic's stream, and its channel; its head; the idempotency key, if it has one;
---       the fingerprint that belongs to the key, if the event has a fingerprint
+--       the fingerprint that belongs to the key, if the event has a fingerprint; the bookmark of its source, if
+--       the event is a copy
 -- ARGV  1 events to keep
 --       then milliseconds: 2 age to keep   3 life of a stream   4 life of a head
 --       5 life of an idempotency key   6 the fence
 --       7 the largest entry, in bytes, that travels inside its message
 --       then for each event two: the entry, and "<mark><k, if it has a key><n, if its topic
---       must not be new><witness> <its fingerprint> <the position that it must follow>"; what is missing
---       at the end is left out
+--       must not be new><b, if it is a copy><witness> <its fingerprint> <the position that it must follow>";
+--       what is missing at the end is left out. For a copy two more: the bookmark that its source must have,
+--       or nothing, and the next one
 -- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd) b(roken)
 --       r(eopened); with d, and an empty entry, the topic
 --       is deleted, and the reply has its last position; with w, and an empty entry, no event
@@ -18,9 +20,11 @@
 --       "<last position> <ms of the last PEXPIRE> <first position of this generation> <generation> <o|e>",
 --       and then the number up to which lost events were skipped in this generation, if any were. A last
 --       position with the number 0 is the place before the first event of a topic that was deleted
+-- Bookmark  "<position of the event that brought it> <bookmark>"
 -- Reply a line for each event: "0 <position>" appended, "1 <position>" there already, "2 <position>"
 --       refused, the topic has ended, "3 0-0" refused, the topic is new, "4 <position>" refused, an
---       event with another fingerprint has the key, or "- <error>"
+--       event with another fingerprint has the key, "5 <bookmark>" refused, the source has this bookmark or
+--       none, or "- <error>"
 local call, match, format, max = redis.call, string.match, string.format, math.max
 local keep, age, stream_life, head_life, key_life, fence, inline_max =
   ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4], ARGV[5], ARGV[6] + 0, ARGV[7] + 0
@@ -33,7 +37,7 @@ local now_text = format('%.0f', now)
 -- The usual end of a head. A head that ends so needs no further parsing.
 local usual = generation .. ' o'
 
-local function append(stream, head, key, print_key, entry, mark, known, witness, print, follows)
+local function append(stream, head, key, print_key, entry, mark, known, witness, print, follows, marker, from, to)
   local value = call('GET', head) or ''
   local last, last_ms, last_n, expired, first, rest = match(value, '^((%d+)%-(%d+)) (%d+) (%d+%-%d+) (.+)$')
   local last_generation, state, accounted = generation, 'o', 0
@@ -73,6 +77,14 @@ local function append(stream, head, key, print_key, entry, mark, known, witness,
     call('PEXPIRE', key, key_life)
     if first_print then call('PEXPIRE', print_key, key_life) end
     return '1 ' .. earlier
+  end
+  if marker then
+    local position, found = match(call('GET', marker) or '', '^(%S+) (.*)$')
+    if found == to then
+      call('PEXPIRE', marker, head_life)
+      return '1 ' .. position
+    end
+    if (found or '') ~= from then return '5 ' .. (found or '') end
   end
   if mark == 'd' then
     if last_n == 0 then return '1 ' .. last end
@@ -152,6 +164,7 @@ local function append(stream, head, key, print_key, entry, mark, known, witness,
   if type(added) == 'table' and added.err then error(added) end
   if key then call('SET', key, position, 'PX', key_life) end
   if print_key then call('SET', print_key, print, 'PX', key_life) end
+  if marker then call('SET', marker, position .. ' ' .. to, 'PX', head_life) end
   if n % 64 == 0 then
     call('XTRIM', stream, 'MINID', '~', format('%.0f', max(0, ms - age)))
   end
@@ -178,19 +191,23 @@ local function append(stream, head, key, print_key, entry, mark, known, witness,
   return '0 ' .. position
 end
 
-local answers, k = {}, 1
-for a = 8, #ARGV, 2 do
-  local mark, keyed, known, witness, print, follows =
-    match(ARGV[a + 1], '^(%l)(k?)(n?)([^ ]*) ?([^ ]*) ?(.*)$')
+local answers, k, a = {}, 1, 8
+while a < #ARGV do
+  local mark, keyed, known, copied, witness, print, follows =
+    match(ARGV[a + 1], '^(%l)(k?)(n?)(b?)([^ ]*) ?([^ ]*) ?(.*)$')
   local key = keyed == 'k' and KEYS[k + 2]
   local print_key = key and print ~= '' and KEYS[k + 3]
+  local names = 2 + (key and 1 or 0) + (print_key and 1 or 0)
+  local marker = copied == 'b' and KEYS[k + names]
   -- An error of one event does not stop the others.
-  local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, print_key, ARGV[a], mark, known, witness, print, follows)
+  local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, print_key, ARGV[a], mark, known, witness, print,
+    follows, marker, ARGV[a + 2], ARGV[a + 3])
   if not done then
     answer = tostring(type(answer) == 'table' and answer.err or answer)
     answer = '- ' .. match(answer, '^%-?([^\r\n]*)')
   end
   answers[#answers + 1] = answer
-  k = k + 2 + (key and 1 or 0) + (print_key and 1 or 0)
+  k = k + names + (marker and 1 or 0)
+  a = a + (marker and 4 or 2)
 end
 return table.concat(answers, '\n')

@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use event_log::{Append, AppendError, Fingerprint, Key, Mark, Position, Receipt, Topic};
+use event_log::{
+    Advance, Append, AppendError, Bookmark, Fingerprint, Key, Mark, Position, Receipt, Topic,
+};
 use redis::{Cmd, RedisError, Value};
 
 use crate::config::Config;
@@ -102,13 +104,22 @@ impl Publisher {
         command
     }
 
+    /// The command that asks for the bookmark of a source.
+    pub(crate) fn ask_bookmark(&self, topic: &Topic, source: &Key) -> Cmd {
+        let tag = keys::partition(topic).to_string();
+        let mut command = redis::cmd("GET");
+        command.arg(self.keys.bookmark_parts(&tag, topic, source).concat());
+        command
+    }
+
     fn write_events(&self, events: &[Words<'_>], bytes: &mut Vec<u8>) {
         let names = events.iter().map(Words::names).sum::<usize>();
-        array(bytes, 3 + names + self.constants.len() + 2 * events.len());
+        let arguments = events.iter().map(Words::arguments).sum::<usize>();
+        array(bytes, 3 + names + self.constants.len() + arguments);
         bulk(bytes, ["EVALSHA"]);
         bulk(bytes, [PUBLISH.sha()]);
         bulk(bytes, [&*names.to_string()]);
-        for Words { topic, key, fingerprint, tag, .. } in events {
+        for Words { topic, key, fingerprint, advance, tag, .. } in events {
             bulk(bytes, self.keys.parts("e", tag, topic));
             bulk(bytes, self.keys.parts("h", tag, topic));
             if let Some(key) = key {
@@ -117,13 +128,20 @@ impl Publisher {
                     bulk(bytes, self.keys.fingerprint_parts(tag, topic, key));
                 }
             }
+            if let Some(advance) = advance {
+                bulk(bytes, self.keys.bookmark_parts(tag, topic, &advance.source));
+            }
         }
         for constant in &self.constants {
             bulk(bytes, [&**constant]);
         }
-        for Words { header, data, note, .. } in events {
+        for Words { header, data, note, advance, .. } in events {
             bulk(bytes, [header, data]);
             bulk(bytes, [&**note]);
+            if let Some(Advance { from, to, .. }) = advance {
+                bulk(bytes, [from.as_ref().map_or("", Bookmark::as_str)]);
+                bulk(bytes, [to.as_str()]);
+            }
         }
     }
 }
@@ -134,6 +152,7 @@ struct Words<'a> {
     key: Option<&'a Key>,
     /// Of an event with a key.
     fingerprint: Option<Fingerprint>,
+    advance: Option<&'a Advance>,
     tag: String,
     header: String,
     data: Cow<'a, str>,
@@ -143,12 +162,18 @@ struct Words<'a> {
 impl Words<'_> {
     /// The number of keys that the script gets for the event.
     fn names(&self) -> usize {
-        2 + usize::from(self.key.is_some()) + usize::from(self.fingerprint.is_some())
+        let optional = [self.key.is_some(), self.fingerprint.is_some(), self.advance.is_some()];
+        2 + optional.into_iter().map(usize::from).sum::<usize>()
+    }
+
+    /// The number of its arguments beside the keys.
+    fn arguments(&self) -> usize {
+        2 + 2 * usize::from(self.advance.is_some())
     }
 }
 
 fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
-    let Append { topic, event, key, fingerprint, follows, may_begin } = append;
+    let Append { topic, event, key, fingerprint, follows, advance, may_begin } = append;
     let fingerprint = fingerprint.filter(|_| key.is_some());
     let mut note = String::from(match event.mark {
         Mark::Open => "o",
@@ -164,6 +189,9 @@ fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
     if !may_begin {
         note.push('n');
     }
+    if advance.is_some() {
+        note.push('b');
+    }
     if let Some(witness) = witness {
         write!(note, "{witness}").expect("a string takes it");
     }
@@ -178,7 +206,8 @@ fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
     }
     let (header, data) = (entry::header(event), entry::data(topic, event));
     let tag = keys::partition(topic).to_string();
-    Words { topic, key: key.as_ref(), fingerprint, tag, header, data, note }
+    let advance = advance.as_ref();
+    Words { topic, key: key.as_ref(), fingerprint, advance, tag, header, data, note }
 }
 
 fn array(bytes: &mut Vec<u8>, length: usize) {
@@ -195,50 +224,44 @@ fn bulk<const N: usize>(bytes: &mut Vec<u8>, parts: [&str; N]) {
 }
 
 /// The answer of the script to an append.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ScriptAnswer {
-    position: Position,
-    outcome: ScriptOutcome,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum ScriptOutcome {
-    Stored { duplicate: bool },
-    Ended,
+#[derive(Debug, Clone)]
+pub(crate) enum ScriptAnswer {
+    Stored(Receipt),
+    Ended { last: Position },
     NewTopic,
-    KeyReused,
+    KeyReused { first: Position },
+    Moved { found: Option<Bookmark> },
 }
 
 impl ScriptAnswer {
     #[cfg(test)]
     pub(crate) fn stored(n: u64) -> Self {
-        let outcome = ScriptOutcome::Stored { duplicate: false };
-        Self { position: Position::new(n, n), outcome }
+        Self::Stored(Receipt { position: Position::new(n, n), duplicate: false })
     }
 
     /// The position of the event, if it is stored.
-    pub(crate) fn position(self) -> Option<Position> {
-        matches!(self.outcome, ScriptOutcome::Stored { .. }).then_some(self.position)
+    pub(crate) fn position(&self) -> Option<Position> {
+        match self {
+            Self::Stored(receipt) => Some(receipt.position),
+            _ => None,
+        }
     }
 
     /// Returns true if this run of the script stored the event, or raised the head.
-    pub(crate) fn is_new(self) -> bool {
-        matches!(self.outcome, ScriptOutcome::Stored { duplicate: false })
+    pub(crate) fn is_new(&self) -> bool {
+        matches!(self, Self::Stored(Receipt { duplicate: false, .. }))
     }
 
     /// The result for the publisher.
     pub(crate) fn receipt(self, append: &Append) -> Result<Receipt, AppendError> {
-        let Self { position, outcome } = self;
-        match outcome {
-            ScriptOutcome::Stored { duplicate } => Ok(Receipt { position, duplicate }),
-            ScriptOutcome::Ended => {
-                Err(AppendError::Ended { topic: append.topic.clone(), last: position })
-            }
-            ScriptOutcome::KeyReused => {
-                Err(AppendError::KeyReused { topic: append.topic.clone(), first: position })
-            }
-            ScriptOutcome::NewTopic => Err(AppendError::NewTopic { topic: append.topic.clone() }),
-        }
+        let topic = || append.topic.clone();
+        Err(match self {
+            Self::Stored(receipt) => return Ok(receipt),
+            Self::Ended { last } => AppendError::Ended { topic: topic(), last },
+            Self::KeyReused { first } => AppendError::KeyReused { topic: topic(), first },
+            Self::Moved { found } => AppendError::Moved { topic: topic(), found },
+            Self::NewTopic => AppendError::NewTopic { topic: topic() },
+        })
     }
 }
 
@@ -261,15 +284,33 @@ const BAD: Failure = Failure::Answer("the script's reply is no position");
 
 fn answer(line: &str) -> Result<ScriptAnswer, Failure> {
     let (outcome, rest) = line.split_once(' ').ok_or(BAD)?;
-    let outcome = match outcome {
-        "0" => ScriptOutcome::Stored { duplicate: false },
-        "1" => ScriptOutcome::Stored { duplicate: true },
-        "2" => ScriptOutcome::Ended,
-        "3" => ScriptOutcome::NewTopic,
-        "4" => ScriptOutcome::KeyReused,
-        _ => return Err(newer(rest).unwrap_or_else(|| error(rest))),
+    let position = || rest.parse().map_err(|_| BAD);
+    let stored = |duplicate| {
+        Ok::<_, Failure>(ScriptAnswer::Stored(Receipt { position: position()?, duplicate }))
     };
-    Ok(ScriptAnswer { position: rest.parse().map_err(|_| BAD)?, outcome })
+    Ok(match outcome {
+        "0" => stored(false)?,
+        "1" => stored(true)?,
+        "2" => ScriptAnswer::Ended { last: position()? },
+        "3" => ScriptAnswer::NewTopic,
+        "4" => ScriptAnswer::KeyReused { first: position()? },
+        "5" => ScriptAnswer::Moved { found: bookmark(rest)? },
+        _ => return Err(newer(rest).unwrap_or_else(|| error(rest))),
+    })
+}
+
+/// Reads a bookmark; nothing stands for none.
+fn bookmark(text: &str) -> Result<Option<Bookmark>, Failure> {
+    let some = (!text.is_empty()).then(|| Bookmark::new(text));
+    some.transpose().map_err(|_| Failure::Answer("the bookmark of a source is none"))
+}
+
+/// Reads the answer of a server that was asked for a bookmark.
+pub(crate) fn stored_bookmark(answer: Option<Value>) -> Result<Option<Bookmark>, Failure> {
+    let stored: Option<String> = redis::from_redis_value(answer.ok_or(BAD)?).map_err(|_| BAD)?;
+    let Some(stored) = stored else { return Ok(None) };
+    let (_, text) = stored.split_once(' ').ok_or(BAD)?;
+    bookmark(text)
 }
 
 /// The answer to an append to a topic whose format the script does not know.

@@ -14,6 +14,8 @@ pub enum Op {
     Seek,
     /// Reading the head, the oldest event and the length of a topic.
     Bounds,
+    /// Reading the bookmark of a source.
+    Bookmark,
     /// Opening the live end of a topic.
     Tail,
     /// Reading events that the feed did not bring.
@@ -26,11 +28,12 @@ pub enum Op {
 
 impl Op {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Append,
         Self::Read,
         Self::Seek,
         Self::Bounds,
+        Self::Bookmark,
         Self::Tail,
         Self::Repair,
         Self::Audit,
@@ -45,6 +48,7 @@ impl Op {
             Self::Read => "read",
             Self::Seek => "seek",
             Self::Bounds => "bounds",
+            Self::Bookmark => "bookmark",
             Self::Tail => "tail",
             Self::Repair => "repair",
             Self::Audit => "audit",

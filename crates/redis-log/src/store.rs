@@ -22,6 +22,7 @@ use crate::witness::Witnesses;
 
 mod append;
 mod ask;
+mod bookmark;
 mod checks;
 mod committed;
 mod echo;

@@ -31,6 +31,7 @@ impl Unstored {
             AppendError::Unavailable(_) => &self.unavailable,
             AppendError::Ended { .. }
             | AppendError::KeyReused { .. }
+            | AppendError::Moved { .. }
             | AppendError::NewTopic { .. } => return,
         };
         self.stats.failed(Op::Append);

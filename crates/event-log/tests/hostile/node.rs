@@ -22,8 +22,8 @@ use async_trait::async_trait;
 use event_log::conformance::dice::Dice;
 use event_log::conformance::history::{History, Truth};
 use event_log::{
-    Append, AppendError, Bounds, Event, Limit, Log, Mark, MemoryLog, NewEvent, Page, Position,
-    ReadError, Receipt, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Event, Key, Limit, Log, Mark, MemoryLog, NewEvent, Page,
+    Position, ReadError, Receipt, Seek, Sought, Tail, Topic,
 };
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
@@ -287,6 +287,11 @@ impl Log for Node {
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
         self.travel().await?;
         self.store.log.bounds(topic).await
+    }
+
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
+        self.travel().await?;
+        self.store.log.bookmark(topic, source).await
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Receipt, Seek,
-    Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Event, Key, Limit, Log, Page, Position, ReadError,
+    Receipt, Seek, Sought, Tail, Topic,
 };
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -107,6 +107,10 @@ impl Log for Door {
 
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
         self.servers.log.bounds(topic).await
+    }
+
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
+        self.servers.log.bookmark(topic, source).await
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use axum::Router;
 use bytes::{Buf as _, Bytes, BytesMut};
 use event_log::{
-    Append, AppendError, Bounds, Limit, Log, Mark, MemoryLog, NewEvent, Page, Position, ReadError,
-    Receipt, Retention, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Key, Limit, Log, Mark, MemoryLog, NewEvent, Page,
+    Position, ReadError, Receipt, Retention, Seek, Sought, Tail, Topic,
 };
 use metrics::Registry;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex};
@@ -147,6 +147,10 @@ impl Log for Distant {
 
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
         self.memory.bounds(topic).await
+    }
+
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
+        self.memory.bookmark(topic, source).await
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {

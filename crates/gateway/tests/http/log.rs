@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, EventType, Limit, Log, Mark, MemoryLog, NewEvent, Page, Position,
-    ReadError, Receipt, Retention, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, EventType, Key, Limit, Log, Mark, MemoryLog, NewEvent,
+    Page, Position, ReadError, Receipt, Retention, Seek, Sought, Tail, Topic,
 };
 
 pub(crate) fn topic(name: &str) -> Topic {
@@ -156,6 +156,11 @@ impl Log for Remote {
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
         self.reached().await?;
         self.memory.bounds(topic).await
+    }
+
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
+        self.reached().await?;
+        self.memory.bookmark(topic, source).await
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {

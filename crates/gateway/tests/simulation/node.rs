@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, Event, Limit, Log, Page, Position, ReadError, Reason, Receipt,
-    Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Event, Key, Limit, Log, Page, Position, ReadError,
+    Reason, Receipt, Seek, Sought, Tail, Topic,
 };
 use tokio::time::{Instant, sleep};
 
@@ -257,6 +257,10 @@ impl Log for Node {
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
         let holding = self.holding(topic, true).await?;
         Ok(self.world.store.bounds(topic, holding))
+    }
+
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
+        unreachable!("no gateway copies: {topic} {source:?}")
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bounds, Limit, Log, MemoryLog, Page, ReadError, Receipt, Retention, Seek,
-    Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Key, Limit, Log, MemoryLog, Page, ReadError, Receipt,
+    Retention, Seek, Sought, Tail, Topic,
 };
 use tokio::sync::Semaphore;
 
@@ -95,6 +95,10 @@ impl Log for ScriptedLog {
             Reaction::Hangs => std::future::pending().await,
             Reaction::Unavailable | Reaction::Full => Err(ReadError::Unavailable("gone".into())),
         }
+    }
+
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
+        self.memory.bookmark(topic, source).await
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {

@@ -1,6 +1,6 @@
 //! Sends appends to the primaries of their topics, and tries failed ones again.
 //!
-//! An append is sent again only if certainly nothing was stored, or if it has a key, by which the log
+//! An append is sent again only if certainly nothing was stored, or if it has a key or a bookmark, by which the log
 //! recognises it; and only until a later append of its topic has been stored.
 
 use std::collections::{HashMap, HashSet};
@@ -173,7 +173,7 @@ impl Missed {
             Meaning::Moved { .. } | Meaning::Ask { .. } | Meaning::NotYet | Meaning::Elsewhere => {
                 true
             }
-            Meaning::Unsure => append.key.is_some(),
+            Meaning::Unsure => append.key.is_some() || append.advance.is_some(),
             Meaning::Final => false,
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use event_log::{
-    Bounds, Limit, MemoryLog, Page, Position, ReadError, Receipt, Retention, Seek, Sought, Tail,
+    Bookmark, Bounds, Key, Limit, MemoryLog, Page, Position, ReadError, Receipt, Retention, Seek,
+    Sought, Tail,
 };
 use futures_util::future::pending;
 
@@ -76,6 +77,10 @@ impl Log for Hostile {
 
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
         self.log.bounds(topic).await
+    }
+
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
+        self.log.bookmark(topic, source).await
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {

@@ -1,7 +1,9 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use access::{Principal, Settings, Timestamp};
-use event_log::{AppendError, Bounds, MemoryLog, Page, Position, ReadError, Receipt, Sought, Tail};
+use event_log::{
+    AppendError, Bookmark, Bounds, Key, MemoryLog, Page, Position, ReadError, Receipt, Sought, Tail,
+};
 use metrics::Registry;
 use tokio::task::JoinHandle;
 use tokio::time::advance;
@@ -261,6 +263,11 @@ impl Log for Flaky {
     async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
         self.check()?;
         self.memory.bounds(topic).await
+    }
+
+    async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
+        self.check()?;
+        self.memory.bookmark(topic, source).await
     }
 
     async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
