@@ -47,7 +47,7 @@ export interface Gap {
 /** The data of `tailwater.broken`: the publisher of the events before broke off; another may go on. */
 export interface Broken {
   topic: string;
-  reason: 'disconnected' | 'timeout';
+  reason: 'disconnected' | 'timeout' | 'missing';
 }
 
 /** The data of `tailwater.end`: the publisher has ended the topic. */

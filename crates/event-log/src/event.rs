@@ -123,6 +123,8 @@ pub enum BreakReason {
     Disconnected,
     /// It sent nothing, or read no receipts, for too long.
     Timeout,
+    /// Events of the source that the topic is copied from are gone: they would have followed here.
+    Missing,
 }
 
 impl Mark {
@@ -141,7 +143,7 @@ impl Mark {
 
 impl BreakReason {
     /// All reasons.
-    pub const ALL: [Self; 2] = [Self::Disconnected, Self::Timeout];
+    pub const ALL: [Self; 3] = [Self::Disconnected, Self::Timeout, Self::Missing];
 
     /// The reason as a word.
     #[must_use]
@@ -149,6 +151,7 @@ impl BreakReason {
         match self {
             Self::Disconnected => "disconnected",
             Self::Timeout => "timeout",
+            Self::Missing => "missing",
         }
     }
 }

@@ -27,6 +27,7 @@ impl Fingerprint {
             Mark::Broken(BreakReason::Timeout) => 4,
             Mark::Deleted => 5,
             Mark::Reopened => 6,
+            Mark::Broken(BreakReason::Missing) => 7,
         };
         let mut hash = Sha1::new();
         // No type holds a line break, so no two events are written alike.

@@ -1,0 +1,28 @@
+//! Sources: other systems whose events are copied into topics, each once.
+//!
+//! A [`Source`](source::Source) is read from a place that it names itself. A copier (`copier.rs`) reads it and appends
+//! each event together with its place (`event_log::Advance`), so a copier that begins again, and a second one beside
+//! it, store nothing twice and leave nothing out. Of several relays one leads (`lead.rs`); the log alone makes copies
+//! exact, so a mistake about the leader costs work and nothing else.
+//!
+//! What a source has lost is told to readers as a break of the topic with the reason `missing`, and what cannot be an event is
+//! refused by a rule of the operator (`config.rs`); neither passes in silence.
+//!
+//! Serves nobody: gateways on the same log do. Never touches Redis or the environment.
+
+mod backoff;
+mod config;
+mod copier;
+mod guards;
+mod kind;
+mod lead;
+mod place;
+#[cfg(test)]
+mod script;
+mod source;
+mod sources;
+mod stats;
+mod template;
+
+pub use config::{BadConfig, Config};
+pub use sources::Sources;

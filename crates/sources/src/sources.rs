@@ -1,0 +1,118 @@
+//! All sources of a relay.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_log::{Key, Log};
+use metrics::Registry;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::backoff::Backoff;
+use crate::config::{Config, Options};
+use crate::copier::{Copier, End};
+use crate::stats::Stats;
+
+/// The sources of a relay, and the log that they are copied into.
+#[derive(Debug)]
+pub struct Sources {
+    log: Arc<dyn Log>,
+    /// The name of this process, unlike that of any other.
+    node: String,
+    sources: Vec<(String, Options, Stats)>,
+}
+
+/// Time between two looks for new parts of a source.
+const PARTS_EVERY: Duration = Duration::from_mins(1);
+/// Most parts of a source. Each has a connection.
+const PARTS_MAX: u32 = 256;
+
+impl Sources {
+    /// Registers the metrics of all sources.
+    #[must_use]
+    pub fn new(config: Config, log: Arc<dyn Log>, registry: &Registry) -> Self {
+        let node = format!("{:016x}", fastrand::u64(..));
+        let sources = config.sources.into_iter().map(|(name, options)| {
+            let stats = Stats::default();
+            stats.register(registry, &name);
+            (name, options, stats)
+        });
+        Self { log, node, sources: sources.collect() }
+    }
+
+    /// Copies all sources. Never ends; a source that is stopped does not stop the others.
+    pub async fn run(self) {
+        let Self { log, node, sources } = self;
+        let mut running = JoinSet::new();
+        for (name, options, stats) in sources {
+            let one = One { log: Arc::clone(&log), node: node.clone(), name, options, stats };
+            running.spawn(one.run());
+        }
+        while running.join_next().await.is_some() {}
+        std::future::pending().await
+    }
+}
+
+/// One source with all its parts.
+struct One {
+    log: Arc<dyn Log>,
+    node: String,
+    name: String,
+    options: Options,
+    stats: Stats,
+}
+
+impl One {
+    async fn run(self) {
+        let (mut copiers, mut known) = (JoinSet::new(), BTreeSet::new());
+        let mut backoff = Backoff::at_most(PARTS_EVERY);
+        loop {
+            let pause = match self.options.kind.parts().await {
+                Ok(None) => {
+                    let _end: End = self.copier(None).run().await;
+                    return;
+                }
+                Ok(Some(parts)) => {
+                    if parts > PARTS_MAX {
+                        let source = &self.name;
+                        tracing::error!(
+                            source,
+                            parts,
+                            limit = PARTS_MAX,
+                            "a source has too many parts"
+                        );
+                    }
+                    for part in 0..parts.min(PARTS_MAX) {
+                        if known.insert(part) {
+                            copiers.spawn(self.copier(Some(part)).run());
+                        }
+                    }
+                    PARTS_EVERY
+                }
+                Err(failure) => {
+                    self.stats.failed(&failure.to_string());
+                    tracing::warn!(source = self.name, %failure, "a source does not tell its parts");
+                    backoff.next()
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    fn copier(&self, part: Option<u32>) -> Copier {
+        let name = match part {
+            Some(part) => format!("{}#{part}", self.name),
+            None => self.name.clone(),
+        };
+        Copier {
+            log: Arc::clone(&self.log),
+            name: Key::new(&name).expect("a checked name and a number are a key"),
+            kind: self.options.kind.name(),
+            node: self.node.clone(),
+            source: self.options.kind.source(part),
+            copying: self.options.copying.clone(),
+            stats: self.stats.clone(),
+        }
+    }
+}
