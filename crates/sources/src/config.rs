@@ -114,7 +114,10 @@ impl Config {
     /// # Errors
     /// The text is no TOML or has another form, or a source has a mistake.
     pub fn parse(text: &str) -> Result<Self, BadConfig> {
-        let file: File = toml::from_str(text).map_err(Box::new)?;
+        Self::of(toml::from_str(text).map_err(Box::new)?)
+    }
+
+    fn of(file: File) -> Result<Self, BadConfig> {
         if file.source.len() > SOURCES_MAX {
             return Err(BadConfig::TooMany(file.source.len()));
         }
@@ -126,6 +129,24 @@ impl Config {
             }
         });
         Ok(Self { sources: sources.collect::<Result<_, _>>()? })
+    }
+
+    /// One source by the name of `stream`: an event stream at a URL, copied into a topic.
+    ///
+    /// # Errors
+    /// The URL or the topic has a mistake.
+    pub fn event_stream(url: &str, topic: &str) -> Result<Self, BadConfig> {
+        let text = |text: &str| toml::Value::String(text.to_owned());
+        let table = |entries: [(&str, toml::Value); 1]| {
+            toml::Value::Table(
+                entries.map(|(name, value)| (name.to_owned(), value)).into_iter().collect(),
+            )
+        };
+        let mut source = toml::Table::new();
+        source.insert("topic".to_owned(), text(topic));
+        source.insert("sse".to_owned(), table([("url", text(url))]));
+        let file = table([("source", table([("stream", toml::Value::Table(source))]))]);
+        Self::of(file.try_into().map_err(Box::new)?)
     }
 
     /// Returns true if there is no source.

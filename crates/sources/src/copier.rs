@@ -8,7 +8,8 @@ use event_log::{
     Advance, Append, AppendError, BreakReason, Key, Log, Mark, NewEvent, Receipt, Topic,
 };
 use serde::Serialize;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::{Copying, OnError, OnGap};
@@ -29,6 +30,8 @@ pub(crate) struct Copier {
     pub(crate) source: Box<dyn Source>,
     pub(crate) copying: Copying,
     pub(crate) stats: Stats,
+    /// Cancelled when this relay leaves.
+    pub(crate) leaving: CancellationToken,
 }
 
 /// The reason why a copier does not read on.
@@ -37,7 +40,7 @@ enum Halt {
     /// Another relay leads.
     NotLeading,
     /// The source has to be opened again, after this place.
-    Again(Option<Place>),
+    Again(Place),
     /// The connection to the source is gone.
     Failed(Failure),
     /// A rule of the operator stops the source.
@@ -47,8 +50,12 @@ enum Halt {
 /// The end of a copier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
+    /// A rule of the operator has stopped the source.
     Stopped,
+    /// The source has come to its end.
     Ended,
+    /// This relay leaves.
+    Left,
 }
 
 /// The longest pause before a source is opened again.
@@ -63,58 +70,69 @@ const LOG_MAX: Duration = Duration::from_secs(10);
 const EXCERPT_BYTES_MAX: usize = 4096;
 
 impl Copier {
-    /// Copies until a rule of the operator stops the source, or the source ends.
+    /// Copies until this relay leaves, a rule of the operator stops the source, or the source ends.
     pub(crate) async fn run(mut self) -> End {
-        let mut again: Option<Option<Place>> = None;
+        let leaving = self.leaving.clone();
         loop {
             self.stats.enter(State::Standby);
-            let mut lead = Lead::take(&self.log, &self.name, &self.node).await;
-            tracing::info!(source = self.name.as_str(), "this relay copies the source");
-            let mut backoff = Backoff::at_most(PAUSE_MAX);
-            let end = loop {
-                self.stats.enter(State::Connecting);
-                match self.copy(&mut lead, again.take(), &mut backoff).await {
-                    Halt::NotLeading => break None,
-                    Halt::Again(place) => again = Some(place),
-                    Halt::Failed(Failure::Ended) => break Some((End::Ended, State::Ended)),
-                    Halt::Failed(failure) => {
-                        self.stats.failed(&failure.to_string());
-                        let pause = match failure {
-                            Failure::Refused(_) => REFUSED_PAUSE,
-                            _ => backoff.next(),
-                        };
-                        let source = self.name.as_str();
-                        tracing::warn!(source, %failure, ?pause, "a source is opened again");
-                        if self.rest(&mut lead, pause).await == Err(Lost::ToAnother) {
-                            break None;
-                        }
-                    }
-                    Halt::Stopped(reason) => {
-                        self.stats.failed(&reason);
-                        let source = self.name.as_str();
-                        tracing::error!(source, reason, "a source is stopped");
-                        break Some((End::Stopped, State::Stopped));
-                    }
-                }
-                self.stats.reconnected();
+            let mut lead = tokio::select! {
+                lead = Lead::take(&self.log, &self.name, &self.node) => lead,
+                () = leaving.cancelled() => return End::Left,
             };
-            if let Some((end, state)) = end {
+            tracing::info!(source = self.name.as_str(), "this relay copies the source");
+            let led = tokio::select! {
+                led = self.lead(&mut lead) => led,
+                () = leaving.cancelled() => Some((End::Left, State::Standby)),
+            };
+            if let Some((end, state)) = led {
                 self.stats.enter(state);
-                // The state is for people; whether it is stored changes nothing.
-                let _told = lead.beat(self.state()).await;
+                // Another relay takes over at once, or finds the same reason to stop.
+                lead.give_back(self.state()).await;
                 return end;
             }
         }
     }
 
+    /// Copies while this relay leads; `None` if another one does.
+    async fn lead(&mut self, lead: &mut Lead) -> Option<(End, State)> {
+        let mut backoff = Backoff::at_most(PAUSE_MAX);
+        let mut again = None;
+        loop {
+            self.stats.enter(State::Connecting);
+            match self.copy(lead, again.take(), &mut backoff).await {
+                Halt::NotLeading => return None,
+                Halt::Again(place) => again = Some(place),
+                Halt::Failed(Failure::Ended) => return Some((End::Ended, State::Ended)),
+                Halt::Failed(failure) => {
+                    self.stats.failed(&failure.to_string());
+                    let pause = match failure {
+                        Failure::Refused(_) => REFUSED_PAUSE,
+                        _ => backoff.next(),
+                    };
+                    let source = self.name.as_str();
+                    tracing::warn!(source, %failure, ?pause, "a source is opened again");
+                    if self.rest(lead, pause).await == Err(Lost::ToAnother) {
+                        return None;
+                    }
+                }
+                Halt::Stopped(reason) => {
+                    self.stats.failed(&reason);
+                    tracing::error!(source = self.name.as_str(), reason, "a source is stopped");
+                    return Some((End::Stopped, State::Stopped));
+                }
+            }
+            self.stats.reconnected();
+        }
+    }
+
     /// Waits, and keeps the lead meanwhile.
     async fn rest(&self, lead: &mut Lead, pause: Duration) -> Result<(), Lost> {
-        let end = tokio::time::Instant::now() + pause;
+        let end = Instant::now() + pause;
         loop {
             if lead.beat(self.state()).await == Err(Lost::ToAnother) {
                 return Err(Lost::ToAnother);
             }
-            let left = end.saturating_duration_since(tokio::time::Instant::now());
+            let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
@@ -123,14 +141,9 @@ impl Copier {
     }
 
     /// Opens the source, and copies what comes.
-    async fn copy(
-        &mut self,
-        lead: &mut Lead,
-        again: Option<Option<Place>>,
-        backoff: &mut Backoff,
-    ) -> Halt {
+    async fn copy(&mut self, lead: &mut Lead, again: Option<Place>, backoff: &mut Backoff) -> Halt {
         let after = match again {
-            Some(place) => place,
+            Some(place) => Some(place),
             None => match self.begin(lead).await {
                 Ok(place) => place,
                 Err(error) => return Halt::Failed(Failure::Away(error)),
@@ -297,14 +310,13 @@ impl Copier {
                     Err(AppendError::Moved { found, .. }) => {
                         behind.insert(copy.topic.clone());
                         let place = found.as_ref().and_then(|found| Place::parse(found.as_str()));
-                        let is_older = match &place {
-                            Some(place) => place.order() < copy.place.order(),
-                            // The log has forgotten the topic, as it does after a time without events.
-                            None => false,
-                        };
-                        if is_older && guards.of(&copy.topic).is_acknowledged {
+                        // The log has forgotten a topic without a bookmark, as it does after a time without events.
+                        let older = place.as_ref().filter(|p| p.order() < copy.place.order());
+                        if let Some(older) = older
+                            && guards.of(&copy.topic).is_acknowledged
+                        {
                             // The log has lost what it had acknowledged; the source has it still.
-                            return Err(Halt::Again(place));
+                            return Err(Halt::Again(older.clone()));
                         }
                         guards.set(&copy.topic, Guard { place, is_acknowledged: false });
                         left.push(copy);

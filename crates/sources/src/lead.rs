@@ -1,7 +1,7 @@
 //! The lead: of several relays with the same source one copies it.
 //!
 //! The lead is a bookmark in a reserved topic, "NODE BEAT PLACE", which moves with each beat. Whoever sees it stand
-//! still for [`TAKEN_OVER`] takes it. A relay that believes wrongly to lead does no harm: the bookmarks beside the events
+//! still for [`TAKEN_OVER`] takes it, or at once if its holder has given it back. A relay that believes wrongly to lead does no harm: the bookmarks beside the events
 //! decide. The place in the lead is the checkpoint of a source with many topics, and each beat's event is the source's
 //! state for people.
 
@@ -17,6 +17,8 @@ use crate::place::Place;
 pub(crate) const BEAT: Duration = Duration::from_secs(2);
 /// The time without a beat after which another relay takes over.
 pub(crate) const TAKEN_OVER: Duration = Duration::from_secs(10);
+/// The name of the node in a lead that was given back.
+const NOBODY: &str = "-";
 /// The longest wait for the log.
 const LOG_MAX: Duration = Duration::from_secs(5);
 
@@ -82,8 +84,8 @@ impl Lead {
                     }
                 };
                 let written = found.as_ref().and_then(Written::parse);
-                let own = written.as_ref().is_some_and(|written| written.node == node);
-                if found.is_none() || stands || own {
+                let is_free = written.as_ref().is_none_or(|w| w.node == node || w.node == NOBODY);
+                if is_free || stands {
                     let (beat, checkpoint) =
                         written.map_or((0, None), |written| (written.beat, written.checkpoint));
                     let next = Written { node: node.to_owned(), beat: beat + 1, checkpoint };
@@ -114,6 +116,14 @@ impl Lead {
         append(&self.log, &self.source, Some(self.held.clone()), to.clone(), state).await?;
         (self.beat, self.held) = (next.beat, to);
         Ok(())
+    }
+
+    /// Lets another relay take the lead at once. If the log is away, the other waits for [`TAKEN_OVER`].
+    pub(crate) async fn give_back(mut self, state: String) {
+        NOBODY.clone_into(&mut self.node);
+        if let Err(error) = self.beat(state).await {
+            tracing::debug!(?error, source = self.source.as_str(), "the lead is not given back");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use event_log::{Key, Log};
 use metrics::Registry;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::{Config, Options};
@@ -41,16 +42,17 @@ impl Sources {
         Self { log, node, sources: sources.collect() }
     }
 
-    /// Copies all sources. Never ends; a source that is stopped does not stop the others.
-    pub async fn run(self) {
+    /// Copies all sources until `leaving` is cancelled. A source that is stopped does not stop the others.
+    pub async fn run(self, leaving: CancellationToken) {
         let Self { log, node, sources } = self;
         let mut running = JoinSet::new();
         for (name, options, stats) in sources {
-            let one = One { log: Arc::clone(&log), node: node.clone(), name, options, stats };
+            let (log, node, leaving) = (Arc::clone(&log), node.clone(), leaving.clone());
+            let one = One { log, node, name, options, stats, leaving };
             running.spawn(one.run());
         }
         while running.join_next().await.is_some() {}
-        std::future::pending().await
+        leaving.cancelled().await;
     }
 }
 
@@ -61,6 +63,7 @@ struct One {
     name: String,
     options: Options,
     stats: Stats,
+    leaving: CancellationToken,
 }
 
 impl One {
@@ -96,7 +99,13 @@ impl One {
                     backoff.next()
                 }
             };
-            sleep(pause).await;
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.leaving.cancelled() => {
+                    while copiers.join_next().await.is_some() {}
+                    return;
+                }
+            }
         }
     }
 
@@ -113,6 +122,7 @@ impl One {
             source: self.options.kind.source(part),
             copying: self.options.copying.clone(),
             stats: self.stats.clone(),
+            leaving: self.leaving.clone(),
         }
     }
 }

@@ -12,12 +12,18 @@ struct Stage {
     log: Arc<MemoryLog>,
     script: Script,
     stats: Stats,
+    leaving: CancellationToken,
 }
 
 impl Stage {
     fn new() -> Self {
         let log = Arc::new(MemoryLog::new(Retention::default()));
-        Self { log, script: Script::default(), stats: Stats::default() }
+        Self {
+            log,
+            script: Script::default(),
+            stats: Stats::default(),
+            leaving: CancellationToken::new(),
+        }
     }
 
     /// Starts a relay that copies the script by these lines of configuration.
@@ -32,6 +38,7 @@ impl Stage {
             source: Box::new(self.script.clone()),
             copying: config.sources["s"].copying.clone(),
             stats: self.stats.clone(),
+            leaving: self.leaving.clone(),
         };
         tokio::spawn(copier.run())
     }
@@ -232,4 +239,21 @@ async fn the_source_learns_how_far_its_events_are_stored() {
     stage.entries("t", 7).await;
     sleep(BEAT).await;
     assert_eq!(stage.script.stored(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_leaves_gives_the_lead_to_another_at_once() {
+    let mut stage = Stage::new();
+    let first = stage.relay("a", "topic = '{key}'");
+    stage.add("t", 1, 3);
+    stage.entries("t", 3).await;
+    stage.leaving.cancel();
+    assert_eq!(first.await.unwrap(), End::Left);
+    stage.leaving = CancellationToken::new();
+    let began = Instant::now();
+    let _second = stage.relay("b", "topic = '{key}'");
+    stage.add("t", 4, 4);
+    assert_eq!(stage.entries("t", 4).await, numbers(1, 4));
+    assert!(began.elapsed() < BEAT);
+    assert_eq!(stage.script.opened(), [0, 3], "the checkpoint is there too");
 }
