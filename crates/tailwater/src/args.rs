@@ -24,7 +24,7 @@ pub(crate) use access::AccessArgs;
 pub(crate) use client::{ClientToken, Input, OnGap, PublishArgs, TailArgs, TailFormat};
 pub(crate) use limits::LimitArgs;
 pub(crate) use node::NodeArgs;
-pub(crate) use relay::{AnswerArgs, RelayArgs};
+pub(crate) use relay::{AnswerArgs, RelayArgs, SourceArgs};
 pub(crate) use roles::{CheckArgs, GatewayArgs, IngestArgs, ServeArgs};
 pub(crate) use services::{LogArgs, PublisherArgs, ReadArgs, RedisArgs, SubscriberArgs};
 pub(crate) use size::Size;

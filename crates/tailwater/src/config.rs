@@ -61,7 +61,12 @@ pub(crate) enum Services {
     Gateway(gateway::Config),
     Ingest(ingest::Config),
     Both(gateway::Config, ingest::Config),
-    Relay(gateway::Config, Box<::relay::Config>),
+    Relay {
+        gateway: gateway::Config,
+        /// The proxy in front of an upstream, unless the node only copies sources.
+        answers: Option<Box<::relay::Config>>,
+        sources: sources::Config,
+    },
 }
 
 /// The store of the events.
@@ -175,13 +180,13 @@ impl Services {
             Self::Gateway(_) => "gateway",
             Self::Ingest(_) => "ingest",
             Self::Both(..) => "serve",
-            Self::Relay(..) => "relay",
+            Self::Relay { .. } => "relay",
         }
     }
 
     pub(crate) const fn gateway(&self) -> Option<&gateway::Config> {
         match self {
-            Self::Gateway(gateway) | Self::Both(gateway, _) | Self::Relay(gateway, _) => {
+            Self::Gateway(gateway) | Self::Both(gateway, _) | Self::Relay { gateway, .. } => {
                 Some(gateway)
             }
             Self::Ingest(_) => None,
@@ -191,13 +196,20 @@ impl Services {
     pub(crate) const fn ingest(&self) -> Option<&ingest::Config> {
         match self {
             Self::Ingest(ingest) | Self::Both(_, ingest) => Some(ingest),
-            Self::Gateway(_) | Self::Relay(..) => None,
+            Self::Gateway(_) | Self::Relay { .. } => None,
         }
     }
 
     pub(crate) fn relay(&self) -> Option<&::relay::Config> {
         match self {
-            Self::Relay(_, relay) => Some(relay),
+            Self::Relay { answers, .. } => answers.as_deref(),
+            Self::Gateway(_) | Self::Ingest(_) | Self::Both(..) => None,
+        }
+    }
+
+    pub(crate) const fn sources(&self) -> Option<&sources::Config> {
+        match self {
+            Self::Relay { sources, .. } => Some(sources),
             Self::Gateway(_) | Self::Ingest(_) | Self::Both(..) => None,
         }
     }

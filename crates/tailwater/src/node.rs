@@ -20,6 +20,7 @@ use limits::{Leases, Rules};
 use metrics::Registry;
 use redis_log::RedisLog;
 use relay::Relay;
+use sources::Sources;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
@@ -43,6 +44,7 @@ pub(crate) struct Node {
     /// The gateway, on a node that serves subscribers.
     gateway: Option<Gateway>,
     relay: Option<Relay>,
+    copied: Option<Sources>,
     tls: Option<Arc<Tls>>,
     public: Port,
     admin: Port,
@@ -97,6 +99,8 @@ impl Node {
         let leases = leases.filter(|_| !access.is_open());
         let Served { gateway, relay, entry } =
             serve(&services, (&rules, access, leases), sites.public, &log, &registry)?;
+        let copied = services.sources().filter(|sources| !sources.is_empty()).cloned();
+        let copied = copied.map(|config| Sources::new(config, Arc::clone(&log), &registry));
         let publishes = services.ingest().is_some();
         let feed = RevocationFeed::new(access, &log, gateway.as_ref(), (retention, publishes));
         let gate = limits.gate(&rules, gateway.is_some(), &registry);
@@ -118,7 +122,20 @@ impl Node {
         };
         let site = Site { entry: Entry::Routes(admin.router(), sites.admin), tls: None, gate };
         let admin = Port::open("--admin-listen", &config.admin_listen, site, Workers::home())?;
-        Ok(Self { role, gateway, relay, tls, public, admin, threads, drain, sources, feed, redis })
+        Ok(Self {
+            role,
+            gateway,
+            relay,
+            copied,
+            tls,
+            public,
+            admin,
+            threads,
+            drain,
+            sources,
+            feed,
+            redis,
+        })
     }
 
     /// Serves until a signal, then leaves in order; a second signal skips the rest.
@@ -126,7 +143,7 @@ impl Node {
     /// # Errors
     /// A part of the node has panicked.
     pub(crate) async fn run(self, mut signals: StopSignals) -> Result<()> {
-        let Self { role, gateway, relay, tls, public, admin, threads, drain, .. } = self;
+        let Self { role, gateway, relay, copied, tls, public, admin, threads, drain, .. } = self;
         let (sources, feed, redis) = (self.sources, self.feed, self.redis);
         let (listen, admin_listen) = (shown(&public.addresses), shown(&admin.addresses));
         tracing::info!(role, listen, admin = admin_listen, "serving");
@@ -138,11 +155,19 @@ impl Node {
         let _relaying = relay
             .clone()
             .map(|relay| AbortOnDropHandle::new(tokio::spawn(async move { relay.run().await })));
+        let leaving = drain.leaving.clone();
+        let copying = tokio::spawn(async move {
+            match copied {
+                Some(sources) => sources.run(leaving).await,
+                None => leaving.cancelled().await,
+            }
+        });
         let (ending, admin_ending) = (Ending::default(), Ending::default());
         let served = tokio::spawn(public.serve(&ending, &drain));
         let administered = tokio::spawn(admin.serve(&admin_ending, &drain));
         let orderly = async {
             leave((gateway.as_ref(), relay.as_ref()), &drain, &ending).await;
+            copying.await.context("a copier panicked")?;
             ending.stop();
             served.await.context("the server panicked")?;
             // The admin port stops last, so that operators can watch the drain.

@@ -1,6 +1,7 @@
 //! The flags of a relay.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(crate) struct RelayArgs {
     #[arg(long, env = "TAILWATER_REDIS", hide_env_values = true, value_name = "URL", help = REDIS)]
     pub(crate) redis: Option<String>,
     #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+    #[command(flatten)]
     pub(crate) answers: AnswerArgs,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
@@ -53,13 +56,34 @@ pub(crate) struct RelayArgs {
     pub(crate) read: ReadArgs,
 }
 
+/// The flags of the sources.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Sources")]
+pub(crate) struct SourceArgs {
+    /// File with sources (relay.toml), which are copied into topics: event streams, JSON, Postgres, NATS, Kafka, MQTT.
+    #[arg(long, env = "TAILWATER_CONFIG", value_name = "FILE", conflicts_with = "source")]
+    pub(crate) config: Option<PathBuf>,
+    /// Event stream that is copied into a topic. Other sources are for --config.
+    #[arg(long, env = "TAILWATER_SOURCE", value_name = "URL", requires = "source_topic")]
+    pub(crate) source: Option<String>,
+    /// Topic of --source.
+    #[arg(long, env = "TAILWATER_SOURCE_TOPIC", value_name = "TOPIC", requires = "source")]
+    pub(crate) source_topic: Option<String>,
+}
+
 /// The flags of the upstream and its answers.
 #[derive(Debug, Clone, ClapArgs)]
 #[command(next_help_heading = "Upstream")]
 pub(crate) struct AnswerArgs {
     /// Server that requests are passed on to: http or https, with a path that is put before the path of each request.
-    #[arg(long, env = "TAILWATER_UPSTREAM", value_name = "URL")]
-    pub(crate) upstream: String,
+    /// Without it the relay only copies sources.
+    #[arg(
+        long,
+        env = "TAILWATER_UPSTREAM",
+        value_name = "URL",
+        required_unless_present_any = ["config", "source"]
+    )]
+    pub(crate) upstream: Option<String>,
     /// Clients that resume in a way of their own: openai (responses.retrieve with starting_after), ai-sdk (useChat with
     /// resume), langgraph (runs), each with another path than the usual one if that is given, as in ai-sdk=/chat; may be
     /// repeated.

@@ -31,8 +31,8 @@ pub(crate) struct ClosedConfig {
     pub(crate) cookie: String,
 }
 
-/// The largest file of the configuration or of machines, in bytes.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// The largest file of a configuration or of machines, in bytes.
+pub(super) const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// The largest file of keys, in bytes.
 const KEYS_BYTES_MAX: u64 = access::KEYS_BYTES_MAX as u64;
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use relay::{Detached, Url};
 
+use super::access::FILE_BYTES_MAX;
 use super::{
     EVENT_COPIES, Limits, NodeConfig, Services, cors, drain, gateway_config, store, within,
 };
-use crate::args::{AnswerArgs, NodeArgs, RelayArgs};
+use crate::args::{AnswerArgs, NodeArgs, RelayArgs, SourceArgs};
+use crate::secret::TextFile;
 
 impl TryFrom<RelayArgs> for NodeConfig {
     type Error = anyhow::Error;
@@ -16,10 +18,15 @@ impl TryFrom<RelayArgs> for NodeConfig {
     fn try_from(args: RelayArgs) -> Result<Self> {
         let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, Some(&args.subscribers));
-        let services = Services::Relay(
-            gateway_config(&args.subscribers, &args.node, &args.access, &limits, false)?,
-            Box::new(relay_config(&args.answers, &args.node, &limits)?),
-        );
+        let answers = args.answers.upstream.as_deref().map(|upstream| {
+            let config = relay_config(upstream, &args.answers, &args.node, &limits)?;
+            Ok::<_, anyhow::Error>(Box::new(config))
+        });
+        let services = Services::Relay {
+            gateway: gateway_config(&args.subscribers, &args.node, &args.access, &limits, false)?,
+            answers: answers.transpose()?,
+            sources: sources(&args.sources)?,
+        };
         let mut warnings = Vec::new();
         let (durability, read_from) = (args.answers.durability, args.read.read_from.clone());
         let store =
@@ -30,8 +37,30 @@ impl TryFrom<RelayArgs> for NodeConfig {
     }
 }
 
-fn relay_config(args: &AnswerArgs, node: &NodeArgs, limits: &Limits) -> Result<relay::Config> {
-    let upstream = upstream(&args.upstream)?;
+/// Reads the sources.
+fn sources(args: &SourceArgs) -> Result<sources::Config> {
+    let SourceArgs { config, source, source_topic } = args;
+    if let Some(path) = config {
+        let file = TextFile::new("--config", path, FILE_BYTES_MAX);
+        let config = sources::Config::parse(&file.read()?).with_context(|| file.to_string())?;
+        ensure!(!config.is_empty(), "{file} has no source");
+        return Ok(config);
+    }
+    match (source, source_topic) {
+        (Some(url), Some(topic)) => {
+            sources::Config::event_stream(url, topic).with_context(|| format!("--source {url}"))
+        }
+        _ => Ok(sources::Config::default()),
+    }
+}
+
+fn relay_config(
+    url: &str,
+    args: &AnswerArgs,
+    node: &NodeArgs,
+    limits: &Limits,
+) -> Result<relay::Config> {
+    let upstream = upstream(url)?;
     let day = Duration::from_hours(24);
     within("--upstream-timeout", args.upstream_timeout, Duration::from_secs(1), day)?;
     if let Detached::For(time) = args.detached.0 {
