@@ -101,7 +101,10 @@ impl Copier {
             self.stats.enter(State::Connecting);
             match self.copy(lead, again.take(), &mut backoff).await {
                 Halt::NotLeading => return None,
-                Halt::Again(place) => again = Some(place),
+                Halt::Again(place) => {
+                    lead.checkpoint = Some(place.clone());
+                    again = Some(place);
+                }
                 Halt::Failed(Failure::Ended) => return Some((End::Ended, State::Ended)),
                 Halt::Failed(failure) => {
                     self.stats.failed(&failure.to_string());
@@ -154,6 +157,7 @@ impl Copier {
             Err(failure) => return Halt::Failed(failure),
         };
         self.stats.enter(State::Copying);
+        let topic = self.copying.topic.fixed();
         let mut guards = Guards::default();
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -170,14 +174,18 @@ impl Copier {
                     }
                     *backoff = Backoff::at_most(PAUSE_MAX);
                     lead.checkpoint = Some(place.clone());
+                    let last = topic.as_ref().and_then(|topic| guards.of(topic).place);
+                    lead.last = last.map(|last| last.order()).or(lead.last);
                     if let Err(failure) = reading.stored(&place).await {
                         return Halt::Failed(failure);
                     }
                 }
                 _ = beats.tick() => {
                     self.stats.behind(reading.lag());
-                    if lead.beat(self.state()).await == Err(Lost::ToAnother) {
-                        return Halt::NotLeading;
+                    match (lead.beat(self.state()).await, &lead.checkpoint) {
+                        (Err(Lost::ToAnother), _) => return Halt::NotLeading,
+                        (Ok(()), Some(place)) => reading.checkpointed(place),
+                        (Ok(()), None) | (Err(Lost::Unknown(_)), _) => {}
                     }
                 }
             }
@@ -190,15 +198,21 @@ impl Copier {
     }
 
     /// The place to begin after. A source with one topic begins at the bookmark beside its last event, which is exact; one
-    /// with many at the checkpoint, which may be behind: what comes again is known by its place.
-    async fn begin(&self, lead: &Lead) -> Result<Option<Place>, String> {
-        let checkpoint = lead.checkpoint.clone();
-        let Some(topic) = self.copying.topic.fixed() else { return Ok(checkpoint) };
+    /// with many at the checkpoint, which may be behind: what comes again is known by its place. If the checkpoint was made
+    /// after that same last event, the source had nothing for the topic between the two, so the copy begins at the checkpoint.
+    async fn begin(&self, lead: &mut Lead) -> Result<Option<Place>, String> {
+        let Some(topic) = self.copying.topic.fixed() else { return Ok(lead.checkpoint.clone()) };
         let asked = timeout(LOG_MAX, self.log.bookmark(&topic, &self.name)).await;
         let found = asked.map_err(|_| "the log does not answer".to_owned())?;
         let found = found.map_err(|error| error.to_string())?;
         let found = found.and_then(|bookmark| Place::parse(bookmark.as_str()));
-        Ok(found.or(checkpoint))
+        if let Some(found) = found {
+            let order = Some(found.order());
+            if lead.last != order || lead.checkpoint.is_none() {
+                (lead.last, lead.checkpoint) = (order, Some(found));
+            }
+        }
+        Ok(lead.checkpoint.clone())
     }
 
     /// Stores items in their order, and returns when all are stored.

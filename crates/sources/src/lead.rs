@@ -1,6 +1,6 @@
 //! The lead: of several relays with the same source one copies it.
 //!
-//! The lead is a bookmark in a reserved topic, "NODE BEAT PLACE", which moves with each beat. Whoever sees it stand
+//! The lead is a bookmark in a reserved topic, "NODE BEAT LAST PLACE", which moves with each beat. Whoever sees it stand
 //! still for [`TAKEN_OVER`] takes it, or at once if its holder has given it back. A relay that believes wrongly to lead does no harm: the bookmarks beside the events
 //! decide. The place in the lead is the checkpoint of a source with many topics, and each beat's event is the source's
 //! state for people.
@@ -37,6 +37,8 @@ pub(crate) struct Lead {
     held: Bookmark,
     /// Everything of the source up to here is stored.
     pub(crate) checkpoint: Option<Place>,
+    /// The order of the last event before the checkpoint, for a source with one topic.
+    pub(crate) last: Option<[u64; 3]>,
 }
 
 /// A beat that did not succeed.
@@ -52,20 +54,25 @@ pub(crate) enum Lost {
 struct Written {
     node: String,
     beat: u64,
+    last: Option<[u64; 3]>,
     checkpoint: Option<Place>,
 }
 
 impl Written {
     fn parse(bookmark: &Bookmark) -> Option<Self> {
-        let mut parts = bookmark.as_str().splitn(3, ' ');
+        let mut parts = bookmark.as_str().splitn(4, ' ');
         let (node, beat) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
-        Some(Self { node, beat, checkpoint: parts.next().and_then(Place::parse) })
+        let last = parts.next().and_then(|last| Place::parse(&format!("{last} ")));
+        let last = last.map(|last| last.order());
+        Some(Self { node, beat, last, checkpoint: parts.next().and_then(Place::parse) })
     }
 
     fn bookmark(&self) -> Bookmark {
         let place = self.checkpoint.as_ref().map(Place::bookmark);
         let place = place.as_ref().map_or("", Bookmark::as_str);
-        let text = format!("{} {} {place}", self.node, self.beat);
+        let last = self.last.map(|[era, major, minor]| format!("{era}.{major}.{minor}"));
+        let last = last.as_deref().unwrap_or("-");
+        let text = format!("{} {} {last} {place}", self.node, self.beat);
         Bookmark::new(&text).expect("a name, a number and a place are a bookmark")
     }
 }
@@ -86,15 +93,15 @@ impl Lead {
                 let written = found.as_ref().and_then(Written::parse);
                 let is_free = written.as_ref().is_none_or(|w| w.node == node || w.node == NOBODY);
                 if is_free || stands {
-                    let (beat, checkpoint) =
-                        written.map_or((0, None), |written| (written.beat, written.checkpoint));
-                    let next = Written { node: node.to_owned(), beat: beat + 1, checkpoint };
+                    let (beat, last, checkpoint) =
+                        written.map_or((0, None, None), |w| (w.beat, w.last, w.checkpoint));
+                    let next = Written { node: node.to_owned(), beat: beat + 1, last, checkpoint };
                     let held = next.bookmark();
                     let took = append(log, source, found, held.clone(), "{}".into()).await;
                     if took.is_ok() {
-                        let Written { node, beat, checkpoint } = next;
+                        let Written { node, beat, last, checkpoint } = next;
                         let (log, source) = (Arc::clone(log), source.clone());
-                        return Self { log, source, node, beat, held, checkpoint };
+                        return Self { log, source, node, beat, held, checkpoint, last };
                     }
                 }
             }
@@ -110,6 +117,7 @@ impl Lead {
         let next = Written {
             node: self.node.clone(),
             beat: self.beat + 1,
+            last: self.last,
             checkpoint: self.checkpoint.clone(),
         };
         let to = next.bookmark();

@@ -39,6 +39,7 @@ struct Scripted {
     /// The places at which the source was opened.
     opened: Vec<u64>,
     stored: u64,
+    checkpoint: u64,
     /// Records before this one are gone.
     first: u64,
 }
@@ -58,6 +59,10 @@ impl Script {
 
     pub(crate) fn stored(&self) -> u64 {
         self.0.lock().unwrap().stored
+    }
+
+    pub(crate) fn checkpoint(&self) -> u64 {
+        self.0.lock().unwrap().checkpoint
     }
 
     pub(crate) fn lose_before(&self, first: u64) {
@@ -139,5 +144,9 @@ impl Reading for Read {
     async fn stored(&mut self, up_to: &Place) -> Result<(), Failure> {
         self.script.0.lock().unwrap().stored = up_to.major;
         Ok(())
+    }
+
+    fn checkpointed(&mut self, place: &Place) {
+        self.script.0.lock().unwrap().checkpoint = place.major;
     }
 }

@@ -32,6 +32,10 @@ pub(crate) trait Reading: Send {
     /// The connection was lost.
     async fn stored(&mut self, up_to: &Place) -> Result<(), Failure>;
 
+    /// Tells the source a place that is in the log as the checkpoint: a copy that begins again begins there or later,
+    /// so the source may forget everything before. Called once a beat at most.
+    fn checkpointed(&mut self, _place: &Place) {}
+
     /// How far the copy is behind the source, as far as the source tells.
     fn lag(&self) -> Lag {
         Lag::default()

@@ -238,7 +238,7 @@ async fn the_source_learns_how_far_its_events_are_stored() {
     stage.add("t", 1, 7);
     stage.entries("t", 7).await;
     sleep(BEAT).await;
-    assert_eq!(stage.script.stored(), 7);
+    assert_eq!((stage.script.stored(), stage.script.checkpoint()), (7, 7));
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,4 +256,20 @@ async fn a_relay_that_leaves_gives_the_lead_to_another_at_once() {
     assert_eq!(stage.entries("t", 4).await, numbers(1, 4));
     assert!(began.elapsed() < BEAT);
     assert_eq!(stage.script.opened(), [0, 3], "the checkpoint is there too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_with_one_topic_does_not_read_again_what_was_no_event() {
+    let stage = Stage::new();
+    let lines = "topic = 't'\non-error = 'skip'\nevent-bytes-max = 3";
+    let relay = stage.relay("a", lines);
+    stage.add("t", 1, 2);
+    stage.add("t", 1003, 1006);
+    stage.entries("t", 2).await;
+    sleep(2 * BEAT).await;
+    relay.abort();
+    let _relay = stage.relay("a", lines);
+    stage.add("t", 7, 7);
+    assert_eq!(stage.entries("t", 3).await, ["1", "2", "7"]);
+    assert_eq!(stage.script.opened(), [0, 6]);
 }
