@@ -63,6 +63,10 @@ struct Table {
     on_gap: Option<String>,
     gap_topic: Option<String>,
     event_bytes_max: Option<usize>,
+    #[cfg(feature = "postgres")]
+    postgres: Option<crate::postgres::Settings>,
+    #[cfg(not(feature = "postgres"))]
+    postgres: Option<toml::Table>,
     #[cfg(test)]
     script: Option<crate::script::Settings>,
 }
@@ -167,7 +171,16 @@ fn check_name(name: &str) -> Result<(), String> {
 
 impl Table {
     fn options(self) -> Result<Options, String> {
+        let absent: &[(&str, bool)] = &[
+            #[cfg(not(feature = "postgres"))]
+            ("postgres", self.postgres.is_some()),
+        ];
+        if let Some((kind, _)) = absent.iter().find(|(_, is_asked_for)| *is_asked_for) {
+            return Err(format!("this build has no {kind}; build it with --features {kind}"));
+        }
         let mut kinds: Vec<Box<dyn Settings>> = Vec::new();
+        #[cfg(feature = "postgres")]
+        kinds.extend(self.postgres.clone().map(|settings| Box::new(settings) as _));
         #[cfg(test)]
         kinds.extend(self.script.clone().map(|settings| Box::new(settings) as _));
         let count = kinds.len();

@@ -17,6 +17,8 @@ mod guards;
 mod kind;
 mod lead;
 mod place;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(test)]
 mod script;
 mod source;
