@@ -64,7 +64,7 @@ struct Table {
     gap_topic: Option<String>,
     event_bytes_max: Option<usize>,
     #[cfg(feature = "postgres")]
-    postgres: Option<crate::postgres::Settings>,
+    postgres: Option<crate::postgres::PostgresSettings>,
     #[cfg(not(feature = "postgres"))]
     postgres: Option<toml::Table>,
     #[cfg(test)]

@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use crate::config::Copying;
-use crate::kind::Kind;
+use crate::kind::{Kind, Settings};
 use crate::place::Place;
 use crate::postgres::changes::{Changes, Rules};
 use crate::postgres::connection::{Connection, Purpose};
@@ -42,7 +42,7 @@ use crate::source::{Failure, Reading, Source};
 /// The table `postgres` of a source.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Settings {
+pub(crate) struct PostgresSettings {
     url: String,
     password_file: Option<PathBuf>,
     #[serde(default)]
@@ -79,7 +79,7 @@ fn outbox() -> Vec<String> {
 const NAME_MAX: usize = 63;
 /// Most tables of a source.
 const TABLES_MAX: usize = 100;
-/// What a change may have beside twice the largest event: other columns, and the escapes of JSON, in bytes.
+/// Room in a change beside twice the largest event: other columns, and the escapes of JSON, in bytes.
 const CHANGE_MORE: usize = 1 << 20;
 
 /// A slot of a server.
@@ -100,7 +100,7 @@ fn check_name(setting: &str, name: &str, is_allowed: impl Fn(char) -> bool) -> R
     Ok(())
 }
 
-impl crate::kind::Settings for Settings {
+impl Settings for PostgresSettings {
     fn fields(&self) -> &'static [&'static str] {
         FIELDS
     }

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use crate::place::Place;
 use crate::postgres::batch::Batch;
 use crate::postgres::lsn::Lsn;
-use crate::postgres::outbox::{Outbox, PREFIX, Refusal, Table};
+use crate::postgres::outbox::{KnownTable, Outbox, PREFIX, Refusal};
 use crate::postgres::pgoutput::{BadMessage, Message};
 use crate::postgres::wal::Sent;
 use crate::source::{Failure, Item};
@@ -23,7 +23,7 @@ pub(crate) struct Changes {
     outbox: Outbox,
     rules: Rules,
     /// The tables that the server has named, by number.
-    tables: HashMap<u32, Table>,
+    tables: HashMap<u32, KnownTable>,
     transaction: Option<Transaction>,
     /// The place of the last item. What is not after it was copied before.
     last: Place,

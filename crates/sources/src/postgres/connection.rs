@@ -25,7 +25,7 @@ pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-/// What a connection is for.
+/// The use of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Queries.
@@ -69,7 +69,7 @@ fn strange(what: &str) -> Failure {
     Failure::Away(format!("the server sends {what} out of turn"))
 }
 
-/// What an error of the server means for the source.
+/// The meaning of an error of the server for the source.
 pub(crate) fn failure(body: &ErrorResponseBody) -> Failure {
     let (mut code, mut text) = (String::new(), String::new());
     let mut fields = body.fields();

@@ -33,7 +33,7 @@ pub(crate) struct Columns {
 
 /// A table that the server has named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Table {
+pub(crate) struct KnownTable {
     pub(crate) name: String,
     layout: Result<Layout, String>,
 }
@@ -108,7 +108,7 @@ impl Columns {
 
 impl Outbox {
     /// Learns a table.
-    pub(crate) fn table(&self, relation: &Relation) -> Table {
+    pub(crate) fn table(&self, relation: &Relation) -> KnownTable {
         let Relation { schema, name, .. } = relation;
         let is_outbox = self.tables.iter().any(|(s, n)| (s, n) == (schema, name));
         let layout = if is_outbox {
@@ -117,7 +117,7 @@ impl Outbox {
             let name = format!("{schema}.{name}");
             Err(format!("table {name} is in the publication, but not among tables"))
         };
-        Table { name: name.clone(), layout }
+        KnownTable { name: name.clone(), layout }
     }
 
     /// Makes an event of a row.
@@ -126,7 +126,7 @@ impl Outbox {
     /// The row is no event, or the bytes are no row.
     pub(crate) fn row(
         &self,
-        table: &Table,
+        table: &KnownTable,
         row: RowBytes<'_>,
     ) -> Result<Result<(Topic, NewEvent), Refusal>, BadMessage> {
         let values = row.parse()?;
@@ -151,7 +151,7 @@ impl Outbox {
 
     fn event_of_row<'a>(
         &self,
-        table: &'a Table,
+        table: &'a KnownTable,
         layout: &Layout,
         of: impl Fn(Option<usize>) -> Option<&'a Value<'a>>,
     ) -> Result<(Topic, NewEvent), String> {

@@ -22,7 +22,7 @@ pub(crate) enum Message<'a> {
     Delete { relation: u32 },
     /// Tables that were emptied.
     Truncate { relations: Vec<u32> },
-    /// What `pg_logical_emit_message` wrote.
+    /// A message of `pg_logical_emit_message`.
     Logical { is_transactional: bool, lsn: Lsn, prefix: &'a [u8], content: ContentBytes<'a> },
     /// A message that says nothing about events: a data type, or the origin of a transaction.
     Other,

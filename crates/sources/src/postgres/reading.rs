@@ -23,7 +23,7 @@ pub(crate) struct Stream {
     items: mpsc::Receiver<Result<Vec<Item>, Failure>>,
     /// The place up to which everything is stored.
     stored: Place,
-    /// What the slot may forget.
+    /// The place before which the slot may forget everything.
     forgettable: watch::Sender<Lsn>,
     slot: watch::Receiver<Slot>,
     _tasks: [AbortOnDropHandle<()>; 2],

@@ -21,7 +21,7 @@ pub(crate) struct Wal {
     skipping: usize,
 }
 
-/// What the server has sent.
+/// A message of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Sent {
     /// A message of pgoutput.
