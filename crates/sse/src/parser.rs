@@ -13,6 +13,8 @@ pub struct Event {
     pub own_id: bool,
     /// The data lines, joined by LF.
     pub data: String,
+    /// The size of the data in bytes, if a bounded parser has kept only their beginning.
+    pub cut: Option<usize>,
     named: String,
 }
 
@@ -28,16 +30,25 @@ impl Event {
     }
 }
 
+/// Most bytes of a line that a bounded parser keeps beside the data: a type or an id is as long at most.
+const FIELD_BYTES_MAX: usize = 8 * 1024;
+
 /// Turns the bytes of a stream into events, wherever the bytes are split.
 #[derive(Debug, Default)]
 pub struct Parser {
     /// The beginning of an incomplete line.
     partial: Vec<u8>,
+    /// Bytes of that line that a bounded parser has not kept.
+    dropped: usize,
     /// The last byte was CR, so a following LF belongs to the same line end.
     after_cr: bool,
     past_first_line: bool,
     /// The data lines of the current event, each followed by LF.
     data: String,
+    /// Their size in bytes, which is larger than what is kept of them in a bounded parser.
+    data_bytes: usize,
+    /// Most bytes of data that are kept.
+    data_max: Option<usize>,
     named: String,
     /// An event has begun: there is a field of it, but no blank line yet.
     begun: bool,
@@ -61,6 +72,12 @@ impl Parser {
     pub fn resuming(last_event_id: &str) -> Self {
         let id = last_event_id.to_owned();
         Parser { last_event_id: id.clone(), id, ..Parser::default() }
+    }
+
+    /// Bounds the memory of an event: of larger data the beginning is kept, and [`Event::cut`] says so.
+    #[must_use]
+    pub fn bounded(self, data_max: usize) -> Self {
+        Parser { data_max: Some(data_max), ..self }
     }
 
     /// Returns the id that a reconnect sends: that of the last dispatched event, or an empty one.
@@ -91,19 +108,27 @@ impl Parser {
                 continue;
             }
             let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
-                self.partial.extend_from_slice(bytes);
+                self.keep(bytes);
                 return;
             };
             self.after_cr = bytes[end] == b'\r';
             if self.partial.is_empty() {
                 self.line(&bytes[..end], dispatch);
             } else {
-                let mut line = std::mem::take(&mut self.partial);
-                line.extend_from_slice(&bytes[..end]);
+                self.keep(&bytes[..end]);
+                let line = std::mem::take(&mut self.partial);
                 self.line(&line, dispatch);
             }
             bytes = &bytes[end + 1..];
         }
+    }
+
+    /// Adds to the incomplete line.
+    fn keep(&mut self, bytes: &[u8]) {
+        let most = self.data_max.map_or(usize::MAX, |max| max.saturating_add(FIELD_BYTES_MAX));
+        let kept = bytes.len().min(most.saturating_sub(self.partial.len()));
+        self.partial.extend_from_slice(&bytes[..kept]);
+        self.dropped += bytes.len() - kept;
     }
 
     /// Ends the stream. If it ends within an event, returns what there is of its data, or of its last line if there
@@ -120,6 +145,7 @@ impl Parser {
     }
 
     fn line(&mut self, mut line: &[u8], dispatch: &mut impl FnMut(Event)) {
+        let dropped = std::mem::take(&mut self.dropped);
         if !std::mem::replace(&mut self.past_first_line, true) {
             line = line.strip_prefix(BOM).unwrap_or(line);
         }
@@ -137,7 +163,7 @@ impl Parser {
             }
             None => (line, &b""[..]),
         };
-        self.field(name, value);
+        self.field(name, value, dropped);
     }
 
     /// Dispatches the control event of a comment, `: tailwater.gap {…}`.
@@ -151,6 +177,7 @@ impl Parser {
             id: self.last_event_id.clone(),
             own_id: false,
             data: data.to_owned(),
+            cut: None,
             named: named.to_owned(),
         };
         if event.is_control() {
@@ -158,14 +185,11 @@ impl Parser {
         }
     }
 
-    fn field(&mut self, name: &[u8], value: &[u8]) {
+    fn field(&mut self, name: &[u8], value: &[u8], dropped: usize) {
         // A reconnect time belongs to the stream, any other field to an event.
         self.begun |= name != b"retry";
         match name {
-            b"data" => {
-                self.data.push_str(&String::from_utf8_lossy(value));
-                self.data.push('\n');
-            }
+            b"data" => self.data(&String::from_utf8_lossy(value), dropped),
             b"event" => self.named = String::from_utf8_lossy(value).into_owned(),
             b"id" if !value.contains(&0) => {
                 self.id.clear();
@@ -180,6 +204,19 @@ impl Parser {
         }
     }
 
+    /// Adds a data line, of which so many bytes were not kept.
+    fn data(&mut self, line: &str, dropped: usize) {
+        let max = self.data_max.unwrap_or(usize::MAX);
+        if self.data_bytes <= max {
+            let kept = line.floor_char_boundary(max.saturating_sub(self.data.len()));
+            self.data.push_str(&line[..kept]);
+            if kept == line.len() {
+                self.data.push('\n');
+            }
+        }
+        self.data_bytes += line.len() + dropped + 1;
+    }
+
     fn dispatch(&mut self, dispatch: &mut impl FnMut(Event)) {
         let named = std::mem::take(&mut self.named);
         let own_id = std::mem::take(&mut self.own_id);
@@ -188,10 +225,11 @@ impl Parser {
             self.last_event_id.clone_from(&self.id);
         }
         let mut data = std::mem::take(&mut self.data);
-        if data.pop().is_none() {
-            return;
-        }
-        dispatch(Event { id: self.last_event_id.clone(), own_id, data, named });
+        // The last line break is no part of the data.
+        let Some(bytes) = std::mem::take(&mut self.data_bytes).checked_sub(1) else { return };
+        let cut = self.data_max.is_some_and(|max| bytes > max).then_some(bytes);
+        data.truncate(bytes);
+        dispatch(Event { id: self.last_event_id.clone(), own_id, data, cut, named });
     }
 }
 

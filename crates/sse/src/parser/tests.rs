@@ -155,3 +155,25 @@ fn an_id_whose_event_was_cut_off_is_not_resumed_from() {
     }
     assert_eq!(parse(wire).1.last_event_id(), "2");
 }
+
+#[test]
+fn a_bounded_parser_keeps_the_beginning_of_a_large_event() {
+    let mut wire = format!("id: 1\nevent: big\ndata: {}\n", "é".repeat(10_000));
+    wire.push_str(&"data: more\n".repeat(100));
+    wire.push_str("id: 2\n\ndata: 12345\ndata: 6789\n\ndata: 12345\ndata: 67890\n\n");
+    for size in [1, 7, wire.len()] {
+        let mut parser = Parser::default().bounded(10);
+        let mut events = Vec::new();
+        let mut most = 0;
+        for piece in wire.as_bytes().chunks(size) {
+            parser.feed(piece, &mut |event| events.push(event));
+            most = most.max(parser.partial.len() + parser.data.len());
+        }
+        let seen = |event: &Event| (event.id.clone(), event.data.clone(), event.cut);
+        let seen: Vec<_> = events.iter().map(seen).collect();
+        assert_eq!(seen[0], ("2".to_owned(), "ééééé".to_owned(), Some(20_500)));
+        assert_eq!(seen[1], ("2".to_owned(), "12345\n6789".to_owned(), None));
+        assert_eq!(seen[2], ("2".to_owned(), "12345\n6789".to_owned(), Some(11)));
+        assert!(most < 10_000, "{most}");
+    }
+}
