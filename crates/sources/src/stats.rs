@@ -107,6 +107,10 @@ impl Stats {
     pub(crate) fn enter(&self, state: State) {
         self.now(|now| {
             now.state = state;
+            if state == State::Standby {
+                // The relay that leads knows how far the copy is.
+                now.lag = Lag::default();
+            }
             if state == State::Copying {
                 now.error = None;
             }
@@ -174,12 +178,15 @@ impl Stats {
                 count(&stats.0).load(Ordering::Relaxed)
             });
         }
-        let gauges: [(&str, &str, fn(&Now) -> f64); 4] = [
+        let gauges: [(&str, &str, fn(&Now) -> f64); 5] = [
             ("source_copying", "1 while this node copies the source.", |now| {
                 f64::from(u8::from(now.state == State::Copying))
             }),
             ("source_stopped", "1 if a rule of the operator has stopped the source.", |now| {
                 f64::from(u8::from(now.state == State::Stopped))
+            }),
+            ("source_ended", "1 if the source has come to its end.", |now| {
+                f64::from(u8::from(now.state == State::Ended))
             }),
             ("source_lag_events", "Events that the source has and that are not copied.", |now| {
                 now.lag.events.map_or(f64::NAN, |events| events as f64)
