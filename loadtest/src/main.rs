@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::cost::reference::Reference;
 use loadtest::scenario::{
-    bench, chaos, drain, failover, hold, intake, interop, lb, mixed, siege, skew, soak, sources,
-    storm, styles, vanish, watch, wire,
+    bench, chaos, copies, drain, failover, hold, intake, interop, lb, mixed, siege, skew, soak,
+    sources, storm, styles, vanish, watch, wire,
 };
 
 /// Drives real Tailwater processes under load, breaks them, and reports the effect on subscribers.
@@ -25,6 +25,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Scenario {
     Chaos(chaos::Options),
+    Copies(copies::Options),
     Drain(drain::Options),
     Failover(failover::Options),
     Watch(Box<watch::Options>),
@@ -84,6 +85,11 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
     match &arguments.scenario {
         Scenario::Bench(options) => Ok(Box::pin(bench::run(options)).await?.failures),
         Scenario::Chaos(options) => Box::pin(chaos::run(options)).await,
+        Scenario::Copies(options) => {
+            let sheet = Box::pin(copies::run(options)).await?;
+            println!("{}", sheet.table());
+            Ok(sheet.failures())
+        }
         Scenario::Storm(options) => Ok(Box::pin(storm::run(options)).await?.failures),
         Scenario::StormCrowd(options) => Box::pin(storm::worker::run(options)).await,
         Scenario::Drain(options) => Ok(Box::pin(drain::run(options)).await?.failures),

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod chaos;
+pub mod copies;
 pub mod drain;
 pub mod failover;
 pub mod hold;

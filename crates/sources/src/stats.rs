@@ -121,6 +121,7 @@ impl Stats {
         self.now(|now| now.lag = lag);
     }
 
+    #[cfg(test)]
     pub(crate) fn state(&self) -> State {
         self.now(|now| now.state)
     }

@@ -173,6 +173,12 @@ impl Tailwater {
         TailwaterBuilder::new(program.into(), "relay").flag("--upstream", upstream)
     }
 
+    /// `tailwater relay`: copies the sources of this file.
+    pub fn copier(program: impl Into<PathBuf>, config: &Path) -> TailwaterBuilder {
+        let config = config.to_string_lossy().into_owned();
+        TailwaterBuilder::new(program.into(), "relay").flag("--config", config)
+    }
+
     /// The node's name.
     pub fn node(&self) -> &str {
         self.child.name()
