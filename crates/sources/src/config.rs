@@ -52,7 +52,7 @@ struct File {
     source: BTreeMap<String, Table>,
 }
 
-/// What all kinds of sources have, and the table of one kind.
+/// The settings that all kinds of sources have, and the table of one kind.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Table {

@@ -392,7 +392,7 @@ struct Copied {
     place: Place,
 }
 
-/// What is stored of a record that cannot be an event.
+/// The data of the event that stands for a record that cannot be one.
 #[derive(Serialize)]
 struct DeadLetter<'a> {
     source: &'a str,

@@ -26,7 +26,7 @@ impl crate::kind::Settings for Settings {
     }
 }
 
-/// What all readers of the source see.
+/// The records and failures that all readers of the source see.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Script(Arc<Mutex<Scripted>>);
 

@@ -36,7 +36,7 @@ pub(crate) trait Reading: Send {
     /// so the source may forget everything before. Called once a beat at most.
     fn checkpointed(&mut self, _place: &Place) {}
 
-    /// How far the copy is behind the source, as far as the source tells.
+    /// Returns the distance of the copy behind the source, as far as the source tells.
     fn lag(&self) -> Lag {
         Lag::default()
     }
@@ -70,7 +70,7 @@ pub(crate) enum Item {
     Gap {
         /// Their number, if the source tells it.
         missed: Option<u64>,
-        /// How it was noticed.
+        /// The sign by which it was noticed.
         reason: String,
         /// The place from which the source goes on.
         place: Place,
@@ -104,7 +104,7 @@ pub(crate) enum Failure {
     Ended,
 }
 
-/// How far a copy is behind its source; `None` where the source does not tell.
+/// The distance of a copy behind its source; `None` where the source does not tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Lag {
     /// Events that the source has and that are not copied.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::source::Lag;
 
-/// What a copier does.
+/// The activity of a copier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {

@@ -75,7 +75,7 @@ pub async fn run(options: &Options) -> Result<Sheet> {
     let program = find_tailwater(options.common.tailwater.as_deref())?;
     let mut rows = Vec::new();
     for kind in &options.source {
-        let trial = Trial { options, progress: &progress, program: &program };
+        let trial = CopyTrial { options, progress: &progress, program: &program };
         let row = trial.play(*kind, &directory.join(kind.name())).await;
         rows.push(row.with_context(|| kind.name())?);
     }
@@ -110,21 +110,21 @@ pub async fn run(options: &Options) -> Result<Sheet> {
     Ok(sheet)
 }
 
-struct Trial<'a> {
+struct CopyTrial<'a> {
     options: &'a Options,
     progress: &'a Progress,
     program: &'a PathBuf,
 }
 
-/// All that runs but the source.
-struct Parts {
+/// The processes that are killed, but for the source.
+struct Killed {
     cluster: Cluster,
     relays: Vec<Tailwater>,
     /// CPU time of relays that were killed.
     spent: Duration,
 }
 
-impl Trial<'_> {
+impl CopyTrial<'_> {
     async fn play(&self, kind: SystemKind, directory: &Path) -> Result<SheetRow> {
         self.progress.say(&format!("starting {}", kind.name()));
         let cluster = ClusterOptions {
@@ -150,7 +150,7 @@ impl Trial<'_> {
         }
         let topics: Vec<_> = (1..=system.topics()).map(|n| format!("t-{n:04}")).collect();
         let subscribers = Subscribers::open(cluster.haproxy.addr(), &topics, SUBSCRIBERS);
-        let mut parts = Parts { cluster, relays, spent: Duration::ZERO };
+        let mut parts = Killed { cluster, relays, spent: Duration::ZERO };
         let (options, began) = (self.options, Instant::now());
         let span = options.every * options.faults;
         let writing = write_all(system.writer(), &topics, options.records, span);
@@ -183,7 +183,7 @@ impl Trial<'_> {
     async fn break_things(
         &self,
         system: &mut dyn System,
-        parts: &mut Parts,
+        parts: &mut Killed,
         subscribers: &Subscribers,
         began: Instant,
     ) -> Result<()> {

@@ -12,12 +12,12 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use super::system::{SourceRecord, System, Writer};
-use crate::machine::{Port, Program};
+use crate::machine::{Foreign, Port};
 
 /// A server with an outbox.
 #[derive(Debug)]
 pub(super) struct Postgres {
-    program: Program,
+    program: Foreign,
     psql: Psql,
     _port: Port,
 }
@@ -67,7 +67,7 @@ impl Postgres {
         args.extend(["-p".to_owned(), number.clone()]);
         args.extend(settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]));
         let psql = Psql { program: bin.join("psql"), port: number };
-        let program = Program::start("postgres", wrapper, bin.join("postgres"), args, &directory)?;
+        let program = Foreign::start("postgres", wrapper, bin.join("postgres"), args, &directory)?;
         let mut this = Self { program, psql, _port: port };
         this.wait_ready().await?;
         this.psql.run(OUTBOX).await.context("deploy/postgres/outbox.sql")?;

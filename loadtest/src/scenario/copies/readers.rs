@@ -12,7 +12,7 @@ use crate::client::control::Control;
 use crate::client::payload::Payload;
 use crate::client::sse::{Event, EventSource};
 
-/// What one subscriber has got.
+/// The events that one subscriber has got.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Got {
     /// Events by their number in the source, with the times that each came.

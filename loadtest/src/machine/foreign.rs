@@ -9,12 +9,12 @@ use super::child::{Child, Recipe, WorkDir, cpu_time};
 
 /// A running program. Killed when dropped.
 #[derive(Debug)]
-pub struct Program(Child);
+pub struct Foreign(Child);
 
 /// The longest time until a program is ready.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 
-impl Program {
+impl Foreign {
     /// Starts a program in a directory, which keeps its log. `wrapper` is a command that execs the program, or empty.
     ///
     /// # Errors
@@ -25,10 +25,10 @@ impl Program {
         program: impl Into<PathBuf>,
         args: Vec<String>,
         directory: &Path,
-    ) -> Result<Program> {
+    ) -> Result<Foreign> {
         let wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
         let recipe = Recipe { wrapper, program: program.into(), args, envs: Vec::new() };
-        Ok(Program(Child::start(name, recipe, WorkDir::new(Some(directory.to_owned()))?)?))
+        Ok(Foreign(Child::start(name, recipe, WorkDir::new(Some(directory.to_owned()))?)?))
     }
 
     /// Waits until the program is ready, by the caller's own question.
