@@ -92,27 +92,34 @@ fn take_topic(
     gaps: &[Value],
     end: Position,
 ) -> Verdict {
-    let mut gaps = gaps.iter().peekable();
-    let mut events = events.iter().peekable();
+    let ids: Vec<_> =
+        events.iter().map(|event| position(&event["id"])).collect::<Result<_, _>>()?;
+    let starts: Result<Vec<_>, _> = gaps.iter().map(|gap| position(&gap["requested"])).collect();
+    let starts = starts?;
+    let (mut event, mut gap) = (0, 0);
     loop {
-        let here = judge.position(topic).to_string();
-        if let Some(gap) = gaps.next_if(|gap| gap["requested"] == here) {
-            let next = events.peek().map(|event| position(&event["id"])).transpose()?;
-            let starts = gaps.peek().map(|gap| position(&gap["requested"])).transpose()?;
-            // A second gap may follow directly: it begins at the end of the first.
-            let chained = starts.filter(|start| next.is_none_or(|next| *start < next));
-            let to = chained.or(next.map(Position::before)).unwrap_or(end);
-            judge.gap(topic, gap, to)?;
-        } else if let Some(event) = events.next() {
-            let kind = event["type"].as_str().unwrap_or("message");
-            let data = event["data"].as_str().unwrap_or_default();
-            judge.deliver(topic, position(&event["id"])?, kind, data)?;
+        if starts.get(gap) == Some(&judge.position(topic)) {
+            let to = gap_end(&ids[event..], starts.get(gap + 1), end);
+            judge.gap(topic, &gaps[gap], to)?;
+            gap += 1;
+        } else if let Some(told) = events.get(event) {
+            let kind = told["type"].as_str().unwrap_or("message");
+            let data = told["data"].as_str().unwrap_or_default();
+            judge.deliver(topic, ids[event], kind, data)?;
+            event += 1;
         } else {
-            return gaps
-                .next()
-                .map_or(Ok(()), |gap| Err(format!("a gap in the wrong place: {gap}")));
+            let rest = gaps.get(gap);
+            return rest.map_or(Ok(()), |gap| Err(format!("a gap in the wrong place: {gap}")));
         }
     }
+}
+
+/// The end of a gap: the next event, or the next gap if that follows directly. A gap that begins at one of the next
+/// events comes after that event. Its position tells nothing else: in a fail-over it may be later than events that
+/// follow it.
+fn gap_end(events: &[Position], next_gap: Option<&Position>, end: Position) -> Position {
+    let chained = next_gap.filter(|start| !events.contains(start)).copied();
+    chained.or(events.first().map(|next| next.before())).unwrap_or(end)
 }
 
 fn position(value: &Value) -> Result<Position, String> {
@@ -132,4 +139,15 @@ async fn receive(mut connection: Connection) -> Result<Option<(StatusCode, Vec<u
             None => return Ok(None),
         }
     }
+}
+
+#[test]
+fn a_gap_ends_at_the_next_gap_even_if_that_goes_back_before_the_next_event() {
+    let at = |ms, n| Position::new(ms, n);
+    let (events, end) = ([at(47, 12), at(66, 13), at(70, 14)], at(80, 15));
+    assert_eq!(gap_end(&events, None, end), at(47, 11));
+    assert_eq!(gap_end(&events, Some(&at(70, 14)), end), at(47, 11), "it comes after its event");
+    assert_eq!(gap_end(&events, Some(&at(40, 10)), end), at(40, 10));
+    assert_eq!(gap_end(&events, Some(&at(70, 13)), end), at(70, 13), "the log was rewound then");
+    assert_eq!(gap_end(&[], None, end), end);
 }
