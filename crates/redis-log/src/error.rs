@@ -107,6 +107,8 @@ pub(crate) enum Failure {
     Unsuitable(Cow<'static, str>),
     #[error("there is no primary: {0}")]
     NoPrimary(Arc<str>),
+    #[error("it is not known yet which replicas the primary {0} has")]
+    NoSource(Address),
     #[error("stored, but not by {wanted} replicas yet ({got} so far); retry with the same key")]
     Replicas { wanted: NonZeroU32, got: u32 },
     #[error("the server does not write to disk before it acknowledges: {0}")]
@@ -157,7 +159,9 @@ impl Failure {
                 ErrorKind::Server(ServerErrorKind::NoPerm) | ErrorKind::Extension => Meaning::Final,
                 _ => Meaning::Elsewhere,
             },
-            Self::Late(_) | Self::Closed | Self::NoPrimary(_) => Meaning::Elsewhere,
+            Self::Late(_) | Self::Closed | Self::NoPrimary(_) | Self::NoSource(_) => {
+                Meaning::Elsewhere
+            }
             Self::Busy(_)
             | Self::Crowded(_)
             | Self::Echoes(_)
@@ -174,7 +178,9 @@ impl Failure {
         match self {
             _ if self.is_full() => AppendFailure::Full,
             _ if self.is_refusal() => AppendFailure::Refused,
-            Self::Unreached(_) | Self::NoPrimary(_) | Self::Closed => AppendFailure::Unreached,
+            Self::Unreached(_) | Self::NoPrimary(_) | Self::NoSource(_) | Self::Closed => {
+                AppendFailure::Unreached
+            }
             Self::Replicas { .. } | Self::Disk(_) => AppendFailure::Durability,
             Self::Late(_) | Self::Busy(_) | Self::Crowded(_) => AppendFailure::Unsure,
             Self::Redis(error) if error.is_io_error() => AppendFailure::Unsure,

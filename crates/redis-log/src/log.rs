@@ -211,7 +211,7 @@ impl Log for RedisLog {
                 let (store, stats) = (Arc::clone(&self.store), Arc::clone(&self.stats));
                 let topic = topic.clone();
                 self.life.at_home(async move {
-                    let behind = store.read(&topic, store.behind(&topic, after, plan)).await?;
+                    let behind = store.confirmed_behind(&topic, after, plan).await?;
                     stats.read(behind.events.len());
                     Ok(behind.into_page())
                 })

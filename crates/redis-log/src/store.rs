@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{Bounds, Event, Gap, Generation, Page, Position, Seek, Sought, Topic, classify};
+use event_log::{
+    Bounds, Event, Gap, Generation, Page, Position, Reason, Seek, Sought, Topic, classify,
+};
 use tokio::time::timeout;
 
 use crate::access::Access;
@@ -108,6 +110,8 @@ pub(crate) struct Behind {
     pub(crate) is_cut: bool,
     /// The gap before the events.
     pub(crate) gap: Option<Gap>,
+    /// The primary that calls the reader's position lost, if it does.
+    lost_at: Option<Address>,
     pub(crate) events: Vec<Event>,
 }
 
@@ -225,13 +229,13 @@ impl Store {
 
     /// The server on one side of a partition, and its part.
     fn server_on(&self, side: Side, partition: u32) -> Result<(Address, Part), Failure> {
-        let map = self.topology.map();
-        match (side, map.owner(partition), map.source(partition)) {
-            (Side::Source, owner, Some(source)) if owner != Some(source) => {
-                Ok((source.clone(), Part::Replica))
-            }
-            _ => Ok((self.topology.owner(partition)?, Part::Primary)),
-        }
+        let server = match side {
+            Side::Primary => self.topology.owner(partition)?,
+            Side::Source => self.topology.source(partition)?,
+        };
+        let is_primary =
+            side == Side::Primary || self.topology.map().owner(partition) == Some(&server);
+        Ok((server, if is_primary { Part::Primary } else { Part::Replica }))
     }
 
     /// Reports the meaning of a failure to the topology, the witnesses and the peer.
@@ -255,6 +259,24 @@ impl Store {
         }
     }
 
+    /// Reads the events after `after` in a turn, and takes the word of a primary that the position is lost only if that
+    /// still is the primary. A successor is asked once: the reader comes back for another one.
+    pub(crate) async fn confirmed_behind(
+        &self,
+        topic: &Topic,
+        after: Position,
+        plan: ReadPlan,
+    ) -> Result<Behind, Failure> {
+        let found = self.read(topic, self.behind(topic, after, plan)).await?;
+        // Without a turn, so that other readers read meanwhile.
+        if self.confirm_loss(topic, &found).await.is_ok() {
+            return Ok(found);
+        }
+        let found = self.read(topic, self.behind(topic, after, plan)).await?;
+        self.confirm_loss(topic, &found).await?;
+        Ok(found)
+    }
+
     /// Reads the events after `after`.
     pub(crate) async fn behind(
         &self,
@@ -273,9 +295,11 @@ impl Store {
         {
             cut_at_hole(&mut events, after);
             let is_cut = committed.cut(&mut events);
-            return Ok(Behind { head: head.position(), committed, is_cut, gap: None, events });
+            let head = head.position();
+            return Ok(Behind { head, committed, is_cut, gap: None, lost_at: None, events });
         }
         // A gap, or no head: read everything that tells which gap, where nothing is missing that there is.
+        let owner = self.topology.owner(keys::partition(topic))?;
         let (head, landmarks, known) =
             self.survey_primary(topic, Seek::Earliest, Some(next)).await?;
         let head = LogHead::at(head, landmarks.map(|marks| (marks.newest, marks.ended)));
@@ -283,8 +307,11 @@ impl Store {
         let oldest = landmarks.map(|marks| marks.oldest);
         let head = head.map_or(Position::START, |head| head.position());
         let gap = classify(after, generation, oldest, first(&known));
-        if gap.is_some() {
-            return Ok(Behind { head, committed, is_cut: false, gap, events: Vec::new() });
+        if let Some(gap) = gap {
+            // A replaced primary lacks events of its successor. What it has trimmed is gone on both.
+            let lost_at = Some(owner).filter(|_| gap.reason != Reason::Trimmed);
+            let (is_cut, gap, events) = (false, Some(gap), Vec::new());
+            return Ok(Behind { head, committed, is_cut, gap, lost_at, events });
         }
         // Of the primary's events the source may lack some: a reader that is ahead of it waits.
         let source = self.server_on(Side::Source, keys::partition(topic));
@@ -295,7 +322,7 @@ impl Store {
         cut_at_hole(&mut events, after);
         let lacks = !reads_primary && events.last().is_none_or(|last| last.position() < head);
         let is_cut = committed.cut(&mut events) || lacks && after < head;
-        Ok(Behind { head, committed, is_cut, gap, events })
+        Ok(Behind { head, committed, is_cut, gap: None, lost_at: None, events })
     }
 
     /// Reads the newest events of a topic, [`PAGE`] at most, fewer if they are large.

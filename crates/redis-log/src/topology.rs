@@ -6,6 +6,9 @@
 //! map without a refresh, because it names the new primary. Another task chooses the sources, if a node does not read
 //! from primaries (`sources`).
 //!
+//! A primary that was replaced does not know it. So its word that something does not exist counts only if a refresh that
+//! began later still names it ([`Topology::confirmed`]).
+//!
 //! Knows no pool, no feed and no key: they follow the map.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::access::Access;
 use crate::address::Address;
@@ -36,6 +39,8 @@ use sentinel::SentinelOracle;
 
 /// Least time between two refreshes, at random up to twice as long. It bounds the cost of evidence.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Time for which a node waits for the end of a fail-over: longer than one takes.
+const FAILOVER_MAX: Duration = Duration::from_secs(30);
 /// Time for which a source that did not answer this node is not chosen again.
 const DOUBT: Duration = Duration::from_secs(5);
 
@@ -43,7 +48,7 @@ const DOUBT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Map {
     owners: Vec<Option<Address>>,
-    /// The chosen sources; empty where primaries are read.
+    /// The chosen sources; empty where primaries are read. A partition whose source was not chosen yet is not read.
     sources: Vec<Option<Address>>,
     /// For a source, the other servers that must have an event before it is delivered.
     successors: BTreeMap<Address, BTreeSet<Address>>,
@@ -80,10 +85,13 @@ impl Map {
         self.owners.iter().flatten().cloned().collect()
     }
 
-    /// The server that this node reads a partition from: the chosen one, or else the primary. A chosen source stays
-    /// while the partition has no primary.
+    /// The server that this node reads a partition from: the primary, or the chosen one if sources are chosen. A chosen
+    /// source stays while the partition has no primary.
     pub(crate) fn source(&self, partition: u32) -> Option<&Address> {
-        self.chosen(partition).or(self.owner(partition))
+        match self.sources.is_empty() {
+            true => self.owner(partition),
+            false => self.chosen(partition),
+        }
     }
 
     /// The source that was chosen for a partition.
@@ -135,6 +143,8 @@ pub(crate) struct Topology {
     evidence: Notify,
     /// When a partition last got another primary; `None` before the first one left.
     changed: Mutex<Option<Instant>>,
+    /// The beginning of the last refresh that named the primaries and is in no fail-over; at first that of this log.
+    confirmed: watch::Sender<Instant>,
     /// Sources that did not answer this node, and when. At most one entry for each server.
     doubted: Mutex<HashMap<Address, Instant>>,
     doubts: Notify,
@@ -142,11 +152,14 @@ pub(crate) struct Topology {
 
 impl Topology {
     pub(crate) fn new(config: &Config) -> Arc<Self> {
-        let map = match config.url.kind {
+        let mut map = match config.url.kind {
             Kind::Standalone => Map::one(config.url.seeds[0].clone()),
             Kind::Sentinel { .. } => Map::none("no sentinel was asked yet"),
             Kind::Cluster => Map::none("no node of the cluster was asked yet"),
         };
+        if config.read_from != ReadFrom::Primary {
+            map.sources = vec![None; PARTITIONS as usize];
+        }
         let (map, _) = watch::channel(Arc::new(map));
         Arc::new(Self {
             kind: config.url.kind.clone(),
@@ -154,6 +167,7 @@ impl Topology {
             map,
             evidence: Notify::new(),
             changed: Mutex::default(),
+            confirmed: watch::channel(Instant::now()).0,
             doubted: Mutex::default(),
             doubts: Notify::new(),
         })
@@ -189,7 +203,33 @@ impl Topology {
     /// The server that this node reads a partition from.
     pub(crate) fn source(&self, partition: u32) -> Result<Address, Failure> {
         let source = self.map.borrow().source(partition).cloned();
-        source.map_or_else(|| self.owner(partition), Ok)
+        source.ok_or_else(|| match self.owner(partition) {
+            Ok(owner) => Failure::NoSource(owner),
+            Err(failure) => failure,
+        })
+    }
+
+    /// Waits until a refresh that begins after this call has named the primaries, and no sentinel is about to name
+    /// another one. The map then has them. It counts as confirmed as well if it cannot change, and if nobody has
+    /// confirmed it for [`FAILOVER_MAX`], so that nobody waits for ever. Many callers cost one refresh.
+    pub(crate) async fn confirmed(&self) {
+        if self.is_fixed() {
+            return;
+        }
+        let asked = Instant::now();
+        let mut confirmed = self.confirmed.subscribe();
+        self.suspect();
+        loop {
+            let last = *confirmed.borrow_and_update();
+            if last > asked {
+                return;
+            }
+            // Both arms are cancel-safe: a change stays until it is seen.
+            tokio::select! {
+                changed = confirmed.changed() => if changed.is_err() { return },
+                () = sleep_until(last + FAILOVER_MAX) => return,
+            }
+        }
     }
 
     /// Reports evidence that the map may be wrong.
@@ -296,6 +336,13 @@ impl Topology {
     }
 }
 
+/// The answer of the servers that know the primaries.
+struct Named {
+    map: Map,
+    /// False if one of them is about to name another primary.
+    is_final: bool,
+}
+
 /// The servers that know the primaries.
 enum Oracle {
     Sentinels(SentinelOracle),
@@ -319,17 +366,20 @@ pub(crate) async fn run(topology: Arc<Topology>, config: Config, access: Access)
             _ = poll.tick() => {}
             () = topology.evidence.notified() => {}
         }
-        let known = topology.map();
+        let (known, begin) = (topology.map(), Instant::now());
         let learnt = match &mut oracle {
             Oracle::Sentinels(sentinels) => sentinels.ask(&known).await,
             Oracle::Nodes(nodes) => nodes.ask(&known).await,
         };
         let failed = match learnt {
-            Ok(map) => {
+            Ok(Named { map, is_final }) => {
                 let failed = map.trouble.to_string();
                 let primaries = map.primaries();
                 if topology.learn(map) {
                     tracing::info!(url = %config.url, ?primaries, "the primaries have changed");
+                }
+                if is_final {
+                    topology.confirmed.send_replace(begin);
                 }
                 failed
             }

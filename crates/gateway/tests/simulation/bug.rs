@@ -34,10 +34,12 @@ pub(crate) enum Bug {
     SkipsToTheUncommitted,
     /// A later position of another replica counts as proof that it has an event. It may belong to another history.
     TakesOrderForProof,
-    /// A node goes on with an old report of the replicas that there are.
+    /// A node goes on with an old report of the replicas that there are, although its source hears of the primary.
     KeepsOldReports,
-    /// A node that has just started believes the first report of the replicas that there are.
+    /// A node that has just started believes the first report of the replicas that there are, and asks no sentinel.
     BelievesTheFirstReport,
+    /// The first report is believed if the sentinels name the primary, also by one that leads a fail-over.
+    IgnoresTheFailOver,
     /// A replica that does not answer is never left.
     NeverLeaves,
     /// Nobody waits for a replica once it is the primary, although the source still follows the old one.
@@ -47,7 +49,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::TrustsTheFeed,
         Self::IdsAhead,
         Self::RewoundIsExact,
@@ -64,6 +66,7 @@ impl Bug {
         Self::TakesOrderForProof,
         Self::KeepsOldReports,
         Self::BelievesTheFirstReport,
+        Self::IgnoresTheFailOver,
         Self::NeverLeaves,
         Self::ForgetsThePromoted,
         Self::LeavesTheStrayed,
@@ -78,7 +81,9 @@ impl Bug {
             Self::RewoundIsExact | Self::NoFence => fails_over,
             Self::ComparesNumbers => kind.regime == Regime::Wipe && kind.reads == Reads::Primary,
             Self::ReplicaDecides | Self::NeverLeaves => with_replicas,
-            Self::AsksNoSentinel => fails_over && kind.replicas > 0 && !with_replicas,
+            Self::AsksNoSentinel => {
+                fails_over && kind.replicas > 0 && !with_replicas
+            }
             Self::BelievesMessages => with_replicas && fails_over && kind.has_bus,
             Self::ReadsAheadOfTheSource => {
                 // A source that nobody waits for is behind.

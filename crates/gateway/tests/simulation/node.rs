@@ -72,7 +72,7 @@ impl Node {
             Reads::Mixed => chance(50),
         };
         let sources = Sources::new(reads_replicas, world.store.named(), world.bug);
-        let feed = Feed::new(sources.feed());
+        let feed = Feed::new(sources.source());
         let state = State { watched: BTreeMap::new(), sources, feed, blind_until: Instant::now() };
         let node = Arc::new(Self {
             group,

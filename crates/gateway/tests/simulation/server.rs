@@ -23,6 +23,8 @@ pub(crate) struct Server {
     pub(crate) away_until: Instant,
     /// The link to the primary is cut, until then.
     pub(crate) cut_until: Instant,
+    /// When a replica last got something from the server that it follows.
+    pub(crate) heard_at: Instant,
     pub(crate) log: Vec<Change>,
     holdings: BTreeMap<Topic, Holding>,
     heard: BTreeMap<Id, Heard>,
@@ -96,6 +98,7 @@ impl Server {
             since: now,
             away_until: now,
             cut_until: now,
+            heard_at: now,
             log: Vec::new(),
             holdings: BTreeMap::new(),
             heard: BTreeMap::new(),

@@ -34,6 +34,8 @@ struct Inner {
     primary: Id,
     /// The primary that the sentinels name.
     named: Id,
+    /// A replica is promoted, and the sentinel that leads the fail-over does not know it yet.
+    is_replacing: bool,
     /// A fail-over has begun and not ended.
     fails_over: bool,
     /// Identifies the primary. A promotion changes it.
@@ -76,6 +78,7 @@ impl Store {
             servers,
             primary: 0,
             named: 0,
+            is_replacing: false,
             fails_over: false,
             term: 1,
             changes: 0,

@@ -183,6 +183,15 @@ impl World {
         self.store.named()
     }
 
+    /// Asks the sentinels again. Returns the primary, unless a fail-over is under way that they have not ended.
+    pub(crate) async fn confirm(&self) -> Option<Id> {
+        sleep(millis(0..3)).await;
+        match self.bug {
+            Some(Bug::IgnoresTheFailOver) => Some(self.store.named()),
+            _ => self.store.confirmed(),
+        }
+    }
+
     /// Appends an event and notifies all nodes. The answer may be lost although the event is stored.
     pub(crate) async fn publish(self: &Arc<Self>, append: Append) -> Result<Receipt, AppendError> {
         let lost = || AppendError::Unavailable("lost on the way".to_owned());

@@ -1,11 +1,13 @@
 //! Questions to a primary before the log is opened.
 
 use event_log::Topic;
+use tokio::time::timeout;
 
 use super::peer::Part;
-use super::{Side, Store};
+use super::{Behind, Side, Store};
 use crate::address::Address;
 use crate::error::{Failure, Meaning};
+use crate::keys;
 use crate::server::{MemoryInfo, ServerInfo, info};
 use crate::topology::replicas::Role;
 
@@ -51,13 +53,25 @@ impl Store {
         };
         let mut connection = self.peers.get(&source, Part::Replica)?.connection().await?;
         match Role::ask(&mut connection, &source).await? {
-            Some(Role::ReplicaOf(_)) => Ok(()),
+            Some(Role::ReplicaOf { .. }) => Ok(()),
             Some(Role::Primary) | None => {
                 self.topology.suspect();
                 let reason = format!("{source} takes the primary's place");
                 Err(Failure::NoPrimary(reason.into()))
             }
         }
+    }
+
+    /// Makes sure that a primary which calls a reader's position lost was not replaced meanwhile: it does not know what
+    /// its successor has.
+    pub(super) async fn confirm_loss(&self, topic: &Topic, found: &Behind) -> Result<(), Failure> {
+        let Some(asked) = &found.lost_at else { return Ok(()) };
+        let confirmed = timeout(self.timeout / 2, self.topology.confirmed()).await.is_ok();
+        if confirmed && self.topology.owner(keys::partition(topic))? == *asked {
+            return Ok(());
+        }
+        let reason = format!("{asked} has lost events, and may have been replaced");
+        Err(Failure::NoPrimary(reason.into()))
     }
 
     /// Reads from a source.

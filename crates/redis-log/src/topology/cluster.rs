@@ -11,8 +11,8 @@ use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
 
-use super::Map;
 use super::sentinel::within;
+use super::{Map, Named};
 use crate::access::Access;
 use crate::address::Address;
 use crate::keys::PARTITIONS;
@@ -49,7 +49,7 @@ impl ClusterOracle {
         Self { seeds, access, known: BTreeSet::new(), connections: HashMap::new() }
     }
 
-    pub(super) async fn ask(&mut self, map: &Map) -> Result<Map, String> {
+    pub(super) async fn ask(&mut self, map: &Map) -> Result<Named, String> {
         let asked = self.choose(map);
         self.connections.retain(|address, _| asked.contains(address));
         let views = join_all(asked.iter().map(|address| {
@@ -79,7 +79,7 @@ impl ClusterOracle {
         }
         let Some(view) = latest else { return Err(reasons.join("; ")) };
         self.known = view.ranges.iter().flat_map(|range| range.nodes.iter().cloned()).collect();
-        Ok(view.map())
+        Ok(Named { map: view.map(), is_final: true })
     }
 
     /// Chooses some of all known nodes at random.

@@ -47,7 +47,11 @@ struct Replica {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
     Primary,
-    ReplicaOf(Address),
+    ReplicaOf {
+        server: Address,
+        /// Time since it last heard that server; `None` if their link is down.
+        silence: Option<Duration>,
+    },
 }
 
 impl Role {
@@ -66,7 +70,10 @@ impl Role {
             "master" => Some(Self::Primary),
             _ => {
                 let (host, port) = (field("master_host:")?, field("master_port:")?.parse().ok()?);
-                Some(Self::ReplicaOf(asked.reported_parts(host, port)))
+                let is_up = field("master_link_status:") == Some("up");
+                let silence = field("master_last_io_seconds_ago:").filter(|_| is_up);
+                let silence = silence.and_then(|s| s.parse().ok()).map(Duration::from_secs);
+                Some(Self::ReplicaOf { server: asked.reported_parts(host, port), silence })
             }
         }
     }
@@ -229,10 +236,17 @@ mod tests {
 
     #[test]
     fn a_server_says_its_role() {
-        let role = |info| Role::parse(&asked(), info);
+        let role = |info: &str| Role::parse(&asked(), info);
         assert_eq!(role("# Replication\r\nrole:master\r\n"), Some(Role::Primary));
-        let replica = role("role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\n");
-        assert_eq!(replica, Some(Role::ReplicaOf(Address::new("10.0.0.1", 6379))));
+        let replica = |link: &str, io| {
+            let info =
+                "role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\nmaster_link_status:";
+            role(&format!("{info}{link}\r\nmaster_last_io_seconds_ago:{io}\r\n"))
+        };
+        let of =
+            |silence| Some(Role::ReplicaOf { server: Address::new("10.0.0.1", 6379), silence });
+        assert_eq!(replica("up", 7), of(Some(Duration::from_secs(7))));
+        assert_eq!(replica("down", -1), of(None));
         assert_eq!(role("role:slave\r\n"), None);
     }
 

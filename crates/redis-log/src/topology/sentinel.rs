@@ -3,7 +3,8 @@
 //! Each refresh asks all sentinels and takes the answer with the latest epoch: a sentinel that was cut
 //! off together with an old primary still names that one. The named server must call itself a primary
 //! before anything is sent to it. When the sentinels name another server, the old one is dropped, even
-//! if it still answers.
+//! if it still answers. A sentinel that leads a fail-over names the old primary until it knows that the replica is
+//! promoted: its answer confirms nothing.
 
 use std::time::Duration;
 
@@ -12,11 +13,14 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
 use tokio::time::timeout;
 
-use super::Map;
+use super::{Map, Named};
 use crate::access::{Access, Party};
 use crate::address::Address;
 use crate::plain::plain;
 use crate::server::ServerInfo;
+
+/// The flag of a primary whose fail-over the asked sentinel leads.
+const FAILS_OVER: &str = "failover_in_progress";
 
 /// The sentinels of one primary.
 pub(super) struct SentinelOracle {
@@ -35,6 +39,8 @@ struct Sentinel {
 pub(crate) struct Report {
     epoch: u64,
     pub(crate) primary: Address,
+    /// True if the sentinel is about to name another one.
+    is_replacing: bool,
 }
 
 impl SentinelOracle {
@@ -47,20 +53,22 @@ impl SentinelOracle {
         Self { master, sentinels: seeds.iter().map(sentinel).collect(), servers }
     }
 
-    pub(super) async fn ask(&mut self, known: &Map) -> Result<Map, String> {
+    pub(super) async fn ask(&mut self, known: &Map) -> Result<Named, String> {
         let master = &self.master;
         let reports =
             join_all(self.sentinels.iter_mut().map(|sentinel| sentinel.ask(master))).await;
-        let primary = believe(reports)?;
+        let Report { primary, is_replacing, .. } = believe(reports)?;
+        let is_final = !is_replacing;
         if known.owner(0) == Some(&primary) {
-            return Ok(known.clone());
+            return Ok(Named { map: known.clone(), is_final });
         }
-        Ok(match self.verify(&primary).await {
+        let map = match self.verify(&primary).await {
             Ok(()) => Map::one(primary),
             Err(reason) => {
                 Map::none(format!("the sentinels name {primary}, which cannot be used: {reason}"))
             }
-        })
+        };
+        Ok(Named { map, is_final })
     }
 
     /// Checks that a server calls itself a primary.
@@ -76,20 +84,22 @@ impl SentinelOracle {
     }
 }
 
-/// The primary of the latest epoch, or the reasons why no sentinel names one.
-fn believe(reports: Vec<Result<Report, String>>) -> Result<Address, String> {
+/// The report of the latest epoch, or the reasons why there is none. One sentinel of that epoch is enough to be about to
+/// replace the primary: only the leader of a fail-over knows of it.
+fn believe(reports: Vec<Result<Report, String>>) -> Result<Report, String> {
     let mut reasons = Vec::new();
     let mut latest: Option<Report> = None;
     for report in reports {
-        match report {
-            Ok(report) if latest.as_ref().is_none_or(|latest| report.epoch > latest.epoch) => {
-                latest = Some(report);
+        match (report, &mut latest) {
+            (Err(reason), _) => reasons.push(reason),
+            (Ok(report), Some(latest)) if report.epoch == latest.epoch => {
+                latest.is_replacing |= report.is_replacing;
             }
-            Ok(_) => {}
-            Err(reason) => reasons.push(reason),
+            (Ok(report), Some(latest)) if report.epoch < latest.epoch => {}
+            (Ok(report), latest) => *latest = Some(report),
         }
     }
-    latest.map(|report| report.primary).ok_or_else(|| reasons.join("; "))
+    latest.ok_or_else(|| reasons.join("; "))
 }
 
 impl Sentinel {
@@ -104,7 +114,7 @@ impl Sentinel {
             .map_err(|reason| format!("sentinel {}: {reason}", self.address))
     }
 
-    /// Asks for the address and the epoch in one pipeline: both change in the same moment.
+    /// Asks for the address and the state in one pipeline: both change in the same moment.
     async fn report(&mut self, master: &str) -> Result<Option<Report>, RedisError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
@@ -130,9 +140,15 @@ impl Report {
         let address: Option<(String, u16)> = redis::from_redis_value(next()?)?;
         let Some((host, port)) = address else { return Ok(None) };
         let about: Vec<(String, String)> = redis::from_redis_value(next()?)?;
-        let epoch = about.iter().find(|(name, _)| name == "config-epoch");
-        let epoch = epoch.and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0);
-        Ok(Some(Self { epoch, primary: asked.reported_parts(&host, port) }))
+        let field = |name| about.iter().find(|(field, _)| field == name).map(|(_, value)| &**value);
+        let epoch = field("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
+        // After the promotion the fail-over goes on, but the address is already that of the promoted replica.
+        let fails_over =
+            field("flags").is_some_and(|flags| flags.split(',').any(|flag| flag == FAILS_OVER));
+        let is_old =
+            field("ip") == Some(&host) && field("port").and_then(|p| p.parse().ok()) == Some(port);
+        let primary = asked.reported_parts(&host, port);
+        Ok(Some(Self { epoch, primary, is_replacing: fails_over && is_old }))
     }
 }
 
@@ -154,12 +170,36 @@ mod tests {
 
     #[test]
     fn the_latest_epoch_wins_however_many_sentinels_name_an_old_primary() {
-        let report = |epoch, host: &str| Ok(Report { epoch, primary: Address::new(host, 1) });
+        let report = |epoch, host: &str| {
+            Ok(Report { epoch, primary: Address::new(host, 1), is_replacing: false })
+        };
         let away = || Err("away".to_owned());
-        let believed = |reports| believe(reports).map(|primary| primary.host().to_owned());
+        let believed = |reports| believe(reports).map(|report| report.primary.host().to_owned());
         let reports =
             vec![report(3, "old"), report(3, "old"), away(), report(4, "new"), report(3, "old")];
         assert_eq!(believed(reports), Ok("new".to_owned()));
         assert_eq!(believed(vec![away(), away()]), Err("away; away".to_owned()));
+    }
+
+    #[test]
+    fn a_primary_is_about_to_be_replaced_until_its_successor_is_named() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let report = |named: &str, flags: &str| {
+            let address = Value::Array(vec![text(named), text("6379")]);
+            let about = ["ip", "10.0.0.1", "port", "6379", "flags", flags, "config-epoch", "3"];
+            let about = Value::Array(about.map(text).to_vec());
+            let asked = Address::new("sentinel", 1);
+            Report::parse(&asked, vec![Ok(address), Ok(about)]).unwrap().unwrap()
+        };
+        let replacing =
+            |reports: [Report; 2]| believe(reports.map(Ok).into()).unwrap().is_replacing;
+        let calm = || report("10.0.0.1", "master");
+        let leader = |named| report(named, "master,s_down,o_down,failover_in_progress");
+        assert!(!replacing([calm(), report("10.0.0.1", "s_down,master")]));
+        assert!(replacing([calm(), leader("10.0.0.1")]));
+        assert!(replacing([leader("10.0.0.1"), calm()]));
+        assert!(!replacing([calm(), leader("10.0.0.2")]), "the replica is promoted");
+        let newer = Report { epoch: 4, ..report("10.0.0.2", "master") };
+        assert!(!replacing([leader("10.0.0.1"), newer]), "another sentinel knows more");
     }
 }

@@ -8,6 +8,11 @@
 //! place. The old primary then says that the replica does not follow it any more, before anybody names a new one. So
 //! the replica is asked itself, because the old primary has events that nobody will keep.
 //!
+//! A report counts only from a primary that is known to be one. So the first report waits for the word of the sentinels, or
+//! of the cluster: a primary that was frozen and replaced meanwhile lacks the replica that was promoted, and names all
+//! others. Later the node knows the replicas, and asks the ones that are missing. And a report ages: while the source
+//! hears its primary and this node does not, replicas may come of which nobody here knows anything.
+//!
 //! The choice names the successors as well: the other replicas that must have an event before it is delivered.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,12 +22,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::replicas::{ReplicationReport, Reports, Role};
+use super::replicas::{LAG_MAX, ReplicationReport, Reports, Role};
 use super::sentinel::within;
 use super::successors::Successors;
-use super::{Map, PAUSE, Topology};
+use super::{FAILOVER_MAX, Map, PAUSE, Topology};
 use crate::access::Access;
 use crate::address::Address;
 use crate::keys::PARTITIONS;
@@ -35,13 +40,15 @@ use crate::stats::Stats;
 /// and go.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// Time for which a node stays at a replica that has left its primary, while the map names that primary: longer than a
-/// fail-over.
-const FAILOVER_MAX: Duration = Duration::from_secs(30);
+/// Time without a report after which a node does not know any more which replicas there are, if its source hears the
+/// primary. The node then reads nothing until the next report, for up to [`FAILOVER_MAX`] since the last one.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// The choice.
 struct Sources {
     read_from: ReadFrom,
+    /// True if a primary stays one for ever. Its reports do not age.
+    is_fixed: bool,
     /// Spreads the nodes over replicas that are equally good.
     random: RandomState,
     primaries: HashMap<Address, Primary>,
@@ -50,13 +57,18 @@ struct Sources {
 }
 
 /// A primary and its replicas.
-#[derive(Default)]
 struct Primary {
     connection: Option<MultiplexedConnection>,
     reports: Reports,
     successors: Successors,
-    /// The replicas that can be read from, and since when; `None` if the primary does not answer.
+    /// The replicas that can be read from, and since when; `None` if the primary gives no report that counts.
     fit: Option<HashMap<Address, Instant>>,
+    /// When it gave the last one, or was asked first.
+    heard: Instant,
+    /// True if the next report counts only after the primary was confirmed.
+    is_unsure: bool,
+    /// The source that was left because it heard this primary while this node did not, and the successors of it.
+    left: Option<(Address, BTreeSet<Address>)>,
 }
 
 /// Keeps the choice until the log closes.
@@ -69,6 +81,7 @@ pub(crate) async fn run(
 ) {
     let mut sources = Sources {
         read_from,
+        is_fixed: topology.is_fixed(),
         random: RandomState::new(),
         primaries: HashMap::new(),
         strayed: HashMap::new(),
@@ -84,7 +97,8 @@ pub(crate) async fn run(
         }
         let known = Arc::clone(&map.borrow_and_update());
         sources.ask(&access, &known.primaries()).await;
-        sources.ask_strayed(&access, &known).await;
+        sources.confirm(&topology, access.connect_timeout).await;
+        sources.ask_missing(&access, &known).await;
         let doubted = topology.doubted_sources();
         let chosen = sources.choose(&known, &doubted, Instant::now());
         let successors = sources.successors(&known, &chosen, &doubted);
@@ -104,9 +118,8 @@ fn changes(
     successors: &BTreeMap<Address, BTreeSet<Address>>,
 ) -> BTreeSet<String> {
     let partitions = (0..PARTITIONS).zip(chosen).filter_map(|(partition, chosen)| {
-        let owner = known.owner(partition)?;
-        let (before, now) = (known.source(partition)?, chosen.as_ref().unwrap_or(owner));
-        (before != now).then(|| match now == owner {
+        let (owner, now) = (known.owner(partition)?, chosen.as_ref()?);
+        (known.chosen(partition) != Some(now)).then(|| match now == owner {
             true => format!("reading from the primary {owner}: no replica of it can be read from"),
             false => format!("reading from {now}, a replica of {owner}"),
         })
@@ -133,37 +146,78 @@ impl Sources {
             .await;
     }
 
-    /// Asks the sources and successors that are missing in their primary's report whether they follow another server, or
-    /// none.
-    async fn ask_strayed(&mut self, access: &Access, map: &Map) {
+    /// Drops the first report of a primary that is not confirmed within the limit, and notes which reports count.
+    async fn confirm(&mut self, topology: &Topology, limit: Duration) {
+        let reporting = |primary: &&mut Primary| primary.fit.is_some();
+        if self.primaries.values_mut().filter(reporting).any(|primary| primary.is_unsure) {
+            let confirmed = timeout(limit, topology.confirmed()).await.is_ok();
+            let map = topology.map();
+            let first = self.primaries.iter_mut().filter(|(_, primary)| primary.is_unsure);
+            for (address, primary) in first {
+                let counts = confirmed && map.serves(address) && primary.fit.is_some();
+                primary.is_unsure = !counts;
+                primary.fit = primary.fit.take().filter(|_| counts);
+            }
+        }
+        for primary in self.primaries.values_mut().filter(reporting) {
+            (primary.heard, primary.left) = (Instant::now(), None);
+        }
+    }
+
+    /// The sources and successors that their primary's report lacks, and the sources whose primary has given none for a
+    /// while, each with that primary.
+    fn missing(&self, map: &Map) -> BTreeSet<(Address, Address)> {
         let mut missing = BTreeSet::new();
         for (owner, source) in (0..PARTITIONS).filter_map(|p| Some((map.owner(p)?, map.chosen(p)?)))
         {
-            let fit = self.primaries.get(owner).and_then(|primary| primary.fit.as_ref());
-            let Some(fit) = fit else { continue };
-            let asked = map.successors(source).iter().chain([source]);
-            let asked = asked.filter(|server| *server != owner && !fit.contains_key(*server));
-            missing.extend(asked.map(|server| (owner, server)));
+            let Some(primary) = self.primaries.get(owner) else { continue };
+            let is_old = !self.is_fixed && primary.heard.elapsed() >= SILENCE_MAX;
+            let successors = map.successors(source).iter().filter(|_| primary.fit.is_some());
+            let asked = successors.chain([source]).filter(|server| match &primary.fit {
+                Some(fit) => !fit.contains_key(*server),
+                None => is_old,
+            });
+            let asked = asked.filter(|server| *server != owner);
+            missing.extend(asked.map(|server| (owner.clone(), server.clone())));
         }
-        let asked = missing.into_iter().map(|(owner, source)| {
-            let reports = &self.primaries[owner].reports;
-            async move {
-                let role = within(access.connect_timeout, async {
-                    let mut connection = access.connection(source).await?;
-                    Role::ask(&mut connection, source).await
-                });
-                let strays = match role.await.ok().flatten()? {
-                    Role::Primary => true,
-                    // Names of the same server differ, so only one that the primary has reported counts.
-                    Role::ReplicaOf(other) => reports.has_named(&other),
-                };
-                strays.then_some(source)
-            }
+        missing
+    }
+
+    /// Asks the missing ones whether they follow another server than their primary, or none, or hear it.
+    async fn ask_missing(&mut self, access: &Access, map: &Map) {
+        let asked = self.missing(map).into_iter().map(|(owner, server)| async move {
+            let role = within(access.connect_timeout, async {
+                let mut connection = access.connection(&server).await?;
+                Role::ask(&mut connection, &server).await
+            });
+            let role = role.await.ok().flatten()?;
+            Some((owner, server, role))
         });
-        let now = Instant::now();
-        let strayed = join_all(asked).await.into_iter().flatten();
-        let since = |source: &Address| self.strayed.get(source).copied().unwrap_or(now);
-        self.strayed = strayed.map(|source| (source.clone(), since(source))).collect();
+        let (now, mut strayed) = (Instant::now(), HashMap::new());
+        for (owner, server, role) in join_all(asked).await.into_iter().flatten() {
+            let Some(primary) = self.primaries.get_mut(&owner) else { continue };
+            match role {
+                // Names of the same server differ, so only one that the primary has reported counts as another.
+                Role::ReplicaOf { server: other, silence }
+                    if !primary.reports.has_named(&other) =>
+                {
+                    if primary.left.is_none() && primary.is_heard_by_others(silence) {
+                        tracing::warn!(
+                            primary = %owner, source = %server,
+                            "the primary does not answer this node, but its replica hears it"
+                        );
+                        primary.left = Some((server.clone(), map.successors(&server).clone()));
+                        primary.is_unsure = true;
+                    }
+                }
+                Role::Primary | Role::ReplicaOf { .. } if primary.fit.is_some() => {
+                    let since = self.strayed.get(&server).copied().unwrap_or(now);
+                    strayed.insert(server, since);
+                }
+                Role::Primary | Role::ReplicaOf { .. } => {}
+            }
+        }
+        self.strayed = strayed;
     }
 
     /// The source of each partition; `None` is its primary.
@@ -188,15 +242,13 @@ impl Sources {
     ) -> BTreeMap<Address, BTreeSet<Address>> {
         let mut successors = BTreeMap::new();
         for (partition, chosen) in (0..PARTITIONS).zip(chosen) {
-            let owner = map.owner(partition);
-            let Some(source) = chosen.as_ref().or(owner) else { continue };
+            let Some(source) = chosen else { continue };
             if successors.contains_key(source) {
                 continue;
             }
-            let primary = owner.and_then(|owner| self.primaries.get(owner));
-            let primary = primary.filter(|primary| primary.fit.is_some());
+            let primary = map.owner(partition).and_then(|owner| self.primaries.get(owner));
             let others = match primary {
-                Some(primary) if !self.strayed.contains_key(source) => {
+                Some(primary) if primary.fit.is_some() && !self.strayed.contains_key(source) => {
                     let others = primary.reports.awaited().filter(|replica| {
                         *replica != source
                             && !doubted.contains(replica)
@@ -209,7 +261,12 @@ impl Sources {
                     others.chain(strayed).cloned().collect()
                 }
                 // In a fail-over nobody knows better than before.
-                _ => map.successors(source).difference(doubted).cloned().collect(),
+                _ => {
+                    let left = primary.and_then(|primary| primary.left.as_ref());
+                    let left = left.filter(|(left, _)| left == source).map(|(_, others)| others);
+                    let before = left.unwrap_or_else(|| map.successors(source));
+                    before.difference(doubted).cloned().collect()
+                }
             };
             successors.insert(source.clone(), others);
         }
@@ -224,9 +281,15 @@ impl Sources {
         doubted: &BTreeSet<Address>,
         now: Instant,
     ) -> Option<Address> {
-        let fit = self.primaries.get(owner).and_then(|primary| primary.fit.as_ref());
-        // Without its primary nobody knows better than to stay.
-        let Some(fit) = fit else { return present.cloned() };
+        let Some(primary) = self.primaries.get(owner) else { return present.cloned() };
+        let Some(fit) = &primary.fit else {
+            return match &primary.left {
+                Some(_) if now - primary.heard < FAILOVER_MAX => None,
+                Some((left, _)) => Some(left.clone()),
+                // Without its primary nobody knows better than to stay.
+                None => present.cloned(),
+            };
+        };
         let strayed = present.and_then(|present| self.strayed.get(present));
         if strayed.is_some_and(|since| now - *since < FAILOVER_MAX) {
             return present.cloned();
@@ -258,7 +321,28 @@ impl Sources {
     }
 }
 
+impl Default for Primary {
+    fn default() -> Self {
+        Self {
+            connection: None,
+            reports: Reports::default(),
+            successors: Successors::default(),
+            fit: None,
+            heard: Instant::now(),
+            is_unsure: true,
+            left: None,
+        }
+    }
+}
+
 impl Primary {
+    /// Returns true if a replica has heard the primary at a time at which it would have answered this node, were it not for
+    /// the network between them.
+    fn is_heard_by_others(&self, silence: Option<Duration>) -> bool {
+        let is_later = |silence| silence + LAG_MAX < self.heard.elapsed();
+        self.fit.is_none() && silence.is_some_and(is_later)
+    }
+
     async fn ask(&mut self, access: &Access, address: &Address) {
         let limit = access.connect_timeout;
         let connection = &mut self.connection;
@@ -302,6 +386,7 @@ mod tests {
         let primary = Primary { fit, ..Primary::default() };
         let sources = Sources {
             read_from: read_from.parse().unwrap(),
+            is_fixed: false,
             random: RandomState::new(),
             primaries: HashMap::from([(address(PRIMARY), primary)]),
             strayed: HashMap::from([(address("promoted"), now - Duration::from_secs(29))]),
@@ -364,6 +449,7 @@ mod tests {
         ["a", "b", "c"].iter().for_each(|host| primary.successors.say(&address(host), true));
         let sources = Sources {
             read_from: read_from.parse().unwrap(),
+            is_fixed: false,
             random: RandomState::new(),
             primaries: HashMap::from([(address(PRIMARY), primary)]),
             strayed: HashMap::from([(address("promoted"), now)]),
@@ -395,6 +481,7 @@ mod tests {
         primary.fit = Some(primary.reports.say([address("a")].into_iter()));
         let sources = Sources {
             read_from: ReadFrom::Replica,
+            is_fixed: false,
             random: RandomState::new(),
             primaries: HashMap::from([(address(PRIMARY), primary)]),
             strayed: HashMap::from([(address("promoted"), now)]),

@@ -18,6 +18,7 @@ mod inventory;
 mod leases;
 mod live;
 mod migration;
+mod replaced;
 mod replicas;
 mod resume;
 mod runtimes;

@@ -13,13 +13,13 @@ use crate::support::{Reader, StoredKeys, append, config_at, eventually, fill, op
 use crate::traffic::{Traffic, lasting};
 
 /// A configuration that reads from replicas and acknowledges an event only when a replica has it too.
-fn replicated(url: &str) -> Config {
+pub(crate) fn replicated(url: &str) -> Config {
     let replica_timeout = Duration::from_millis(300);
     let durability = "replica:1".parse().unwrap();
     Config { durability, replica_timeout, ..reading(lasting(config_at(url))) }
 }
 
-fn reading(config: Config) -> Config {
+pub(crate) fn reading(config: Config) -> Config {
     Config { read_from: ReadFrom::Replica, ..config }
 }
 
@@ -46,7 +46,7 @@ async fn until_feed_is_at(server: &Server) {
 }
 
 /// Waits until a replica has been promoted to this primary's place and the old one follows.
-async fn until_follows(server: &Server) {
+pub(crate) async fn until_follows(server: &Server) {
     let follows = |info: &String| info.contains("master_link_status:up");
     until(server, "INFO replication", follows).await;
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use event_log::Event;
 use tokio::time::{Instant, sleep};
 
+use super::super::bug::Bug;
 use super::super::dice::{chance, millis};
-use super::super::server::Id;
+use super::super::server::{Id, Report};
 use super::Node;
 use super::watched::Watched;
 
@@ -121,7 +122,7 @@ impl Node {
     /// Begins the feed anew if the source has changed, and loses it if the source is silent.
     fn keep_feed(self: &Arc<Self>) {
         let mut state = self.state();
-        let source = state.sources.feed();
+        let source = state.sources.source();
         let Some(server) = source else { return };
         if state.feed.server != source {
             state.feed = Feed { line: state.feed.line + 1, ..Feed::new(source) };
@@ -153,6 +154,7 @@ impl Node {
             false => None,
         };
         let report = if self.world.travel(owner).await { report } else { None };
+        let report = self.confirmed(owner, report).await;
         let missing = self.state().sources.take(report, asked);
         for server in missing {
             if self.world.travel(server).await {
@@ -160,6 +162,7 @@ impl Node {
                 self.state().sources.hear(server, role);
             }
         }
+        self.ask_silent_source().await;
         let mut state = self.state();
         let before = state.sources.source();
         state.sources.choose();
@@ -168,6 +171,27 @@ impl Node {
         if before != now {
             self.world.note(format_args!("node {:?} reads from {now:?}", self.group));
             self.world.count("changes of a source", 1);
+        }
+    }
+
+    /// Returns the report of a primary, unless it is the first one and nobody confirms the primary. An old primary lacks the
+    /// replica that takes its place.
+    async fn confirmed(&self, owner: Id, report: Option<Report>) -> Option<Report> {
+        let report = report?;
+        let believes = self.world.bug == Some(Bug::BelievesTheFirstReport);
+        if believes || !self.state().sources.is_unsure() {
+            return Some(report);
+        }
+        (self.world.confirm().await == Some(owner)).then_some(report)
+    }
+
+    /// Asks a source whose primary has not reported for a while whether it hears that.
+    async fn ask_silent_source(&self) {
+        let Some(source) = self.state().sources.silent_source() else { return };
+        if self.world.travel(source).await {
+            let (role, heard) =
+                self.world.store.with(source, |server| (server.role, server.heard_at.elapsed()));
+            self.state().sources.overhear(source, role, heard);
         }
     }
 }

@@ -78,7 +78,7 @@ impl Node {
         if !is_lost || self.world.bug == Some(Bug::AsksNoSentinel) {
             return Ok(());
         }
-        match self.world.ask_sentinels().await == owner {
+        match self.world.confirm().await == Some(owner) {
             true => Ok(()),
             false => Err(ReadError::Unavailable("the primary was replaced".to_owned())),
         }

@@ -33,8 +33,12 @@ pub(super) struct Sources {
     strayed: BTreeMap<Id, Instant>,
     /// Servers that did not answer, and when.
     doubted: BTreeMap<Id, Instant>,
-    /// The times at which the first report came, after a while without one, and at which the last one was asked for.
-    reported: Option<(Instant, Instant)>,
+    /// When the last report was asked for that counts, or the owner was named.
+    heard: Instant,
+    /// The next report counts only after the owner was confirmed.
+    is_unsure: bool,
+    /// The source that was left because it heard the owner while this node did not.
+    left: Option<Id>,
 }
 
 /// Bound of a replica's lag and silence.
@@ -47,8 +51,8 @@ const DOUBT: Duration = Duration::from_secs(5);
 const FAILOVER_MAX: Duration = Duration::from_secs(30);
 /// Time for which a replica is remembered that has left its primary.
 const NAMED_MAX: Duration = Duration::from_mins(1);
-/// Age at which a report does not tell any more which replicas there are.
-const REPORT_MAX: Duration = Duration::from_secs(5);
+/// Age at which a report does not tell any more which replicas there are, if the source hears the owner.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Time after a change of primaries in which messages of the old one may come.
 const LAST_WORDS_MAX: Duration = Duration::from_mins(1);
 
@@ -67,7 +71,9 @@ impl Sources {
             promotable: BTreeMap::new(),
             strayed: BTreeMap::new(),
             doubted: BTreeMap::new(),
-            reported: None,
+            heard: Instant::now(),
+            is_unsure: true,
+            left: None,
         }
     }
 
@@ -77,13 +83,29 @@ impl Sources {
 
     /// Returns the server that is read, or `None` while it is unknown which replicas there are.
     pub(super) fn source(&self) -> Option<Id> {
-        let is_known = self.reported.is_some_and(|(first, last)| {
-            // An old primary lacks the replica that takes its place. Before a later report the sentinels name that.
-            let settled = last.duration_since(first) >= LAG_MAX
-                || self.bug == Some(Bug::BelievesTheFirstReport);
-            settled && (last.elapsed() < REPORT_MAX || self.bug == Some(Bug::KeepsOldReports))
-        });
-        self.source.filter(|_| is_known || !self.reads_replicas)
+        self.source
+    }
+
+    pub(super) fn is_unsure(&self) -> bool {
+        self.is_unsure
+    }
+
+    /// Returns the source if the owner has not reported for a while.
+    pub(super) fn silent_source(&self) -> Option<Id> {
+        let is_silent = self.fit.is_none() && self.heard.elapsed() >= SILENCE_MAX;
+        self.source.filter(|source| is_silent && *source != self.owner)
+    }
+
+    /// A source says which server it follows, and how long ago it heard that. If it hears the owner and this node does not,
+    /// there may be replicas of which this node knows nothing.
+    pub(super) fn overhear(&mut self, source: Id, role: Role, silence: Duration) {
+        let Role::ReplicaOf(other) = role else { return };
+        let hears_owner = other == self.owner || !self.named.contains_key(&other);
+        let hears_more = silence + LAG_MAX < self.heard.elapsed();
+        let is_new = self.left.is_none() && self.bug != Some(Bug::KeepsOldReports);
+        if hears_owner && hears_more && is_new && self.source == Some(source) {
+            (self.source, self.left, self.is_unsure) = (None, Some(source), true);
+        }
     }
 
     /// Returns the servers beside the source that must have an event before it is delivered.
@@ -93,11 +115,6 @@ impl Sources {
         }
         let others = self.promotable.keys().copied();
         others.filter(|server| Some(*server) != self.source).collect()
-    }
-
-    /// Returns the server whose feed the node needs, even while it is unknown which replicas there are.
-    pub(super) fn feed(&self) -> Option<Id> {
-        self.source
     }
 
     /// Returns true if a message of a server may come before its event, or without it.
@@ -112,6 +129,7 @@ impl Sources {
             return;
         }
         (self.owner, self.owner_changed) = (owner, Some(Instant::now()));
+        (self.heard, self.is_unsure, self.left) = (Instant::now(), true, None);
         self.offsets.clear();
         self.fit = None;
         self.strayed.clear();
@@ -140,8 +158,7 @@ impl Sources {
             self.fit = None;
             return Vec::new();
         };
-        let known = self.reported.filter(|(_, last)| last.elapsed() < REPORT_MAX);
-        self.reported = Some((known.map_or(now, |(first, _)| first), asked));
+        (self.heard, self.is_unsure, self.left) = (asked, false, None);
         while self.offsets.len() > 1 && now - self.offsets[1].0 >= LAG_MAX {
             self.offsets.remove(0);
         }
@@ -193,7 +210,11 @@ impl Sources {
 
     /// Chooses the source after a report.
     pub(super) fn choose(&mut self) {
-        let Some(fit) = &self.fit else { return };
+        let Some(fit) = &self.fit else {
+            let returns = self.heard.elapsed() >= FAILOVER_MAX;
+            self.source = self.source.or(self.left.filter(|_| returns));
+            return;
+        };
         let present = self.source;
         let strayed = present.and_then(|present| self.strayed.get(&present));
         let stays = strayed.is_some_and(|since| since.elapsed() < FAILOVER_MAX);

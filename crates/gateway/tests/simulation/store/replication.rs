@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use event_log::Event;
+use tokio::time::Instant;
 
 use super::super::dice::{chance, pick};
 use super::super::history::Loss;
@@ -18,6 +19,8 @@ pub(crate) struct Promoted {
 
 /// Time for which a replica must have been heard of before its promotion is one that every node was prepared for.
 pub(super) const PREPARED: Duration = Duration::from_secs(10);
+/// Time between two pings of a primary to a replica that has nothing to take.
+const PING: Duration = Duration::from_secs(10);
 /// Age at which a change reaches a replica that replicates at all.
 const CHANGE_AGE_MAX: Duration = Duration::from_secs(3);
 
@@ -59,7 +62,7 @@ impl Store {
         let old = inner.primary;
         inner.servers[old].forget(replica);
         inner.servers[replica].role = Role::Primary;
-        inner.primary = replica;
+        (inner.primary, inner.is_replacing) = (replica, true);
         let lost = inner.take_over(replica, loss, skew_ms);
         Promoted { lost, loss }
     }
@@ -67,7 +70,13 @@ impl Store {
     /// The sentinels name the primary.
     pub(crate) fn name(&self) {
         let mut inner = self.inner();
-        inner.named = inner.primary;
+        (inner.named, inner.is_replacing) = (inner.primary, false);
+    }
+
+    /// Returns the primary that the sentinels name, unless they are about to name another one.
+    pub(crate) fn confirmed(&self) -> Option<Id> {
+        let inner = self.inner();
+        Some(inner.named).filter(|_| !inner.is_replacing)
     }
 
     /// Makes a server a replica of the primary.
@@ -111,12 +120,16 @@ impl Store {
         !is_linked || this.leads_to(other) && this.log.len() == other.log.len()
     }
 
-    /// A replica tells the server that it follows how far it has come.
+    /// A replica tells the server that it follows how far it has come, and that pings it from time to time.
     pub(crate) fn acknowledge(&self, replica: Id) {
         let mut inner = self.inner();
         let Role::ReplicaOf(of) = inner.servers[replica].role else { return };
         let (server, primary) = (&inner.servers[replica], &inner.servers[of]);
         let is_linked = server.is_linked() && primary.state() == State::Running;
+        if is_linked && server.heard_at.elapsed() >= PING {
+            inner.servers[replica].heard_at = Instant::now();
+        }
+        let (server, primary) = (&inner.servers[replica], &inner.servers[of]);
         // A replica with another history does not follow yet.
         if is_linked && server.leads_to(primary) {
             let offset = server.log.len();
@@ -139,11 +152,15 @@ impl Store {
             let least = due.count().max(taken);
             let end = if chance(80) { all } else { fastrand::usize(least..=all) };
             let changes = primary.log[taken..end].to_vec();
+            if !changes.is_empty() {
+                inner.servers[replica].heard_at = Instant::now();
+            }
             events.extend(changes.iter().filter_map(|change| change.event.clone()));
             changes.into_iter().for_each(|change| inner.servers[replica].take(change));
         } else {
             let all = primary.log.clone();
             let server = &mut inner.servers[replica];
+            server.heard_at = Instant::now();
             server.truncate(0);
             all.into_iter().for_each(|change| server.take(change));
         }
