@@ -15,7 +15,7 @@ pub(crate) struct Place {
     pub(crate) major: u64,
     /// The ordinal of the record under this number.
     pub(crate) minor: u64,
-    /// The source's own text beside the numbers, its own, and as long as a bookmark leaves room for.
+    /// The source's own text beside the numbers, as long as a bookmark leaves room for.
     pub(crate) text: String,
 }
 
