@@ -81,7 +81,9 @@ struct Content<'a> {
 impl Refusal {
     pub(crate) fn new(bytes: &[u8], reason: String) -> Self {
         let excerpt = &bytes[..bytes.len().min(EXCERPT_MAX)];
-        Self { excerpt: String::from_utf8_lossy(excerpt).into_owned(), reason }
+        // The bytes of a row have lengths between its texts.
+        let is_binary = |c: char| c.is_control() && !c.is_whitespace();
+        Self { excerpt: String::from_utf8_lossy(excerpt).replace(is_binary, " "), reason }
     }
 }
 

@@ -128,7 +128,7 @@ impl Names {
              LEFT JOIN pg_class c ON c.oid = to_regclass(wanted.name) \
              LEFT JOIN pg_namespace n ON n.oid = c.relnamespace \
              FULL JOIN (SELECT * FROM pg_publication_tables WHERE pubname = {}) AS p \
-             ON p.schemaname = n.nspname AND p.tablename = c.relname LIMIT 1000",
+             ON p.schemaname = n.nspname AND p.tablename = c.relname ORDER BY wanted.name NULLS LAST LIMIT 1000",
             wanted.join(", "),
             escape_literal(publication)
         );

@@ -273,7 +273,7 @@ async fn a_copy_goes_on_in_the_middle_of_a_transaction() {
     sql.query(&at_once(10_001, 10_001)).await.unwrap();
     assert_eq!(stage.entries("t", 10_001).await, numbers(1, 10_001));
     drop(relay);
-    let _relay = stage.relay("topic = '{topic}'\ngap-topic = 'gaps'");
+    let _relay = stage.relay("topic = '{topic}'\ngap-topic = 'gaps'\non-error = 'skip'");
     sql.query(&at_once(10_002, 10_002)).await.unwrap();
     assert_eq!(stage.entries("t", 10_002).await, numbers(1, 10_002));
     assert_eq!(stage.now("gaps").await, Vec::<String>::new());
@@ -282,7 +282,7 @@ async fn a_copy_goes_on_in_the_middle_of_a_transaction() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_of_the_server_in_an_open_transaction_doubles_nothing() {
     let mut stage = Stage::new().await;
-    let _relay = stage.relay("topic = 't'");
+    let relay = stage.relay("topic = 't'");
     let mut open = stage.cluster.sql().await;
     for step in ["CREATE TABLE other (n int)", "BEGIN", "INSERT INTO other VALUES (1)"] {
         open.query(step).await.unwrap();
@@ -294,13 +294,19 @@ async fn a_crash_of_the_server_in_an_open_transaction_doubles_nothing() {
     let unconfirmed = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) FROM pg_replication_slots";
     stage.until(unconfirmed, |bytes| bytes < 10_000).await;
     sql.query("CHECKPOINT").await.unwrap();
+    drop(relay);
     stage.cluster.crash().await;
     assert!(
         stage.cluster.number(unconfirmed).await > 10_000,
-        "the server has forgotten the confirmations"
+        "it has forgotten what was confirmed"
     );
+    let _relay = stage.relay("topic = 't'");
     stage.cluster.sql().await.query(&singly(1001, 1010)).await.unwrap();
     assert_eq!(stage.entries("t", 1010).await, numbers(1, 1010));
+    // This one while the relay reads.
+    stage.cluster.crash().await;
+    stage.cluster.sql().await.query(&singly(1011, 1020)).await.unwrap();
+    assert_eq!(stage.entries("t", 1020).await, numbers(1, 1020));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -373,12 +379,12 @@ async fn what_an_operator_has_to_mend_is_said_and_what_is_lost_is_a_gap() {
     sql.query("DROP PUBLICATION tailwater").await.unwrap();
     let reason = refused(&mut source, Some(gap[1].place())).await;
     assert!(reason.contains("publication tailwater does not exist"), "{reason}");
+    // A row of the time without a publication: the slot reads it with the catalog of that time.
+    sql.query(&singly(5, 5)).await.unwrap();
     sql.query("CREATE PUBLICATION tailwater FOR TABLE outbox WITH (publish = 'insert')")
         .await
         .unwrap();
-    sql.query(&singly(5, 5)).await.unwrap();
     let mut reading = open(&mut source, Some(gap[1].place())).await;
-    // A slot knows no publication that is younger than what it reads: PostgreSQL refuses until the slot is made anew.
     let failure = loop {
         match timeout(WAIT, reading.next()).await.unwrap() {
             Ok(items) => {
@@ -427,7 +433,7 @@ async fn what_is_no_new_row_is_refused_and_deletes_pass() {
     assert!(reason(&all[2]).contains("all rows were deleted in outbox"), "{all:?}");
     let Item::Bad { excerpt, reason: why, .. } = &all[3] else { panic!() };
     assert!(why.starts_with("a row has 30000") && why.ends_with("the limit is 1572864"), "{why}");
-    assert!(excerpt.len() <= 4096 && excerpt.ends_with("yyy"), "{excerpt}");
+    assert!(excerpt.len() < 5000 && excerpt.ends_with("yyy"), "{excerpt}");
     drop(reading);
     let mut source = self::source(cluster, "deletes = 'refuse'");
     let mut reading = open(&mut source, Some(all[1].place())).await;
