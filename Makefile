@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: scale sources access-long siege siege-quick release-dry lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
+.PHONY: relay scale sources access-long siege siege-quick release-dry lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -168,6 +168,11 @@ wire: dist ## Compare HTTP/1.1 and HTTP/2, clear and TLS, one core and two, BEFO
 
 intake: dist ## Measure how much one Redis takes in, through one ingest and two; report in out/intake
 	$(call measure,intake)
+
+relay: dist ## Measure what a token costs the relay beside nginx, and its delay; then 1,000 answers; report in out/relay
+	scripts/setup bench
+	$(call measure,relay)
+	$(call measure,relay)-1000 --ways relay --answers 1000 --rounds 1
 
 mixed: dist ## Run fan-out, topics, resumes, slow readers and churn together; report in out/mixed
 	$(call measure,mixed)

@@ -2,8 +2,9 @@
 //!
 //! [`contender`] starts a server on chosen cores, [`driver`] drives it from another core, [`mix`]
 //! is a load of everything together, [`reference`](mod@reference) holds the servers to compare
-//! with.
+//! with, [`chat`] is the answer of a language model.
 
+pub mod chat;
 pub mod contender;
 pub mod driver;
 pub mod mint;

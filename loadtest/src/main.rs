@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::cost::reference::Reference;
 use loadtest::scenario::{
-    bench, chaos, copies, drain, failover, hold, intake, interop, lb, mixed, siege, skew, soak,
+    bench, chaos, copies, drain, failover, hold, intake, interop, lb, mixed, relay, siege, skew, soak,
     sources, storm, styles, vanish, watch, wire,
 };
 
@@ -35,6 +35,7 @@ enum Scenario {
     StormCrowd(storm::worker::Options),
     Bench(bench::Options),
     Mixed(mixed::Options),
+    Relay(relay::Options),
     Siege(siege::Options),
     Skew(skew::Options),
     Soak(soak::Options),
@@ -95,6 +96,7 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
         Scenario::Drain(options) => Ok(Box::pin(drain::run(options)).await?.failures),
         Scenario::Failover(options) => Ok(Box::pin(failover::run(options)).await?.failures),
         Scenario::Mixed(options) => Ok(Box::pin(mixed::run(options)).await?.failures),
+        Scenario::Relay(options) => Ok(Box::pin(relay::run(options)).await?.failures),
         Scenario::Styles(options) => Ok(Box::pin(styles::run(options)).await?.failures),
         Scenario::Wire(options) => Ok(Box::pin(wire::run(options)).await?.failures),
         Scenario::Intake(options) => Ok(Box::pin(intake::run(options)).await?.failures),

@@ -2,6 +2,7 @@
 
 mod launch;
 mod nginx;
+mod passage;
 mod stack;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use crate::cost::mint::Signature;
 use crate::machine::CoreSet;
 
+pub use self::passage::{Passage, PassageCpu, Way};
 pub use self::stack::{Cpu, Holding, Stack};
 
 /// A server that can be measured.

@@ -1,7 +1,8 @@
-//! Servers that Tailwater is measured against, which the bench runs as processes. Not for use.
+//! Servers that Tailwater is measured against, or with, which the bench runs as processes. Not for use.
 
 mod floor;
 mod naive;
+mod upstream;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ pub struct Reference {
 enum ReferenceServer {
     Floor,
     Naive,
+    Upstream,
     Websocket,
 }
 
@@ -35,6 +37,7 @@ impl Reference {
         match self.server {
             ReferenceServer::Floor => floor::run(self.listen)?,
             ReferenceServer::Naive => naive::serve(self.listen).await?,
+            ReferenceServer::Upstream => upstream::serve(self.listen).await?,
             ReferenceServer::Websocket => websocket::serve(self.listen).await?,
         }
         Ok(Vec::new())

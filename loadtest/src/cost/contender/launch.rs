@@ -158,13 +158,13 @@ impl Stack {
 }
 
 /// Cores and a directory.
-struct Site {
-    cores: CoreSet,
-    directory: PathBuf,
+pub(super) struct Site {
+    pub(super) cores: CoreSet,
+    pub(super) directory: PathBuf,
 }
 
 impl Site {
-    async fn run(
+    pub(super) async fn run(
         &self,
         name: &str,
         program: &Path,
@@ -179,7 +179,7 @@ impl Site {
     }
 
     /// A Redis without persistence.
-    async fn redis(&self) -> Result<Pinned> {
+    pub(super) async fn redis(&self) -> Result<Pinned> {
         let arguments = |at: SocketAddr| {
             let (ip, port) = (at.ip().to_string(), at.port().to_string());
             let words = ["--bind", &ip, "--port", &port, "--save", "", "--appendonly", "no"];
@@ -189,7 +189,7 @@ impl Site {
     }
 
     /// Each node by a name of its own.
-    async fn tailwater(
+    pub(super) async fn tailwater(
         &self,
         program: &Path,
         role: &str,
