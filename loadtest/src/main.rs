@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::cost::reference::Reference;
 use loadtest::scenario::{
-    bench, chaos, copies, drain, failover, hold, intake, interop, lb, mixed, relay, siege, skew, soak,
-    sources, storm, styles, vanish, watch, wire,
+    bench, chaos, copies, drain, failover, hold, intake, interop, lb, mixed, relay, siege, skew,
+    soak, sources, storm, styles, vanish, watch, wire,
 };
 
 /// Drives real Tailwater processes under load, breaks them, and reports the effect on subscribers.

@@ -67,6 +67,9 @@ struct Table {
     postgres: Option<crate::postgres::PostgresSettings>,
     #[cfg(not(feature = "postgres"))]
     postgres: Option<toml::Table>,
+    sse: Option<crate::sse::Settings>,
+    json_lines: Option<crate::json_lines::Settings>,
+    poll: Option<crate::poll::Settings>,
     #[cfg(test)]
     script: Option<crate::script::Settings>,
 }
@@ -181,6 +184,9 @@ impl Table {
         let mut kinds: Vec<Box<dyn Settings>> = Vec::new();
         #[cfg(feature = "postgres")]
         kinds.extend(self.postgres.clone().map(|settings| Box::new(settings) as _));
+        kinds.extend(self.sse.clone().map(|settings| Box::new(settings) as _));
+        kinds.extend(self.json_lines.clone().map(|settings| Box::new(settings) as _));
+        kinds.extend(self.poll.clone().map(|settings| Box::new(settings) as _));
         #[cfg(test)]
         kinds.extend(self.script.clone().map(|settings| Box::new(settings) as _));
         let count = kinds.len();

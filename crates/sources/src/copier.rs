@@ -302,6 +302,7 @@ impl Copier {
                 return Ok(());
             }
             let results = self.try_append(guards, &open).await;
+            let overtaken = self.overtaken(&open, &results);
             let mut left = Vec::new();
             // Topics whose remaining copies of this round were refused because one before them was.
             let mut behind: HashSet<Topic> = HashSet::new();
@@ -355,12 +356,36 @@ impl Copier {
                     Err(error) => return Err(Halt::Stopped(error.to_string())),
                 }
             }
+            if let Some(place) = overtaken {
+                return Err(Halt::Again(place));
+            }
             if let Some(reason) = is_away {
                 self.stats.failed(&reason);
                 sleep(backoff.next()).await;
             }
             open = left;
         }
+    }
+
+    /// The place of another relay that has copied further into the only topic of this source, unless it is that of one of
+    /// these copies. A source without numbers counts from where it was opened, and may have begun elsewhere for the other
+    /// relay: then an equal number is not an equal event, so it is opened again at the place that the log has.
+    fn overtaken(
+        &self,
+        copies: &[Copied],
+        results: &[Result<Receipt, AppendError>],
+    ) -> Option<Place> {
+        let topic = self.copying.topic.fixed()?;
+        let moved = copies.iter().zip(results).find_map(|(copy, result)| match result {
+            Err(AppendError::Moved { found, .. }) if copy.topic == topic => {
+                Some((copy, found.as_ref()?))
+            }
+            _ => None,
+        });
+        let (copy, found) = moved?;
+        let found = Place::parse(found.as_str())?;
+        let is_one_of_these = || copies.iter().any(|copy| copy.place == found);
+        (found.order() >= copy.place.order() && !is_one_of_these()).then_some(found)
     }
 
     /// Appends copies, each of which follows the one of its topic before it.

@@ -14,17 +14,25 @@ mod backoff;
 mod config;
 mod copier;
 mod guards;
+mod http;
+mod intake;
+mod json_lines;
 mod kind;
 mod lead;
 mod place;
+mod pointer;
+mod poll;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod print;
 #[cfg(test)]
 mod script;
 mod source;
 mod sources;
+mod sse;
 mod stats;
 mod template;
+mod trail;
 
 pub use config::{BadConfig, Config};
 pub use sources::Sources;

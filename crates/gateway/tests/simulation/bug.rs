@@ -81,9 +81,7 @@ impl Bug {
             Self::RewoundIsExact | Self::NoFence => fails_over,
             Self::ComparesNumbers => kind.regime == Regime::Wipe && kind.reads == Reads::Primary,
             Self::ReplicaDecides | Self::NeverLeaves => with_replicas,
-            Self::AsksNoSentinel => {
-                fails_over && kind.replicas > 0 && !with_replicas
-            }
+            Self::AsksNoSentinel => fails_over && kind.replicas > 0 && !with_replicas,
             Self::BelievesMessages => with_replicas && fails_over && kind.has_bus,
             Self::ReadsAheadOfTheSource => {
                 // A source that nobody waits for is behind.
