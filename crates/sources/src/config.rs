@@ -70,6 +70,10 @@ struct Table {
     sse: Option<crate::sse::Settings>,
     json_lines: Option<crate::json_lines::Settings>,
     poll: Option<crate::poll::Settings>,
+    #[cfg(feature = "nats")]
+    nats: Option<crate::nats::Settings>,
+    #[cfg(not(feature = "nats"))]
+    nats: Option<toml::Table>,
     #[cfg(test)]
     script: Option<crate::script::Settings>,
 }
@@ -177,6 +181,8 @@ impl Table {
         let absent: &[(&str, bool)] = &[
             #[cfg(not(feature = "postgres"))]
             ("postgres", self.postgres.is_some()),
+            #[cfg(not(feature = "nats"))]
+            ("nats", self.nats.is_some()),
         ];
         if let Some((kind, _)) = absent.iter().find(|(_, is_asked_for)| *is_asked_for) {
             return Err(format!("this build has no {kind}; build it with --features {kind}"));
@@ -187,6 +193,8 @@ impl Table {
         kinds.extend(self.sse.clone().map(|settings| Box::new(settings) as _));
         kinds.extend(self.json_lines.clone().map(|settings| Box::new(settings) as _));
         kinds.extend(self.poll.clone().map(|settings| Box::new(settings) as _));
+        #[cfg(feature = "nats")]
+        kinds.extend(self.nats.clone().map(|settings| Box::new(settings) as _));
         #[cfg(test)]
         kinds.extend(self.script.clone().map(|settings| Box::new(settings) as _));
         let count = kinds.len();

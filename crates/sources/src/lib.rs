@@ -19,6 +19,8 @@ mod intake;
 mod json_lines;
 mod kind;
 mod lead;
+#[cfg(feature = "nats")]
+mod nats;
 mod place;
 mod pointer;
 mod poll;
@@ -27,11 +29,18 @@ mod postgres;
 mod print;
 #[cfg(test)]
 mod script;
+#[cfg(feature = "nats")]
+mod secret;
 mod source;
 mod sources;
 mod sse;
+#[cfg(test)]
+#[cfg(feature = "nats")]
+mod stage;
 mod stats;
 mod template;
+#[cfg(feature = "nats")]
+mod tls;
 mod trail;
 
 pub use config::{BadConfig, Config};

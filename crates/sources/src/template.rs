@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn fields_are_put_in() {
         let template = Template::parse("a/{topic}/{key}", FIELDS).unwrap();
-        let values = |field: &str| (field == "topic").then(|| Cow::Borrowed("t"));
+        let values = |field: &str| (field == "topic").then_some(Cow::Borrowed("t"));
         assert_eq!(template.render(values).unwrap().as_str(), "a/t/");
         assert_eq!(template.fixed(), None);
         let fixed = Template::parse("orders", FIELDS).unwrap();
