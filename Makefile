@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: relay scale sources access-long siege siege-quick release-dry lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
+.PHONY: kafka relay scale sources access-long siege siege-quick release-dry lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,10 @@ chaos: ## Cause every fault of the lab, on Redis and on Valkey 9; report in out/
 chaos-quick: ## Cause the quick faults, on Redis; report in out/chaos-quick
 	cargo build --workspace --bins
 	target/debug/loadtest chaos --quick --out $(OUT)/chaos-quick
+
+kafka: ## Copy a topic of a real Kafka while relay and broker are killed, trimmed and rewritten (Java 17, Maven)
+	scripts/setup-kafka
+	cargo test -p sources --features kafka --lib -- kafka --include-ignored --test-threads=2
 
 servers: ## Try seven servers of the Redis family with every eviction policy, and print what a user sees
 	scripts/setup-servers

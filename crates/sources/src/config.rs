@@ -70,6 +70,10 @@ struct Table {
     sse: Option<crate::sse::Settings>,
     json_lines: Option<crate::json_lines::Settings>,
     poll: Option<crate::poll::Settings>,
+    #[cfg(feature = "kafka")]
+    kafka: Option<crate::kafka::Settings>,
+    #[cfg(not(feature = "kafka"))]
+    kafka: Option<toml::Table>,
     #[cfg(feature = "nats")]
     nats: Option<crate::nats::Settings>,
     #[cfg(not(feature = "nats"))]
@@ -181,6 +185,8 @@ impl Table {
         let absent: &[(&str, bool)] = &[
             #[cfg(not(feature = "postgres"))]
             ("postgres", self.postgres.is_some()),
+            #[cfg(not(feature = "kafka"))]
+            ("kafka", self.kafka.is_some()),
             #[cfg(not(feature = "nats"))]
             ("nats", self.nats.is_some()),
         ];
@@ -193,6 +199,8 @@ impl Table {
         kinds.extend(self.sse.clone().map(|settings| Box::new(settings) as _));
         kinds.extend(self.json_lines.clone().map(|settings| Box::new(settings) as _));
         kinds.extend(self.poll.clone().map(|settings| Box::new(settings) as _));
+        #[cfg(feature = "kafka")]
+        kinds.extend(self.kafka.clone().map(|settings| Box::new(settings) as _));
         #[cfg(feature = "nats")]
         kinds.extend(self.nats.clone().map(|settings| Box::new(settings) as _));
         #[cfg(test)]

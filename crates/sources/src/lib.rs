@@ -17,6 +17,8 @@ mod guards;
 mod http;
 mod intake;
 mod json_lines;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod kind;
 mod lead;
 #[cfg(feature = "nats")]
@@ -29,13 +31,13 @@ mod postgres;
 mod print;
 #[cfg(test)]
 mod script;
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "kafka", feature = "nats"))]
 mod secret;
 mod source;
 mod sources;
 mod sse;
 #[cfg(test)]
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "kafka", feature = "nats"))]
 mod stage;
 mod stats;
 mod template;
