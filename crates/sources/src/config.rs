@@ -71,11 +71,11 @@ struct Table {
     json_lines: Option<crate::json_lines::Settings>,
     poll: Option<crate::poll::Settings>,
     #[cfg(feature = "kafka")]
-    kafka: Option<crate::kafka::Settings>,
+    kafka: Option<crate::kafka::KafkaSettings>,
     #[cfg(not(feature = "kafka"))]
     kafka: Option<toml::Table>,
     #[cfg(feature = "nats")]
-    nats: Option<crate::nats::Settings>,
+    nats: Option<crate::nats::NatsSettings>,
     #[cfg(not(feature = "nats"))]
     nats: Option<toml::Table>,
     #[cfg(test)]

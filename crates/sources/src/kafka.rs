@@ -4,10 +4,10 @@
 //! when they are committed, those of aborted ones never.
 //!
 //! A record's place is the offset after it. Offsets begin again when a topic is made again, and are given out a second
-//! time when its log loses its end: `origin.rs` recognises both at each opening.
+//! time when its log loses its end: `entry.rs` recognises both at each opening.
 
 mod client;
-mod origin;
+mod entry;
 mod partition;
 mod reading;
 #[cfg(test)]
@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use self::partition::Partition;
+use crate::begin::Begin;
 use crate::config::Copying;
 use crate::kind::Kind;
 use crate::source::{Failure, Source};
@@ -28,7 +29,7 @@ use crate::template::Template;
 /// The table `kafka` of a source.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Settings {
+pub(crate) struct KafkaSettings {
     brokers: Vec<String>,
     topic_name: String,
     sasl: Option<Sasl>,
@@ -62,17 +63,6 @@ enum Mechanism {
     Scram512,
 }
 
-/// The first record of a partition that has no place yet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Begin {
-    /// The first that the partition has.
-    #[default]
-    First,
-    /// The first that is written from now on.
-    New,
-}
-
 /// A topic of Kafka, and the way to it.
 #[derive(Debug)]
 struct Kafka {
@@ -83,7 +73,7 @@ struct Kafka {
     known: OnceLock<u32>,
 }
 
-/// What every partition needs.
+/// The way to the topic, which every partition needs.
 #[derive(Debug)]
 struct Reached {
     /// Addresses with commas between.
@@ -103,7 +93,7 @@ const NAME_MAX: usize = 249;
 /// The header of a record that has its event's type, if the configuration names no other.
 const TYPE_HEADER: &str = "Tailwater-Type";
 
-impl crate::kind::Settings for Settings {
+impl crate::kind::Settings for KafkaSettings {
     fn fields(&self) -> &'static [&'static str] {
         &["key", "topic", "partition"]
     }

@@ -11,6 +11,8 @@
 //! Serves nobody: gateways on the same log do. Never touches Redis or the environment.
 
 mod backoff;
+#[cfg(any(feature = "kafka", feature = "nats"))]
+mod begin;
 mod config;
 mod copier;
 mod guards;

@@ -19,7 +19,8 @@ use async_nats::ServerAddr;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use self::stream::Stream;
+use self::stream::StreamSource;
+use crate::begin::Begin;
 use crate::config::Copying;
 use crate::kind::Kind;
 use crate::source::Source;
@@ -28,7 +29,7 @@ use crate::template::Template;
 /// The table `nats` of a source.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Settings {
+pub(crate) struct NatsSettings {
     servers: Vec<String>,
     stream: String,
     #[serde(default)]
@@ -43,17 +44,6 @@ pub(crate) struct Settings {
     #[serde(default)]
     begin: Begin,
     type_header: Option<String>,
-}
-
-/// The first message of a source that has no place yet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Begin {
-    /// The first that the stream has.
-    #[default]
-    First,
-    /// The first that is published from now on.
-    New,
 }
 
 /// A stream of JetStream, and the way to it.
@@ -86,7 +76,7 @@ const SUBJECTS_MAX: usize = 64;
 /// The header of a message that has its event's type, if the configuration names no other.
 const TYPE_HEADER: &str = "Tailwater-Type";
 
-impl crate::kind::Settings for Settings {
+impl crate::kind::Settings for NatsSettings {
     fn fields(&self) -> &'static [&'static str] {
         &["subject", "stream"]
     }
@@ -143,7 +133,7 @@ impl crate::kind::Settings for Settings {
     }
 }
 
-impl Settings {
+impl NatsSettings {
     fn login(&self) -> Result<Login, String> {
         let given = (&self.user, &self.password_file, &self.token_file, &self.credentials_file);
         Ok(match given {
@@ -182,6 +172,6 @@ impl Kind for Nats {
     }
 
     fn source(&self, _part: Option<u32>) -> Box<dyn Source> {
-        Box::new(Stream::new(Arc::new(self.clone())))
+        Box::new(StreamSource::new(Arc::new(self.clone())))
     }
 }

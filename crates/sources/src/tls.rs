@@ -1,4 +1,4 @@
-//! TLS towards a source: the machine's certificate authorities, and one file of others.
+//! TLS towards a source: the certificate authorities of the machine, or those of a file instead.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,25 +7,27 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Reads the certificate authorities, and makes a configuration that trusts them.
+/// Reads the certificate authorities, and makes a configuration that trusts them and no others.
 ///
 /// # Errors
 /// The file cannot be read, or has no certificate.
 pub(crate) fn client(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    // A machine without authorities of its own may still have the file.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let named = |reason: String| format!("ca-file {}: {reason}", path.display());
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| named(e.to_string()))?;
-        let mut count = 0;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| named(error.to_string()))?;
-            roots.add(certificate).map_err(|error| named(error.to_string()))?;
-            count += 1;
+    match ca_file {
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
-        if count == 0 {
-            return Err(named("it has no certificate".to_owned()));
+        Some(path) => {
+            let named = |reason: String| format!("ca-file {}: {reason}", path.display());
+            let certificates =
+                CertificateDer::pem_file_iter(path).map_err(|error| named(error.to_string()))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| named(error.to_string()))?;
+                roots.add(certificate).map_err(|error| named(error.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(named("it has no certificate".to_owned()));
+            }
         }
     }
     let ring = Arc::new(rustls::crypto::ring::default_provider());

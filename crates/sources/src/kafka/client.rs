@@ -49,10 +49,10 @@ impl Reached {
             }
         };
         let security = if self.tls {
-            let tls = TlsConfig::new().with_native_roots();
+            let tls = TlsConfig::new();
             let tls = match &self.ca_file {
                 Some(file) => tls.with_ca_cert(file.to_string_lossy()),
-                None => tls,
+                None => tls.with_native_roots(),
             };
             security.with_tls(tls)
         } else {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::Reached;
 use super::client::failure;
-use super::origin::{Before, Facts, Origin, Stamp};
-use super::reading::Read;
-use super::{Begin, Reached};
+use super::entry::{Entry, PartitionState, TopicStamp};
+use super::reading::PartitionReading;
+use crate::begin::Begin;
 use crate::place::Place;
-use crate::source::{Failure, Item, Reading, Source};
+use crate::source::{Failure, Reading, Source};
 
 /// The source.
 pub(super) struct Partition {
@@ -42,24 +43,20 @@ impl Source for Partition {
         let (low, high) = (offset(low)?, offset(high)?);
         let is_behind = after.is_some_and(|place| place.major < low);
         let is_whole = is_behind && reached.is_whole(&kafka).await;
-        let stamp = after.map(Stamp::of).filter(|stamp| stamp.id == told.id);
+        let stamp = after.map(TopicStamp::of).filter(|stamp| stamp.id == told.id);
         let epoch_end = match stamp.and_then(|stamp| stamp.epoch) {
             Some(epoch) => reached.epoch_end(&kafka, partition, epoch).await?,
             None => None,
         };
-        let facts = Facts { id: told.id, low, high, epoch_end, is_whole };
-        let origin = Origin::of(after, self.begin, &facts);
-        let place = Stamp { id: told.id, epoch: None }.place(origin.era, origin.next);
-        let first = match origin.before {
-            Before::Nothing => Some(Item::Passed(place)),
-            Before::Copied => None,
-            Before::Lost { missed, reason } => Some(Item::Gap { missed, reason, place }),
-        };
-        let from = i64::try_from(origin.next).unwrap_or(i64::MAX);
+        let facts = PartitionState { id: told.id, low, high, epoch_end, is_whole };
+        let entry = Entry::of(after, self.begin, &facts);
+        let place = TopicStamp { id: told.id, epoch: None }.place(entry.era, entry.next);
+        let first = entry.before.item(place);
+        let from = i64::try_from(entry.next).unwrap_or(i64::MAX);
         consumer.seek(&reached.name, partition, from).await.map_err(|error| failure(&error))?;
         let reached = Arc::clone(reached);
-        let place = (origin.era, origin.next);
-        Ok(Box::new(Read::new(reached, partition, told.id, place, first, consumer)))
+        let next = (entry.era, entry.next);
+        Ok(Box::new(PartitionReading::new(reached, partition, told.id, next, first, consumer)))
     }
 }
 

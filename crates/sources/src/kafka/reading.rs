@@ -11,7 +11,7 @@ use krafka::consumer::{Consumer, TopicPartition};
 
 use super::Reached;
 use super::client::failure;
-use super::origin::Stamp;
+use super::entry::TopicStamp;
 use crate::place::Place;
 use crate::source::{Failure, Item, Lag, Reading};
 
@@ -21,7 +21,7 @@ const POLL_MAX: Duration = Duration::from_secs(2);
 const EXCERPT_BYTES: usize = 4096;
 
 /// A consumer of one partition.
-pub(super) struct Read {
+pub(super) struct PartitionReading {
     reached: Arc<Reached>,
     partition: i32,
     /// The topic's id.
@@ -35,7 +35,7 @@ pub(super) struct Read {
     lag: Option<u64>,
 }
 
-impl Read {
+impl PartitionReading {
     pub(super) fn new(
         reached: Arc<Reached>,
         partition: i32,
@@ -86,12 +86,12 @@ impl Read {
     }
 
     fn place(&self, epoch: Option<i32>) -> Place {
-        Stamp { id: self.id, epoch }.place(self.era, self.next)
+        TopicStamp { id: self.id, epoch }.place(self.era, self.next)
     }
 }
 
 #[async_trait]
-impl Reading for Read {
+impl Reading for PartitionReading {
     async fn next(&mut self) -> Result<Vec<Item>, Failure> {
         let name = self.reached.name.clone();
         let key = TopicPartition::new(&*name, self.partition);

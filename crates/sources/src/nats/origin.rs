@@ -1,6 +1,6 @@
 //! The first message of a reading, and the loss that has to be told before it.
 
-use super::Begin;
+use crate::begin::{Before, Begin};
 use crate::place::Place;
 
 /// The text of a place: the stream that it belongs to, and the time of its message. Both in nanoseconds since 1970.
@@ -29,7 +29,7 @@ impl Stamp {
 
 /// A stream when it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct StreamState {
     pub(super) created: i64,
     /// The sequence of the first message, or that after the last if there is none.
     pub(super) first: u64,
@@ -48,7 +48,7 @@ pub(super) struct Facts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) era: u64,
-    pub(super) start: Start,
+    pub(super) start: FirstMessage,
     /// Every message before the start has at most this time.
     pub(super) time: i64,
     pub(super) before: Before,
@@ -56,33 +56,27 @@ pub(super) struct Origin {
 
 /// The first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
+pub(super) enum FirstMessage {
     /// Has this sequence, or is the next one.
     Sequence(u64),
     /// Is younger than the time of the origin.
     Time,
 }
 
-/// What is before the first message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Before {
-    /// Nothing that concerns the copy: it begins here.
-    Nothing,
-    /// The copy, up to here.
-    Copied,
-    /// Messages that the stream had, or may have had.
-    Lost { missed: Option<u64>, reason: String },
-}
-
 impl Origin {
     /// Compares our place with the stream.
-    pub(super) fn of(after: Option<&Place>, begin: Begin, facts: &Facts) -> Self {
+    pub(super) fn of(after: Option<&Place>, begin: Begin, facts: &StreamState) -> Self {
         let Some(place) = after else {
             let (start, time) = match begin {
                 Begin::First => (facts.first, facts.before_first()),
                 Begin::New => (facts.last + 1, facts.last_time),
             };
-            return Self { era: 0, start: Start::Sequence(start), time, before: Before::Nothing };
+            return Self {
+                era: 0,
+                start: FirstMessage::Sequence(start),
+                time,
+                before: Before::Nothing,
+            };
         };
         let (ours, stamp) = (place.major, Stamp::of(place));
         let lost = |missed, reason| Before::Lost { missed, reason };
@@ -93,7 +87,7 @@ impl Origin {
             before: lost(None, reason),
         };
         if stamp.created != facts.created {
-            let start = Start::Sequence(facts.first);
+            let start = FirstMessage::Sequence(facts.first);
             let reason = "the stream was deleted and made again".to_owned();
             return numbered_anew(start, facts.before_first(), reason);
         }
@@ -101,14 +95,14 @@ impl Origin {
             let last = facts.last;
             let reason =
                 format!("the stream has lost its end: message {ours} was read, the last is {last}");
-            return numbered_anew(Start::Time, stamp.time, reason);
+            return numbered_anew(FirstMessage::Time, stamp.time, reason);
         }
         if facts.ours.is_some_and(|time| time != stamp.time) {
             let reason =
                 format!("the stream has lost its end: message {ours} is another than was read");
-            return numbered_anew(Start::Time, stamp.time, reason);
+            return numbered_anew(FirstMessage::Time, stamp.time, reason);
         }
-        let (era, start) = (place.era, Start::Sequence(facts.first.max(ours + 1)));
+        let (era, start) = (place.era, FirstMessage::Sequence(facts.first.max(ours + 1)));
         if facts.first <= ours + 1 {
             return Self { era, start, time: stamp.time, before: Before::Copied };
         }
@@ -124,7 +118,7 @@ impl Origin {
     }
 }
 
-impl Facts {
+impl StreamState {
     /// A time before that of the first message, and not before those that came before it.
     fn before_first(&self) -> i64 {
         if self.first > self.last { self.last_time } else { self.first_time - 1 }
@@ -135,7 +129,7 @@ impl Facts {
 mod tests {
     use super::*;
 
-    const FACTS: Facts = Facts {
+    const FACTS: StreamState = StreamState {
         created: 7,
         first: 11,
         first_time: 1011,
@@ -149,7 +143,7 @@ mod tests {
         Stamp { created: 7, time: 1000 + i64::try_from(sequence).unwrap() }.place(3, sequence)
     }
 
-    fn origin(after: &Place, facts: Facts) -> Origin {
+    fn origin(after: &Place, facts: StreamState) -> Origin {
         Origin::of(Some(after), Begin::New, &facts)
     }
 
@@ -160,12 +154,12 @@ mod tests {
             assert_eq!((origin.era, origin.before), (0, Before::Nothing));
             (origin.start, origin.time)
         };
-        assert_eq!(begin(Begin::First, FACTS), (Start::Sequence(11), 1010));
-        assert_eq!(begin(Begin::New, FACTS), (Start::Sequence(21), 1020));
-        let purged = Facts { first: 21, first_time: 0, ..FACTS };
-        assert_eq!(begin(Begin::First, purged), (Start::Sequence(21), 1020));
-        let empty = Facts { first: 1, last: 0, first_time: 0, last_time: 0, ..FACTS };
-        assert_eq!(begin(Begin::First, empty), (Start::Sequence(1), 0));
+        assert_eq!(begin(Begin::First, FACTS), (FirstMessage::Sequence(11), 1010));
+        assert_eq!(begin(Begin::New, FACTS), (FirstMessage::Sequence(21), 1020));
+        let purged = StreamState { first: 21, first_time: 0, ..FACTS };
+        assert_eq!(begin(Begin::First, purged), (FirstMessage::Sequence(21), 1020));
+        let empty = StreamState { first: 1, last: 0, first_time: 0, last_time: 0, ..FACTS };
+        assert_eq!(begin(Begin::First, empty), (FirstMessage::Sequence(1), 0));
     }
 
     #[test]
@@ -173,7 +167,7 @@ mod tests {
         for sequence in [10, 15, 20] {
             let origin = origin(&at(sequence), FACTS);
             assert_eq!((origin.era, &origin.before), (3, &Before::Copied));
-            assert_eq!(origin.start, Start::Sequence(sequence + 1));
+            assert_eq!(origin.start, FirstMessage::Sequence(sequence + 1));
         }
     }
 
@@ -181,33 +175,36 @@ mod tests {
     fn the_number_of_removed_messages_is_exact_where_it_can_be_known() {
         let lost = |sequence, facts| {
             let origin = origin(&at(sequence), facts);
-            assert_eq!((origin.era, origin.start, origin.time), (3, Start::Sequence(11), 1010));
+            assert_eq!(
+                (origin.era, origin.start, origin.time),
+                (3, FirstMessage::Sequence(11), 1010)
+            );
             let Before::Lost { missed, .. } = origin.before else { panic!("{origin:?}") };
             missed
         };
         assert_eq!(lost(9, FACTS), Some(1));
         assert_eq!(lost(0, FACTS), Some(10));
-        assert_eq!(lost(0, Facts { is_whole: false, ..FACTS }), None);
-        let purged = Facts { first: 21, first_time: 0, ..FACTS };
+        assert_eq!(lost(0, StreamState { is_whole: false, ..FACTS }), None);
+        let purged = StreamState { first: 21, first_time: 0, ..FACTS };
         let origin = origin(&at(15), purged);
-        assert_eq!((origin.start, origin.time), (Start::Sequence(21), 1020));
+        assert_eq!((origin.start, origin.time), (FirstMessage::Sequence(21), 1020));
     }
 
     #[test]
     fn numbers_that_are_given_out_again_begin_an_era() {
-        let made_again = Facts { created: 8, ..FACTS };
+        let made_again = StreamState { created: 8, ..FACTS };
         let shorter = at(21);
-        let another = Facts { ours: Some(1), ..FACTS };
+        let another = StreamState { ours: Some(1), ..FACTS };
         for (place, facts, start, time) in [
-            (at(15), made_again, Start::Sequence(11), 1010),
-            (shorter, FACTS, Start::Time, 1021),
-            (at(15), another, Start::Time, 1015),
+            (at(15), made_again, FirstMessage::Sequence(11), 1010),
+            (shorter, FACTS, FirstMessage::Time, 1021),
+            (at(15), another, FirstMessage::Time, 1015),
         ] {
             let origin = origin(&place, facts);
             assert_eq!((origin.era, origin.start, origin.time), (4, start, time));
             assert!(matches!(origin.before, Before::Lost { missed: None, .. }), "{origin:?}");
         }
-        let same = Facts { ours: Some(1015), ..FACTS };
+        let same = StreamState { ours: Some(1015), ..FACTS };
         assert_eq!(origin(&at(15), same).before, Before::Copied);
     }
 }

@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const EXCERPT_BYTES: usize = 4096;
 
 /// A consumer and its messages.
-pub(super) struct Read {
+pub(super) struct StreamReading {
     reader: Reader,
     /// Items that the next call returns: two at most, a hole and the message behind it.
     ready: VecDeque<Item>,
@@ -57,7 +57,7 @@ pub(super) struct Reader {
     pub(super) pending: u64,
 }
 
-impl Read {
+impl StreamReading {
     pub(super) fn new(
         reader: Reader,
         first: Option<Item>,
@@ -99,7 +99,7 @@ impl Read {
 }
 
 #[async_trait]
-impl Reading for Read {
+impl Reading for StreamReading {
     async fn next(&mut self) -> Result<Vec<Item>, Failure> {
         loop {
             // Nothing is awaited from here to the return, so nothing is lost.

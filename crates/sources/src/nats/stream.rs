@@ -13,11 +13,11 @@ use async_nats::{ConnectErrorKind, ConnectOptions, Event, datetime};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::origin::{Before, Facts, Origin, Stamp, Start};
-use super::reading::{Read, Reader};
+use super::origin::{FirstMessage, Origin, Stamp, StreamState};
+use super::reading::{Reader, StreamReading};
 use super::{Login, Nats};
 use crate::place::Place;
-use crate::source::{Failure, Item, Reading, Source};
+use crate::source::{Failure, Reading, Source};
 use crate::{secret, tls};
 
 /// The longest wait for a connection and for an answer.
@@ -35,19 +35,19 @@ const ASKED_BYTES: usize = 4 << 20;
 /// Bytes of subjects and headers around the payload of one message, generously.
 const AROUND_BYTES: usize = 64 * 1024;
 
-/// The source. It remembers how far it has looked at the stream: a source by subjects has no event that would tell.
-pub(super) struct Stream {
+/// The source.
+pub(super) struct StreamSource {
     nats: Arc<Nats>,
 }
 
-impl Stream {
+impl StreamSource {
     pub(super) const fn new(nats: Arc<Nats>) -> Self {
         Self { nats }
     }
 }
 
 #[async_trait]
-impl Source for Stream {
+impl Source for StreamSource {
     async fn open(&mut self, after: Option<&Place>) -> Result<Box<dyn Reading>, Failure> {
         let nats = &self.nats;
         let (client, lost) = nats.connect().await?;
@@ -65,16 +65,12 @@ impl Source for Stream {
             return Err(Failure::Away("the stream was made again just now".to_owned()));
         }
         let start = match origin.start {
-            Start::Sequence(sequence) => sequence,
-            Start::Time => consumer.cached_info().delivered.stream_sequence + 1,
+            FirstMessage::Sequence(sequence) => sequence,
+            FirstMessage::Time => consumer.cached_info().delivered.stream_sequence + 1,
         };
         let stamp = Stamp { created, time: origin.time };
         let place = stamp.place(origin.era, start - 1);
-        let first = match origin.before {
-            Before::Nothing => Some(Item::Passed(place)),
-            Before::Copied => None,
-            Before::Lost { missed, reason } => Some(Item::Gap { missed, reason, place }),
-        };
+        let first = origin.before.item(place);
         let messages = consumer
             .stream()
             .max_messages_per_batch(ASKED_MAX)
@@ -94,7 +90,7 @@ impl Source for Stream {
             taken: 0,
             pending: consumer.cached_info().num_pending,
         };
-        Ok(Box::new(Read::new(reader, first, stream, consumer, messages, lost)))
+        Ok(Box::new(StreamReading::new(reader, first, stream, consumer, messages, lost)))
     }
 }
 
@@ -149,7 +145,7 @@ impl Nats {
         &self,
         stream: &stream::Stream,
         after: Option<&Place>,
-    ) -> Result<Facts, Failure> {
+    ) -> Result<StreamState, Failure> {
         let Info { config, created, state, .. } = stream.cached_info();
         if config.retention != RetentionPolicy::Limits {
             return Err(Failure::Refused(format!(
@@ -169,7 +165,7 @@ impl Nats {
             _ => None,
         };
         let is_superseding = config.max_messages_per_subject > 0 || config.allow_rollup;
-        Ok(Facts {
+        Ok(StreamState {
             created: nanoseconds(*created),
             first: if state.messages == 0 { last + 1 } else { first },
             first_time: nanoseconds(state.first_timestamp),
@@ -187,8 +183,10 @@ impl Nats {
         origin: &Origin,
     ) -> Result<PullConsumer, Failure> {
         let deliver_policy = match origin.start {
-            Start::Sequence(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },
-            Start::Time => DeliverPolicy::ByStartTime {
+            FirstMessage::Sequence(start_sequence) => {
+                DeliverPolicy::ByStartSequence { start_sequence }
+            }
+            FirstMessage::Time => DeliverPolicy::ByStartTime {
                 start_time: datetime::from_nanos(i128::from(origin.time) + 1).map_err(away)?,
             },
         };

@@ -338,6 +338,26 @@ async fn the_password_is_read_again_at_each_opening() {
 }
 
 #[tokio::test]
+async fn a_server_is_trusted_by_its_authority() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for name in ["ours", "other"] {
+        let mut openssl = std::process::Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj"]);
+        openssl.args(["/CN=nats", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]);
+        openssl.arg(at(&format!("{name}.key"))).arg("-out").arg(at(&format!("{name}.crt")));
+        assert!(openssl.output().unwrap().status.success());
+    }
+    let (cert, key) = (at("ours.crt"), at("ours.key"));
+    let server = Server::with(&format!("tls {{ cert_file: {cert:?}, key_file: {key:?} }}"));
+    for (ca, part) in [("other.crt", "certificate"), ("ours.crt", "stream not found")] {
+        let stage = stage(&server, &format!("ca-file = {:?}", at(ca)));
+        let _relay = stage.relay();
+        stage.until(|s| s.error.as_deref().is_some_and(|error| error.contains(part))).await;
+    }
+}
+
+#[tokio::test]
 async fn a_gap_stops_the_source_if_the_operator_says_so() {
     let server = Server::start();
     let context =

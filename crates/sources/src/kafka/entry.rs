@@ -1,11 +1,11 @@
 //! The first record of a reading, and the loss that has to be told before it.
 
-use super::Begin;
+use crate::begin::{Before, Begin};
 use crate::place::Place;
 
 /// The text of a place: the topic that it belongs to, and the leader that its record was written under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct TopicStamp {
     /// The topic's id.
     pub(super) id: [u8; 16],
     /// The leader epoch of the record before the place; `None` if the place is behind no record. Every leader has one
@@ -13,7 +13,7 @@ pub(super) struct Stamp {
     pub(super) epoch: Option<i32>,
 }
 
-impl Stamp {
+impl TopicStamp {
     /// The place before an offset.
     pub(super) fn place(self, era: u64, next: u64) -> Place {
         let id = u128::from_be_bytes(self.id);
@@ -31,7 +31,7 @@ impl Stamp {
 
 /// A partition when it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct PartitionState {
     pub(super) id: [u8; 16],
     /// The first offset that can be read.
     pub(super) low: u64,
@@ -45,33 +45,22 @@ pub(super) struct Facts {
 
 /// The beginning of a reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(super) struct Entry {
     pub(super) era: u64,
     /// The offset of the first record.
     pub(super) next: u64,
     pub(super) before: Before,
 }
 
-/// What is before the first record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Before {
-    /// Nothing that concerns the copy: it begins here.
-    Nothing,
-    /// The copy, up to here.
-    Copied,
-    /// Records that the partition had, or may have had.
-    Lost { missed: Option<u64>, reason: String },
-}
-
-impl Origin {
+impl Entry {
     /// Compares our place with the partition.
-    pub(super) fn of(after: Option<&Place>, begin: Begin, facts: &Facts) -> Self {
-        let Facts { low, high, .. } = *facts;
+    pub(super) fn of(after: Option<&Place>, begin: Begin, facts: &PartitionState) -> Self {
+        let PartitionState { low, high, .. } = *facts;
         let Some(place) = after else {
             let next = if begin == Begin::First { low } else { high };
             return Self { era: 0, next, before: Before::Nothing };
         };
-        let (ours, stamp) = (place.major, Stamp::of(place));
+        let (ours, stamp) = (place.major, TopicStamp::of(place));
         let lost = |missed, reason: String| Before::Lost { missed, reason };
         if stamp.id != facts.id {
             let before = lost(None, "the topic was deleted and made again".to_owned());
@@ -103,10 +92,11 @@ impl Origin {
 mod tests {
     use super::*;
 
-    const FACTS: Facts = Facts { id: [7; 16], low: 10, high: 20, epoch_end: None, is_whole: true };
+    const FACTS: PartitionState =
+        PartitionState { id: [7; 16], low: 10, high: 20, epoch_end: None, is_whole: true };
 
     fn at(next: u64) -> Place {
-        Stamp { id: [7; 16], epoch: Some(5) }.place(3, next)
+        TopicStamp { id: [7; 16], epoch: Some(5) }.place(3, next)
     }
 
     #[test]
@@ -114,32 +104,32 @@ mod tests {
         for epoch in [None, Some(0), Some(i32::MAX)] {
             let mut id = [0; 16];
             (id[0], id[15]) = (0xab, 1);
-            let stamp = Stamp { id, epoch };
-            assert_eq!(Stamp::of(&stamp.place(0, 1)), stamp);
+            let stamp = TopicStamp { id, epoch };
+            assert_eq!(TopicStamp::of(&stamp.place(0, 1)), stamp);
         }
     }
 
     #[test]
     fn a_copy_begins_at_the_first_record_or_at_the_next() {
         for (begin, next) in [(Begin::First, 10), (Begin::New, 20)] {
-            let origin = Origin::of(None, begin, &FACTS);
-            assert_eq!(origin, Origin { era: 0, next, before: Before::Nothing });
+            let entry = Entry::of(None, begin, &FACTS);
+            assert_eq!(entry, Entry { era: 0, next, before: Before::Nothing });
         }
     }
 
     #[test]
     fn a_reading_goes_on_at_its_place() {
         for next in [10, 15, 20] {
-            let origin = Origin::of(Some(&at(next)), Begin::New, &FACTS);
-            assert_eq!(origin, Origin { era: 3, next, before: Before::Copied });
+            let entry = Entry::of(Some(&at(next)), Begin::New, &FACTS);
+            assert_eq!(entry, Entry { era: 3, next, before: Before::Copied });
         }
     }
 
     #[test]
     fn losses_are_told() {
-        let compacted = Facts { is_whole: false, ..FACTS };
-        let overwritten = Facts { epoch_end: Some(12), ..FACTS };
-        let made_again = Facts { id: [8; 16], ..FACTS };
+        let compacted = PartitionState { is_whole: false, ..FACTS };
+        let overwritten = PartitionState { epoch_end: Some(12), ..FACTS };
+        let made_again = PartitionState { id: [8; 16], ..FACTS };
         for (next, facts, era, first, number) in [
             (9, FACTS, 3, 10, Some(1)),
             (0, FACTS, 3, 10, Some(10)),
@@ -148,9 +138,9 @@ mod tests {
             (15, made_again, 4, 10, None),
             (15, overwritten, 4, 12, None),
         ] {
-            let origin = Origin::of(Some(&at(next)), Begin::New, &facts);
-            assert_eq!((origin.era, origin.next), (era, first));
-            let Before::Lost { missed, .. } = origin.before else { panic!("{origin:?}") };
+            let entry = Entry::of(Some(&at(next)), Begin::New, &facts);
+            assert_eq!((entry.era, entry.next), (era, first));
+            let Before::Lost { missed, .. } = entry.before else { panic!("{entry:?}") };
             assert_eq!(missed, number);
         }
     }
