@@ -78,6 +78,10 @@ struct Table {
     nats: Option<crate::nats::NatsSettings>,
     #[cfg(not(feature = "nats"))]
     nats: Option<toml::Table>,
+    #[cfg(feature = "mqtt")]
+    mqtt: Option<crate::mqtt::MqttSettings>,
+    #[cfg(not(feature = "mqtt"))]
+    mqtt: Option<toml::Table>,
     #[cfg(test)]
     script: Option<crate::script::Settings>,
 }
@@ -96,6 +100,8 @@ pub(crate) struct Options {
 /// The options of a copier, which all kinds have.
 #[derive(Debug, Clone)]
 pub(crate) struct Copying {
+    /// The name of the source.
+    pub(crate) source: String,
     pub(crate) topic: Template,
     pub(crate) on_error: OnError,
     pub(crate) on_gap: OnGap,
@@ -137,7 +143,7 @@ impl Config {
             return Err(BadConfig::TooMany(file.source.len()));
         }
         let sources = file.source.into_iter().map(|(name, table)| {
-            let read = check_name(&name).and_then(|()| table.options());
+            let read = check_name(&name).and_then(|()| table.options(&name));
             match read {
                 Ok(options) => Ok((name, options)),
                 Err(reason) => Err(BadConfig::Source { name, reason }),
@@ -181,7 +187,7 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 impl Table {
-    fn options(self) -> Result<Options, String> {
+    fn options(self, name: &str) -> Result<Options, String> {
         let absent: &[(&str, bool)] = &[
             #[cfg(not(feature = "postgres"))]
             ("postgres", self.postgres.is_some()),
@@ -189,6 +195,8 @@ impl Table {
             ("kafka", self.kafka.is_some()),
             #[cfg(not(feature = "nats"))]
             ("nats", self.nats.is_some()),
+            #[cfg(not(feature = "mqtt"))]
+            ("mqtt", self.mqtt.is_some()),
         ];
         if let Some((kind, _)) = absent.iter().find(|(_, is_asked_for)| *is_asked_for) {
             return Err(format!("this build has no {kind}; build it with --features {kind}"));
@@ -203,17 +211,19 @@ impl Table {
         kinds.extend(self.kafka.clone().map(|settings| Box::new(settings) as _));
         #[cfg(feature = "nats")]
         kinds.extend(self.nats.clone().map(|settings| Box::new(settings) as _));
+        #[cfg(feature = "mqtt")]
+        kinds.extend(self.mqtt.clone().map(|settings| Box::new(settings) as _));
         #[cfg(test)]
         kinds.extend(self.script.clone().map(|settings| Box::new(settings) as _));
         let count = kinds.len();
         let Some(settings) = kinds.pop().filter(|_| count == 1) else {
             return Err(format!("it has {count} kinds; it must have one of {KINDS}"));
         };
-        let copying = self.copying(settings.fields())?;
+        let copying = self.copying(name, settings.fields())?;
         Ok(Options { kind: settings.kind(&copying)?, copying })
     }
 
-    fn copying(&self, fields: &'static [&'static str]) -> Result<Copying, String> {
+    fn copying(&self, name: &str, fields: &'static [&'static str]) -> Result<Copying, String> {
         let topic = Template::parse(&self.topic, fields)
             .map_err(|error| format!("topic = {:?}: {error}", self.topic))?;
         let on_error = match (&*self.on_error, &self.dead_letter) {
@@ -248,7 +258,7 @@ impl Table {
                 "event-bytes-max = {event_bytes_max}; it must be 1 to {EVENT_BYTES_LIMIT}"
             ));
         }
-        Ok(Copying { topic, on_error, on_gap, event_bytes_max })
+        Ok(Copying { source: name.to_owned(), topic, on_error, on_gap, event_bytes_max })
     }
 }
 

@@ -292,7 +292,8 @@ impl Copier {
         let mut backoff = Backoff::at_most(APPEND_PAUSE_MAX);
         loop {
             open.retain(|copy| {
-                let is_there = guards.has(&copy.topic, &copy.place);
+                let known = guards.place(&copy.topic);
+                let is_there = known.is_some_and(|known| self.source.has(known, &copy.place));
                 if is_there {
                     self.stats.duplicate();
                 }
@@ -326,7 +327,8 @@ impl Copier {
                         behind.insert(copy.topic.clone());
                         let place = found.as_ref().and_then(|found| Place::parse(found.as_str()));
                         // The log has forgotten a topic without a bookmark, as it does after a time without events.
-                        let older = place.as_ref().filter(|p| p.order() < copy.place.order());
+                        let older =
+                            place.as_ref().filter(|found| !self.source.has(found, &copy.place));
                         if let Some(older) = older
                             && guards.of(&copy.topic).is_acknowledged
                         {

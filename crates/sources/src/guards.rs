@@ -32,10 +32,9 @@ impl Guards {
         self.0.get(topic).cloned().unwrap_or_default()
     }
 
-    /// Returns true if the log has everything of a topic up to a place.
-    pub(crate) fn has(&self, topic: &Topic, place: &Place) -> bool {
-        let known = self.0.get(topic).and_then(|guard| guard.place.as_ref());
-        known.is_some_and(|known| known.order() >= place.order())
+    /// The place of a topic's bookmark.
+    pub(crate) fn place(&self, topic: &Topic) -> Option<&Place> {
+        self.0.get(topic).and_then(|guard| guard.place.as_ref())
     }
 
     pub(crate) fn set(&mut self, topic: &Topic, guard: Guard) {

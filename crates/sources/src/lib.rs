@@ -23,6 +23,8 @@ mod json_lines;
 mod kafka;
 mod kind;
 mod lead;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 #[cfg(feature = "nats")]
 mod nats;
 mod place;

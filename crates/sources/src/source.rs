@@ -14,6 +14,12 @@ pub(crate) trait Source: Send + Sync {
     /// # Errors
     /// The source cannot be reached, or refuses.
     async fn open(&mut self, after: Option<&Place>) -> Result<Box<dyn Reading>, Failure>;
+
+    /// Returns true if a topic whose bookmark is `known` has the item of `place` already. Sources without places of
+    /// their own know an item by something else.
+    fn has(&self, known: &Place, place: &Place) -> bool {
+        known.order() >= place.order()
+    }
 }
 
 /// An open connection to a source.
