@@ -18,7 +18,7 @@ RUN --mount=type=bind,target=. \
     host=$(rustc -vV | sed -n 's/^host: //p') \
     && case $host in aarch64-*) export JEMALLOC_SYS_WITH_LG_PAGE=16 ;; esac \
     && TAILWATER_REVISION=$REVISION CARGO_TARGET_DIR=/target RUSTFLAGS='-C target-feature=+crt-static' \
-       cargo build --locked --profile dist --package tailwater --features jemalloc --target "$host" \
+       cargo build --locked --profile dist --package tailwater --features full --target "$host" \
     && install -D "/target/$host/dist/tailwater" /image/tailwater \
     && install -D -m 644 /etc/ssl/certs/ca-certificates.crt -t /image/etc/ssl/certs
 

@@ -157,7 +157,7 @@ storm: ## Reconnect 20,000 subscribers within 2 s, 100 events behind; report in 
 	target/release/loadtest storm --out $(OUT)/storm
 
 dist: ## Build target/dist/tailwater as in images (with jemalloc), and the program that measures it
-	cargo build --profile dist -p tailwater --features jemalloc
+	cargo build --profile dist -p tailwater --features full
 	cargo build --release -p loadtest
 
 bench: dist ## Measure costs beside a floor, nginx with nchan and BEFORE=another build; report in out/bench

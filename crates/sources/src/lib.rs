@@ -43,6 +43,7 @@ mod sse;
 #[cfg(test)]
 #[cfg(any(feature = "kafka", feature = "nats"))]
 mod stage;
+mod states;
 mod stats;
 mod template;
 #[cfg(feature = "nats")]
@@ -51,3 +52,4 @@ mod trail;
 
 pub use config::{BadConfig, Config};
 pub use sources::Sources;
+pub use states::{SourceState, states};

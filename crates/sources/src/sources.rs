@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::config::{Config, Options};
 use crate::copier::{Copier, End};
+use crate::states::LastState;
 use crate::stats::Stats;
 
 /// The sources of a relay, and the log that they are copied into.
@@ -29,11 +30,19 @@ const PARTS_EVERY: Duration = Duration::from_mins(1);
 /// Most parts of a source. Each has a connection.
 const PARTS_MAX: u32 = 256;
 
+/// The longest name of a node in a lead, which is a part of a bookmark.
+const NODE_CHARS_MAX: usize = 100;
+/// Time between two states of a source that is copied no more. So it is there although those of others push it out.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
 impl Sources {
-    /// Registers the metrics of all sources.
+    /// Registers the metrics of all sources. The states name the node.
     #[must_use]
-    pub fn new(config: Config, log: Arc<dyn Log>, registry: &Registry) -> Self {
-        let node = format!("{:016x}", fastrand::u64(..));
+    pub fn new(config: Config, log: Arc<dyn Log>, node: &str, registry: &Registry) -> Self {
+        // Two processes may have the name of one node, as one does that is restarted. A lead has spaces between its parts.
+        let shown = |c: &char| c.is_ascii_graphic();
+        let name: String = node.chars().filter(shown).take(NODE_CHARS_MAX).collect();
+        let node = format!("{name}/{:08x}", fastrand::u32(..));
         let sources = config.sources.into_iter().map(|(name, options)| {
             let stats = Stats::default();
             stats.register(registry, &name);
@@ -73,7 +82,8 @@ impl One {
         loop {
             let pause = match self.options.kind.parts().await {
                 Ok(None) => {
-                    let _end: End = self.copier(None).run().await;
+                    let copier = self.copier(None);
+                    copy(copier, self.leaving).await;
                     return;
                 }
                 Ok(Some(parts)) => {
@@ -88,7 +98,7 @@ impl One {
                     }
                     for part in 0..parts.min(PARTS_MAX) {
                         if known.insert(part) {
-                            copiers.spawn(self.copier(Some(part)).run());
+                            copiers.spawn(copy(self.copier(Some(part)), self.leaving.clone()));
                         }
                     }
                     PARTS_EVERY
@@ -124,5 +134,16 @@ impl One {
             stats: self.stats.clone(),
             leaving: self.leaving.clone(),
         }
+    }
+}
+
+/// Copies until the copier ends, and then tells its last state until this relay leaves.
+async fn copy(copier: Copier, leaving: CancellationToken) {
+    let last = LastState::of(&copier);
+    if copier.run().await == End::Left {
+        return;
+    }
+    while leaving.run_until_cancelled(sleep(TOLD_EVERY)).await.is_some() {
+        last.tell().await;
     }
 }

@@ -1,13 +1,13 @@
-//! The operators' port: metrics, liveness, readiness, the connections with the greatest lag, and the log
+//! The operators' port: metrics, liveness, readiness, the connections with the greatest lag, the sources, and the log
 //! levels.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::debug_gate::DebugGate;
+use crate::sources_page;
 use crate::telemetry::Levels;
 
 /// The parts of a node that the operators' port reports on.
@@ -62,6 +63,7 @@ impl Admin {
         let debug = Router::new()
             .route("/debug/connections", get(connections))
             .route("/debug/log", get(levels).put(set_levels))
+            .route("/debug/sources", get(sources))
             .route_layer(from_fn_with_state(self.debug.clone(), guard));
         Router::new()
             .route("/metrics", get(metrics))
@@ -107,6 +109,22 @@ async fn connections(State(admin): State<Admin>, Query(listed): Query<Listed>) -
     match &admin.gateway {
         Some(gateway) => axum::Json(gateway.laggards(listed.limit.min(LISTED_MAX))).into_response(),
         None => (StatusCode::NOT_FOUND, "this node serves no subscribers\n").into_response(),
+    }
+}
+
+/// Answers the states of all sources on the log, for a program as JSON and for a browser as a page.
+async fn sources(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    let states = match sources::states(&*admin.log).await {
+        Ok(states) => states,
+        Err(error) => {
+            return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response();
+        }
+    };
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains("text/html")) {
+        sources_page::page(&states, SystemTime::now()).into_response()
+    } else {
+        axum::Json(states).into_response()
     }
 }
 

@@ -22,6 +22,7 @@ mod run;
 mod secret;
 mod server;
 mod signals;
+mod sources_page;
 mod telemetry;
 mod tls;
 mod token;

@@ -100,7 +100,8 @@ impl Node {
         let Served { gateway, relay, entry } =
             serve(&services, (&rules, access, leases), sites.public, &log, &registry)?;
         let copied = services.sources().filter(|sources| !sources.is_empty()).cloned();
-        let copied = copied.map(|config| Sources::new(config, Arc::clone(&log), &registry));
+        let name = services.gateway().map_or("", |gateway| &gateway.node);
+        let copied = copied.map(|config| Sources::new(config, Arc::clone(&log), name, &registry));
         let publishes = services.ingest().is_some();
         let feed = RevocationFeed::new(access, &log, gateway.as_ref(), (retention, publishes));
         let gate = limits.gate(&rules, gateway.is_some(), &registry);

@@ -27,7 +27,7 @@ pub(crate) struct RelayArgs {
         value_delimiter = ','
     )]
     pub(crate) listen: Vec<SocketAddr>,
-    /// Addresses for /metrics, /livez, /readyz, /debug/connections and /debug/log.
+    /// Addresses for /metrics, /livez, /readyz, /debug/connections, sources and log.
     #[arg(
         long,
         env = "TAILWATER_ADMIN_LISTEN",

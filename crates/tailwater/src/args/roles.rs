@@ -24,7 +24,7 @@ pub(crate) struct ServeArgs {
         value_delimiter = ','
     )]
     pub(crate) listen: Vec<SocketAddr>,
-    /// Addresses for /metrics, /livez, /readyz, /debug/connections and /debug/log.
+    /// Addresses for /metrics, /livez, /readyz, /debug/connections, sources and log.
     #[arg(
         long,
         env = "TAILWATER_ADMIN_LISTEN",
@@ -63,7 +63,7 @@ pub(crate) struct GatewayArgs {
         value_delimiter = ','
     )]
     pub(crate) listen: Vec<SocketAddr>,
-    /// Addresses for /metrics, /livez, /readyz, /debug/connections and /debug/log.
+    /// Addresses for /metrics, /livez, /readyz, /debug/connections, sources and log.
     #[arg(
         long,
         env = "TAILWATER_ADMIN_LISTEN",
@@ -100,7 +100,7 @@ pub(crate) struct IngestArgs {
         value_delimiter = ','
     )]
     pub(crate) listen: Vec<SocketAddr>,
-    /// Addresses for /metrics, /livez, /readyz, /debug/connections and /debug/log.
+    /// Addresses for /metrics, /livez, /readyz, /debug/connections, sources and log.
     #[arg(
         long,
         env = "TAILWATER_ADMIN_LISTEN",
