@@ -29,6 +29,7 @@ use crate::slot;
 use crate::url::Kind;
 
 pub(crate) mod cluster;
+mod primary;
 pub(crate) mod replicas;
 pub(crate) mod sentinel;
 pub(crate) mod sources;
@@ -420,6 +421,30 @@ mod tests {
         assert_eq!(topology.owner(7).unwrap(), b);
         assert_eq!(topology.owner(8).unwrap(), a);
         assert_eq!(topology.map().primaries(), BTreeSet::from([a, b]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_refresh_confirms_the_map_and_nobody_waits_for_ever() {
+        let topology = cluster();
+        let begin = Instant::now();
+        let confirmed = tokio::spawn({
+            let topology = Arc::clone(&topology);
+            async move {
+                topology.confirmed().await;
+                begin.elapsed()
+            }
+        });
+        let second = Duration::from_secs(1);
+        sleep(second).await;
+        // One that began before the question.
+        topology.confirmed.send_replace(begin);
+        sleep(second).await;
+        topology.confirmed.send_replace(Instant::now());
+        assert_eq!(confirmed.await.unwrap(), second * 2);
+        for _ in 0..2 {
+            topology.confirmed().await;
+            assert_eq!(begin.elapsed(), second * 2 + FAILOVER_MAX);
+        }
     }
 
     #[test]

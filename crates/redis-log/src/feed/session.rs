@@ -105,7 +105,8 @@ struct Session<'a> {
 
 /// The time in which a message may come before its event, or without it. In a cluster messages do not travel with the
 /// data: those of a primary overtake its data on the way to a replica, and those of a primary that was frozen come to its
-/// successor, which will never have their events.
+/// successor, which will never have their events. Elsewhere a replica may lose events as it begins to follow another
+/// primary, and their messages may still be on their way.
 #[derive(Debug, Clone, Copy)]
 enum Overtaking {
     Never,
@@ -118,11 +119,12 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(60);
 
 impl Overtaking {
     fn of(topology: &Topology, source: &Address) -> Self {
-        if topology.kind() != &Kind::Cluster {
-            return Self::Never;
-        }
-        if !topology.map().serves(source) {
+        let in_cluster = topology.kind() == &Kind::Cluster;
+        if in_cluster && !topology.map().serves(source) {
             return Self::Always;
+        }
+        if !in_cluster && topology.reads_primaries() {
+            return Self::Never;
         }
         topology.changed().map_or(Self::Never, |changed| Self::Until(changed + LAST_WORDS_MAX))
     }

@@ -8,10 +8,8 @@
 //! place. The old primary then says that the replica does not follow it any more, before anybody names a new one. So
 //! the replica is asked itself, because the old primary has events that nobody will keep.
 //!
-//! A report counts only from a primary that is known to be one. So the first report waits for the word of the sentinels, or
-//! of the cluster: a primary that was frozen and replaced meanwhile lacks the replica that was promoted, and names all
-//! others. Later the node knows the replicas, and asks the ones that are missing. And a report ages: while the source
-//! hears its primary and this node does not, replicas may come of which nobody here knows anything.
+//! A node that does not know the replicas reads nothing: before the first report, and when the last one is too old
+//! (`primary`).
 //!
 //! The choice names the successors as well: the other replicas that must have an event before it is delivered.
 
@@ -21,28 +19,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::replicas::{LAG_MAX, ReplicationReport, Reports, Role};
+use super::primary::Primary;
+use super::replicas::Role;
 use super::sentinel::within;
-use super::successors::Successors;
 use super::{FAILOVER_MAX, Map, PAUSE, Topology};
 use crate::access::Access;
 use crate::address::Address;
 use crate::keys::PARTITIONS;
 use crate::pace::{every, jitter};
 use crate::read_from::ReadFrom;
-use crate::server::info;
 use crate::stats::Stats;
 
 /// Time for which a replica must be fit before readers leave a primary for it. A fail-over ends with servers that come
 /// and go.
 const SETTLED: Duration = Duration::from_secs(5);
-
-/// Time without a report after which a node does not know any more which replicas there are, if its source hears the
-/// primary. The node then reads nothing until the next report, for up to [`FAILOVER_MAX`] since the last one.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// The choice.
 struct Sources {
@@ -54,21 +46,6 @@ struct Sources {
     primaries: HashMap<Address, Primary>,
     /// Sources that say that they do not follow the primary which the map names, and since when.
     strayed: HashMap<Address, Instant>,
-}
-
-/// A primary and its replicas.
-struct Primary {
-    connection: Option<MultiplexedConnection>,
-    reports: Reports,
-    successors: Successors,
-    /// The replicas that can be read from, and since when; `None` if the primary gives no report that counts.
-    fit: Option<HashMap<Address, Instant>>,
-    /// When it gave the last one, or was asked first.
-    heard: Instant,
-    /// True if the next report counts only after the primary was confirmed.
-    is_unsure: bool,
-    /// The source that was left because it heard this primary while this node did not, and the successors of it.
-    left: Option<(Address, BTreeSet<Address>)>,
 }
 
 /// Keeps the choice until the log closes.
@@ -96,8 +73,9 @@ pub(crate) async fn run(
             () = topology.source_doubted() => {}
         }
         let known = Arc::clone(&map.borrow_and_update());
+        let asked = Instant::now();
         sources.ask(&access, &known.primaries()).await;
-        sources.confirm(&topology, access.connect_timeout).await;
+        sources.confirm(&topology, asked, access.connect_timeout).await;
         sources.ask_missing(&access, &known).await;
         let doubted = topology.doubted_sources();
         let chosen = sources.choose(&known, &doubted, Instant::now());
@@ -146,21 +124,13 @@ impl Sources {
             .await;
     }
 
-    /// Drops the first report of a primary that is not confirmed within the limit, and notes which reports count.
-    async fn confirm(&mut self, topology: &Topology, limit: Duration) {
-        let reporting = |primary: &&mut Primary| primary.fit.is_some();
-        if self.primaries.values_mut().filter(reporting).any(|primary| primary.is_unsure) {
-            let confirmed = timeout(limit, topology.confirmed()).await.is_ok();
-            let map = topology.map();
-            let first = self.primaries.iter_mut().filter(|(_, primary)| primary.is_unsure);
-            for (address, primary) in first {
-                let counts = confirmed && map.serves(address) && primary.fit.is_some();
-                primary.is_unsure = !counts;
-                primary.fit = primary.fit.take().filter(|_| counts);
-            }
-        }
-        for primary in self.primaries.values_mut().filter(reporting) {
-            (primary.heard, primary.left) = (Instant::now(), None);
+    /// Drops the first report of a primary that is not confirmed within the limit. All of them were asked for at this time.
+    async fn confirm(&mut self, topology: &Topology, asked: Instant, limit: Duration) {
+        let needed = self.primaries.values().any(Primary::needs_word);
+        let confirmed = needed && timeout(limit, topology.confirmed()).await.is_ok();
+        let map = topology.map();
+        for (address, primary) in &mut self.primaries {
+            primary.settle(asked, confirmed && map.serves(address));
         }
     }
 
@@ -171,19 +141,18 @@ impl Sources {
         for (owner, source) in (0..PARTITIONS).filter_map(|p| Some((map.owner(p)?, map.chosen(p)?)))
         {
             let Some(primary) = self.primaries.get(owner) else { continue };
-            let is_old = !self.is_fixed && primary.heard.elapsed() >= SILENCE_MAX;
+            let is_old = !self.is_fixed && primary.is_old();
             let successors = map.successors(source).iter().filter(|_| primary.fit.is_some());
             let asked = successors.chain([source]).filter(|server| match &primary.fit {
-                Some(fit) => !fit.contains_key(*server),
+                Some(fit) => *server != owner && !fit.contains_key(*server),
                 None => is_old,
             });
-            let asked = asked.filter(|server| *server != owner);
             missing.extend(asked.map(|server| (owner.clone(), server.clone())));
         }
         missing
     }
 
-    /// Asks the missing ones whether they follow another server than their primary, or none, or hear it.
+    /// Asks the missing ones whether they follow another server than their primary, or none, or hear their primary.
     async fn ask_missing(&mut self, access: &Access, map: &Map) {
         let asked = self.missing(map).into_iter().map(|(owner, server)| async move {
             let role = within(access.connect_timeout, async {
@@ -196,31 +165,27 @@ impl Sources {
         let (now, mut strayed) = (Instant::now(), HashMap::new());
         for (owner, server, role) in join_all(asked).await.into_iter().flatten() {
             let Some(primary) = self.primaries.get_mut(&owner) else { continue };
-            match role {
+            let (strays, silence) = match role {
+                Role::Primary => (server != owner, Some(Duration::ZERO)),
                 // Names of the same server differ, so only one that the primary has reported counts as another.
-                Role::ReplicaOf { server: other, silence }
-                    if !primary.reports.has_named(&other) =>
-                {
-                    if primary.left.is_none() && primary.is_heard_by_others(silence) {
-                        tracing::warn!(
-                            primary = %owner, source = %server,
-                            "the primary does not answer this node, but its replica hears it"
-                        );
-                        primary.left = Some((server.clone(), map.successors(&server).clone()));
-                        primary.is_unsure = true;
-                    }
+                Role::ReplicaOf { server: other, silence } => {
+                    (primary.reports.has_named(&other), silence)
                 }
-                Role::Primary | Role::ReplicaOf { .. } if primary.fit.is_some() => {
-                    let since = self.strayed.get(&server).copied().unwrap_or(now);
-                    strayed.insert(server, since);
-                }
-                Role::Primary | Role::ReplicaOf { .. } => {}
+            };
+            if strays && primary.fit.is_some() {
+                let since = self.strayed.get(&server).copied().unwrap_or(now);
+                strayed.insert(server, since);
+            } else if !strays && primary.overheard(&server, map.successors(&server), silence) {
+                tracing::warn!(
+                    primary = %owner, source = %server,
+                    "the primary gives this node no report, but speaks to its replicas"
+                );
             }
         }
         self.strayed = strayed;
     }
 
-    /// The source of each partition; `None` is its primary.
+    /// The source of each partition; `None` as long as it is not known which replicas there are.
     fn choose(&self, map: &Map, doubted: &BTreeSet<Address>, now: Instant) -> Vec<Option<Address>> {
         let mut of_primary = HashMap::new();
         (0..PARTITIONS)
@@ -262,8 +227,7 @@ impl Sources {
                 }
                 // In a fail-over nobody knows better than before.
                 _ => {
-                    let left = primary.and_then(|primary| primary.left.as_ref());
-                    let left = left.filter(|(left, _)| left == source).map(|(_, others)| others);
+                    let left = primary.and_then(|primary| primary.successors_of_left(source));
                     let before = left.unwrap_or_else(|| map.successors(source));
                     before.difference(doubted).cloned().collect()
                 }
@@ -283,12 +247,7 @@ impl Sources {
     ) -> Option<Address> {
         let Some(primary) = self.primaries.get(owner) else { return present.cloned() };
         let Some(fit) = &primary.fit else {
-            return match &primary.left {
-                Some(_) if now - primary.heard < FAILOVER_MAX => None,
-                Some((left, _)) => Some(left.clone()),
-                // Without its primary nobody knows better than to stay.
-                None => present.cloned(),
-            };
+            return primary.source_without_report(present, now);
         };
         let strayed = present.and_then(|present| self.strayed.get(present));
         if strayed.is_some_and(|since| now - *since < FAILOVER_MAX) {
@@ -321,47 +280,6 @@ impl Sources {
     }
 }
 
-impl Default for Primary {
-    fn default() -> Self {
-        Self {
-            connection: None,
-            reports: Reports::default(),
-            successors: Successors::default(),
-            fit: None,
-            heard: Instant::now(),
-            is_unsure: true,
-            left: None,
-        }
-    }
-}
-
-impl Primary {
-    /// Returns true if a replica has heard the primary at a time at which it would have answered this node, were it not for
-    /// the network between them.
-    fn is_heard_by_others(&self, silence: Option<Duration>) -> bool {
-        let is_later = |silence| silence + LAG_MAX < self.heard.elapsed();
-        self.fit.is_none() && silence.is_some_and(is_later)
-    }
-
-    async fn ask(&mut self, access: &Access, address: &Address) {
-        let limit = access.connect_timeout;
-        let connection = &mut self.connection;
-        let asked = within(limit, async {
-            let connection = match connection {
-                Some(connection) => connection,
-                none => none.insert(access.connection(address).await?),
-            };
-            info(connection, "replication").await
-        });
-        let report = asked.await.inspect_err(|_| self.connection = None);
-        let report = report.ok().and_then(|info| ReplicationReport::parse(address, &info));
-        self.fit = report.map(|report| self.reports.take(&report, Instant::now()).clone());
-        if self.fit.is_some() {
-            self.successors.ask(access, self.reports.awaited()).await;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,6 +288,17 @@ mod tests {
 
     fn address(host: &str) -> Address {
         Address::new(host, 1)
+    }
+
+    /// The choice of a node whose replica `promoted` has strayed.
+    fn sources(read_from: ReadFrom, primary: Primary, since: Instant) -> Sources {
+        Sources {
+            read_from,
+            is_fixed: false,
+            random: RandomState::new(),
+            primaries: HashMap::from([(address(PRIMARY), primary)]),
+            strayed: HashMap::from([(address("promoted"), since)]),
+        }
     }
 
     /// The choice after the present one, of replicas that have been fit for some seconds each.
@@ -383,14 +312,9 @@ mod tests {
         let since =
             |(host, seconds): &(&str, u64)| (address(host), now - Duration::from_secs(*seconds));
         let fit = fit.map(|fit| fit.iter().map(since).collect());
-        let primary = Primary { fit, ..Primary::default() };
-        let sources = Sources {
-            read_from: read_from.parse().unwrap(),
-            is_fixed: false,
-            random: RandomState::new(),
-            primaries: HashMap::from([(address(PRIMARY), primary)]),
-            strayed: HashMap::from([(address("promoted"), now - Duration::from_secs(29))]),
-        };
+        let mut primary = Primary::default();
+        primary.fit = fit;
+        let sources = sources(read_from.parse().unwrap(), primary, now - Duration::from_secs(29));
         let mut map = Map::one(address(PRIMARY));
         if let Some(present) = present {
             map.sources = vec![Some(address(present)); PARTITIONS as usize];
@@ -447,13 +371,7 @@ mod tests {
         primary.fit = fit.map(|fit| primary.reports.say(fit.iter().map(|host| address(host))));
         primary.successors.say(&address("never"), false);
         ["a", "b", "c"].iter().for_each(|host| primary.successors.say(&address(host), true));
-        let sources = Sources {
-            read_from: read_from.parse().unwrap(),
-            is_fixed: false,
-            random: RandomState::new(),
-            primaries: HashMap::from([(address(PRIMARY), primary)]),
-            strayed: HashMap::from([(address("promoted"), now)]),
-        };
+        let sources = sources(read_from.parse().unwrap(), primary, now);
         let mut map = Map::one(address(PRIMARY));
         let before = BTreeSet::from([address("before"), address("b")]);
         map.successors = BTreeMap::from([(address(source), before)]);
@@ -479,13 +397,7 @@ mod tests {
         let now = Instant::now();
         let mut primary = Primary::default();
         primary.fit = Some(primary.reports.say([address("a")].into_iter()));
-        let sources = Sources {
-            read_from: ReadFrom::Replica,
-            is_fixed: false,
-            random: RandomState::new(),
-            primaries: HashMap::from([(address(PRIMARY), primary)]),
-            strayed: HashMap::from([(address("promoted"), now)]),
-        };
+        let sources = sources(ReadFrom::Replica, primary, now);
         let mut map = Map::one(address(PRIMARY));
         let before = BTreeSet::from([address("promoted"), address("gone")]);
         map.successors = BTreeMap::from([(address("a"), before)]);

@@ -93,7 +93,7 @@ impl Node {
         }
         let topic = event.topic().clone();
         // A message is a hint where it may come before its event, here or on another server that must have the event.
-        let is_hint = self.world.deployment.has_bus && state.sources.may_overtake(from)
+        let is_hint = state.sources.may_overtake(from, self.world.deployment.has_bus)
             || !state.sources.awaited().is_empty()
             || state.sources.source().is_none();
         let Some(watched) = state.watched.get_mut(&topic) else { return };

@@ -93,14 +93,18 @@ impl Sources {
     /// Returns the source if the owner has not reported for a while.
     pub(super) fn silent_source(&self) -> Option<Id> {
         let is_silent = self.fit.is_none() && self.heard.elapsed() >= SILENCE_MAX;
-        self.source.filter(|source| is_silent && *source != self.owner)
+        self.source.filter(|_| is_silent)
     }
 
     /// A source says which server it follows, and how long ago it heard that. If it hears the owner and this node does not,
     /// there may be replicas of which this node knows nothing.
     pub(super) fn overhear(&mut self, source: Id, role: Role, silence: Duration) {
-        let Role::ReplicaOf(other) = role else { return };
-        let hears_owner = other == self.owner || !self.named.contains_key(&other);
+        let (hears_owner, silence) = match role {
+            Role::Primary => (source == self.owner, Duration::ZERO),
+            Role::ReplicaOf(other) => {
+                (other == self.owner || !self.named.contains_key(&other), silence)
+            }
+        };
         let hears_more = silence + LAG_MAX < self.heard.elapsed();
         let is_new = self.left.is_none() && self.bug != Some(Bug::KeepsOldReports);
         if hears_owner && hears_more && is_new && self.source == Some(source) {
@@ -117,10 +121,13 @@ impl Sources {
         others.filter(|server| Some(*server) != self.source).collect()
     }
 
-    /// Returns true if a message of a server may come before its event, or without it.
-    pub(super) fn may_overtake(&self, server: Id) -> bool {
+    /// Returns true if a message of a server may come before its event, or without it: over a bus, or late, of an event that
+    /// the source has lost as it began to follow another primary.
+    pub(super) fn may_overtake(&self, server: Id, has_bus: bool) -> bool {
         let changed = self.owner_changed.is_some_and(|at| at.elapsed() < LAST_WORDS_MAX);
-        self.bug != Some(Bug::BelievesMessages) && (server != self.owner || changed)
+        let may =
+            if has_bus { server != self.owner || changed } else { self.reads_replicas && changed };
+        self.bug != Some(Bug::BelievesMessages) && may
     }
 
     /// The sentinels have named the primary.
