@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use event_log::{Position, ReadError, Topic};
+use event_log::{Append, AppendError, Log as _, Mark, NewEvent, Position, ReadError, Topic};
 use futures_util::{StreamExt as _, stream};
 
 use super::RedisLog;
@@ -43,14 +43,17 @@ impl RedisLog {
         Ok(())
     }
 
-    /// Deletes a topic with its events and its numbering. Its subscribers are told of a reset. Idempotency keys
-    /// stay to their end. Returns false if there is no such topic.
+    /// Deletes a topic: its events, its numbering, its end and its idempotency keys. Its subscribers are told of a
+    /// reset. Returns false if there is no such topic.
     ///
     /// # Errors
-    /// The primary does not answer, or the user lacks a right.
-    pub async fn delete(&self, topic: &Topic) -> Result<bool, ReadError> {
+    /// As for any append.
+    pub async fn delete(&self, topic: &Topic) -> Result<bool, AppendError> {
         self.primaries().await?;
-        Ok(self.store.delete(topic).await?)
+        let deletion = NewEvent { mark: Mark::Deleted, ..NewEvent::default() };
+        let mut results = self.append(vec![Append::new(topic.clone(), deletion)]).await;
+        let receipt = results.pop().expect("a log answers for every event")?;
+        Ok(!receipt.duplicate)
     }
 
     /// Erases one event from the log and from the memory of the nodes that watch its topic. The numbers of other

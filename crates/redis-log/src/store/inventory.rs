@@ -97,14 +97,6 @@ impl Store {
         }))
     }
 
-    /// Deletes a topic. Returns false if there was none.
-    pub(crate) async fn delete(&self, topic: &Topic) -> Result<bool, Failure> {
-        let command =
-            redis::cmd("DEL").arg(self.keys.stream(topic)).arg(self.keys.head(topic)).take();
-        let replies = self.ask(Side::Primary, keys::partition(topic), &[command]).await?;
-        Ok(count(replies)? > 0)
-    }
-
     /// Erases an event. Returns false if there was none.
     pub(crate) async fn erase(&self, topic: &Topic, position: Position) -> Result<bool, Failure> {
         let stream = self.keys.stream(topic);

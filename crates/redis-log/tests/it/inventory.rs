@@ -1,12 +1,13 @@
 //! The work of an operator on stored topics.
 
-use event_log::{Append, Log, Mark, NewEvent, Position, Reason};
+use event_log::{Append, Key, Log, Mark, NewEvent, Position, Reason};
 use redis_log::{Config, RedisLog, StoredTopic};
 
 use crate::deployment::Cluster;
 use crate::server::Server;
 use crate::support::{
-    PAGE, Reader, append, audited, config, config_at, eventually, fill, open, topic, try_append,
+    PAGE, Reader, append, audited, config, config_at, event, eventually, fill, open, topic,
+    try_append,
 };
 
 async fn inventory(log: &RedisLog) -> Vec<StoredTopic> {
@@ -58,6 +59,21 @@ async fn a_deleted_topic_is_a_reset_for_its_readers() {
     assert_eq!(reader.gap().await.reason, Reason::Reset);
     assert_eq!(append(&log, &t, "again").await.position.n, 1);
     assert_eq!(reader.until(1).await, [1]);
+}
+
+/// An operator who makes room on a full server deletes topics.
+#[tokio::test]
+async fn a_topic_is_deleted_on_a_full_server_and_its_keys_are_over() {
+    let server = Server::start().await;
+    let (log, t) = (open(config(&server)).await, topic("t"));
+    let keyed = || Append { key: Key::new("k").ok(), ..event(&t, "1") };
+    try_append(&log, keyed()).await.unwrap();
+    server.words::<()>("CONFIG SET maxmemory-policy noeviction").await;
+    server.words::<()>("CONFIG SET maxmemory 1").await;
+    assert!(log.delete(&t).await.unwrap());
+    server.words::<()>("CONFIG SET maxmemory 0").await;
+    let again = try_append(&log, keyed()).await.unwrap();
+    assert_eq!((again.position.n, again.duplicate), (1, false));
 }
 
 #[tokio::test]
