@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
@@ -24,7 +25,13 @@ afterEach(async () => {
 function watch(options, url = node.url) {
   const told = [];
   const note = (word) => (content) => told.push([word, content]);
-  const callbacks = { onOpen: note('open'), onGap: note('gap'), onEnd: note('end'), onError: note('error') };
+  const callbacks = {
+    onOpen: note('open'),
+    onGap: note('gap'),
+    onBroken: note('broken'),
+    onEnd: note('end'),
+    onError: note('error'),
+  };
   const subscription = subscribe(url, { ...callbacks, ...options });
   open.push(() => subscription.close());
   return { subscription, told };
@@ -81,6 +88,37 @@ for (const transport of ['auto', 'long-poll']) {
     assert.deepEqual(await take(watch({ topics: [topic], persist, transport }).subscription, 9), []);
   });
 }
+
+test('a publisher that breaks off is told', async () => {
+  const { subscription, told } = watch({ topics: ['breaks'], from: 'earliest' });
+  const publisher = request(`${node.url}?topic=breaks`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-ndjson' },
+  });
+  publisher.on('error', () => {});
+  publisher.write('{"data":"before"}\n');
+  assert.deepEqual(data(await take(subscription, 1)), ['before']);
+  publisher.destroy();
+  const next = take(subscription, 1);
+  await until(() => told.some(([word]) => word === 'broken'));
+  assert.deepEqual(told.at(-1), ['broken', { topic: 'breaks', reason: 'disconnected' }]);
+  await publish(node, 'breaks', 'after');
+  assert.deepEqual(data(await next), ['after']);
+});
+
+test('a topic that is opened again goes on', async () => {
+  const topics = ['again', 'beside'];
+  const { subscription, told } = watch({ topics, from: 'earliest' });
+  await publish(node, 'again', 'the end', { end: 'true' });
+  await publish(node, 'beside', 'goes on');
+  assert.deepEqual(data(await take(subscription, 2)).sort(), ['goes on', 'the end']);
+  const next = take(subscription, 1);
+  await until(() => told.some(([word]) => word === 'end'));
+  const opened = await fetch(`${node.origin}/v1/topics/again?reopen=true`, { method: 'POST' });
+  assert.equal(opened.status, 200);
+  await publish(node, 'again', 'more');
+  assert.deepEqual(data(await next), ['more']);
+});
 
 test('a page goes on after the event whose receipt it was made with', async () => {
   const { id } = await publish(node, 'page', 'in the page');

@@ -26,6 +26,7 @@ function watch(gateway, options = {}) {
     retry: 100,
     onOpen: note('open'),
     onGap: note('gap'),
+    onBroken: note('broken'),
     onEnd: note('end'),
     onError: note('error'),
     ...options,
@@ -466,6 +467,40 @@ test('gaps and resets have callbacks of their own', async () => {
     ['gap', gap],
     ['gap', reset],
   ]);
+});
+
+test('a publisher that broke off is told, and the topic goes on from there', async () => {
+  const broken = { topic: 'demo', reason: 'disconnected' };
+  const gateway = await fake(
+    (c) => c.stream().ready().event(1).control('broken', broken, 'id: 2-2\n').cut(),
+    (c) => c.stream().ready({ cursor: '2-2' }).event(3),
+  );
+  const { subscription, told } = watch(gateway);
+  assert.deepEqual(data(await take(subscription, 2)), ['event 1', 'event 3']);
+  const [, [word, content]] = told;
+  assert.deepEqual([word, content], ['broken', broken]);
+  assert.equal(told.filter(([word]) => word === 'broken').length, 1);
+  assert.equal(gateway.requests[1].headers['last-event-id'], '2-2');
+});
+
+test('a topic that is opened again keeps the subscription, and its events arrive', async () => {
+  const gateway = await fake(
+    (c) =>
+      c
+        .stream()
+        .ready()
+        .control('end', { topic: 'demo' })
+        .control('reopened', { topic: 'demo' })
+        .event(1, 'b')
+        .control('end', { topic: 'b' })
+        .end(),
+    (c) => c.stream().ready().event(2, 'demo').control('end', { topic: 'demo' }),
+  );
+  const { subscription, told } = watch(gateway, { topics: ['demo', 'b'] });
+  assert.deepEqual(data(await take(subscription, 9)), ['event 1', 'event 2']);
+  const ends = told.filter(([word]) => word === 'end').map(([, { topic }]) => topic);
+  assert.deepEqual(ends, ['demo', 'b', 'demo']);
+  assert.equal(gateway.requests.length, 2);
 });
 
 test('a checkpoint moves the cursor', async () => {
