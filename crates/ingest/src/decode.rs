@@ -16,7 +16,8 @@ pub(crate) trait Decode: Send {
     fn unfinished(&self) -> Option<u64>;
     /// Returns the bytes of memory that are held for events to come.
     fn bytes(&self) -> usize;
-    /// Returns the event that the end of the body completes, or an error if the end cuts it off.
+    /// Returns the event that the end of the body completes, or an error if the end cuts it off, or if it is not the
+    /// end of the topic that the publisher asked for.
     fn finish(&mut self) -> Option<Item>;
 }
 

@@ -21,6 +21,7 @@ mod breaks;
 mod client;
 mod cloudevents;
 mod config;
+mod copied;
 mod cross_origin;
 mod decode;
 mod error;

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use event_log::{Append, BadEventType, EventType, Topic};
 
+use crate::copied::Copied;
 use crate::decode::{Decode, Item};
 use crate::error::{Code, Error};
 use crate::event::event;
@@ -17,6 +18,7 @@ use crate::lines::{Ends, Line, Lines};
 pub(crate) struct Parser {
     lines: Lines,
     pending: Pending,
+    copied: Copied,
     /// Largest data of an event, in bytes.
     max: usize,
 }
@@ -53,7 +55,8 @@ impl Parser {
     /// Parses events with at most `max` bytes of data.
     pub(crate) fn new(max: usize) -> Self {
         let line_max = max.max(EventType::MAX_BYTES).saturating_add(SLACK_BYTES);
-        Self { lines: Lines::new(Ends::Any, line_max), pending: Pending::default(), max }
+        let lines = Lines::new(Ends::Any, line_max);
+        Self { lines, pending: Pending::default(), copied: Copied::default(), max }
     }
 
     /// Takes the next piece. Call it only after [`Parser::take`] has returned `None`.
@@ -75,6 +78,11 @@ impl Parser {
     pub(crate) fn unfinished(&self) -> Option<u64> {
         let begun = self.lines.is_within().then(|| self.lines.number() + 1);
         self.pending.line.or(begun)
+    }
+
+    /// Returns the reason why the source of the body may have more to come, if it is the stream of a gateway and may.
+    pub(crate) const fn more_to_come(&self) -> Option<&'static str> {
+        self.copied.unfinished()
     }
 
     /// Returns the bytes of memory that are held for events to come.
@@ -99,10 +107,17 @@ impl Parser {
         };
         let number = self.lines.number();
         if line.is_empty() {
-            return std::mem::take(&mut self.pending).dispatch(self.max);
+            let event = std::mem::take(&mut self.pending).dispatch(self.max)?;
+            if let (Err(BadEventType::Reserved(kind)), Ok(data)) = (&event.kind, &event.data) {
+                self.copied.control(kind, data);
+            }
+            return Some(event);
         }
         let (name, value) = match line.iter().position(|byte| *byte == b':') {
-            Some(0) => return None,
+            Some(0) => {
+                self.copied.comment(&line[1..]);
+                return None;
+            }
             Some(colon) => (&line[..colon], &line[colon + 1..]),
             None => (&line[..], &[][..]),
         };
@@ -194,12 +209,17 @@ impl Decode for SseDecoder {
     }
 
     fn finish(&mut self) -> Option<Item> {
-        let line = self.parser.finish()?;
-        let error = Error::new(
-            Code::BadBody,
-            "the body ended before the blank line that completes this event; it was not stored",
-        );
-        Some(Item { line, event: Err(error) })
+        let (line, message) = match (self.parser.finish(), self.parser.more_to_come()) {
+            (Some(line), _) => {
+                let cut = "the body ended before the blank line that completes this event; it was not stored";
+                (line, cut.to_owned())
+            }
+            (None, Some(why)) if self.head.end => {
+                (self.parser.lines.number(), format!("the body does not end its topic: {why}"))
+            }
+            _ => return None,
+        };
+        Some(Item { line, event: Err(Error::new(Code::BadBody, message)) })
     }
 }
 

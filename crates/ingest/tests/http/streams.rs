@@ -359,3 +359,50 @@ async fn lines_that_arrive_during_an_append_are_the_next_batch() {
     }
     assert_eq!(*log.batches.lock().unwrap(), [1, 10]);
 }
+
+/// A gateway that drains closes its streams cleanly, and so does a pipe from a stream that broke off.
+#[tokio::test]
+async fn a_copied_stream_ends_its_topic_only_after_the_end_of_its_source() {
+    let server = Server::start().await;
+    let event = |kind: &str, data: &str| format!("event: tailwater.{kind}\ndata: {data}\n\n");
+    let comment = |kind: &str, data: &str| format!(": tailwater.{kind} {data}\n");
+    let (one, several) = (r#"{"cursor":"1-1"}"#, r#"{"cursor":"2.abc"}"#);
+    let (end, away) = (r#"{"topic":"a"}"#, r#"{"reason":"drain"}"#);
+    let data = || "data: 1\n\n".to_owned();
+    for (topic, body, ends) in [
+        ("plain", vec![data()], true),
+        ("ended", vec![event("ready", one), data(), event("end", end)], true),
+        ("drained", vec![event("ready", one), data(), event("reconnect", away)], false),
+        ("broken-off", vec![event("ready", one), data()], false),
+        ("of-several", vec![event("ready", several), data(), event("end", end)], false),
+        (
+            "again",
+            vec![event("ready", one), data(), event("end", end), event("reopened", end)],
+            false,
+        ),
+        (
+            "in-a-loop",
+            vec![
+                event("ready", one),
+                event("reconnect", away),
+                event("ready", one),
+                data(),
+                event("end", end),
+            ],
+            true,
+        ),
+        ("drained-comment", vec![comment("ready", one), data(), comment("reconnect", away)], false),
+        ("ended-comment", vec![comment("ready", one), data(), comment("end", end)], true),
+    ] {
+        let answer = sse(&server, &format!("topic={topic}&end=true"), body.concat()).await;
+        let marks: Vec<_> = server.events(topic).await.iter().map(|event| event.mark()).collect();
+        let expected: &[_] = if ends { &[Mark::Open, Mark::End] } else { &[Mark::Open] };
+        assert_eq!(marks, expected, "{topic}: {outcomes:?}", outcomes = outcomes(&answer));
+        let last = outcomes(&answer).pop().unwrap();
+        assert_eq!(last, if ends { "stored" } else { "bad_body" }, "{topic}");
+    }
+    // Without the wish to end the topic nothing is missing.
+    let body = [event("ready", one), data()].concat();
+    let told = outcomes(&sse(&server, "topic=t", body).await);
+    assert_eq!(told, ["bad_type", "stored"]);
+}
