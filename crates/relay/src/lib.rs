@@ -45,3 +45,4 @@ pub use gateway::Gateway;
 pub use relay::Relay;
 pub use reqwest::Url;
 pub use shared::Streamed;
+pub use upstream::probe;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use reqwest::redirect::Policy;
 use reqwest::{Body, Client, ClientBuilder, Response, Url};
 
@@ -83,6 +83,16 @@ impl Upstream {
             () => Refusal::BrokenOff,
         }
     }
+}
+
+/// Asks an upstream for the head of its base. Any status proves that it can be reached and, over https, trusted.
+///
+/// # Errors
+/// There is no connection, or no answer.
+pub async fn probe(config: &Config) -> Result<StatusCode, reqwest::Error> {
+    let Upstream { base, client, .. } = Upstream::new(config)?;
+    let answer = client.head(base).send().await.map_err(reqwest::Error::without_url)?;
+    Ok(answer.status())
 }
 
 /// Returns the URL of a request's path at the upstream.

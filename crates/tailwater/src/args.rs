@@ -4,6 +4,7 @@
 //! Holds values as they were given. `config` validates them.
 
 mod access;
+mod addresses;
 mod client;
 mod limits;
 mod node;
@@ -21,11 +22,12 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use access::AccessArgs;
+pub(crate) use addresses::AddressArgs;
 pub(crate) use client::{ClientToken, Input, OnGap, PublishArgs, TailArgs, TailFormat};
 pub(crate) use limits::LimitArgs;
 pub(crate) use node::NodeArgs;
 pub(crate) use relay::{AnswerArgs, RelayArgs, SourceArgs};
-pub(crate) use roles::{CheckArgs, GatewayArgs, IngestArgs, ServeArgs};
+pub(crate) use roles::{CheckArgs, CheckedRole, GatewayArgs, IngestArgs, ServeArgs};
 pub(crate) use services::{LogArgs, PublisherArgs, ReadArgs, RedisArgs, SubscriberArgs};
 pub(crate) use size::Size;
 pub(crate) use token::{

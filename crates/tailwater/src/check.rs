@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use redis_log::{KeyPrefix, ReadFrom, RedisLog};
 use reqwest::Url;
+use tokio::time::timeout;
 
 use self::access::Finding;
-use crate::args::CheckArgs;
+use crate::args::{CheckArgs, CheckedRole};
 use crate::client;
 use crate::config::{NodeConfig, Store, shown};
 
@@ -20,14 +21,13 @@ const RESPONSE_MAX: Duration = Duration::from_secs(3);
 
 /// Checks and reports on standard output. Fails if a node would fail with this configuration.
 pub(crate) fn run(args: CheckArgs) -> Result<()> {
-    match args.url {
-        Some(url) => client::run(ask(url)),
-        None => {
-            let config = NodeConfig::try_from(args.serve)?;
-            config.telemetry.check()?;
-            client::run(validate(config))
-        }
-    }
+    let config = match (args.url, args.role) {
+        (Some(url), _) => return client::run(ask(url)),
+        (None, Some(CheckedRole::Relay(relay))) => NodeConfig::try_from(*relay)?,
+        (None, None) => NodeConfig::try_from(args.serve)?,
+    };
+    config.telemetry.check()?;
+    client::run(validate(config))
 }
 
 async fn ask(url: String) -> Result<()> {
@@ -108,7 +108,22 @@ async fn validate(config: NodeConfig) -> Result<()> {
     report("limits", &format!("one address may take {} of each", config.limits.share));
     println!("{}", bounds::table(&config));
     check_store(config.store).await?;
+    if let Some(relay) = config.services.relay() {
+        check_upstream(relay).await?;
+    }
     report("result", "ok");
+    Ok(())
+}
+
+/// Reports the upstream, and asks it for the head of its base: any status will do.
+async fn check_upstream(relay: &relay::Config) -> Result<()> {
+    let url = &relay.upstream;
+    report("upstream", url.as_str());
+    let asked = timeout(RESPONSE_MAX, relay::probe(relay)).await;
+    let asked =
+        asked.with_context(|| format!("--upstream {url}: no answer in {RESPONSE_MAX:?}"))?;
+    let status = asked.with_context(|| format!("--upstream {url}"))?;
+    report("upstream", &format!("reachable, answers {status}"));
     Ok(())
 }
 

@@ -18,8 +18,8 @@ use redis_log::{Durability, ReadFrom};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{
-    AccessArgs, GatewayArgs, IngestArgs, LogArgs, NodeArgs, PublisherArgs, RedisArgs, ServeArgs,
-    Size, SubscriberArgs,
+    AccessArgs, AddressArgs, GatewayArgs, IngestArgs, LogArgs, NodeArgs, PublisherArgs, RedisArgs,
+    ServeArgs, Size, SubscriberArgs,
 };
 pub(crate) use crate::config::access::{AccessConfig, ClosedConfig, access, key_file};
 pub(crate) use crate::config::limits::Limits;
@@ -122,9 +122,8 @@ impl TryFrom<ServeArgs> for NodeConfig {
             (args.publishers.durability, args.read.read_from.clone()),
             &mut warnings,
         )?;
-        let listens = (args.listen, args.admin_listen);
         let (node, access) = (&args.node, &args.access);
-        Self::of(services, store, drain, limits, listens, (node, access), warnings)
+        Self::of(services, store, drain, limits, args.addresses, (node, access), warnings)
     }
 }
 
@@ -145,9 +144,8 @@ impl TryFrom<GatewayArgs> for NodeConfig {
         let read_from = args.read.read_from.clone();
         let store =
             store(Some(&args.redis), &args.log, (Durability::Memory, read_from), &mut warnings)?;
-        let listens = (args.listen, args.admin_listen);
         let (node, access) = (&args.node, &args.access);
-        Self::of(services, store, drain, limits, listens, (node, access), warnings)
+        Self::of(services, store, drain, limits, args.addresses, (node, access), warnings)
     }
 }
 
@@ -167,9 +165,8 @@ impl TryFrom<IngestArgs> for NodeConfig {
         let durability = args.publishers.durability;
         let store =
             store(Some(&args.redis), &args.log, (durability, ReadFrom::Primary), &mut warnings)?;
-        let listens = (args.listen, args.admin_listen);
         let (node, access) = (&args.node, &args.access);
-        Self::of(services, store, drain, limits, listens, (node, access), warnings)
+        Self::of(services, store, drain, limits, args.addresses, (node, access), warnings)
     }
 }
 
@@ -221,7 +218,7 @@ impl NodeConfig {
         store: Store,
         drain: Drain,
         limits: Limits,
-        (listen, admin_listen): (Vec<SocketAddr>, Vec<SocketAddr>),
+        AddressArgs { listen, admin_listen }: AddressArgs,
         (node, access): (&NodeArgs, &AccessArgs),
         mut warnings: Vec<String>,
     ) -> Result<Self> {

@@ -1,6 +1,5 @@
 //! The flags of a relay.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,31 +10,16 @@ use redis_log::Durability;
 use relay::{Adapter, Detached};
 
 use super::roles::REDIS;
-use super::{AccessArgs, LimitArgs, LogArgs, NodeArgs, ReadArgs, Size, SubscriberArgs};
+use super::{
+    AccessArgs, AddressArgs, LimitArgs, LogArgs, NodeArgs, ReadArgs, Size, SubscriberArgs,
+};
 
 #[derive(Debug, Clone, ClapArgs)]
 // The answer of a language model has more events than a feed of news.
 #[command(mut_arg("history_events", |arg| arg.default_value("100000")))]
 pub(crate) struct RelayArgs {
-    /// Addresses for clients, each with its port; separated by commas, or repeated. [::] is every address of this
-    /// machine, IPv4 too.
-    #[arg(
-        long,
-        env = "TAILWATER_LISTEN",
-        default_value = "127.0.0.1:8080,[::1]:8080",
-        value_name = "ADDRESS,…",
-        value_delimiter = ','
-    )]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Addresses for /metrics, /livez, /readyz, /debug/connections, sources and log.
-    #[arg(
-        long,
-        env = "TAILWATER_ADMIN_LISTEN",
-        default_value = "127.0.0.1:9090,[::1]:9090",
-        value_name = "ADDRESS,…",
-        value_delimiter = ','
-    )]
-    pub(crate) admin_listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) addresses: AddressArgs,
     #[arg(long, env = "TAILWATER_REDIS", hide_env_values = true, value_name = "URL", help = REDIS)]
     pub(crate) redis: Option<String>,
     #[command(flatten)]

@@ -1,10 +1,11 @@
 //! The commands that run a node, or check its configuration.
 
-use std::net::SocketAddr;
+use clap::{Args as ClapArgs, Subcommand};
 
-use clap::Args as ClapArgs;
-
-use super::{AccessArgs, LimitArgs, LogArgs, NodeArgs, PublisherArgs, ReadArgs, SubscriberArgs};
+use super::{
+    AccessArgs, AddressArgs, LimitArgs, LogArgs, NodeArgs, PublisherArgs, ReadArgs, RelayArgs,
+    SubscriberArgs,
+};
 
 /// The help of `--redis`, which three commands have.
 pub(super) const REDIS: &str = "URL of the Redis that stores the events: redis://[user:password@]host[:port], \
@@ -14,25 +15,8 @@ pub(super) const REDIS: &str = "URL of the Redis that stores the events: redis:/
 
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct ServeArgs {
-    /// Addresses for subscribers and publishers, each with its port; separated by commas, or repeated. [::] is every address
-    /// of this machine, IPv4 too.
-    #[arg(
-        long,
-        env = "TAILWATER_LISTEN",
-        default_value = "127.0.0.1:8080,[::1]:8080",
-        value_name = "ADDRESS,…",
-        value_delimiter = ','
-    )]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Addresses for /metrics, /livez, /readyz, /debug/connections, sources and log.
-    #[arg(
-        long,
-        env = "TAILWATER_ADMIN_LISTEN",
-        default_value = "127.0.0.1:9090,[::1]:9090",
-        value_name = "ADDRESS,…",
-        value_delimiter = ','
-    )]
-    pub(crate) admin_listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) addresses: AddressArgs,
     #[arg(long, env = "TAILWATER_REDIS", hide_env_values = true, value_name = "URL", help = REDIS)]
     pub(crate) redis: Option<String>,
     #[command(flatten)]
@@ -52,26 +36,11 @@ pub(crate) struct ServeArgs {
 }
 
 #[derive(Debug, Clone, ClapArgs)]
+#[command(mut_arg("listen", |arg| arg.default_value("[::]:8080")))]
+#[command(mut_arg("admin_listen", |arg| arg.default_value("[::]:9090")))]
 pub(crate) struct GatewayArgs {
-    /// Addresses for subscribers, each with its port; separated by commas, or repeated. [::] is every address
-    /// of this machine, IPv4 too.
-    #[arg(
-        long,
-        env = "TAILWATER_LISTEN",
-        default_value = "[::]:8080",
-        value_name = "ADDRESS,…",
-        value_delimiter = ','
-    )]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Addresses for /metrics, /livez, /readyz, /debug/connections, sources and log.
-    #[arg(
-        long,
-        env = "TAILWATER_ADMIN_LISTEN",
-        default_value = "[::]:9090",
-        value_name = "ADDRESS,…",
-        value_delimiter = ','
-    )]
-    pub(crate) admin_listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) addresses: AddressArgs,
     #[arg(long, env = "TAILWATER_REDIS", hide_env_values = true, value_name = "URL", help = REDIS)]
     pub(crate) redis: String,
     #[command(flatten)]
@@ -89,26 +58,11 @@ pub(crate) struct GatewayArgs {
 }
 
 #[derive(Debug, Clone, ClapArgs)]
+#[command(mut_arg("listen", |arg| arg.default_value("[::]:8081")))]
+#[command(mut_arg("admin_listen", |arg| arg.default_value("[::]:9090")))]
 pub(crate) struct IngestArgs {
-    /// Addresses for publishers, each with its port; separated by commas, or repeated. [::] is every address
-    /// of this machine, IPv4 too.
-    #[arg(
-        long,
-        env = "TAILWATER_LISTEN",
-        default_value = "[::]:8081",
-        value_name = "ADDRESS,…",
-        value_delimiter = ','
-    )]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Addresses for /metrics, /livez, /readyz, /debug/connections, sources and log.
-    #[arg(
-        long,
-        env = "TAILWATER_ADMIN_LISTEN",
-        default_value = "[::]:9090",
-        value_name = "ADDRESS,…",
-        value_delimiter = ','
-    )]
-    pub(crate) admin_listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) addresses: AddressArgs,
     #[arg(long, env = "TAILWATER_REDIS", hide_env_values = true, value_name = "URL", help = REDIS)]
     pub(crate) redis: String,
     #[command(flatten)]
@@ -124,11 +78,21 @@ pub(crate) struct IngestArgs {
 }
 
 #[derive(Debug, Clone, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct CheckArgs {
+    #[command(subcommand)]
+    pub(crate) role: Option<CheckedRole>,
     /// Ask a running node whether it is ready instead; its admin address, such as
     /// http://127.0.0.1:9090.
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+}
+
+/// A node with other flags than those of `serve`, which are those of a gateway and an ingest together.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum CheckedRole {
+    /// Validate the flags of a relay, connect to Redis and to the upstream, and report.
+    Relay(Box<RelayArgs>),
 }

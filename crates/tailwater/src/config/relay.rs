@@ -31,9 +31,8 @@ impl TryFrom<RelayArgs> for NodeConfig {
         let (durability, read_from) = (args.answers.durability, args.read.read_from.clone());
         let store =
             store(args.redis.as_deref(), &args.log, (durability, read_from), &mut warnings)?;
-        let listens = (args.listen, args.admin_listen);
         let (node, access) = (&args.node, &args.access);
-        Self::of(services, store, drain, limits, listens, (node, access), warnings)
+        Self::of(services, store, drain, limits, args.addresses, (node, access), warnings)
     }
 }
 

@@ -4,6 +4,7 @@ use loadtest::machine::{Port, Redis};
 use tokio::process::Command;
 
 use crate::cli::{Cli, Outcome, tailwater};
+use crate::relay::upstream::Upstream;
 use crate::support::{TAILWATER, serve, until};
 
 async fn check(args: &[&str]) -> Outcome {
@@ -55,6 +56,21 @@ async fn check_asks_a_running_node() {
     node.begin_termination().unwrap();
     drop(node);
     check(&["--url", &url]).await.failure(&[&url, "refused"]);
+}
+
+#[tokio::test]
+async fn the_flags_of_a_relay_are_checked_and_its_upstream_is_asked() {
+    let upstream = Upstream::start().await;
+    let outcome = check(&["relay", "--upstream", &upstream.url("")]).await.success();
+    assert!(outcome.stdout.contains("reachable, answers 404"), "{outcome:?}");
+    assert!(outcome.stdout.contains("\nanswers ") && is_ok(&outcome), "{outcome:?}");
+    let gone = upstream.url("/base");
+    drop(upstream);
+    let outcome = check(&["relay", "--upstream", &gone]).await.failure(&[&gone, "refused"]);
+    assert!(!is_ok(&outcome), "{outcome:?}");
+    check(&["relay", "--upstream", "ftp://h"]).await.failure(&["--upstream ftp://h", "http://"]);
+    let args = ["relay", "--upstream", "http://h", "--detached", "1ms"];
+    check(&args).await.failure(&["--detached", "1ms"]);
 }
 
 #[tokio::test]
