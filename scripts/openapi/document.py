@@ -52,8 +52,10 @@ class Document:
         return names
 
     def methods(self, path):
-        """The methods of a path. The node answers HEAD wherever it answers GET."""
-        methods = {name.upper() for name in self.content["paths"][path]} & {"GET", "HEAD", "POST", "PUT", "DELETE"}
+        """The methods of a path at a node that is no relay. The node answers HEAD wherever it answers GET."""
+        operations = self.content["paths"][path].items()
+        own = {name.upper() for name, operation in operations if "relay" not in operation.get("tags", ())}
+        methods = own & {"GET", "HEAD", "POST", "PUT", "DELETE"}
         return methods | ({"HEAD"} if "GET" in methods else set())
 
     def strict(self):

@@ -1,4 +1,4 @@
-"""A node of its own for the test: `tailwater serve` with the log in its memory, on free ports."""
+"""Nodes of their own for the test, `tailwater serve` or `relay`, with the log in their memory, on free ports."""
 
 import json
 import os
@@ -15,9 +15,9 @@ END_MAX = 20
 class Node:
     """A running node. Its files are in `directory`, which somebody else removes."""
 
-    def __init__(self, program, directory, *flags):
+    def __init__(self, program, directory, *flags, role="serve"):
         self.log = Path(directory) / "log"
-        command = [program, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+        command = [program, role, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
         command += ["--log-format", "json", "--log-level", "warn,tailwater::node=info", *flags]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TAILWATER_")}
         with self.log.open("w") as log:
@@ -62,6 +62,11 @@ def open_node(program, directory):
     """A node on which everybody may do everything. It keeps three events of a topic, and beats every three seconds."""
     leave = ("--drain-delay", "0s", "--drain-window", "1s", "--shutdown-grace", "1s")
     return Node(program, directory, "--history-events", "3", "--heartbeat", "3s", *leave)
+
+
+def relay_node(program, directory, upstream):
+    """A relay in front of another node, whose resources it has at the root."""
+    return Node(program, directory, "--upstream", f"{upstream.services}/v1", role="relay")
 
 
 def closed_node(program, directory):

@@ -47,8 +47,9 @@ class Client:
         return answer.json()["id"]
 
 
-def play(document, schema, node, closed):
-    """Plays the scenes, and returns the streams that were read. The open node keeps three events of a topic."""
+def play(document, schema, node, closed, relay):
+    """Plays the scenes, and returns the streams that were read. The open node keeps three events of a topic, and is the
+    upstream of the relay."""
     client = Client(schema, node.services)
     seen = streams(client)
     seen += topics(client, node)
@@ -57,6 +58,7 @@ def play(document, schema, node, closed):
     access(schema, closed)
     operation(schema, node, closed)
     methods(document, node)
+    answers(schema, relay)
     return seen
 
 
@@ -241,6 +243,21 @@ def methods(document, node):
         assert answer.status_code == 405 and allowed == expected, (
             f"{path} has {sorted(allowed)}; the document has {sorted(expected)}"
         )
+
+
+def answers(schema, relay):
+    """An answer of the upstream streams, and is cancelled."""
+    client = Client(schema, relay.services)
+    with requests.get(f"{relay.services}/events?topic=scene", headers=STREAM, stream=True, timeout=ANSWER_MAX) as answer:
+        topic = answer.headers["Tailwater-Topic"]
+        assert answer.headers["Location"].startswith(f"/v1/events?topic={topic}&"), answer.headers
+        for _twice in range(2):
+            client.ask("DELETE /v1/events", 204, query={"topic": topic})
+    client.ask("DELETE /v1/events", 404, query={"topic": "relay/none"})
+    client.ask("DELETE /v1/events", 404, query={"topic": "scene"})
+    client.ask("DELETE /v1/events", 400, query={"topic": "a b"})
+    client.ask("DELETE /v1/events", 400)
+    client.ask("DELETE /v1/events", 403, query={"topic": topic}, headers={"Sec-Fetch-Site": "cross-site"})
 
 
 def wait_until(is_so, otherwise):

@@ -121,7 +121,11 @@ impl Refusal {
 
     /// Returns true if the same request may succeed a little later.
     const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable | Self::Full(_) | Self::KeyBusy | Self::LogUnavailable)
+        match self {
+            Self::Unreachable | Self::Full(_) | Self::KeyBusy | Self::LogUnavailable => true,
+            Self::Denied { reason, .. } => matches!(reason, Reason::KeysUnavailable),
+            _ => false,
+        }
     }
 }
 
