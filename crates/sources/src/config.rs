@@ -6,6 +6,7 @@ use std::sync::Arc;
 use event_log::Topic;
 use serde::Deserialize;
 
+use crate::copying::{Copying, OnError, OnGap};
 use crate::kind::{Kind, Settings};
 use crate::template::Template;
 
@@ -67,9 +68,9 @@ struct Table {
     postgres: Option<crate::postgres::PostgresSettings>,
     #[cfg(not(feature = "postgres"))]
     postgres: Option<toml::Table>,
-    sse: Option<crate::sse::Settings>,
-    json_lines: Option<crate::json_lines::Settings>,
-    poll: Option<crate::poll::Settings>,
+    sse: Option<crate::sse::SseSettings>,
+    json_lines: Option<crate::json_lines::JsonLinesSettings>,
+    poll: Option<crate::poll::PollSettings>,
     #[cfg(feature = "kafka")]
     kafka: Option<crate::kafka::KafkaSettings>,
     #[cfg(not(feature = "kafka"))]
@@ -95,38 +96,6 @@ fn stop() -> String {
 pub(crate) struct Options {
     pub(crate) kind: Arc<dyn Kind>,
     pub(crate) copying: Copying,
-}
-
-/// The options of a copier, which all kinds have.
-#[derive(Debug, Clone)]
-pub(crate) struct Copying {
-    /// The name of the source.
-    pub(crate) source: String,
-    pub(crate) topic: Template,
-    pub(crate) on_error: OnError,
-    pub(crate) on_gap: OnGap,
-    /// The largest event, in bytes.
-    pub(crate) event_bytes_max: usize,
-}
-
-/// The rule about what cannot be an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum OnError {
-    /// The source stops before it.
-    Stop,
-    /// It is counted, and the source goes on.
-    Skip,
-    /// It is stored in this topic, with the reason.
-    DeadLetter(Topic),
-}
-
-/// The rule about events that the source has lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum OnGap {
-    /// The source stops before the events that follow.
-    Stop,
-    /// Readers of this topic are told, and the source goes on.
-    Tell(Topic),
 }
 
 impl Config {

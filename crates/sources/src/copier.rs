@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::config::{Copying, OnError, OnGap};
+use crate::copying::{Copying, OnError, OnGap};
 use crate::guards::{Guard, Guards};
 use crate::lead::{BEAT, Lead, Lost};
 use crate::place::Place;

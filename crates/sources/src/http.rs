@@ -64,7 +64,7 @@ pub(crate) fn silence_max() -> String {
     untagged,
     expecting = "a header is a text, or { file = \"...\" } with or without prefix = \"...\""
 )]
-pub(crate) enum Value {
+pub(crate) enum HeaderText {
     Text(String),
     File(Secret),
 }
@@ -79,7 +79,7 @@ pub(crate) struct Secret {
     prefix: String,
 }
 
-impl fmt::Debug for Value {
+impl fmt::Debug for HeaderText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(_) => f.write_str("a text"),
@@ -92,7 +92,7 @@ impl fmt::Debug for Value {
 #[derive(Clone)]
 pub(crate) struct Remote {
     url: Url,
-    headers: Vec<(HeaderName, Value)>,
+    headers: Vec<(HeaderName, HeaderText)>,
     ca_file: Option<PathBuf>,
     pub(crate) silence_max: Duration,
 }
@@ -111,7 +111,7 @@ impl Remote {
     /// The mistake, with the name of the setting, its value and its limit.
     pub(crate) fn new(
         url: &str,
-        headers: BTreeMap<String, Value>,
+        headers: BTreeMap<String, HeaderText>,
         ca_file: Option<PathBuf>,
         silence_max: &str,
     ) -> Result<Self, String> {
@@ -133,7 +133,7 @@ impl Remote {
             }
             let named = HeaderName::try_from(known)
                 .map_err(|_| format!("headers.{name}: this is no name of a header"))?;
-            if let Value::Text(text) = &value {
+            if let HeaderText::Text(text) = &value {
                 header(text).ok_or_else(|| format!("headers.{name}: {NO_VALUE}"))?;
             }
             Ok((named, value))
@@ -147,18 +147,18 @@ impl Remote {
     ///
     /// # Errors
     /// A file cannot be read, or does not hold what it should.
-    pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
+    pub(crate) async fn connect(&self) -> Result<Session, Failure> {
         let remote = self.clone();
-        let made = tokio::task::spawn_blocking(move || remote.connection()).await;
+        let made = tokio::task::spawn_blocking(move || remote.session()).await;
         made.map_err(|error| Failure::Away(error.to_string()))?.map_err(Failure::Refused)
     }
 
-    fn connection(&self) -> Result<Connection, String> {
+    fn session(&self) -> Result<Session, String> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let text = match value {
-                Value::Text(text) => text.clone(),
-                Value::File(Secret { file, prefix }) => {
+                HeaderText::Text(text) => text.clone(),
+                HeaderText::File(Secret { file, prefix }) => {
                     let text = String::from_utf8(read(file)?);
                     let text = text.map_err(|_| format!("{} is not UTF-8", file.display()))?;
                     format!("{prefix}{}", text.trim())
@@ -168,7 +168,7 @@ impl Remote {
             headers.insert(name, value);
         }
         let client = self.client().map_err(|error| format!("TLS cannot be set up: {error}"))?;
-        Ok(Connection { client, url: self.url.clone(), headers, silence_max: self.silence_max })
+        Ok(Session { client, url: self.url.clone(), headers, silence_max: self.silence_max })
     }
 
     fn client(&self) -> Result<Client, String> {
@@ -248,14 +248,14 @@ pub(crate) fn duration(
 
 /// A client with the headers of this time.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct Session {
     client: Client,
     url: Url,
     headers: HeaderMap,
     silence_max: Duration,
 }
 
-impl Connection {
+impl Session {
     /// Sends a GET and returns the answer when its head is there. Follows redirects; the configured headers, which may be
     /// credentials, go only to the server that they were configured for. The last id of the copy may stand in the query.
     ///

@@ -39,7 +39,7 @@ pub(crate) struct Received<'a> {
     pub(crate) fault: Option<String>,
 }
 
-/// What the connections of one source remember, beside what stands in their places. Clones share it.
+/// The memory of all connections of one source, beside the text of places. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Memory(Arc<Mutex<Remembered>>);
 

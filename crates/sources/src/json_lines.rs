@@ -12,10 +12,10 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::config::Copying;
+use crate::copying::Copying;
 use crate::http::{self, Feed, Items, Pause, Remote};
 use crate::intake::{Intake, Memory, Received};
-use crate::kind::{self, Kind};
+use crate::kind::{Kind, Settings};
 use crate::place::Place;
 use crate::pointer::{Pointer, scalar};
 use crate::source::{Failure, Item, Reading, Source};
@@ -24,10 +24,10 @@ use crate::trail::{Resume, Trail};
 /// The table `json-lines` of a source.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Settings {
+pub(crate) struct JsonLinesSettings {
     url: String,
     #[serde(default)]
-    headers: BTreeMap<String, http::Value>,
+    headers: BTreeMap<String, http::HeaderText>,
     ca_file: Option<PathBuf>,
     #[serde(default = "http::silence_max")]
     silence_max: String,
@@ -63,7 +63,7 @@ const TYPES: &str = "application/x-ndjson, application/jsonl, application/json;q
 const LINES: [&str; 5] = ["ndjson", "jsonl", "jsonlines", "json-lines", "ldjson"];
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-impl kind::Settings for Settings {
+impl Settings for JsonLinesSettings {
     /// A stream has one order, so it has one topic.
     fn fields(&self) -> &'static [&'static str] {
         &[]
@@ -111,7 +111,7 @@ impl Kind for JsonLines {
 impl Source for JsonLines {
     async fn open(&mut self, after: Option<&Place>) -> Result<Box<dyn Reading>, Failure> {
         self.pause.over().await?;
-        let connection = self.remote.connect().await?;
+        let session = self.remote.connect().await?;
         let (source, after) = (self.clone(), after.cloned());
         Feed::start(|out| async move {
             let trail = Trail::up_to(after.as_ref());
@@ -119,7 +119,7 @@ impl Source for JsonLines {
             let resume = source.memory.resume(&trail, source.resume.is_some());
             let mut own = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(TYPES))]);
             let query = source.ask(resume.as_ref(), &mut own);
-            let response = match connection.get(&own, query, &source.pause).await {
+            let response = match session.get(&own, query, &source.pause).await {
                 Ok(response) => response,
                 Err(failure) => return failure,
             };
@@ -147,7 +147,7 @@ impl Source for JsonLines {
             out.connected().await;
             let first = lines.intake.begin(after.as_ref(), is_continued);
             out.put(first.into_iter().collect()).await;
-            http::stream(&connection, response, &mut lines, &out).await
+            http::stream(&session, response, &mut lines, &out).await
         })
         .await
     }

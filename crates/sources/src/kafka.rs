@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use self::partition::Partition;
 use crate::begin::Begin;
-use crate::config::Copying;
+use crate::copying::Copying;
 use crate::kind::Kind;
 use crate::source::{Failure, Source};
 use crate::template::Template;

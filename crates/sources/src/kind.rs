@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::config::Copying;
+use crate::copying::Copying;
 use crate::source::{Failure, Source};
 
 /// The settings of a kind, as they stand in the configuration.

@@ -15,6 +15,7 @@ mod backoff;
 mod begin;
 mod config;
 mod copier;
+mod copying;
 mod guards;
 mod http;
 mod intake;

@@ -19,7 +19,7 @@ use mqtt_proto::TopicFilter;
 use serde::Deserialize;
 use url::Url;
 
-use crate::config::Copying;
+use crate::copying::Copying;
 use crate::kind::Kind;
 use crate::place::Place;
 use crate::source::{Failure, Item, Reading, Source};

@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use self::stream::StreamSource;
 use crate::begin::Begin;
-use crate::config::Copying;
+use crate::copying::Copying;
 use crate::kind::Kind;
 use crate::source::Source;
 use crate::template::Template;

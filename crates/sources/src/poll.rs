@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::{sleep, timeout};
 
-use crate::config::Copying;
-use crate::http::{self, Connection, Feed, Pause, Remote};
-use crate::kind::{self, Kind};
+use crate::copying::Copying;
+use crate::http::{self, Feed, Pause, Remote, Session};
+use crate::kind::{Kind, Settings};
 use crate::place::Place;
 use crate::pointer::Pointer;
 use crate::print::{Print, Prints};
@@ -27,10 +27,10 @@ use crate::source::{Failure, Item, Reading, Source};
 /// The table `poll` of a source.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Settings {
+pub(crate) struct PollSettings {
     url: String,
     #[serde(default)]
-    headers: BTreeMap<String, http::Value>,
+    headers: BTreeMap<String, http::HeaderText>,
     ca_file: Option<PathBuf>,
     #[serde(default = "http::silence_max")]
     silence_max: String,
@@ -69,7 +69,7 @@ const CONDITION_BYTES_MAX: usize = 256;
 /// The largest document, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 
-impl kind::Settings for Settings {
+impl Settings for PollSettings {
     /// A document has one order, so it has one topic.
     fn fields(&self) -> &'static [&'static str] {
         &[]
@@ -105,12 +105,12 @@ impl Kind for Poll {
 impl Source for Poll {
     async fn open(&mut self, after: Option<&Place>) -> Result<Box<dyn Reading>, Failure> {
         self.pause.over().await?;
-        let connection = self.remote.connect().await?;
+        let session = self.remote.connect().await?;
         let (source, mut known) = (self.clone(), Known::up_to(after));
         Feed::start(|out| async move {
             loop {
                 let silence_max = source.remote.silence_max;
-                let asked = timeout(silence_max, source.ask(&connection, &known)).await;
+                let asked = timeout(silence_max, source.ask(&session, &known)).await;
                 let late = || Failure::Away("the document does not come to its end".to_owned());
                 let read = match asked.map_err(|_| late()).flatten() {
                     Ok(None) => Ok(Vec::new()),
@@ -144,7 +144,7 @@ struct Known {
     copied: u64,
     /// Documents since the last event.
     passed: u64,
-    memo: Memo,
+    kept: Kept,
     /// The conditions of the last document, which need not be that of the last event.
     etag: String,
     modified: String,
@@ -152,7 +152,7 @@ struct Known {
 
 /// The text of a place.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Memo {
+struct Kept {
     /// Of the document that has the last event, if there is no event after it in this document.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     etag: String,
@@ -166,13 +166,13 @@ struct Memo {
 impl Known {
     fn up_to(place: Option<&Place>) -> Self {
         let Some(place) = place else { return Self::default() };
-        let memo: Memo = serde_json::from_str(&place.text).unwrap_or_default();
-        let (etag, modified) = (memo.etag.clone(), memo.modified.clone());
-        Self { copied: place.major, passed: place.minor, memo, etag, modified }
+        let kept: Kept = serde_json::from_str(&place.text).unwrap_or_default();
+        let (etag, modified) = (kept.etag.clone(), kept.modified.clone());
+        Self { copied: place.major, passed: place.minor, kept, etag, modified }
     }
 
     fn place(&self) -> Place {
-        let text = serde_json::to_string(&self.memo).expect("texts are JSON");
+        let text = serde_json::to_string(&self.kept).expect("texts are JSON");
         Place { era: 0, major: self.copied, minor: self.passed, text }
     }
 }
@@ -186,11 +186,7 @@ struct Found<'a> {
 
 impl Poll {
     /// Asks for the document; `None` if it has not changed.
-    async fn ask(
-        &self,
-        connection: &Connection,
-        known: &Known,
-    ) -> Result<Option<Document>, Failure> {
+    async fn ask(&self, session: &Session, known: &Known) -> Result<Option<Document>, Failure> {
         let mut own =
             HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
         for (name, value) in [(IF_NONE_MATCH, &known.etag), (IF_MODIFIED_SINCE, &known.modified)] {
@@ -200,13 +196,13 @@ impl Poll {
                 own.insert(name, value);
             }
         }
-        let mut response = connection.get(&own, None, &self.pause).await?;
+        let mut response = session.get(&own, None, &self.pause).await?;
         if matches!(response.status(), StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT) {
             return Ok(None);
         }
         let (etag, modified) = (condition(&response, ETAG), condition(&response, LAST_MODIFIED));
         let mut text = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| connection.failure(error))? {
+        while let Some(piece) = response.chunk().await.map_err(|error| session.failure(error))? {
             if text.len() + piece.len() > DOCUMENT_BYTES_MAX {
                 let limit = DOCUMENT_BYTES_MAX;
                 return Err(Failure::Refused(format!("the document has more than {limit} bytes")));
@@ -231,7 +227,7 @@ impl Poll {
             let text = format!("the document has {count} items; the limit is {ITEMS_MAX}");
             return Err(Failure::Refused(text));
         }
-        let before: HashSet<_> = known.memo.keys.iter().collect();
+        let before: HashSet<_> = known.kept.keys.iter().collect();
         found.retain(|item| !before.contains(&item.key));
         (known.etag, known.modified) = (document.etag.clone(), document.modified.clone());
         if found.is_empty() {
@@ -239,16 +235,16 @@ impl Poll {
             return Ok(vec![Item::Passed(known.place())]);
         }
         // An item that has gone from the document needs no memory any more.
-        known.memo.keys = known.memo.keys.iter().filter(|key| keys.contains(key)).collect();
+        known.kept.keys = known.kept.keys.iter().filter(|key| keys.contains(key)).collect();
         let count = found.len();
         let items = found.into_iter().zip(1..).map(|(item, n)| {
             known.copied += 1;
             known.passed = 0;
-            known.memo.keys.add(item.key, ITEMS_MAX as u64);
+            known.kept.keys.add(item.key, ITEMS_MAX as u64);
             // Only after its last event a document needs not be read again.
             let is_last = n == count;
-            known.memo.etag = if is_last { document.etag.clone() } else { String::new() };
-            known.memo.modified = if is_last { document.modified.clone() } else { String::new() };
+            known.kept.etag = if is_last { document.etag.clone() } else { String::new() };
+            known.kept.modified = if is_last { document.modified.clone() } else { String::new() };
             let (place, data) = (known.place(), item.value.get());
             match item.fault {
                 None => {

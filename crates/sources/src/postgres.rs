@@ -26,7 +26,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use crate::config::Copying;
+use crate::copying::Copying;
 use crate::kind::{Kind, Settings};
 use crate::place::Place;
 use crate::postgres::changes::{Changes, Rules};

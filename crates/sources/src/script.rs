@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use event_log::{NewEvent, Topic};
 use serde::Deserialize;
 
-use crate::config::Copying;
+use crate::copying::Copying;
 use crate::kind::Kind;
 use crate::place::Place;
 use crate::source::{Failure, Item, Reading, Source};

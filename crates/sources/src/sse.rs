@@ -11,10 +11,10 @@ use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use serde::Deserialize;
 
-use crate::config::Copying;
+use crate::copying::Copying;
 use crate::http::{self, Feed, Items, Pause, Remote};
 use crate::intake::{Intake, Memory, Received};
-use crate::kind::{self, Kind};
+use crate::kind::{Kind, Settings};
 use crate::place::Place;
 use crate::source::{Failure, Item, Reading, Source};
 use crate::trail::Trail;
@@ -22,10 +22,10 @@ use crate::trail::Trail;
 /// The table `sse` of a source.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Settings {
+pub(crate) struct SseSettings {
     url: String,
     #[serde(default)]
-    headers: BTreeMap<String, http::Value>,
+    headers: BTreeMap<String, http::HeaderText>,
     ca_file: Option<PathBuf>,
     #[serde(default = "http::silence_max")]
     silence_max: String,
@@ -50,7 +50,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// The bounds of a pause that a stream sets by `retry`.
 const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_mins(1)];
 
-impl kind::Settings for Settings {
+impl Settings for SseSettings {
     /// A stream has one order, so it has one topic.
     fn fields(&self) -> &'static [&'static str] {
         &[]
@@ -88,7 +88,7 @@ impl Source for Sse {
             return Err(Failure::Ended);
         }
         self.pause.over().await?;
-        let connection = self.remote.connect().await?;
+        let session = self.remote.connect().await?;
         let (source, after) = (self.clone(), after.cloned());
         Feed::start(|out| async move {
             let resume = source.memory.resume(&trail, true);
@@ -99,11 +99,11 @@ impl Source for Sse {
             {
                 own.insert(LAST_EVENT_ID, id);
             }
-            let response = match connection.get(&own, None, &source.pause).await {
+            let response = match session.get(&own, None, &source.pause).await {
                 Ok(response) => response,
                 Err(failure) => return failure,
             };
-            let mut stream = Stream {
+            let mut stream = Events {
                 parser: sse::Parser::resuming(id).bounded(source.event_bytes_max),
                 is_continued: resume.is_some(),
                 has_begun: false,
@@ -134,7 +134,7 @@ impl Source for Sse {
             out.connected().await;
             let first = stream.intake.begin(after.as_ref(), stream.is_continued);
             out.put(first.into_iter().collect()).await;
-            let failure = http::stream(&connection, response, &mut stream, &out).await;
+            let failure = http::stream(&session, response, &mut stream, &out).await;
             if let Some(retry) = stream.parser.retry() {
                 let [least, most] = RETRY;
                 source.pause.ask(retry.clamp(least, most));
@@ -147,7 +147,7 @@ impl Source for Sse {
 
 /// The state of one connection.
 #[derive(Debug)]
-struct Stream {
+struct Events {
     parser: sse::Parser,
     intake: Intake,
     /// An id was sent.
@@ -159,7 +159,7 @@ struct Stream {
     ends: bool,
 }
 
-impl Items for &mut Stream {
+impl Items for &mut Events {
     fn feed(&mut self, piece: &[u8], items: &mut Vec<Item>) -> Result<(), Failure> {
         let mut events = Vec::new();
         self.parser.feed(piece, &mut |event| events.push(event));
@@ -174,7 +174,7 @@ impl Items for &mut Stream {
     }
 }
 
-impl Stream {
+impl Events {
     fn event(&mut self, event: &sse::Event, items: &mut Vec<Item>) {
         if !self.has_begun && self.intake.trail().is_exact() {
             self.intake.trail().set_exact(false);

@@ -15,7 +15,7 @@ use crate::print::{Print, Prints};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trail {
     copied: u64,
-    /// What came since the last event and is none: ids alone, gaps.
+    /// Steps since the last event that are none: ids alone, gaps.
     passed: u64,
     memo: Memo,
 }

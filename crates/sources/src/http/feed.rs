@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Connection;
+use super::Session;
 use crate::place::Place;
 use crate::source::{BATCH_MAX, Failure, Item, Reading};
 
@@ -101,7 +101,7 @@ pub(crate) trait Items: Send {
 
 /// Reads a body to its end, and returns the reason of the end.
 pub(crate) async fn stream(
-    connection: &Connection,
+    session: &Session,
     mut response: Response,
     mut decoder: impl Items,
     out: &Out,
@@ -114,7 +114,7 @@ pub(crate) async fn stream(
                 decoder.end(&mut items);
                 Some(Failure::Away("the server has ended the stream".to_owned()))
             }
-            Err(error) => Some(connection.failure(error)),
+            Err(error) => Some(session.failure(error)),
         };
         out.put(items).await;
         if let Some(failure) = ended {

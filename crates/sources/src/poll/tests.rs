@@ -107,7 +107,7 @@ async fn a_whole_document_is_an_event_when_it_changes() {
 fn poll(settings: &str) -> Poll {
     let config = format!("[source.s]\ntopic = 't'\npoll = {{ url = 'http://h', {settings} }}");
     let config: toml::Table = toml::from_str(&config).unwrap();
-    let settings: Settings = config["source"]["s"]["poll"].clone().try_into().unwrap();
+    let settings: PollSettings = config["source"]["s"]["poll"].clone().try_into().unwrap();
     Poll {
         remote: Remote::new(&settings.url, BTreeMap::new(), None, "1m").unwrap(),
         topic: Topic::new("t").unwrap(),
