@@ -232,7 +232,15 @@ impl Events {
                 let reason = text("reason");
                 return Err(Failure::Away(format!("the gateway asks to come back ({reason})")));
             }
-            _ => items.push(self.intake.pass(&event.id)),
+            "tailwater.end" | "tailwater.reopened" | "tailwater.cursor" | "tailwater.heartbeat" => {
+                items.push(self.intake.pass(&event.id))
+            }
+            unknown if self.has_begun => {
+                tracing::debug!(unknown, "a control event of a later gateway");
+                items.push(self.intake.pass(&event.id));
+            }
+            // Of another server, whose events have a type that no topic can hold.
+            _ => self.event(event, items),
         }
         Ok(())
     }

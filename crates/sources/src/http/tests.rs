@@ -63,6 +63,16 @@ fn mistakes_of_the_configuration_are_named() {
     assert!(form.contains("a header is a text, or { file = \"...\" }"), "{form}");
 }
 
+#[test]
+fn one_event_stream_needs_no_file() {
+    let config = Config::event_stream("http://h/events?topic=a", "t").unwrap();
+    let source = &config.sources["stream"];
+    assert_eq!(source.kind.name(), "sse");
+    assert_eq!(format!("{:?}", source.kind).matches("topic=a").count(), 0, "a query may be secret");
+    let error = Config::event_stream("h", "t").unwrap_err().to_string();
+    assert_eq!(error, "source stream: url = \"h\": relative URL without a base");
+}
+
 #[tokio::test]
 async fn redirects_are_followed_and_credentials_stay_at_home() {
     let other = Server::start(|_, _| (answer("text/event-stream", "data: 1\n\n"), true)).await;

@@ -184,7 +184,7 @@ async fn what_cannot_be_an_event_is_laid_aside() {
     let big = "x".repeat(300);
     let stream = format!(
         "id: 1\ndata: 1\n\nevent: a,b\nid: 2\ndata: 2\n\nid: 3\ndata: {big}\ndata: {big}\n\n\
-        event: tick\nid: 4\ndata: 4\n\nid: \x01\ndata: 5\n\nid: 6\ndata: 6\n\n"
+        event: tailwater.x\nid: 3b\ndata: y\n\nevent: tick\nid: 4\ndata: 4\n\nid: \x01\ndata: 5\n\nid: 6\ndata: 6\n\n"
     );
     let server = Server::start(move |n, _| (answer(TYPE, &stream), n > 3)).await;
     let stage = Stage::new();
@@ -195,11 +195,12 @@ async fn what_cannot_be_an_event_is_laid_aside() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let bad = stage.now("bad").await;
-    assert_eq!(bad.len(), 3);
+    assert_eq!(bad.len(), 4);
     assert!(bad[0].contains("an event's type must not contain ','"), "{}", bad[0]);
     assert!(bad[1].contains("an event has 601 bytes; event-bytes-max is 100"), "{}", bad[1]);
     assert!(bad[1].contains(&"x".repeat(100)) && !bad[1].contains(&"x".repeat(101)));
-    assert!(bad[2].contains("an id has control characters"), "{}", bad[2]);
+    assert!(bad[2].contains("which is reserved"), "{}", bad[2]);
+    assert!(bad[3].contains("an id has control characters"), "{}", bad[3]);
 }
 
 #[tokio::test]

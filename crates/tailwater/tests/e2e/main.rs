@@ -31,6 +31,7 @@ mod serve;
 mod servers;
 mod site;
 mod slow_reader;
+mod sources;
 mod support;
 mod tail;
 mod tls;
