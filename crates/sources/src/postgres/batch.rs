@@ -58,3 +58,54 @@ impl Batch {
         items
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use event_log::{NewEvent, Topic};
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn place(major: u64, minor: u64) -> Place {
+        Place { era: 0, major, minor, text: String::new() }
+    }
+
+    fn event(place: Place, bytes: usize) -> Item {
+        let event = NewEvent { data: "x".repeat(bytes).into(), ..NewEvent::default() };
+        Item::Event { topic: Topic::new("t").unwrap(), event, place }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_alone_are_given_out_once_a_second() {
+        let mut batch = Batch::default();
+        assert!(!batch.is_due());
+        let mut given = Vec::new();
+        for n in 1..=100 {
+            batch.pass(place(n, 0));
+            if batch.is_due() {
+                given.extend(batch.take().iter().map(|item| item.place().major));
+            }
+            advance(Duration::from_millis(100)).await;
+        }
+        assert_eq!(given, [1, 11, 21, 31, 41, 51, 61, 71, 81, 91]);
+        // An event is at once, and the place after it comes along.
+        batch.push(event(place(101, 1), 1));
+        assert!(batch.is_due());
+        batch.pass(place(102, 0));
+        let orders: Vec<_> = batch.take().iter().map(|item| item.place().order()).collect();
+        assert_eq!(orders, [[0, 101, 1], [0, 102, 0]]);
+    }
+
+    #[test]
+    fn a_batch_has_a_bound_in_items_and_in_bytes() {
+        for (bytes, most) in [(1, BATCH_MAX - 1), (BYTES_MAX / 4, 4), (2 * BYTES_MAX, 1)] {
+            let mut batch = Batch::default();
+            while !batch.is_full() {
+                batch.push(event(place(1, 1), bytes));
+            }
+            batch.pass(place(2, 0));
+            assert_eq!(batch.take().len(), most + 1, "{bytes}");
+            assert!(!batch.is_full());
+        }
+    }
+}

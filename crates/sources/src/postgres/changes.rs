@@ -75,7 +75,7 @@ impl Changes {
                     Message::parse(bytes).and_then(|message| self.message(message, *too_long));
                 taken.map_err(|error| Failure::Refused(error.to_string()))
             }
-            Sent::Alive { all_before, .. } => {
+            Sent::Alive(all_before) => {
                 // In a transaction the sign stands before its commit, of which items may be out.
                 if self.transaction.is_none() {
                     self.pass(*all_before);

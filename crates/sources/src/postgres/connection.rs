@@ -99,6 +99,11 @@ pub(crate) fn failure(body: &ErrorResponseBody) -> Failure {
     }
 }
 
+/// Returns true if a server lets nobody in because it is stopping.
+pub(crate) fn is_stopping(failure: &Failure) -> bool {
+    matches!(failure, Failure::Away(told) if told.starts_with("the server says 57P03"))
+}
+
 impl Connection {
     /// Connects, and is let in.
     ///

@@ -10,11 +10,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::place::Place;
 use crate::postgres::changes::Changes;
-use crate::postgres::connection::{Connection, Purpose};
+use crate::postgres::connection::{Connection, Purpose, is_stopping};
 use crate::postgres::lsn::Lsn;
 use crate::postgres::server::Server;
 use crate::postgres::slot::{Names, Slot};
-use crate::postgres::wal::{Sent, Wal};
+use crate::postgres::wal::Wal;
 use crate::source::{Failure, Item, Lag, Reading};
 
 /// An open stream of changes.
@@ -26,7 +26,7 @@ pub(crate) struct Stream {
     /// The place before which the slot may forget everything.
     forgettable: watch::Sender<Lsn>,
     slot: watch::Receiver<Slot>,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    _task: AbortOnDropHandle<()>,
 }
 
 /// Batches that wait for the copier. With the one that is being filled and the one that is being stored, four are in memory.
@@ -34,11 +34,12 @@ const BATCHES: usize = 2;
 /// Time between two signs of life. A server cuts a reader that is silent for `wal_sender_timeout`, of which the least sensible
 /// value is some seconds.
 const ALIVE_EVERY: Duration = Duration::from_millis(500);
-/// Time between two looks at the slot and the publication.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Time between two looks at the slot and the publication. A server that is stopping waits until its readers have confirmed
+/// everything or are gone, however long the log of Tailwater is away, so a look must not be long in coming.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 impl Stream {
-    /// Starts the tasks.
+    /// Starts the task.
     pub(crate) fn new(
         wal: Wal,
         changes: Changes,
@@ -49,20 +50,16 @@ impl Stream {
         let (send, items) = mpsc::channel(BATCHES);
         let (forgettable, forget) = watch::channel(Lsn(start.major));
         let (tell, seen) = watch::channel(slot);
-        let reader = {
-            let send = send.clone();
-            async move {
-                let Err(failure) = read(wal, changes, &send, forget).await;
-                // Without a receiver nobody is interested.
-                let _told = send.send(Err(failure)).await;
-            }
-        };
-        let watcher = async move {
-            let failure = look(&server, &names, &tell).await;
+        let task = tokio::spawn(async move {
+            let failure = tokio::select! {
+                Err(failure) = read(wal, changes, &send, forget) => failure,
+                failure = look(&server, &names, &tell) => failure,
+            };
+            // The connection is closed by now, also if the copier is long in coming. Without a copier nobody is interested.
             let _told = send.send(Err(failure)).await;
-        };
-        let tasks = [tokio::spawn(reader), tokio::spawn(watcher)].map(AbortOnDropHandle::new);
-        Self { items, stored: start, forgettable, slot: seen, _tasks: tasks }
+        });
+        let task = AbortOnDropHandle::new(task);
+        Self { items, stored: start, forgettable, slot: seen, _task: task }
     }
 }
 
@@ -71,7 +68,7 @@ async fn read(
     mut wal: Wal,
     mut changes: Changes,
     items: &mpsc::Sender<Result<Vec<Item>, Failure>>,
-    mut forget: watch::Receiver<Lsn>,
+    forget: watch::Receiver<Lsn>,
 ) -> Result<std::convert::Infallible, Failure> {
     let mut alive = interval(ALIVE_EVERY);
     alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -79,10 +76,6 @@ async fn read(
         while !changes.batch.is_full() {
             let Some(sent) = wal.take()? else { break };
             changes.take(&sent)?;
-            if matches!(sent, Sent::Alive { wants_answer: true, .. }) {
-                let all_before = *forget.borrow_and_update();
-                wal.confirm(all_before).await?;
-            }
         }
         // All are cancel-safe: a permit that is not used is given back, and what was read stays in the buffer.
         tokio::select! {
@@ -92,14 +85,14 @@ async fn read(
             },
             filled = wal.fill(), if !changes.batch.is_full() => filled?,
             _ = alive.tick() => {
-                let all_before = *forget.borrow_and_update();
+                let all_before = *forget.borrow();
                 wal.confirm(all_before).await?;
             }
         }
     }
 }
 
-/// Looks at the slot and the publication again and again, until an operator has to mend something.
+/// Looks at the slot and the publication again and again, until an operator has to mend something or the server is stopping.
 async fn look(server: &Server, names: &Names, tell: &watch::Sender<Slot>) -> Failure {
     loop {
         sleep(LOOK_EVERY).await;
@@ -116,7 +109,9 @@ async fn look(server: &Server, names: &Names, tell: &watch::Sender<Slot>) -> Fai
                 tracing::debug!(slot = name, %confirmed, retained, unconfirmed, "the slot of a source");
                 tell.send_replace(slot);
             }
-            Err(failure @ Failure::Refused(_)) => return failure,
+            Err(failure) if matches!(failure, Failure::Refused(_)) || is_stopping(&failure) => {
+                return failure;
+            }
             Err(failure) => tracing::debug!(slot = name, %failure, "the slot cannot be looked at"),
         }
     }

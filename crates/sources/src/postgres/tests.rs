@@ -492,3 +492,56 @@ async fn the_relay_is_let_in_by_password_and_checks_the_certificate() {
         assert_eq!(data(&items(&mut reading, 1).await[0]), "1", "{tls}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_copy_goes_on_and_what_it_lacks_is_a_gap() {
+    let mut old = Cluster::start(&[]).await;
+    old.make_outbox();
+    old.sql().await.query(&singly(1, 3)).await.unwrap();
+    let mut source = source(&old, "");
+    let mut reading = source.open(None).await.unwrap();
+    let copied = items(&mut reading, 3).await[2].place().clone();
+    drop(reading);
+    old.stop().await;
+    // Its slot is copied too, as one is that is synchronised.
+    let new = old.promoted_copy().await;
+    new.sql().await.query(&singly(4, 5)).await.unwrap();
+
+    let mut promoted = self::source(&new, "");
+    let mut reading = open(&mut promoted, Some(&copied)).await;
+    let all = items(&mut reading, 2).await;
+    assert_eq!(all.iter().map(data).collect::<Vec<_>>(), numbers(4, 5));
+    let place = all[0].place();
+    assert_eq!((place.era, place.text.ends_with("/2")), (0, true), "{place:?}");
+    drop(reading);
+
+    // The old one goes on by itself, and the copy with it.
+    old.restart().await;
+    old.sql().await.query(&singly(14, 15)).await.unwrap();
+    let mut reading = open(&mut source, Some(&copied)).await;
+    let ahead = items(&mut reading, 2).await[1].place().clone();
+    let mut reading = open(&mut promoted, Some(&ahead)).await;
+    let all = items(&mut reading, 3).await;
+    assert!(reason(&all[0]).contains("of timeline 1, of which this server has only"), "{all:?}");
+    assert_eq!(all[1..].iter().map(data).collect::<Vec<_>>(), numbers(4, 5));
+    assert_eq!(all[0].place().era, 1);
+    let reason = refused(&mut source, Some(all[1].place())).await;
+    assert!(reason.contains("the copy was made of its successor on timeline 2"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_does_not_wait_for_the_copy() {
+    let mut stage = Stage::new().await;
+    let relay = stage.relay("topic = 't'");
+    stage.cluster.sql().await.query(&singly(1, 1000)).await.unwrap();
+    stage.entries("t", 1000).await;
+    stage.cluster.stop().await;
+    drop(relay);
+    // Nor for one that stands still.
+    stage.cluster.restart().await;
+    let mut source = source(&stage.cluster, "");
+    let mut reading = open(&mut source, None).await;
+    stage.cluster.sql().await.query(&at_once(1, 100_000)).await.unwrap();
+    items(&mut reading, 1).await;
+    stage.cluster.stop().await;
+}

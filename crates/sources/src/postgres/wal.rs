@@ -31,13 +31,9 @@ pub(crate) enum Sent {
         /// The number of its bytes if it is too long.
         too_long: Option<usize>,
     },
-    /// A sign of life.
-    Alive {
-        /// Every change before it was sent.
-        all_before: Lsn,
-        /// True if the server wants an answer at once.
-        wants_answer: bool,
-    },
+    /// A sign of life: every change before the place was sent. Whether the server wants an answer to it is left out. It gets
+    /// one all the time, and one that is stopping would ask again after each.
+    Alive(Lsn),
 }
 
 /// The bytes that are kept of a change that is too long. The names of tables and of logical messages are in them.
@@ -152,9 +148,7 @@ impl Sent {
             }
             b'k' => {
                 let all_before = Lsn(bytes.try_get_u64().map_err(short)?);
-                let _time = bytes.try_get_u64().map_err(short)?;
-                let wants_answer = bytes.try_get_u8().map_err(short)? == 1;
-                Ok(Some(Self::Alive { all_before, wants_answer }))
+                Ok(Some(Self::Alive(all_before)))
             }
             _ => Ok(None),
         }

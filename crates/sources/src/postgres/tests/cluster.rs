@@ -46,6 +46,10 @@ fn user() -> Option<(u32, u32)> {
     Some((ids[0], ids[1]))
 }
 
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 fn as_user(program: &Path) -> Command {
     let mut command = Command::new(program);
     if let Some((uid, gid)) = user() {
@@ -64,11 +68,7 @@ fn done(command: &mut Command) -> Output {
 impl Cluster {
     /// Starts a server with settings of its own.
     pub(super) async fn start(settings: &[&str]) -> Self {
-        let (dir, bin) = (tempfile::tempdir().unwrap(), programs());
-        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        if let Some((uid, gid)) = user() {
-            chown(dir.path(), Some(uid), Some(gid)).unwrap();
-        }
+        let (dir, bin) = (Self::directory(), programs());
         let mut initdb = as_user(&bin.join("initdb"));
         initdb.args([
             "--no-sync",
@@ -80,12 +80,21 @@ impl Cluster {
         done(initdb.arg("--pgdata").arg(dir.path().join("data")));
         let rules = "host all relay 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";
         fs::write(dir.path().join("data/pg_hba.conf"), rules).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let settings: Vec<_> = settings.iter().map(|&setting| setting.to_owned()).collect();
         let child = Self::spawn(&bin, dir.path(), port, &settings);
         let mut cluster = Self { dir, bin, settings, port, child };
         cluster.wait().await;
         cluster
+    }
+
+    fn directory() -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        if let Some((uid, gid)) = user() {
+            chown(dir.path(), Some(uid), Some(gid)).unwrap();
+        }
+        dir
     }
 
     fn spawn(bin: &Path, dir: &Path, port: u16, settings: &[String]) -> Child {
@@ -130,8 +139,45 @@ impl Cluster {
     pub(super) async fn crash(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        self.restart().await;
+    }
+
+    /// Stops the server as an operator does, and returns the time that it takes.
+    pub(super) async fn stop(&mut self) -> Duration {
+        let begun = Instant::now();
+        let mut stop = as_user(&self.bin.join("pg_ctl"));
+        stop.args(["stop", "--no-wait", "--mode=fast", "--pgdata"])
+            .arg(self.dir.path().join("data"));
+        done(&mut stop);
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < START_MAX, "it does not stop");
+            sleep(Duration::from_millis(20)).await;
+        }
+        begun.elapsed()
+    }
+
+    /// Starts a server that was stopped.
+    pub(super) async fn restart(&mut self) {
         self.child = Self::spawn(&self.bin, self.dir.path(), self.port, &self.settings);
         self.wait().await;
+    }
+
+    /// Starts a copy of a server that was stopped, and promotes it to a server on its own.
+    pub(super) async fn promoted_copy(&self) -> Self {
+        let dir = Self::directory();
+        done(
+            as_user(Path::new("/bin/cp"))
+                .arg("-r")
+                .arg(self.dir.path().join("data"))
+                .arg(dir.path()),
+        );
+        fs::write(dir.path().join("data/standby.signal"), "").unwrap();
+        let (bin, settings, port) = (self.bin.clone(), self.settings.clone(), free_port());
+        let child = Self::spawn(&bin, dir.path(), port, &settings);
+        let mut copy = Self { dir, bin, settings, port, child };
+        copy.wait().await;
+        copy.psql("SELECT pg_promote()");
+        copy
     }
 
     /// Connects.
