@@ -46,6 +46,10 @@ pub(crate) type Row = Vec<Option<String>>;
 
 /// The longest wait for a connection, and for the answer to a query.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// The time after which bytes that the server's machine has not taken cut the connection, in milliseconds. A reader writes all
+/// the time, and a server that has nothing to send is silent, as one is that has vanished.
+#[cfg(target_os = "linux")]
+const UNHEARD_MAX: u32 = 30_000;
 /// The longest message of a server that is not a change, in bytes.
 pub(crate) const MESSAGE_MAX: usize = 4 << 20;
 /// Most rows of an answer.
@@ -122,6 +126,8 @@ impl Connection {
         let away = |error| Failure::Away(format!("{host}:{port}: {error}"));
         let tcp = TcpStream::connect((&**host, *port)).await.map_err(away)?;
         tcp.set_nodelay(true).map_err(away)?;
+        #[cfg(target_os = "linux")]
+        rustix::net::sockopt::set_tcp_user_timeout(&tcp, UNHEARD_MAX).map_err(|e| away(e.into()))?;
         let mut connection = Self::encrypted(server, tcp).await?;
         let mut parameters = vec![
             ("user", user.as_str()),
