@@ -147,16 +147,13 @@ pub(super) fn failure(error: &KrafkaError) -> Failure {
         KrafkaError::Auth { .. } | KrafkaError::Config { .. } => {
             Failure::Refused(error.to_string())
         }
-        KrafkaError::Broker { code, .. }
-            if matches!(
-                code,
+        KrafkaError::Broker {
+            code:
                 ErrorCode::TopicAuthorizationFailed
-                    | ErrorCode::ClusterAuthorizationFailed
-                    | ErrorCode::SaslAuthenticationFailed
-            ) =>
-        {
-            Failure::Refused(error.to_string())
-        }
+                | ErrorCode::ClusterAuthorizationFailed
+                | ErrorCode::SaslAuthenticationFailed,
+            ..
+        } => Failure::Refused(error.to_string()),
         _ => Failure::Away(error.to_string()),
     }
 }

@@ -341,14 +341,15 @@ async fn the_password_is_read_again_at_each_opening() {
 async fn a_server_is_trusted_by_its_authority() {
     let dir = tempfile::TempDir::new().unwrap();
     let at = |name: &str| dir.path().join(name);
-    for name in ["ours", "other"] {
-        let mut openssl = std::process::Command::new("openssl");
-        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj"]);
-        openssl.args(["/CN=nats", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]);
-        openssl.arg(at(&format!("{name}.key"))).arg("-out").arg(at(&format!("{name}.crt")));
-        assert!(openssl.output().unwrap().status.success());
-    }
-    let (cert, key) = (at("ours.crt"), at("ours.key"));
+    let script = "set -e\nfor ca in ours other; do\n\
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$ca -keyout $ca.key -out $ca.crt\ndone\n\
+        openssl req -newkey rsa:2048 -nodes -subj /CN=nats -keyout nats.key -out nats.csr\n\
+        echo subjectAltName=IP:127.0.0.1 >nats.ext\n\
+        openssl x509 -req -in nats.csr -CA ours.crt -CAkey ours.key -CAcreateserial -days 2 \
+            -extfile nats.ext -out nats.crt";
+    let mut made = std::process::Command::new("sh");
+    assert!(made.args(["-c", script]).current_dir(&dir).output().unwrap().status.success());
+    let (cert, key) = (at("nats.crt"), at("nats.key"));
     let server = Server::with(&format!("tls {{ cert_file: {cert:?}, key_file: {key:?} }}"));
     for (ca, part) in [("other.crt", "certificate"), ("ours.crt", "stream not found")] {
         let stage = stage(&server, &format!("ca-file = {:?}", at(ca)));
