@@ -114,6 +114,23 @@
 {{- end }}
 {{- end -}}
 
+{{- define "tailwater.relayArgs" -}}
+{{- with .Values.relay -}}
+- --durability={{ $.Values.durability }}
+- --drain-window={{ .drainWindow }}
+{{- if .config }}
+- --config=/etc/tailwater/relay/relay.toml
+{{- end }}
+{{- with .upstream }}
+- --upstream={{ . }}
+- --event-bytes-max={{ $.Values.eventBytesMax }}
+{{- end }}
+{{- with .adapters }}
+- --adapter={{ join "," . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "tailwater.publisherArgs" -}}
 - --durability={{ .Values.durability }}
 - --event-bytes-max={{ .Values.eventBytesMax }}

@@ -9,7 +9,8 @@ metadata:
   labels:
     {{- include "tailwater.labels" $selector | nindent 4 }}
 spec:
-  {{- if eq $values.autoscaling.type "none" }}
+  {{- /* Relays have no autoscaler: one of them copies a source, however many there are. */}}
+  {{- if eq (dig "autoscaling" "type" "none" $values) "none" }}
   replicas: {{ int64 $values.replicas }}
   {{- end }}
   selector:

@@ -17,6 +17,10 @@ metadata:
     {{- with include "tailwater.redisUrl" $root }}
     checksum/redis: {{ include "tailwater.redisChecksum" (list $root .) }}
     {{- end }}
+    {{- if and (eq .component "relay") $values.config }}
+    # The file is read at the start.
+    checksum/config: {{ $values.config | sha256sum }}
+    {{- end }}
     {{- with $values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -50,7 +54,7 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
       ports:
-        - {name: http, containerPort: {{ eq .component "gateway" | ternary 8080 8081 }}, protocol: TCP}
+        - {name: http, containerPort: {{ eq .component "ingest" | ternary 8081 8080 }}, protocol: TCP}
         - {name: admin, containerPort: 9090, protocol: TCP}
       # No preStop hook: on SIGTERM the process is unready at once, still serves, and drains.
       startupProbe:
@@ -72,6 +76,9 @@ spec:
       securityContext:
         {{- toYaml $root.Values.securityContext | nindent 8 }}
       {{- $mounts := include "tailwater.mounts" $root | trim }}
+      {{- if eq .component "relay" }}
+      {{- $mounts = list $mounts (include "tailwater.relayMounts" $root | trim) | compact | join "\n" }}
+      {{- end }}
       {{- if or $mounts $values.extraVolumeMounts }}
       volumeMounts:
         {{- with $mounts }}
@@ -85,6 +92,9 @@ spec:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- $volumes := include "tailwater.volumes" $root | trim }}
+  {{- if eq .component "relay" }}
+  {{- $volumes = list $volumes (include "tailwater.relayVolumes" $root | trim) | compact | join "\n" }}
+  {{- end }}
   {{- if or $volumes $values.extraVolumes }}
   volumes:
     {{- with $volumes }}

@@ -29,7 +29,7 @@
 {{- define "tailwater.stopSeconds" -}}
 {{- $values := index (first .).Values (last .) -}}
 {{- $times := list $values.drainDelay $values.shutdownGrace $values.shutdownGrace -}}
-{{- if eq (last .) "gateway" -}}{{- $times = append $times $values.drainWindow -}}{{- end -}}
+{{- with $values.drainWindow -}}{{- $times = append $times . -}}{{- end -}}
 {{- include "tailwater.seconds" $times -}}
 {{- end -}}
 
@@ -41,7 +41,7 @@
 {{- if kindIs "invalid" $given -}}
 {{- add $needed 5 -}}
 {{- else if lt (int64 $given) $needed -}}
-{{- fail (printf "%s.terminationGracePeriodSeconds is %d, and stopping may take %d s (%s): the process would be killed during its drain. Raise it, or leave it null to have it computed." (last .) (int64 $given) $needed (eq (last .) "gateway" | ternary "drainDelay + drainWindow + 2 × shutdownGrace" "drainDelay + 2 × shutdownGrace")) -}}
+{{- fail (printf "%s.terminationGracePeriodSeconds is %d, and stopping may take %d s (%s): the process would be killed during its drain. Raise it, or leave it null to have it computed." (last .) (int64 $given) $needed (hasKey $values "drainWindow" | ternary "drainDelay + drainWindow + 2 × shutdownGrace" "drainDelay + 2 × shutdownGrace")) -}}
 {{- else -}}
 {{- int64 $given -}}
 {{- end -}}

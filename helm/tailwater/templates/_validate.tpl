@@ -46,6 +46,17 @@
 {{- fail "gateway.autoscaling.type is keda, which reads connections from Prometheus: set gateway.autoscaling.keda.serverAddress, as http://prometheus.monitoring:9090." -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.relay -}}
+{{- if and .enabled (not (or .config .upstream)) -}}
+{{- fail "relay.enabled is true, and relay.config and relay.upstream are empty: there is nothing to relay. Set relay.config to the text of relay.toml (docs/sources.md), relay.upstream to an API (docs/relay.md), or both." -}}
+{{- end -}}
+{{- if and .adapters (not .upstream) -}}
+{{- fail "relay.adapters needs relay.upstream: adapters are ways to resume its answers." -}}
+{{- end -}}
+{{- if and .enabled $.Values.networkPolicy.enabled $.Values.networkPolicy.egress.enabled (not $.Values.networkPolicy.egress.to) -}}
+{{- fail "relay.enabled is true and networkPolicy.egress.to is empty: no relay could reach its sources or its upstream. Name the way there, as [{ports: [{port: 443}]}]." -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.proxyProtocol (not .Values.trustedProxies) -}}
 {{- fail "proxyProtocol is true and trustedProxies is empty: every connection must begin with a header that only trusted proxies may send. Set trustedProxies to the addresses of the load balancer." -}}
 {{- end -}}

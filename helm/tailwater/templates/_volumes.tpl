@@ -42,6 +42,27 @@
 {{- end }}
 {{- end -}}
 
+{{- /* The sources of relays, and the Secrets that their file names. */ -}}
+{{- define "tailwater.relayVolumes" -}}
+{{- if .Values.relay.config }}
+- name: relay
+  configMap: {name: {{ include "tailwater.fullname" . }}-relay}
+{{- end }}
+{{- range .Values.relay.secrets }}
+- name: source-{{ . | sha256sum | trunc 16 }}
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- end -}}
+
+{{- define "tailwater.relayMounts" -}}
+{{- if .Values.relay.config }}
+- {name: relay, mountPath: /etc/tailwater/relay, readOnly: true}
+{{- end }}
+{{- range .Values.relay.secrets }}
+- {name: source-{{ . | sha256sum | trunc 16 }}, mountPath: /run/secrets/{{ . }}, readOnly: true}
+{{- end }}
+{{- end -}}
+
 {{- define "tailwater.mounts" -}}
 {{- if .Values.redis.ca.secret }}
 - {name: redis-ca, mountPath: /etc/tailwater/redis, readOnly: true}
