@@ -224,6 +224,8 @@ def operation(schema, node, closed):
         here.ask(f"GET {path}", 403, headers={"Host": "elsewhere.example"})
     here.ask("GET /debug/connections", 200)
     here.ask("GET /debug/connections", 400, query={"limit": "many"})
+    here.ask("GET /debug/sources", 200)
+    here.ask("GET /debug/sources", 200, headers={"Accept": "text/html"})
     here.ask("GET /debug/log", 403, headers={"Host": "elsewhere.example"})
     levels = here.ask("GET /debug/log", 200).text
     here.ask("PUT /debug/log", 200, body=levels.strip(), media_type="text/plain")

@@ -48,6 +48,11 @@ struct Now {
     error: Option<String>,
 }
 
+/// One of the counts.
+type CountOf = fn(&Counts) -> &AtomicU64;
+/// A number of the state.
+type ValueOf = fn(&Now) -> f64;
+
 /// The counts at a moment, as JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct Snapshot<'a> {
@@ -158,7 +163,7 @@ impl Stats {
     /// Exposes the counts under the name of the source.
     pub(crate) fn register(&self, registry: &Registry, source: &str) {
         let label = ("source", source);
-        let counters: [(&str, &str, fn(&Counts) -> &AtomicU64); 7] = [
+        let counters: [(&str, &str, CountOf); 7] = [
             ("source_events_total", "Events that were copied from a source.", |c| &c.copied),
             ("source_duplicates_total", "Events of a source that the log had already.", |c| {
                 &c.duplicates
@@ -179,7 +184,7 @@ impl Stats {
                 count(&stats.0).load(Ordering::Relaxed)
             });
         }
-        let gauges: [(&str, &str, fn(&Now) -> f64); 5] = [
+        let gauges: [(&str, &str, ValueOf); 5] = [
             ("source_copying", "1 while this node copies the source.", |now| {
                 f64::from(u8::from(now.state == State::Copying))
             }),

@@ -24,12 +24,13 @@ body { margin: 2rem; }
 h1 { font-size: 1.25rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; }
-th, td { padding: .4rem .8rem; text-align: left; vertical-align: top; border-bottom: 1px solid #8884; }
+th, td { padding: .4rem .8rem; text-align: left; vertical-align: top; white-space: nowrap; }
+tr { border-bottom: 1px solid #8884; }
 th { font-weight: 600; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 .good { color: light-dark(#176b2c, #6fd58a); }
 .bad { color: light-dark(#b3261e, #ff8a80); font-weight: 600; }
-.error { max-width: 40rem; overflow-wrap: anywhere; }
+.error { min-width: 20rem; max-width: 40rem; white-space: normal; overflow-wrap: anywhere; }
 .quiet { color: #888; }
 </style>
 <h1>Sources</h1>

@@ -30,7 +30,7 @@ const EXCERPT_MAX: usize = 4096;
 
 /// A message as it came.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct Arrival {
     pub(super) topic: String,
     /// The payload, or the beginning of one that is larger than an event may be.
     payload: Bytes,
@@ -42,7 +42,7 @@ pub(super) struct Message {
     pub(super) is_retained: bool,
 }
 
-impl Message {
+impl Arrival {
     /// Reads a PUBLISH from its header and the first bytes of its body. The codec's own decoder needs the whole packet, and
     /// refuses a payload that is wrongly declared as UTF-8: the topic and the identifier would be lost with it.
     ///
@@ -97,7 +97,7 @@ impl Shape {
     ///
     /// # Errors
     /// The reason why it cannot be an event.
-    pub(super) fn convert(&self, message: &Message) -> Result<Converted, String> {
+    pub(super) fn convert(&self, message: &Arrival) -> Result<Converted, String> {
         if message.size > self.bytes_max {
             let (bytes, max) = (message.size, self.bytes_max);
             return Err(format!("a message has {bytes} bytes; event-bytes-max is {max}"));
@@ -114,7 +114,7 @@ impl Shape {
     }
 }
 
-impl Message {
+impl Arrival {
     /// The beginning of the message, for people.
     pub(super) fn excerpt(&self) -> String {
         String::from_utf8_lossy(&self.payload[..self.payload.len().min(EXCERPT_MAX)]).into_owned()
@@ -145,9 +145,9 @@ mod tests {
         Shape { key: key.map(ToOwned::to_owned), topic, bytes_max: 100 }
     }
 
-    fn message(topic: &str, payload: &[u8]) -> Message {
+    fn message(topic: &str, payload: &[u8]) -> Arrival {
         let (topic, payload) = (topic.to_owned(), Bytes::copy_from_slice(payload));
-        Message { topic, size: payload.len(), payload, pid: None, is_retained: false }
+        Arrival { topic, size: payload.len(), payload, pid: None, is_retained: false }
     }
 
     #[test]
@@ -190,13 +190,13 @@ mod tests {
         let head = packet.as_ref().len() - header.remaining_len as usize;
         for held in [header.remaining_len as usize, 20] {
             let body = Bytes::copy_from_slice(&packet.as_ref()[head..head + held]);
-            let message = Message::parse(header, body).unwrap();
+            let message = Arrival::parse(header, body).unwrap();
             assert_eq!((&*message.topic, message.size, message.pid), ("a/b", 300, Some(pid)));
             assert!(message.is_retained);
         }
         for held in [0, 1, 4, 6, 7] {
             let body = Bytes::copy_from_slice(&packet.as_ref()[head..head + held]);
-            Message::parse(header, body).unwrap_err();
+            Arrival::parse(header, body).unwrap_err();
         }
     }
 }

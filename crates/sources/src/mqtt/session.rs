@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::message::{Message, Shape};
+use super::message::{Arrival, Shape};
 use super::window::Window;
-use super::wire::{Connection, Reader, Writer, next, send};
+use super::wire::{BrokerLink, Reader, Writer, next, send};
 use super::{Broker, Retained};
 use crate::place::Place;
 use crate::source::{BATCH_MAX, Failure, Item, Reading};
@@ -31,7 +31,7 @@ pub(super) struct Session {
     /// The place at which the first session of all begins, until it is returned: with it the next relay knows that there was
     /// a session, although no message came.
     begin: Option<Place>,
-    incoming: mpsc::Receiver<Result<Message, Failure>>,
+    incoming: mpsc::Receiver<Result<Arrival, Failure>>,
     /// A failure that came behind messages.
     failure: Option<Failure>,
     /// The ordinals and identifiers of messages that are not acknowledged. The broker sends no more than
@@ -46,13 +46,13 @@ const SEND_MAX: Duration = Duration::from_secs(10);
 
 impl Session {
     pub(super) fn begin(
-        connection: Connection,
+        connection: BrokerLink,
         broker: &Broker,
         shape: Arc<Shape>,
         window: Window,
         is_first: bool,
     ) -> Self {
-        let Connection { reader, writer, keep_alive, .. } = connection;
+        let BrokerLink { reader, writer, keep_alive, .. } = connection;
         let (messages, incoming) = mpsc::channel(usize::from(shape.in_flight_max()));
         let (acknowledge, stored) = mpsc::channel(1);
         let filters = broker.filters.iter().map(|filter| filter.to_string()).collect();
@@ -73,7 +73,7 @@ impl Session {
         }
     }
 
-    fn item(&mut self, message: &Message) -> Item {
+    fn item(&mut self, message: &Arrival) -> Item {
         self.last += 1;
         if let Some(pid) = message.pid {
             self.unacknowledged.push_back((self.last, pid));
@@ -169,12 +169,12 @@ async fn read(
     mut reader: Reader,
     filters: Vec<String>,
     silence_max: Duration,
-    messages: mpsc::Sender<Result<Message, Failure>>,
+    messages: mpsc::Sender<Result<Arrival, Failure>>,
 ) {
     loop {
         let message = match timeout(silence_max, next(&mut reader)).await {
             Ok(Ok(frame)) if frame.header.typ == PacketType::Publish => {
-                Message::parse(frame.header, frame.body).map_err(Failure::Away)
+                Arrival::parse(frame.header, frame.body).map_err(Failure::Away)
             }
             Ok(Ok(frame)) => match frame.packet().and_then(|packet| heed(packet, &filters)) {
                 Ok(()) => continue,
@@ -235,10 +235,8 @@ async fn write(
     pings.reset();
     let mut packets = vec![subscribe];
     loop {
-        for packet in packets {
-            if !matches!(timeout(SEND_MAX, send(&mut writer, packet)).await, Ok(Ok(()))) {
-                return;
-            }
+        if !matches!(timeout(SEND_MAX, send(&mut writer, packets)).await, Ok(Ok(()))) {
+            return;
         }
         packets = tokio::select! {
             pids = stored.recv() => match pids {

@@ -205,6 +205,18 @@ impl Reading for MuteReading {
     }
 }
 
+/// Lets others read files: Mosquitto gives up being root before it reads them.
+fn readable(directory: &Path, names: &[&str]) {
+    let allow = |path: &Path, mode| {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(path, permissions).unwrap();
+    };
+    allow(directory, 0o755);
+    for name in names {
+        allow(&directory.join(name), 0o644);
+    }
+}
+
 fn source(config: &str) -> Box<dyn Source> {
     Config::parse(&format!("source.s.topic = 't'\n{config}")).unwrap().sources["s"]
         .kind
@@ -501,11 +513,7 @@ async fn a_password_is_read_anew_and_a_wrong_one_is_refused() {
         .status()
         .expect("mosquitto_passwd is installed: scripts/setup");
     assert!(made.success());
-    // Mosquitto gives up being root before it reads the file.
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(secrets.path(), readable).unwrap();
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    std::fs::set_permissions(&users, readable).unwrap();
+    readable(secrets.path(), &["users"]);
     let broker = Mosquitto::start(&format!("password_file {}", users.display())).await;
     let config = format!("user = 'relay'\npassword-file = '{}'", password.display());
     let mut source = source(&broker.table(&config));
@@ -518,6 +526,41 @@ async fn a_password_is_read_anew_and_a_wrong_one_is_refused() {
     assert!(refused(source.open(None).await).contains("the broker refuses with"));
     std::fs::write(&password, "right\n").unwrap();
     source.open(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_broker_is_asked_over_tls_and_its_certificate_is_checked() {
+    let secrets = TempDir::new().unwrap();
+    let openssl = |arguments: &str| {
+        let made = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(secrets.path())
+            .output()
+            .expect("openssl is installed: scripts/setup");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    };
+    openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ours -keyout ca.key -out ca.crt");
+    openssl("req -newkey rsa:2048 -nodes -subj /CN=broker -keyout broker.key -out broker.csr");
+    std::fs::write(secrets.path().join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    openssl(
+        "x509 -req -in broker.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+        -extfile names -out broker.crt",
+    );
+    let path = |name: &str| secrets.path().join(name).display().to_string();
+    readable(secrets.path(), &["broker.key", "broker.crt"]);
+    let [certificate, key] = [path("broker.crt"), path("broker.key")];
+    let lines = format!("allow_anonymous true\ncertfile {certificate}\nkeyfile {key}");
+    let broker = Mosquitto::start(&lines).await;
+    let open = async |lines: &str| {
+        let port = broker.port;
+        let table = format!("url = 'mqtts://127.0.0.1:{port}'\nfilters = ['#']\n{lines}");
+        source(&format!("[source.s.mqtt]\n{table}")).open(None).await.err()
+    };
+    assert_eq!(open(&format!("ca-file = '{}'", path("ca.crt"))).await, None);
+    let failure = open("").await;
+    assert!(matches!(&failure, Some(Failure::Away(text)) if text.contains("certificate")));
+    let failure = open("ca-file = '/none'").await;
+    assert!(matches!(&failure, Some(Failure::Refused(text)) if text.contains("/none")));
 }
 
 #[tokio::test]

@@ -23,14 +23,14 @@ use super::Broker;
 use super::message::Shape;
 use crate::source::Failure;
 
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-pub(super) type Reader = FramedRead<ReadHalf<Box<dyn Stream>>, Frames>;
-pub(super) type Writer = WriteHalf<Box<dyn Stream>>;
+pub(super) type Reader = FramedRead<ReadHalf<Box<dyn Transport>>, Frames>;
+pub(super) type Writer = WriteHalf<Box<dyn Transport>>;
 
 /// A connection that the broker has agreed to.
-pub(super) struct Connection {
+pub(super) struct BrokerLink {
     pub(super) reader: Reader,
     pub(super) writer: Writer,
     /// True if the broker has kept the session of this client.
@@ -50,7 +50,7 @@ pub(super) async fn connect(
     broker: &Broker,
     shape: &Shape,
     in_flight_max: u16,
-) -> Result<Connection, Failure> {
+) -> Result<BrokerLink, Failure> {
     let stream = stream(broker).await?;
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = FramedRead::new(reader, Frames { held_max: shape.packet_max(), skip: 0 });
@@ -65,7 +65,7 @@ pub(super) async fn connect(
     connect.properties.receive_max = Some(in_flight_max);
     connect.username = broker.user.as_deref().map(Into::into);
     connect.password = broker.password_file.as_deref().map(password).transpose()?;
-    send(&mut writer, connect.into()).await?;
+    send(&mut writer, [connect.into()]).await?;
     let answer = next(&mut reader).await?.packet()?;
     let Packet::Connack(answer) = answer else {
         return Err(Failure::Refused(format!("the broker began with {}", answer.get_type())));
@@ -92,7 +92,7 @@ pub(super) async fn connect(
         );
     }
     let keep_alive = properties.server_keep_alive.filter(|own| *own > 0).unwrap_or(keep_alive);
-    Ok(Connection {
+    Ok(BrokerLink {
         reader,
         writer,
         is_session_present: session_present,
@@ -100,7 +100,7 @@ pub(super) async fn connect(
     })
 }
 
-impl Connection {
+impl BrokerLink {
     /// Leaves, and lets the broker forget the session.
     ///
     /// # Errors
@@ -108,12 +108,12 @@ impl Connection {
     pub(super) async fn forget(mut self) -> Result<(), Failure> {
         let mut packet = Disconnect::new(DisconnectReasonCode::NormalDisconnect);
         packet.properties.session_expiry_interval = Some(0);
-        send(&mut self.writer, packet.into()).await?;
+        send(&mut self.writer, [packet.into()]).await?;
         self.writer.shutdown().await.map_err(|error| lost(&error))
     }
 }
 
-async fn stream(broker: &Broker) -> Result<Box<dyn Stream>, Failure> {
+async fn stream(broker: &Broker) -> Result<Box<dyn Transport>, Failure> {
     let (host, port) = (&*broker.host, broker.port);
     let away = |error: io::Error| Failure::Away(format!("{host}:{port}: {error}"));
     let stream = TcpStream::connect((host, port)).await.map_err(away)?;
@@ -159,13 +159,20 @@ fn password(path: &Path) -> Result<Bytes, Failure> {
     Ok(Bytes::copy_from_slice(text.as_bytes()))
 }
 
-/// Writes a packet.
+/// Writes packets, all at once.
 ///
 /// # Errors
 /// The connection was lost.
-pub(super) async fn send(writer: &mut Writer, packet: Packet) -> Result<(), Failure> {
-    let bytes = packet.encode().map_err(|error| Failure::Refused(error.to_string()))?;
-    writer.write_all(bytes.as_ref()).await.map_err(|error| lost(&error))?;
+pub(super) async fn send(
+    writer: &mut Writer,
+    packets: impl IntoIterator<Item = Packet>,
+) -> Result<(), Failure> {
+    let mut bytes = Vec::new();
+    for packet in packets {
+        let packet = packet.encode().map_err(|error| Failure::Refused(error.to_string()))?;
+        bytes.extend_from_slice(packet.as_ref());
+    }
+    writer.write_all(&bytes).await.map_err(|error| lost(&error))?;
     writer.flush().await.map_err(|error| lost(&error))
 }
 

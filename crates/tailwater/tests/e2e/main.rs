@@ -31,6 +31,9 @@ mod serve;
 mod servers;
 mod site;
 mod slow_reader;
+#[cfg(feature = "mqtt")]
+#[cfg(feature = "mqtt")]
+mod source_states;
 mod sources;
 mod support;
 mod tail;
