@@ -43,7 +43,7 @@ lint: ## Check formatting, lints, dependencies, words, links; rules, dashboards,
 	scripts/check-commands
 
 unit: ## Run unit, property, conformance, HTTP, process and browser tests
-	cargo build --workspace --bins
+	cargo build --workspace --bins --all-features
 	scripts/tests
 
 dashboards: ## Write the Grafana dashboards from deploy/grafana/src, and the chart's copies of deploy

@@ -127,7 +127,8 @@ impl Connection {
         let tcp = TcpStream::connect((&**host, *port)).await.map_err(away)?;
         tcp.set_nodelay(true).map_err(away)?;
         #[cfg(target_os = "linux")]
-        rustix::net::sockopt::set_tcp_user_timeout(&tcp, UNHEARD_MAX).map_err(|e| away(e.into()))?;
+        rustix::net::sockopt::set_tcp_user_timeout(&tcp, UNHEARD_MAX)
+            .map_err(|e| away(e.into()))?;
         let mut connection = Self::encrypted(server, tcp).await?;
         let mut parameters = vec![
             ("user", user.as_str()),

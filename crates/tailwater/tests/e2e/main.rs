@@ -32,7 +32,6 @@ mod servers;
 mod site;
 mod slow_reader;
 #[cfg(feature = "mqtt")]
-#[cfg(feature = "mqtt")]
 mod source_states;
 mod sources;
 mod support;
