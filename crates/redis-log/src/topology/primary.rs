@@ -93,8 +93,9 @@ impl Primary {
         self.fit.is_none() && self.heard.elapsed() >= SILENCE_MAX
     }
 
-    /// A source says how long ago it heard this primary. The source is left if that was at a time at which the primary
-    /// would have answered this node, were it not for the network between them. Returns true if it is left now.
+    /// A source says how long ago it heard this primary; none if it has no link. The source is left if that was at a time at
+    /// which the primary would have answered this node, were it not for the network between them. Returns true if it is
+    /// left now.
     pub(super) fn overheard(
         &mut self,
         source: &Address,

@@ -159,16 +159,18 @@ impl Sources {
                 let mut connection = access.connection(&server).await?;
                 Role::ask(&mut connection, &server).await
             });
-            let role = role.await.ok().flatten()?;
-            Some((owner, server, role))
+            let role = role.await.ok().flatten();
+            (owner, server, role)
         });
         let (now, mut strayed) = (Instant::now(), HashMap::new());
-        for (owner, server, role) in join_all(asked).await.into_iter().flatten() {
+        for (owner, server, role) in join_all(asked).await {
             let Some(primary) = self.primaries.get_mut(&owner) else { continue };
             let (strays, silence) = match role {
-                Role::Primary => (server != owner, Some(Duration::ZERO)),
+                // Without an answer it may have heard its primary just now.
+                None => (false, Some(Duration::ZERO)),
+                Some(Role::Primary) => (server != owner, Some(Duration::ZERO)),
                 // Names of the same server differ, so only one that the primary has reported counts as another.
-                Role::ReplicaOf { server: other, silence } => {
+                Some(Role::ReplicaOf { server: other, silence }) => {
                     (primary.reports.has_named(&other), silence)
                 }
             };
@@ -178,7 +180,7 @@ impl Sources {
             } else if !strays && primary.overheard(&server, map.successors(&server), silence) {
                 tracing::warn!(
                     primary = %owner, source = %server,
-                    "the primary gives this node no report, but speaks to its replicas"
+                    "the primary gives this node no report, and may speak to its replicas"
                 );
             }
         }

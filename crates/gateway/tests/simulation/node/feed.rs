@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::bug::Bug;
 use super::super::dice::{chance, millis};
-use super::super::server::{Id, Report};
+use super::super::server::{Id, Report, Server};
 use super::Node;
 use super::watched::Watched;
 
@@ -188,10 +188,9 @@ impl Node {
     /// Asks a source whose primary has not reported for a while whether it hears that.
     async fn ask_silent_source(&self) {
         let Some(source) = self.state().sources.silent_source() else { return };
-        if self.world.travel(source).await {
-            let (role, heard) =
-                self.world.store.with(source, |server| (server.role, server.heard_at.elapsed()));
-            self.state().sources.overhear(source, role, heard);
-        }
+        let heard = |server: &Server| (server.role, server.heard_at.elapsed());
+        let answers = self.world.travel(source).await;
+        let answer = answers.then(|| self.world.store.with(source, |server| heard(server)));
+        self.state().sources.overhear(source, answer);
     }
 }

@@ -96,18 +96,19 @@ impl Sources {
         self.source.filter(|_| is_silent)
     }
 
-    /// A source says which server it follows, and how long ago it heard that. If it hears the owner and this node does not,
-    /// there may be replicas of which this node knows nothing.
-    pub(super) fn overhear(&mut self, source: Id, role: Role, silence: Duration) {
-        let (hears_owner, silence) = match role {
-            Role::Primary => (source == self.owner, Duration::ZERO),
-            Role::ReplicaOf(other) => {
-                (other == self.owner || !self.named.contains_key(&other), silence)
+    /// A source was asked which server it follows, and how long ago it heard that. If it hears the owner and this node does
+    /// not, there may be replicas of which this node knows nothing. Without an answer it may hear the owner.
+    pub(super) fn overhear(&mut self, source: Id, answer: Option<(Role, Duration)>) {
+        let hears_more = match answer {
+            None => true,
+            Some((Role::Primary, _)) => source == self.owner,
+            Some((Role::ReplicaOf(other), silence)) => {
+                let follows_owner = other == self.owner || !self.named.contains_key(&other);
+                follows_owner && silence + LAG_MAX < self.heard.elapsed()
             }
         };
-        let hears_more = silence + LAG_MAX < self.heard.elapsed();
         let is_new = self.left.is_none() && self.bug != Some(Bug::KeepsOldReports);
-        if hears_owner && hears_more && is_new && self.source == Some(source) {
+        if hears_more && is_new && self.source == Some(source) {
             (self.source, self.left, self.is_unsure) = (None, Some(source), true);
         }
     }
