@@ -42,6 +42,9 @@ use sentinel::SentinelOracle;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Time for which a node waits for the end of a fail-over: longer than one takes.
 const FAILOVER_MAX: Duration = Duration::from_secs(30);
+/// Age at which the choice of the sources is not used any more: this process was suspended, and does not know which
+/// replicas have come since. Longer than all questions of one choice take.
+const CHOICE_MAX: Duration = Duration::from_secs(10);
 /// Time for which a source that did not answer this node is not chosen again.
 const DOUBT: Duration = Duration::from_secs(5);
 
@@ -146,6 +149,8 @@ pub(crate) struct Topology {
     changed: Mutex<Option<Instant>>,
     /// The beginning of the last refresh that named the primaries and is in no fail-over; at first that of this log.
     confirmed: watch::Sender<Instant>,
+    /// When the questions began of which the sources were chosen last.
+    chosen: Mutex<Option<Instant>>,
     /// Sources that did not answer this node, and when. At most one entry for each server.
     doubted: Mutex<HashMap<Address, Instant>>,
     doubts: Notify,
@@ -169,6 +174,7 @@ impl Topology {
             evidence: Notify::new(),
             changed: Mutex::default(),
             confirmed: watch::channel(Instant::now()).0,
+            chosen: Mutex::default(),
             doubted: Mutex::default(),
             doubts: Notify::new(),
         })
@@ -204,10 +210,19 @@ impl Topology {
     /// The server that this node reads a partition from.
     pub(crate) fn source(&self, partition: u32) -> Result<Address, Failure> {
         let source = self.map.borrow().source(partition).cloned();
-        source.ok_or_else(|| match self.owner(partition) {
+        source.filter(|_| self.knows_sources()).ok_or_else(|| match self.owner(partition) {
             Ok(owner) => Failure::NoSource(owner),
             Err(failure) => failure,
         })
+    }
+
+    /// Returns false if the choice of the sources is too old.
+    pub(crate) fn knows_sources(&self) -> bool {
+        if self.is_fixed() || self.reads_primaries() {
+            return true;
+        }
+        let chosen = *self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        chosen.is_some_and(|chosen| chosen.elapsed() < CHOICE_MAX)
     }
 
     /// Waits until a refresh that begins after this call has named the primaries, and no sentinel is about to name
@@ -264,12 +279,15 @@ impl Topology {
         young.map(|(source, _)| source.clone()).collect()
     }
 
-    /// Makes these the sources, with their successors. Returns the number of primaries that are read.
+    /// Makes these the sources, with their successors, after questions that began at this time. Returns the number of
+    /// primaries that are read.
     fn read(
         &self,
         sources: Vec<Option<Address>>,
         successors: BTreeMap<Address, BTreeSet<Address>>,
+        asked: Instant,
     ) -> usize {
+        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
         self.map.send_if_modified(|map| {
             let changed = map.sources != sources || map.successors != successors;
             if changed {
@@ -445,6 +463,30 @@ mod tests {
             topology.confirmed().await;
             assert_eq!(begin.elapsed(), second * 2 + FAILOVER_MAX);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_was_suspended_reads_nothing_before_it_has_looked_again() {
+        let mut config = Config::new("redis+sentinel://a/main".parse().unwrap());
+        config.read_from = ReadFrom::Replica;
+        let topology = Topology::new(&config);
+        let source = Address::new("replica", 1);
+        topology.learn(Map::one(Address::new("primary", 1)));
+        assert!(topology.source(0).unwrap_err().to_string().contains("not known yet"));
+        let choose = |asked| {
+            let sources = vec![Some(source.clone()); PARTITIONS as usize];
+            topology.read(sources, BTreeMap::new(), asked)
+        };
+        let asked = Instant::now();
+        choose(asked);
+        assert_eq!(topology.source(0).unwrap(), source);
+        sleep(CHOICE_MAX).await;
+        assert!(topology.source(0).is_err());
+        // Answers to questions from before.
+        choose(asked);
+        assert!(topology.source(0).is_err());
+        choose(Instant::now());
+        assert_eq!(topology.source(0).unwrap(), source);
     }
 
     #[test]

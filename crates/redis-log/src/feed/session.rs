@@ -314,16 +314,19 @@ impl<'a> Session<'a> {
             return;
         };
         let verdict = match live {
-            Live::Event(_) | Live::Notice(_)
-                if self.awaits_successors || self.overtaking.is_possible() =>
-            {
-                watched.promise(live.position())
-            }
+            Live::Event(_) | Live::Notice(_) if self.is_hint() => watched.promise(live.position()),
             live => watched.take(live),
         };
         if verdict == Verdict::Read {
             self.feed.repairs.start(watched);
         }
+    }
+
+    /// Returns true if readers may not see an event yet when its message comes.
+    fn is_hint(&self) -> bool {
+        self.awaits_successors
+            || self.overtaking.is_possible()
+            || !self.feed.topology.knows_sources()
     }
 
     /// Redis has ended a subscription: the map is probably old. If not, the session joins again.

@@ -84,10 +84,10 @@ impl Store {
 
     /// The source of a partition, and its successors.
     fn readable(&self, partition: u32) -> (Option<Address>, BTreeSet<Address>) {
+        let source = self.topology.source(partition).ok();
         let map = self.topology.map();
-        let source = map.source(partition);
-        let successors = source.map(|source| map.successors(source).clone());
-        (source.cloned(), successors.unwrap_or_default())
+        let successors = source.as_ref().map(|source| map.successors(source).clone());
+        (source, successors.unwrap_or_default())
     }
 
     async fn committed(

@@ -1,8 +1,8 @@
 //! A primary as the one that knows its replicas: its reports, and how far they can be believed.
 //!
-//! A report counts only if the primary still is one. So the first report waits for the word of the sentinels, or of the
-//! cluster: a primary that was frozen and replaced meanwhile lacks the replica that was promoted, and names all others.
-//! Later the node knows the replicas, and asks the ones that are missing.
+//! A report counts only if the primary still is one. So the first report, and one after a pause, waits for the word of the
+//! sentinels, or of the cluster: a primary that was frozen and replaced meanwhile lacks the replica that was promoted, and
+//! names all others. Later the node knows the replicas, and asks the ones that are missing.
 //!
 //! A report ages. While the source hears its primary and this node does not, replicas may come of which this node knows
 //! nothing. If the source does not hear the primary either, nothing is new, and the last report stays true.
@@ -21,7 +21,7 @@ use crate::access::Access;
 use crate::address::Address;
 use crate::server::info;
 
-/// Time without a report after which the source is asked whether it hears the primary.
+/// Time without a report after which the source is asked whether it hears the primary, and the next report needs a word.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// A primary and its replicas.
@@ -33,8 +33,8 @@ pub(super) struct Primary {
     pub(super) fit: Option<HashMap<Address, Instant>>,
     /// When it gave the last one, or was asked first.
     heard: Instant,
-    /// True if the next report counts only after the primary was confirmed.
-    is_unsure: bool,
+    /// True until the first one.
+    is_new: bool,
     /// The source that was left because it heard this primary while this node did not, and the successors of it.
     left: Option<(Address, BTreeSet<Address>)>,
 }
@@ -47,7 +47,7 @@ impl Default for Primary {
             successors: Successors::default(),
             fit: None,
             heard: Instant::now(),
-            is_unsure: true,
+            is_new: true,
             left: None,
         }
     }
@@ -73,18 +73,18 @@ impl Primary {
         }
     }
 
-    /// Returns true if there is a report that counts only if the primary is confirmed now.
-    pub(super) fn needs_word(&self) -> bool {
-        self.is_unsure && self.fit.is_some()
+    /// Returns true if there is a report, asked for at this time, that counts only if the primary is confirmed now.
+    pub(super) fn needs_word(&self, asked: Instant) -> bool {
+        self.fit.is_some() && (self.is_new || asked.duration_since(self.heard) >= SILENCE_MAX)
     }
 
-    /// Takes the report that was asked for at this time, or drops it.
+    /// Takes the report, or drops it.
     pub(super) fn settle(&mut self, asked: Instant, is_confirmed: bool) {
-        if self.is_unsure && !is_confirmed {
+        if self.needs_word(asked) && !is_confirmed {
             self.fit = None;
         }
         if self.fit.is_some() {
-            (self.heard, self.is_unsure, self.left) = (asked, false, None);
+            (self.heard, self.is_new, self.left) = (asked, false, None);
         }
     }
 
@@ -106,7 +106,6 @@ impl Primary {
         let leaves = self.left.is_none() && self.is_old() && silence.is_some_and(is_later);
         if leaves {
             self.left = Some((source.clone(), successors.clone()));
-            self.is_unsure = true;
         }
         leaves
     }
@@ -143,17 +142,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_report_counts_if_the_primary_is_confirmed_and_each_later_one() {
         let mut primary = Primary::default();
-        assert!(!primary.needs_word(), "it does not answer");
+        assert!(!primary.needs_word(Instant::now()), "it does not answer");
         let report = || Some(HashMap::from([(Address::new("a", 1), Instant::now())]));
         primary.fit = report();
-        assert!(primary.needs_word());
+        assert!(primary.needs_word(Instant::now()));
         primary.settle(Instant::now(), false);
         assert!(primary.fit.is_none());
         primary.fit = report();
         primary.settle(Instant::now(), true);
-        assert!(primary.fit.is_some() && !primary.needs_word());
+        assert!(primary.fit.is_some() && !primary.needs_word(Instant::now()));
         primary.settle(Instant::now(), false);
         assert!(primary.fit.is_some());
+        advance(SILENCE_MAX).await;
+        assert!(primary.needs_word(Instant::now()), "nothing is known of the time between");
     }
 
     #[tokio::test(start_paused = true)]
@@ -178,7 +179,7 @@ mod tests {
         assert_eq!(primary.successors_of_left(&source), Some(&others));
         // The next report ends it, if the primary is confirmed.
         primary.fit = Some(HashMap::new());
-        assert!(primary.needs_word());
+        assert!(primary.needs_word(Instant::now()));
         primary.settle(Instant::now(), true);
         assert_eq!(primary.successors_of_left(&source), None);
     }

@@ -84,7 +84,7 @@ pub(crate) async fn run(
             tracing::info!("{line}");
         }
         stats.set_replicas_awaited(successors.values().map(BTreeSet::len).sum());
-        stats.set_primaries_read(topology.read(chosen, successors));
+        stats.set_primaries_read(topology.read(chosen, successors, asked));
         sleep(PAUSE + jitter(PAUSE)).await;
     }
 }
@@ -126,7 +126,7 @@ impl Sources {
 
     /// Drops the first report of a primary that is not confirmed within the limit. All of them were asked for at this time.
     async fn confirm(&mut self, topology: &Topology, asked: Instant, limit: Duration) {
-        let needed = self.primaries.values().any(Primary::needs_word);
+        let needed = self.primaries.values().any(|primary| primary.needs_word(asked));
         let confirmed = needed && timeout(limit, topology.confirmed()).await.is_ok();
         let map = topology.map();
         for (address, primary) in &mut self.primaries {

@@ -165,7 +165,7 @@ impl Node {
         self.ask_silent_source().await;
         let mut state = self.state();
         let before = state.sources.source();
-        state.sources.choose();
+        state.sources.choose(asked);
         let now = state.sources.source();
         drop(state);
         if before != now {

@@ -35,8 +35,10 @@ pub(super) struct Sources {
     doubted: BTreeMap<Id, Instant>,
     /// When the last report was asked for that counts, or the owner was named.
     heard: Instant,
-    /// The next report counts only after the owner was confirmed.
-    is_unsure: bool,
+    /// No report has counted yet.
+    is_new: bool,
+    /// When the questions began of which the servers were chosen last.
+    chosen: Instant,
     /// The source that was left because it heard the owner while this node did not.
     left: Option<Id>,
 }
@@ -53,6 +55,8 @@ const FAILOVER_MAX: Duration = Duration::from_secs(30);
 const NAMED_MAX: Duration = Duration::from_mins(1);
 /// Age at which a report does not tell any more which replicas there are, if the source hears the owner.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Age at which a choice is not used any more.
+const CHOICE_MAX: Duration = Duration::from_secs(10);
 /// Time after a change of primaries in which messages of the old one may come.
 const LAST_WORDS_MAX: Duration = Duration::from_mins(1);
 
@@ -72,7 +76,8 @@ impl Sources {
             strayed: BTreeMap::new(),
             doubted: BTreeMap::new(),
             heard: Instant::now(),
-            is_unsure: true,
+            is_new: true,
+            chosen: Instant::now(),
             left: None,
         }
     }
@@ -83,11 +88,14 @@ impl Sources {
 
     /// Returns the server that is read, or `None` while it is unknown which replicas there are.
     pub(super) fn source(&self) -> Option<Id> {
-        self.source
+        // A node that was frozen does not know which replicas have come since.
+        let knows = self.chosen.elapsed() < CHOICE_MAX || self.bug == Some(Bug::KeepsOldReports);
+        self.source.filter(|_| knows || !self.reads_replicas)
     }
 
+    /// Returns true if the next report counts only after the owner was confirmed.
     pub(super) fn is_unsure(&self) -> bool {
-        self.is_unsure
+        self.is_new || self.heard.elapsed() >= SILENCE_MAX
     }
 
     /// Returns the source if the owner has not reported for a while.
@@ -109,7 +117,7 @@ impl Sources {
         };
         let is_new = self.left.is_none() && self.bug != Some(Bug::KeepsOldReports);
         if hears_more && is_new && self.source == Some(source) {
-            (self.source, self.left, self.is_unsure) = (None, Some(source), true);
+            (self.source, self.left) = (None, Some(source));
         }
     }
 
@@ -137,7 +145,7 @@ impl Sources {
             return;
         }
         (self.owner, self.owner_changed) = (owner, Some(Instant::now()));
-        (self.heard, self.is_unsure, self.left) = (Instant::now(), true, None);
+        (self.heard, self.is_new, self.left) = (Instant::now(), true, None);
         self.offsets.clear();
         self.fit = None;
         self.strayed.clear();
@@ -166,7 +174,7 @@ impl Sources {
             self.fit = None;
             return Vec::new();
         };
-        (self.heard, self.is_unsure, self.left) = (asked, false, None);
+        (self.heard, self.is_new, self.left) = (asked, false, None);
         while self.offsets.len() > 1 && now - self.offsets[1].0 >= LAG_MAX {
             self.offsets.remove(0);
         }
@@ -216,8 +224,9 @@ impl Sources {
         }
     }
 
-    /// Chooses the source after a report.
-    pub(super) fn choose(&mut self) {
+    /// Chooses the source after a report, and other answers to questions that began at this time.
+    pub(super) fn choose(&mut self, asked: Instant) {
+        self.chosen = asked;
         let Some(fit) = &self.fit else {
             let returns = self.heard.elapsed() >= FAILOVER_MAX;
             self.source = self.source.or(self.left.filter(|_| returns));
