@@ -37,7 +37,7 @@ pub(crate) enum Lost {
 
 /// The way in which the log recognises an event that is appended again.
 #[derive(Debug, Clone, Copy)]
-enum Form {
+enum Known {
     /// By its number.
     Numbered,
     /// As the end, which a topic has once.
@@ -80,7 +80,7 @@ impl Store {
             if batch.is_empty() {
                 return Ok(());
             }
-            self.append_batch(batch, Form::Numbered).await?;
+            self.append_batch(batch, Known::Numbered).await?;
         }
     }
 
@@ -104,13 +104,13 @@ impl Store {
 
     /// Appends the end, unless another relay has ended the topic, which took this one for gone.
     async fn append_end(&mut self, end: NewEvent) -> Result<(), Lost> {
-        match self.append_batch(vec![end], Form::End).await {
+        match self.append_batch(vec![end], Known::End).await {
             Err(Lost::Append(AppendError::Ended { .. } | AppendError::KeyReused { .. })) => Ok(()),
             result => result,
         }
     }
 
-    async fn append_batch(&mut self, batch: Vec<NewEvent>, form: Form) -> Result<(), Lost> {
+    async fn append_batch(&mut self, batch: Vec<NewEvent>, form: Known) -> Result<(), Lost> {
         let deadline = Instant::now() + STORE_MAX;
         let mut batch = batch;
         loop {
@@ -126,10 +126,10 @@ impl Store {
     }
 
     /// Appends a batch once, and leaves in it the events that have to be tried again.
-    async fn try_append(&mut self, batch: &mut Vec<NewEvent>, form: Form) -> Result<(), Lost> {
+    async fn try_append(&mut self, batch: &mut Vec<NewEvent>, form: Known) -> Result<(), Lost> {
         let appends = match form {
-            Form::Numbered => self.numbered(batch),
-            Form::End => {
+            Known::Numbered => self.numbered(batch),
+            Known::End => {
                 let key = Key::new(END).ok();
                 let end = |event: &NewEvent| Append::new(self.topic.clone(), event.clone());
                 batch.iter().map(|event| Append { key: key.clone(), ..end(event) }).collect()

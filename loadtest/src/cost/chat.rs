@@ -28,7 +28,7 @@ pub fn token(number: u64) -> String {
 
 /// Checks the bytes of an answer, and measures the age of its tokens.
 #[derive(Debug)]
-pub struct Transcript {
+pub struct ChatTranscript {
     tokens: u64,
     next: u64,
     is_done: bool,
@@ -37,7 +37,7 @@ pub struct Transcript {
     pub sent: Vec<u64>,
 }
 
-impl Transcript {
+impl ChatTranscript {
     /// The transcript of an answer with so many tokens.
     pub const fn new(tokens: u64) -> Self {
         Self { tokens, next: 0, is_done: false, partial: Vec::new(), sent: Vec::new() }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8], size: usize) -> Result<usize> {
-        let (mut transcript, mut ages) = (Transcript::new(3), Histogram::default());
+        let (mut transcript, mut ages) = (ChatTranscript::new(3), Histogram::default());
         for piece in bytes.chunks(size) {
             transcript.read(piece, &mut ages)?;
         }

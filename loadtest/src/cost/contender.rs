@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::cost::mint::Signature;
 use crate::machine::CoreSet;
 
-pub use self::passage::{Passage, PassageCpu, Way};
+pub use self::passage::{Passage, PassageCpu, RelayWay};
 pub use self::stack::{Cpu, Holding, Stack};
 
 /// A server that can be measured.

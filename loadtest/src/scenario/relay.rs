@@ -14,7 +14,7 @@ use self::caller::{Heard, Script};
 use super::Common;
 use super::mixed::Cores;
 use super::rounds::interleaved;
-use crate::cost::contender::{Passage, Programs, Way};
+use crate::cost::contender::{Passage, Programs, RelayWay};
 use crate::machine::cluster::find_tailwater;
 use crate::report::Comparison;
 use crate::report::progress::Progress;
@@ -69,7 +69,7 @@ enum Ways {
 /// The measurements of one round.
 #[derive(Debug, Clone, Serialize)]
 struct RelayCost {
-    way: Way,
+    way: RelayWay,
     /// CPU microseconds a token of nginx or the relay, of Redis and of the gateway; `None` where there is none.
     proxy_us: Option<f64>,
     redis_us: Option<f64>,
@@ -109,12 +109,12 @@ pub async fn run(options: &Options) -> Result<Comparison> {
         Programs { cores: options.cores.driver_core.to_string().parse()?, ..programs.clone() };
     let upstream = driver.start_upstream().await?;
     let ways = match options.ways {
-        Ways::All => Way::ALL.to_vec(),
-        Ways::Relay => vec![Way::Relay],
+        Ways::All => RelayWay::ALL.to_vec(),
+        Ways::Relay => vec![RelayWay::Relay],
     };
     let progress = Progress::new();
     let columns = ways.into_iter().map(|way| (way, way.name().to_owned()));
-    let once = async |way: Way| {
+    let once = async |way: RelayWay| {
         let passage = programs.start_way(way, upstream.addr(), answers).await?;
         let cost = measure(way, &passage, upstream.addr(), options).await;
         passage.stop().await?;
@@ -129,7 +129,7 @@ pub async fn run(options: &Options) -> Result<Comparison> {
 }
 
 async fn measure(
-    way: Way,
+    way: RelayWay,
     passage: &Passage,
     upstream: SocketAddr,
     options: &Options,

@@ -11,10 +11,10 @@ use super::launch::{GATEWAY, Site};
 use super::{Programs, nginx};
 use crate::machine::Pinned;
 
-/// What stands between a caller and the upstream.
+/// The way from a caller to the upstream, by the server between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Way {
+pub enum RelayWay {
     /// nginx, which passes on and does not buffer.
     Nginx,
     /// `tailwater relay` and its Redis.
@@ -47,7 +47,7 @@ pub struct PassageCpu {
 /// Flags of nodes that one client may fill.
 const ALONE: [&str; 4] = ["--address-share", "1", "--log-level", "warn"];
 
-impl Way {
+impl RelayWay {
     /// All, the measure first.
     pub const ALL: [Self; 4] = [Self::Nginx, Self::Relay, Self::RelayAndReaders, Self::Direct];
 
@@ -92,18 +92,18 @@ impl Programs {
     /// When a process does not start; the message shows its log.
     pub async fn start_way(
         &self,
-        way: Way,
+        way: RelayWay,
         upstream: SocketAddr,
         answers: usize,
     ) -> Result<Passage> {
         let site = Site { cores: self.cores.clone(), directory: self.directory.join(way.name()) };
         let (proxy, gateway, redis) = match way {
-            Way::Direct => (None, None, None),
-            Way::Nginx => {
+            RelayWay::Direct => (None, None, None),
+            RelayWay::Nginx => {
                 let arguments = |at| nginx::proxy(at, upstream, &site.directory);
                 (Some(site.run("nginx", Path::new(nginx::PROGRAM), arguments).await?), None, None)
             }
-            Way::Relay | Way::RelayAndReaders => {
+            RelayWay::Relay | RelayWay::RelayAndReaders => {
                 let redis = site.redis().await?;
                 let (answers, upstream) = (answers.to_string(), format!("http://{upstream}"));
                 let url = format!("redis://{}", redis.addr());

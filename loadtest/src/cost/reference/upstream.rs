@@ -22,7 +22,7 @@ use crate::cost::chat;
 
 /// The length of an answer, and its speed.
 #[derive(Debug, Deserialize)]
-struct Script {
+struct AnswerLength {
     tokens: u64,
     /// Tokens a second.
     rate: f64,
@@ -37,15 +37,15 @@ pub(super) async fn serve(address: SocketAddr) -> Result<()> {
     Ok(axum::serve(listener, router).await?)
 }
 
-async fn answer(Query(script): Query<Script>, _request: String) -> Response {
+async fn answer(Query(length): Query<AnswerLength>, _request: String) -> Response {
     let begun = Instant::now();
     let tokens = stream::unfold(0, move |number| async move {
-        if number > script.tokens {
+        if number > length.tokens {
             return None;
         }
-        sleep_until(begun + Duration::from_secs_f64(number as f64 / script.rate)).await;
+        sleep_until(begun + Duration::from_secs_f64(number as f64 / length.rate)).await;
         let event =
-            if number < script.tokens { chat::token(number) } else { chat::DONE.to_owned() };
+            if number < length.tokens { chat::token(number) } else { chat::DONE.to_owned() };
         Some((Ok::<_, Infallible>(event), number + 1))
     });
     ([(CONTENT_TYPE, "text/event-stream; charset=utf-8")], Body::from_stream(tokens))

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cost::chat::{PATH, Transcript};
+use crate::cost::chat::{ChatTranscript, PATH};
 use crate::machine::pin;
 use crate::report::histogram::Histogram;
 
@@ -196,7 +196,7 @@ async fn hear(
     script: Script,
     ages: &mut Histogram,
 ) -> Result<Vec<u64>> {
-    let mut transcript = Transcript::new(script.tokens);
+    let mut transcript = ChatTranscript::new(script.tokens);
     let heard = async {
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
@@ -218,7 +218,7 @@ async fn read(
     ages: &mut Histogram,
 ) -> Result<Vec<u64>> {
     let (response, _connection) = send(server, Method::GET, location, "").await?;
-    let (mut transcript, mut parser) = (Transcript::new(script.tokens), Parser::default());
+    let (mut transcript, mut parser) = (ChatTranscript::new(script.tokens), Parser::default());
     let heard = async {
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {

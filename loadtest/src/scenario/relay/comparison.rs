@@ -1,7 +1,7 @@
 //! The report of the ways: medians, ratios to nginx, and the goals.
 
 use super::{Options, RelayCost};
-use crate::cost::contender::Way;
+use crate::cost::contender::RelayWay;
 use crate::report::{Comparison, Figure, Goal, Quantity, grouped, median, ratio};
 
 /// The relay stores every token, and may cost this many times as much as a proxy that does not.
@@ -29,7 +29,7 @@ impl RelayCost {
     }
 }
 
-pub(super) fn report(options: &Options, rounds: &[(Way, Vec<RelayCost>)]) -> Comparison {
+pub(super) fn report(options: &Options, rounds: &[(RelayWay, Vec<RelayCost>)]) -> Comparison {
     let columns: Vec<_> =
         rounds.iter().map(|(way, all)| (way.name().to_owned(), all.as_slice())).collect();
     let mut report = Comparison::of(super::NAME, summary(options), &columns, &QUANTITIES, (0, 0));
@@ -77,13 +77,13 @@ fn summary(options: &Options) -> String {
 }
 
 /// The goals, if nginx and the direct way were measured.
-fn goals(rounds: &[(Way, Vec<RelayCost>)]) -> Vec<Goal> {
-    let of = |way: Way| {
+fn goals(rounds: &[(RelayWay, Vec<RelayCost>)]) -> Vec<Goal> {
+    let of = |way: RelayWay| {
         let own = rounds.iter().find(|(other, _)| *other == way)?;
         Some(own.1.as_slice())
     };
     let (Some(nginx), Some(relay), Some(direct)) =
-        (of(Way::Nginx), of(Way::Relay), of(Way::Direct))
+        (of(RelayWay::Nginx), of(RelayWay::Relay), of(RelayWay::Direct))
     else {
         return Vec::new();
     };
