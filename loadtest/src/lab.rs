@@ -2,6 +2,7 @@
 //! each of them and Redis, publishers at work, and subscribers that keep every delivery.
 
 mod books;
+mod deployment;
 mod readers;
 mod seat;
 mod setup;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use books::Books;
+pub use deployment::Deployment;
 pub use readers::LabCrowd;
 pub use seat::{Seat, Towards};
 pub(crate) use setup::{CLOCK_FILE, PASSWORD, PASSWORD_FILE, PASSWORD_USER};

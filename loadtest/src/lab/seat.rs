@@ -203,7 +203,9 @@ impl Listener {
             Ok(Some(Control::Reconnect(reconnect))) => {
                 *books.sent_away.entry(reconnect.reason).or_default() += 1;
             }
-            Ok(Some(Control::End(_)) | None) => books.odd(|| format!("unexpected {event:?}")),
+            Ok(Some(Control::End(_) | Control::Other(..)) | None) => {
+                books.odd(|| format!("unexpected {event:?}"));
+            }
             Err(error) => books.odd(|| format!("{error:#}")),
         }
     }

@@ -22,10 +22,10 @@ const DOWN_AFTER: &str = "2000";
 
 /// All slots of a cluster, and the primaries that share them.
 const SLOTS: u32 = 16384;
-const PRIMARIES: usize = 3;
+pub(super) const PRIMARIES: usize = 3;
 
 const JOIN_DEADLINE: Duration = Duration::from_secs(20);
-const FAILOVER_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const FAILOVER_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Servers that belong together.

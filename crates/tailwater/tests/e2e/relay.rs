@@ -3,6 +3,7 @@
 
 mod adapters;
 pub(crate) mod client;
+mod failover;
 mod joined;
 mod resumed;
 mod sdk;
