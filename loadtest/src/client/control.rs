@@ -1,6 +1,6 @@
 //! The gateway's own events on a stream, whose types begin with `tailwater.`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::client::sse::Event;
@@ -16,6 +16,9 @@ pub enum Control {
     End(EndNotice),
     /// `tailwater.reconnect`: the gateway is about to close.
     Reconnect(Reconnect),
+    /// Any other, by its type and its data. A stream goes on after an event that its client does not know; a judge
+    /// that expects none names it.
+    Other(String, String),
 }
 
 /// Data of `tailwater.ready`.
@@ -64,7 +67,7 @@ impl Control {
     /// Reads a control event; `None` for an event of a publisher.
     ///
     /// # Errors
-    /// When the type is not one of the four, or its data has another form.
+    /// When the data has another form than that of its type.
     pub fn read(event: &Event) -> Result<Option<Control>> {
         let Some(word) = event.event_type().strip_prefix("tailwater.") else {
             return Ok(None);
@@ -75,7 +78,7 @@ impl Control {
             "gap" => serde_json::from_str(data).map(Control::Gap),
             "end" => serde_json::from_str(data).map(Control::End),
             "reconnect" => serde_json::from_str(data).map(Control::Reconnect),
-            _ => bail!("unknown control event tailwater.{word}: {data}"),
+            _ => Ok(Control::Other(event.event_type().to_owned(), data.to_owned())),
         };
         let control = control.with_context(|| format!("bad data of tailwater.{word}: {data}"))?;
         Ok(Some(control))
@@ -109,8 +112,10 @@ mod tests {
     }
 
     #[test]
-    fn events_of_publishers_pass_and_unknown_words_do_not() {
+    fn events_of_publishers_pass_and_unknown_ones_of_the_gateway_are_named() {
         assert_eq!(Control::read(&event("data: x\n\n")).expect("passes"), None);
-        assert!(Control::read(&event("event: tailwater.what\ndata: {}\n\n")).is_err());
+        let other = Control::read(&event("event: tailwater.what\ndata: {}\n\n")).expect("is read");
+        assert_eq!(other, Some(Control::Other("tailwater.what".to_owned(), "{}".to_owned())));
+        assert!(Control::read(&event("event: tailwater.ready\ndata: {}\n\n")).is_err());
     }
 }

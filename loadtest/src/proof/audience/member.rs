@@ -123,7 +123,9 @@ impl Member {
             Ok(Some(Control::Reconnect(reconnect))) => {
                 *ledger.reasons.entry(reconnect.reason).or_default() += 1;
             }
-            Ok(Some(Control::End(_)) | None) => ledger.odd(|| format!("unexpected {event:?}")),
+            Ok(Some(Control::End(_) | Control::Other(..)) | None) => {
+                ledger.odd(|| format!("unexpected {event:?}"));
+            }
             Err(error) => ledger.odd(|| format!("{error:#}")),
         }
     }

@@ -240,6 +240,7 @@ impl CrowdShared {
                 self.update(client, |progress| progress.connected = true);
             }
             Ok(Some(Control::Gap(_))) => drop(counters.gaps.fetch_add(1, Relaxed)),
+            Ok(Some(Control::Other(..))) | Err(_) => drop(counters.failed.fetch_add(1, Relaxed)),
             Ok(Some(_)) => drop(counters.sent_away.fetch_add(1, Relaxed)),
             Ok(None) => {
                 let payload = Payload::decode(&event.data).filter(|p| p.topic == topic);
@@ -256,7 +257,6 @@ impl CrowdShared {
                     *progress = CrowdProgress { connected: true, seq, at: Some(Instant::now()) };
                 });
             }
-            Err(_) => drop(counters.failed.fetch_add(1, Relaxed)),
         }
     }
 }
