@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::message::{Arrival, Shape};
 use super::window::Window;
-use super::wire::{BrokerLink, Reader, Writer, next, send};
+use super::wire::{BrokerLink, Incoming, Outgoing, next, send};
 use super::{Broker, Retained};
 use crate::place::Place;
 use crate::source::{BATCH_MAX, Failure, Item, Reading};
@@ -166,7 +166,7 @@ fn subscribe(broker: &Broker) -> Packet {
 
 /// Reads until the connection ends. A full channel stops it, and so the broker.
 async fn read(
-    mut reader: Reader,
+    mut reader: Incoming,
     filters: Vec<String>,
     silence_max: Duration,
     messages: mpsc::Sender<Result<Arrival, Failure>>,
@@ -225,7 +225,7 @@ fn heed(packet: Packet, filters: &[String]) -> Result<(), Failure> {
 
 /// Subscribes, and then writes acknowledgements and signs of life until one cannot be written.
 async fn write(
-    mut writer: Writer,
+    mut writer: Outgoing,
     subscribe: Packet,
     ping_every: Duration,
     mut stored: mpsc::Receiver<Vec<Pid>>,

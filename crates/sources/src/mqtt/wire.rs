@@ -1,7 +1,6 @@
 //! A connection to a broker, up to its consent.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,33 +13,29 @@ use mqtt_proto::v5::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::codec::{Decoder, FramedRead};
 
 use super::Broker;
 use super::message::Shape;
 use crate::source::Failure;
+use crate::{secret, tls};
 
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-pub(super) type Reader = FramedRead<ReadHalf<Box<dyn Transport>>, Frames>;
-pub(super) type Writer = WriteHalf<Box<dyn Transport>>;
+pub(super) type Incoming = FramedRead<ReadHalf<Box<dyn Transport>>, Frames>;
+pub(super) type Outgoing = WriteHalf<Box<dyn Transport>>;
 
 /// A connection that the broker has agreed to.
 pub(super) struct BrokerLink {
-    pub(super) reader: Reader,
-    pub(super) writer: Writer,
+    pub(super) reader: Incoming,
+    pub(super) writer: Outgoing,
     /// True if the broker has kept the session of this client.
     pub(super) is_session_present: bool,
     /// The interval in which the broker wants to hear of this client.
     pub(super) keep_alive: Duration,
 }
-
-/// Largest password file, in bytes: the protocol has 16 bits for the length.
-const PASSWORD_MAX: usize = 65_535;
 
 /// Connects, and asks for the session of the client id.
 ///
@@ -64,7 +59,10 @@ pub(super) async fn connect(
     connect.properties.session_expiry_interval = Some(expiry);
     connect.properties.receive_max = Some(in_flight_max);
     connect.username = broker.user.as_deref().map(Into::into);
-    connect.password = broker.password_file.as_deref().map(password).transpose()?;
+    if let Some(file) = &broker.password_file {
+        let password = secret::read("password-file", file).map_err(Failure::Refused)?;
+        connect.password = Some(password.into());
+    }
     send(&mut writer, [connect.into()]).await?;
     let answer = next(&mut reader).await?.packet()?;
     let Packet::Connack(answer) = answer else {
@@ -121,42 +119,11 @@ async fn stream(broker: &Broker) -> Result<Box<dyn Transport>, Failure> {
     if !broker.is_encrypted {
         return Ok(Box::new(stream));
     }
+    let config = tls::client(broker.ca_file.as_deref()).map_err(Failure::Refused)?;
     let name = ServerName::try_from(host.to_owned());
     let name = name.map_err(|_| Failure::Refused(format!("{host:?} is no name of a server")))?;
-    let connector = TlsConnector::from(Arc::new(tls(broker.ca_file.as_deref())?));
+    let connector = TlsConnector::from(Arc::new(config));
     Ok(Box::new(connector.connect(name, stream).await.map_err(away)?))
-}
-
-/// Trusts the certificate authorities of a file, or those of the machine.
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Failure> {
-    let certificates = match ca_file {
-        Some(path) => {
-            let bad = |error| Failure::Refused(format!("ca-file {}: {error}", path.display()));
-            let read = CertificateDer::pem_file_iter(path).map_err(bad)?;
-            read.collect::<Result<Vec<_>, _>>().map_err(bad)?
-        }
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    let mut roots = RootCertStore::empty();
-    let (added, _ignored) = roots.add_parsable_certificates(certificates);
-    if added == 0 {
-        return Err(Failure::Refused("there is no certificate authority to trust".to_owned()));
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::Refused(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn password(path: &Path) -> Result<Bytes, Failure> {
-    let bad =
-        |reason: String| Failure::Refused(format!("password-file {}: {reason}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.len() > PASSWORD_MAX {
-        return Err(bad(format!("it has {} bytes; the limit is {PASSWORD_MAX}", text.len())));
-    }
-    Ok(Bytes::copy_from_slice(text.as_bytes()))
 }
 
 /// Writes packets, all at once.
@@ -164,7 +131,7 @@ fn password(path: &Path) -> Result<Bytes, Failure> {
 /// # Errors
 /// The connection was lost.
 pub(super) async fn send(
-    writer: &mut Writer,
+    writer: &mut Outgoing,
     packets: impl IntoIterator<Item = Packet>,
 ) -> Result<(), Failure> {
     let mut bytes = Vec::new();
@@ -180,7 +147,7 @@ pub(super) async fn send(
 ///
 /// # Errors
 /// The connection was lost, or what came is no MQTT.
-pub(super) async fn next(reader: &mut Reader) -> Result<Frame, Failure> {
+pub(super) async fn next(reader: &mut Incoming) -> Result<Frame, Failure> {
     let closed = || Failure::Away("the broker has closed the connection".to_owned());
     reader.next().await.ok_or_else(closed)?.map_err(|error| lost(&error))
 }
