@@ -47,6 +47,19 @@ impl Foreign {
         self.0.kill_nine()
     }
 
+    /// Sends SIGTERM, and waits until the process is gone.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent, or the process stays.
+    pub async fn terminate(&mut self) -> Result<()> {
+        self.0.terminate(READY_DEADLINE).await.map(drop)
+    }
+
+    /// The directory of the program's files.
+    pub fn directory(&self) -> &Path {
+        self.0.directory()
+    }
+
     /// Starts the program again, if it does not run.
     ///
     /// # Errors

@@ -1,6 +1,10 @@
 //! Copies of other systems: everything dies in turn, and each record is in its topic once.
 
 mod gateway;
+mod kafka;
+mod mosquitto;
+#[cfg(feature = "nats")]
+mod nats;
 mod postgres;
 mod readers;
 mod system;
@@ -148,12 +152,12 @@ impl CopyTrial<'_> {
             let relay = relay.flag("--history-events", "1000000").directory(directory.join(name));
             relays.push(relay.start().await?);
         }
-        let topics: Vec<_> = (1..=system.topics()).map(|n| format!("t-{n:04}")).collect();
+        let topics: Vec<_> = (1..=system.topics()).map(|n| system.topic(n)).collect();
         let subscribers = Subscribers::open(cluster.haproxy.addr(), &topics, SUBSCRIBERS);
         let mut parts = Killed { cluster, relays, spent: Duration::ZERO };
         let (options, began) = (self.options, Instant::now());
         let span = options.every * options.faults;
-        let writing = write_all(system.writer(), &topics, options.records, span);
+        let writing = write_all(system.writer()?, &topics, options.records, span);
         let breaking = self.break_things(&mut *system, &mut parts, &subscribers, began);
         let (written, broken) = tokio::join!(writing, breaking);
         let (written, ()) = (written?, broken?);
@@ -201,7 +205,7 @@ impl CopyTrial<'_> {
                     "a relay"
                 }
                 1 => {
-                    system.kill_nine()?;
+                    system.kill_nine().await?;
                     sleep(AWAY).await;
                     system.restart().await?;
                     "the source"

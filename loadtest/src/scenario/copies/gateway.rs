@@ -47,11 +47,12 @@ impl System for Upstream {
         1
     }
 
-    fn writer(&self) -> Box<dyn Writer> {
-        Box::new(IngestWriter(http::Client::new(self.node.addr()).timeout(Duration::from_secs(5))))
+    fn writer(&self) -> Result<Box<dyn Writer>> {
+        let client = http::Client::new(self.node.addr()).timeout(Duration::from_secs(5));
+        Ok(Box::new(IngestWriter(client)))
     }
 
-    fn kill_nine(&mut self) -> Result<()> {
+    async fn kill_nine(&mut self) -> Result<()> {
         self.node.kill_nine()
     }
 

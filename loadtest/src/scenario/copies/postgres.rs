@@ -103,11 +103,11 @@ impl System for Postgres {
         )
     }
 
-    fn writer(&self) -> Box<dyn Writer> {
-        Box::new(self.psql.clone())
+    fn writer(&self) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(self.psql.clone()))
     }
 
-    fn kill_nine(&mut self) -> Result<()> {
+    async fn kill_nine(&mut self) -> Result<()> {
         self.program.kill_nine()
     }
 

@@ -6,6 +6,10 @@ use anyhow::Result;
 use async_trait::async_trait;
 
 use super::gateway::Upstream;
+use super::kafka::Kafka;
+use super::mosquitto::Mosquitto;
+#[cfg(feature = "nats")]
+use super::nats::Nats;
 use super::postgres::Postgres;
 
 /// A system that a relay copies, as a real process.
@@ -19,14 +23,22 @@ pub(super) trait System {
         20
     }
 
+    /// The name of a topic, from 1.
+    fn topic(&self, number: usize) -> String {
+        format!("t-{number:04}")
+    }
+
     /// A way to write records, beside the process.
-    fn writer(&self) -> Box<dyn Writer>;
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    fn writer(&self) -> Result<Box<dyn Writer>>;
 
     /// Sends SIGKILL.
     ///
     /// # Errors
     /// When it cannot be sent.
-    fn kill_nine(&mut self) -> Result<()>;
+    async fn kill_nine(&mut self) -> Result<()>;
 
     /// Starts the process again, and waits until it is ready.
     ///
@@ -63,6 +75,13 @@ pub(super) enum SystemKind {
     Gateway,
     /// An outbox table.
     Postgres,
+    /// A topic of Kafka, which scripts/setup-kafka installs.
+    Kafka,
+    /// Topics of an MQTT broker, which is stopped and not killed.
+    Mosquitto,
+    /// A stream of JetStream.
+    #[cfg(feature = "nats")]
+    Nats,
 }
 
 impl SystemKind {
@@ -74,6 +93,10 @@ impl SystemKind {
         Ok(match self {
             Self::Gateway => Box::new(Upstream::start(tailwater, directory).await?),
             Self::Postgres => Box::new(Postgres::start(directory).await?),
+            Self::Kafka => Box::new(Kafka::start(directory).await?),
+            Self::Mosquitto => Box::new(Mosquitto::start(directory).await?),
+            #[cfg(feature = "nats")]
+            Self::Nats => Box::new(Nats::start(directory).await?),
         })
     }
 
@@ -81,6 +104,10 @@ impl SystemKind {
         match self {
             Self::Gateway => "sse",
             Self::Postgres => "postgres",
+            Self::Kafka => "kafka",
+            Self::Mosquitto => "mqtt",
+            #[cfg(feature = "nats")]
+            Self::Nats => "nats",
         }
     }
 }
