@@ -17,6 +17,8 @@ pub(crate) struct Intake {
     trail: Trail,
     /// Events may come again.
     again: Option<Again>,
+    /// The last event has come again, and none after it.
+    is_level: bool,
     memory: Memory,
 }
 
@@ -49,8 +51,8 @@ struct Remembered {
     taken: u64,
     /// The prints of the last of them.
     prints: Prints,
-    /// The number of events after which the server has shown that it sends again, and had no new one.
-    proven: Option<u64>,
+    /// The number of events after which a connection was closed in order.
+    level: Option<u64>,
 }
 
 /// Most prints that are remembered, of 6 bytes.
@@ -61,10 +63,15 @@ impl Memory {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Returns true if a connection was closed in order after the last event had come again: the stream may be at its end.
+    pub(crate) fn is_level(&self, trail: &Trail) -> bool {
+        self.change(|memory| memory.level == Some(trail.copied()))
+    }
+
     /// The way to go on after a trail. What was taken and not stored is forgotten, because it comes again as new.
-    pub(crate) fn resume(&self, trail: &Trail, is_asked: bool) -> Option<Resume> {
+    pub(crate) fn resume(&self, trail: &Trail) -> Option<Resume> {
         self.change(|memory| {
-            let mut resume = trail.resume(is_asked && memory.proven == Some(trail.copied()))?;
+            let mut resume = trail.resume()?;
             let unstored = memory.taken.checked_sub(trail.copied());
             let kept = unstored.and_then(|more| memory.prints.len().checked_sub(more));
             let kept = usize::try_from(kept.unwrap_or(0)).unwrap_or(0);
@@ -90,7 +97,7 @@ impl Intake {
         again: Option<Again>,
         memory: Memory,
     ) -> Self {
-        Self { topic, event_bytes_max, trail, again, memory }
+        Self { topic, event_bytes_max, trail, again, is_level: false, memory }
     }
 
     pub(crate) const fn trail(&mut self) -> &mut Trail {
@@ -114,18 +121,16 @@ impl Intake {
         match self.again.as_mut().map(|again| again.see(print)) {
             Some(Seen::Before) => return,
             Some(Seen::Last) => {
-                let copied = self.trail.copied();
-                self.memory.change(|memory| memory.proven = Some(copied));
-                self.again = None;
+                (self.again, self.is_level) = (None, true);
                 return;
             }
-            Some(Seen::New { is_due: true }) => {
+            Some(Seen::New { is_unproven: true }) => {
                 let reason = "the server does not send the last event again";
                 items.push(self.gap(None, reason.to_owned()));
             }
-            Some(Seen::New { is_due: false }) | None => {}
+            Some(Seen::New { is_unproven: false }) | None => {}
         }
-        self.again = None;
+        (self.again, self.is_level) = (None, false);
         let id = self.trail.check_id(event.id);
         match (&id, event.is_own) {
             (Ok(()), is_own) => self.trail.copy(event.id, is_own, print),
@@ -175,6 +180,14 @@ impl Intake {
         Item::Passed(self.trail.place())
     }
 
+    /// Takes the connection for closed in order.
+    pub(crate) fn close(&self) {
+        if self.is_level {
+            let copied = self.trail.copied();
+            self.memory.change(|memory| memory.level = Some(copied));
+        }
+    }
+
     /// Takes the stream for ended, and returns the end of the topic.
     pub(crate) fn end(&mut self) -> Item {
         self.trail.end();
@@ -185,11 +198,13 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn intake(memory: &Memory, after: Option<&Place>) -> Intake {
         let trail = Trail::up_to(after);
-        let again = memory.resume(&trail, true).map(|resume| resume.again);
+        let again = memory.resume(&trail).map(|resume| resume.again);
         Intake::new(Topic::new("t").unwrap(), 100, trail, again, memory.clone())
     }
 
@@ -209,6 +224,68 @@ mod tests {
         assert_eq!(take(&mut second, "b"), None);
         assert_eq!(take(&mut second, "c"), places[2]);
         assert_eq!(take(&mut second, "d"), places[3]);
+    }
+
+    /// A stream whose ids are missing and repeated. Events without an id of their own look alike.
+    fn stream() -> impl Strategy<Value = Vec<(usize, bool, usize)>> {
+        let event = (0..4_u8, any::<bool>());
+        prop::collection::vec(event, 1..60).prop_map(|events| {
+            let mut id = 1;
+            let event = |(n, (step, is_own)): (usize, (u8, bool))| {
+                id += usize::from(step == 0 && n > 0);
+                // The first event of an id has it.
+                let is_own = is_own || step == 0 || n == 0;
+                (id, is_own, if is_own { n } else { 0 })
+            };
+            events.into_iter().enumerate().map(event).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_breaks_each_event_is_copied_once(
+            events in stream(),
+            behind_all in any::<bool>(),
+            back in 0..3_usize,
+            faults in prop::collection::vec((0..12_usize, 0..12_usize, any::<bool>()), 0..40),
+        ) {
+            let mut memory = Memory::default();
+            let (mut copied, mut place): (Vec<(usize, usize)>, Option<Place>) = (Vec::new(), None);
+            let last = [(usize::MAX, usize::MAX, false); 2];
+            // Two ids come first: after one alone nothing is proven.
+            let second = (0..events.len()).find(|&n| events[n].0 > 1).map_or(usize::MAX, |n| n + 1);
+            let first = [(second, second, false)];
+            for (sent, stored, restarts) in first.into_iter().chain(faults).chain(last) {
+                if restarts {
+                    memory = Memory::default();
+                }
+                let trail = Trail::up_to(place.as_ref());
+                let resume = memory.resume(&trail);
+                let asked: Option<usize> = resume.as_ref().map(|resume| resume.id.parse().unwrap());
+                // The server goes on behind the first event that has this id, or behind the last one that brings it.
+                let mut with_id = (0..events.len()).filter(|&n| Some(events[n].0) == asked && events[n].1);
+                let from = if behind_all { with_id.last() } else { with_id.next() };
+                let from = from.map_or(0, |n| n + 1).saturating_sub(back);
+                let again = resume.map(|resume| resume.again);
+                let mut intake = Intake::new(Topic::new("t").unwrap(), 9, trail, again, memory.clone());
+                let mut items = Vec::new();
+                for (id, is_own, data) in events.iter().skip(from).take(sent) {
+                    let (id, data) = (id.to_string(), data.to_string());
+                    let received = Received { id: &id, is_own: *is_own, data: &data, ..Received::default() };
+                    intake.take(received, &mut items);
+                }
+                for item in items.into_iter().take(stored) {
+                    let Item::Event { event, place: after, .. } = item else {
+                        panic!("{item:?}");
+                    };
+                    prop_assert!(place.as_ref().is_none_or(|place| place.order() < after.order()));
+                    copied.push((events[copied.len()].0, event.data.parse().unwrap()));
+                    place = Some(after);
+                }
+            }
+            let wanted: Vec<_> = events.iter().map(|(id, _, data)| (*id, *data)).collect();
+            prop_assert_eq!(copied, wanted);
+        }
     }
 
     #[test]

@@ -115,8 +115,7 @@ impl Source for JsonLines {
         let (source, after) = (self.clone(), after.cloned());
         Feed::start(|out| async move {
             let trail = Trail::up_to(after.as_ref());
-            // A server that is not asked sends from where it likes, so it proves nothing for the next time.
-            let resume = source.memory.resume(&trail, source.resume.is_some());
+            let resume = source.memory.resume(&trail);
             let mut own = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(TYPES))]);
             let query = source.ask(resume.as_ref(), &mut own);
             let response = match session.get(&own, query, &source.pause).await {

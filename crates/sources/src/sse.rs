@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{BreakReason, Mark, Topic};
-use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
 use crate::copying::Copying;
-use crate::http::{self, Feed, Items, Pause, Remote};
+use crate::http::{self, Feed, Items, Pause, Remote, Session};
 use crate::intake::{Intake, Memory, Received};
 use crate::kind::{Kind, Settings};
 use crate::place::Place;
@@ -91,15 +91,18 @@ impl Source for Sse {
         let session = self.remote.connect().await?;
         let (source, after) = (self.clone(), after.cloned());
         Feed::start(|out| async move {
-            let resume = source.memory.resume(&trail, true);
-            let mut own = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(TYPE))]);
+            let resume = source.memory.resume(&trail);
             let id = resume.as_ref().map_or("", |resume| &resume.id);
-            if let Ok(id) = HeaderValue::from_bytes(id.as_bytes())
-                && !id.is_empty()
-            {
-                own.insert(LAST_EVENT_ID, id);
+            let mut asked = source.ask(&session, id).await;
+            if source.memory.is_level(&trail) && id != trail.id() {
+                // The server is asked with the last id only to see if this is the end: behind an id that it gives
+                // again, it would leave out events.
+                let end = source.ask(&session, trail.id()).await;
+                if end.as_ref().is_ok_and(|end| end.status() == StatusCode::NO_CONTENT) {
+                    asked = end;
+                }
             }
-            let response = match session.get(&own, None, &source.pause).await {
+            let response = match asked {
                 Ok(response) => response,
                 Err(failure) => return failure,
             };
@@ -145,6 +148,19 @@ impl Source for Sse {
     }
 }
 
+impl Sse {
+    /// Asks for the events after an id, which is empty if there is none.
+    async fn ask(&self, session: &Session, id: &str) -> Result<Response, Failure> {
+        let mut own = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(TYPE))]);
+        if let Ok(id) = HeaderValue::from_bytes(id.as_bytes())
+            && !id.is_empty()
+        {
+            own.insert(LAST_EVENT_ID, id);
+        }
+        session.get(&own, None, &self.pause).await
+    }
+}
+
 /// The state of one connection.
 #[derive(Debug)]
 struct Events {
@@ -171,6 +187,10 @@ impl Items for &mut Events {
             }
         }
         Ok(())
+    }
+
+    fn end(&mut self, _items: &mut Vec<Item>) {
+        self.intake.close();
     }
 }
 

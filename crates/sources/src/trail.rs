@@ -29,10 +29,10 @@ struct Memo {
     /// The id before it, if it is known and short.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     before: String,
-    /// Events without an id of their own after the one that has the last id.
+    /// Events after the first one that has the last id.
     #[serde(default, skip_serializing_if = "is_default")]
     under: u64,
-    /// Events after the one that has the id before.
+    /// Events after the first one that has the id before.
     #[serde(default, skip_serializing_if = "is_default")]
     since: u64,
     /// The prints of the last events.
@@ -82,10 +82,10 @@ pub(crate) struct Resume {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Again {
     prints: Vec<Print>,
-    /// So many of the last events must come again.
-    due: usize,
-    /// The events that have come again end before this one.
-    next: usize,
+    /// The places before which the events that have come again may end, of those that look alike; `None` before the first.
+    ends: Option<Vec<usize>>,
+    /// The last event must come again, or some may be missing.
+    must_prove: bool,
 }
 
 /// An event at the beginning of a connection.
@@ -95,8 +95,9 @@ pub(crate) enum Seen {
     Before,
     /// It was copied already, and is the last such one.
     Last,
-    /// It is new, and so are all that follow. If the last events are due and have not come, some may be missing.
-    New { is_due: bool },
+    /// It is new, and so are all that follow. With `is_unproven` some may be missing before it: the last event that was
+    /// copied has not come again.
+    New { is_unproven: bool },
 }
 
 impl Trail {
@@ -133,21 +134,19 @@ impl Trail {
         self.memo.gap
     }
 
-    /// The way to go on; `None` if the stream cannot be continued. With `is_proven` the server has sent the last event
-    /// again before, and none after it, so it is asked for what comes after the last id.
-    pub(crate) fn resume(&self, is_proven: bool) -> Option<Resume> {
+    /// The way to go on; `None` if the stream cannot be continued.
+    pub(crate) fn resume(&self) -> Option<Resume> {
         let memo = &self.memo;
-        let prints: Vec<_> = memo.prints.iter().collect();
-        let (id, due) = if !memo.before.is_empty() && memo.since <= PRINTS_MAX && !is_proven {
-            (&memo.before, memo.since)
+        let id = if !memo.before.is_empty() && memo.since <= PRINTS_MAX {
+            &memo.before
         } else if !memo.id.is_empty() && memo.under <= PRINTS_MAX {
-            (&memo.id, if is_proven { 0 } else { memo.under })
+            &memo.id
         } else {
             return None;
         };
-        let due = usize::try_from(due).map_or(prints.len(), |due| due.min(prints.len()));
-        let due = if memo.exact { 0 } else { due };
-        Some(Resume { id: id.clone(), again: Again { prints, due, next: 0 } })
+        let prints = memo.prints.iter().collect();
+        let again = Again { prints, ends: None, must_prove: !memo.exact };
+        Some(Resume { id: id.clone(), again })
     }
 
     /// Checks an id.
@@ -170,7 +169,7 @@ impl Trail {
         let under = self.memo.under;
         if id == self.memo.id {
             self.memo.since += 1;
-            self.memo.under = if is_own { 0 } else { under + 1 };
+            self.memo.under += 1;
         } else {
             self.turn(id);
             self.memo.since = under + 1;
@@ -192,8 +191,8 @@ impl Trail {
         if id != self.memo.id {
             self.memo.since = self.memo.under;
             self.turn(id);
+            self.memo.under = 0;
         }
-        self.memo.under = 0;
         self.passed += 1;
     }
 
@@ -246,22 +245,29 @@ impl Again {
         self.prints.iter().copied().collect()
     }
 
-    /// Compares the next event. Those that come again do so in their order; the first may be any of them, for a server may
-    /// send more again than it was asked for.
+    /// Compares the next event. Those that come again do so in their order, and may begin anywhere: a server may send more
+    /// again than it was asked for, and may leave some out.
     pub(crate) fn see(&mut self, print: Print) -> Seen {
-        let from = self.prints.len() - self.due;
-        let first = if self.next == 0 { from } else { self.next };
-        let found = match self.prints.get(first) {
-            Some(due) if *due == print => Some(first),
-            _ => (self.next..self.prints.len()).find(|&at| self.prints[at] == print),
-        };
-        match found {
-            Some(at) => {
-                self.next = at + 1;
-                if self.next == self.prints.len() { Seen::Last } else { Seen::Before }
+        let all = self.prints.len();
+        let is_same = |at: &usize| self.prints.get(*at) == Some(&print);
+        let followed = match &self.ends {
+            None => (0..all).filter(is_same).collect(),
+            Some(ends) => {
+                let next: Vec<_> = ends.iter().copied().filter(is_same).collect();
+                if next.is_empty() && ends.contains(&all) {
+                    return Seen::New { is_unproven: false };
+                }
+                let first = ends.first().copied().unwrap_or(all);
+                if next.is_empty() { (first..all).filter(is_same).collect() } else { next }
             }
-            None => Seen::New { is_due: self.due > 0 },
+        };
+        let ends: Vec<_> = followed.iter().map(|at| at + 1).collect();
+        match *ends {
+            [] => return Seen::New { is_unproven: self.must_prove },
+            [end] if end == all => return Seen::Last,
+            _ => self.ends = Some(ends),
         }
+        Seen::Before
     }
 }
 
