@@ -8,6 +8,7 @@ use crate::template::Template;
 #[derive(Debug, Clone)]
 pub(crate) struct Copying {
     /// The name of the source.
+    #[cfg_attr(not(feature = "mqtt"), expect(dead_code, reason = "only MQTT makes a name of it"))]
     pub(crate) source: String,
     pub(crate) topic: Template,
     pub(crate) on_error: OnError,

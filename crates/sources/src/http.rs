@@ -147,13 +147,13 @@ impl Remote {
     ///
     /// # Errors
     /// A file cannot be read, or does not hold what it should.
-    pub(crate) async fn connect(&self) -> Result<Session, Failure> {
+    pub(crate) async fn connect(&self) -> Result<HttpSession, Failure> {
         let remote = self.clone();
         let made = tokio::task::spawn_blocking(move || remote.session()).await;
         made.map_err(|error| Failure::Away(error.to_string()))?.map_err(Failure::Refused)
     }
 
-    fn session(&self) -> Result<Session, String> {
+    fn session(&self) -> Result<HttpSession, String> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let text = match value {
@@ -168,7 +168,7 @@ impl Remote {
             headers.insert(name, value);
         }
         let client = self.client().map_err(|error| format!("TLS cannot be set up: {error}"))?;
-        Ok(Session { client, url: self.url.clone(), headers, silence_max: self.silence_max })
+        Ok(HttpSession { client, url: self.url.clone(), headers, silence_max: self.silence_max })
     }
 
     fn client(&self) -> Result<Client, String> {
@@ -248,14 +248,14 @@ pub(crate) fn duration(
 
 /// A client with the headers of this time.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct HttpSession {
     client: Client,
     url: Url,
     headers: HeaderMap,
     silence_max: Duration,
 }
 
-impl Session {
+impl HttpSession {
     /// Sends a GET and returns the answer when its head is there. Follows redirects; the configured headers, which may be
     /// credentials, go only to the server that they were configured for. The last id of the copy may stand in the query.
     ///

@@ -264,7 +264,7 @@ mod tests {
                 let asked: Option<usize> = resume.as_ref().map(|resume| resume.id.parse().unwrap());
                 // The server goes on behind the first event that has this id, or behind the last one that brings it.
                 let mut with_id = (0..events.len()).filter(|&n| Some(events[n].0) == asked && events[n].1);
-                let from = if behind_all { with_id.last() } else { with_id.next() };
+                let from = if behind_all { with_id.next_back() } else { with_id.next() };
                 let from = from.map_or(0, |n| n + 1).saturating_sub(back);
                 let again = resume.map(|resume| resume.again);
                 let mut intake = Intake::new(Topic::new("t").unwrap(), 9, trail, again, memory.clone());

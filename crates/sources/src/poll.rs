@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tokio::time::{sleep, timeout};
 
 use crate::copying::Copying;
-use crate::http::{self, Feed, Pause, Remote, Session};
+use crate::http::{self, Feed, HttpSession, Pause, Remote};
 use crate::kind::{Kind, Settings};
 use crate::place::Place;
 use crate::pointer::Pointer;
@@ -186,7 +186,7 @@ struct Found<'a> {
 
 impl Poll {
     /// Asks for the document; `None` if it has not changed.
-    async fn ask(&self, session: &Session, known: &Known) -> Result<Option<Document>, Failure> {
+    async fn ask(&self, session: &HttpSession, known: &Known) -> Result<Option<Document>, Failure> {
         let mut own =
             HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
         for (name, value) in [(IF_NONE_MATCH, &known.etag), (IF_MODIFIED_SINCE, &known.modified)] {

@@ -12,7 +12,7 @@ use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
 use crate::copying::Copying;
-use crate::http::{self, Feed, Items, Pause, Remote, Session};
+use crate::http::{self, Feed, HttpSession, Items, Pause, Remote};
 use crate::intake::{Intake, Memory, Received};
 use crate::kind::{Kind, Settings};
 use crate::place::Place;
@@ -150,7 +150,7 @@ impl Source for Sse {
 
 impl Sse {
     /// Asks for the events after an id, which is empty if there is none.
-    async fn ask(&self, session: &Session, id: &str) -> Result<Response, Failure> {
+    async fn ask(&self, session: &HttpSession, id: &str) -> Result<Response, Failure> {
         let mut own = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(TYPE))]);
         if let Ok(id) = HeaderValue::from_bytes(id.as_bytes())
             && !id.is_empty()

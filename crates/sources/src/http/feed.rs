@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Session;
+use super::HttpSession;
 use crate::place::Place;
 use crate::source::{BATCH_MAX, Failure, Item, Reading};
 
@@ -101,7 +101,7 @@ pub(crate) trait Items: Send {
 
 /// Reads a body to its end, and returns the reason of the end.
 pub(crate) async fn stream(
-    session: &Session,
+    session: &HttpSession,
     mut response: Response,
     mut decoder: impl Items,
     out: &Out,
