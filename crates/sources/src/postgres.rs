@@ -30,10 +30,10 @@ use crate::copying::Copying;
 use crate::kind::{Kind, Settings};
 use crate::place::Place;
 use crate::postgres::changes::{Changes, Rules};
-use crate::postgres::connection::{Connection, Purpose};
+use crate::postgres::connection::{PostgresClient, Purpose};
 use crate::postgres::lsn::Lsn;
 use crate::postgres::outbox::{Columns, FIELDS, Outbox};
-use crate::postgres::reading::Stream;
+use crate::postgres::reading::PostgresReading;
 use crate::postgres::server::{Server, Tls};
 use crate::postgres::slot::{Identity, Names, Start};
 use crate::postgres::wal::Wal;
@@ -158,7 +158,7 @@ impl Kind for Postgres {
 impl Source for Postgres {
     async fn open(&mut self, after: Option<&Place>) -> Result<Box<dyn Reading>, Failure> {
         let Self { server, names, outbox, rules } = &*self;
-        let mut connection = Connection::open(server, Purpose::Replication).await?;
+        let mut connection = PostgresClient::open(server, Purpose::Replication).await?;
         let identity = Identity::ask(&mut connection).await?;
         let slot = names.check(&mut connection).await?;
         let tables = names.tables(&mut connection).await?;
@@ -174,6 +174,6 @@ impl Source for Postgres {
         let outbox = Outbox { tables, ..outbox.clone() };
         let changes = Changes::new(outbox, *rules, place.clone(), gap);
         let both = (Arc::clone(server), Arc::clone(names));
-        Ok(Box::new(Stream::new(wal, changes, place, slot, both)))
+        Ok(Box::new(PostgresReading::new(wal, changes, place, slot, both)))
     }
 }

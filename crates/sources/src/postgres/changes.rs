@@ -13,7 +13,7 @@ use crate::place::Place;
 use crate::postgres::batch::Batch;
 use crate::postgres::lsn::Lsn;
 use crate::postgres::outbox::{KnownTable, Outbox, PREFIX, Refusal};
-use crate::postgres::pgoutput::{BadMessage, Message};
+use crate::postgres::pgoutput::{BadMessage, OutputMessage};
 use crate::postgres::wal::Sent;
 use crate::source::{Failure, Item};
 
@@ -71,8 +71,8 @@ impl Changes {
     pub(crate) fn take(&mut self, sent: &Sent) -> Result<(), Failure> {
         match sent {
             Sent::Change { bytes, too_long } => {
-                let taken =
-                    Message::parse(bytes).and_then(|message| self.message(message, *too_long));
+                let taken = OutputMessage::parse(bytes)
+                    .and_then(|message| self.message(message, *too_long));
                 taken.map_err(|error| Failure::Refused(error.to_string()))
             }
             Sent::Alive(all_before) => {
@@ -85,22 +85,26 @@ impl Changes {
         }
     }
 
-    fn message(&mut self, message: Message<'_>, too_long: Option<usize>) -> Result<(), BadMessage> {
+    fn message(
+        &mut self,
+        message: OutputMessage<'_>,
+        too_long: Option<usize>,
+    ) -> Result<(), BadMessage> {
         match message {
-            Message::Begin { commit } => {
+            OutputMessage::Begin { commit } => {
                 self.transaction = Some(Transaction { commit, changes: 0 });
             }
-            Message::Commit { end } => {
+            OutputMessage::Commit { end } => {
                 self.transaction = None;
                 self.pass(end);
             }
-            Message::Relation(relation) => {
+            OutputMessage::Relation(relation) => {
                 if self.tables.len() >= TABLES_MAX {
                     self.tables.clear();
                 }
                 self.tables.insert(relation.number, self.outbox.table(&relation));
             }
-            Message::Insert { relation, row } => {
+            OutputMessage::Insert { relation, row } => {
                 let Some(place) = self.next() else { return Ok(()) };
                 let made = match (self.tables.get(&relation), too_long) {
                     (_, Some(bytes)) => Err(self.too_long("a row", row.as_bytes(), bytes)),
@@ -112,13 +116,15 @@ impl Changes {
                 };
                 self.push(place, made);
             }
-            Message::Update { relation } => self.refuse("a row was changed", &[relation]),
-            Message::Delete { relation } if self.rules.refuse_deletes => {
+            OutputMessage::Update { relation } => self.refuse("a row was changed", &[relation]),
+            OutputMessage::Delete { relation } if self.rules.refuse_deletes => {
                 self.refuse("a row was deleted", &[relation]);
             }
-            Message::Delete { .. } => drop(self.next()),
-            Message::Truncate { relations } => self.refuse("all rows were deleted", &relations),
-            Message::Logical { is_transactional, lsn, prefix, content } => {
+            OutputMessage::Delete { .. } => drop(self.next()),
+            OutputMessage::Truncate { relations } => {
+                self.refuse("all rows were deleted", &relations)
+            }
+            OutputMessage::Logical { is_transactional, lsn, prefix, content } => {
                 let place = if is_transactional { self.next() } else { self.at(lsn, 1) };
                 let is_ours = self.rules.messages && prefix == PREFIX.as_bytes();
                 let Some(place) = place.filter(|_| is_ours) else { return Ok(()) };
@@ -133,7 +139,7 @@ impl Changes {
                 };
                 self.push(place, made);
             }
-            Message::Other => {}
+            OutputMessage::Other => {}
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ pub(crate) enum Purpose {
 }
 
 /// A connection that waits for a query.
-pub(crate) struct Connection {
+pub(crate) struct PostgresClient {
     pub(crate) wire: Box<dyn Wire>,
     pub(crate) input: BytesMut,
     is_encrypted: bool,
@@ -57,9 +57,9 @@ const ROWS_MAX: usize = 10_000;
 /// The name by which the server shows the connection.
 const APPLICATION: &str = "tailwater";
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for PostgresClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("is_encrypted", &self.is_encrypted).finish()
+        f.debug_struct("PostgresClient").field("is_encrypted", &self.is_encrypted).finish()
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn is_stopping(failure: &Failure) -> bool {
     matches!(failure, Failure::Away(told) if told.starts_with("the server says 57P03"))
 }
 
-impl Connection {
+impl PostgresClient {
     /// Connects, and is let in.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use event_log::{EventType, NewEvent, Topic};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::postgres::pgoutput::{BadMessage, ContentBytes, Relation, RowBytes, Value};
+use crate::postgres::pgoutput::{BadMessage, ColumnValue, ContentBytes, Relation, RowBytes};
 use crate::template::Template;
 
 /// The rules for making events.
@@ -137,12 +137,12 @@ impl Outbox {
         let made = layout.and_then(|layout| {
             let of = |index: Option<usize>| index.and_then(|index| values.get(index));
             let data = match of(Some(layout.data)) {
-                Some(Value::Text(data)) => *data,
+                Some(ColumnValue::Text(data)) => *data,
                 _ => row.as_bytes(),
             };
             self.event_of_row(table, layout, of).map_err(|reason| {
                 let id = match of(layout.id) {
-                    Some(Value::Text(id)) => String::from_utf8_lossy(id),
+                    Some(ColumnValue::Text(id)) => String::from_utf8_lossy(id),
                     _ => Cow::Borrowed("without an id"),
                 };
                 Refusal::new(data, format!("row {id} of {}: {reason}", table.name))
@@ -155,15 +155,15 @@ impl Outbox {
         &self,
         table: &'a KnownTable,
         layout: &Layout,
-        of: impl Fn(Option<usize>) -> Option<&'a Value<'a>>,
+        of: impl Fn(Option<usize>) -> Option<&'a ColumnValue<'a>>,
     ) -> Result<(Topic, NewEvent), String> {
         let text = |index, name| match of(index) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Text(bytes)) => {
+            None | Some(ColumnValue::Null) => Ok(None),
+            Some(ColumnValue::Text(bytes)) => {
                 let text = std::str::from_utf8(bytes);
                 text.map(Some).map_err(|_| format!("its {name} is not UTF-8"))
             }
-            Some(Value::Unchanged | Value::Binary) => {
+            Some(ColumnValue::Unchanged | ColumnValue::Binary) => {
                 Err(format!("its {name} is not sent as text"))
             }
         };
@@ -229,7 +229,7 @@ fn event(kind: Option<&str>, data: &str) -> Result<NewEvent, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::pgoutput::Message;
+    use crate::postgres::pgoutput::OutputMessage;
 
     fn outbox(topic: &str, columns: Columns) -> Outbox {
         let tables = vec![("public".to_owned(), "outbox".to_owned())];
@@ -259,7 +259,7 @@ mod tests {
                 }
             }
         }
-        let Ok(Message::Insert { row, .. }) = Message::parse(&bytes) else { panic!() };
+        let Ok(OutputMessage::Insert { row, .. }) = OutputMessage::parse(&bytes) else { panic!() };
         shown(outbox.row(&outbox.table(relation), row).unwrap())
     }
 
@@ -267,7 +267,9 @@ mod tests {
         let mut bytes = b"M\x01\0\0\0\0\0\0\0\0tailwater\0".to_vec();
         bytes.extend((content.len() as u32).to_be_bytes());
         bytes.extend(content.as_bytes());
-        let Ok(Message::Logical { content, .. }) = Message::parse(&bytes) else { panic!() };
+        let Ok(OutputMessage::Logical { content, .. }) = OutputMessage::parse(&bytes) else {
+            panic!()
+        };
         shown(outbox.message(content).unwrap())
     }
 

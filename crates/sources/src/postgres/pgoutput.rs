@@ -7,7 +7,7 @@ use crate::postgres::lsn::Lsn;
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Message<'a> {
+pub(crate) enum OutputMessage<'a> {
     /// The beginning of a transaction; the place of its commit.
     Begin { commit: Lsn },
     /// The end of a transaction; the place after its commit.
@@ -49,7 +49,7 @@ pub(crate) struct ContentBytes<'a>(&'a [u8]);
 
 /// A value of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub(crate) enum ColumnValue<'a> {
     Null,
     /// A large value that did not change, and is not sent.
     Unchanged,
@@ -113,7 +113,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl<'a> Message<'a> {
+impl<'a> OutputMessage<'a> {
     /// Reads a message.
     ///
     /// # Errors
@@ -174,18 +174,18 @@ impl<'a> RowBytes<'a> {
     ///
     /// # Errors
     /// The bytes are no row.
-    pub(crate) fn parse(self) -> Result<Vec<Value<'a>>, BadMessage> {
+    pub(crate) fn parse(self) -> Result<Vec<ColumnValue<'a>>, BadMessage> {
         let mut cursor = Cursor(self.0);
         let count = cursor.short()?;
         let mut values = Vec::new();
         for _ in 0..count {
             values.push(match cursor.byte()? {
-                b'n' => Value::Null,
-                b'u' => Value::Unchanged,
+                b'n' => ColumnValue::Null,
+                b'u' => ColumnValue::Unchanged,
                 kind @ (b't' | b'b') => {
                     let length = usize::try_from(cursor.long()?).map_err(|_| BadMessage::Short)?;
                     let bytes = cursor.take(length)?;
-                    if kind == b't' { Value::Text(bytes) } else { Value::Binary }
+                    if kind == b't' { ColumnValue::Text(bytes) } else { ColumnValue::Binary }
                 }
                 other => return Err(BadMessage::Part(other.into())),
             });
@@ -229,9 +229,9 @@ mod tests {
     #[test]
     fn messages_of_a_server_are_read() {
         let begin = of(&[b"B", &7_u64.to_be_bytes(), &[0; 12]]);
-        assert_eq!(Message::parse(&begin), Ok(Message::Begin { commit: Lsn(7) }));
+        assert_eq!(OutputMessage::parse(&begin), Ok(OutputMessage::Begin { commit: Lsn(7) }));
         let commit = of(&[b"C", &[0], &7_u64.to_be_bytes(), &9_u64.to_be_bytes(), &[0; 8]]);
-        assert_eq!(Message::parse(&commit), Ok(Message::Commit { end: Lsn(9) }));
+        assert_eq!(OutputMessage::parse(&commit), Ok(OutputMessage::Commit { end: Lsn(9) }));
         let column = of(&[&[1], b"id\0", &[0; 8]]);
         let relation = of(&[b"R", &[0, 0, 0, 5], b"public\0outbox\0d", &[0, 1], &column]);
         let expected = Relation {
@@ -240,32 +240,42 @@ mod tests {
             name: "outbox".to_owned(),
             columns: vec!["id".to_owned()],
         };
-        assert_eq!(Message::parse(&relation), Ok(Message::Relation(expected)));
+        assert_eq!(OutputMessage::parse(&relation), Ok(OutputMessage::Relation(expected)));
         let row = of(&[&[0, 4], b"nut", &[0, 0, 0, 2], b"hib", &[0, 0, 0, 1], &[9]]);
         let insert = of(&[b"I", &[0, 0, 0, 5], b"N", &row]);
-        let Ok(Message::Insert { relation: 5, row }) = Message::parse(&insert) else { panic!() };
-        let values = [Value::Null, Value::Unchanged, Value::Text(b"hi"), Value::Binary];
+        let Ok(OutputMessage::Insert { relation: 5, row }) = OutputMessage::parse(&insert) else {
+            panic!()
+        };
+        let values = [
+            ColumnValue::Null,
+            ColumnValue::Unchanged,
+            ColumnValue::Text(b"hi"),
+            ColumnValue::Binary,
+        ];
         assert_eq!(row.parse(), Ok(values.to_vec()));
         let truncate = of(&[b"T", &[0, 0, 0, 2], &[0], &[0, 0, 0, 5], &[0, 0, 0, 6]]);
-        assert_eq!(Message::parse(&truncate), Ok(Message::Truncate { relations: vec![5, 6] }));
+        assert_eq!(
+            OutputMessage::parse(&truncate),
+            Ok(OutputMessage::Truncate { relations: vec![5, 6] })
+        );
         let logical = of(&[b"M", &[1], &3_u64.to_be_bytes(), b"tailwater\0", &[0, 0, 0, 2], b"{}"]);
-        let Ok(Message::Logical { is_transactional: true, lsn: Lsn(3), prefix, content }) =
-            Message::parse(&logical)
+        let Ok(OutputMessage::Logical { is_transactional: true, lsn: Lsn(3), prefix, content }) =
+            OutputMessage::parse(&logical)
         else {
             panic!()
         };
         assert_eq!((prefix, content.parse()), (&b"tailwater"[..], Ok(&b"{}"[..])));
-        assert_eq!(Message::parse(b"S"), Err(BadMessage::Type('S')));
-        assert_eq!(Message::parse(b""), Err(BadMessage::Short));
+        assert_eq!(OutputMessage::parse(b"S"), Err(BadMessage::Type('S')));
+        assert_eq!(OutputMessage::parse(b""), Err(BadMessage::Short));
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(kind in prop::sample::select(b"BCRIUDTMOYx".to_vec()), rest: Vec<u8>) {
             let bytes = of(&[&[kind], &rest]);
-            match Message::parse(&bytes) {
-                Ok(Message::Insert { row, .. }) => drop(row.parse()),
-                Ok(Message::Logical { content, .. }) => drop(content.parse()),
+            match OutputMessage::parse(&bytes) {
+                Ok(OutputMessage::Insert { row, .. }) => drop(row.parse()),
+                Ok(OutputMessage::Logical { content, .. }) => drop(content.parse()),
                 _ => {}
             }
         }
@@ -283,12 +293,12 @@ mod tests {
                     }
                 }
             }
-            let Ok(Message::Insert { row, .. }) = Message::parse(&bytes) else { panic!() };
-            let values = texts.iter().map(|text| text.as_ref().map_or(Value::Null, |text| Value::Text(text.as_bytes())));
+            let Ok(OutputMessage::Insert { row, .. }) = OutputMessage::parse(&bytes) else { panic!() };
+            let values = texts.iter().map(|text| text.as_ref().map_or(ColumnValue::Null, |text| ColumnValue::Text(text.as_bytes())));
             prop_assert_eq!(row.parse(), Ok(values.collect()));
             for end in 0..bytes.len() {
-                let cut = Message::parse(&bytes[..end]);
-                let is_whole = matches!(cut, Ok(Message::Insert { row, .. }) if row.parse().is_ok());
+                let cut = OutputMessage::parse(&bytes[..end]);
+                let is_whole = matches!(cut, Ok(OutputMessage::Insert { row, .. }) if row.parse().is_ok());
                 prop_assert!(!is_whole);
             }
         }

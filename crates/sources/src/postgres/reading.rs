@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::place::Place;
 use crate::postgres::changes::Changes;
-use crate::postgres::connection::{Connection, Purpose, is_stopping};
+use crate::postgres::connection::{PostgresClient, Purpose, is_stopping};
 use crate::postgres::lsn::Lsn;
 use crate::postgres::server::Server;
 use crate::postgres::slot::{Names, Slot};
@@ -19,7 +19,7 @@ use crate::source::{Failure, Item, Lag, Reading};
 
 /// An open stream of changes.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub(crate) struct PostgresReading {
     items: mpsc::Receiver<Result<Vec<Item>, Failure>>,
     /// The place up to which everything is stored.
     stored: Place,
@@ -38,7 +38,7 @@ const ALIVE_EVERY: Duration = Duration::from_millis(500);
 /// everything or are gone, however long the log of Tailwater is away, so a look must not be long in coming.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-impl Stream {
+impl PostgresReading {
     /// Starts the task.
     pub(crate) fn new(
         wal: Wal,
@@ -97,7 +97,7 @@ async fn look(server: &Server, names: &Names, tell: &watch::Sender<Slot>) -> Fai
     loop {
         sleep(LOOK_EVERY).await;
         let looked = async {
-            let mut connection = Connection::open(server, Purpose::Sql).await?;
+            let mut connection = PostgresClient::open(server, Purpose::Sql).await?;
             let slot = names.check(&mut connection).await?;
             names.tables(&mut connection).await?;
             Ok(slot)
@@ -118,7 +118,7 @@ async fn look(server: &Server, names: &Names, tell: &watch::Sender<Slot>) -> Fai
 }
 
 #[async_trait]
-impl Reading for Stream {
+impl Reading for PostgresReading {
     async fn next(&mut self) -> Result<Vec<Item>, Failure> {
         let over = || Err(Failure::Away("the stream is over".to_owned()));
         self.items.recv().await.unwrap_or_else(over)

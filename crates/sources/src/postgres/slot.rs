@@ -6,7 +6,7 @@
 use postgres_protocol::escape::escape_literal;
 
 use crate::place::Place;
-use crate::postgres::connection::{Connection, Row};
+use crate::postgres::connection::{PostgresClient, Row};
 use crate::postgres::lsn::Lsn;
 use crate::source::Failure;
 
@@ -57,7 +57,7 @@ impl Names {
     ///
     /// # Errors
     /// The connection was lost, or an operator has to mend something.
-    pub(crate) async fn check(&self, connection: &mut Connection) -> Result<Slot, Failure> {
+    pub(crate) async fn check(&self, connection: &mut PostgresClient) -> Result<Slot, Failure> {
         let Self { slot, publication, .. } = self;
         let sql = format!(
             "SELECT plugin = 'pgoutput', database = current_database(), two_phase, wal_status, confirmed_flush_lsn, \
@@ -118,7 +118,7 @@ impl Names {
     /// The connection was lost, or an operator has to mend something.
     pub(crate) async fn tables(
         &self,
-        connection: &mut Connection,
+        connection: &mut PostgresClient,
     ) -> Result<Vec<(String, String)>, Failure> {
         let Self { publication, tables, .. } = self;
         let wanted: Vec<_> = tables.iter().map(|table| escape_literal(table)).collect();
@@ -166,7 +166,7 @@ impl Identity {
     ///
     /// # Errors
     /// The connection was lost, or the server refuses.
-    pub(crate) async fn ask(connection: &mut Connection) -> Result<Self, Failure> {
+    pub(crate) async fn ask(connection: &mut PostgresClient) -> Result<Self, Failure> {
         let strange = || Failure::Away("the server does not say what it is".to_owned());
         let rows = connection.query("IDENTIFY_SYSTEM").await?;
         let row = rows.first().ok_or_else(strange)?;

@@ -7,14 +7,14 @@ use postgres_protocol::message::backend::{COPY_DATA_TAG, COPY_DONE_TAG, Header, 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::postgres::connection::{Connection, MESSAGE_MAX, cut, failure, length};
+use crate::postgres::connection::{MESSAGE_MAX, PostgresClient, cut, failure, length};
 use crate::postgres::lsn::Lsn;
 use crate::source::Failure;
 
 /// The stream of changes. Its reads are cancel-safe.
 #[derive(Debug)]
 pub(crate) struct Wal {
-    connection: Connection,
+    connection: PostgresClient,
     /// The longest change that is kept, in bytes.
     change_max: usize,
     /// The rest of a change that is too long, which is yet to come.
@@ -49,7 +49,7 @@ impl Wal {
     /// # Errors
     /// The connection was lost, or the server refuses.
     pub(crate) async fn start(
-        mut connection: Connection,
+        mut connection: PostgresClient,
         sql: &str,
         change_max: usize,
     ) -> Result<Self, Failure> {
@@ -62,7 +62,7 @@ impl Wal {
     /// # Errors
     /// The connection was lost.
     pub(crate) async fn fill(&mut self) -> Result<(), Failure> {
-        let Connection { wire, input, .. } = &mut self.connection;
+        let PostgresClient { wire, input, .. } = &mut self.connection;
         input.reserve(READ);
         match wire.read_buf(input).await.map_err(cut)? {
             0 => Err(cut("the server has closed it")),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::postgres::connection::{Connection, Purpose};
+use crate::postgres::connection::{PostgresClient, Purpose};
 use crate::postgres::server::{Server, Tls};
 
 /// A running server, which is killed with its directory.
@@ -117,7 +117,7 @@ impl Cluster {
     /// one is started again.
     async fn wait(&mut self) {
         let end = Instant::now() + START_MAX;
-        while Connection::open(&self.server(), Purpose::Sql).await.is_err() {
+        while PostgresClient::open(&self.server(), Purpose::Sql).await.is_err() {
             let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < end, "{}", log());
             if self.child.try_wait().unwrap().is_some() {
@@ -181,8 +181,8 @@ impl Cluster {
     }
 
     /// Connects.
-    pub(super) async fn sql(&self) -> Connection {
-        Connection::open(&self.server(), Purpose::Sql).await.unwrap()
+    pub(super) async fn sql(&self) -> PostgresClient {
+        PostgresClient::open(&self.server(), Purpose::Sql).await.unwrap()
     }
 
     /// The number that a query answers.
