@@ -545,3 +545,20 @@ async fn a_server_that_stops_does_not_wait_for_the_copy() {
     items(&mut reading, 1).await;
     stage.cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_slot_forgets_only_what_a_checkpoint_has() {
+    let stage = Stage::new().await;
+    let forgotten = "SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots";
+    let before = stage.cluster.number(forgotten).await;
+    stage.cluster.sql().await.query(&singly(1, 10)).await.unwrap();
+    let mut source = source(&stage.cluster, "");
+    let mut reading = source.open(None).await.unwrap();
+    let last = items(&mut reading, 10).await[9].place().clone();
+    reading.stored(&last).await.unwrap();
+    // Three signs of life later.
+    sleep(Duration::from_millis(1600)).await;
+    assert_eq!(stage.cluster.number(forgotten).await, before, "it is stored, but in no checkpoint");
+    reading.checkpointed(&last);
+    stage.until(forgotten, |now| now == last.major).await;
+}
