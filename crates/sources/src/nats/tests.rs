@@ -273,6 +273,26 @@ async fn a_hole_between_the_messages_of_a_subject_is_no_gap() {
 }
 
 #[tokio::test]
+async fn messages_of_other_subjects_that_were_removed_are_no_gap() {
+    let mut server = Server::start();
+    let config = stream::Config { max_messages: 20, ..stream::Config::default() };
+    let context = server.stream(config).await;
+    let stage = stage(&server, "subjects = ['s.a']");
+    let _relay = stage.relay();
+    publish(&context, "s.a", 1, 3).await;
+    stage.events("t", 3).await;
+    publish(&context, "s.b", 1, 40).await;
+    // It looks once in ten seconds.
+    sleep(Duration::from_secs(12)).await;
+    server.kill();
+    server.restart();
+    let context = server.connect().await;
+    publish(&context, "s.a", 4, 4).await;
+    assert_eq!(stage.entries("t", 4).await, numbers(1, 4));
+    assert_eq!(stage.snapshot().gaps, 0);
+}
+
+#[tokio::test]
 async fn several_subjects_need_a_server_that_knows_them() {
     let server = Server::start();
     let context = server.stream(stream::Config::default()).await;
