@@ -32,7 +32,7 @@ mod window;
 mod wire;
 
 use message::Shape;
-use session::Session;
+use session::MqttSession;
 use window::Window;
 
 /// The table `mqtt` of a source.
@@ -244,7 +244,7 @@ impl Source for Mqtt {
         }
         self.told.store(false, Ordering::Relaxed);
         let shape = Arc::clone(&self.shape);
-        let session = Session::begin(connection, &self.broker, shape, window, after.is_none());
+        let session = MqttSession::begin(connection, &self.broker, shape, window, after.is_none());
         Ok(Box::new(session))
     }
 

@@ -22,7 +22,7 @@ use crate::place::Place;
 use crate::source::{BATCH_MAX, Failure, Item, Reading};
 
 /// An open session. Two tasks read and write, so that the broker hears of this client however long the log takes.
-pub(super) struct Session {
+pub(super) struct MqttSession {
     shape: Arc<Shape>,
     window: Window,
     retained: Retained,
@@ -44,7 +44,7 @@ pub(super) struct Session {
 /// The longest wait until a packet is on its way.
 const SEND_MAX: Duration = Duration::from_secs(10);
 
-impl Session {
+impl MqttSession {
     pub(super) fn begin(
         connection: BrokerLink,
         broker: &Broker,
@@ -103,7 +103,7 @@ impl Session {
 }
 
 #[async_trait]
-impl Reading for Session {
+impl Reading for MqttSession {
     async fn next(&mut self) -> Result<Vec<Item>, Failure> {
         if let Some(place) = self.begin.take() {
             return Ok(vec![Item::Passed(place)]);
