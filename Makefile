@@ -173,10 +173,11 @@ wire: dist ## Compare HTTP/1.1 and HTTP/2, clear and TLS, one core and two, BEFO
 intake: dist ## Measure how much one Redis takes in, through one ingest and two; report in out/intake
 	$(call measure,intake)
 
-relay: dist ## Measure what a token costs the relay beside nginx, and its delay; then 1,000 answers; report in out/relay
+relay: dist ## Measure what a token costs the relay beside nginx, and its delay; then 1,000 answers; reports in out/relay*
 	scripts/setup bench
 	$(call measure,relay)
-	$(call measure,relay)-1000 --ways relay --answers 1000 --rounds 1
+	$(call measure,relay)-1000 --ways relay --answers 1000 --rounds 1 --rate 20
+	$(call measure,relay)-1000-full --ways relay --answers 1000 --rounds 1
 
 mixed: dist ## Run fan-out, topics, resumes, slow readers and churn together; report in out/mixed
 	$(call measure,mixed)
