@@ -31,7 +31,7 @@ pub(super) struct Primary {
     pub(super) successors: Successors,
     /// The replicas that can be read from, and since when; `None` if the primary gives no report that counts.
     pub(super) fit: Option<HashMap<Address, Instant>>,
-    /// When it gave the last one, or was asked first.
+    /// When it gave the last one, or at first, when the node last knew the replicas of the primary before it.
     heard: Instant,
     /// True until the first one.
     is_new: bool,
@@ -39,21 +39,20 @@ pub(super) struct Primary {
     left: Option<(Address, BTreeSet<Address>)>,
 }
 
-impl Default for Primary {
-    fn default() -> Self {
+impl Primary {
+    /// A primary that has not reported yet. The node knew its replicas at this time, by the primary before it.
+    pub(super) fn after(heard: Instant) -> Self {
         Self {
             connection: None,
             reports: Reports::default(),
             successors: Successors::default(),
             fit: None,
-            heard: Instant::now(),
+            heard,
             is_new: true,
             left: None,
         }
     }
-}
 
-impl Primary {
     /// Asks for a report.
     pub(super) async fn ask(&mut self, access: &Access, address: &Address) {
         let limit = access.connect_timeout;
@@ -141,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_report_counts_if_the_primary_is_confirmed_and_each_later_one() {
-        let mut primary = Primary::default();
+        let mut primary = Primary::after(Instant::now());
         assert!(!primary.needs_word(Instant::now()), "it does not answer");
         let report = || Some(HashMap::from([(Address::new("a", 1), Instant::now())]));
         primary.fit = report();
@@ -160,7 +159,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_source_that_hears_a_silent_primary_is_left_for_a_bounded_time() {
         let (source, others) = (Address::new("a", 1), BTreeSet::from([Address::new("b", 1)]));
-        let mut primary = Primary::default();
+        let mut primary = Primary::after(Instant::now());
         let hears = |primary: &mut Primary, silence: Option<u64>| {
             primary.overheard(&source, &others, silence.map(seconds))
         };

@@ -44,6 +44,8 @@ struct Sources {
     /// Spreads the nodes over replicas that are equally good.
     random: RandomState,
     primaries: HashMap<Address, Primary>,
+    /// When the questions of the last choice began. Until then at least, the node knew the replicas.
+    last: Instant,
     /// Sources that say that they do not follow the primary which the map names, and since when.
     strayed: HashMap<Address, Instant>,
 }
@@ -61,6 +63,7 @@ pub(crate) async fn run(
         is_fixed: topology.is_fixed(),
         random: RandomState::new(),
         primaries: HashMap::new(),
+        last: Instant::now(),
         strayed: HashMap::new(),
     };
     let mut map = topology.subscribe();
@@ -85,6 +88,7 @@ pub(crate) async fn run(
         }
         stats.set_replicas_awaited(successors.values().map(BTreeSet::len).sum());
         stats.set_primaries_read(topology.read(chosen, successors, asked));
+        sources.last = asked;
         sleep(PAUSE + jitter(PAUSE)).await;
     }
 }
@@ -118,7 +122,8 @@ impl Sources {
     async fn ask(&mut self, access: &Access, primaries: &BTreeSet<Address>) {
         self.primaries.retain(|address, _| primaries.contains(address));
         for address in primaries {
-            self.primaries.entry(address.clone()).or_default();
+            let new = || Primary::after(self.last);
+            self.primaries.entry(address.clone()).or_insert_with(new);
         }
         join_all(self.primaries.iter_mut().map(|(address, primary)| primary.ask(access, address)))
             .await;
@@ -299,6 +304,7 @@ mod tests {
             is_fixed: false,
             random: RandomState::new(),
             primaries: HashMap::from([(address(PRIMARY), primary)]),
+            last: Instant::now(),
             strayed: HashMap::from([(address("promoted"), since)]),
         }
     }
@@ -314,7 +320,7 @@ mod tests {
         let since =
             |(host, seconds): &(&str, u64)| (address(host), now - Duration::from_secs(*seconds));
         let fit = fit.map(|fit| fit.iter().map(since).collect());
-        let mut primary = Primary::default();
+        let mut primary = Primary::after(Instant::now());
         primary.fit = fit;
         let sources = sources(read_from.parse().unwrap(), primary, now - Duration::from_secs(29));
         let mut map = Map::one(address(PRIMARY));
@@ -369,7 +375,7 @@ mod tests {
     /// The successors of a source, of replicas that are fit.
     fn successors(read_from: &str, source: &str, fit: Option<&[&str]>, doubted: &[&str]) -> String {
         let now = Instant::now();
-        let mut primary = Primary::default();
+        let mut primary = Primary::after(Instant::now());
         primary.fit = fit.map(|fit| primary.reports.say(fit.iter().map(|host| address(host))));
         primary.successors.say(&address("never"), false);
         ["a", "b", "c"].iter().for_each(|host| primary.successors.say(&address(host), true));
@@ -397,7 +403,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn readers_wait_for_a_successor_that_was_promoted() {
         let now = Instant::now();
-        let mut primary = Primary::default();
+        let mut primary = Primary::after(Instant::now());
         primary.fit = Some(primary.reports.say([address("a")].into_iter()));
         let sources = sources(ReadFrom::Replica, primary, now);
         let mut map = Map::one(address(PRIMARY));

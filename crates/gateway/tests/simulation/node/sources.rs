@@ -145,7 +145,8 @@ impl Sources {
             return;
         }
         (self.owner, self.owner_changed) = (owner, Some(Instant::now()));
-        (self.heard, self.is_new, self.left) = (Instant::now(), true, None);
+        // A node that was frozen knows the replicas of before.
+        (self.heard, self.is_new, self.left) = (self.chosen, true, None);
         self.offsets.clear();
         self.fit = None;
         self.strayed.clear();
