@@ -53,9 +53,8 @@ class Document:
 
     def methods(self, path):
         """The methods of a path at a node that is no relay. The node answers HEAD wherever it answers GET."""
-        operations = self.content["paths"][path].items()
-        own = {name.upper() for name, operation in operations if "relay" not in operation.get("tags", ())}
-        methods = own & {"GET", "HEAD", "POST", "PUT", "DELETE"}
+        operations = without_relay(self.content)["paths"][path]
+        methods = {name.upper() for name in operations} & {"GET", "HEAD", "POST", "PUT", "DELETE"}
         return methods | ({"HEAD"} if "GET" in methods else set())
 
     def strict(self):
@@ -73,6 +72,19 @@ class Document:
                 if "itemSchema" in media_type:
                     media_type["schema"] = {"type": "array", "items": media_type["itemSchema"]}
         return strict
+
+
+def without_relay(document):
+    """A copy without the operations of relays, for nodes that are none."""
+    rest = copy.deepcopy(document)
+    for operations in rest["paths"].values():
+        for name in [name for name, operation in operations.items() if is_of_relay(operation)]:
+            del operations[name]
+    return rest
+
+
+def is_of_relay(operation):
+    return isinstance(operation, dict) and "relay" in operation.get("tags", ())
 
 
 def differences(kind, code, document):
