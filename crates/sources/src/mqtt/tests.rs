@@ -178,13 +178,13 @@ impl Drop for Relay {
     }
 }
 
-/// A source whose acknowledgements do not arrive, as if the relay died before it sent them.
-struct Mute(Box<dyn Source>);
+/// A source whose acknowledgements do not arrive after some messages, as if the relay died before it sent them.
+struct Mute(Box<dyn Source>, u64);
 
 #[async_trait]
 impl Source for Mute {
     async fn open(&mut self, after: Option<&Place>) -> Result<Box<dyn Reading>, Failure> {
-        Ok(Box::new(MuteReading(self.0.open(after).await?)))
+        Ok(Box::new(MuteReading(self.0.open(after).await?, self.1)))
     }
 
     fn has(&self, known: &Place, place: &Place) -> bool {
@@ -192,7 +192,7 @@ impl Source for Mute {
     }
 }
 
-struct MuteReading(Box<dyn Reading>);
+struct MuteReading(Box<dyn Reading>, u64);
 
 #[async_trait]
 impl Reading for MuteReading {
@@ -200,8 +200,8 @@ impl Reading for MuteReading {
         self.0.next().await
     }
 
-    async fn stored(&mut self, _up_to: &Place) -> Result<(), Failure> {
-        Ok(())
+    async fn stored(&mut self, up_to: &Place) -> Result<(), Failure> {
+        if up_to.major > self.1 { Ok(()) } else { self.0.stored(up_to).await }
     }
 }
 
@@ -264,8 +264,15 @@ async fn messages_that_come_again_are_stored_once_by_their_key() {
         let config = format!("source.s.topic = '{topic}'\nsource.s.gap-topic = 'gaps'\n{config}");
         let copy = if topic == "t" { "t" } else { "t/m/a" };
         let stage = Stage::new();
-        let relay = stage.relay(&config, |source| Box::new(Mute(source)));
-        broker.publish("m/a", &words(&keyed(1, 100)));
+        let relay = stage.relay(&config, |source| Box::new(Mute(source, 50)));
+        broker.publish("m/a", &words(&keyed(1, 50)));
+        stage.entries(copy, 50).await;
+        let began = Instant::now();
+        while broker.log().matches("Received PUBACK from relay-1").count() < 50 {
+            assert!(began.elapsed() < PATIENCE, "{}", broker.log());
+            sleep(Duration::from_millis(20)).await;
+        }
+        broker.publish("m/a", &words(&keyed(51, 100)));
         assert_eq!(stage.entries(copy, 100).await, keyed(1, 100));
         drop(relay);
         broker.publish("m/a", &words(&keyed(101, 110)));
@@ -288,7 +295,7 @@ async fn without_a_key_what_was_not_acknowledged_is_stored_again() {
     subscribe(&broker, &config).await;
     let config = format!("source.s.topic = 't'\n{config}");
     let stage = Stage::new();
-    let relay = stage.relay(&config, |source| Box::new(Mute(source)));
+    let relay = stage.relay(&config, |source| Box::new(Mute(source, 0)));
     broker.publish("m/a", &words(&keyed(1, 5)));
     stage.entries("t", 5).await;
     drop(relay);
