@@ -20,6 +20,8 @@ pub(super) struct Nats {
     _port: Port,
 }
 
+/// The stream.
+const STREAM: &str = "COPIES";
 /// The prefix of all subjects.
 const SUBJECTS: &str = "copies";
 /// The longest time for which a write is repeated.
@@ -39,10 +41,10 @@ impl Nats {
         let server = Foreign::start("nats", &[], "nats-server", args, &directory)?;
         let address = port.addr().to_string();
         let mut nats = Self { server, address, _port: port };
-        nats.wait_ready().await?;
+        nats.wait_ready(false).await?;
         let context = jetstream::new(async_nats::connect(&nats.address).await?);
         let config = stream::Config {
-            name: "COPIES".to_owned(),
+            name: STREAM.to_owned(),
             subjects: vec![format!("{SUBJECTS}.>")],
             duplicate_window: Duration::from_mins(10),
             ..stream::Config::default()
@@ -51,12 +53,16 @@ impl Nats {
         Ok(nats)
     }
 
-    async fn wait_ready(&mut self) -> Result<()> {
+    /// Waits until the server answers, and has the stream if it is to have it.
+    async fn wait_ready(&mut self, has_stream: bool) -> Result<()> {
         let address = self.address.clone();
         self.server
             .wait_until(async || {
                 let context = jetstream::new(async_nats::connect(&address).await?);
-                Ok(context.query_account().await.is_ok())
+                if has_stream {
+                    context.get_stream(STREAM).await?;
+                }
+                Ok(true)
             })
             .await
     }
@@ -66,7 +72,7 @@ impl Nats {
 impl System for Nats {
     fn table(&self) -> String {
         format!(
-            "topic = \"{{subject}}\"\n[source.s.nats]\nservers = [\"nats://{}\"]\nstream = \"COPIES\"\n",
+            "topic = \"{{subject}}\"\n[source.s.nats]\nservers = [\"nats://{}\"]\nstream = \"{STREAM}\"\n",
             self.address
         )
     }
@@ -85,7 +91,7 @@ impl System for Nats {
 
     async fn restart(&mut self) -> Result<()> {
         self.server.start_again()?;
-        self.wait_ready().await
+        self.wait_ready(true).await
     }
 }
 
