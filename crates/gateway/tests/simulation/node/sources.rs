@@ -228,11 +228,8 @@ impl Sources {
     /// Chooses the source after a report, and other answers to questions that began at this time.
     pub(super) fn choose(&mut self, asked: Instant) {
         self.chosen = asked;
-        let Some(fit) = &self.fit else {
-            let returns = self.heard.elapsed() >= FAILOVER_MAX;
-            self.source = self.source.or(self.left.filter(|_| returns));
-            return;
-        };
+        // A real node reads on after a while, and then promises nothing.
+        let Some(fit) = &self.fit else { return };
         let present = self.source;
         let strayed = present.and_then(|present| self.strayed.get(&present));
         let stays = strayed.is_some_and(|since| since.elapsed() < FAILOVER_MAX);
