@@ -13,6 +13,7 @@ mod cursor;
 mod event;
 mod fingerprint;
 mod gap;
+mod key;
 mod limit;
 mod log;
 mod memory;
@@ -33,10 +34,9 @@ pub use cursor::{Cursor, OpenOptions, Opened, Origin, Outcome, Step};
 pub use event::{BadEventType, BreakReason, Event, EventType, Events, Mark, NewEvent, TraceParent};
 pub use fingerprint::Fingerprint;
 pub use gap::{Gap, Generation, Reason, classify};
+pub use key::{BadKey, Key};
 pub use limit::Limit;
-pub use log::{
-    Append, AppendError, BadKey, Bounds, Key, Log, Page, ReadError, Receipt, Seek, Sought,
-};
+pub use log::{Append, AppendError, Bounds, Log, Page, ReadError, Receipt, Seek, Sought};
 pub use memory::{MemoryLog, Retention};
 pub use position::{BadPosition, Position};
 pub use tail::{Recent, Tail};

@@ -30,7 +30,7 @@ impl Upstream {
         let redis = Redis::builder().append_fsync(AppendFsync::Everysec);
         let redis = redis.directory(kept("upstream-redis")).start().await?;
         let node = Tailwater::serve(program).node("upstream").redis(&redis);
-        let node = node.flag("--retry", "200ms").flag("--history-events", "1000000");
+        let node = node.flag("--retry", "500ms").flag("--history-events", "1000000");
         let node = node.directory(kept("upstream")).start().await?;
         Ok(Self { _redis: redis, node })
     }
