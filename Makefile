@@ -148,6 +148,12 @@ k8s-chaos: ## Break a release on Kubernetes under 1,000 clients; URL=, INGEST_UR
 	cargo build --release -p loadtest
 	scripts/k8s-chaos --url $(URL) --ingest-url $(INGEST_URL) --out $(OUT)/k8s-chaos
 
+copies: ## Copy 100,000 records each of an event stream, Postgres, NATS, Kafka and MQTT, while everything is killed in turn
+	scripts/setup
+	scripts/setup-kafka
+	cargo build --release -p tailwater -p loadtest --features tailwater/full,loadtest/nats
+	target/release/loadtest copies --source gateway,postgres,nats,kafka,mosquitto --out $(OUT)/copies
+
 sources: ## Measure what an event costs a primary and its replica, by gateways and the server that they read from
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest sources --out $(OUT)/sources
