@@ -77,12 +77,6 @@ pub async fn run(options: &Options) -> Result<Sheet> {
     let progress = Progress::new();
     let directory = std::path::absolute(options.common.directory(NAME))?;
     let program = find_tailwater(options.common.tailwater.as_deref())?;
-    let mut rows = Vec::new();
-    for kind in &options.source {
-        let trial = CopyTrial { options, progress: &progress, program: &program };
-        let row = trial.play(*kind, &directory.join(kind.name())).await;
-        rows.push(row.with_context(|| kind.name())?);
-    }
     let columns = [
         "source",
         "records",
@@ -99,7 +93,7 @@ pub async fn run(options: &Options) -> Result<Sheet> {
         "copied after the last write",
         "CPU of the relays a record",
     ];
-    let sheet = Sheet {
+    let mut sheet = Sheet {
         title: "Copies of other systems".to_owned(),
         summary: format!(
             "{} records a source, 200 bytes each, while the source, two relays, Redis and two gateways were killed in \
@@ -108,9 +102,14 @@ pub async fn run(options: &Options) -> Result<Sheet> {
             options.faults
         ),
         columns: columns.map(str::to_owned).into(),
-        rows,
+        rows: Vec::new(),
     };
-    sheet.write(&directory)?;
+    for kind in &options.source {
+        let trial = CopyTrial { options, progress: &progress, program: &program };
+        let row = trial.play(*kind, &directory.join(kind.name())).await;
+        sheet.rows.push(row.with_context(|| kind.name())?);
+        sheet.write(&directory)?;
+    }
     Ok(sheet)
 }
 

@@ -55,6 +55,10 @@ impl Levels {
     }
 }
 
+/// The client of Kafka, which repeats a warning several times a second when a broker has forgotten its fetch session.
+/// Failures that matter reach the copier. Its warnings are logged where a level names it.
+const REPEATING: &str = "krafka";
+
 /// Parses `debug`, or `gateway=debug,info`.
 ///
 /// `tracing` reads a word that is not a level as a target, and would silence every other target. Such
@@ -69,10 +73,15 @@ pub(super) fn parse(text: &str) -> Result<Targets, BadLevels> {
         return Err(BadLevels::Word { levels: text.to_owned(), word: word.to_owned() });
     }
     let trimmed: Vec<_> = words().collect();
-    trimmed
+    let levels: Targets = trimmed
         .join(",")
         .parse()
-        .map_err(|fault| BadLevels::Directive { levels: text.to_owned(), fault })
+        .map_err(|fault| BadLevels::Directive { levels: text.to_owned(), fault })?;
+    if words().any(|word| word.starts_with(REPEATING)) {
+        return Ok(levels);
+    }
+    let general = levels.default_level().unwrap_or(LevelFilter::OFF);
+    Ok(levels.with_target(REPEATING, general.min(LevelFilter::ERROR)))
 }
 
 #[cfg(test)]
@@ -88,6 +97,19 @@ mod tests {
         assert!(levels.would_enable("ingest", &Level::WARN));
         assert!(!levels.would_enable("ingest", &Level::INFO));
         assert!(!parse("off").unwrap().would_enable("gateway", &Level::ERROR));
+    }
+
+    #[test]
+    fn a_library_that_repeats_itself_is_heard_when_it_is_named() {
+        for (text, level, is_heard) in [
+            ("info", Level::WARN, false),
+            ("debug", Level::ERROR, true),
+            ("off", Level::ERROR, false),
+            ("krafka=warn,info", Level::WARN, true),
+        ] {
+            let levels = parse(text).unwrap();
+            assert_eq!(levels.would_enable("krafka::consumer", &level), is_heard, "{text}");
+        }
     }
 
     #[test]

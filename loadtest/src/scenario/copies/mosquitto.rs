@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
@@ -60,6 +61,11 @@ impl System for Mosquitto {
             "topic = \"{{topic}}\"\n[source.s.mqtt]\nurl = \"mqtt://{}\"\nfilters = [\"mqtt/+\"]\nkey = \"/seq\"\n",
             self.port.addr()
         )
+    }
+
+    /// Each takes a process of the publisher for each write.
+    fn topics(&self) -> usize {
+        4
     }
 
     fn topic(&self, number: usize) -> String {
@@ -125,12 +131,13 @@ impl Writer for Publishers {
         for SourceRecord { topic, data, .. } in records {
             topics.entry(topic).or_default().extend([data, "\n"]);
         }
-        for (topic, lines) in topics {
-            while let Err(error) = self.publish(topic, &lines).await {
+        let all = topics.iter().map(async |(topic, lines)| {
+            while let Err(error) = self.publish(topic, lines).await {
                 ensure!(Instant::now() < until, "Mosquitto does not take messages: {error:#}");
                 sleep(Duration::from_millis(200)).await;
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        try_join_all(all).await.map(drop)
     }
 }
