@@ -369,10 +369,10 @@ impl Store {
         let Some(head) = LogHead::at(head, newest) else {
             return Ok(Sought { position: Position::START, gap: None });
         };
+        let committed = self.committed_now(topic, head).await?;
         let (head, oldest) = (head.position(), landmarks.map(|marks| marks.oldest));
         let begin = landmarks.and_then(|marks| marks.begin);
-        let position = begin.map_or(head, Position::before);
-        let position = self.committed_now(topic).await?.clamp(position);
+        let position = committed.clamp(begin.map_or(head, Position::before));
         Ok(Sought { position, gap: Gap::since(seek, oldest, head, position) })
     }
 
@@ -384,8 +384,9 @@ impl Store {
         if head.position().n == 0 {
             return Ok(None);
         }
+        let committed = self.committed_now(topic, head).await?;
         let LogHead { generation: Generation { head: newest, .. }, ended, .. } = head;
-        let head = self.committed_now(topic).await?.clamp(newest);
+        let head = committed.clamp(newest);
         let ended = ended && head == newest;
         let oldest = landmarks.map(|marks| marks.oldest).filter(|oldest| *oldest <= head);
         let length = oldest.map_or(0, |oldest| (head.n + 1).saturating_sub(oldest.n));

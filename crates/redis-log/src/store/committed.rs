@@ -20,8 +20,33 @@ use crate::keys;
 pub(crate) enum Committed {
     /// All of it.
     All,
-    /// The positions that each of these numberings has. There is at least one.
-    In(Vec<Generation>),
+    /// The positions that each of these servers has. There is at least one.
+    In(Vec<Had>),
+}
+
+/// The positions of a topic that a server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Had {
+    generation: Generation,
+    /// The last event before the generation, if the source does not know the generation. Between the two lie numbers of
+    /// events that the server has lost: it passes over them if a witness tells it to.
+    before: Option<Position>,
+}
+
+impl Had {
+    /// The bound of a position that the server does not have.
+    fn bound(&self, position: Position) -> Option<Position> {
+        let Self { generation: Generation { head, first }, before } = self;
+        if position.ms < first.ms {
+            match before {
+                Some(before) => return (position > *before).then_some(*before),
+                // A server that began a new generation has given the later numbers to other events, at later times.
+                None if position.n >= first.n => return Some(first.before()),
+                None => {}
+            }
+        }
+        (position > *head).then_some(*head)
+    }
 }
 
 impl Committed {
@@ -33,11 +58,7 @@ impl Committed {
     /// The position from which readers go on if they are not to pass this one: itself, or else the least bound.
     pub(crate) fn clamp(&self, position: Position) -> Position {
         let Self::In(all) = self else { return position };
-        let bounds = all.iter().filter_map(|Generation { head, first }| {
-            // A server that began a new generation has given the later numbers to other events, at later times.
-            let is_replaced = position.ms < first.ms && position.n >= first.n;
-            if is_replaced { Some(first.before()) } else { (position > *head).then_some(*head) }
-        });
+        let bounds = all.iter().filter_map(|had| had.bound(position));
         bounds.min_by_key(|bound| bound.n).unwrap_or(position)
     }
 
@@ -68,18 +89,27 @@ impl Store {
                 }
                 continue;
             }
-            let ((head, events), committed) =
-                tokio::try_join!(view, self.committed(topic, &successors))?;
+            let ((head, events), heads) =
+                tokio::try_join!(view, self.heads_of(topic, &successors))?;
+            let committed = self.committed(topic, head, heads).await?;
             if self.readable(partition) == (source, successors) {
                 return Ok((head, events, committed));
             }
         }
     }
 
-    /// The end of the committed part of a topic at this moment.
-    pub(super) async fn committed_now(&self, topic: &Topic) -> Result<Committed, Failure> {
+    /// The end of the committed part of a topic at this moment, where the source has this head.
+    pub(super) async fn committed_now(
+        &self,
+        topic: &Topic,
+        source: LogHead,
+    ) -> Result<Committed, Failure> {
         let (_, successors) = self.readable(keys::partition(topic));
-        self.committed(topic, &successors).await
+        if successors.is_empty() {
+            return Ok(Committed::All);
+        }
+        let heads = self.heads_of(topic, &successors).await?;
+        self.committed(topic, Some(source), heads).await
     }
 
     /// The source of a partition, and its successors.
@@ -90,16 +120,50 @@ impl Store {
         (source, successors.unwrap_or_default())
     }
 
+    /// The head of a topic at each of these servers.
+    async fn heads_of<'a>(
+        &self,
+        topic: &Topic,
+        servers: &'a BTreeSet<Address>,
+    ) -> Result<Vec<(&'a Address, Generation)>, Failure> {
+        let heads =
+            servers.iter().map(async |server| Ok((server, self.head_at(server, topic).await?)));
+        try_join_all(heads).await
+    }
+
+    /// The part of a topic that all servers with these heads have, and the source with its own. A server whose generation
+    /// the source does not know is asked for the end of the one before.
     async fn committed(
         &self,
         topic: &Topic,
-        successors: &BTreeSet<Address>,
+        source: Option<LogHead>,
+        heads: Vec<(&Address, Generation)>,
     ) -> Result<Committed, Failure> {
-        if successors.is_empty() {
-            return Ok(Committed::All);
-        }
-        let heads = successors.iter().map(|server| self.head_at(server, topic));
-        Ok(Committed::In(try_join_all(heads).await?))
+        let known = source.map_or(Position::START, |head| head.generation.first);
+        let all = heads.into_iter().map(async |(server, generation)| {
+            let before = match generation.first > known {
+                true => Some(self.last_before(server, topic, generation.first).await?),
+                false => None,
+            };
+            Ok::<_, Failure>(Had { generation, before })
+        });
+        Ok(Committed::In(try_join_all(all).await?))
+    }
+
+    /// The position of the last event of a topic before this one at a replica; the start if there is none.
+    async fn last_before(
+        &self,
+        server: &Address,
+        topic: &Topic,
+        first: Position,
+    ) -> Result<Position, Failure> {
+        let read = [Range::Before(first, 1).command(&self.keys.stream(topic))];
+        let replies = self.ask_at(server, Part::Replica, &read).await?;
+        let entries: Vec<(String, Value)> =
+            redis::from_redis_value(replies.into_iter().next().unwrap_or_default())
+                .map_err(|_| Failure::Answer("the events of a topic are no list"))?;
+        let Some((position, _)) = entries.first() else { return Ok(Position::START) };
+        position.parse().map_err(|_| Failure::Answer("an event has no position"))
     }
 
     /// Reads the head of a topic from one replica. A replica that does not answer on a new connection either is doubted,
@@ -137,9 +201,9 @@ impl Store {
 mod tests {
     use super::*;
 
-    fn numbers(head: (u64, u64), first: (u64, u64)) -> Generation {
+    fn numbers(head: (u64, u64), first: (u64, u64)) -> Had {
         let at = |(ms, n)| Position::new(ms, n);
-        Generation { head: at(head), first: at(first) }
+        Had { generation: Generation { head: at(head), first: at(first) }, before: None }
     }
 
     #[test]
@@ -159,6 +223,17 @@ mod tests {
         assert!(committed.has(Position::new(90, 4)));
         assert_eq!(committed.clamp(Position::new(100, 5)), Position::new(10_100, 4));
         assert!(committed.has(Position::new(10_100, 5)));
+    }
+
+    #[test]
+    fn a_server_that_passes_over_lost_numbers_does_not_have_their_events() {
+        // The server has lost 4 to 7, and went on with 8 because a witness knew of them.
+        let before = Some(Position::new(90, 3));
+        let committed = Committed::In(vec![Had { before, ..numbers((10_105, 9), (10_100, 8)) }]);
+        assert!(committed.has(Position::new(90, 3)) && committed.has(Position::new(10_105, 9)));
+        assert_eq!(committed.clamp(Position::new(95, 4)), Position::new(90, 3));
+        assert_eq!(committed.clamp(Position::new(100, 7)), Position::new(90, 3));
+        assert_eq!(committed.clamp(Position::new(100, 8)), Position::new(90, 3));
     }
 
     #[test]

@@ -311,6 +311,38 @@ async fn an_event_is_seen_when_every_replica_has_it_that_may_be_promoted() {
     assert_eq!((bounds.head.n, bounds.length), (301, 301));
 }
 
+/// A promoted replica goes on after the numbers of lost events that a witness knows. It has those numbers, and not the
+/// events.
+#[tokio::test]
+async fn a_promoted_replica_that_passes_over_lost_numbers_does_not_have_their_events() {
+    let (deployment, log, _, other) = three().await;
+    let writing = open(config_at(&deployment.url())).await;
+    let t = topic("t");
+    let mut reader = Reader::latest(&log, &t).await;
+    append(&writing, &t, "1").await;
+    assert_eq!(reader.until(1).await, [1]);
+    // As sentinels promote it, before they name it.
+    let promoted = &deployment.servers[other];
+    promoted.words::<()>("REPLICAOF NO ONE").await;
+    let lost = append(&writing, &t, "lost").await.position;
+    let nothing = tokio::time::timeout(Duration::from_millis(300), reader.step()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    // What the script writes for an append with this witness.
+    let keys = StoredKeys::of_only_topic(promoted).await.unwrap();
+    let next = format!("{}-{}", lost.ms + 10_000, lost.n + 1);
+    promoted.words::<String>(&format!("XADD {} {next} d new", keys.stream)).await;
+    let head: String = promoted.words(&format!("GET {}", keys.head)).await;
+    let [_, expired, ..] = head.split(' ').collect::<Vec<_>>()[..] else { panic!("{head}") };
+    let head = format!("{next} {expired} {next} 01234567 o");
+    let set = redis::cmd("SET").arg(&keys.head).arg(head).take();
+    promoted.try_run::<()>(&set).await.unwrap();
+    let nothing = tokio::time::timeout(Duration::from_millis(500), reader.step()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    let follow = format!("REPLICAOF {}", deployment.servers[0].host_port());
+    promoted.words::<()>(&follow).await;
+    assert_eq!(reader.until(2).await, [2]);
+}
+
 #[tokio::test]
 async fn readers_wait_for_a_replica_that_loses_its_connections_as_it_is_promoted() {
     let (deployment, log, _, other) = three().await;

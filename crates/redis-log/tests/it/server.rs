@@ -146,7 +146,7 @@ impl Server {
         calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
     }
 
-    async fn try_run<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+    pub(crate) async fn try_run<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         let client = redis::Client::open(self.url())?;
         let limits = AsyncConnectionConfig::new().set_response_timeout(Some(START_MAX));
         let mut connection = client.get_multiplexed_async_connection_with_config(&limits).await?;

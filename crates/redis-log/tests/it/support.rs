@@ -143,7 +143,7 @@ impl Reader {
 /// The keys of a topic on its primary.
 pub(crate) struct StoredKeys {
     pub(crate) stream: String,
-    head: String,
+    pub(crate) head: String,
 }
 
 impl StoredKeys {
