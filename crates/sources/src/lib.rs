@@ -36,7 +36,7 @@ mod postgres;
 mod print;
 #[cfg(test)]
 mod script;
-#[cfg(any(feature = "kafka", feature = "mqtt", feature = "nats"))]
+#[cfg(any(feature = "kafka", feature = "mqtt", feature = "nats", feature = "postgres"))]
 mod secret;
 mod source;
 mod sources;
@@ -47,7 +47,7 @@ mod stage;
 mod states;
 mod stats;
 mod template;
-#[cfg(any(feature = "mqtt", feature = "nats"))]
+#[cfg(any(feature = "mqtt", feature = "nats", feature = "postgres"))]
 mod tls;
 mod trail;
 

@@ -15,7 +15,11 @@ pub(crate) fn client(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            let found = rustls_native_certs::load_native_certs();
+            let (added, _unfit) = roots.add_parsable_certificates(found.certs);
+            if added == 0 {
+                return Err("this machine trusts no authority; set ca-file".to_owned());
+            }
         }
         Some(path) => {
             let named = |reason: String| format!("ca-file {}: {reason}", path.display());

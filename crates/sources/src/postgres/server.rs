@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 use url::Url;
+
+use crate::{secret, tls};
 
 /// A server, a database and a user.
 #[derive(Debug, Clone)]
@@ -37,8 +39,6 @@ pub(crate) enum Tls {
 
 /// The port of Postgres.
 const PORT: u16 = 5432;
-/// The longest password, in bytes.
-const PASSWORD_MAX: usize = 4096;
 
 impl Server {
     /// Reads `postgres://user@host:port/database`.
@@ -78,18 +78,9 @@ impl Server {
     /// # Errors
     /// The file cannot be read, or is too long.
     pub(crate) async fn password(&self) -> Result<Option<Vec<u8>>, String> {
-        let Some(file) = &self.password_file else { return Ok(None) };
-        let read = tokio::fs::read(file).await;
-        let mut password = read.map_err(|error| format!("{}: {error}", file.display()))?;
-        while password.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-            password.pop();
-        }
-        if password.len() > PASSWORD_MAX {
-            let length = password.len();
-            let file = file.display();
-            return Err(format!("{file} has {length} bytes; the limit is {PASSWORD_MAX}"));
-        }
-        Ok(Some(password))
+        let Some(file) = self.password_file.clone() else { return Ok(None) };
+        let read = spawn_blocking(move || secret::read("password-file", &file)).await;
+        Ok(Some(read.map_err(|error| error.to_string())??.into_bytes()))
     }
 
     /// The name that the certificate must have, and the rules for checking it.
@@ -101,41 +92,9 @@ impl Server {
     ) -> Result<(ServerName<'static>, Arc<ClientConfig>), String> {
         let name = ServerName::try_from(self.host.clone());
         let name = name.map_err(|error| format!("{}: {error}", self.host))?;
-        let roots = match &self.ca_file {
-            Some(file) => {
-                let told = |error: String| format!("ca-file {}: {error}", file.display());
-                let pem = tokio::fs::read(file).await.map_err(|error| told(error.to_string()))?;
-                of_pem(&pem).map_err(told)?
-            }
-            None => tokio::task::spawn_blocking(of_host).await.map_err(|e| e.to_string())??,
-        };
-        let ring = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(ring)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok((name, Arc::new(config)))
-    }
-}
-
-fn of_pem(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    if roots.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(roots) }
-}
-
-fn of_host() -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    let (added, _unfit) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        Err("this host trusts no authority; set ca-file".to_owned())
-    } else {
-        Ok(roots)
+        let ca_file = self.ca_file.clone();
+        let config = spawn_blocking(move || tls::client(ca_file.as_deref())).await;
+        Ok((name, Arc::new(config.map_err(|error| error.to_string())??)))
     }
 }
 
@@ -173,7 +132,7 @@ mod tests {
         assert!(server.password().await.unwrap_err().contains("password: No such file"));
         std::fs::write(&file, "geheim \n").unwrap();
         assert_eq!(server.password().await, Ok(Some(b"geheim ".to_vec())));
-        std::fs::write(&file, "x".repeat(5000)).unwrap();
-        assert!(server.password().await.unwrap_err().contains("5000 bytes; the limit is 4096"));
+        std::fs::write(&file, "x".repeat(70_000)).unwrap();
+        assert!(server.password().await.unwrap_err().contains("70000 bytes; the limit is 65536"));
     }
 }
