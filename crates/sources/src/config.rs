@@ -20,7 +20,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum BadConfig {
     /// The text is no TOML, or has another form than is documented.
-    #[error("{0}")]
+    #[error(transparent)]
     Form(#[from] Box<toml::de::Error>),
     /// A source's table has a mistake.
     #[error("source {name}: {reason}")]

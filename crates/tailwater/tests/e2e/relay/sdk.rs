@@ -67,6 +67,22 @@ async fn openai_for_python_retrieves_the_rest_of_a_response() {
     assert_eq!(upstream.requests().len(), 1);
 }
 
+/// The client puts the message together from the stream's events, so it notices a byte that is missing.
+#[tokio::test]
+#[ignore = "interop/setup installs the clients"]
+async fn anthropic_for_python_gets_what_it_gets_without_the_relay() {
+    let upstream = Upstream::start().await;
+    upstream.allow(usize::MAX);
+    let (_redis, _nodes, [first, second]) = urls_of_two(&upstream).await;
+    let python = "pypi-large/venv/bin/python3";
+    let script = "pypi-large/relay_anthropic.py";
+    let direct = run(python, script, &[upstream.url("")]).await;
+    assert_eq!(direct, tokens() + "end_turn");
+    for url in [first, second] {
+        assert_eq!(run(python, script, &[url]).await, direct);
+    }
+}
+
 #[tokio::test]
 #[ignore = "interop/setup installs the clients"]
 async fn the_ai_sdk_finds_the_answer_again_when_its_page_is_loaded_again() {

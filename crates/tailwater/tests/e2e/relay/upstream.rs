@@ -63,6 +63,7 @@ impl Upstream {
         });
         let routes = Router::new()
             .route("/v1/chat/completions", post(chat))
+            .route("/v1/messages", post(message))
             .route("/v1/responses", post(responses))
             .route("/v1/responses/{id}", get(echo))
             .route("/api/chat", post(ui_messages))
@@ -134,6 +135,43 @@ async fn chat(State(script): State<Arc<Script>>, request: Request) -> Response {
     script.take(request).await;
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::SERVER, "scripted")];
     (headers, Body::from_stream(script.send(chat_piece))).into_response()
+}
+
+/// A message as the API of Anthropic streams it.
+fn message_piece(n: usize) -> Option<String> {
+    const USAGE: &str = "{\"input_tokens\":1,\"output_tokens\":500}";
+    let data = match n {
+        0 => format!(
+            "{{\"type\":\"message_start\",\"message\":{{\"id\":\"msg_scripted\",\"type\":\"message\",\
+             \"role\":\"assistant\",\"model\":\"m\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\
+             \"usage\":{USAGE}}}}}"
+        ),
+        1 => "{\"type\":\"content_block_start\",\"index\":0,\
+              \"content_block\":{\"type\":\"text\",\"text\":\"\"}}"
+            .to_owned(),
+        _ if n < TOKENS + 2 => format!(
+            "{{\"type\":\"content_block_delta\",\"index\":0,\
+             \"delta\":{{\"type\":\"text_delta\",\"text\":\"token-{} \"}}}}",
+            n - 2
+        ),
+        _ => match n - TOKENS {
+            2 => "{\"type\":\"content_block_stop\",\"index\":0}".to_owned(),
+            3 => format!(
+                "{{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\",\
+                 \"stop_sequence\":null}},\"usage\":{USAGE}}}"
+            ),
+            4 => "{\"type\":\"message_stop\"}".to_owned(),
+            _ => return None,
+        },
+    };
+    let kind = data.split('"').nth(3).expect("a type");
+    Some(format!("event: {kind}\ndata: {data}\n\n"))
+}
+
+async fn message(State(script): State<Arc<Script>>, request: Request) -> Response {
+    script.take(request).await;
+    let headers = [(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")];
+    (headers, Body::from_stream(script.send(message_piece))).into_response()
 }
 
 /// The id of every response.
