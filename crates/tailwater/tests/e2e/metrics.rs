@@ -21,7 +21,10 @@ async fn every_family_is_documented_and_every_documented_family_is_there() {
         .flag("--otlp-endpoint", "http://127.0.0.1:1");
     let node = Issued::new().encrypt(closed).start().await.unwrap();
     let text = node.metrics().await.unwrap();
-    let relay = Tailwater::relay(TAILWATER, "http://127.0.0.1:1").start().await.unwrap();
+    let relay = Tailwater::relay(TAILWATER, "http://127.0.0.1:1")
+        .flag("--source", "http://127.0.0.1:1")
+        .flag("--source-topic", "copied");
+    let relay = relay.start().await.unwrap();
     let of_relay = relay.metrics().await.unwrap();
     let exposed: BTreeSet<_> = text
         .lines()
