@@ -4,7 +4,7 @@
 //! their rights are revoked.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep};
 use super::protected::{Protected, TOPIC};
 use super::{Browser, Kind, PAUSE};
 use crate::access::Mint;
-use crate::support::PATIENCE;
 
 const RECORDER: &str = include_str!("pages/recorder.js");
 const COOKIE: &str = include_str!("pages/cookie.js");
@@ -71,6 +70,8 @@ const CELLS: [(Layout, Credential, Outcome); 14] = [
     (Loopback, Cookie, Follows),
 ];
 
+/// The longest wait for a page: fourteen are open, and a browser on a busy machine serves them in turn.
+const PATIENCE: Duration = Duration::from_mins(3);
 /// The end of the first token, in seconds from now. With the leeway of 30 s the token is good for 18 s, because a
 /// busy machine needs seconds to open the stream.
 const SOON: i64 = -12;
