@@ -19,7 +19,10 @@ folder=$(mktemp -d)
 trap 'kill -9 $(jobs -p) 2>/dev/null || true; rm -rf "$folder"' EXIT
 printf 'listener 18733 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n' >"$folder/conf"
 mosquitto -c "$folder/conf" >"$folder/log" 2>&1 &
-until (exec 3<>/dev/tcp/127.0.0.1/18733) 2>/dev/null; do sleep 0.1; done
+for _ in $(seq 100); do
+    if (exec 3<>/dev/tcp/127.0.0.1/18733) 2>/dev/null; then break; fi
+    sleep 0.1
+done
 
 # Publishes so many lines on a topic, keeps the input open for some seconds, and counts what a subscriber gets.
 arrived() { # lines, seconds, topic
