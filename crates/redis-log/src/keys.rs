@@ -103,7 +103,7 @@ impl Keys {
         topic: &'a Topic,
         key: &'a Key,
     ) -> [&'a str; 7] {
-        [self.0.as_str(), "i:{", tag, "}:", topic.as_str(), "|", key.as_str()]
+        self.named_parts(tag, "}:", topic, key)
     }
 
     /// The name of the fingerprint that belongs to an idempotency key. It is no part of the key's own value,
@@ -114,7 +114,7 @@ impl Keys {
         topic: &'a Topic,
         key: &'a Key,
     ) -> [&'a str; 7] {
-        [self.0.as_str(), "i:{", tag, "}:|", topic.as_str(), "|", key.as_str()]
+        self.named_parts(tag, "}:|", topic, key)
     }
 
     /// The name of the bookmark that a source has in a topic. It begins as idempotency keys do, so it needs no
@@ -125,7 +125,18 @@ impl Keys {
         topic: &'a Topic,
         source: &'a Key,
     ) -> [&'a str; 7] {
-        [self.0.as_str(), "i:{", tag, "}:||", topic.as_str(), "|", source.as_str()]
+        self.named_parts(tag, "}:||", topic, source)
+    }
+
+    /// The name of something that a topic has under another name. `mark` tells the kinds apart.
+    fn named_parts<'a>(
+        &'a self,
+        tag: &'a str,
+        mark: &'a str,
+        topic: &'a Topic,
+        name: &'a Key,
+    ) -> [&'a str; 7] {
+        [self.0.as_str(), "i:{", tag, mark, topic.as_str(), "|", name.as_str()]
     }
 
     /// The name of the leases of all nodes in a partition.

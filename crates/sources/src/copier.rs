@@ -221,7 +221,7 @@ impl Copier {
         for item in items {
             match self.copy_of(item) {
                 Ok(copy) => open.extend(copy),
-                // What comes before it is stored first.
+                // The items before it are stored first.
                 Err(reason) => {
                     self.append(guards, open).await?;
                     return Err(Halt::Stopped(reason));
@@ -261,10 +261,7 @@ impl Copier {
     }
 
     fn bad(&self, excerpt: &str, reason: String, place: Place) -> Result<Option<Copied>, String> {
-        let mut end = excerpt.len().min(EXCERPT_BYTES_MAX);
-        while !excerpt.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = excerpt.floor_char_boundary(EXCERPT_BYTES_MAX);
         self.stats.refused();
         match &self.copying.on_error {
             OnError::Stop => Err(format!("{reason}, at {place}")),

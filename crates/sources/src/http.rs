@@ -88,7 +88,7 @@ impl fmt::Debug for HeaderText {
     }
 }
 
-/// Where a source is, and how it is asked.
+/// The address of a source, and the headers and limits of a request to it.
 #[derive(Clone)]
 pub(crate) struct Remote {
     url: Url,

@@ -5,8 +5,8 @@
 //! it, store nothing twice and leave nothing out. Of several relays one leads (`lead.rs`); the log alone makes copies
 //! exact, so a mistake about the leader costs work and nothing else.
 //!
-//! What a source has lost is told to readers as a break of the topic with the reason `missing`, and what cannot be an event is
-//! refused by a rule of the operator (`config.rs`); neither passes in silence.
+//! Readers are told of events that a source has lost: a break of the topic with the reason `missing`. A rule of the operator
+//! (`copying.rs`) refuses a record that cannot be an event. Neither passes in silence.
 //!
 //! Serves nobody: gateways on the same log do. Never touches Redis or the environment.
 

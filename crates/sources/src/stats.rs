@@ -102,10 +102,7 @@ impl Stats {
     /// Notes a failure, which is shown until the source is copied again.
     pub(crate) fn failed(&self, error: &str) {
         self.0.failures.fetch_add(1, Ordering::Relaxed);
-        let mut end = error.len().min(ERROR_BYTES_MAX);
-        while !error.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = error.floor_char_boundary(ERROR_BYTES_MAX);
         self.now(|now| now.error = Some(error[..end].to_owned()));
     }
 

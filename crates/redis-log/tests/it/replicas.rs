@@ -327,7 +327,7 @@ async fn a_promoted_replica_that_passes_over_lost_numbers_does_not_have_their_ev
     let lost = append(&writing, &t, "lost").await.position;
     let nothing = tokio::time::timeout(Duration::from_millis(300), reader.step()).await;
     assert!(nothing.is_err(), "{nothing:?}");
-    // What the script writes for an append with this witness.
+    // The entry and the head that the script writes for an append with this witness.
     let keys = StoredKeys::of_only_topic(promoted).await.unwrap();
     let next = format!("{}-{}", lost.ms + 10_000, lost.n + 1);
     promoted.words::<String>(&format!("XADD {} {next} d new", keys.stream)).await;

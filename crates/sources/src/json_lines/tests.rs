@@ -25,10 +25,7 @@ async fn a_body_that_is_cut_in_its_lines_is_copied_once() {
             let next = id.map_or(1, |id| id.parse::<usize>().unwrap() + 1);
             if n < FAULTS {
                 let text = lines(next, next + 3);
-                let mut end = text.len() - 1 - n;
-                while !text.is_char_boundary(end) {
-                    end -= 1;
-                }
+                let end = text.floor_char_boundary(text.len() - 1 - n);
                 return (answer(TYPE, &text[..end]), false);
             }
             (answer(TYPE, &lines(next, 60)), true)

@@ -74,7 +74,7 @@ impl Reached {
         kafka
             .consumer_without_group()
             .isolation_level(IsolationLevel::ReadCommitted)
-            // Where our place is not in the log, we look ourselves.
+            // If our place is not in the log, we look ourselves.
             .auto_offset_reset(AutoOffsetReset::None)
             .enable_auto_commit(false)
             .metrics_push(false)

@@ -66,7 +66,7 @@ impl Entry {
             let before = lost(None, "the topic was deleted and made again".to_owned());
             return Self { era: place.era + 1, next: low, before };
         }
-        // What was written under our epoch is kept up to there: the rest was overwritten, or is gone.
+        // Records of our epoch are kept up to there: the rest was overwritten, or is gone.
         let kept = facts.epoch_end.unwrap_or(high).min(high);
         if kept < ours {
             let reason = format!(

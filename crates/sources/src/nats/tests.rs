@@ -43,7 +43,7 @@ async fn ten_thousand_messages_are_copied_once_though_relay_and_server_are_kille
     }
     let _relay = stage.relay();
     publisher.await.unwrap();
-    // What was published again after a kill stands where the server put it.
+    // A number that was published again after a kill stands where the server put it.
     let stored = server.contents().await;
     let mut sorted: Vec<u64> = stored.iter().map(|text| text.parse().unwrap()).collect();
     sorted.sort_unstable();
