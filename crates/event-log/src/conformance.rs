@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Log, Retention, Topic};
+use crate::{Log, LogName, Retention, Spaces};
 
 mod begin;
 mod bookmarks;
@@ -40,11 +40,12 @@ mod reopen;
 mod resume;
 mod seek;
 mod several;
+mod spaces;
 mod stage;
 
 /// A log under test, with functions that damage its store.
 ///
-/// A lab opens every log with [`RETENTION`] or more. Its logs notice within two seconds an event that the
+/// A lab opens every log with [`RETENTION`] or more, and with [`spaces`]. Its logs notice within two seconds an event that the
 /// feed has lost.
 #[async_trait]
 pub trait Lab: Send + Sync {
@@ -59,8 +60,8 @@ pub trait Lab: Send + Sync {
     /// given out. Labs that run at the same time must not share a store.
     async fn flush(&self);
 
-    /// Drops all but the newest `keep` events of a topic from the store, exactly.
-    async fn trim(&self, topic: &Topic, keep: usize);
+    /// Drops all but the newest `keep` events of a log from the store, exactly.
+    async fn trim(&self, log: &LogName, keep: usize);
 
     /// Set if the log ages exactly by tokio's clock. [`model`] then advances a paused clock.
     fn ageing(&self) -> Option<Retention> {
@@ -71,10 +72,32 @@ pub trait Lab: Send + Sync {
 /// The retention that the suite needs.
 pub const RETENTION: Retention = Retention {
     events: 10_000,
+    space_events: 10_000,
     age: Duration::from_hours(1),
     topic: Duration::from_hours(2),
     key: Duration::from_mins(10),
 };
+
+/// The spaces that the suite needs: each lab opens every log with them. Each check has its own, because checks of one lab
+/// share a store.
+///
+/// # Panics
+/// Never.
+#[must_use]
+pub fn spaces() -> Spaces {
+    Spaces::new(SPACES).expect("they are prefixes")
+}
+
+const SPACES: [&str; 8] = [
+    "check-order/",
+    "check-select/",
+    "check-resume/",
+    "check-quiet/",
+    "check-gap/",
+    "check-end/",
+    "check-keys/",
+    "check-model/",
+];
 
 /// The longest wait of a check for an expected step. Generous, so that a slow machine does not fail.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -150,6 +173,15 @@ macro_rules! conformance_checks {
                 a_cursor_survives_a_change_of_topics
                 a_quiet_topic_is_not_starved_by_a_busy_one
                 a_topic_named_twice_is_read_once
+            }
+            spaces {
+                topics_of_a_space_have_one_order
+                a_reader_gets_what_it_selects_and_nothing_else
+                every_position_of_a_selection_resumes_exactly
+                a_quiet_selection_keeps_up_with_a_busy_log
+                a_gap_of_a_selection_has_an_upper_bound
+                a_topic_in_a_space_has_no_end_of_its_own
+                keys_and_bookmarks_belong_to_topics
             }
             seek {
                 latest_begins_with_the_next_event

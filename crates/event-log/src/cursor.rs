@@ -1,6 +1,6 @@
 //! **A connection is a cursor over an append-only log.** This file implements that sentence.
 //!
-//! A [`Cursor`] holds one position for each topic of a subscription. [`Cursor::poll_next`] is the only way
+//! A [`Cursor`] holds one position for each log of a subscription. [`Cursor::poll_next`] is the only way
 //! forward for a live reader, a reader that resumes, a slow reader and a long-poll alike:
 //!
 //! ```text
@@ -21,7 +21,10 @@ use std::task::{Context, Poll, ready};
 
 use smallvec::SmallVec;
 
-use crate::{BreakReason, Events, Gap, Limit, Log, Page, Position, ReadError, Reason, Seek, Topic};
+use crate::{
+    BreakReason, Event, Events, Gap, Limit, Log, Page, Part, Position, ReadError, Reason, Seek,
+    Topic,
+};
 
 mod place;
 mod reads;
@@ -30,14 +33,14 @@ pub(crate) mod wire;
 use place::{Ended, Look, Place, Start};
 use reads::{Answer, Reads};
 
-/// Positions in the logs of one or several topics.
+/// Positions in one log or in several.
 #[derive(Debug)]
 pub struct Cursor {
     log: Arc<dyn Log>,
-    /// Sorted by topic, each topic once: the order of the wire form. Most cursors have one topic, whose
-    /// place lies inside the cursor to save a cache miss.
+    /// Sorted by log, each log once: the order of the wire form. Most cursors have one log, whose place lies
+    /// inside the cursor to save a cache miss.
     places: SmallVec<[Place; 1]>,
-    /// The place to look at first, so that a busy topic does not starve the others.
+    /// The place to look at first, so that a busy log does not starve the others.
     turn: u32,
     /// The reads of the log. Boxed and mostly absent: a reader that waits at the tail keeps no room for
     /// them.
@@ -60,7 +63,7 @@ pub enum Origin {
 pub struct OpenOptions {
     /// Where the subscription begins.
     pub origin: Origin,
-    /// Where a topic begins that the client's cursor does not know; `None` is with its next event.
+    /// Where a log begins that the client's cursor does not know; `None` is with its next event.
     pub new_topics: Option<Seek>,
     /// True for a reader that is never told of ends: a topic of which nothing but its end is left counts as one
     /// whose end the reader knows.
@@ -77,16 +80,16 @@ pub struct Opened {
     pub cursor: Cursor,
     /// The result for the client's cursor.
     pub outcome: Outcome,
-    /// The topics that the client's cursor does not know, sorted; empty if the client sent none.
-    pub new_topics: Vec<Topic>,
+    /// The parts that the client's cursor does not know, sorted; empty if the client sent none.
+    pub new_parts: Vec<Part>,
     /// The gaps that the opening has found. The first steps of the cursor tell them, too.
-    pub gaps: Vec<(Topic, Gap)>,
+    pub gaps: Vec<(Part, Gap)>,
     /// The entries of a publisher that broke off that the first steps of the cursor tell, if the opening
     /// [skips ends](OpenOptions::skips_ends).
     pub broken: Vec<(Topic, Position, BreakReason)>,
 }
 
-/// The result of an opening; of several topics, the worst result.
+/// The result of an opening; of several logs, the worst result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// The client sent no cursor.
@@ -103,48 +106,48 @@ pub enum Outcome {
     Invalid,
 }
 
-/// A step forward in one topic.
+/// A step forward in one log. `place` is an index into [`Cursor::parts`].
 #[derive(Debug)]
 pub enum Step {
     /// The next events, in order.
     Events {
-        /// The topic, as an index into [`Cursor::topics`].
-        topic: usize,
+        /// The place.
+        place: usize,
         /// At least one, and at most the limit.
         events: Events,
     },
     /// Positions that cannot be read; the cursor stands behind them now.
     Gap {
-        /// The topic, as an index into [`Cursor::topics`].
-        topic: usize,
+        /// The place.
+        place: usize,
         /// The positions that are gone. Boxed because a gap is rare.
         gap: Box<Gap>,
     },
     /// The publisher of the events before broke off; the cursor stands behind the entry that says so.
     Broken {
-        /// The topic, as an index into [`Cursor::topics`].
-        topic: usize,
-        /// The position of the entry.
-        position: Position,
+        /// The place.
+        place: usize,
+        /// The entry, which has the topic.
+        entry: Event,
         /// The reason.
         reason: BreakReason,
     },
     /// The topic, of whose end the reader was told, was opened again.
     Reopened {
-        /// The topic, as an index into [`Cursor::topics`].
-        topic: usize,
+        /// The place.
+        place: usize,
     },
     /// The publisher has ended the topic, and everything before the end was delivered.
     End {
-        /// The topic, as an index into [`Cursor::topics`].
-        topic: usize,
+        /// The place.
+        place: usize,
     },
     /// All topics have ended.
     Finished,
 }
 
 impl Cursor {
-    /// Opens a cursor on `topics`; repeated topics count once.
+    /// Opens a cursor on everything in `topics`; repeated topics count once.
     ///
     /// # Errors
     /// The log cannot be reached.
@@ -153,39 +156,38 @@ impl Cursor {
         topics: Vec<Topic>,
         origin: Origin,
     ) -> Result<(Self, Outcome), ReadError> {
-        let opened = Self::open_as(log, topics, origin.into()).await?;
+        let parts = log.spaces().parts(topics, Vec::new()).expect("only a pattern needs a space");
+        let opened = Self::open_as(log, parts, origin.into()).await?;
         Ok((opened.cursor, opened.outcome))
     }
 
-    /// Opens a cursor on `topics`; repeated topics count once.
+    /// Opens a cursor on the parts of a subscription, as [`Spaces::parts`](crate::Spaces::parts) gives them.
     ///
     /// # Errors
     /// The log cannot be reached.
     pub async fn open_as(
         log: Arc<dyn Log>,
-        topics: Vec<Topic>,
+        parts: Vec<Part>,
         opening: OpenOptions,
     ) -> Result<Opened, ReadError> {
-        let mut topics = topics;
-        topics.sort();
-        topics.dedup();
-        let (starts, mut outcome) = Start::all(&opening, &topics);
+        let logs: Vec<_> = parts.iter().map(|part| part.log.clone()).collect();
+        let (starts, mut outcome) = Start::all(&opening, &logs);
         let is_new = |start: &Start| outcome == Outcome::Exact && !matches!(start, Start::After(_));
-        let new_topics = topics.iter().zip(&starts).filter(|(_, start)| is_new(start));
-        let new_topics = new_topics.map(|(topic, _)| topic.clone()).collect();
-        let mut places = SmallVec::<[Place; 1]>::with_capacity(topics.len());
+        let new_parts = parts.iter().zip(&starts).filter(|(_, start)| is_new(start));
+        let new_parts = new_parts.map(|(part, _)| part.clone()).collect();
+        let mut places = SmallVec::<[Place; 1]>::with_capacity(parts.len());
         let (mut reads, mut gaps, mut broken) = (Reads::default(), Vec::new(), Vec::new());
         let mut left = Limit::PAGE;
-        for (topic, start) in topics.into_iter().enumerate().zip(starts) {
+        for (part, start) in parts.into_iter().enumerate().zip(starts) {
             let start = (start, opening.floor);
-            let (mut place, mut answer) = Place::open(&*log, topic, start, &mut left).await?;
+            let (mut place, mut answer) = Place::open(&*log, part, start, &mut left).await?;
             if opening.skips_ends {
                 answer = place.skip_end(answer);
                 broken.extend(place.next_break(answer.as_ref()));
             }
             if let Some(Answer { page: Ok(Page { gap: Some(gap), .. }), .. }) = &answer {
                 outcome = outcome.max(Outcome::of(gap.reason));
-                gaps.push((place.topic.clone(), *gap));
+                gaps.push((place.part(), *gap));
             }
             places.push(place);
             let Some(answer) = answer else { continue };
@@ -200,15 +202,24 @@ impl Cursor {
         }
         let reads = (!reads.is_empty()).then(|| Box::new(reads));
         let cursor = Self { log, places, turn: 0, reads };
-        Ok(Opened { cursor, outcome, new_topics, gaps, broken })
+        Ok(Opened { cursor, outcome, new_parts, gaps, broken })
     }
 
-    /// The topics, sorted.
-    pub fn topics(&self) -> impl ExactSizeIterator<Item = &Topic> {
-        self.places.iter().map(|place| &place.topic)
+    /// The logs, sorted, and the part of each that the reader wants.
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = Part> {
+        self.places.iter().map(Place::part)
     }
 
-    /// Returns true for a cursor of several topics.
+    /// The part of a place, which is an index of [`Step`].
+    ///
+    /// # Panics
+    /// The cursor has no such place.
+    #[must_use]
+    pub fn part(&self, place: usize) -> Part {
+        self.places[place].part()
+    }
+
+    /// Returns true for a cursor of several logs.
     #[must_use]
     pub fn is_several(&self) -> bool {
         self.places.len() > 1
@@ -226,16 +237,24 @@ impl Cursor {
         self.places.iter().map(Place::lag).sum()
     }
 
-    /// The largest [`lag`](Self::lag) of a single topic.
+    /// The largest [`lag`](Self::lag) in a single log.
     #[must_use]
     pub fn lag_most(&self) -> u64 {
         self.places.iter().map(Place::lag).max().unwrap_or_default()
     }
 
-    /// Events that this cursor has passed in all its topics, counted by their numbers.
+    /// Events that this cursor has passed in all its logs, counted by their numbers.
     #[must_use]
     pub fn passed(&self) -> u64 {
         self.places.iter().map(|place| place.position.n).fold(0, u64::saturating_add)
+    }
+
+    /// Moves past events that the reader did not select, as far as the tails on this node know. Returns true if the cursor
+    /// has passed any since its last step, so that the last id that the reader got is behind.
+    pub fn pass_by(&mut self) -> bool {
+        // A position stays where it is while the log is read from there.
+        let may_move = self.reads.is_none();
+        self.places.iter_mut().fold(false, |passed, place| place.pass_by(may_move) | passed)
     }
 
     /// The cursor as text, safe as the value of a header.
@@ -244,22 +263,22 @@ impl Cursor {
         wire::encode(self.places.iter().map(|place| place.entry(place.position)))
     }
 
-    /// The cursor as text, as of the moment in which `topic` stood at `position`: the id of an event
+    /// The cursor as text, as of the moment in which it stood at `position` of one place: the id of an event
     /// inside a [`Step`], after which the cursor itself has moved on.
     #[must_use]
-    pub fn wire_at(&self, topic: usize, position: Position) -> String {
+    pub fn wire_at(&self, at: usize, position: Position) -> String {
         wire::encode(
             self.places
                 .iter()
                 .enumerate()
-                .map(|(i, place)| place.entry(if i == topic { position } else { place.position })),
+                .map(|(i, place)| place.entry(if i == at { position } else { place.position })),
         )
     }
 
-    /// The position in a topic, for the conformance suite. Other callers get text.
+    /// The position of a place, for the conformance suite. Other callers get text.
     #[cfg(feature = "conformance")]
-    pub(crate) fn position(&self, topic: usize) -> Position {
-        self.places[topic].position
+    pub(crate) fn position(&self, place: usize) -> Position {
+        self.places[place].position
     }
 
     /// Waits for the next step.
@@ -276,7 +295,7 @@ impl Cursor {
     /// Cancel-safe, as [`next`](Self::next) is.
     ///
     /// # Errors
-    /// The log could not be read when it was last asked about one of the topics.
+    /// The log could not be read when it was last asked about one of the places.
     pub async fn try_next(&mut self, limit: Limit) -> Result<Option<Step>, ReadError> {
         let waiting = Waiting(self);
         let step = poll_fn(|cx| waiting.0.poll_now(limit, cx)).await;
@@ -286,8 +305,8 @@ impl Cursor {
         }
     }
 
-    /// Polls for the next step. A topic that its tail cannot serve is read from the log. A read that fails
-    /// or brings nothing pauses its topic, longer each time up to a bound; news from the tail ends the pause
+    /// Polls for the next step. A place that its tail cannot serve is read from the log. A read that fails
+    /// or brings nothing pauses its place, longer each time up to a bound; news from the tail ends the pause
     /// early.
     ///
     /// No read is under way when a step is returned, so a caller that handles a step holds no connection of
@@ -330,7 +349,7 @@ impl Cursor {
             }
             match self.look(limit) {
                 Found::Step(step) => return Poll::Ready(Some(step)),
-                Found::Unread(topic) => self.read(topic, limit),
+                Found::Unread(place) => self.read(place, limit),
                 Found::Nothing => {
                     let is_finished = self.is_finished() && self.read_error().is_none();
                     return Poll::Ready(is_finished.then_some(Step::Finished));
@@ -339,73 +358,73 @@ impl Cursor {
         }
     }
 
-    /// Looks for the next step in the tails, until a topic has to be read from the log.
+    /// Looks for the next step in the tails, until a place has to be read from the log.
     fn look(&mut self, limit: Limit) -> Found {
-        for topic in self.turns() {
-            match self.places[topic].look(topic, limit) {
+        for place in self.turns() {
+            match self.places[place].look(place, limit) {
                 Look::Step(step) => {
-                    self.has_moved(topic);
+                    self.has_moved(place);
                     return Found::Step(step);
                 }
-                Look::Nothing => self.forget_pause(topic),
-                Look::Elsewhere if self.is_paused(topic) => {}
-                Look::Elsewhere => return Found::Unread(topic),
+                Look::Nothing => self.forget_pause(place),
+                Look::Elsewhere if self.is_paused(place) => {}
+                Look::Elsewhere => return Found::Unread(place),
             }
         }
         Found::Nothing
     }
 
-    /// Begins to read a topic from the log.
-    fn read(&mut self, topic: usize, limit: Limit) {
-        let place = &self.places[topic];
+    /// Begins to read a place from the log.
+    fn read(&mut self, index: usize, limit: Limit) {
+        let place = &self.places[index];
         let positions = (place.position, place.tail.head());
         let reads = self.reads.get_or_insert_default();
-        reads.begin(&self.log, (topic, &place.topic), positions, limit);
+        reads.begin(&self.log, (index, &place.log), positions, limit);
     }
 
-    /// Takes the log's answer: returns its step, or pauses the topic.
+    /// Takes the log's answer: returns its step, or pauses the place.
     fn take(&mut self, answer: Answer, limit: Limit) -> Option<Step> {
-        let Answer { topic, tail_head, page } = answer;
-        let before = self.places[topic].position;
+        let Answer { place, tail_head, page } = answer;
+        let before = self.places[place].position;
         let result = match page {
-            Ok(page) => match self.places[topic].take(topic, page, limit) {
+            Ok(page) => match self.places[place].take(place, page, limit) {
                 Some(step) => {
-                    self.has_moved(topic);
+                    self.has_moved(place);
                     return Some(step);
                 }
                 // Entries without a step were passed.
-                None if self.places[topic].position != before => {
-                    self.has_moved(topic);
+                None if self.places[place].position != before => {
+                    self.has_moved(place);
                     return None;
                 }
                 None => Ok(tail_head),
             },
-            // A topic that cannot be read must not delay the other topics.
+            // A log that cannot be read must not delay the others.
             Err(error) => Err(error),
         };
-        self.reads.get_or_insert_default().pause(topic, result);
+        self.reads.get_or_insert_default().pause(place, result);
         None
     }
 
-    fn has_moved(&mut self, topic: usize) {
-        self.turn = turn_after(topic);
-        self.forget_pause(topic);
+    fn has_moved(&mut self, place: usize) {
+        self.turn = turn_after(place);
+        self.forget_pause(place);
     }
 
-    fn is_paused(&self, topic: usize) -> bool {
-        let place = &self.places[topic];
+    fn is_paused(&self, index: usize) -> bool {
+        let place = &self.places[index];
         self.reads
             .as_ref()
-            .is_some_and(|reads| reads.is_paused(topic, place.position, place.tail.head()))
+            .is_some_and(|reads| reads.is_paused(index, place.position, place.tail.head()))
     }
 
     fn read_error(&self) -> Option<ReadError> {
         self.reads.as_ref().and_then(|reads| reads.error())
     }
 
-    fn forget_pause(&mut self, topic: usize) {
+    fn forget_pause(&mut self, place: usize) {
         if let Some(reads) = &mut self.reads {
-            reads.forget(topic);
+            reads.forget(place);
             self.drop_empty_reads();
         }
     }
@@ -418,18 +437,18 @@ impl Cursor {
         self.reads.take_if(|reads| reads.is_empty());
     }
 
-    /// All topics, beginning with the topic whose turn it is.
+    /// All places, beginning with the one whose turn it is.
     fn turns(&self) -> impl Iterator<Item = usize> + use<> {
         let (turn, count) = (self.turn as usize, self.places.len());
         (0..count).map(move |offset| (turn + offset) % count)
     }
 }
 
-/// The result of a look at all topics.
+/// The result of a look at all places.
 enum Found {
     Step(Step),
     Nothing,
-    /// This topic has to be read from the log.
+    /// This place has to be read from the log.
     Unread(usize),
 }
 
@@ -442,9 +461,9 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn turn_after(topic: usize) -> u32 {
-    // No request names 2^32 topics. If one did, the turn would go back to the first topic.
-    u32::try_from(topic + 1).unwrap_or(0)
+fn turn_after(place: usize) -> u32 {
+    // No request names 2^32 topics. If one did, the turn would go back to the first place.
+    u32::try_from(place + 1).unwrap_or(0)
 }
 
 impl From<Origin> for OpenOptions {

@@ -134,6 +134,22 @@ impl Mark {
         matches!(self, Self::Last | Self::End)
     }
 
+    /// Returns true if a topic that shares its log can have an entry with this mark: one that concerns no entry but itself.
+    #[must_use]
+    pub const fn is_shareable(self) -> bool {
+        matches!(self, Self::Open | Self::Broken(_))
+    }
+
+    /// The action of an append with this mark on its topic, for a message.
+    pub(crate) const fn participle(self) -> &'static str {
+        match self {
+            Self::Open | Self::Broken(_) => "written",
+            Self::Last | Self::End => "ended",
+            Self::Reopened => "opened again",
+            Self::Deleted => "deleted",
+        }
+    }
+
     /// Returns true if an entry with this mark is an event, with data for subscribers.
     #[must_use]
     pub const fn is_event(self) -> bool {
@@ -169,7 +185,7 @@ pub struct NewEvent {
     pub trace: Option<TraceParent>,
 }
 
-/// An event in its topic's log, cheap to clone.
+/// An event in its log, cheap to clone.
 #[derive(Clone)]
 pub struct Event {
     /// Stored beside the pointer: a search of a window reads only the positions, without a cache miss for
@@ -191,7 +207,7 @@ impl Event {
     /// The number of encodings that an event can cache.
     pub const ENCODINGS: usize = 3;
 
-    /// The event at a position of a topic.
+    /// The event of a topic at a position of its log.
     #[must_use]
     pub fn new(topic: Topic, position: Position, new: NewEvent) -> Self {
         Self { position, inner: Arc::new(Inner { topic, new, encodings: Default::default() }) }
@@ -203,7 +219,7 @@ impl Event {
         &self.inner.topic
     }
 
-    /// The event's position in its topic; `position().ms` is the event's time.
+    /// The event's position in its log; `position().ms` is the event's time.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use crate::cursor::wire;
-use crate::{EventType, Generation, Key, Position, Topic, TraceParent, classify};
+use crate::{EventType, Generation, Key, LogName, Position, Topic, TraceParent, classify};
 
 /// The most topics of a cursor here.
 const TOPICS_MAX: u8 = 8;
@@ -19,7 +19,7 @@ const TOPICS_MAX: u8 = 8;
 pub fn cursor(bytes: &[u8]) {
     let Some((&first, rest)) = bytes.split_first() else { return };
     let count = usize::from(first % TOPICS_MAX) + 1;
-    let topics: Vec<_> = (0..count).filter_map(|i| Topic::new(&format!("t{i}")).ok()).collect();
+    let topics: Vec<_> = (0..count).filter_map(|i| LogName::parse(&format!("t{i}"))).collect();
     let text = match first >> 6 {
         // One hash for all topics.
         3 => format!("v1.{}", BASE64.encode([&wire::hash(&topics).to_be_bytes(), rest].concat())),

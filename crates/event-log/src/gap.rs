@@ -12,6 +12,8 @@ pub struct Gap {
     pub reason: Reason,
     /// The number of events that the reader misses, if the log can count them.
     pub missed: Option<u64>,
+    /// An upper bound instead, for a reader that selects: the number of events that are gone, whoever wanted them.
+    pub missed_at_most: Option<u64>,
     /// The reader's position; `None` if the cursor could not be parsed.
     pub requested: Option<Position>,
     /// The oldest event that can still be read, if there is one.
@@ -35,6 +37,16 @@ pub enum Reason {
     History,
     /// The cursor could not be parsed; the reader goes on live.
     Invalid,
+}
+
+impl Gap {
+    /// The gap for a reader that selects: the log cannot tell how many of the events it wanted.
+    pub(crate) const fn of_some(mut self) -> Self {
+        if self.missed.is_some() {
+            (self.missed_at_most, self.missed) = (self.missed, None);
+        }
+        self
+    }
 }
 
 impl Reason {
@@ -80,6 +92,7 @@ pub fn classify(
         return (after != Position::START).then_some(Gap {
             reason: Reason::Reset,
             missed: None,
+            missed_at_most: None,
             requested: Some(after),
             oldest: None,
             newest: Position::START,
@@ -87,7 +100,8 @@ pub fn classify(
         });
     };
     let gap = |reason, missed, resume| {
-        Some(Gap { reason, missed, requested: Some(after), oldest, newest: head, resume })
+        let (missed_at_most, requested) = (None, Some(after));
+        Some(Gap { reason, missed, missed_at_most, requested, oldest, newest: head, resume })
     };
     if after.ms < first.ms && after.n >= first.n {
         // Numbers that began again at 1 belong to another log under the old name.

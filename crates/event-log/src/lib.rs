@@ -1,7 +1,7 @@
 //! The domain of Tailwater: a connection is a cursor over an append-only log.
 //!
-//! Every topic is a [`Log`] of [`Event`]s, numbered without holes. A subscriber is a [`Cursor`]: one
-//! [`Position`] for each of its topics. [`Cursor::next`] reads when there is something after the
+//! A [`Log`] keeps [`Event`]s, numbered without holes: those of one topic, or of all topics of a space. A subscriber is
+//! a [`Cursor`]: one [`Position`] for each of its logs, and what it selects there. [`Cursor::next`] reads when there is something after the
 //! position and waits when there is not, so live tail, resume, slow reader and long-poll are one loop.
 //! Start with `cursor.rs`.
 //!
@@ -16,8 +16,12 @@ mod gap;
 mod key;
 mod limit;
 mod log;
+mod log_name;
 mod memory;
+mod pattern;
 mod position;
+mod selection;
+mod spaces;
 mod tail;
 mod topic;
 mod wake;
@@ -37,8 +41,12 @@ pub use gap::{Gap, Generation, Reason, classify};
 pub use key::{BadKey, Key};
 pub use limit::Limit;
 pub use log::{Append, AppendError, Bounds, Log, Page, ReadError, Receipt, Seek, Sought};
+pub use log_name::LogName;
 pub use memory::{MemoryLog, Retention};
+pub use pattern::{BadPattern, Pattern};
 pub use position::{BadPosition, Position};
+pub use selection::Selection;
+pub use spaces::{BadSpace, NoSpace, Part, Spaces};
 pub use tail::{Recent, Tail};
 pub use topic::{BadTopic, Topic};
 pub use wake::Wake;

@@ -7,45 +7,54 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    Advance, Bookmark, Event, Fingerprint, Gap, Key, Limit, NewEvent, Position, Tail, Topic,
+    Advance, Bookmark, Event, Fingerprint, Gap, Key, Limit, LogName, Mark, NewEvent, Position,
+    Spaces, Tail, Topic,
 };
 
-/// Append-only logs, one for each topic.
+/// Append-only logs: one for each space, and one for each topic that lies in none.
+///
+/// An append names its topic, and [`spaces`](Self::spaces) decides where it goes. Reads name a log.
 ///
 /// Every implementation passes `conformance`, which tests this contract: numbers without holes, one order
 /// for all readers, gaps announced exactly.
 #[async_trait]
 pub trait Log: fmt::Debug + Send + Sync + 'static {
+    /// The spaces of the store.
+    fn spaces(&self) -> &Spaces {
+        static NONE: Spaces = Spaces::NONE;
+        &NONE
+    }
+
     /// Appends the batch in order and returns one result for each append, in the same order. An append that
     /// fails does not stop the appends after it. `Ok` means stored at the durability of this log.
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>>;
 
     /// Reads the events that follow `after`. The page has a gap and no events if the next event is gone, and
     /// neither gap nor events if `after` is the head.
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError>;
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError>;
 
     /// Finds the position from which a reader without a cursor begins.
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError>;
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError>;
 
-    /// Returns the bounds of a topic, or `None` if the log does not know the topic.
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError>;
+    /// Returns the bounds of a log, or `None` if nobody has written to it.
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError>;
 
-    /// Returns the live end of a topic. Every later event extends the tail sooner or later, or the log
+    /// Returns the live end of a log. Every later event extends the tail sooner or later, or the log
     /// resets the tail to a head past the event, so that readers read the log. A reader at the tail's head
     /// does not ask the log, so the log must move the tail. An event that extends the tail is the successor
     /// of the head in the same generation, not only by number.
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError>;
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError>;
 
     /// Returns the bookmark that the last copied event of a source has left in a topic. It lives as long as the
     /// topic's numbering.
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError>;
 
-    /// Sends a message through the feed of a topic, and waits until it arrives at this node. Returns the
+    /// Sends a message through the feed of a log, and waits until it arrives at this node. Returns the
     /// time between the two. The log stores nothing for it, so a full log echoes too.
     ///
-    /// A caller that echoes repeatedly holds the topic's [`tail`](Self::tail): a log that stopped to watch
-    /// the topic would watch it again for each echo.
-    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError>;
+    /// A caller that echoes repeatedly holds the log's [`tail`](Self::tail): a node that stopped to watch
+    /// the log would watch it again for each echo.
+    async fn echo(&self, log: &LogName) -> Result<Duration, ReadError>;
 }
 
 /// One event on its way into a topic.
@@ -60,13 +69,15 @@ pub struct Append {
     /// The fingerprint that the first event with this key must have, or else the append is refused as
     /// [`AppendError::KeyReused`]. Without one, any event with the key counts as a retry.
     pub fingerprint: Option<Fingerprint>,
-    /// Set if the event may only be the successor of this position. If another entry has come since, nothing is
-    /// stored, and the receipt is that of the last entry, as a duplicate.
+    /// Set if the event may only be the successor of this position in its topic. If another entry has come since,
+    /// nothing is stored, and the receipt is that of the last entry, as a duplicate. In a space it is not looked at,
+    /// because entries of other topics come between.
     pub follows: Option<Position>,
     /// Set if the event is a copy: it is stored only if the bookmark of its source is `from`. If the bookmark is `to`
     /// already, the event is a duplicate. Any other bookmark refuses it as [`AppendError::Moved`].
     pub advance: Option<Advance>,
-    /// False if the log must refuse the event as [`AppendError::NewTopic`] unless it knows the topic.
+    /// False if the log must refuse the event as [`AppendError::NewTopic`] unless it knows the topic. Topics of a space
+    /// are all known.
     pub may_begin: bool,
 }
 
@@ -83,6 +94,21 @@ impl Append {
             advance: None,
             may_begin: true,
         }
+    }
+
+    /// The append as the log of its topic takes it.
+    ///
+    /// # Errors
+    /// The mark is one that a topic in a space cannot have.
+    pub fn checked_in(mut self, log: &LogName) -> Result<Self, AppendError> {
+        if !log.is_space() {
+            return Ok(self);
+        }
+        if !self.event.mark.is_shareable() {
+            return Err(AppendError::InSpace { topic: self.topic, mark: self.event.mark });
+        }
+        (self.follows, self.may_begin) = (None, true);
+        Ok(self)
     }
 
     /// The append with a key that a publisher chose, which names no other event than this one.
@@ -134,6 +160,14 @@ pub enum AppendError {
         topic: Topic,
         /// The bookmark that the log has.
         found: Option<Bookmark>,
+    },
+    /// A topic in a space has no end of its own; nothing was stored.
+    #[error("topic {topic} lies in a space, and cannot be {} by itself", .mark.participle())]
+    InSpace {
+        /// The topic.
+        topic: Topic,
+        /// The mark of the append.
+        mark: Mark,
     },
     /// The log does not know the topic, and the append was not to begin a topic; nothing was stored.
     #[error("topic {topic} is new, and no topic may begin now")]
@@ -192,7 +226,7 @@ pub struct Sought {
     pub gap: Option<Gap>,
 }
 
-/// The events that a log has of a topic.
+/// The events that a log has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// The last position given out.
@@ -201,7 +235,7 @@ pub struct Bounds {
     pub oldest: Option<Position>,
     /// The number of events that can still be read.
     pub length: u64,
-    /// True if the publisher has ended the topic.
+    /// True if the publisher has ended the only topic.
     pub ended: bool,
     /// True if the last entry tells that its publisher broke off.
     pub broken: bool,

@@ -1,6 +1,6 @@
 //! The embedded log: all events in this process, for one node and for tests.
 //!
-//! The log of a topic is a [`Tail`] whose window is the whole history. No event outlives the process.
+//! A log is a [`Tail`] whose window is the whole history. No event outlives the process.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,15 +11,17 @@ use tokio::time::Instant;
 
 use crate::{
     Append, AppendError, Bookmark, Bounds, Event, Events, Fingerprint, Gap, Generation, Key, Limit,
-    Log, Mark, Page, Position, ReadError, Reason, Receipt, Recent, Seek, Sought, Tail, Topic,
-    classify,
+    Log, LogName, Mark, Page, Position, ReadError, Reason, Receipt, Recent, Seek, Sought, Spaces,
+    Tail, Topic, classify,
 };
 
 /// The time for which a log keeps events, numbers and keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Events kept in a topic.
+    /// Events kept in the log of a topic.
     pub events: usize,
+    /// Events kept in the log of a space.
+    pub space_events: usize,
     /// The age at which an event is dropped.
     pub age: Duration,
     /// The time after its last event at which a topic's numbering is forgotten.
@@ -32,6 +34,7 @@ impl Default for Retention {
     fn default() -> Self {
         Self {
             events: 1000,
+            space_events: 100_000,
             age: Duration::from_hours(24),
             topic: Duration::from_hours(7 * 24),
             key: Duration::from_mins(2),
@@ -43,13 +46,14 @@ impl Default for Retention {
 #[derive(Debug)]
 pub struct MemoryLog {
     retention: Retention,
+    spaces: Spaces,
     clock: Clock,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    topics: HashMap<Topic, Stored>,
+    logs: HashMap<LogName, Stored>,
     keys: HashMap<(Topic, Key), (Position, Option<Fingerprint>)>,
     /// The keys in the order of their expiry.
     expiries: VecDeque<(u64, (Topic, Key))>,
@@ -65,8 +69,8 @@ struct Stored {
     first: Option<Position>,
     /// Events of the topic that were deleted had positions before this time.
     floor: u64,
-    /// The bookmark of each source, and the position of the event that brought it.
-    bookmarks: HashMap<Key, (Position, Bookmark)>,
+    /// The bookmark of each source in each topic, and the position of the event that brought it.
+    bookmarks: HashMap<(Topic, Key), (Position, Bookmark)>,
     tail: Arc<Tail>,
 }
 
@@ -77,24 +81,30 @@ struct Clock {
     start: Instant,
 }
 
-/// Most bytes kept of a topic: without this bound, a thousand of the largest events would take half a
+/// Most bytes kept of a log: without this bound, a thousand of the largest events would take half a
 /// gigabyte. The oldest events beyond the bound are trimmed, and readers are told of the gap.
-const TOPIC_BYTES_MAX: usize = 64 * 1024 * 1024;
+const LOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most keys remembered at a time: 2 minutes at 8,000 keyed events a second, about 200 MB.
 const KEYS_MAX: usize = 1_000_000;
 /// Appends and subscriptions between two sweeps for unused topics, which share the cost of a sweep.
 const SWEEP_EVERY: usize = 4096;
 
 impl MemoryLog {
-    /// An empty log.
+    /// An empty log without spaces.
     #[must_use]
     pub fn new(retention: Retention) -> Self {
-        Self { retention, clock: Clock::new(), state: Mutex::default() }
+        Self::with_spaces(retention, Spaces::NONE)
     }
 
-    /// Drops all but the newest `keep` events of a topic, as ageing does.
-    pub fn trim(&self, topic: &Topic, keep: usize) {
-        if let Some(stored) = self.state().topics.get(topic) {
+    /// An empty log.
+    #[must_use]
+    pub fn with_spaces(retention: Retention, spaces: Spaces) -> Self {
+        Self { retention, spaces, clock: Clock::new(), state: Mutex::default() }
+    }
+
+    /// Drops all but the newest `keep` events of a log, as ageing does.
+    pub fn trim(&self, log: &LogName, keep: usize) {
+        if let Some(stored) = self.state().logs.get(log) {
             let mut excess = stored.tail.len().saturating_sub(keep);
             stored.tail.trim_while(|_| {
                 let drop = excess > 0;
@@ -109,8 +119,8 @@ impl MemoryLog {
         let mut state = self.state();
         state.keys.clear();
         state.expiries.clear();
-        let State { topics, floor, .. } = &mut *state;
-        for stored in topics.values_mut().filter(|stored| stored.first.is_some()) {
+        let State { logs, floor, .. } = &mut *state;
+        for stored in logs.values_mut().filter(|stored| stored.first.is_some()) {
             *floor = stored.tail.head().ms.saturating_add(1).max(*floor);
             stored.wipe();
             stored.bookmarks.clear();
@@ -121,11 +131,11 @@ impl MemoryLog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `look` with a topic's tail after dropping aged events; `None` if the log does not know the
-    /// topic. The lock keeps appends out, so `look` sees a consistent state.
-    fn look<T>(&self, topic: &Topic, look: impl FnOnce(Generation, &Tail) -> T) -> Option<T> {
+    /// Calls `look` with a log's tail after dropping aged events; `None` if nobody has written to the log. The lock
+    /// keeps appends out, so `look` sees a consistent state.
+    fn look<T>(&self, log: &LogName, look: impl FnOnce(Generation, &Tail) -> T) -> Option<T> {
         let mut state = self.state();
-        let stored = state.topics.get_mut(topic)?;
+        let stored = state.logs.get_mut(log)?;
         stored.age(self.clock.now(), &self.retention);
         let generation = Generation { head: stored.tail.head(), first: stored.first? };
         Some(look(generation, &stored.tail))
@@ -134,21 +144,29 @@ impl MemoryLog {
 
 #[async_trait]
 impl Log for MemoryLog {
+    fn spaces(&self) -> &Spaces {
+        &self.spaces
+    }
+
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
         let now = self.clock.now();
         let mut state = self.state();
         state.forget(now, &self.retention, batch.len());
-        batch.into_iter().map(|append| state.append(append, now, &self.retention)).collect()
+        let mut append = |append: Append| {
+            let log = self.spaces.log_of(&append.topic);
+            state.append(&log, append, now, &self.retention)
+        };
+        batch.into_iter().map(&mut append).collect()
     }
 
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
-        let page = self.look(topic, |generation, tail| page(generation, tail, after, limit));
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        let page = self.look(log, |generation, tail| page(generation, tail, after, limit));
         Ok(page
             .unwrap_or_else(|| Page { gap: classify(after, None, None, None), events: Vec::new() }))
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        let sought = self.look(topic, |Generation { head, .. }, tail| {
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
+        let sought = self.look(log, |Generation { head, .. }, tail| {
             let oldest = tail.oldest();
             let first = tail.inspect(|events| match seek {
                 Seek::Earliest => oldest,
@@ -165,8 +183,8 @@ impl Log for MemoryLog {
         Ok(sought.unwrap_or(Sought { position: Position::START, gap: None }))
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
-        Ok(self.look(topic, |Generation { head, .. }, tail| Bounds {
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError> {
+        Ok(self.look(log, |Generation { head, .. }, tail| Bounds {
             head,
             oldest: tail.oldest(),
             length: tail.len() as u64,
@@ -177,23 +195,25 @@ impl Log for MemoryLog {
         }))
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         let mut state = self.state();
         // A subscription adds an entry too, under any name that a client sends.
         state.forget(self.clock.now(), &self.retention, 1);
-        Ok(Arc::clone(&state.stored(topic, &self.retention).tail))
+        Ok(Arc::clone(&state.stored(log, &self.retention).tail))
     }
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
         let now = self.clock.now();
         let mut state = self.state();
-        let Some(stored) = state.topics.get_mut(topic) else { return Ok(None) };
+        let log = self.spaces.log_of(topic);
+        let Some(stored) = state.logs.get_mut(&log) else { return Ok(None) };
         stored.age(now, &self.retention);
-        Ok(stored.bookmarks.get(source).map(|(_, bookmark)| bookmark.clone()))
+        let name = (topic.clone(), source.clone());
+        Ok(stored.bookmarks.get(&name).map(|(_, bookmark)| bookmark.clone()))
     }
 
     /// The feed is the lock: an append that holds it has told all readers when it lets go.
-    async fn echo(&self, _topic: &Topic) -> Result<Duration, ReadError> {
+    async fn echo(&self, _log: &LogName) -> Result<Duration, ReadError> {
         let start = Instant::now();
         drop(self.state());
         Ok(start.elapsed())
@@ -223,22 +243,23 @@ fn page(generation: Generation, tail: &Tail, after: Position, limit: Limit) -> P
 }
 
 impl State {
-    fn stored(&mut self, topic: &Topic, retention: &Retention) -> &mut Stored {
-        self.topics.entry(topic.clone()).or_insert_with(|| Stored {
+    fn stored(&mut self, log: &LogName, retention: &Retention) -> &mut Stored {
+        let events = if log.is_space() { retention.space_events } else { retention.events };
+        self.logs.entry(log.clone()).or_insert_with(|| Stored {
             first: None,
             floor: 0,
             bookmarks: HashMap::new(),
             tail: Arc::new(Tail::new(
                 Position::START,
                 false,
-                Limit { events: retention.events, bytes: TOPIC_BYTES_MAX },
+                Limit { events, bytes: LOG_BYTES_MAX },
             )),
         })
     }
 
-    /// Returns true if a topic has an event or still has its numbering.
-    fn knows(&mut self, topic: &Topic, now: u64, retention: &Retention) -> bool {
-        self.topics.get_mut(topic).is_some_and(|stored| {
+    /// Returns true if a log has an event or still has its numbering.
+    fn knows(&mut self, log: &LogName, now: u64, retention: &Retention) -> bool {
+        self.logs.get_mut(log).is_some_and(|stored| {
             stored.age(now, retention);
             stored.first.is_some()
         })
@@ -246,14 +267,16 @@ impl State {
 
     fn append(
         &mut self,
+        log: &LogName,
         append: Append,
         now: u64,
         retention: &Retention,
     ) -> Result<Receipt, AppendError> {
+        let append = append.checked_in(log)?;
         let Append { topic, event, key, fingerprint, follows, advance, may_begin } = append;
         let key = key.map(|key| (topic.clone(), key));
         // A key from before the topic was deleted means nothing to the topic that has its name now.
-        let floor = self.topics.get(&topic).map_or(0, |stored| stored.floor);
+        let floor = self.logs.get(log).map_or(0, |stored| stored.floor);
         let earlier = key.as_ref().and_then(|key| self.keys.get(key));
         if let Some((position, first)) = earlier.filter(|(position, _)| position.ms >= floor) {
             return match (first, fingerprint) {
@@ -267,15 +290,16 @@ impl State {
             return Err(AppendError::Full(format!("{KEYS_MAX} idempotency keys are alive")));
         }
         let floor = self.floor.max(floor);
-        if !may_begin && !self.knows(&topic, now, retention) {
+        if !may_begin && !self.knows(log, now, retention) {
             return Err(AppendError::NewTopic { topic });
         }
-        let stored = self.stored(&topic, retention);
+        let stored = self.stored(log, retention);
         // A topic whose retention has passed begins again: neither its numbers nor its end go on.
         stored.age(now, retention);
         let head = stored.tail.head();
-        if let Some(advance) = &advance {
-            let found = stored.bookmarks.get(&advance.source);
+        let bookmark = advance.as_ref().map(|advance| (topic.clone(), advance.source.clone()));
+        if let (Some(advance), Some(name)) = (&advance, &bookmark) {
+            let found = stored.bookmarks.get(name);
             if let Some((position, _)) = found.filter(|(_, found)| *found == advance.to) {
                 return Ok(Receipt { position: *position, duplicate: true });
             }
@@ -308,8 +332,8 @@ impl State {
         let position = Position::new(now.max(head.ms).max(floor), head.n + 1);
         stored.first.get_or_insert(position);
         stored.tail.extend([Event::new(topic, position, event)]);
-        if let Some(advance) = advance {
-            stored.bookmarks.insert(advance.source, (position, advance.to));
+        if let (Some(advance), Some(name)) = (advance, bookmark) {
+            stored.bookmarks.insert(name, (position, advance.to));
         }
         stored.age(now, retention);
         if let Some(key) = key {
@@ -332,7 +356,7 @@ impl State {
             return;
         }
         self.until_sweep = SWEEP_EVERY;
-        self.topics.retain(|_, stored| {
+        self.logs.retain(|_, stored| {
             stored.age(now, retention);
             let is_deleted = stored.floor > now.saturating_sub(millis(retention.key));
             stored.first.is_some()
@@ -381,6 +405,7 @@ impl Gap {
         maybe_gone.then_some(Self {
             reason: Reason::Trimmed,
             missed: None,
+            missed_at_most: None,
             requested: None,
             oldest,
             newest: head,

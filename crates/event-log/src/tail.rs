@@ -4,12 +4,24 @@
 //! window, not a queue: readers copy from it, and nothing waits for them. One invariant carries
 //! everything: **the window is contiguous** from the position before its first event up to its head.
 //! [`Log::read`](crate::Log::read) answers for a position that the window does not contain.
+//!
+//! A reader of a space that selects events has a [strand](strand) of the tail instead of the window.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use smallvec::SmallVec;
+
 use crate::wake::Readers;
-use crate::{Event, Events, Limit, Position, Wake};
+use crate::{Event, Events, Limit, Position, Selection, Wake};
+
+mod selected;
+mod strand;
+mod strands;
+
+pub(crate) use selected::{Found, Selected};
+use strand::Strand;
+use strands::Strands;
 
 /// Recent events of a topic, and its wake-up.
 #[derive(Debug)]
@@ -27,7 +39,14 @@ struct Window {
     bytes: usize,
     capacity: Limit,
     ended: bool,
+    /// How often the tail was reset.
+    resets: u64,
+    /// The strands of readers that select; `None` without such readers.
+    strands: Option<Box<Strands>>,
 }
+
+/// Strands that a few events wake, without an allocation.
+type Woken = SmallVec<[Arc<Strand>; 4]>;
 
 /// The result of a read from a tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +65,15 @@ impl Tail {
     /// Makes the tail of a topic whose head is `head`, with an empty window of at most `capacity`.
     #[must_use]
     pub fn new(head: Position, ended: bool, capacity: Limit) -> Self {
-        let window = Window { before: head, events: VecDeque::new(), bytes: 0, capacity, ended };
+        let window = Window {
+            before: head,
+            events: VecDeque::new(),
+            bytes: 0,
+            capacity,
+            ended,
+            resets: 0,
+            strands: None,
+        };
         Self { window: RwLock::new(window), readers: Arc::default() }
     }
 
@@ -93,10 +120,30 @@ impl Tail {
         self.readers.join()
     }
 
-    /// Returns the number of readers that the topic has on this node: of wake-ups that are out.
+    /// Returns the number of readers that the log has on this node: of wake-ups and selections that are out.
     #[must_use]
     pub fn readers(&self) -> usize {
-        self.readers.count()
+        let selecting = self.window().strands.as_ref().map_or(0, |strands| strands.readers());
+        self.readers.count() + selecting
+    }
+
+    /// Takes hold of the strand of a selection. Events from now on are on it.
+    pub(crate) fn select(self: &Arc<Self>, selection: &Selection) -> Selected {
+        let mut window = self.window_mut();
+        let head = window.head();
+        let strand = window.strands.get_or_insert_default().join(selection, head);
+        drop(window);
+        Selected::new(Arc::clone(self), strand)
+    }
+
+    fn leave(&self, strand: &Arc<Strand>) {
+        let mut window = self.window_mut();
+        if let Some(strands) = &mut window.strands {
+            strands.leave(strand);
+        }
+        let empty = window.strands.take_if(|strands| strands.is_empty());
+        drop(window);
+        drop(empty);
     }
 
     /// Copies the events after `after` into `events`, at most `limit`.
@@ -125,11 +172,13 @@ impl Tail {
     /// If an event is not the head's successor: a tail never regresses and never skips.
     pub fn extend(&self, events: impl IntoIterator<Item = Event>) {
         let mut window = self.window_mut();
+        let mut woken = Woken::new();
         for event in events {
-            window.push(event);
+            window.push(event, &mut woken);
         }
         drop(window);
         self.readers.wake();
+        woken.iter().for_each(|strand| strand.readers.wake());
     }
 
     /// Forgets the window and goes on from `head`, for a log whose numbering was found broken. Wakes
@@ -140,8 +189,12 @@ impl Tail {
         window.bytes = 0;
         window.before = head;
         window.ended = ended;
+        window.resets += 1;
+        let strands = window.strands.iter().flat_map(|strands| strands.all());
+        let woken: Vec<_> = strands.inspect(|strand| strand.reset(head)).cloned().collect();
         drop(window);
         self.readers.wake();
+        woken.iter().for_each(|strand| strand.readers.wake());
     }
 
     /// Drops events from the front while `stale` returns true.
@@ -149,6 +202,14 @@ impl Tail {
         let mut window = self.window_mut();
         while window.events.front().is_some_and(&mut stale) {
             window.pop();
+        }
+    }
+
+    /// Drops an event that was erased, with all before it, so that no reader gets it from here.
+    pub fn forget(&self, erased: Position) {
+        self.trim_while(|event| event.position() <= erased);
+        if let Some(strands) = &self.window().strands {
+            strands.all().for_each(|strand| strand.forget(erased));
         }
     }
 
@@ -186,13 +247,21 @@ impl Window {
         (event.position() == after).then_some(distance)
     }
 
-    fn push(&mut self, event: Event) {
+    fn push(&mut self, event: Event, woken: &mut Woken) {
         let head = self.head();
         assert!(
             event.position().n == head.n + 1 && event.position().ms >= head.ms,
             "a tail at {head} was given {event:?}"
         );
         self.ended = event.mark().ends();
+        if let Some(strands) = &self.strands {
+            strands.matching(&event, |strand| {
+                strand.push(&event);
+                if !woken.iter().any(|other| Arc::ptr_eq(other, strand)) {
+                    woken.push(Arc::clone(strand));
+                }
+            });
+        }
         self.bytes += event.weight();
         self.events.push_back(event);
         while self.events.len() > self.capacity.events

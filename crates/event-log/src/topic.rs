@@ -1,13 +1,15 @@
-//! Topics: the names of logs.
+//! Topics: the names under which events are published.
 
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Deref;
+
+use crate::LogName;
 
 /// A topic's name: 1 to 200 bytes of `A-Z a-z 0-9 . _ ~ : / @ -`, cheap to clone.
 ///
 /// Each of these characters has the same meaning in a query string, escaped or not.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Topic(Arc<str>);
+pub struct Topic(LogName);
 
 /// A text that is not a valid topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,13 +53,12 @@ impl Topic {
         Self::checked(&format!("{}{rest}", Self::RESERVED))
     }
 
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The topic that a log is named by.
+    pub(crate) const fn of_log(log: LogName) -> Self {
+        Self(log)
     }
 
-    fn checked(name: &str) -> Result<Self, BadTopic> {
+    pub(crate) fn checked(name: &str) -> Result<Self, BadTopic> {
         if name.is_empty() {
             return Err(BadTopic::Empty);
         }
@@ -66,24 +67,33 @@ impl Topic {
         }
         match name.chars().find(|c| !Self::allows(*c)) {
             Some(c) => Err(BadTopic::BadChar(c)),
-            None => Ok(Self(name.into())),
+            None => Ok(Self(LogName(name.into()))),
         }
     }
 
-    fn allows(c: char) -> bool {
+    pub(crate) fn allows(c: char) -> bool {
         c.is_ascii_alphanumeric() || "._~:/@-".contains(c)
+    }
+}
+
+/// The name of a log that has this topic alone.
+impl Deref for Topic {
+    type Target = LogName;
+
+    fn deref(&self) -> &LogName {
+        &self.0
     }
 }
 
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{
-    Append, Cursor, Event, Limit, Log, MemoryLog, NewEvent, OpenOptions, Origin, Reason, Retention,
-    Seek, Step, Topic,
+    Append, Cursor, Event, Limit, Log, MemoryLog, NewEvent, OpenOptions, Origin, Part, Reason,
+    Retention, Seek, Step, Topic,
 };
 use futures_util::FutureExt as _;
 
@@ -32,7 +32,7 @@ async fn read(
     floor: Option<u64>,
 ) -> (Vec<(Reason, Option<u64>)>, Vec<u64>) {
     let opening = OpenOptions { floor, ..OpenOptions::from(origin) };
-    let opened = Cursor::open_as(Arc::clone(log), vec![topic.clone()], opening).await;
+    let opened = Cursor::open_as(Arc::clone(log), vec![Part::of(topic)], opening).await;
     let mut cursor = opened.expect("the log answers").cursor;
     let (mut gaps, mut numbers) = (Vec::new(), Vec::new());
     while let Some(step) = cursor.next(Limit::PAGE).now_or_never() {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use event_log::conformance::{Lab, RETENTION, model};
-use event_log::{Log, MemoryLog, Retention, Topic};
+use event_log::conformance::{Lab, RETENTION, model, spaces};
+use event_log::{Log, LogName, MemoryLog, Retention};
 use tokio::runtime::{Builder, Runtime};
 
 struct MemoryLab {
@@ -27,8 +27,8 @@ impl Lab for MemoryLab {
         self.log.flush();
     }
 
-    async fn trim(&self, topic: &Topic, keep: usize) {
-        self.log.trim(topic, keep);
+    async fn trim(&self, log: &LogName, keep: usize) {
+        self.log.trim(log, keep);
     }
 
     fn ageing(&self) -> Option<Retention> {
@@ -37,7 +37,7 @@ impl Lab for MemoryLab {
 }
 
 async fn lab() -> MemoryLab {
-    MemoryLab { log: Arc::new(MemoryLog::new(RETENTION)), ageing: None }
+    MemoryLab { log: Arc::new(MemoryLog::with_spaces(RETENTION, spaces())), ageing: None }
 }
 
 event_log::conformance!(lab);
@@ -51,12 +51,13 @@ fn every_interleaving_agrees_with_the_model() {
 fn every_interleaving_with_events_topics_and_keys_that_age_agrees_with_the_model() {
     let retention = Retention {
         events: 9,
+        space_events: 9,
         age: Duration::from_secs(10),
         topic: Duration::from_secs(30),
         key: Duration::from_secs(5),
     };
     model::interleavings(500, paused, async || MemoryLab {
-        log: Arc::new(MemoryLog::new(retention)),
+        log: Arc::new(MemoryLog::with_spaces(retention, spaces())),
         ageing: Some(retention),
     });
 }

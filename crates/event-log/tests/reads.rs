@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bookmark, Bounds, Cursor, Event, Key, Limit, Log, MemoryLog, NewEvent,
-    Origin, Outcome, Page, Position, ReadError, Receipt, Retention, Seek, Sought, Step, Tail,
-    Topic,
+    Append, AppendError, Bookmark, Bounds, Cursor, Event, Key, Limit, Log, LogName, MemoryLog,
+    NewEvent, Origin, Outcome, Page, Position, ReadError, Receipt, Retention, Seek, Sought, Step,
+    Tail, Topic,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,12 +24,12 @@ use tokio::time::{Instant, sleep, timeout};
 #[derive(Debug)]
 struct Counted {
     store: MemoryLog,
-    tails: Mutex<HashMap<Topic, Arc<Tail>>>,
-    /// The topic and limit of each read, in order.
-    reads: Mutex<Vec<(Topic, Limit)>>,
+    tails: Mutex<HashMap<LogName, Arc<Tail>>>,
+    /// The log and limit of each read, in order.
+    reads: Mutex<Vec<(LogName, Limit)>>,
     under_way: Arc<AtomicUsize>,
-    /// The topic whose reads fail.
-    failing: Mutex<Option<Topic>>,
+    /// The log whose reads fail.
+    failing: Mutex<Option<LogName>>,
 }
 
 /// Counts a read as under way until it is answered or dropped.
@@ -71,11 +71,11 @@ impl Counted {
         events
     }
 
-    /// The tail of a topic, at `head` if it is new.
-    fn tail_at(&self, topic: &Topic, head: Position) -> Arc<Tail> {
+    /// The tail of a log, at `head` if it is new.
+    fn tail_at(&self, log: &LogName, head: Position) -> Arc<Tail> {
         let limit = Limit { events: 8, bytes: usize::MAX };
         let mut tails = self.tails.lock().unwrap();
-        let tail = tails.entry(topic.clone());
+        let tail = tails.entry(log.clone());
         Arc::clone(tail.or_insert_with(|| Arc::new(Tail::new(head, false, limit))))
     }
 
@@ -88,8 +88,8 @@ impl Counted {
         self.reads.lock().unwrap().len()
     }
 
-    fn reads_of(&self, topic: &Topic) -> usize {
-        self.reads.lock().unwrap().iter().filter(|(read, _)| read == topic).count()
+    fn reads_of(&self, log: &LogName) -> usize {
+        self.reads.lock().unwrap().iter().filter(|(read, _)| read == log).count()
     }
 
     fn under_way(&self) -> usize {
@@ -103,37 +103,37 @@ impl Log for Counted {
         self.store.append(batch).await
     }
 
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
-        self.reads.lock().unwrap().push((topic.clone(), limit));
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        self.reads.lock().unwrap().push((log.clone(), limit));
         self.under_way.fetch_add(1, Relaxed);
         let _under_way = UnderWay(Arc::clone(&self.under_way));
         sleep(READ).await;
-        let fails = self.failing.lock().unwrap().as_ref() == Some(topic);
+        let fails = self.failing.lock().unwrap().as_ref() == Some(log);
         match fails {
             true => Err(ReadError::Unavailable("on purpose".to_owned())),
-            false => self.store.read(topic, after, limit).await,
+            false => self.store.read(log, after, limit).await,
         }
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        self.store.seek(topic, seek).await
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
+        self.store.seek(log, seek).await
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
-        self.store.bounds(topic).await
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError> {
+        self.store.bounds(log).await
     }
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
         self.store.bookmark(topic, source).await
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
-        let head = self.store.bounds(topic).await?.map_or(Position::START, |bounds| bounds.head);
-        Ok(self.tail_at(topic, head))
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
+        let head = self.store.bounds(log).await?.map_or(Position::START, |bounds| bounds.head);
+        Ok(self.tail_at(log, head))
     }
 
-    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
-        self.store.echo(topic).await
+    async fn echo(&self, log: &LogName) -> Result<Duration, ReadError> {
+        self.store.echo(log).await
     }
 }
 
@@ -154,8 +154,8 @@ async fn ahead() -> (Arc<Counted>, Arc<Tail>, Vec<Event>, Cursor) {
 
 fn numbers(step: Step) -> (usize, Vec<u64>) {
     match step {
-        Step::Events { topic, events } => {
-            (topic, events.iter().map(|event| event.position().n).collect())
+        Step::Events { place, events } => {
+            (place, events.iter().map(|event| event.position().n).collect())
         }
         other => panic!("{other:?} instead of events"),
     }
@@ -248,7 +248,7 @@ async fn a_topic_that_is_ahead_neither_delays_the_others_nor_makes_them_spin() {
 async fn the_pause_of_one_topic_is_not_the_pause_of_another() {
     let (log, behind, broken) = (Counted::new(), topic("behind"), topic("broken"));
     let (mut cursor, _) = log.open(&[&behind, &broken], Origin::Latest).await;
-    *log.failing.lock().unwrap() = Some(broken.clone());
+    *log.failing.lock().unwrap() = Some((*broken).clone());
     let events = log.publish(&broken, 9).await;
     log.tail_at(&broken, Position::START).reset(events[8].position(), false);
     wait_in_vain(&mut cursor, 10 * PAUSE_MAX).await;
@@ -263,7 +263,7 @@ async fn the_pause_of_one_topic_is_not_the_pause_of_another() {
 async fn a_log_that_fails_is_not_asked_for_each_move_of_the_tail() {
     let (log, topic) = (Counted::new(), topic("broken"));
     let (mut cursor, _) = log.open(&[&topic], Origin::Latest).await;
-    *log.failing.lock().unwrap() = Some(topic.clone());
+    *log.failing.lock().unwrap() = Some((*topic).clone());
     let tail = log.tail_at(&topic, Position::START);
     for event in log.publish(&topic, 200).await {
         tail.reset(event.position(), false);

@@ -290,7 +290,7 @@ impl TailState {
     /// them in the log.
     fn forget(&self, erased: Position) {
         if let Some(tail) = &self.tail {
-            tail.trim_while(|event| event.position() <= erased);
+            tail.forget(erased);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Lab;
 use super::stage::{ALL, Stage, event, marked, numbers, topic};
 use crate::{
-    Append, AppendError, BreakReason, Limit, Mark, NewEvent, OpenOptions, Origin, Position,
+    Append, AppendError, BreakReason, Limit, Mark, NewEvent, OpenOptions, Origin, Part, Position,
     Receipt, Seek, Step,
 };
 
@@ -29,9 +29,9 @@ pub(super) async fn a_break_is_a_step_of_its_own_in_its_place(lab: &dyn Lab) {
             while reader.ledgers()[0].n() < 6 {
                 match stage.step(reader, limit).await {
                     Step::Events { events, .. } => told.extend(numbers(&events)),
-                    Step::Broken { position, reason, .. } => {
-                        assert_eq!(position == at, reason == BreakReason::Disconnected);
-                        told.push(position.n);
+                    Step::Broken { entry, reason, .. } => {
+                        assert_eq!(entry.position() == at, reason == BreakReason::Disconnected);
+                        told.push(entry.position().n);
                     }
                     other => panic!("{other:?}"),
                 }
@@ -96,7 +96,7 @@ pub(super) async fn an_opening_knows_the_break_that_comes_next(lab: &dyn Lab) {
         for (after, expected) in [(Position::START, None), (at, Some(broken)), (broken, None)] {
             let origin = Origin::Resume(after.to_string());
             let opening = OpenOptions { skips_ends: true, ..OpenOptions::from(origin) };
-            let opened = crate::Cursor::open_as(log.clone(), vec![topic.clone()], opening).await;
+            let opened = crate::Cursor::open_as(log.clone(), vec![Part::of(&topic)], opening).await;
             let told = opened.expect("the log answers").broken;
             assert_eq!(told.first().map(|(_, position, _)| *position), expected, "{after}");
         }

@@ -127,7 +127,7 @@ pub(super) async fn an_ended_topic_that_begins_anew_is_a_reset(lab: &dyn Lab) {
     let ended = topics.iter().filter(|topic| **topic < ended).count();
     loop {
         match stage.step(&mut reader, ALL).await {
-            Step::Events { topic, events } if topic == ended => {
+            Step::Events { place, events } if place == ended => {
                 assert_eq!(events[0].data(), "again");
                 break;
             }

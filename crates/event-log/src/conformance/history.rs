@@ -1,23 +1,26 @@
-//! The true history of a topic: every acknowledged entry, and if it can still be read.
+//! The true history of a log: every acknowledged entry, and if it can still be read.
 //!
 //! A pure model that knows no log. A test records its operations here and compares the readers with it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::{Append, AppendError, Bounds, Key, Log, Mark, NewEvent, Position, Receipt, Topic};
+use crate::{
+    Append, AppendError, Bounds, Key, Log, LogName, Mark, NewEvent, Position, Receipt, Selection,
+    Topic,
+};
 
 /// The result of a check; an error is a message for the reader of a failed test.
 pub type Verdict = Result<(), String>;
 
-/// The histories of all topics of a test, shared by its publishers and readers.
+/// The histories of all logs of a test, shared by its publishers and readers.
 #[derive(Debug, Clone, Default)]
-pub struct Truth(Arc<Mutex<BTreeMap<Topic, History>>>);
+pub struct Truth(Arc<Mutex<BTreeMap<LogName, History>>>);
 
-/// The history of one topic.
+/// The history of one log.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// One for each time that the topic's numbers began at 1.
+    /// One for each time that the log's numbers began at 1.
     generations: Vec<Entries>,
     /// Set if the store has forgotten the last generation.
     forgotten: bool,
@@ -37,18 +40,20 @@ struct Entries {
 pub struct Entry {
     /// The position in the receipt.
     pub position: Position,
+    /// Its topic.
+    pub topic: Topic,
     /// The event as sent.
     pub event: NewEvent,
 }
 
 impl Truth {
-    /// Calls `f` with the history of a topic.
-    pub fn of<T>(&self, topic: &Topic, f: impl FnOnce(&mut History) -> T) -> T {
+    /// Calls `f` with the history of a log.
+    pub fn of<T>(&self, log: &LogName, f: impl FnOnce(&mut History) -> T) -> T {
         let mut histories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        f(histories.entry(topic.clone()).or_default())
+        f(histories.entry(log.clone()).or_default())
     }
 
-    /// Calls `f` with the history of each topic.
+    /// Calls `f` with the history of each log.
     pub fn each(&self, f: impl FnMut(&mut History)) {
         let mut histories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         histories.values_mut().for_each(f);
@@ -82,7 +87,8 @@ impl Truth {
         if event.mark == Mark::Deleted {
             self.of(topic, History::forget);
         } else {
-            let verdict = self.of(topic, |history| history.append(receipt.position, event));
+            let name = log.spaces().log_of(topic);
+            let verdict = self.of(&name, |history| history.append(receipt.position, topic, event));
             verdict.expect("the position follows");
         }
         Ok(receipt)
@@ -93,8 +99,8 @@ impl History {
     /// Records an acknowledged entry.
     ///
     /// # Errors
-    /// The position is not the next one of the topic.
-    pub fn append(&mut self, position: Position, event: NewEvent) -> Verdict {
+    /// The position is not the next one of the log.
+    pub fn append(&mut self, position: Position, topic: &Topic, event: NewEvent) -> Verdict {
         if self.is_ended() && event.mark != Mark::Reopened {
             return Err(format!("{position} was acknowledged after the end"));
         }
@@ -111,7 +117,7 @@ impl History {
         if position.n != n || !rises {
             return Err(format!("{position} was given where n = {n} follows {last:?}"));
         }
-        generation.entries.push(Entry { position, event });
+        generation.entries.push(Entry { position, topic: topic.clone(), event });
         Ok(())
     }
 
@@ -241,11 +247,20 @@ impl History {
         mark(n).is_some_and(Mark::ends) || mark(n + 1) == Some(Mark::End)
     }
 
-    /// Returns true if nothing between two numbers is told to a reader: only ends and their repeals.
-    pub(super) fn is_silent(&self, generation: usize, from: u64, to: u64) -> bool {
+    /// Returns true if nothing between two numbers is told to a reader of a selection: only ends, their repeals, and what
+    /// is not selected.
+    pub(super) fn is_silent(
+        &self,
+        (generation, selection): (usize, Option<&Selection>),
+        from: u64,
+        to: u64,
+    ) -> bool {
         let Some(entries) = self.generations.get(generation) else { return false };
         let between = entries.entries.iter().filter(|e| from < e.position.n && e.position.n < to);
-        between.into_iter().all(|entry| matches!(entry.event.mark, Mark::End | Mark::Reopened))
+        between.into_iter().all(|entry| {
+            let is_wanted = selection.is_none_or(|selection| selection.wants(&entry.topic));
+            !is_wanted || matches!(entry.event.mark, Mark::End | Mark::Reopened)
+        })
     }
 
     /// The generation and the number of the first entry after `n` that opens the topic again. A reader that has seen
@@ -262,6 +277,17 @@ impl History {
     /// Returns true if a generation, from this one on, consists of its end only.
     pub(super) fn has_bare_end_since(&self, generation: usize) -> bool {
         (generation..self.generations.len()).any(|g| self.ends_after(g) == Some(0))
+    }
+
+    /// Returns true if a reader of a selection that was told of number `n` was told of everything.
+    pub(super) fn is_all(&self, at: (usize, Option<&Selection>), n: u64) -> bool {
+        match self.current() {
+            // A reader that has seen nothing may have met no generation.
+            Some(current) => {
+                (current == at.0 || n == 0) && self.is_silent((current, at.1), n, u64::MAX)
+            }
+            None => true,
+        }
     }
 
     fn live_mut(&mut self) -> Option<&mut Entries> {

@@ -1,4 +1,4 @@
-//! The steps of a reader in one topic, compared with the topic's [`History`].
+//! The steps of a reader in one log, compared with the log's [`History`].
 //!
 //! The ledger checks invariant 1: in order, exactly once, every gap announced, and every count in a gap
 //! true. A reader may see events that the store has dropped, since a window on its node may have them.
@@ -7,11 +7,13 @@
 //! generation.
 
 use super::history::{History, Verdict};
-use crate::{BreakReason, Event, Gap, Mark, NewEvent, Position, Reason, Step};
+use crate::{BreakReason, Event, Gap, Mark, NewEvent, Position, Reason, Selection, Step};
 
 /// The place of a reader according to its steps.
 #[derive(Debug, Clone)]
 pub struct Ledger {
+    /// The events that the reader wants; `None` is all.
+    selection: Option<Selection>,
     generation: usize,
     /// The last number that was delivered or announced as gone.
     n: u64,
@@ -33,18 +35,23 @@ pub enum Opening {
 }
 
 impl Ledger {
-    /// The ledger of a reader that was put at `position`.
+    /// The ledger of a reader of a selection that was put at `position`.
     ///
     /// # Errors
-    /// The position is not in the topic.
-    pub fn open(history: &History, position: Position, opening: Opening) -> Result<Self, String> {
+    /// The position is not in the log.
+    pub fn open(
+        history: &History,
+        selection: Option<Selection>,
+        position: Position,
+        opening: Opening,
+    ) -> Result<Self, String> {
         let generation = match history.standing(position) {
             Some(generation) => generation,
             // Before any generation: the node may be behind the store.
             None if position.n == 0 => 0,
             None => return Err(format!("a reader was put at {position}, which is nowhere")),
         };
-        Ok(Self { generation, n: position.n, ended: false, opening })
+        Ok(Self { selection, generation, n: position.n, ended: false, opening })
     }
 
     /// Records that the reader reconnects with its cursor.
@@ -62,7 +69,7 @@ impl Ledger {
         self.n
     }
 
-    /// Enters a step of this ledger's topic.
+    /// Enters a step in this ledger's log.
     ///
     /// # Errors
     /// The step contradicts the history.
@@ -80,7 +87,7 @@ impl Ledger {
                 self.ended = false;
                 self.gap(gap, history)
             }
-            Step::Broken { position, reason, .. } => self.broken(*position, *reason, history),
+            Step::Broken { entry, reason, .. } => self.broken(entry.position(), *reason, history),
             Step::Reopened { .. } => {
                 let opened = history.reopened_after(self.generation, self.n);
                 let opened =
@@ -112,10 +119,15 @@ impl Ledger {
         }
         match position.n {
             n if n <= self.n => Err(format!("{position} was doubled after {}", self.n)),
-            n if n > self.n + 1 && !history.is_silent(generation, self.n, n) => Err(format!(
-                "{position} was delivered after {}: what is between was lost in silence",
-                self.n
-            )),
+            n if n > self.n + 1 && !history.is_silent(self.at(generation), self.n, n) => {
+                Err(format!(
+                    "{position} was delivered after {}: what is between was lost in silence",
+                    self.n
+                ))
+            }
+            _ if self.selection.as_ref().is_some_and(|wanted| !wanted.wants(&entry.topic)) => {
+                Err(format!("{position} of {} was delivered, which nobody selected", entry.topic))
+            }
             _ => Ok((generation, &entry.event)),
         }
     }
@@ -124,7 +136,7 @@ impl Ledger {
     pub(super) fn pass(&mut self, position: Position, history: &History) {
         let Some((generation, _)) = history.find(position) else { return };
         let is_ahead = self.n < position.n && !self.is_elsewhere(generation);
-        if is_ahead && history.is_silent(generation, self.n, position.n + 1) {
+        if is_ahead && history.is_silent(self.at(generation), self.n, position.n + 1) {
             (self.generation, self.n) = (generation, position.n);
         }
     }
@@ -157,7 +169,13 @@ impl Ledger {
 
     fn gap(&mut self, gap: &Gap, history: &History) -> Verdict {
         let told = format!("{gap:?} was told at {} of generation {}", self.n, self.generation);
-        let Gap { reason, missed, resume, .. } = *gap;
+        let Gap { reason, missed, missed_at_most, resume, .. } = *gap;
+        if self.selection.is_some() && missed.is_some()
+            || missed.is_some() && missed_at_most.is_some()
+        {
+            return Err(format!("{told}: nobody can count what was selected"));
+        }
+        let missed = missed.or(missed_at_most);
         match reason {
             Reason::History => return Err(format!("{told}: this reader may read everything")),
             // Told at the opening, about events before it.
@@ -214,6 +232,16 @@ impl Ledger {
             _ if self.n == 0 && history.has_bare_end_since(self.generation) => Ok(()),
             _ => Err(format!("the end was told at {}, but it is after {here:?}", self.n)),
         }
+    }
+
+    /// Returns true if the reader was told of everything that it wants.
+    #[must_use]
+    pub fn is_caught_up(&self, history: &History) -> bool {
+        history.is_all(self.at(self.generation), self.n)
+    }
+
+    fn at(&self, generation: usize) -> (usize, Option<&Selection>) {
+        (generation, self.selection.as_ref())
     }
 
     fn is_elsewhere(&self, generation: usize) -> bool {

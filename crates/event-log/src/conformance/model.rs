@@ -1,7 +1,7 @@
 //! Random interleavings of operations on a log and its readers, compared with a model.
 //!
 //! The model is the [`history`](super::history) of the acknowledged entries, and a [`ledger`](super::ledger)
-//! of the steps of each reader in each topic. Proptest shrinks a failing plan and prints it.
+//! of the steps of each reader in each log. Proptest shrinks a failing plan and prints it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,18 +17,23 @@ use super::ledger::Ledger;
 use super::reader::Reader;
 use super::stage::{event, marked, topic};
 use crate::{
-    AppendError, Key, Limit, Log, Mark, NewEvent, Origin, Outcome, Page, Position, Reason, Receipt,
-    Retention, Seek, Step, Topic,
+    AppendError, Key, Limit, Log, LogName, Mark, NewEvent, Origin, Outcome, Page, Pattern,
+    Position, Reason, Receipt, Retention, Seek, Step, Topic,
 };
 
 mod plan;
 
-use plan::{Arrival, Op, TOPICS};
+use plan::{Arrival, IN_SPACE, Op, PATTERNS, TOPICS};
 
 /// The longest plan.
 const OPS: usize = 120;
 /// Most steps of a reader to catch up; a plan publishes fewer entries.
 const CATCH_UP: usize = 10_000;
+
+/// The space, and the ends of its topics and patterns.
+const SPACE: &str = "check-model/";
+const NAMES: [&str; TOPICS - IN_SPACE] = ["a", "b/1", "b/2"];
+const WILD: [&str; PATTERNS] = ["*", "b/*", "**"];
 
 /// Runs `cases` random plans, each in a new runtime and lab.
 ///
@@ -76,7 +81,10 @@ impl<'a> Run<'a> {
         let mut run = Self {
             lab,
             nodes: [lab.log(), lab.second().await],
-            topics: (0..TOPICS).map(|i| topic(&format!("model{i}"))).collect(),
+            topics: (0..IN_SPACE)
+                .map(|i| topic(&format!("model{i}")))
+                .chain(NAMES.map(|name| Topic::new(&format!("{SPACE}{name}")).expect("a name")))
+                .collect(),
             truth: Truth::default(),
             readers: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -111,8 +119,11 @@ impl<'a> Run<'a> {
             Op::Read { node, topic, after, limit } => self.read(node, topic, after, limit).await,
             Op::Bounds { node, topic } => self.bounds(node, topic).await,
             Op::Trim { topic, keep } => {
-                self.lab.trim(&self.topics[topic], keep).await;
-                self.truth.of(&self.topics[topic], |history| history.trim(keep));
+                let log = self.log_of(topic);
+                if self.truth.of(&log, |history| history.bounds()).is_some() {
+                    self.lab.trim(&log, keep).await;
+                    self.truth.of(&log, |history| history.trim(keep));
+                }
                 Ok(())
             }
             Op::Flush => {
@@ -127,8 +138,8 @@ impl<'a> Run<'a> {
                 }
                 Ok(())
             }
-            Op::Open { node, reader, ref topics, ref start } => {
-                self.open(node, reader, topics, start).await
+            Op::Open { node, reader, ref topics, ref patterns, ref start } => {
+                self.open((node, reader), topics, patterns, start).await
             }
             Op::Next { reader, limit } => match self.readers.get_mut(&reader) {
                 Some(seat) => seat.next(limit, &self.truth).await,
@@ -143,6 +154,10 @@ impl<'a> Run<'a> {
                 None => Ok(()),
             },
         }
+    }
+
+    fn log_of(&self, topic: usize) -> LogName {
+        super::spaces().log_of(&self.topics[topic])
     }
 
     fn now(&self) -> u64 {
@@ -171,8 +186,8 @@ impl<'a> Run<'a> {
         key: Option<(u8, u8)>,
         mark: Mark,
     ) -> Verdict {
-        let name = &self.topics[topic];
-        let bounds = self.truth.of(name, |history| history.bounds());
+        let (name, log) = (&self.topics[topic], self.log_of(topic));
+        let bounds = self.truth.of(&log, |history| history.bounds());
         let data = match (key, mark) {
             (_, Mark::Broken(_) | Mark::Deleted | Mark::Reopened) => String::new(),
             (Some((_, text)), _) => format!("{text}"),
@@ -184,6 +199,9 @@ impl<'a> Run<'a> {
         let bounds_are_gone = bounds.is_none();
         let duplicate = |position| Receipt { position, duplicate: true };
         let expected = match (known, bounds) {
+            _ if log.is_space() && !mark.is_shareable() => {
+                Some(Err(AppendError::InSpace { topic: name.clone(), mark }))
+            }
             (Some((position, first, _)), _) if *first == event => Some(Ok(duplicate(*position))),
             (Some((position, ..)), _) => {
                 Some(Err(AppendError::KeyReused { topic: name.clone(), first: *position }))
@@ -234,40 +252,49 @@ impl<'a> Run<'a> {
     }
 
     async fn read(&mut self, node: usize, topic: usize, after: usize, limit: usize) -> Verdict {
-        let name = &self.topics[topic];
-        let after = self.truth.of(name, |history| history.any_position(after));
+        let log = self.log_of(topic);
+        let after = self.truth.of(&log, |history| history.any_position(after));
         let limit = Limit { events: limit, bytes: usize::MAX };
-        let page = self.nodes[node].read(name, after, limit).await.map_err(|e| e.to_string())?;
-        let verdict = self.truth.of(name, |history| check_page(history, after, limit, &page));
+        let page = self.nodes[node].read(&log, after, limit).await.map_err(|e| e.to_string())?;
+        let verdict = self.truth.of(&log, |history| check_page(history, after, limit, &page));
         verdict.map_err(|why| format!("after {after}: {why}: {page:?}"))
     }
 
     async fn bounds(&mut self, node: usize, topic: usize) -> Verdict {
-        let name = &self.topics[topic];
-        let bounds = self.nodes[node].bounds(name).await.map_err(|e| e.to_string())?;
-        let expected = self.truth.of(name, |history| history.bounds());
+        let log = self.log_of(topic);
+        let bounds = self.nodes[node].bounds(&log).await.map_err(|e| e.to_string())?;
+        let expected = self.truth.of(&log, |history| history.bounds());
         match bounds == expected {
             true => Ok(()),
             false => Err(format!("{bounds:?} instead of {expected:?}")),
         }
     }
 
-    async fn open(&mut self, node: usize, slot: usize, on: &[bool], start: &Arrival) -> Verdict {
-        let chosen = self.topics.iter().zip(on).filter(|(_, on)| **on).map(|(t, _)| t.clone());
-        let topics: Vec<_> = chosen.collect();
-        let Some(first) = topics.first() else { return Ok(()) };
+    async fn open(
+        &mut self,
+        (node, slot): (usize, usize),
+        topics: &[bool],
+        patterns: &[bool],
+        start: &Arrival,
+    ) -> Verdict {
+        let chosen = |(one, on): (&Topic, &bool)| on.then(|| one.clone());
+        let topics = self.topics.iter().zip(topics).filter_map(chosen).collect();
+        let patterns = WILD.iter().zip(patterns).filter(|(_, on)| **on);
+        let patterns = patterns.filter_map(|(end, _)| Pattern::new(&format!("{SPACE}{end}")).ok());
+        let parts = super::spaces().parts(topics, patterns.collect()).expect("all lie in it");
+        let Some(first) = parts.first().map(|part| part.log.clone()) else { return Ok(()) };
         let origin = match *start {
             Arrival::Latest => Origin::Latest,
             Arrival::Seek(seek) => Origin::Seek(seek),
             Arrival::Since { entry, plus } => {
-                let position = self.truth.of(first, |history| history.any_position(entry));
+                let position = self.truth.of(&first, |history| history.any_position(entry));
                 Origin::Seek(Seek::Since(position.ms + plus))
             }
             Arrival::Garbage => Origin::Resume("garbage".to_owned()),
         };
         let garbage = matches!(start, Arrival::Garbage);
         let log = Arc::clone(&self.nodes[node]);
-        let reader = Reader::open(log, &topics, origin, &self.truth).await?;
+        let reader = Reader::open_parts(log, parts, origin, &self.truth).await?;
         if garbage != (reader.outcome() == Outcome::Invalid) {
             return Err(format!("the outcome was {:?}", reader.outcome()));
         }
@@ -275,12 +302,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Ends each open topic, and reads until every reader has reached all ends.
+    /// Publishes to each topic once more, which ends those that can end, and reads until every reader has everything.
     async fn catch_up(&mut self) -> Verdict {
-        for topic in &self.topics {
-            if !self.truth.of(topic, |history| history.is_ended()) {
-                let last =
-                    self.truth.publish(&*self.nodes[0], topic, marked("last", Mark::Last), None);
+        for (index, topic) in self.topics.iter().enumerate() {
+            let mark = if index < IN_SPACE { Mark::Last } else { Mark::Open };
+            if !self.truth.of(&self.log_of(index), |history| history.is_ended()) {
+                let last = self.truth.publish(&*self.nodes[0], topic, marked("last", mark), None);
                 last.await.map_err(|error| error.to_string())?;
             }
         }
@@ -288,7 +315,13 @@ impl<'a> Run<'a> {
         for (slot, seat) in &mut self.readers {
             let mut steps = 0;
             let limit = Limit { events: 3, bytes: usize::MAX };
-            while !matches!(seat.reader.next(limit, &self.truth).await?, Step::Finished) {
+            let mut is_over = false;
+            while !is_over {
+                let step = seat.reader.next(limit, &self.truth).await?;
+                is_over = match seat.reader.cursor().parts().any(|part| part.log.is_space()) {
+                    true => seat.reader.is_caught_up(&self.truth),
+                    false => matches!(step, Step::Finished),
+                };
                 steps += 1;
                 if steps > CATCH_UP {
                     return Err(format!("reader {slot} does not come to an end"));
@@ -303,6 +336,7 @@ impl Seat {
     async fn next(&mut self, limit: usize, truth: &Truth) -> Verdict {
         let limit = Limit { events: limit, bytes: usize::MAX };
         let before = self.reader.ledgers().to_vec();
+        self.reader.pass_by(truth)?;
         if let Some(step) = self.reader.try_next(limit, truth).await? {
             if let Step::Events { events, .. } = &step
                 && events.len() > limit.events.max(1)
@@ -321,14 +355,14 @@ impl Seat {
         truth: &Truth,
     ) -> Result<Self, String> {
         let mut wire = self.reader.cursor().wire();
-        if let (Some(cut), Some(Step::Events { topic, mut events })) = (cut, self.last) {
+        if let (Some(cut), Some(Step::Events { place, mut events })) = (cut, self.last) {
             // The client got the events up to one of them, and has the cursor of that event.
             events.truncate(cut % events.len() + 1);
             let last = events.last().expect("a step has events");
-            wire = self.reader.cursor().wire_at(topic, last.position());
-            let name = last.topic().clone();
-            let step = Step::Events { topic, events };
-            truth.of(&name, |history| self.before[topic].enter(&step, history))?;
+            wire = self.reader.cursor().wire_at(place, last.position());
+            let name = self.reader.cursor().part(place).log;
+            let step = Step::Events { place, events };
+            truth.of(&name, |history| self.before[place].enter(&step, history))?;
             self.reader.roll_back(self.before);
         }
         let reader = self.reader.reconnect(log, wire).await;

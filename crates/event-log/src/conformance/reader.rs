@@ -8,22 +8,22 @@ use tokio::time::{sleep, timeout};
 use super::DEADLINE;
 use super::history::{Truth, Verdict};
 use super::ledger::{Ledger, Opening};
-use crate::{Cursor, Limit, Log, Origin, Outcome, ReadError, Seek, Step, Topic};
+use crate::{Cursor, Limit, Log, Origin, Outcome, Part, ReadError, Seek, Step, Topic};
 
 /// Pause after a log that could not be reached.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// A [`Cursor`] with a ledger for each topic.
+/// A [`Cursor`] with a ledger for each log.
 #[derive(Debug)]
 pub struct Reader {
     cursor: Cursor,
-    /// In the order of the cursor's topics.
+    /// In the order of the cursor's parts.
     ledgers: Vec<Ledger>,
     outcome: Outcome,
 }
 
 impl Reader {
-    /// Opens a cursor for a new reader.
+    /// Opens a cursor for a new reader of topics.
     ///
     /// # Errors
     /// The reader was put at an impossible position.
@@ -33,15 +33,30 @@ impl Reader {
         origin: Origin,
         truth: &Truth,
     ) -> Result<Self, String> {
+        let parts = log.spaces().parts(topics.to_vec(), Vec::new()).expect("topics need no space");
+        Self::open_parts(log, parts, origin, truth).await
+    }
+
+    /// Opens a cursor for a new reader.
+    ///
+    /// # Errors
+    /// The reader was put at an impossible position.
+    pub async fn open_parts(
+        log: Arc<dyn Log>,
+        parts: Vec<Part>,
+        origin: Origin,
+        truth: &Truth,
+    ) -> Result<Self, String> {
         let since = matches!(origin, Origin::Seek(Seek::Since(_)));
-        let (cursor, outcome) = open(log, topics, origin).await;
+        let (cursor, outcome) = open(log, parts, origin).await;
         let opening = match outcome {
             Outcome::Invalid => Opening::Garbage,
             _ if since => Opening::Since,
             _ => Opening::Plain,
         };
-        let ledgers = cursor.topics().enumerate().map(|(topic, name)| {
-            truth.of(name, |history| Ledger::open(history, cursor.position(topic), opening))
+        let ledgers = cursor.parts().enumerate().map(|(place, Part { log, selection })| {
+            let position = cursor.position(place);
+            truth.of(&log, |history| Ledger::open(history, selection, position, opening))
         });
         let ledgers = ledgers.collect::<Result<_, _>>()?;
         Ok(Self { cursor, ledgers, outcome })
@@ -49,11 +64,11 @@ impl Reader {
 
     /// Reconnects to `log` with the text of a cursor, and keeps the ledgers.
     pub async fn reconnect(self, log: Arc<dyn Log>, wire: String) -> Self {
-        let topics: Vec<_> = self.cursor.topics().cloned().collect();
+        let parts = self.cursor.parts().collect();
         let Self { mut ledgers, cursor, .. } = self;
         // The old connection closes before the new one opens.
         drop(cursor);
-        let (cursor, outcome) = open(log, &topics, Origin::Resume(wire)).await;
+        let (cursor, outcome) = open(log, parts, Origin::Resume(wire)).await;
         ledgers.iter_mut().for_each(Ledger::reconnect);
         Self { cursor, ledgers, outcome }
     }
@@ -75,7 +90,7 @@ impl Reader {
         &mut self.cursor
     }
 
-    /// The ledgers, in the order of the cursor's topics.
+    /// The ledgers, in the order of the cursor's parts.
     #[must_use]
     pub fn ledgers(&self) -> &[Ledger] {
         &self.ledgers
@@ -112,42 +127,67 @@ impl Reader {
         Ok(step)
     }
 
+    /// Passes by what the reader did not select, as before each sign of life.
+    ///
+    /// # Errors
+    /// Something that it has selected was passed.
+    pub fn pass_by(&mut self, truth: &Truth) -> Verdict {
+        self.cursor.pass_by();
+        for (place, (part, ledger)) in self.cursor.parts().zip(&mut self.ledgers).enumerate() {
+            let position = self.cursor.position(place);
+            truth.of(&part.log, |history| ledger.pass(position, history));
+            if position.n > ledger.n() + 1 {
+                let log = part.log;
+                return Err(format!("{log}: passed by to {position} from {}", ledger.n()));
+            }
+        }
+        Ok(())
+    }
+
     /// Enters a step that the cursor returned.
     ///
     /// # Errors
     /// The step contradicts the truth.
     pub fn enter(&mut self, step: &Step, truth: &Truth) -> Verdict {
         let concerned = match step {
-            Step::Events { topic, .. }
-            | Step::Gap { topic, .. }
-            | Step::Broken { topic, .. }
-            | Step::Reopened { topic }
-            | Step::End { topic } => Some(*topic),
+            Step::Events { place, .. }
+            | Step::Gap { place, .. }
+            | Step::Broken { place, .. }
+            | Step::Reopened { place }
+            | Step::End { place } => Some(*place),
             Step::Finished => None,
         };
-        for (topic, (name, ledger)) in self.cursor.topics().zip(&mut self.ledgers).enumerate() {
-            if concerned.is_some_and(|concerned| concerned != topic) {
+        for (place, (part, ledger)) in self.cursor.parts().zip(&mut self.ledgers).enumerate() {
+            if concerned.is_some_and(|concerned| concerned != place) {
                 continue;
             }
+            let name = part.log;
             let at = |why| format!("{name}: {why}");
-            truth.of(name, |history| ledger.enter(step, history)).map_err(at)?;
+            truth.of(&name, |history| ledger.enter(step, history)).map_err(at)?;
             // The cursor passes a bare end together with the event before it, and an end that was repealed.
-            let position = self.cursor.position(topic);
-            truth.of(name, |history| ledger.pass(position, history));
+            let position = self.cursor.position(place);
+            truth.of(&name, |history| ledger.pass(position, history));
             if position.n != ledger.n() && position.n != ledger.n() + 1 {
                 return Err(at(format!("the cursor is at {position} but told {}", ledger.n())));
             }
         }
         Ok(())
     }
+
+    /// Returns true if the reader was told of everything that it wants.
+    #[must_use]
+    pub fn is_caught_up(&self, truth: &Truth) -> bool {
+        let mut all = self.cursor.parts().zip(&self.ledgers);
+        all.all(|(part, ledger)| truth.of(&part.log, |history| ledger.is_caught_up(history)))
+    }
 }
 
 /// Opens a cursor as a client does, again and again until the log answers.
-async fn open(log: Arc<dyn Log>, topics: &[Topic], origin: Origin) -> (Cursor, Outcome) {
+async fn open(log: Arc<dyn Log>, parts: Vec<Part>, origin: Origin) -> (Cursor, Outcome) {
     let opened = timeout(DEADLINE, async {
         loop {
-            match Cursor::open(Arc::clone(&log), topics.to_vec(), origin.clone()).await {
-                Ok(opened) => return opened,
+            match Cursor::open_as(Arc::clone(&log), parts.clone(), origin.clone().into()).await {
+                Ok(opened) => return (opened.cursor, opened.outcome),
                 Err(ReadError::Unavailable(_)) => sleep(AGAIN).await,
             }
         }

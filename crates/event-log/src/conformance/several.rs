@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Lab;
 use super::ledger::Ledger;
 use super::stage::{ALL, Stage, event, numbers, topic};
-use crate::{Cursor, Events, Limit, OpenOptions, Origin, Outcome, Seek, Step, Topic};
+use crate::{Cursor, Events, Limit, OpenOptions, Origin, Outcome, Part, Seek, Step, Topic};
 
 pub(super) async fn every_delivered_prefix_resumes_exactly(lab: &dyn Lab) {
     const N: u64 = 6;
@@ -24,11 +24,11 @@ pub(super) async fn every_delivered_prefix_resumes_exactly(lab: &dyn Lab) {
     while !all(reader.ledgers()) {
         let mut ledgers = reader.ledgers().to_vec();
         let step = stage.step(&mut reader, Limit { events: 2, bytes: usize::MAX }).await;
-        let Step::Events { topic, events } = step else { panic!("{step:?}: nothing is gone") };
+        let Step::Events { place, events } = step else { panic!("{step:?}: nothing is gone") };
         for event in events {
-            let wire = reader.cursor().wire_at(topic, event.position());
-            let step = Step::Events { topic, events: Events::from_iter([event.clone()]) };
-            let entered = stage.truth.of(event.topic(), |h| ledgers[topic].enter(&step, h));
+            let wire = reader.cursor().wire_at(place, event.position());
+            let step = Step::Events { place, events: Events::from_iter([event.clone()]) };
+            let entered = stage.truth.of(event.topic(), |h| ledgers[place].enter(&step, h));
             entered.expect("a part of a true step is true");
             prefixes.push((ledgers.clone(), wire));
         }
@@ -71,35 +71,31 @@ pub(super) async fn a_cursor_survives_a_change_of_topics(lab: &dyn Lab) {
     // A reader takes other topics with this cursor and is given these numbers of each.
     let given = |topics: &[Topic], cursor: String, new_topics| {
         let opening = OpenOptions { new_topics, ..OpenOptions::from(Origin::Resume(cursor)) };
-        let (log, topics) = (Arc::clone(&stage.log), topics.to_vec());
+        let (log, parts) = (Arc::clone(&stage.log), topics.iter().map(Part::of).collect());
         async move {
-            let opened = Cursor::open_as(log, topics, opening).await.expect("it opens");
+            let opened = Cursor::open_as(log, parts, opening).await.expect("it opens");
             let mut cursor = opened.cursor;
-            let mut given: Vec<_> = cursor.topics().map(|topic| (topic.clone(), vec![])).collect();
+            let mut given = vec![vec![]; cursor.parts().len()];
             while let Some(step) = cursor.try_next(ALL).await.expect("it is read") {
-                let Step::Events { topic, events } = step else { panic!("{step:?}") };
-                given[topic].1.extend(numbers(&events));
+                let Step::Events { place, events } = step else { panic!("{step:?}") };
+                given[place].extend(numbers(&events));
             }
-            (
-                opened.outcome,
-                opened.new_topics,
-                given.into_iter().map(|(_, n)| n).collect::<Vec<_>>(),
-            )
+            (opened.outcome, opened.new_parts, given)
         }
     };
     let [_, two, three] = &topics;
     let fewer = given(&topics[1..2], wire.clone(), None).await;
     assert_eq!(fewer, (Outcome::Exact, vec![], vec![vec![3, 4]]));
     let others = given(&topics[1..], wire.clone(), None).await;
-    assert_eq!(others, (Outcome::Exact, vec![three.clone()], vec![vec![3, 4], vec![]]));
+    assert_eq!(others, (Outcome::Exact, vec![Part::of(three)], vec![vec![3, 4], vec![]]));
     let from_earliest = given(&topics, wire, Some(Seek::Earliest)).await;
     let all = vec![vec![3, 4], vec![3, 4], vec![1, 2, 3, 4]];
-    assert_eq!(from_earliest, (Outcome::Exact, vec![three.clone()], all));
+    assert_eq!(from_earliest, (Outcome::Exact, vec![Part::of(three)], all));
     // A client that begins to read a second topic puts its cursor together.
     let last = stage.publish(two, event("last")).await;
     let named = format!("{two}@{last},other@1-1");
     let named = given(&topics[1..], named, Some(Seek::Last(1))).await;
-    assert_eq!(named, (Outcome::Exact, vec![three.clone()], vec![vec![], vec![4]]));
+    assert_eq!(named, (Outcome::Exact, vec![Part::of(three)], vec![vec![], vec![4]]));
 }
 
 pub(super) async fn a_quiet_topic_is_not_starved_by_a_busy_one(lab: &dyn Lab) {
@@ -113,7 +109,8 @@ pub(super) async fn a_quiet_topic_is_not_starved_by_a_busy_one(lab: &dyn Lab) {
     let mut alone = stage.reader(&stage.log, &topics[1..2], Origin::Latest).await;
     let quiet = stage.publish(&topics[1], event("quiet")).await;
     stage.read_to(&mut alone, quiet.n, Limit::ONE).await;
-    let index = reader.cursor().topics().position(|t| *t == topics[1]).expect("it is there");
+    let index =
+        reader.cursor().parts().position(|part| part.log == *topics[1]).expect("it is there");
     let mut others = 0;
     while reader.ledgers()[index].n() < quiet.n {
         stage.step(&mut reader, Limit::ONE).await;
@@ -127,7 +124,7 @@ pub(super) async fn a_topic_named_twice_is_read_once(lab: &dyn Lab) {
     let topic = topic("twice");
     let topics = [topic.clone(), topic.clone()];
     let mut reader = stage.reader(&stage.log, &topics, Origin::Latest).await;
-    assert_eq!((reader.cursor().topics().len(), reader.cursor().is_several()), (1, false));
+    assert_eq!((reader.cursor().parts().len(), reader.cursor().is_several()), (1, false));
     stage.fill(&topic, 3).await;
     stage.read_to(&mut reader, 3, ALL).await;
     let wire = reader.cursor().wire();

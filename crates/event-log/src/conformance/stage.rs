@@ -9,8 +9,8 @@ use super::history::Truth;
 use super::reader::Reader;
 use super::{DEADLINE, Lab};
 use crate::{
-    Append, AppendError, Cursor, Event, Key, Limit, Log, Mark, NewEvent, Origin, Outcome, Position,
-    Receipt, Step, Topic,
+    Append, AppendError, Cursor, Event, Key, Limit, Log, LogName, Mark, NewEvent, Origin, Outcome,
+    Position, Receipt, Step, Topic,
 };
 
 /// A page that holds all of a small history.
@@ -85,7 +85,8 @@ impl<'a> Stage<'a> {
 
     /// Publishes `count` events in batches. Returns the position before them and their positions.
     pub(super) async fn fill(&self, topic: &Topic, count: u64) -> Vec<Position> {
-        let head = self.truth.of(topic, |h| h.bounds().map_or(Position::START, |b| b.head));
+        let name = self.log.spaces().log_of(topic);
+        let head = self.truth.of(&name, |h| h.bounds().map_or(Position::START, |b| b.head));
         let mut positions = vec![head];
         for begin in (0..count).step_by(usize::try_from(BATCH).expect("small")) {
             let events = (begin..count.min(begin + BATCH)).map(|i| event(&format!("event {i}")));
@@ -95,7 +96,7 @@ impl<'a> Stage<'a> {
             assert_eq!(receipts.len(), batch.len(), "one answer for each append");
             for (append, receipt) in batch.into_iter().zip(receipts) {
                 let position = receipt.expect("the log takes an event").position;
-                let verdict = self.truth.of(topic, |h| h.append(position, append.event));
+                let verdict = self.truth.of(&name, |h| h.append(position, topic, append.event));
                 verdict.expect("the position follows");
                 positions.push(position);
             }
@@ -103,10 +104,10 @@ impl<'a> Stage<'a> {
         positions
     }
 
-    /// Trims a topic in the lab and in the truth.
-    pub(super) async fn trim(&self, topic: &Topic, keep: usize) {
-        self.lab.trim(topic, keep).await;
-        self.truth.of(topic, |history| history.trim(keep));
+    /// Trims a log in the lab and in the truth.
+    pub(super) async fn trim(&self, log: &LogName, keep: usize) {
+        self.lab.trim(log, keep).await;
+        self.truth.of(log, |history| history.trim(keep));
     }
 
     /// Wipes the store in the lab and in the truth.

@@ -1,26 +1,31 @@
-//! One topic of a cursor: its position, and one turn of the cursor's loop in this topic.
+//! One log of a cursor: its position there, and one turn of the cursor's loop in this log.
 
 use std::sync::Arc;
 
 use super::reads::Answer;
 use super::wire::{self, InvalidCursor};
 use super::{OpenOptions, Origin, Outcome, Step};
+use crate::tail::{Found, Selected};
 use crate::{
-    BreakReason, Event, Events, Gap, Limit, Log, Mark, Page, Position, ReadError, Reason, Recent,
-    Seek, Tail, Topic, Wake,
+    BreakReason, Event, Events, Gap, Limit, Log, LogName, Mark, Page, Part, Position, ReadError,
+    Reason, Recent, Seek, Tail, Topic, Wake,
 };
 
-/// The place of a cursor in one topic.
+/// The place of a cursor in one log.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) topic: Topic,
-    /// The hash of the topic in a cursor's text.
+    pub(super) log: LogName,
+    /// The hash of the log in a cursor's text.
     hash: u32,
     pub(super) position: Position,
     pub(super) tail: Arc<Tail>,
     pub(super) wake: Wake,
+    /// The events that the reader wants; `None` is all. Boxed because few select.
+    selected: Option<Box<Selected>>,
     /// Set after a read up to the head: there is nothing to read until the tail moves.
     current: bool,
+    /// Set when the position has passed events that the reader did not select, after its last step.
+    passed_by: bool,
     pub(super) ended: Ended,
     /// Set at [`Position::START`] after a reset: the position before the reset. A tail that has not heard
     /// of the reset begins at the start as well, and would deliver the events up to this position again.
@@ -39,7 +44,7 @@ pub(super) enum Ended {
     Told,
 }
 
-/// The result of a look at one topic.
+/// The result of a look at one place.
 #[derive(Debug)]
 pub(super) enum Look {
     Step(Step),
@@ -49,7 +54,7 @@ pub(super) enum Look {
     Elsewhere,
 }
 
-/// Where one topic of a subscription begins.
+/// Where one place of a subscription begins.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Start {
     Latest,
@@ -63,19 +68,20 @@ pub(super) enum Start {
 /// own position, which may be forged.
 async fn withheld(
     log: &dyn Log,
-    topic: &Topic,
+    name: &LogName,
     after: Position,
     floor: u64,
 ) -> Result<(Position, Option<Page>), ReadError> {
-    let resume = log.seek(topic, Seek::Since(floor)).await?.position;
+    let resume = log.seek(name, Seek::Since(floor)).await?.position;
     if resume.n == after.n {
         return Ok((resume, None));
     }
-    let newest = log.bounds(topic).await?.map_or(resume, |bounds| bounds.head);
+    let newest = log.bounds(name).await?.map_or(resume, |bounds| bounds.head);
     let gap = Gap {
         reason: Reason::History,
         // A position of another numbering has no distance.
         missed: resume.n.checked_sub(after.n),
+        missed_at_most: None,
         requested: Some(after),
         oldest: None,
         newest,
@@ -89,22 +95,25 @@ impl Place {
     /// gone. Of a page, at most `left` is kept and taken from `left`, which all places of a cursor share.
     pub(super) async fn open(
         log: &dyn Log,
-        (index, topic): (usize, Topic),
+        (index, part): (usize, Part),
         (start, floor): (Start, Option<u64>),
         left: &mut Limit,
     ) -> Result<(Self, Option<Answer>), ReadError> {
         // Before anything is read: a later append wakes this reader.
-        let tail = log.tail(&topic).await?;
-        let wake = tail.wake();
+        let name = part.log;
+        let tail = log.tail(&name).await?;
+        let selected = part.selection.map(|selection| Box::new(tail.select(&selection)));
+        let wake = selected.as_ref().map_or_else(|| tail.wake(), |selected| selected.wake());
         let tail_head = tail.head();
         let (mut position, mut page, mut resumed) = (tail_head, None, false);
         match start {
             Start::Latest => {}
             Start::Invalid => {
-                let oldest = log.bounds(&topic).await?.and_then(|bounds| bounds.oldest);
+                let oldest = log.bounds(&name).await?.and_then(|bounds| bounds.oldest);
                 page = Some(Page::from(Gap {
                     reason: Reason::Invalid,
                     missed: None,
+                    missed_at_most: None,
                     requested: None,
                     oldest,
                     newest: position,
@@ -112,9 +121,9 @@ impl Place {
                 }));
             }
             Start::Seek(seek) => {
-                let mut sought = log.seek(&topic, seek).await?;
+                let mut sought = log.seek(&name, seek).await?;
                 if let Some(floor) = floor {
-                    let lowest = log.seek(&topic, Seek::Since(floor)).await?;
+                    let lowest = log.seek(&name, Seek::Since(floor)).await?;
                     if lowest.position.n > sought.position.n {
                         sought = lowest;
                     }
@@ -122,13 +131,13 @@ impl Place {
                 (position, page) = (sought.position, sought.gap.map(Page::from));
             }
             Start::After(after) if floor.is_some_and(|floor| after.ms < floor) => {
-                (position, page) = withheld(log, &topic, after, floor.unwrap_or_default()).await?;
+                (position, page) = withheld(log, &name, after, floor.unwrap_or_default()).await?;
                 resumed = true;
             }
             Start::After(after) => {
                 position = after;
                 if tail.read(after, Limit::ONE, &mut Events::new()) == Recent::Elsewhere {
-                    page = kept(log.read(&topic, after, *left).await?, left);
+                    page = kept(log.read(&name, after, *left).await?, left);
                 }
                 resumed = true;
             }
@@ -139,10 +148,29 @@ impl Place {
             true => Ended::Untold,
             false => Ended::No,
         };
-        let answer = page.map(|page| Answer { topic: index, tail_head, page: Ok(page) });
-        let hash = wire::hash([&topic]);
-        let place = Self { topic, hash, position, tail, wake, current: false, ended, floor: None };
+        if let (Some(page), Some(_)) = (&mut page, &selected) {
+            page.gap = page.gap.map(Gap::of_some);
+        }
+        let answer = page.map(|page| Answer { place: index, tail_head, page: Ok(page) });
+        let place = Self {
+            hash: wire::hash([&name]),
+            log: name,
+            position,
+            tail,
+            wake,
+            selected,
+            current: false,
+            passed_by: false,
+            ended,
+            floor: None,
+        };
         Ok((place, answer))
+    }
+
+    /// The log, and the part of it that the reader wants.
+    pub(super) fn part(&self) -> Part {
+        let selection = self.selected.as_ref().map(|selected| selected.selection().clone());
+        Part { log: self.log.clone(), selection }
     }
 
     /// Moves past the end of the topic if nothing else is left of it, as if the reader had been told. Returns the
@@ -164,42 +192,64 @@ impl Place {
 
     /// The entry with which the steps of this place begin, if that tells of a publisher that broke off.
     pub(super) fn next_break(
-        &self,
+        &mut self,
         answer: Option<&Answer>,
     ) -> Option<(Topic, Position, BreakReason)> {
         let next = self.next_entry(answer)?;
         match next.mark() {
-            Mark::Broken(reason) => Some((self.topic.clone(), next.position(), reason)),
+            Mark::Broken(reason) => Some((next.topic().clone(), next.position(), reason)),
             _ => None,
         }
     }
 
     /// The entry after the position at the opening, which had this answer.
-    fn next_entry(&self, answer: Option<&Answer>) -> Option<Event> {
+    fn next_entry(&mut self, answer: Option<&Answer>) -> Option<Event> {
         match answer {
-            Some(Answer { page: Ok(Page { gap: None, events }), .. }) => events.first().cloned(),
+            Some(Answer { page: Ok(Page { gap: None, events }), .. }) => {
+                events.iter().find(|event| self.wants(event)).cloned()
+            }
             Some(_) => None,
             None => {
                 let mut events = Events::new();
-                self.tail.read(self.position, Limit::ONE, &mut events);
+                self.recent(Limit::ONE, &mut events);
                 events.pop()
             }
         }
     }
 
-    /// The place in a cursor's text, as of the moment in which it stood at `position`.
-    pub(super) const fn entry(&self, position: Position) -> (&Topic, u32, Position) {
-        (&self.topic, self.hash, position)
+    fn wants(&self, event: &Event) -> bool {
+        self.selected.as_ref().is_none_or(|selected| selected.selection().wants(event.topic()))
     }
 
+    /// The place in a cursor's text, as of the moment in which it stood at `position`.
+    pub(super) const fn entry(&self, position: Position) -> (&LogName, u32, Position) {
+        (&self.log, self.hash, position)
+    }
+
+    /// Events between the position and the tail's head; of a selection, an upper bound.
     pub(super) fn lag(&self) -> u64 {
-        self.tail.head().n.saturating_sub(self.position.n)
+        match self.selected {
+            // Its position stays behind while nothing selected comes.
+            Some(_) if self.current && !self.wake.has_changed() => 0,
+            _ => self.tail.head().n.saturating_sub(self.position.n),
+        }
+    }
+
+    /// Moves past events that the reader did not select, as far as the tail knows, if it may. Returns true if the position
+    /// has passed any since the last step or the last call.
+    pub(super) fn pass_by(&mut self, may_move: bool) -> bool {
+        if may_move && let Some(selected) = &mut self.selected {
+            let reached = selected.quiet_until(self.position);
+            self.passed_by |= reached != self.position;
+            self.position = reached;
+        }
+        std::mem::take(&mut self.passed_by)
     }
 
     /// Looks for the next step in the tail.
-    pub(super) fn look(&mut self, topic: usize, limit: Limit) -> Look {
+    pub(super) fn look(&mut self, place: usize, limit: Limit) -> Look {
         if self.ended == Ended::Untold
-            && let Some(end) = self.end(topic)
+            && let Some(end) = self.end(place)
         {
             return Look::Step(end);
         }
@@ -213,21 +263,21 @@ impl Place {
             return Look::Nothing;
         }
         let mut events = Events::new();
-        let recent = self.recent(limit, &mut events);
+        let (recent, reached) = self.recent(limit, &mut events);
         self.current = matches!(recent, Recent::AtHead | Recent::ToHead);
         match recent {
             Recent::ToHead | Recent::ToLimit => {
-                match self.advance(topic, events) {
+                match self.advance(place, events, reached) {
                     Some(step) => Look::Step(step),
                     None if self.current => Look::Nothing,
                     // Entries without a step were passed, and more follow.
-                    None => self.look(topic, limit),
+                    None => self.look(place, limit),
                 }
             }
             // The reader came with the cursor of the end before this node had heard of the end.
             Recent::AtHead if self.tail.ended_at(self.position) => {
                 self.ended = Ended::Told;
-                Look::Step(Step::End { topic })
+                Look::Step(Step::End { place })
             }
             Recent::AtHead => Look::Nothing,
             Recent::Elsewhere => Look::Elsewhere,
@@ -235,110 +285,134 @@ impl Place {
     }
 
     /// Takes a page of the log: moves to the end of its gap or of its events, as far as the limit goes.
-    pub(super) fn take(&mut self, topic: usize, page: Page, limit: Limit) -> Option<Step> {
+    pub(super) fn take(&mut self, place: usize, page: Page, limit: Limit) -> Option<Step> {
+        if let Some(selected) = &mut self.selected {
+            selected.is_elsewhere();
+        }
         if let Some(gap) = page.gap {
-            return Some(self.skip(topic, Box::new(gap)));
+            return Some(self.skip(place, Box::new(gap)));
         }
         let mut events = Events::from(page.events);
         events.truncate(limit.fits(&events));
-        self.advance(topic, events)
-    }
-
-    /// Reads the tail, except for events from before a reset that the reader has passed.
-    fn recent(&self, limit: Limit, events: &mut Events) -> Recent {
-        let recent = self.tail.read(self.position, limit, events);
-        if self.position == Position::START
-            && let (Some(floor), Some(first)) = (&self.floor, events.first())
-            && first.position() <= **floor
-        {
-            return Recent::Elsewhere;
+        self.assert_next(&events);
+        let reached = events.last().map_or(self.position, Event::position);
+        if self.selected.is_some() {
+            events.retain(|event| self.wants(event));
         }
-        recent
+        self.advance(place, events, reached)
     }
 
-    /// Moves past the events and returns their step, or `None` without events.
-    fn advance(&mut self, topic: usize, mut events: Events) -> Option<Step> {
-        let first = events.first()?;
-        assert_eq!(
-            first.position().n,
-            self.position.n + 1,
-            "a log skipped events of {}",
-            self.topic
-        );
-        if let Some(step) = self.notice(topic, first) {
+    /// Reads the tail, except for events from before a reset that the reader has passed. Returns the position up to
+    /// which the events were copied.
+    fn recent(&mut self, limit: Limit, events: &mut Events) -> (Recent, Position) {
+        if self.position == Position::START
+            && let (Some(floor), Some(oldest)) = (&self.floor, self.tail.oldest())
+            && oldest <= **floor
+        {
+            return (Recent::Elsewhere, self.position);
+        }
+        if let Some(selected) = &mut self.selected {
+            let Found { recent, reached, .. } = selected.read(self.position, limit, events);
+            return (recent, reached);
+        }
+        let recent = self.tail.read(self.position, limit, events);
+        self.assert_next(events);
+        (recent, events.last().map_or(self.position, Event::position))
+    }
+
+    fn assert_next(&self, events: &Events) {
+        let next = self.position.n + 1;
+        let is_next = events.first().is_none_or(|first| first.position().n == next);
+        assert!(is_next, "the log {} skipped events", self.log);
+    }
+
+    /// Moves to the position that was reached, past the events that are wanted, and returns their step, or `None` without
+    /// events.
+    fn advance(&mut self, place: usize, mut events: Events, mut reached: Position) -> Option<Step> {
+        if let Some(first) = events.first()
+            && let Some(step) = self.notice(place, first)
+        {
             self.current &= events.len() == 1;
             (self.position, self.ended) = (first.position(), Ended::No);
+            self.passed_by = false;
             return Some(step);
         }
         let is_break = |event: &Event| matches!(event.mark(), Mark::Broken(_));
         if let Some(broken) = events.iter().position(is_break) {
             events.truncate(broken);
+            reached = events.last().map_or(self.position, Event::position);
             self.current = false;
         }
         if let Some(last) = events.last() {
-            self.position = last.position();
             self.ended = if last.mark().ends() { Ended::Untold } else { Ended::No };
         }
+        self.passed_by |= self.selected.is_some() && reached != self.position;
+        self.position = reached;
         // An end within the page is history: the topic was opened again.
         events.retain(|event| event.mark().is_event());
-        match events.is_empty() {
-            true if self.ended == Ended::Untold => self.end(topic),
-            true => None,
-            false => Some(Step::Events { topic, events }),
+        match events.last() {
+            None if self.ended == Ended::Untold => self.end(place),
+            None => None,
+            Some(last) => {
+                self.passed_by &= last.position() != reached;
+                Some(Step::Events { place, events })
+            }
         }
     }
 
     /// The step of an entry that has one of its own.
-    fn notice(&self, topic: usize, entry: &Event) -> Option<Step> {
+    fn notice(&self, place: usize, entry: &Event) -> Option<Step> {
         match entry.mark() {
-            Mark::Broken(reason) => {
-                Some(Step::Broken { topic, position: entry.position(), reason })
-            }
-            Mark::Reopened if self.ended == Ended::Told => Some(Step::Reopened { topic }),
+            Mark::Broken(reason) => Some(Step::Broken { place, entry: entry.clone(), reason }),
+            Mark::Reopened if self.ended == Ended::Told => Some(Step::Reopened { place }),
             _ => None,
         }
     }
 
     /// Tells the end at which the place stands, unless the topic was opened again since.
-    fn end(&mut self, topic: usize) -> Option<Step> {
+    fn end(&mut self, place: usize) -> Option<Step> {
         if self.tail.head() > self.position {
             self.ended = Ended::No;
             self.current = false;
             return None;
         }
         self.ended = Ended::Told;
-        Some(Step::End { topic })
+        Some(Step::End { place })
     }
 
-    fn skip(&mut self, topic: usize, gap: Box<Gap>) -> Step {
+    fn skip(&mut self, place: usize, mut gap: Box<Gap>) -> Step {
+        if self.selected.is_some() {
+            *gap = gap.of_some();
+        }
         self.floor = (gap.resume == Position::START).then(|| Box::new(self.position));
         self.position = gap.resume;
         self.current = false;
+        self.passed_by = false;
         self.ended = match self.tail.ended_at(self.position) {
             true => Ended::Untold,
             false => Ended::No,
         };
-        Step::Gap { topic, gap }
+        Step::Gap { place, gap }
     }
 }
 
 impl Start {
-    /// The start of each of the sorted topics.
-    pub(super) fn all(opening: &OpenOptions, topics: &[Topic]) -> (Vec<Self>, Outcome) {
+    /// The start in each of the sorted logs.
+    pub(super) fn all(opening: &OpenOptions, logs: &[LogName]) -> (Vec<Self>, Outcome) {
         let Origin::Resume(text) = &opening.origin else {
             let start = match opening.origin {
                 Origin::Seek(seek) => Self::Seek(seek),
                 _ => Self::Latest,
             };
-            return (vec![start; topics.len()], Outcome::Live);
+            return (vec![start; logs.len()], Outcome::Live);
         };
         let new = opening.new_topics.map_or(Self::Latest, Self::Seek);
-        match wire::decode(text, topics) {
+        match wire::decode(text, logs) {
             Ok(positions) => {
                 let start = |position: Option<Position>| position.map_or(new, Self::After);
                 (positions.into_iter().map(start).collect(), Outcome::Exact)
             }
-            Err(InvalidCursor) => (vec![Self::Invalid; topics.len()], Outcome::Invalid),
+            Err(InvalidCursor) => (vec![Self::Invalid; logs.len()], Outcome::Invalid),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A cursor's reads of the log: the answers that its opening got, the read under way, and a pause for each
-//! topic that a read did not move.
+//! log that a read did not move.
 //!
 //! The opening of a cursor reads the log to find gaps. Its answers are kept for the first steps, so that
-//! no page is read twice. All topics together keep at most one page, and a page is dropped with its step.
+//! no page is read twice. All places together keep at most one page, and a page is dropped with its step.
 //!
 //! A read that fails and a read that brings nothing pause alike. The second belongs to a reader that is
 //! ahead of its node's tail, as after a reconnect to a node whose feed lags: the tail does not have the
@@ -20,12 +20,12 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::{Limit, Log, Page, Position, ReadError, Topic};
+use crate::{Limit, Log, LogName, Page, Position, ReadError};
 
 /// The reads of a cursor. Empty for a reader at the tail.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
-    /// Of the opening, in the order of the topics.
+    /// Of the opening, in the order of the places.
     answers: VecDeque<Answer>,
     under_way: Option<Read>,
     pauses: SmallVec<[Pause; 1]>,
@@ -35,7 +35,7 @@ pub(super) struct Reads {
 /// One read of the log. A read may hold a connection of the log for as long as it exists, so its owner polls
 /// the read or drops it.
 struct Read {
-    topic: usize,
+    place: usize,
     tail_head: Position,
     page: Pin<Box<dyn Future<Output = Result<Page, ReadError>> + Send>>,
 }
@@ -43,17 +43,17 @@ struct Read {
 /// The result of a read.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// The topic, as an index into the cursor's places.
-    pub(super) topic: usize,
+    /// An index into the cursor's places.
+    pub(super) place: usize,
     /// The tail's head before the log was asked.
     pub(super) tail_head: Position,
     pub(super) page: Result<Page, ReadError>,
 }
 
-/// Keeps a cursor from asking the log about one topic.
+/// Keeps a cursor from reading one log.
 #[derive(Debug)]
 struct Pause {
-    topic: usize,
+    place: usize,
     length: Duration,
     until: Instant,
     /// The tail's head before the log answered that nothing follows, or the error of a read that failed.
@@ -63,7 +63,7 @@ struct Pause {
 /// Pause after a read that failed or brought nothing, doubled each time up to [`PAUSE_MAX`]. The
 /// reader's connection stays open.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-/// Longest pause between two reads of a topic: the largest delay of a reader after the log is back.
+/// Longest pause between two reads of a log: the largest delay of a reader after the log is back.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 impl Reads {
@@ -71,14 +71,14 @@ impl Reads {
     pub(super) fn begin(
         &mut self,
         log: &Arc<dyn Log>,
-        (topic, name): (usize, &Topic),
+        (place, name): (usize, &LogName),
         (after, tail_head): (Position, Position),
         limit: Limit,
     ) {
-        assert!(self.under_way.is_none(), "a cursor reads one topic at a time");
+        assert!(self.under_way.is_none(), "a cursor reads one log at a time");
         let (log, name) = (Arc::clone(log), name.clone());
         let page = Box::pin(async move { log.read(&name, after, limit).await });
-        self.under_way = Some(Read { topic, tail_head, page });
+        self.under_way = Some(Read { place, tail_head, page });
     }
 
     /// Keeps an answer that came before the first poll.
@@ -94,8 +94,8 @@ impl Reads {
         let Some(read) = &mut self.under_way else { return Poll::Ready(None) };
         let polled = read.page.as_mut().poll(cx);
         polled.map(|page| {
-            let Read { topic, tail_head, .. } = self.under_way.take()?;
-            Some(Answer { topic, tail_head, page })
+            let Read { place, tail_head, .. } = self.under_way.take()?;
+            Some(Answer { place, tail_head, page })
         })
     }
 
@@ -104,20 +104,20 @@ impl Reads {
         self.under_way = None;
     }
 
-    /// Pauses a topic after a read that did not move it: longer than after the read before.
-    pub(super) fn pause(&mut self, topic: usize, result: Result<Position, ReadError>) {
-        let paused = self.pauses.iter_mut().find(|pause| pause.topic == topic);
+    /// Pauses a place after a read that did not move it: longer than after the read before.
+    pub(super) fn pause(&mut self, place: usize, result: Result<Position, ReadError>) {
+        let paused = self.pauses.iter_mut().find(|pause| pause.place == place);
         let length = paused.as_ref().map_or(PAUSE_MIN, |pause| (pause.length * 2).min(PAUSE_MAX));
-        let pause = Pause { topic, length, until: Instant::now() + length, result };
+        let pause = Pause { place, length, until: Instant::now() + length, result };
         match paused {
             Some(paused) => *paused = pause,
             None => self.pauses.push(pause),
         }
     }
 
-    /// Forgets the pause of a topic that its tail serves again.
-    pub(super) fn forget(&mut self, topic: usize) {
-        self.pauses.retain(|pause| pause.topic != topic);
+    /// Forgets the pause of a place that its tail serves again.
+    pub(super) fn forget(&mut self, place: usize) {
+        self.pauses.retain(|pause| pause.place != place);
     }
 
     /// Returns true if there is no answer, no read and no pause.
@@ -126,8 +126,8 @@ impl Reads {
     }
 
     /// Returns true if it is too early to ask the log again for the events after `after`.
-    pub(super) fn is_paused(&self, topic: usize, after: Position, tail_head: Position) -> bool {
-        let paused = self.pauses.iter().find(|pause| pause.topic == topic);
+    pub(super) fn is_paused(&self, place: usize, after: Position, tail_head: Position) -> bool {
+        let paused = self.pauses.iter().find(|pause| pause.place == place);
         paused.is_some_and(|pause| {
             Instant::now() < pause.until && !pause.is_ended_by_move(after, tail_head)
         })
@@ -156,7 +156,7 @@ impl Pause {
     /// the pause. The tail itself does not have the position.
     ///
     /// A tail that has only come closer to a reader ahead of it brings nothing that the log has not had
-    /// already. A log that cannot be read is not asked more often because a topic is busy.
+    /// already. A log that cannot be read is not asked more often because it is busy.
     fn is_ended_by_move(&self, after: Position, tail_head: Position) -> bool {
         match self.result {
             Ok(before) => tail_head != before && !(before < tail_head && tail_head < after),
@@ -167,6 +167,6 @@ impl Pause {
 
 impl fmt::Debug for Read {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Read").field("topic", &self.topic).finish_non_exhaustive()
+        f.debug_struct("Read").field("place", &self.place).finish_non_exhaustive()
     }
 }

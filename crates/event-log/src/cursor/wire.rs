@@ -7,6 +7,9 @@
 //! | up to eight, if that text is longer than 128 bytes | `v1.` and base64url of: FNV-1a-32 of the sorted topics (4 bytes, big endian), varint of the greatest ms, then for each topic in sorted order varint(greatest ms - ms), varint(n) |
 //! | any, put together by a client | `TOPIC@<ms>-<n>`, separated by commas |
 //!
+//! A topic stands here for its log. The topics of a space share the line of the space, whose name is `<prefix>**`; put
+//! together by a client, the line may name any topic of the space.
+//!
 //! Because of the hashes, a position goes only to the topic that it is of. All forms but `v1.` are good for
 //! other topics as well: a topic that the text does not know is new to the reader. Text from a client is
 //! untrusted: any text decodes to positions or is an [`InvalidCursor`].
@@ -14,7 +17,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
-use crate::{Position, Topic};
+use crate::{LogName, Position};
 
 /// Begins a text with a hash for each topic. It has two characters because with three the text of eight usual topics
 /// would have 129.
@@ -32,9 +35,9 @@ const TOPICS_MAX: usize = 1024;
 #[error("the cursor is not valid for these topics")]
 pub struct InvalidCursor;
 
-/// Writes the positions of the sorted topics; each comes with the [`hash`] of its topic.
+/// Writes the positions in the sorted logs; each comes with the [`hash`] of its log.
 pub(crate) fn encode<'a>(
-    places: impl ExactSizeIterator<Item = (&'a Topic, u32, Position)> + Clone,
+    places: impl ExactSizeIterator<Item = (&'a LogName, u32, Position)> + Clone,
 ) -> String {
     if places.len() == 1 {
         return places.map(|(_, _, position)| position.to_string()).collect();
@@ -50,33 +53,33 @@ pub(crate) fn encode<'a>(
         return text_of(EACH, &bytes);
     }
     bytes.clear();
-    bytes.extend(hash(places.clone().map(|(topic, _, _)| topic)).to_be_bytes());
+    bytes.extend(hash(places.clone().map(|(log, _, _)| log)).to_be_bytes());
     put_varint(&mut bytes, newest);
     places.for_each(|(_, _, position)| put_position(&mut bytes, newest, position));
     text_of(ALL, &bytes)
 }
 
-/// Reads a text for these sorted topics: the position of each, or `None` for a topic that the text does not
-/// know. It knows at least one.
-pub(crate) fn decode(text: &str, topics: &[Topic]) -> Result<Vec<Option<Position>>, InvalidCursor> {
-    if let [_] = topics
+/// Reads a text for these sorted logs: the position in each, or `None` for a log that the text does not know. It
+/// knows at least one.
+pub(crate) fn decode(text: &str, logs: &[LogName]) -> Result<Vec<Option<Position>>, InvalidCursor> {
+    if let [_] = logs
         && let Ok(position) = text.parse()
     {
         return Ok(vec![Some(position)]);
     }
     let positions = match (text.strip_prefix(EACH), text.strip_prefix(ALL)) {
-        (Some(encoded), _) => decode_each(encoded, topics)?,
-        (_, Some(encoded)) => decode_all(encoded, topics)?,
-        _ => decode_named(text, topics)?,
+        (Some(encoded), _) => decode_each(encoded, logs)?,
+        (_, Some(encoded)) => decode_all(encoded, logs)?,
+        _ => decode_named(text, logs)?,
     };
     if positions.iter().all(Option::is_none) { Err(InvalidCursor) } else { Ok(positions) }
 }
 
-fn decode_each(encoded: &str, topics: &[Topic]) -> Result<Vec<Option<Position>>, InvalidCursor> {
+fn decode_each(encoded: &str, logs: &[LogName]) -> Result<Vec<Option<Position>>, InvalidCursor> {
     let bytes = BASE64.decode(encoded).map_err(|_| InvalidCursor)?;
     let mut rest = bytes.as_slice();
     let newest = take_varint(&mut rest)?;
-    let mut known = Vec::with_capacity(topics.len());
+    let mut known = Vec::with_capacity(logs.len());
     while !rest.is_empty() {
         let (hash, behind) = rest.split_first_chunk().ok_or(InvalidCursor)?;
         rest = behind;
@@ -85,10 +88,10 @@ fn decode_each(encoded: &str, topics: &[Topic]) -> Result<Vec<Option<Position>>,
             return Err(InvalidCursor);
         }
     }
-    let hashes: Vec<_> = topics.iter().map(|topic| hash([topic])).collect();
+    let hashes: Vec<_> = logs.iter().map(|log| hash([log])).collect();
     let position = |(index, hash): (usize, &u32)| {
         let mut same = known.iter().filter(|(known, _)| known == hash).map(|(_, at)| *at);
-        // Topics whose names have one hash stand in their order. Beside a set of others they cannot be told.
+        // Logs whose names have one hash stand in their order. Beside a set of others they cannot be told.
         let count = hashes.iter().filter(|other| *other == hash).count();
         let before = hashes[..index].iter().filter(|other| *other == hash).count();
         (same.clone().count() == count).then(|| same.nth(before)).flatten()
@@ -96,28 +99,30 @@ fn decode_each(encoded: &str, topics: &[Topic]) -> Result<Vec<Option<Position>>,
     Ok(hashes.iter().enumerate().map(position).collect())
 }
 
-fn decode_all(encoded: &str, topics: &[Topic]) -> Result<Vec<Option<Position>>, InvalidCursor> {
+fn decode_all(encoded: &str, logs: &[LogName]) -> Result<Vec<Option<Position>>, InvalidCursor> {
     let bytes = BASE64.decode(encoded).map_err(|_| InvalidCursor)?;
     let (all, mut rest) = bytes.split_first_chunk().ok_or(InvalidCursor)?;
-    if u32::from_be_bytes(*all) != hash(topics) {
+    if u32::from_be_bytes(*all) != hash(logs) {
         return Err(InvalidCursor);
     }
     let newest = take_varint(&mut rest)?;
-    let positions = topics.iter().map(|_| take_position(&mut rest, newest).map(Some));
+    let positions = logs.iter().map(|_| take_position(&mut rest, newest).map(Some));
     let positions = positions.collect::<Result<_, _>>()?;
     if rest.is_empty() { Ok(positions) } else { Err(InvalidCursor) }
 }
 
-fn decode_named(text: &str, topics: &[Topic]) -> Result<Vec<Option<Position>>, InvalidCursor> {
-    let mut positions = vec![None; topics.len()];
+fn decode_named(text: &str, logs: &[LogName]) -> Result<Vec<Option<Position>>, InvalidCursor> {
+    let mut positions = vec![None; logs.len()];
     for (count, part) in text.split(',').enumerate() {
         let (name, position) = part.rsplit_once('@').ok_or(InvalidCursor)?;
         let position = position.parse().map_err(|_| InvalidCursor)?;
         if count >= TOPICS_MAX {
             return Err(InvalidCursor);
         }
-        if let Ok(index) = topics.binary_search_by(|topic| topic.as_str().cmp(name)) {
-            positions[index] = Some(position);
+        // The topics of a space have one order, so the last of their events is where the client stands.
+        if let Some(index) = logs.iter().position(|log| log.has(name)) {
+            let is_space = logs[index].is_space();
+            positions[index] = positions[index].filter(|_| is_space).max(Some(position));
         }
     }
     Ok(positions)
@@ -145,8 +150,8 @@ fn take_position(bytes: &mut &[u8], newest: u64) -> Result<Position, InvalidCurs
 }
 
 /// FNV-1a over the sorted names, each followed by a zero byte, which no name contains.
-pub(crate) fn hash<'a>(sorted: impl IntoIterator<Item = &'a Topic>) -> u32 {
-    let names = sorted.into_iter().flat_map(|topic| topic.as_str().bytes().chain([0]));
+pub(crate) fn hash<'a>(sorted: impl IntoIterator<Item = &'a LogName>) -> u32 {
+    let names = sorted.into_iter().flat_map(|log| log.as_str().bytes().chain([0]));
     names.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
@@ -184,11 +189,15 @@ mod tests {
         (any::<u64>(), any::<u64>()).prop_map(|(ms, n)| Position::new(ms, n))
     }
 
-    fn topics(count: usize) -> Vec<Topic> {
-        (0..count).map(|i| Topic::new(&format!("topic/{i:04}")).unwrap()).collect()
+    fn log(name: &str) -> LogName {
+        LogName::parse(name).unwrap()
     }
 
-    fn text(topics: &[Topic], positions: &[Position]) -> String {
+    fn topics(count: usize) -> Vec<LogName> {
+        (0..count).map(|i| log(&format!("topic/{i:04}"))).collect()
+    }
+
+    fn text(topics: &[LogName], positions: &[Position]) -> String {
         let places = topics.iter().zip(positions).map(|(topic, at)| (topic, hash([topic]), *at));
         encode(places.collect::<Vec<_>>().into_iter())
     }
@@ -286,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_cursor_of_none_of_the_topics_is_invalid() {
-        let [a, b, c] = ["a", "b", "c"].map(|name| Topic::new(name).unwrap());
+        let [a, b, c] = ["a", "b", "c"].map(log);
         let two = text(&[a.clone(), b.clone()], &[Position::new(5, 1), Position::new(9, 2)]);
         assert_eq!(decode(&two, std::slice::from_ref(&c)), Err(InvalidCursor));
         assert_eq!(decode("5-1", &[a.clone(), b.clone()]), Err(InvalidCursor));
@@ -297,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_client_puts_a_cursor_together_by_name() {
-        let topics = ["a@b", "c"].map(|name| Topic::new(name).unwrap());
+        let topics = ["a@b", "c"].map(log);
         let at = |ms, n| Some(Position::new(ms, n));
         assert_eq!(decode("a@b@5-1,c@6-2", &topics), Ok(vec![at(5, 1), at(6, 2)]));
         assert_eq!(decode("c@6-2,c@7-3,other@1-1", &topics), Ok(vec![None, at(7, 3)]));
@@ -307,10 +316,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_space_has_one_position_whatever_is_selected() {
+        let logs = ["orders/**", "other"].map(log);
+        let at = |ms, n| Some(Position::new(ms, n));
+        let named = "orders/1@5-1,orders/2@7-3,orders/1@6-2,other@9-9,other@8-8";
+        assert_eq!(decode(named, &logs), Ok(vec![at(7, 3), at(8, 8)]));
+        assert_eq!(decode("orders/**@5-1", &logs[..1]), Ok(vec![at(5, 1)]));
+        assert_eq!(decode("orders@5-1", &logs[..1]), Err(InvalidCursor));
+    }
+
     /// Two topics whose names have the same hash. (Found by a search over short names.)
     #[test]
     fn topics_with_one_hash_are_told_by_their_order_or_not_at_all() {
-        let [a, b] = ["room/329599", "room/532382"].map(|name| Topic::new(name).unwrap());
+        let [a, b] = ["room/329599", "room/532382"].map(log);
         assert_eq!(hash([&a]), hash([&b]));
         let positions = [Position::new(5, 1), Position::new(9, 2)];
         let both = [a.clone(), b];

@@ -22,8 +22,8 @@ use async_trait::async_trait;
 use event_log::conformance::dice::Dice;
 use event_log::conformance::history::{History, Truth};
 use event_log::{
-    Append, AppendError, Bookmark, Bounds, Event, Key, Limit, Log, Mark, MemoryLog, NewEvent, Page,
-    Position, ReadError, Receipt, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Event, Key, Limit, Log, LogName, Mark, MemoryLog,
+    NewEvent, Page, Position, ReadError, Receipt, Seek, Sought, Spaces, Tail, Topic,
 };
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
@@ -41,6 +41,8 @@ pub(crate) struct Store {
     pub(crate) log: MemoryLog,
     pub(crate) truth: Truth,
     pub(crate) bug: Option<Bug>,
+    /// Set when nothing more is published.
+    pub(crate) is_over: Mutex<bool>,
     /// The published events in order. Each node goes on from its own index.
     published: Mutex<Vec<Event>>,
 }
@@ -57,7 +59,7 @@ pub(crate) struct Node {
 #[derive(Debug)]
 struct State {
     dice: Dice,
-    tails: BTreeMap<Topic, Arc<Tail>>,
+    tails: BTreeMap<LogName, Arc<Tail>>,
     /// The number of published events that the feed has taken.
     fed: usize,
     /// Events on their way to the tails.
@@ -73,7 +75,13 @@ struct State {
 
 impl Store {
     pub(crate) fn new(log: MemoryLog, bug: Option<Bug>) -> Self {
-        Self { log, truth: Truth::default(), bug, published: Mutex::default() }
+        Self {
+            log,
+            truth: Truth::default(),
+            bug,
+            is_over: Mutex::default(),
+            published: Mutex::default(),
+        }
     }
 
     /// Publishes, if the topic takes it.
@@ -88,9 +96,9 @@ impl Store {
         }
     }
 
-    pub(crate) fn trim(&self, topic: &Topic, keep: usize) {
-        self.log.trim(topic, keep);
-        self.truth.of(topic, |history| history.trim(keep));
+    pub(crate) fn trim(&self, log: &LogName, keep: usize) {
+        self.log.trim(log, keep);
+        self.truth.of(log, |history| history.trim(keep));
     }
 
     pub(crate) fn flush(&self) {
@@ -98,8 +106,8 @@ impl Store {
         self.truth.each(History::forget);
     }
 
-    fn bounds(&self, topic: &Topic) -> Option<Bounds> {
-        self.truth.of(topic, |history| history.bounds())
+    fn bounds(&self, log: &LogName) -> Option<Bounds> {
+        self.truth.of(log, |history| history.bounds())
     }
 
     /// Returns true if `event` is the entry after `head`, and not only the number after it.
@@ -108,9 +116,9 @@ impl Store {
             return event.position().n == head.n + 1 && event.position().ms >= head.ms;
         }
         event.position().n == head.n + 1
-            && self
-                .truth
-                .of(event.topic(), |history| history.are_neighbours(head, event.position()))
+            && self.truth.of(&self.log.spaces().log_of(event.topic()), |history| {
+                history.are_neighbours(head, event.position())
+            })
     }
 }
 
@@ -161,13 +169,14 @@ impl Node {
     }
 
     fn deliver(&self, state: &mut State, event: Event) {
-        let Some(tail) = state.tails.get(event.topic()) else { return };
+        let log = self.store.log.spaces().log_of(event.topic());
+        let Some(tail) = state.tails.get(&log) else { return };
         let head = tail.head();
         if self.store.follows(head, &event) {
             tail.extend([event]);
         } else if event.position() > head && state.dice.chance(50) {
             // A hole in the feed. Some logs repair it at once, others wait for the audit.
-            self.repair(event.topic(), tail);
+            self.repair(&log, tail);
         }
     }
 
@@ -178,18 +187,18 @@ impl Node {
         }
         state.resets -= 1;
         let tails: Vec<_> = state.tails.iter().collect();
-        let (topic, tail) = state.dice.clone().pick(&tails).to_owned();
-        let (tail, topic) = (Arc::clone(tail), topic.clone());
-        match self.store.bounds(&topic) {
+        let (log, tail) = state.dice.clone().pick(&tails).to_owned();
+        let (tail, log) = (Arc::clone(tail), log.clone());
+        match self.store.bounds(&log) {
             Some(bounds) if state.dice.chance(60) => self.reset(&tail, bounds.head, bounds.ended),
-            Some(_) => tail.reset(self.earlier(&topic, &mut state.dice), false),
+            Some(_) => tail.reset(self.earlier(&log, &mut state.dice), false),
             None => tail.reset(Position::START, false),
         }
     }
 
-    /// A position at which the topic stood before its present head.
-    fn earlier(&self, topic: &Topic, dice: &mut Dice) -> Position {
-        self.store.truth.of(topic, |history| {
+    /// A position at which the log stood before its present head.
+    fn earlier(&self, log: &LogName, dice: &mut Dice) -> Position {
+        self.store.truth.of(log, |history| {
             let open = history.readable().iter().filter(|entry| entry.event.mark == Mark::Open);
             let mut heads: Vec<_> = open.map(|entry| entry.position).collect();
             heads.push(Position::START);
@@ -198,13 +207,13 @@ impl Node {
     }
 
     fn audit(&self, state: &State) {
-        for (topic, tail) in &state.tails {
-            self.repair(topic, tail);
+        for (log, tail) in &state.tails {
+            self.repair(log, tail);
         }
     }
 
-    fn repair(&self, topic: &Topic, tail: &Tail) {
-        let (head, ended) = match self.store.bounds(topic) {
+    fn repair(&self, log: &LogName, tail: &Tail) {
+        let (head, ended) = match self.store.bounds(log) {
             Some(bounds) => (bounds.head, bounds.ended),
             None => (Position::START, false),
         };
@@ -240,7 +249,7 @@ impl Node {
     }
 
     /// Publishes an event to the store without telling the reader's node.
-    async fn surprise(&self, topic: &Topic, percent: u64) {
+    async fn surprise(&self, log: &LogName, percent: u64) {
         let strikes = {
             let mut state = lock(&self.state);
             let strikes = state.surprises > 0 && state.dice.chance(percent);
@@ -249,44 +258,54 @@ impl Node {
         };
         if strikes {
             let event = NewEvent { data: "surprise".into(), ..NewEvent::default() };
-            self.store.publish(topic, event).await;
+            // In a space any topic may be the surprise.
+            let topic = log.topic().unwrap_or_else(|| self.roll(surprising));
+            self.store.publish(&topic, event).await;
         }
     }
 }
 
+fn surprising(dice: &mut Dice) -> Topic {
+    Topic::new(*dice.pick(&super::schedule::IN_SPACE)).expect("a name")
+}
+
 #[async_trait]
 impl Log for Node {
+    fn spaces(&self) -> &Spaces {
+        self.store.log.spaces()
+    }
+
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
         self.store.log.append(batch).await
     }
 
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError> {
         let _turn = self.turns.acquire().await.expect("nobody closes it");
         self.travel().await?;
-        self.surprise(topic, 20).await;
+        self.surprise(log, 20).await;
         if self.roll(|dice| dice.chance(2)) {
-            self.store.trim(topic, 3);
+            self.store.trim(log, 3);
         }
-        let page = self.store.log.read(topic, after, limit).await?;
+        let page = self.store.log.read(log, after, limit).await?;
         let page = match self.store.bug {
             Some(bug) => bug.distort(page),
             None => page,
         };
         let nothing = page.gap.is_none() && page.events.is_empty();
-        self.surprise(topic, if nothing { 50 } else { 5 }).await;
+        self.surprise(log, if nothing { 50 } else { 5 }).await;
         // The answer is old when it arrives.
         self.travel().await?;
         Ok(page)
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
         self.travel().await?;
-        self.store.log.seek(topic, seek).await
+        self.store.log.seek(log, seek).await
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError> {
         self.travel().await?;
-        self.store.log.bounds(topic).await
+        self.store.log.bounds(log).await
     }
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
@@ -294,26 +313,26 @@ impl Log for Node {
         self.store.log.bookmark(topic, source).await
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         self.travel().await?;
         let mut state = lock(&self.state);
-        if let Some(tail) = state.tails.get(topic) {
+        if let Some(tail) = state.tails.get(log) {
             return Ok(Arc::clone(tail));
         }
         let behind = state.dice.chance(30);
-        let (head, ended) = match self.store.bounds(topic) {
-            Some(_) if behind => (self.earlier(topic, &mut state.dice), false),
+        let (head, ended) = match self.store.bounds(log) {
+            Some(_) if behind => (self.earlier(log, &mut state.dice), false),
             Some(bounds) => (bounds.head, bounds.ended),
             None => (Position::START, false),
         };
         let tail = Arc::new(Tail::new(head, ended, WINDOW));
-        state.tails.insert(topic.clone(), Arc::clone(&tail));
+        state.tails.insert(log.clone(), Arc::clone(&tail));
         Ok(tail)
     }
 
-    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+    async fn echo(&self, log: &LogName) -> Result<Duration, ReadError> {
         self.travel().await?;
-        self.store.log.echo(topic).await
+        self.store.log.echo(log).await
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bookmark, Bounds, Cursor, Event, Key, Limit, Log, MemoryLog, NewEvent,
-    Origin, Page, Position, ReadError, Receipt, Retention, Seek, Sought, Step, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Cursor, Event, Key, Limit, Log, LogName, MemoryLog,
+    NewEvent, Origin, Page, Position, ReadError, Receipt, Retention, Seek, Sought, Step, Tail,
+    Topic,
 };
 use tokio::time::timeout;
 
@@ -65,13 +66,13 @@ impl Log for Scripted {
         self.store.append(batch).await
     }
 
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
-        let page = self.store.read(topic, after, limit).await?;
-        let script = if *topic == self.topic { *lock(&self.script) } else { Script::Nothing };
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        let page = self.store.read(log, after, limit).await?;
+        let script = if *log == *self.topic { *lock(&self.script) } else { Script::Nothing };
         match script {
             Script::Nothing => {}
             Script::Grow => {
-                let event = publish(&self.store, topic).await;
+                let event = publish(&self.store, &self.topic).await;
                 self.tail.reset(event.position(), false);
                 *lock(&self.script) = Script::Nothing;
             }
@@ -80,27 +81,27 @@ impl Log for Scripted {
         Ok(page)
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        self.store.seek(topic, seek).await
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
+        self.store.seek(log, seek).await
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
-        self.store.bounds(topic).await
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError> {
+        self.store.bounds(log).await
     }
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
         self.store.bookmark(topic, source).await
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
-        match *topic == self.topic {
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
+        match *log == *self.topic {
             true => Ok(Arc::clone(&self.tail)),
-            false => self.store.tail(topic).await,
+            false => self.store.tail(log).await,
         }
     }
 
-    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
-        self.store.echo(topic).await
+    async fn echo(&self, log: &LogName) -> Result<Duration, ReadError> {
+        self.store.echo(log).await
     }
 }
 
@@ -131,8 +132,8 @@ async fn a_topic_that_cannot_be_read_keeps_no_other_waiting() {
             publish(&log.store, topic).await;
             let step = cursor.try_next(ONE).await.expect("the other topics answer");
             assert!(
-                matches!(&step, Some(Step::Events { topic, events })
-                    if *topic == index && events[0].position().n == round),
+                matches!(&step, Some(Step::Events { place, events })
+                    if *place == index && events[0].position().n == round),
                 "{step:?}"
             );
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bookmark, Bounds, Event, Key, Limit, Log, Page, Position, ReadError,
-    Receipt, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Event, Key, Limit, Log, LogName, Page, Position,
+    ReadError, Receipt, Seek, Sought, Tail, Topic,
 };
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -26,7 +26,7 @@ pub(crate) struct Gateway {
     reads_events: bool,
     /// True once it has died.
     pub(crate) dead: watch::Sender<bool>,
-    tails: Mutex<HashMap<Topic, Arc<Opening>>>,
+    tails: Mutex<HashMap<LogName, Arc<Opening>>>,
 }
 
 /// Readers that come together open a tail together.
@@ -61,7 +61,7 @@ impl Gateway {
         if self.reads_events {
             self.reads(servers);
         }
-        let opening = self.tails.lock().unwrap().get(event.topic()).cloned();
+        let opening = self.tails.lock().unwrap().get(&**event.topic()).cloned();
         let tail = opening.and_then(|opening| opening.get().cloned());
         // A tail that is being opened reads the event.
         if let Some(tail) = tail {
@@ -72,15 +72,15 @@ impl Gateway {
 
 impl Door {
     /// Reads the newest events from the source, and asks the other servers how much of that they have.
-    async fn window(&self, topic: &Topic) -> Result<Tail, ReadError> {
+    async fn window(&self, name: &LogName) -> Result<Tail, ReadError> {
         self.gateway.reads(&self.servers);
         sleep(READ).await;
         // From here on nothing waits, so that no event comes between.
         let log = &self.servers.log;
-        let before = log.seek(topic, Seek::Last(PAGE as u64)).await?.position;
+        let before = log.seek(name, Seek::Last(PAGE as u64)).await?.position;
         let limit = Limit { events: PAGE, bytes: usize::MAX };
         let tail = Tail::new(before, false, limit);
-        let page = log.read(topic, before, limit).await?;
+        let page = log.read(name, before, limit).await?;
         assert!(page.gap.is_none(), "nothing is trimmed");
         if !page.events.is_empty() {
             tail.extend(page.events);
@@ -95,39 +95,39 @@ impl Log for Door {
         self.servers.log.append(batch).await
     }
 
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError> {
         self.gateway.reads(&self.servers);
         sleep(READ).await;
-        self.servers.log.read(topic, after, limit).await
+        self.servers.log.read(log, after, limit).await
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        self.servers.log.seek(topic, seek).await
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
+        self.servers.log.seek(log, seek).await
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
-        self.servers.log.bounds(topic).await
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError> {
+        self.servers.log.bounds(log).await
     }
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
         self.servers.log.bookmark(topic, source).await
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         let opening = {
             let mut tails = self.gateway.tails.lock().unwrap();
-            tails.get(topic).cloned().unwrap_or_else(|| {
-                self.servers.subscribe(topic, &self.gateway);
+            tails.get(log).cloned().unwrap_or_else(|| {
+                self.servers.subscribe(log, &self.gateway);
                 let opening = Arc::new(Opening::new());
-                tails.insert(topic.clone(), Arc::clone(&opening));
+                tails.insert(log.clone(), Arc::clone(&opening));
                 opening
             })
         };
-        let opened = opening.get_or_try_init(|| async { self.window(topic).await.map(Arc::new) });
+        let opened = opening.get_or_try_init(|| async { self.window(log).await.map(Arc::new) });
         opened.await.cloned()
     }
 
-    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
-        self.servers.log.echo(topic).await
+    async fn echo(&self, log: &LogName) -> Result<Duration, ReadError> {
+        self.servers.log.echo(log).await
     }
 }

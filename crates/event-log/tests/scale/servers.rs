@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use event_log::{Append, Event, Log as _, MemoryLog, NewEvent, Retention, Topic};
+use event_log::{Append, Event, Log as _, LogName, MemoryLog, NewEvent, Retention, Topic};
 
 use super::gateway::Gateway;
 
@@ -13,7 +13,7 @@ pub(crate) struct Servers {
     /// The log that all servers hold.
     pub(crate) log: MemoryLog,
     counts: Vec<Counts>,
-    watching: Mutex<HashMap<Topic, Vec<Arc<Gateway>>>>,
+    watching: Mutex<HashMap<LogName, Vec<Arc<Gateway>>>>,
 }
 
 /// The work of one server.
@@ -56,11 +56,11 @@ impl Servers {
         self.counts.len() - 1
     }
 
-    /// A gateway subscribes to a topic at its source.
-    pub(crate) fn subscribe(&self, topic: &Topic, gateway: &Arc<Gateway>) {
+    /// A gateway subscribes to a log at its source.
+    pub(crate) fn subscribe(&self, log: &LogName, gateway: &Arc<Gateway>) {
         self.counts[gateway.source].subscriptions.fetch_add(1, Relaxed);
         let mut watching = self.watching.lock().unwrap();
-        watching.entry(topic.clone()).or_default().push(Arc::clone(gateway));
+        watching.entry(log.clone()).or_default().push(Arc::clone(gateway));
     }
 
     /// A gateway has died.
@@ -82,7 +82,7 @@ impl Servers {
         let event = Event::new(topic.clone(), receipt.position, event);
         self.counts[0].copies.fetch_add(self.replicas() as u64, Relaxed);
         let watching = self.watching.lock().unwrap();
-        for gateway in watching.get(topic).into_iter().flatten() {
+        for gateway in watching.get(&**topic).into_iter().flatten() {
             self.counts[gateway.source].messages.fetch_add(1, Relaxed);
             gateway.take(&event, self);
         }

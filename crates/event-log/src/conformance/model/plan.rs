@@ -1,13 +1,18 @@
 //! The plan of a random test, as data that proptest can shrink and print.
 
+use proptest::bool::weighted;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
 use crate::{BreakReason, Mark, Seek};
 
-/// Topics in a plan.
-pub(super) const TOPICS: usize = 3;
+/// Topics in a plan: the first ones have a log of their own, and the others lie in one space.
+pub(super) const TOPICS: usize = 5;
+/// The first topic in the space.
+pub(super) const IN_SPACE: usize = 2;
+/// Patterns of topics in the space, from which a reader chooses.
+pub(super) const PATTERNS: usize = 3;
 /// Readers of a plan at a time.
 const READERS: usize = 4;
 /// Different idempotency keys: few, so that keys repeat.
@@ -33,7 +38,7 @@ pub(super) enum Op {
     /// Lets milliseconds pass, if the lab can.
     Pass { ms: u64 },
     /// A reader comes and replaces the reader in its slot.
-    Open { node: usize, reader: usize, topics: Vec<bool>, start: Arrival },
+    Open { node: usize, reader: usize, topics: Vec<bool>, patterns: Vec<bool>, start: Arrival },
     /// A reader takes its next step if there is one.
     Next { reader: usize, limit: usize },
     /// A reader is cut off after an event of its last step, or after the whole step, and reconnects.
@@ -76,8 +81,12 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Flush),
         3 => prop_oneof![Just(1u64), 900..1100u64, 4900..5100u64, 9900..10_100u64, 29_900..30_200u64]
             .prop_map(|ms| Op::Pass { ms }),
-        4 => (node.clone(), reader.clone(), vec(any::<bool>(), TOPICS), start())
-            .prop_map(|(node, reader, topics, start)| Op::Open { node, reader, topics, start }),
+        4 => (
+            node.clone(), reader.clone(), vec(any::<bool>(), TOPICS), vec(weighted(0.2), PATTERNS), start(),
+        )
+            .prop_map(|(node, reader, topics, patterns, start)| {
+                Op::Open { node, reader, topics, patterns, start }
+            }),
         20 => (reader.clone(), limit).prop_map(|(reader, limit)| Op::Next { reader, limit }),
         6 => (node, reader, option::of(0..5usize))
             .prop_map(|(node, reader, cut)| Op::Reconnect { node, reader, cut }),
