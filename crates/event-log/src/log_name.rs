@@ -31,6 +31,15 @@ impl LogName {
         (!self.is_space()).then(|| Topic::of_log(self.clone()))
     }
 
+    /// The beginning of all topics in a space, which is a topic itself; the only topic of another log.
+    #[must_use]
+    pub fn prefix(&self) -> Topic {
+        match self.0.strip_suffix(EVERYTHING) {
+            Some(prefix) => Topic::of_log(Self(prefix.into())),
+            None => Topic::of_log(self.clone()),
+        }
+    }
+
     /// Returns true for the log of a space.
     #[must_use]
     pub fn is_space(&self) -> bool {

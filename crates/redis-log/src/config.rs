@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event_log::Retention;
+use event_log::{Retention, Spaces};
 use tokio::sync::watch;
 
 use crate::access::{Access, Party};
@@ -19,6 +19,8 @@ pub struct Config {
     pub url: RedisUrl,
     /// The beginning of all keys and channels, the same on every node.
     pub prefix: KeyPrefix,
+    /// The spaces, the same on every node.
+    pub spaces: Spaces,
     /// The life of topics, events and idempotency keys.
     pub retention: Retention,
     /// Where an event must be stored before it is acknowledged.
@@ -54,6 +56,7 @@ impl Config {
         Self {
             url,
             prefix: KeyPrefix::default(),
+            spaces: Spaces::NONE,
             retention: Retention::default(),
             durability: Durability::default(),
             read_from: ReadFrom::default(),

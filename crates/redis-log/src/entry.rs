@@ -1,14 +1,16 @@
 //! The form of an event in a stream and in a message: one header line, then the data.
 //!
 //! The header is `k=v` pairs between spaces: `t` the type, `m` the mark (`last`, `end`, `broken` or `reopened`), `r` the
-//! reason of a break, `p` the trace parent. A reader skips unknown pairs, so that later versions can add some.
+//! reason of a break, `p` the trace parent, `n` the topic's name in the log of a space. A reader skips unknown pairs, so that later versions can add some.
 //!
 //! 0.2.0 knows neither of the last two, and takes such an entry for an event. Therefore the entry has a type and data
 //! for that version, which this one drops: a type that no page listens for, and the data of the control event.
 
 use std::borrow::Cow;
 
-use event_log::{BreakReason, Event, EventType, Mark, NewEvent, Position, Topic, TraceParent};
+use event_log::{
+    BreakReason, Event, EventType, LogName, Mark, NewEvent, Position, Topic, TraceParent,
+};
 
 /// The field of a stream's entry that holds the event.
 pub(crate) const FIELD: &[u8] = b"d";
@@ -19,8 +21,8 @@ const BROKEN_KIND: &str = "_tailwater.broken";
 /// The type under which 0.2.0 shows that a topic was opened again.
 const REOPENED_KIND: &str = "_tailwater.reopened";
 
-/// The header line before an event's data.
-pub(crate) fn header(event: &NewEvent) -> String {
+/// The header line before an event's data, with the topic if others share its log.
+pub(crate) fn header(topic: Option<&Topic>, event: &NewEvent) -> String {
     let kind = event.kind.as_ref().map(EventType::as_str);
     let (kind, mark, reason) = match event.mark {
         Mark::Open | Mark::Deleted => (kind, None, None),
@@ -30,6 +32,7 @@ pub(crate) fn header(event: &NewEvent) -> String {
         Mark::Broken(reason) => (Some(BROKEN_KIND), Some("broken"), Some(reason.as_str())),
     };
     let pairs = [
+        ("n", topic.map(|topic| topic.as_str())),
         ("t", kind),
         ("m", mark),
         ("r", reason),
@@ -62,19 +65,28 @@ pub(crate) fn data<'a>(topic: &Topic, event: &'a NewEvent) -> Cow<'a, str> {
     }
 }
 
-/// Decodes an event. Bytes that do not begin with a [`header`] become the data of an event: an entry
-/// that another program wrote must not stop the readers of its topic.
-pub(crate) fn decode(bytes: &[u8]) -> NewEvent {
-    decode_header(bytes).unwrap_or_else(|| NewEvent { data: lossy(bytes), ..NewEvent::default() })
+/// The event at a position of a log. In a space, an entry that another program wrote has the prefix as its topic.
+pub(crate) fn event(log: &LogName, position: Position, bytes: &[u8]) -> Event {
+    let (named, event) = decode(bytes);
+    let topic = log.topic().or(named).unwrap_or_else(|| log.prefix());
+    Event::new(topic, position, event)
 }
 
-fn decode_header(bytes: &[u8]) -> Option<NewEvent> {
+/// Decodes an entry, and the topic that it names. Bytes that do not begin with a [`header`] become the data of an event:
+/// an entry that another program wrote must not stop the readers of its log.
+pub(crate) fn decode(bytes: &[u8]) -> (Option<Topic>, NewEvent) {
+    let raw = || (None, NewEvent { data: lossy(bytes), ..NewEvent::default() });
+    decode_header(bytes).unwrap_or_else(raw)
+}
+
+fn decode_header(bytes: &[u8]) -> Option<(Option<Topic>, NewEvent)> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     let (header, data) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
     let mut event = NewEvent { data: lossy(data), ..NewEvent::default() };
-    let mut said = None;
+    let (mut topic, mut said) = (None, None);
     for pair in header.split(' ').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=')? {
+            ("n", name) => topic = Topic::new(name).ok(),
             ("t", kind) => event.kind = EventType::new(kind).ok(),
             ("m", "last") => event.mark = Mark::Last,
             ("m", "end") => event.mark = Mark::End,
@@ -93,14 +105,14 @@ fn decode_header(bytes: &[u8]) -> Option<NewEvent> {
     if matches!(mark, Mark::Broken(_) | Mark::Reopened) {
         event = NewEvent { mark, trace: event.trace, ..NewEvent::default() };
     }
-    Some(event)
+    Some((topic, event))
 }
 
 fn lossy(bytes: &[u8]) -> Box<str> {
     String::from_utf8_lossy(bytes).into()
 }
 
-/// A message on a topic's channel: an event, or the notice of one.
+/// A message on a log's channel: an event, or the notice of one.
 #[derive(Debug)]
 pub(crate) enum Live {
     /// The event itself.
@@ -116,7 +128,7 @@ const ERASED: &str = "x ";
 
 impl Live {
     /// Decodes a message; `None` if it is not one of ours.
-    pub(crate) fn decode(topic: &Topic, message: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(log: &LogName, message: &[u8]) -> Option<Self> {
         let end = message.iter().position(|byte| *byte == b'\n');
         let text = std::str::from_utf8(&message[..end.unwrap_or(message.len())]).ok()?;
         if let Some(position) = text.strip_prefix(ERASED) {
@@ -124,9 +136,7 @@ impl Live {
         }
         let position = text.parse().ok()?;
         Some(match end {
-            Some(end) => {
-                Self::Event(Event::new(topic.clone(), position, decode(&message[end + 1..])))
-            }
+            Some(end) => Self::Event(event(log, position, &message[end + 1..])),
             None => Self::Notice(position),
         })
     }
@@ -171,9 +181,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_event_reads_back_as_it_was_written(event in events()) {
-            let text = header(&event) + &data(&Topic::new("t").unwrap(), &event);
-            prop_assert_eq!(decode(text.as_bytes()), event);
+        fn an_event_reads_back_as_it_was_written(event in events(), in_space: bool) {
+            let topic = Topic::new("orders/42").unwrap();
+            let named = in_space.then(|| topic.clone());
+            let text = header(named.as_ref(), &event) + &data(&topic, &event);
+            prop_assert_eq!(decode(text.as_bytes()), (named, event));
         }
 
         #[test]
@@ -184,18 +196,29 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_in_a_space_has_the_topic_that_it_names_or_the_prefix() {
+        let space = LogName::parse("orders/**").unwrap();
+        let topic_of =
+            |log: &LogName, bytes| event(log, Position::new(7, 3), bytes).topic().clone();
+        assert_eq!(topic_of(&space, b"n=orders/42 t=x\ndata").as_str(), "orders/42");
+        assert_eq!(topic_of(&space, b"t=x\ndata").as_str(), "orders/");
+        let own = Topic::new("demo").unwrap();
+        assert_eq!(topic_of(&own, b"n=orders/42\ndata"), own);
+    }
+
+    #[test]
     fn an_entry_of_another_program_is_delivered_as_it_is() {
         for raw in ["", "hello", "no header\nbut lines", "{\"a\":1}"] {
-            let event = decode(raw.as_bytes());
+            let (_, event) = decode(raw.as_bytes());
             assert_eq!((&*event.data, event.mark, event.kind), (raw, Mark::Open, None));
         }
-        assert_eq!(&*decode(b"\xff\xfe").data, "\u{fffd}\u{fffd}");
+        assert_eq!(&*decode(b"\xff\xfe").1.data, "\u{fffd}\u{fffd}");
     }
 
     #[test]
     fn an_entry_without_data_is_an_event_of_its_own_type_for_the_version_before() {
         let event = NewEvent { mark: Mark::Broken(BreakReason::Timeout), ..NewEvent::default() };
-        let text = header(&event) + &data(&Topic::new("orders/42").unwrap(), &event);
+        let text = header(None, &event) + &data(&Topic::new("orders/42").unwrap(), &event);
         assert_eq!(
             text,
             "t=_tailwater.broken m=broken r=timeout\n{\"reason\":\"timeout\",\"topic\":\"orders/42\"}"
@@ -203,16 +226,16 @@ mod tests {
         // 0.2.0 takes a type that begins with the reserved prefix for none.
         assert!(EventType::new(BROKEN_KIND).is_ok());
         let reopened = NewEvent { mark: Mark::Reopened, ..NewEvent::default() };
-        let text = header(&reopened) + &data(&Topic::new("orders/42").unwrap(), &reopened);
+        let text = header(None, &reopened) + &data(&Topic::new("orders/42").unwrap(), &reopened);
         assert_eq!(text, "t=_tailwater.reopened m=reopened\n{\"topic\":\"orders/42\"}");
         assert!(EventType::new(REOPENED_KIND).is_ok());
-        let later = decode(b"m=broken r=evaporated\nx");
+        let (_, later) = decode(b"m=broken r=evaporated\nx");
         assert_eq!(later.mark, Mark::Broken(BreakReason::Disconnected));
     }
 
     #[test]
     fn unknown_parts_of_a_header_are_skipped() {
-        let event = decode(b"t=tick z=9 m=paused\ndata");
+        let (_, event) = decode(b"t=tick z=9 m=paused\ndata");
         assert_eq!(event.kind.unwrap().as_str(), "tick");
         assert_eq!((&*event.data, event.mark), ("data", Mark::Open));
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::{HookError, PoolError, TimeoutType};
-use event_log::{AppendError, ReadError};
+use event_log::{AppendError, ReadError, Spaces};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::address::Address;
@@ -68,6 +68,16 @@ pub enum ConnectError {
         /// Its policy.
         policy: String,
     },
+    /// The store has other spaces than this node.
+    #[error("redis at {url}: {}", disagreement(ours, theirs))]
+    Spaces {
+        /// The URL, without the password.
+        url: RedisUrl,
+        /// The spaces of this node.
+        ours: Spaces,
+        /// The spaces in the store.
+        theirs: Spaces,
+    },
     /// The server cannot give the configured durability.
     #[error("redis at {url} cannot give durability {durability}: {reason}")]
     Durability {
@@ -78,6 +88,18 @@ pub enum ConnectError {
         /// The missing part.
         reason: String,
     },
+}
+
+fn disagreement(ours: &Spaces, theirs: &Spaces) -> String {
+    let named = |spaces: &Spaces| match spaces.is_empty() {
+        true => "no space".to_owned(),
+        false => format!("--space {}", spaces.prefixes().collect::<Vec<_>>().join(" --space ")),
+    };
+    format!(
+        "the store has {}, and this node has {}: every node needs the same; `tailwater spaces` changes those of the store",
+        named(theirs),
+        named(ours)
+    )
 }
 
 /// The failure of one operation.
@@ -103,6 +125,8 @@ pub(crate) enum Failure {
     Answer(&'static str),
     #[error("the log is stored in format {0}, and this version knows {FORMAT}")]
     Newer(u64),
+    #[error("{}", disagreement(ours, theirs))]
+    Spaces { ours: Spaces, theirs: Spaces },
     #[error("{0}")]
     Unsuitable(Cow<'static, str>),
     #[error("there is no primary: {0}")]
@@ -167,6 +191,7 @@ impl Failure {
             | Self::Echoes(_)
             | Self::Answer(_)
             | Self::Newer(_)
+            | Self::Spaces { .. }
             | Self::Unsuitable(_)
             | Self::Replicas { .. }
             | Self::Disk(_) => Meaning::Final,

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use event_log::Topic;
+use event_log::LogName;
 use tokio::sync::{mpsc, watch};
 
 use crate::address::Address;
@@ -22,7 +22,7 @@ pub(crate) struct Feeds {
     topology: Arc<Topology>,
     stats: Arc<Stats>,
     /// Topics that came into the registry or left it, for the feed of their source to look at.
-    hints: Mutex<HashMap<Address, mpsc::Sender<Topic>>>,
+    hints: Mutex<HashMap<Address, mpsc::Sender<LogName>>>,
     /// Feeds that are connected and have joined all channels that they began with.
     up: watch::Sender<HashSet<Address>>,
 }
@@ -38,7 +38,7 @@ impl Feeds {
     }
 
     /// Adds the feed of a source. Returns the hints for it.
-    pub(crate) fn add(&self, source: &Address) -> mpsc::Receiver<Topic> {
+    pub(crate) fn add(&self, source: &Address) -> mpsc::Receiver<LogName> {
         let (hints, receiver) = mpsc::channel(HINTS);
         self.hints().insert(source.clone(), hints);
         receiver
@@ -51,7 +51,7 @@ impl Feeds {
 
     /// Makes the feed of a topic's source look at the topic. A feed that does not exist yet looks at
     /// all topics when it begins.
-    pub(crate) async fn hint(&self, topic: &Topic) {
+    pub(crate) async fn hint(&self, topic: &LogName) {
         let Ok(source) = self.topology.source(keys::partition(topic)) else { return };
         let hints = self.hints().get(&source).cloned();
         if let Some(hints) = hints {
@@ -61,7 +61,7 @@ impl Feeds {
     }
 
     /// Waits until the feed of a topic's source is up. Returns false if the log closes.
-    pub(crate) async fn up(&self, topic: &Topic) -> bool {
+    pub(crate) async fn up(&self, topic: &LogName) -> bool {
         let (mut up, mut map) = (self.up.subscribe(), self.topology.subscribe());
         loop {
             let source = map.borrow_and_update().source(keys::partition(topic)).cloned();
@@ -96,7 +96,7 @@ impl Feeds {
         self.stats.set_connected(all);
     }
 
-    fn hints(&self) -> MutexGuard<'_, HashMap<Address, mpsc::Sender<Topic>>> {
+    fn hints(&self) -> MutexGuard<'_, HashMap<Address, mpsc::Sender<LogName>>> {
         self.hints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use event_log::{Page, Position, Topic};
+use event_log::{LogName, Page, Position};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 
@@ -16,7 +16,7 @@ use crate::store::ReadPlan;
 
 type PageRead = Result<Page, Failure>;
 /// A topic, a position and the events that are asked for.
-type PageKey = (Topic, Position, ReadPlan);
+type PageKey = (LogName, Position, ReadPlan);
 
 /// The reads under way: at most one for each waiting reader.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn key(n: u64) -> PageKey {
-        (Topic::new("t").unwrap(), Position::new(1, n), ReadPlan { count: 128, fit: None })
+        (LogName::parse("t").unwrap(), Position::new(1, n), ReadPlan { count: 128, fit: None })
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! The library parses RESP; these functions give its values to every part of this crate that reads
 //! them.
 
-use event_log::{Position, Topic};
+use event_log::{LogName, Position};
 use redis::{RedisError, Value, ValueCodec};
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
@@ -26,9 +26,9 @@ const RUN: usize = 3;
 
 /// Decodes an entry, and the message that carries it. The event reads back as it is written.
 pub fn entry(bytes: &[u8]) {
-    let event = entry::decode(bytes);
-    let text = entry::header(&event) + &event.data;
-    assert_eq!(entry::decode(text.as_bytes()), event);
+    let (named, event) = entry::decode(bytes);
+    let text = entry::header(named.as_ref(), &event) + &event.data;
+    assert_eq!(entry::decode(text.as_bytes()), (named, event));
     let Some(live) = Live::decode(&topic(), bytes) else { return };
     let text = match &live {
         Live::Event(event) => format!("{}\n\n{}", event.position(), event.data()),
@@ -204,6 +204,6 @@ fn has_a_meaning(failure: &Failure) {
     let _meaning = failure.meaning(&Address::new("asked", 1));
 }
 
-fn topic() -> Topic {
-    Topic::new("t").expect("a name of one letter")
+fn topic() -> LogName {
+    LogName::parse("t").expect("a name of one letter")
 }

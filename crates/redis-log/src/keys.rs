@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use event_log::{Key, Topic};
+use event_log::{Key, LogName, Spaces, Topic};
 
 /// The number of partitions. It can never change: it decides the names of a topic's keys.
 pub(crate) const PARTITIONS: u32 = 256;
@@ -16,7 +16,7 @@ pub(crate) const PARTITIONS: u32 = 256;
 const PREFIX_MAX: usize = 64;
 
 /// The partition of a topic: FNV-1a, folded. It can never change either.
-pub(crate) fn partition(topic: &Topic) -> u32 {
+pub(crate) fn partition(topic: &LogName) -> u32 {
     let hash = topic
         .as_str()
         .bytes()
@@ -64,25 +64,33 @@ impl fmt::Display for KeyPrefix {
 
 /// The names of a log's keys. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Keys(KeyPrefix);
+pub(crate) struct Keys {
+    prefix: KeyPrefix,
+    spaces: Spaces,
+}
 
 impl Keys {
-    pub(crate) fn new(prefix: &KeyPrefix) -> Self {
-        Self(prefix.clone())
+    pub(crate) fn new(prefix: &KeyPrefix, spaces: &Spaces) -> Self {
+        Self { prefix: prefix.clone(), spaces: spaces.clone() }
+    }
+
+    /// The spaces, which decide the log of a topic.
+    pub(crate) fn spaces(&self) -> &Spaces {
+        &self.spaces
     }
 
     /// The name of the stream, and of the channel that announces its events.
-    pub(crate) fn stream(&self, topic: &Topic) -> String {
+    pub(crate) fn stream(&self, topic: &LogName) -> String {
         self.parts("e", &partition(topic).to_string(), topic).concat()
     }
 
     /// A pattern of the names of all streams.
     pub(crate) fn every_stream(&self) -> String {
-        format!("{}e:{{*", self.0.as_str())
+        format!("{}e:{{*", self.prefix.as_str())
     }
 
     /// The name of the head.
-    pub(crate) fn head(&self, topic: &Topic) -> String {
+    pub(crate) fn head(&self, topic: &LogName) -> String {
         self.parts("h", &partition(topic).to_string(), topic).concat()
     }
 
@@ -91,9 +99,9 @@ impl Keys {
         &'a self,
         kind: &'a str,
         tag: &'a str,
-        topic: &'a Topic,
+        topic: &'a LogName,
     ) -> [&'a str; 6] {
-        [self.0.as_str(), kind, ":{", tag, "}:", topic.as_str()]
+        [self.prefix.as_str(), kind, ":{", tag, "}:", topic.as_str()]
     }
 
     /// The name of an idempotency key. No topic holds a `|`, so no two pairs of topic and key share one.
@@ -136,22 +144,22 @@ impl Keys {
         topic: &'a Topic,
         name: &'a Key,
     ) -> [&'a str; 7] {
-        [self.0.as_str(), "i:{", tag, mark, topic.as_str(), "|", name.as_str()]
+        [self.prefix.as_str(), "i:{", tag, mark, topic.as_str(), "|", name.as_str()]
     }
 
     /// The name of the leases of all nodes in a partition.
     pub(crate) fn leases(&self, partition: u32) -> String {
-        format!("{}n:{{{partition}}}", self.0.as_str())
+        format!("{}n:{{{partition}}}", self.prefix.as_str())
     }
 
     /// The beginning of the names of nodes' counts in a partition; the node's name follows.
     pub(crate) fn counts(&self, partition: u32) -> String {
-        format!("{}q:{{{partition}}}:", self.0.as_str())
+        format!("{}q:{{{partition}}}:", self.prefix.as_str())
     }
 
     /// The name of the topic that a channel belongs to.
     pub(crate) fn topic_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
-        let own = channel.strip_prefix(self.0.as_str())?;
+        let own = channel.strip_prefix(self.prefix.as_str())?;
         Some(own.strip_prefix("e:{")?.split_once("}:")?.1)
     }
 }
@@ -170,11 +178,13 @@ mod tests {
         let (keys, key) = (Keys::default(), Key::new("k:1").unwrap());
         assert_eq!(keys.stream(&topic("orders/42")), "e:{145}:orders/42");
         assert_eq!(keys.head(&topic("a")), "h:{9}:a");
+        let space = LogName::parse("orders/**").unwrap();
+        assert_eq!(keys.stream(&space), "e:{81}:orders/**");
         assert_eq!(keys.key_parts("9", &topic("a"), &key).concat(), "i:{9}:a|k:1");
         assert_eq!(keys.fingerprint_parts("9", &topic("a"), &key).concat(), "i:{9}:|a|k:1");
         assert_eq!(keys.bookmark_parts("9", &topic("a"), &key).concat(), "i:{9}:||a|k:1");
         assert_eq!((keys.leases(16), keys.counts(16)), ("n:{16}".into(), "q:{16}:".into()));
-        let keys = Keys::new(&"shop.eu".parse().unwrap());
+        let keys = Keys::new(&"shop.eu".parse().unwrap(), &Spaces::NONE);
         assert_eq!(keys.stream(&topic("orders/42")), "shop.eu:e:{145}:orders/42");
         assert_eq!(keys.head(&topic("a")), "shop.eu:h:{9}:a");
         assert_eq!(keys.key_parts("9", &topic("a"), &key).concat(), "shop.eu:i:{9}:a|k:1");
@@ -195,7 +205,7 @@ mod tests {
     #[test]
     fn a_channel_leads_back_to_its_topic() {
         let topic = topic("user:7/}:x".replace('}', "-").as_str());
-        let (plain, own) = (Keys::default(), Keys::new(&"e".parse().unwrap()));
+        let (plain, own) = (Keys::default(), Keys::new(&"e".parse().unwrap(), &Spaces::NONE));
         for keys in [&plain, &own] {
             assert_eq!(keys.topic_of(&keys.stream(&topic)), Some(topic.as_str()));
         }

@@ -12,6 +12,7 @@
 
 mod access;
 mod address;
+mod agreement;
 mod audit;
 mod config;
 mod credentials;

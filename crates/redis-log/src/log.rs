@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bookmark, Bounds, Key, Limit, Log, Page, Position, ReadError, Receipt,
-    Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Key, Limit, Log, LogName, Page, Position, ReadError,
+    Receipt, Seek, Sought, Spaces, Tail, Topic,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -29,7 +29,7 @@ use crate::pace::every;
 use crate::pages::Pages;
 use crate::repair::Repairs;
 use crate::stats::{Op, Stats};
-use crate::store::Store;
+use crate::store::{Store, spaces};
 use crate::topics::{Lookup, Topics};
 use crate::topology::{self, Topology, sources};
 use crate::unstored::Unstored;
@@ -143,6 +143,7 @@ impl RedisLog {
             life: life.clone(),
         };
         life.spawn(audit::run(Arc::new(audit), config.audit));
+        life.spawn(spaces::watch(Arc::clone(store)));
         life.spawn(audit::run_witnesses(witnesses, Arc::clone(store)));
         life.spawn(eviction::watch(Arc::clone(topology), Arc::clone(store), Arc::clone(stats)));
         let (topics, feeds, stats) = (Arc::clone(topics), Arc::clone(feeds), Arc::clone(stats));
@@ -173,6 +174,22 @@ impl RedisLog {
         })
     }
 
+    /// Appends what a topic in a space can have.
+    async fn append_checked(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
+        let check = |append: Append| {
+            let log = self.config.spaces.log_of(&append.topic);
+            append.checked_in(&log)
+        };
+        let checked: Vec<_> = batch.into_iter().map(check).collect();
+        let fit: Vec<_> =
+            checked.iter().filter_map(|append| append.as_ref().ok().cloned()).collect();
+        let mut results = self.store.append(&fit.into()).await.into_iter();
+        let result = |checked: Result<Append, AppendError>| {
+            checked.and_then(|_| results.next().expect("a store answers for every event"))
+        };
+        checked.into_iter().map(result).collect()
+    }
+
     /// Opens the tail: first the subscription, then the read, so that no event falls between them.
     async fn open(&self, watched: &Arc<Watched>) -> Result<(), Failure> {
         let _opener = watched.opening.lock().await;
@@ -197,14 +214,27 @@ impl RedisLog {
 
 #[async_trait]
 impl Log for RedisLog {
+    fn spaces(&self) -> &Spaces {
+        &self.config.spaces
+    }
+
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
-        let results = self.store.append(&batch.into()).await;
+        let results = match (self.store.check_spaces(), self.config.spaces.is_empty()) {
+            (Err(failure), _) => vec![Err(failure.into()); batch.len()],
+            (Ok(()), true) => self.store.append(&batch.into()).await,
+            (Ok(()), false) => self.append_checked(batch).await,
+        };
         let failures = results.iter().filter_map(|result| result.as_ref().err());
         failures.for_each(|error| self.unstored.note(error));
         results
     }
 
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+    async fn read(
+        &self,
+        topic: &LogName,
+        after: Position,
+        limit: Limit,
+    ) -> Result<Page, ReadError> {
         let plan = self.pages.plan(topic, limit);
         loop {
             let (first, flight) = self.flights.join((topic.clone(), after, plan), || {
@@ -226,12 +256,12 @@ impl Log for RedisLog {
         }
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
+    async fn seek(&self, topic: &LogName, seek: Seek) -> Result<Sought, ReadError> {
         let store = &self.store;
         self.counted(Op::Seek, store.read(topic, store.seek(topic, seek)).await)
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
+    async fn bounds(&self, topic: &LogName) -> Result<Option<Bounds>, ReadError> {
         let store = &self.store;
         self.counted(Op::Bounds, store.check_format())?;
         self.counted(Op::Bounds, store.read(topic, store.bounds(topic)).await)
@@ -240,10 +270,11 @@ impl Log for RedisLog {
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
         let store = &self.store;
         self.counted(Op::Bookmark, store.check_format())?;
-        self.counted(Op::Bookmark, store.read(topic, store.bookmark(topic, source)).await)
+        let log = self.config.spaces.log_of(topic);
+        self.counted(Op::Bookmark, store.read(&log, store.bookmark(topic, source)).await)
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+    async fn tail(&self, topic: &LogName) -> Result<Arc<Tail>, ReadError> {
         let limit = self.config.timeout;
         let opened = timeout(limit, async {
             loop {
@@ -261,7 +292,7 @@ impl Log for RedisLog {
         self.counted(Op::Tail, opened)
     }
 
-    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+    async fn echo(&self, topic: &LogName) -> Result<Duration, ReadError> {
         self.counted(Op::Feed, self.store.check_format())?;
         let _watched = self.tail(topic).await?;
         let (start, limit) = (Instant::now(), self.config.timeout);

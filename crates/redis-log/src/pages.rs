@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use event_log::{Event, Limit, Position, Topic};
+use event_log::{Event, Limit, LogName, Position};
 
 use crate::sizes::{EventSizes, KnownSizes, LearntPage};
 use crate::store::{Fit, PAGE, ReadPlan};
@@ -21,7 +21,7 @@ impl Pages {
     }
 
     /// The events that a read asks for: as many as fit the limit, by what is known of their sizes.
-    pub(crate) fn plan(&self, topic: &Topic, limit: Limit) -> ReadPlan {
+    pub(crate) fn plan(&self, topic: &LogName, limit: Limit) -> ReadPlan {
         let most = limit.events.clamp(1, PAGE);
         let fit = |first| Some(Fit { weight: limit.bytes, first });
         let sizes = self.sizes.of(topic);
@@ -46,7 +46,13 @@ impl Pages {
     }
 
     /// Cuts a page to the limit, and learns from it.
-    pub(crate) fn cut(&self, topic: &Topic, plan: ReadPlan, events: &mut Vec<Event>, limit: Limit) {
+    pub(crate) fn cut(
+        &self,
+        topic: &LogName,
+        plan: ReadPlan,
+        events: &mut Vec<Event>,
+        limit: Limit,
+    ) {
         let weight = |events: &[Event]| events.iter().map(Event::weight).sum();
         let (count, sent) = (events.len(), weight(events));
         events.truncate(limit.fits(events));
@@ -62,7 +68,7 @@ impl Pages {
     }
 
     /// Returns true if the tail of a topic has passed the last of some events.
-    fn has_more(&self, topic: &Topic, events: &[Event]) -> bool {
+    fn has_more(&self, topic: &LogName, events: &[Event]) -> bool {
         let tail = self.topics.get(topic.as_str()).and_then(|watched| watched.tail());
         let last = events.last().map_or(Position::START, Event::position);
         tail.is_some_and(|tail| tail.head().n > last.n)

@@ -6,9 +6,9 @@
 -- ARGV  1 events to keep
 --       then milliseconds: 2 age to keep   3 life of a stream   4 life of a head
 --       5 life of an idempotency key   6 the fence
---       7 the largest entry, in bytes, that travels inside its message
+--       7 the largest entry, in bytes, that travels inside its message   8 events to keep in a space
 --       then for each event two: the entry, and "<mark><k, if it has a key><n, if its topic
---       must not be new><b, if it is a copy><witness> <its fingerprint> <the position that it must follow>";
+--       must not be new><b, if it is a copy><s, if the log is that of a space><witness> <its fingerprint> <the position that it must follow>";
 --       what is missing at the end is left out. For a copy two more: the bookmark that its source must have,
 --       or nothing, and the next one
 -- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd) b(roken)
@@ -26,8 +26,8 @@
 --       event with another fingerprint has the key, "5 <bookmark>" refused, the source has this bookmark or
 --       none, or "- <error>"
 local call, match, format, max = redis.call, string.match, string.format, math.max
-local keep, age, stream_life, head_life, key_life, fence, inline_max =
-  ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4], ARGV[5], ARGV[6] + 0, ARGV[7] + 0
+local keep, age, stream_life, head_life, key_life, fence, inline_max, space_keep =
+  ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4], ARGV[5], ARGV[6] + 0, ARGV[7] + 0, ARGV[8]
 
 -- A server that was restarted or promoted has another replication id: a new generation.
 local generation = match(call('INFO', 'replication'), 'master_replid:(%x%x%x%x%x%x%x%x)')
@@ -37,7 +37,7 @@ local now_text = format('%.0f', now)
 -- The usual end of a head. A head that ends so needs no further parsing.
 local usual = generation .. ' o'
 
-local function append(stream, head, key, print_key, entry, mark, known, witness, print, follows, marker, from, to)
+local function append(stream, head, key, print_key, entry, mark, known, shared, witness, print, follows, marker, from, to)
   local value = call('GET', head) or ''
   local last, last_ms, last_n, expired, first, rest = match(value, '^((%d+)%-(%d+)) (%d+) (%d+%-%d+) (.+)$')
   local last_generation, state, accounted = generation, 'o', 0
@@ -160,7 +160,7 @@ local function append(stream, head, key, print_key, entry, mark, known, witness,
   local n = last_n + 1
   local position = ms_text .. format('-%.0f', n)
 
-  local added = redis.pcall('XADD', stream, 'MAXLEN', '~', keep, position, 'd', entry)
+  local added = redis.pcall('XADD', stream, 'MAXLEN', '~', shared == 's' and space_keep or keep, position, 'd', entry)
   if type(added) == 'table' and added.err then error(added) end
   if key then call('SET', key, position, 'PX', key_life) end
   if print_key then call('SET', print_key, print, 'PX', key_life) end
@@ -191,16 +191,16 @@ local function append(stream, head, key, print_key, entry, mark, known, witness,
   return '0 ' .. position
 end
 
-local answers, k, a = {}, 1, 8
+local answers, k, a = {}, 1, 9
 while a < #ARGV do
-  local mark, keyed, known, copied, witness, print, follows =
-    match(ARGV[a + 1], '^(%l)(k?)(n?)(b?)([^ ]*) ?([^ ]*) ?(.*)$')
+  local mark, keyed, known, copied, shared, witness, print, follows =
+    match(ARGV[a + 1], '^(%l)(k?)(n?)(b?)(s?)([^ ]*) ?([^ ]*) ?(.*)$')
   local key = keyed == 'k' and KEYS[k + 2]
   local print_key = key and print ~= '' and KEYS[k + 3]
   local names = 2 + (key and 1 or 0) + (print_key and 1 or 0)
   local marker = copied == 'b' and KEYS[k + names]
   -- An error of one event does not stop the others.
-  local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, print_key, ARGV[a], mark, known, witness, print,
+  local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, print_key, ARGV[a], mark, known, shared, witness, print,
     follows, marker, ARGV[a + 2], ARGV[a + 3])
   if not done then
     answer = tostring(type(answer) == 'table' and answer.err or answer)

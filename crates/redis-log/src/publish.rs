@@ -9,7 +9,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use event_log::{
-    Advance, Append, AppendError, Bookmark, Fingerprint, Key, Mark, Position, Receipt, Topic,
+    Advance, Append, AppendError, Bookmark, Fingerprint, Key, LogName, Mark, Position, Receipt,
+    Topic,
 };
 use redis::{Cmd, RedisError, Value};
 
@@ -36,7 +37,7 @@ const FOREVER: Duration = Duration::from_hours(24 * 365 * 100);
 #[derive(Debug)]
 pub(crate) struct Publisher {
     keys: Keys,
-    constants: [String; 7],
+    constants: [String; 8],
     /// True if the deployment has slots: then one command names keys of one slot only.
     slots: bool,
 }
@@ -57,28 +58,30 @@ impl Publisher {
             millis(retention.key),
             millis(FENCE),
             INLINE_MAX as u64,
+            retention.space_events.max(1) as u64,
         ];
         Self {
-            keys: Keys::new(&config.prefix),
+            keys: Keys::new(&config.prefix, &config.spaces),
             constants: constants.map(|constant| constant.to_string()),
             slots: config.url.kind == Kind::Cluster,
         }
     }
 
     /// Divides a batch, by index, into runs of the script. Where there are slots, a run names keys of
-    /// one slot only. The appends of a topic stay in their order.
+    /// one slot only. The appends to a log stay in their order.
     pub(crate) fn runs(&self, batch: &[&Append]) -> Vec<Vec<usize>> {
         if !self.slots {
             let indices: Vec<_> = (0..batch.len()).collect();
             return indices.chunks(RUN_MAX).map(<[_]>::to_vec).collect();
         }
         let mut runs: Vec<Vec<usize>> = Vec::new();
-        let mut of_topic: HashMap<&Topic, usize> = HashMap::new();
+        let mut of_log: HashMap<LogName, usize> = HashMap::new();
         for (i, append) in batch.iter().enumerate() {
-            match of_topic.get(&append.topic) {
+            let log = self.log_of(append);
+            match of_log.get(&log) {
                 Some(run) if runs[*run].len() < RUN_MAX => runs[*run].push(i),
                 _ => {
-                    of_topic.insert(&append.topic, runs.len());
+                    of_log.insert(log, runs.len());
                     runs.push(vec![i]);
                 }
             }
@@ -86,27 +89,33 @@ impl Publisher {
         runs
     }
 
-    /// Writes the command for one run: its appends, each with the witness of its topic.
+    /// The log that an append goes to.
+    pub(crate) fn log_of(&self, append: &Append) -> LogName {
+        self.keys.spaces().log_of(&append.topic)
+    }
+
+    /// Writes the command for one run: its appends, each with the witness of its log.
     pub(crate) fn write<'a>(
         &self,
         run: impl Iterator<Item = (&'a Append, Option<Position>)>,
         bytes: &mut Vec<u8>,
     ) {
-        let events: Vec<_> = run.map(|(append, witness)| words(append, witness)).collect();
+        let events = run.map(|(append, witness)| words(self.log_of(append), append, witness));
+        let events: Vec<_> = events.collect();
         self.write_events(&events, bytes);
     }
 
-    /// The command that raises a topic's head to a witness, if the head is behind it.
-    pub(crate) fn raise(&self, topic: &Topic, witness: Position) -> Cmd {
+    /// The command that raises the head of a log to a witness, if the head is behind it.
+    pub(crate) fn raise(&self, log: &LogName, witness: Position) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
-        command.arg(PUBLISH.sha()).arg(2).arg(self.keys.stream(topic)).arg(self.keys.head(topic));
+        command.arg(PUBLISH.sha()).arg(2).arg(self.keys.stream(log)).arg(self.keys.head(log));
         command.arg(&self.constants[..]).arg("").arg(format!("w{witness}"));
         command
     }
 
     /// The command that asks for the bookmark of a source.
     pub(crate) fn ask_bookmark(&self, topic: &Topic, source: &Key) -> Cmd {
-        let tag = keys::partition(topic).to_string();
+        let tag = keys::partition(&self.keys.spaces().log_of(topic)).to_string();
         let mut command = redis::cmd("GET");
         command.arg(self.keys.bookmark_parts(&tag, topic, source).concat());
         command
@@ -119,9 +128,9 @@ impl Publisher {
         bulk(bytes, ["EVALSHA"]);
         bulk(bytes, [PUBLISH.sha()]);
         bulk(bytes, [&*names.to_string()]);
-        for Words { topic, key, fingerprint, advance, tag, .. } in events {
-            bulk(bytes, self.keys.parts("e", tag, topic));
-            bulk(bytes, self.keys.parts("h", tag, topic));
+        for Words { log, topic, key, fingerprint, advance, tag, .. } in events {
+            bulk(bytes, self.keys.parts("e", tag, log));
+            bulk(bytes, self.keys.parts("h", tag, log));
             if let Some(key) = key {
                 bulk(bytes, self.keys.key_parts(tag, topic, key));
                 if fingerprint.is_some() {
@@ -148,6 +157,7 @@ impl Publisher {
 
 /// The arguments of the script for an event.
 struct Words<'a> {
+    log: LogName,
     topic: &'a Topic,
     key: Option<&'a Key>,
     /// Of an event with a key.
@@ -172,7 +182,7 @@ impl Words<'_> {
     }
 }
 
-fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
+fn words(log: LogName, append: &Append, witness: Option<Position>) -> Words<'_> {
     let Append { topic, event, key, fingerprint, follows, advance, may_begin } = append;
     let fingerprint = fingerprint.filter(|_| key.is_some());
     let mut note = String::from(match event.mark {
@@ -192,6 +202,9 @@ fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
     if advance.is_some() {
         note.push('b');
     }
+    if log.is_space() {
+        note.push('s');
+    }
     if let Some(witness) = witness {
         write!(note, "{witness}").expect("a string takes it");
     }
@@ -204,10 +217,11 @@ fn words<'a>(append: &'a Append, witness: Option<Position>) -> Words<'a> {
     if let Some(position) = follows {
         write!(note, " {position}").expect("a string takes it");
     }
-    let (header, data) = (entry::header(event), entry::data(topic, event));
-    let tag = keys::partition(topic).to_string();
+    let named = log.is_space().then_some(topic);
+    let (header, data) = (entry::header(named, event), entry::data(topic, event));
+    let tag = keys::partition(&log).to_string();
     let advance = advance.as_ref();
-    Words { topic, key: key.as_ref(), fingerprint, advance, tag, header, data, note }
+    Words { log, topic, key: key.as_ref(), fingerprint, advance, tag, header, data, note }
 }
 
 fn array(bytes: &mut Vec<u8>, length: usize) {

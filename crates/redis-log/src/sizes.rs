@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use event_log::Topic;
+use event_log::LogName;
 
 /// Topics whose sizes are remembered. One that was forgotten is learnt anew by its next read.
 const TOPICS_MAX: usize = 32_768;
@@ -46,19 +46,19 @@ pub(crate) struct KnownSizes(Mutex<Halves>);
 /// The older half is dropped as a whole.
 #[derive(Debug, Default)]
 struct Halves {
-    young: HashMap<Topic, EventSizes>,
-    old: HashMap<Topic, EventSizes>,
+    young: HashMap<LogName, EventSizes>,
+    old: HashMap<LogName, EventSizes>,
 }
 
 impl KnownSizes {
     /// The sizes of a topic's events, if they are known.
-    pub(crate) fn of(&self, topic: &Topic) -> Option<EventSizes> {
+    pub(crate) fn of(&self, topic: &LogName) -> Option<EventSizes> {
         let halves = self.halves();
         halves.young.get(topic).or_else(|| halves.old.get(topic)).copied()
     }
 
     /// Learns from a page.
-    pub(crate) fn learn(&self, topic: &Topic, page: LearntPage) {
+    pub(crate) fn learn(&self, topic: &LogName, page: LearntPage) {
         let LearntPage { looked_at, taken, sent, kept } = page;
         if sent > kept.saturating_mul(EXCESS_MAX) || looked_at > taken.saturating_mul(EXCESS_MAX) {
             self.halves().set(topic, EventSizes::Uneven);
@@ -73,7 +73,7 @@ impl KnownSizes {
 }
 
 impl Halves {
-    fn set(&mut self, topic: &Topic, sizes: EventSizes) {
+    fn set(&mut self, topic: &LogName, sizes: EventSizes) {
         if self.young.len() >= TOPICS_MAX / 2 {
             self.old = std::mem::take(&mut self.young);
         }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_was_uneven_once_stays_so() {
-        let (sizes, t) = (KnownSizes::default(), Topic::new("t").unwrap());
+        let (sizes, t) = (KnownSizes::default(), LogName::parse("t").unwrap());
         sizes.learn(&t, page(SAMPLE - 1, SAMPLE - 1, 100, 100));
         assert_eq!(sizes.of(&t), None, "too few events tell nothing");
         sizes.learn(&t, page(SAMPLE, SAMPLE, 200, 100));
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_page_of_which_the_script_dropped_most_is_uneven() {
-        let (sizes, t) = (KnownSizes::default(), Topic::new("t").unwrap());
+        let (sizes, t) = (KnownSizes::default(), LogName::parse("t").unwrap());
         sizes.learn(&t, page(128, 1, 100, 100));
         assert_eq!(sizes.of(&t), Some(EventSizes::Uneven));
     }
@@ -113,7 +113,7 @@ mod tests {
     fn the_remembered_topics_are_bounded() {
         let sizes = KnownSizes::default();
         for i in 0..2 * TOPICS_MAX {
-            sizes.learn(&Topic::new(&format!("t{i}")).unwrap(), page(SAMPLE, SAMPLE, 1, 1));
+            sizes.learn(&LogName::parse(&format!("t{i}")).unwrap(), page(SAMPLE, SAMPLE, 1, 1));
         }
         let halves = sizes.halves();
         assert!(halves.young.len() + halves.old.len() <= TOPICS_MAX);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{
-    Bounds, Event, Gap, Generation, Page, Position, Reason, Seek, Sought, Topic, classify,
+    Bounds, Event, Gap, Generation, LogName, Page, Position, Reason, Seek, Sought, classify,
 };
 use tokio::time::timeout;
 
 use crate::access::Access;
 use crate::address::Address;
+use crate::agreement::Agreement;
 use crate::config::Config;
 use crate::error::{Failure, Meaning};
 use crate::formats::Formats;
@@ -38,6 +39,7 @@ mod peer;
 mod proof;
 mod raise;
 mod rights;
+pub(crate) mod spaces;
 pub(crate) mod view;
 mod writer;
 
@@ -76,6 +78,7 @@ pub(crate) struct Store {
     proof: Proof,
     refusals: Refusals,
     formats: Formats,
+    agreement: Agreement,
     stats: Arc<Stats>,
     timeout: Duration,
     retry: Duration,
@@ -159,7 +162,7 @@ impl Store {
             proof,
         };
         Self {
-            keys: Keys::new(&config.prefix),
+            keys: Keys::new(&config.prefix, &config.spaces),
             topology: Arc::clone(topology),
             peers: Peers::new(config, access, Arc::clone(topology), appending, stats, life),
             publisher,
@@ -167,6 +170,7 @@ impl Store {
             proof,
             refusals: Refusals::new(stats),
             formats: Formats::default(),
+            agreement: Agreement::default(),
             stats: Arc::clone(stats),
             timeout: config.timeout,
             retry: config.retry,
@@ -178,9 +182,16 @@ impl Store {
         &self.keys
     }
 
-    /// Refuses to go on once the log was seen in a format that this version does not know.
+    /// Refuses to go on once the log was seen in a format that this version does not know, and while the store has
+    /// other spaces.
     pub(crate) fn check_format(&self) -> Result<(), Failure> {
+        self.agreement.check()?;
         self.formats.check()
+    }
+
+    /// Refuses to go on while the store has other spaces than this node.
+    pub(crate) fn check_spaces(&self) -> Result<(), Failure> {
+        self.agreement.check()
     }
 
     /// Closes the connections to servers that are neither primaries nor sources any more, until the log closes.
@@ -210,7 +221,7 @@ impl Store {
     /// time-out.
     pub(crate) async fn read<T>(
         &self,
-        topic: &Topic,
+        topic: &LogName,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         timeout(self.timeout, async {
@@ -263,7 +274,7 @@ impl Store {
     /// still is the primary. A successor is asked once: the reader comes back for another one.
     pub(crate) async fn confirmed_behind(
         &self,
-        topic: &Topic,
+        topic: &LogName,
         after: Position,
         plan: ReadPlan,
     ) -> Result<Behind, Failure> {
@@ -280,7 +291,7 @@ impl Store {
     /// Reads the events after `after`.
     pub(crate) async fn behind(
         &self,
-        topic: &Topic,
+        topic: &LogName,
         after: Position,
         plan: ReadPlan,
     ) -> Result<Behind, Failure> {
@@ -326,7 +337,7 @@ impl Store {
     }
 
     /// Reads the newest events of a topic, [`PAGE`] at most, fewer if they are large.
-    pub(crate) async fn window(&self, topic: &Topic) -> Result<Window, Failure> {
+    pub(crate) async fn window(&self, topic: &LogName) -> Result<Window, Failure> {
         let newest = [Range::Newest(PROBE)];
         let (head, [mut events], committed) = self.view_committed(topic, newest).await?;
         let Some(head) = LogHead::of(head, events.first()) else {
@@ -363,7 +374,7 @@ impl Store {
     }
 
     /// Finds the position at which a reader without a cursor begins. Reads no data of events.
-    pub(crate) async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, Failure> {
+    pub(crate) async fn seek(&self, topic: &LogName, seek: Seek) -> Result<Sought, Failure> {
         let (head, landmarks) = self.landmarks(topic, seek).await?;
         let newest = landmarks.map(|marks| (marks.newest, marks.ended));
         let Some(head) = LogHead::at(head, newest) else {
@@ -377,7 +388,7 @@ impl Store {
     }
 
     /// Reads the head, the oldest event and the length of a topic.
-    pub(crate) async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, Failure> {
+    pub(crate) async fn bounds(&self, topic: &LogName) -> Result<Option<Bounds>, Failure> {
         let (head, landmarks) = self.landmarks(topic, Seek::Earliest).await?;
         let newest = landmarks.map(|marks| (marks.newest, marks.ended));
         let Some(head) = LogHead::at(head, newest) else { return Ok(None) };

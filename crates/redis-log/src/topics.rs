@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use event_log::{Tail, Topic};
+use event_log::{LogName, Tail};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -37,7 +37,7 @@ impl Topics {
     ///
     /// A tail leaves the registry only in [`sweep`](Self::sweep), under the same lock, which keeps
     /// every tail that is in use.
-    pub(crate) fn look_up(&self, topic: &Topic) -> Lookup {
+    pub(crate) fn look_up(&self, topic: &LogName) -> Lookup {
         let mut map = self.map();
         let Some(watched) = map.get(topic.as_str()) else {
             let watched = Arc::new(Watched::new(topic.clone()));
@@ -65,7 +65,7 @@ impl Topics {
     }
 
     /// Removes the topics that nobody has used for `idle`, and returns them.
-    pub(crate) fn sweep(&self, idle: Duration) -> Vec<Topic> {
+    pub(crate) fn sweep(&self, idle: Duration) -> Vec<LogName> {
         let now = Instant::now();
         let mut swept = Vec::new();
         self.map().retain(|_, watched| {

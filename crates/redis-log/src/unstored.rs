@@ -30,6 +30,7 @@ impl Unstored {
             }
             AppendError::Unavailable(_) => &self.unavailable,
             AppendError::Ended { .. }
+            | AppendError::InSpace { .. }
             | AppendError::KeyReused { .. }
             | AppendError::Moved { .. }
             | AppendError::NewTopic { .. } => return,

@@ -9,7 +9,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use event_log::{Event, Events, Limit, Position, Recent, Tail, Topic};
+use event_log::{Event, Events, Limit, LogName, Position, Recent, Tail};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -25,7 +25,7 @@ const CAPACITY: Limit = Limit { events: PAGE, bytes: WINDOW_BYTES };
 /// A watched topic.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    pub(crate) topic: Topic,
+    pub(crate) topic: LogName,
     state: Mutex<TailState>,
     /// True once the subscription was confirmed. [`joined`](Self::joined) reports a later break.
     confirmed: watch::Sender<bool>,
@@ -94,7 +94,7 @@ pub(crate) enum Found {
 }
 
 impl Watched {
-    pub(crate) fn new(topic: Topic) -> Self {
+    pub(crate) fn new(topic: LogName) -> Self {
         let state = TailState {
             tail: None,
             phase: Phase::Due,

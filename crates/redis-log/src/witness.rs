@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use event_log::{Position, Topic};
+use event_log::{LogName, Position};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -40,8 +40,8 @@ struct Seen {
 /// Two halves. The older half is dropped as a whole.
 #[derive(Debug)]
 struct Remembered {
-    young: HashMap<Topic, Position>,
-    old: HashMap<Topic, Position>,
+    young: HashMap<LogName, Position>,
+    old: HashMap<LogName, Position>,
     turned: Option<Instant>,
     max: usize,
 }
@@ -58,13 +58,13 @@ impl Default for Witnesses {
 
 impl Witnesses {
     /// The last position that was acknowledged in a topic.
-    pub(crate) fn of(&self, topic: &Topic) -> Option<Position> {
+    pub(crate) fn of(&self, topic: &LogName) -> Option<Position> {
         let seen = self.seen();
         seen.used.get(topic).or_else(|| seen.begun.get(topic))
     }
 
     /// Remembers acknowledged positions.
-    pub(crate) fn saw<'a>(&self, stored: impl IntoIterator<Item = (&'a Topic, Position)>) {
+    pub(crate) fn saw<'a>(&self, stored: impl IntoIterator<Item = (&'a LogName, Position)>) {
         let now = Instant::now();
         let mut seen = self.seen();
         let Seen { begun, used } = &mut *seen;
@@ -94,7 +94,7 @@ impl Witnesses {
     }
 
     /// All topics of which a position is remembered.
-    pub(crate) fn topics(&self) -> Vec<Topic> {
+    pub(crate) fn topics(&self) -> Vec<LogName> {
         let seen = self.seen();
         seen.used.topics().chain(seen.begun.topics()).cloned().collect()
     }
@@ -109,18 +109,18 @@ impl Remembered {
         Self { young: HashMap::new(), old: HashMap::new(), turned: None, max }
     }
 
-    fn get(&self, topic: &Topic) -> Option<Position> {
+    fn get(&self, topic: &LogName) -> Option<Position> {
         self.young.get(topic).or_else(|| self.old.get(topic)).copied()
     }
 
     /// Raises the position of a topic in the young half. Returns false if the topic is not there.
-    fn raise(&mut self, topic: &Topic, position: Position) -> bool {
+    fn raise(&mut self, topic: &LogName, position: Position) -> bool {
         let last = self.young.get_mut(topic);
         last.map(|last| *last = position.max(*last)).is_some()
     }
 
     /// Adds a topic that is not in the young half.
-    fn add(&mut self, topic: &Topic, position: Position, now: Instant) {
+    fn add(&mut self, topic: &LogName, position: Position, now: Instant) {
         if self.young.len() >= self.max / 2 {
             self.turn(now);
         }
@@ -128,13 +128,13 @@ impl Remembered {
         self.young.insert(topic.clone(), position.max(last));
     }
 
-    fn remove(&mut self, topic: &Topic) {
+    fn remove(&mut self, topic: &LogName) {
         if self.young.remove(topic).is_none() {
             self.old.remove(topic);
         }
     }
 
-    fn topics(&self) -> impl Iterator<Item = &Topic> {
+    fn topics(&self) -> impl Iterator<Item = &LogName> {
         self.young.keys().chain(self.old.keys())
     }
 
@@ -154,8 +154,8 @@ impl Remembered {
 mod tests {
     use super::*;
 
-    fn topic(i: usize) -> Topic {
-        Topic::new(&format!("t{i}")).unwrap()
+    fn topic(i: usize) -> LogName {
+        LogName::parse(&format!("t{i}")).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -183,7 +183,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn topics_that_only_begin_push_out_no_topic_that_is_in_use() {
         let witnesses = Witnesses::default();
-        let used: Vec<_> = (0..1000).map(|i| Topic::new(&format!("used{i}")).unwrap()).collect();
+        let used: Vec<_> =
+            (0..1000).map(|i| LogName::parse(&format!("used{i}")).unwrap()).collect();
         for t in &used {
             witnesses.saw([(t, Position::new(1, 1)), (t, Position::new(2, 2))]);
         }

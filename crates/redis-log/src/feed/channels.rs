@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use event_log::Topic;
+use event_log::LogName;
 
 use crate::keys::{self, Keys};
 
@@ -22,7 +22,7 @@ pub(super) struct Channels {
 
 #[derive(Debug)]
 struct Channel {
-    topic: Topic,
+    topic: LogName,
     state: Membership,
     initial: bool,
 }
@@ -37,13 +37,13 @@ enum Membership {
 /// Commands to send, grouped by slot: a command must not name channels of two slots.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
-    join: BTreeMap<u32, Vec<Topic>>,
-    leave: BTreeMap<u32, Vec<Topic>>,
+    join: BTreeMap<u32, Vec<LogName>>,
+    leave: BTreeMap<u32, Vec<LogName>>,
 }
 
 impl Channels {
     /// Joins a topic that is wanted when the connection begins.
-    pub(super) fn start(&mut self, topic: &Topic, orders: &mut Orders) {
+    pub(super) fn start(&mut self, topic: &LogName, orders: &mut Orders) {
         self.join(topic, true, orders);
         self.initial = self.states.len();
     }
@@ -52,7 +52,7 @@ impl Channels {
         self.states.len()
     }
 
-    pub(super) fn topics(&self) -> Vec<Topic> {
+    pub(super) fn topics(&self) -> Vec<LogName> {
         self.states.values().map(|channel| channel.topic.clone()).collect()
     }
 
@@ -66,7 +66,7 @@ impl Channels {
     }
 
     /// Joins or leaves a channel as it is wanted. Returns true if it is joined and wanted.
-    pub(super) fn compare(&mut self, topic: &Topic, wanted: bool, orders: &mut Orders) -> bool {
+    pub(super) fn compare(&mut self, topic: &LogName, wanted: bool, orders: &mut Orders) -> bool {
         match (self.states.get_mut(topic.as_str()), wanted) {
             (None, true) => self.join(topic, false, orders),
             (Some(channel), false) if channel.state == Membership::Joined => channel.leave(orders),
@@ -112,7 +112,7 @@ impl Channels {
     }
 
     /// Forgets channels that Redis has refused.
-    pub(super) fn forget(&mut self, of: impl Fn(&Topic) -> bool) {
+    pub(super) fn forget(&mut self, of: impl Fn(&LogName) -> bool) {
         self.states.retain(|_, channel| {
             let forget = of(&channel.topic);
             if forget && channel.initial {
@@ -122,7 +122,7 @@ impl Channels {
         });
     }
 
-    fn join(&mut self, topic: &Topic, initial: bool, orders: &mut Orders) {
+    fn join(&mut self, topic: &LogName, initial: bool, orders: &mut Orders) {
         orders.join(topic);
         let channel = Channel { topic: topic.clone(), state: Membership::Joining, initial };
         self.states.insert(topic.as_str().into(), channel);
@@ -138,7 +138,7 @@ impl Channel {
 }
 
 impl Orders {
-    fn join(&mut self, topic: &Topic) {
+    fn join(&mut self, topic: &LogName) {
         self.join.entry(keys::partition(topic)).or_default().push(topic.clone());
     }
 
@@ -168,8 +168,8 @@ impl Orders {
 mod tests {
     use super::*;
 
-    fn topic() -> Topic {
-        Topic::new("a").unwrap()
+    fn topic() -> LogName {
+        LogName::parse("a").unwrap()
     }
 
     fn sent(orders: &mut Orders) -> String {
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn refused_subscriptions_are_forgotten() {
         let (mut channels, mut orders) = (Channels::default(), Orders::default());
-        let other = Topic::new("b").unwrap();
+        let other = LogName::parse("b").unwrap();
         channels.start(&topic(), &mut orders);
         channels.start(&other, &mut orders);
         sent(&mut orders);
@@ -251,7 +251,7 @@ mod tests {
     fn a_command_names_channels_of_one_slot() {
         let mut orders = Orders::default();
         for i in 0..2000 {
-            orders.join(&Topic::new(&format!("t{i}")).unwrap());
+            orders.join(&LogName::parse(&format!("t{i}")).unwrap());
         }
         let text = String::from_utf8(orders.take(&Keys::default()).unwrap()).unwrap();
         let mut tag = None;

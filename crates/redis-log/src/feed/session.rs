@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::Topic;
+use event_log::LogName;
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -43,7 +43,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 const FRAMES_AT_ONCE: usize = 64;
 
 /// Keeps a feed from a source.
-pub(super) async fn keep(feed: Arc<Feed>, source: Address, mut hints: mpsc::Receiver<Topic>) {
+pub(super) async fn keep(feed: Arc<Feed>, source: Address, mut hints: mpsc::Receiver<LogName>) {
     let mut backoff = Backoff::new();
     let mut connections = 0_u64;
     loop {
@@ -157,14 +157,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn run(mut self, hints: &mut mpsc::Receiver<Topic>) -> Lost {
+    async fn run(mut self, hints: &mut mpsc::Receiver<LogName>) -> Lost {
         match self.follow(hints).await {
             Ok(never) => match never {},
             Err(lost) => lost,
         }
     }
 
-    async fn follow(&mut self, hints: &mut mpsc::Receiver<Topic>) -> Result<Never, Lost> {
+    async fn follow(&mut self, hints: &mut mpsc::Receiver<LogName>) -> Result<Never, Lost> {
         let mut orders = Orders::default();
         let map = Arc::clone(&self.map.borrow_and_update());
         for watched in self.feed.topics.all() {
@@ -219,7 +219,7 @@ impl<'a> Session<'a> {
         self.socket.ping().await
     }
 
-    fn is_ours(&self, map: &Map, topic: &Topic) -> bool {
+    fn is_ours(&self, map: &Map, topic: &LogName) -> bool {
         map.source(keys::partition(topic)) == Some(self.source)
     }
 
@@ -243,7 +243,7 @@ impl<'a> Session<'a> {
     }
 
     /// A topic came into the registry or left it.
-    fn hint(&mut self, topic: &Topic, orders: &mut Orders) {
+    fn hint(&mut self, topic: &LogName, orders: &mut Orders) {
         let ours = self.is_ours(&self.map.borrow(), topic);
         let watched = self.feed.topics.get(topic.as_str()).filter(|_| ours);
         let joined = self.channels.compare(topic, watched.is_some(), orders);

@@ -19,7 +19,7 @@ impl RedisLog {
     /// # Errors
     /// A server cannot be reached, refuses the connection, is too old, runs in another mode than the
     /// URL says, does not give the user a right that the log needs, cannot give the configured durability now, or
-    /// may evict what the log stores.
+    /// may evict what the log stores; or the store has other spaces.
     pub async fn connect(config: Config) -> Result<Arc<Self>, ConnectError> {
         let url = config.url.clone();
         let log = Self::new(config);
@@ -30,6 +30,12 @@ impl RedisLog {
         for primary in &primaries {
             log.check(primary).await?;
         }
+        log.store.agree().await.map_err(|failure| match failure {
+            Failure::Spaces { ours, theirs } => {
+                ConnectError::Spaces { url: url.clone(), ours, theirs }
+            }
+            other => ConnectError::Unreachable { url: url.clone(), reason: other.to_string() },
+        })?;
         tracing::info!(%url, ?primaries, "log opened");
         Ok(log)
     }

@@ -4,7 +4,9 @@
 
 use std::collections::HashSet;
 
-use event_log::{Append, AppendError, Log as _, Mark, NewEvent, Position, ReadError, Topic};
+use event_log::{
+    Append, AppendError, Log as _, LogName, Mark, NewEvent, Position, ReadError, Spaces, Topic,
+};
 use futures_util::{StreamExt as _, stream};
 
 use super::RedisLog;
@@ -14,6 +16,25 @@ use crate::store::StoredTopic;
 const MEASURES: usize = 8;
 
 impl RedisLog {
+    /// The spaces that the nodes of the store have agreed on, if any node has had spaces.
+    ///
+    /// # Errors
+    /// The primary does not answer.
+    pub async fn stored_spaces(&self) -> Result<Option<Spaces>, ReadError> {
+        self.primaries().await?;
+        Ok(self.store.stored_spaces().await?)
+    }
+
+    /// Changes the spaces of the store. Nodes with others serve nothing from then on. What the logs of the topics that
+    /// move hold is not moved with them.
+    ///
+    /// # Errors
+    /// The primary does not answer, or the user lacks a right.
+    pub async fn set_spaces(&self, spaces: &Spaces) -> Result<(), ReadError> {
+        self.primaries().await?;
+        Ok(self.store.put_spaces(spaces, "").await?)
+    }
+
     /// Measures every topic that holds events and whose name is wanted, in no order, and calls `found` with
     /// each. A topic that begins or ends meanwhile may be left out.
     ///
@@ -21,7 +42,7 @@ impl RedisLog {
     /// A primary does not answer, or the user lacks a right.
     pub async fn inventory(
         &self,
-        wanted: impl Fn(&Topic) -> bool,
+        wanted: impl Fn(&LogName) -> bool,
         mut found: impl FnMut(StoredTopic),
     ) -> Result<(), ReadError> {
         let store = &self.store;
@@ -62,7 +83,7 @@ impl RedisLog {
     ///
     /// # Errors
     /// The primary does not answer, or the user lacks a right.
-    pub async fn erase(&self, topic: &Topic, position: Position) -> Result<bool, ReadError> {
+    pub async fn erase(&self, topic: &LogName, position: Position) -> Result<bool, ReadError> {
         self.primaries().await?;
         Ok(self.store.erase(topic, position).await?)
     }

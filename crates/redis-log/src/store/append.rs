@@ -1,12 +1,12 @@
-//! Sends appends to the primaries of their topics, and tries failed ones again.
+//! Sends appends to the primaries of their logs, and tries failed ones again.
 //!
 //! An append is sent again only if certainly nothing was stored, or if it has a key or a bookmark, by which the log
-//! recognises it; and only until a later append of its topic has been stored.
+//! recognises it; and only until a later append to its log has been stored.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use event_log::{Append, AppendError, Receipt};
+use event_log::{Append, AppendError, LogName, Receipt};
 use futures_util::future::join_all;
 
 use super::patience::Patience;
@@ -30,6 +30,8 @@ struct Missed {
 /// A batch whose appends are answered in rounds.
 struct Batch<'a> {
     appends: &'a [Append],
+    /// The log of each.
+    logs: Vec<LogName>,
     answers: Vec<Result<ScriptAnswer, Missed>>,
     /// The appends that are to be sent, by index, in order.
     open: Vec<usize>,
@@ -42,7 +44,8 @@ impl Store {
         appends: &Arc<[Append]>,
     ) -> Vec<Result<Receipt, AppendError>> {
         let mut patience = Patience::new(self.retry, &self.topology);
-        let mut batch = Batch::new(appends);
+        let logs = appends.iter().map(|append| self.publisher.log_of(append)).collect();
+        let mut batch = Batch::new(appends, logs);
         loop {
             let routes = self.routes(&mut batch);
             let rounds = routes.iter().map(|(route, some)| self.send(route, appends, some));
@@ -68,9 +71,9 @@ impl Store {
             }
             self.stats.retried(batch.open.len());
         }
-        let stored = appends.iter().zip(&batch.answers).filter_map(|(append, answer)| {
-            Some((&append.topic, answer.as_ref().ok()?.position()?))
-        });
+        let stored = batch.logs.iter().zip(&batch.answers);
+        let stored =
+            stored.filter_map(|(log, answer)| Some((log, answer.as_ref().ok()?.position()?)));
         self.witnesses.saw(stored);
         for missed in batch.answers.iter().filter_map(|answer| answer.as_ref().err()) {
             self.stats.not_appended(missed.failure.of_append());
@@ -85,7 +88,7 @@ impl Store {
         let mut routes: Vec<(Route, Vec<usize>)> = Vec::new();
         let mut of_partition: HashMap<u32, Route> = HashMap::new();
         for i in &batch.open {
-            let partition = keys::partition(&batch.appends[*i].topic);
+            let partition = keys::partition(&batch.logs[*i]);
             let route = match (of_partition.get(&partition), &batch.answers[*i]) {
                 // The first append of a partition decides for all of them, so that they stay in order.
                 (Some(route), _) => Ok(route.clone()),
@@ -135,10 +138,11 @@ impl Store {
 }
 
 impl<'a> Batch<'a> {
-    fn new(appends: &'a [Append]) -> Self {
+    fn new(appends: &'a [Append], logs: Vec<LogName>) -> Self {
         let untried = Missed { failure: Failure::Closed, meaning: Meaning::Elsewhere };
         Self {
             appends,
+            logs,
             answers: vec![Err(untried); appends.len()],
             open: (0..appends.len()).collect(),
         }
@@ -149,13 +153,13 @@ impl<'a> Batch<'a> {
         let mut overtaken = HashSet::new();
         let mut again = Vec::new();
         for i in self.open.iter().rev() {
-            let append = &self.appends[*i];
+            let (append, log) = (&self.appends[*i], &self.logs[*i]);
             match &self.answers[*i] {
                 Ok(_) => {
-                    overtaken.insert(&append.topic);
+                    overtaken.insert(log);
                 }
                 Err(missed) if missed.may_be_sent_again(append) => {
-                    if !overtaken.contains(&append.topic) {
+                    if !overtaken.contains(log) {
                         again.push(*i);
                     }
                 }
@@ -198,11 +202,15 @@ mod tests {
         Err(Missed { failure: Failure::Redis(error), meaning })
     }
 
+    fn batch(appends: &[Append]) -> Batch<'_> {
+        Batch::new(appends, appends.iter().map(|append| (*append.topic).clone()).collect())
+    }
+
     #[test]
     fn an_append_that_may_be_stored_is_sent_again_only_with_a_key() {
         let appends =
             [append("a", None), append("a", Some("k")), append("b", None), append("b", None)];
-        let mut batch = Batch::new(&appends);
+        let mut batch = batch(&appends);
         assert_eq!(batch.again(), [0, 1, 2, 3], "nothing was sent yet");
         batch.answers =
             [Meaning::Unsure, Meaning::Unsure, Meaning::NotYet, Meaning::Final].map(missed).into();
@@ -212,7 +220,7 @@ mod tests {
     #[test]
     fn an_append_behind_a_stored_one_of_its_topic_is_not_sent_again() {
         let appends = [append("a", None), append("b", None), append("a", None), append("a", None)];
-        let mut batch = Batch::new(&appends);
+        let mut batch = batch(&appends);
         batch.answers = vec![
             missed(Meaning::NotYet),
             missed(Meaning::NotYet),

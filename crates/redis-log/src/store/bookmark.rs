@@ -13,8 +13,9 @@ impl Store {
         topic: &Topic,
         source: &Key,
     ) -> Result<Option<Bookmark>, Failure> {
+        let log = self.keys.spaces().log_of(topic);
         let ask = self.publisher.ask_bookmark(topic, source);
-        let answers = self.ask(Side::Primary, keys::partition(topic), &[ask]).await?;
+        let answers = self.ask(Side::Primary, keys::partition(&log), &[ask]).await?;
         publish::stored_bookmark(answers.into_iter().next())
     }
 }

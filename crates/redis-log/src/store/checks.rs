@@ -1,6 +1,6 @@
 //! Questions to a primary before the log is opened.
 
-use event_log::Topic;
+use event_log::{LogName, Topic};
 use tokio::time::timeout;
 
 use super::peer::Part;
@@ -64,7 +64,11 @@ impl Store {
 
     /// Makes sure that a primary which calls a reader's position lost was not replaced meanwhile: it does not know what
     /// its successor has.
-    pub(super) async fn confirm_loss(&self, topic: &Topic, found: &Behind) -> Result<(), Failure> {
+    pub(super) async fn confirm_loss(
+        &self,
+        topic: &LogName,
+        found: &Behind,
+    ) -> Result<(), Failure> {
         let Some(asked) = &found.lost_at else { return Ok(()) };
         let confirmed = timeout(self.timeout / 2, self.topology.confirmed()).await.is_ok();
         if confirmed && self.topology.owner(keys::partition(topic))? == *asked {

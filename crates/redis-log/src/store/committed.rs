@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use event_log::{Event, Generation, Position, Topic};
+use event_log::{Event, Generation, LogName, Position};
 use futures_util::future::try_join_all;
 use redis::Value;
 
@@ -75,7 +75,7 @@ impl Store {
     /// same servers: if others were chosen meanwhile, all are asked again.
     pub(super) async fn view_committed<const N: usize>(
         &self,
-        topic: &Topic,
+        topic: &LogName,
         ranges: [Range; N],
     ) -> Result<(Option<LogHead>, [Vec<Event>; N], Committed), Failure> {
         let partition = keys::partition(topic);
@@ -101,7 +101,7 @@ impl Store {
     /// The end of the committed part of a topic at this moment, where the source has this head.
     pub(super) async fn committed_now(
         &self,
-        topic: &Topic,
+        topic: &LogName,
         source: LogHead,
     ) -> Result<Committed, Failure> {
         let (_, successors) = self.readable(keys::partition(topic));
@@ -123,7 +123,7 @@ impl Store {
     /// The head of a topic at each of these servers.
     async fn heads_of<'a>(
         &self,
-        topic: &Topic,
+        topic: &LogName,
         servers: &'a BTreeSet<Address>,
     ) -> Result<Vec<(&'a Address, Generation)>, Failure> {
         let heads =
@@ -135,7 +135,7 @@ impl Store {
     /// the source does not know is asked for the end of the one before.
     async fn committed(
         &self,
-        topic: &Topic,
+        topic: &LogName,
         source: Option<LogHead>,
         heads: Vec<(&Address, Generation)>,
     ) -> Result<Committed, Failure> {
@@ -154,7 +154,7 @@ impl Store {
     async fn last_before(
         &self,
         server: &Address,
-        topic: &Topic,
+        topic: &LogName,
         first: Position,
     ) -> Result<Position, Failure> {
         let read = [Range::Before(first, 1).command(&self.keys.stream(topic))];
@@ -169,7 +169,7 @@ impl Store {
     /// Reads the head of a topic from one replica. A replica that does not answer on a new connection either is doubted,
     /// so that readers do not wait for it for long. One lost connection is no reason to doubt it: in a fail-over it loses
     /// all of them in the moment in which it is promoted.
-    async fn head_at(&self, server: &Address, topic: &Topic) -> Result<Generation, Failure> {
+    async fn head_at(&self, server: &Address, topic: &LogName) -> Result<Generation, Failure> {
         let get = [redis::cmd("GET").arg(self.keys.head(topic)).take()];
         let mut asked = self.ask_at(server, Part::Replica, &get).await;
         if let Err(failure) = &asked

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use event_log::Topic;
+use event_log::LogName;
 use futures_util::future::join_all;
 use redis::{Cmd, RedisError, Value};
 
@@ -24,7 +24,7 @@ pub(crate) type HeadRead = Result<Option<LogHead>, Failure>;
 impl Store {
     /// Reads the head of each topic on one side, in the order given. A failure is not tried again: the callers come
     /// back.
-    pub(crate) async fn heads(&self, side: Side, topics: &[&Topic]) -> Vec<HeadRead> {
+    pub(crate) async fn heads(&self, side: Side, topics: &[&LogName]) -> Vec<HeadRead> {
         let mut heads = vec![Err(Failure::Closed); topics.len()];
         let mut by_server: BTreeMap<(Address, Part), Vec<Vec<usize>>> = BTreeMap::new();
         for group in groups(topics) {
@@ -50,7 +50,7 @@ impl Store {
     async fn heads_at(
         &self,
         (side, server): (Side, &(Address, Part)),
-        topics: &[&Topic],
+        topics: &[&LogName],
         groups: &[Vec<usize>],
     ) -> Vec<Vec<HeadRead>> {
         let mut found = Vec::with_capacity(groups.len());
@@ -66,7 +66,7 @@ impl Store {
     async fn mget(
         &self,
         (server, part): &(Address, Part),
-        topics: &[&Topic],
+        topics: &[&LogName],
         groups: &[Vec<usize>],
     ) -> Vec<Result<Vec<Value>, Failure>> {
         let mut pipeline = redis::pipe();
@@ -87,7 +87,7 @@ impl Store {
     async fn group(
         &self,
         (side, server): (Side, &Address),
-        topics: &[&Topic],
+        topics: &[&LogName],
         group: &[usize],
         reply: Result<Vec<Value>, Failure>,
     ) -> Vec<HeadRead> {
@@ -117,7 +117,7 @@ impl Store {
 }
 
 /// Groups topics, as indices, for one command each: the topics of a partition.
-fn groups(topics: &[&Topic]) -> Vec<Vec<usize>> {
+fn groups(topics: &[&LogName]) -> Vec<Vec<usize>> {
     let mut order: Vec<_> = (0..topics.len()).map(|i| (keys::partition(topics[i]), i)).collect();
     order.sort_unstable();
     order
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_command_names_topics_of_one_partition_and_not_too_many() {
         let topics: Vec<_> =
-            (0..200_000).map(|i| Topic::new(&format!("device/{i}")).unwrap()).collect();
+            (0..200_000).map(|i| LogName::parse(&format!("device/{i}")).unwrap()).collect();
         let topics: Vec<_> = topics.iter().collect();
         let groups = groups(&topics);
         assert_eq!(groups.iter().map(Vec::len).sum::<usize>(), topics.len());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event_log::{Position, Topic};
+use event_log::{LogName, Position};
 use redis::Value;
 
 use super::landmarks;
@@ -17,11 +17,11 @@ use crate::scripts::POSITIONS;
 /// Names that one SCAN looks at. Redis serves no other client during it.
 const SCAN_COUNT: u32 = 1000;
 
-/// A topic as the log stores it.
+/// A topic, or a space with all its topics, as the log stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredTopic {
-    /// Its name.
-    pub topic: Topic,
+    /// The name of its log.
+    pub log: LogName,
     /// The events that it holds.
     pub events: u64,
     /// The memory that its events take in Redis, in bytes.
@@ -45,7 +45,7 @@ impl Store {
         &self,
         primary: &Address,
         cursor: u64,
-    ) -> Result<(u64, Vec<Topic>), Failure> {
+    ) -> Result<(u64, Vec<LogName>), Failure> {
         let mut connection = self.peers.get(primary, Part::Primary)?.connection().await?;
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("MATCH").arg(self.keys.every_stream());
@@ -54,17 +54,13 @@ impl Store {
         let topic = |key: &Vec<u8>| {
             let key = str::from_utf8(key).ok()?;
             let name = self.keys.topic_of(key)?;
-            let topic = match name.strip_prefix(Topic::RESERVED) {
-                Some(rest) => Topic::reserved(rest),
-                None => Topic::new(name),
-            };
-            topic.ok().filter(|topic| self.keys.stream(topic) == key)
+            LogName::parse(name).filter(|log| self.keys.stream(log) == key)
         };
         Ok((next, names.iter().filter_map(topic).collect()))
     }
 
     /// Measures a topic; `None` if it holds no events any more.
-    pub(crate) async fn measure(&self, topic: &Topic) -> Result<Option<StoredTopic>, Failure> {
+    pub(crate) async fn measure(&self, topic: &LogName) -> Result<Option<StoredTopic>, Failure> {
         const BAD: Failure = Failure::Answer("a measure is no number");
         let stream = self.keys.stream(topic);
         let commands = [
@@ -86,7 +82,7 @@ impl Store {
             (head.position().max(places.newest), head.ended)
         });
         Ok(Some(StoredTopic {
-            topic: topic.clone(),
+            log: topic.clone(),
             events: number(events)?.unwrap_or_default(),
             bytes: number(bytes)?.unwrap_or_default(),
             oldest: places.oldest,
@@ -98,7 +94,7 @@ impl Store {
     }
 
     /// Erases an event. Returns false if there was none.
-    pub(crate) async fn erase(&self, topic: &Topic, position: Position) -> Result<bool, Failure> {
+    pub(crate) async fn erase(&self, topic: &LogName, position: Position) -> Result<bool, Failure> {
         let stream = self.keys.stream(topic);
         let erasing = redis::cmd("XDEL").arg(&stream).arg(position.to_string()).take();
         let telling = redis::cmd("SPUBLISH").arg(&stream).arg(Live::erased(position)).take();

@@ -1,6 +1,6 @@
 //! Landmarks: the positions of a topic that tell where a reader begins and what a gap is, without data.
 
-use event_log::{Event, Position, Seek, Topic};
+use event_log::{Event, LogName, Position, Seek};
 use redis::{Cmd, Value};
 
 use super::view::{Range, events};
@@ -27,7 +27,7 @@ impl Store {
     /// Reads the head of a topic, then its landmarks for a place in its history.
     pub(super) async fn landmarks(
         &self,
-        topic: &Topic,
+        topic: &LogName,
         seek: Seek,
     ) -> Result<(Option<LogHead>, Option<Landmarks>), Failure> {
         let (head, landmarks, _) = self.survey(Side::Source, topic, seek, None).await?;
@@ -43,7 +43,7 @@ impl Store {
     /// fail-over the old primary may have events that nobody will keep.
     pub(super) async fn survey_primary(
         &self,
-        topic: &Topic,
+        topic: &LogName,
         seek: Seek,
         range: Option<Range>,
     ) -> Result<(Option<LogHead>, Option<Landmarks>, Vec<Event>), Failure> {
@@ -58,7 +58,7 @@ impl Store {
     pub(super) async fn survey(
         &self,
         side: Side,
-        topic: &Topic,
+        topic: &LogName,
         seek: Seek,
         range: Option<Range>,
     ) -> Result<(Option<LogHead>, Option<Landmarks>, Vec<Event>), Failure> {

@@ -1,6 +1,6 @@
 //! Raises heads to the last positions that were acknowledged here.
 
-use event_log::{Position, Topic};
+use event_log::{LogName, Position};
 use futures_util::stream::{self, StreamExt};
 
 use super::{HeadRead, Side, Store};
@@ -16,7 +16,7 @@ impl Store {
     /// Reads the head of each topic, in the order given. A head behind its witness is raised first.
     /// Returns the number of heads, too, that a full Redis has not raised: they are as they were read,
     /// because readers must go on. As long as Redis is full, no number can be given out again either.
-    pub(crate) async fn raised_heads(&self, topics: &[&Topic]) -> (Vec<HeadRead>, usize) {
+    pub(crate) async fn raised_heads(&self, topics: &[&LogName]) -> (Vec<HeadRead>, usize) {
         let mut heads = self.heads(Side::Primary, topics).await;
         let behind: Vec<_> = (0..topics.len())
             .filter_map(|i| {
@@ -41,7 +41,7 @@ impl Store {
     }
 
     /// Raises one head, and returns it.
-    async fn raise(&self, topic: &Topic, witness: Position) -> Result<Option<LogHead>, Failure> {
+    async fn raise(&self, topic: &LogName, witness: Position) -> Result<Option<LogHead>, Failure> {
         let command = self.publisher.raise(topic, witness);
         let answers = self.ask(Side::Primary, keys::partition(topic), &[command]).await?;
         let answer = answers.into_iter().next().unwrap_or_default();

@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use event_log::{Event, NewEvent, Position, Topic};
+use event_log::{Event, LogName, NewEvent, Position, Topic};
 use redis::{Cmd, Value};
 
 use super::{Fit, Side, Store};
@@ -71,7 +71,7 @@ impl Store {
     pub(super) async fn view<const N: usize>(
         &self,
         side: Side,
-        topic: &Topic,
+        topic: &LogName,
         ranges: [Range; N],
     ) -> Result<(Option<LogHead>, [Vec<Event>; N]), Failure> {
         let stream = self.keys.stream(topic);
@@ -93,7 +93,7 @@ impl Store {
     }
 
     /// Reads a range of a topic from its source without its head, which the caller has read before.
-    pub(super) async fn range(&self, topic: &Topic, range: Range) -> Result<Vec<Event>, Failure> {
+    pub(super) async fn range(&self, topic: &LogName, range: Range) -> Result<Vec<Event>, Failure> {
         let command = range.command(&self.keys.stream(topic));
         let replies = self.ask(Side::Source, keys::partition(topic), &[command]).await?;
         events(topic, replies.into_iter().next().unwrap_or_default())
@@ -116,7 +116,7 @@ pub(crate) fn head(reply: Value) -> Result<Option<LogHead>, Failure> {
 }
 
 /// Parses a range of entries.
-pub(crate) fn events(topic: &Topic, reply: Value) -> Result<Vec<Event>, Failure> {
+pub(crate) fn events(log: &LogName, reply: Value) -> Result<Vec<Event>, Failure> {
     const BAD: Failure = Failure::Answer("a range is no list of entries");
     let Value::Array(entries) = reply else { return Err(BAD) };
     let event = |item: Value| {
@@ -126,7 +126,7 @@ pub(crate) fn events(topic: &Topic, reply: Value) -> Result<Vec<Event>, Failure>
             return None;
         };
         let position = std::str::from_utf8(&id).ok()?.parse().ok()?;
-        Some(Event::new(topic.clone(), position, entry::decode(payload(&fields))))
+        Some(entry::event(log, position, payload(&fields)))
     };
     entries.into_iter().map(|item| event(item).ok_or(BAD)).collect()
 }

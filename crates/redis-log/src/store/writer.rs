@@ -161,7 +161,7 @@ impl Writer {
             }
             let run = run.iter().map(|i| {
                 let append = batch[*i].0;
-                (append, witnesses.of(&append.topic))
+                (append, witnesses.of(&publisher.log_of(append)))
             });
             publisher.write(run, bytes);
         }

@@ -1,5 +1,5 @@
 use super::*;
-use event_log::{Generation, NewEvent};
+use event_log::{Generation, NewEvent, Topic};
 
 fn at(n: u64) -> Position {
     Position::new(1000 + n, n)
@@ -28,7 +28,7 @@ fn next(events: Vec<Event>) -> Found {
 
 /// A topic whose tail follows the feed and has its head at `n`.
 fn following(n: u64) -> Watched {
-    let watched = Watched::new(Topic::new("t").unwrap());
+    let watched = Watched::new(LogName::parse("t").unwrap());
     watched.begin();
     let events = (1..=n).map(|n| event(at(n))).collect();
     let head = if n == 0 { Position::START } else { at(n) };
@@ -181,7 +181,7 @@ fn a_promised_event_is_read_until_the_source_has_it_or_it_is_given_up() {
 
 #[test]
 fn events_that_readers_may_not_see_yet_are_read_again() {
-    let watched = Watched::new(Topic::new("t").unwrap());
+    let watched = Watched::new(LogName::parse("t").unwrap());
     watched.begin();
     // The log has five events, of which two are committed.
     let events = (1..=2).map(|n| event(at(n))).collect();

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use event_log::conformance::{Lab, RETENTION, check};
-use event_log::{Log, Topic};
+use event_log::conformance::{Lab, RETENTION, check, spaces};
+use event_log::{Log, LogName};
 use redis_log::{Config, RedisLog};
 use tokio::time::sleep;
 
@@ -24,7 +24,7 @@ impl Deployment {
             Self::Sentinels(sentinels) => sentinels.url(),
             Self::Cluster(cluster) => cluster.url(),
         };
-        Config { retention: RETENTION, ..audited_at(&url) }
+        Config { retention: RETENTION, spaces: spaces(), ..audited_at(&url) }
     }
 
     /// The servers that may hold a topic, before a fail-over.
@@ -69,15 +69,16 @@ impl Lab for RedisLab {
         }
     }
 
-    async fn trim(&self, topic: &Topic, keep: usize) {
+    async fn trim(&self, log: &LogName, keep: usize) {
         for server in self.deployment.primaries() {
-            let keys: Vec<String> = server.words(&format!("KEYS e:*:{topic}")).await;
+            // The stars in the name of a space match themselves, too.
+            let keys: Vec<String> = server.words(&format!("KEYS e:*:{log}")).await;
             if let [stream] = &keys[..] {
                 server.words::<()>(&format!("XTRIM {stream} MAXLEN {keep}")).await;
                 return;
             }
         }
-        panic!("the topic has a stream");
+        panic!("the log has a stream");
     }
 }
 

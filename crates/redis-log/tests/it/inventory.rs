@@ -13,7 +13,7 @@ use crate::support::{
 async fn inventory(log: &RedisLog) -> Vec<StoredTopic> {
     let mut topics = Vec::new();
     log.inventory(|_| true, |topic| topics.push(topic)).await.unwrap();
-    topics.sort_by(|a, b| a.topic.cmp(&b.topic));
+    topics.sort_by(|a, b| a.log.cmp(&b.log));
     topics
 }
 
@@ -28,7 +28,7 @@ async fn every_topic_is_measured_and_those_of_other_prefixes_are_not() {
     fill(&log, &topic("a"), 1..=3).await;
     fill(&log, &topic("b"), 1..=130).await;
     let [a, b] = &inventory(&log).await[..] else { panic!("two topics") };
-    assert_eq!((a.topic.as_str(), a.events, a.watched, a.ended), ("a", 3, 1, false));
+    assert_eq!((a.log.as_str(), a.events, a.watched, a.ended), ("a", 3, 1, false));
     assert_eq!((b.events, b.head.n, b.watched), (130, 130, 0));
     assert!(b.bytes > a.bytes && b.quiet.as_secs() < 60, "{b:?}");
     let mut some = Vec::new();

@@ -46,7 +46,7 @@ async fn type_trace_and_mark_travel_with_the_event() {
             (event.kind.as_ref(), &*event.data, Mark::Last)
         );
         assert_eq!(got.trace(), event.trace.as_ref());
-        assert!(matches!(reader.step().await, Step::End { topic: 0 }));
+        assert!(matches!(reader.step().await, Step::End { place: 0 }));
         assert!(matches!(reader.step().await, Step::Finished));
     }
 }

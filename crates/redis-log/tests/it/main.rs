@@ -24,6 +24,7 @@ mod resume;
 mod runtimes;
 mod server;
 mod sizes;
+mod spaces;
 mod support;
 mod traffic;
 mod witness;

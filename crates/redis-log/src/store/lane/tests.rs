@@ -88,7 +88,7 @@ impl Double {
     /// Takes a run. Returns its number, from 1, and the reply to it.
     fn run(&self, words: &[String]) -> (u64, Vec<u8>) {
         let names: usize = words[2].parse().unwrap();
-        let events: Vec<_> = words[3 + names + 7..]
+        let events: Vec<_> = words[3 + names + 8..]
             .chunks(2)
             .map(|event| event[0].trim_start_matches('\n').to_owned())
             .collect();
