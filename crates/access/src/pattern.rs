@@ -74,16 +74,19 @@ impl Pattern {
         &self.0
     }
 
-    /// Returns true if a topic matches, in time linear in its length. A pattern with `{sub}` matches nothing
-    /// without a subject that can stand in a segment.
+    /// Returns true if a topic matches, or if all topics of another pattern do, in time linear in its length. A pattern
+    /// with `{sub}` matches nothing without a subject that can stand in a segment.
     #[must_use]
     pub fn matches(&self, topic: &str, subject: Option<&str>) -> bool {
         let (mut pattern, mut segments) = (self.0.split('/'), topic.split('/'));
         loop {
             match (pattern.next(), segments.next()) {
                 (Some("**"), Some(_)) => return true,
-                (Some("*"), Some(_)) => {}
-                (Some(wanted), Some(segment)) if is_segment(wanted, segment, subject) => {}
+                // `**` is more than one segment.
+                (Some("*"), Some(segment)) if segment != "**" => {}
+                // Whatever a subject is called, it is no wildcard.
+                (Some(wanted), Some(segment))
+                    if !segment.contains('*') && is_segment(wanted, segment, subject) => {}
                 (None, None) => return true,
                 _ => return false,
             }
@@ -183,6 +186,28 @@ mod tests {
             ("*", "a/b"),
         ] {
             assert!(!matches(pattern, topic), "{pattern} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_other_patterns() {
+        for (pattern, covered) in [
+            ("a/*", "a/*"),
+            ("a/**", "a/*"),
+            ("a/**", "a/**"),
+            ("a/**", "a/*/c/**"),
+            ("**", "a/*"),
+            ("*/b", "*/b"),
+        ] {
+            assert!(matches(pattern, covered), "{pattern} {covered}");
+        }
+        for (pattern, not) in [("a/*", "a/**"), ("a/1", "a/*"), ("a/*", "*/1"), ("u/{sub}", "u/*")]
+        {
+            assert!(!matches(pattern, not), "{pattern} {not}");
+        }
+        let own = Pattern::new("u/{sub}").unwrap();
+        for subject in ["*", "**"] {
+            assert!(!own.matches(&format!("u/{subject}"), Some(subject)));
         }
     }
 

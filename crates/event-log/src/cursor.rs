@@ -243,10 +243,11 @@ impl Cursor {
         self.places.iter().map(Place::lag).max().unwrap_or_default()
     }
 
-    /// Events that this cursor has passed in all its logs, counted by their numbers.
+    /// Events that this cursor has passed in the logs of which it reads everything, counted by their numbers.
     #[must_use]
     pub fn passed(&self) -> u64 {
-        self.places.iter().map(|place| place.position.n).fold(0, u64::saturating_add)
+        let whole = self.places.iter().filter(|place| place.reads_all());
+        whole.map(|place| place.position.n).fold(0, u64::saturating_add)
     }
 
     /// Moves past events that the reader did not select, as far as the tails on this node know. Returns true if the cursor

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use access::{Principal, Revocations};
-use event_log::{Log, ReadError, Tail, Topic};
+use event_log::{Log, Part, ReadError, Tail};
 use limits::{Client, Full, Held, Quota, Rules, SubjectId, SubjectPlace, SubjectStreams, Terms};
 use metrics::{IntGauge, Registry};
 use serde::Serialize;
@@ -41,10 +41,10 @@ pub(crate) struct Connection {
     place: Held,
     /// Held as long as the subscription is open. Boxed because most hold nothing.
     extras: Option<Box<Extras>>,
-    topics: Box<[FollowedTopic]>,
+    parts: Box<[FollowedPart]>,
     /// Microseconds from the gateway's start until the subscription opened.
     opened: u64,
-    /// Sum of the cursor's positions, in events since the start of each topic.
+    /// Sum of the cursor's positions, in events since the start of each log of which it reads everything.
     passed: AtomicU64,
     /// Events delivered.
     pub(crate) events: Tally,
@@ -77,11 +77,11 @@ impl Extras {
     }
 }
 
-/// A topic of a subscription.
+/// A part of a subscription.
 #[derive(Debug)]
-struct FollowedTopic {
-    topic: Topic,
-    /// Its tail. The lag is computed from the tails on request, because the task of a stalled reader does
+struct FollowedPart {
+    part: Part,
+    /// The tail of its log, unless it selects: the position of such a reader says nothing of its lag. The lag is computed from the tails on request, because the task of a stalled reader does
     /// not run and cannot report it.
     tail: OnceLock<Arc<Tail>>,
 }
@@ -109,11 +109,11 @@ pub struct ConnectionReport {
     pub id: u64,
     /// The party that reads, if it brought credentials.
     pub subject: Option<String>,
-    /// The subscribed topics.
+    /// The subscribed topics and patterns.
     pub topics: Vec<String>,
     /// Seconds since the connection opened.
     pub age_seconds: u64,
-    /// Events between the connection's cursor and the tail.
+    /// Events between the connection's cursor and the tail, in logs of which it reads everything.
     pub lag: u64,
     /// Events delivered to the connection.
     pub events: u64,
@@ -145,7 +145,7 @@ impl Connections {
     /// The node or the client's address has its maximum number open.
     pub(crate) fn admit(
         self: &Arc<Self>,
-        topics: &[Topic],
+        parts: &[Part],
         (client, whereabouts, principal): (Client, Whereabouts, Principal),
         (stream, extras): (Option<SubjectPlace>, Extras),
     ) -> Result<Admission, Full> {
@@ -162,7 +162,7 @@ impl Connections {
             principal,
             place,
             extras: extras.is_some().then(|| Box::new(extras)),
-            topics: topics.iter().map(FollowedTopic::new).collect(),
+            parts: parts.iter().map(FollowedPart::new).collect(),
             opened: micros(self.start.elapsed()),
             passed: AtomicU64::new(0),
             events: Tally::default(),
@@ -189,14 +189,11 @@ impl Connections {
         self.open().values().filter(|c| c.lag() >= SLOW_LAG).count()
     }
 
-    /// Returns the number of topics with at least one subscription.
+    /// Returns the number of topics and patterns with at least one subscription.
     pub(crate) fn topics(&self) -> usize {
-        self.open()
-            .values()
-            .flat_map(|c| c.topics.iter())
-            .map(|followed| &followed.topic)
-            .collect::<HashSet<_>>()
-            .len()
+        let open = self.open();
+        let parts = open.values().flat_map(|c| c.parts.iter());
+        parts.flat_map(|followed| followed.part.texts()).collect::<HashSet<_>>().len()
     }
 
     /// Returns the number of open subscriptions.
@@ -289,15 +286,20 @@ impl Connection {
     }
 
     fn heads(&self) -> u64 {
-        let tails = self.topics.iter().filter_map(|followed| followed.tail.get());
+        let tails = self.parts.iter().filter_map(|followed| followed.tail.get());
         tails.map(|tail| tail.head().n).sum()
+    }
+
+    /// The topics and patterns of the subscription.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().flat_map(|followed| followed.part.texts())
     }
 
     fn report(&self, age: Duration) -> ConnectionReport {
         ConnectionReport {
             id: self.id,
             subject: self.principal.subject().map(ToOwned::to_owned),
-            topics: self.topics.iter().map(|followed| followed.topic.to_string()).collect(),
+            topics: self.texts().map(ToOwned::to_owned).collect(),
             age_seconds: age.as_secs(),
             lag: self.lag(),
             events: self.events.get(),
@@ -306,9 +308,9 @@ impl Connection {
     }
 }
 
-impl FollowedTopic {
-    fn new(topic: &Topic) -> Self {
-        Self { topic: topic.clone(), tail: OnceLock::new() }
+impl FollowedPart {
+    fn new(part: &Part) -> Self {
+        Self { part: part.clone(), tail: OnceLock::new() }
     }
 }
 
@@ -358,10 +360,11 @@ impl Tally {
 }
 
 impl Admission {
-    /// Opens the tails of the topics, from which the lag is computed.
+    /// Opens the tails from which the lag is computed.
     pub(crate) async fn watch(&self, log: &dyn Log) -> Result<(), ReadError> {
-        for followed in &self.connection.topics {
-            let tail = log.tail(&followed.topic).await?;
+        let whole = |followed: &&FollowedPart| followed.part.selection.is_none();
+        for followed in self.connection.parts.iter().filter(whole) {
+            let tail = log.tail(&followed.part.log).await?;
             followed.tail.get_or_init(|| tail);
         }
         Ok(())
@@ -379,14 +382,13 @@ impl Drop for Admission {
         open.remove(&self.connection.id);
         self.connections.counted(&open);
         drop(open);
-        let Connection { principal, topics, .. } = &*self.connection;
-        if let Some(subject) = principal.subject_hash().map(SubjectId::new) {
-            self.connections.streams.give_back(subject, count_of(topics));
+        if let Some(subject) = self.connection.principal.subject_hash().map(SubjectId::new) {
+            self.connections.streams.give_back(subject, count_of(self.connection.texts()));
         }
     }
 }
 
-/// The number of topics, as a subject's bound counts them.
-pub(crate) fn count_of<T>(topics: &[T]) -> u32 {
-    u32::try_from(topics.len()).unwrap_or(u32::MAX)
+/// The number of topics and patterns, as a subject's bound counts them.
+pub(crate) fn count_of<'a>(texts: impl Iterator<Item = &'a str>) -> u32 {
+    u32::try_from(texts.count()).unwrap_or(u32::MAX)
 }

@@ -63,6 +63,9 @@ pub(crate) struct Ready<'a> {
 #[derive(Debug, Serialize)]
 pub(crate) struct GapReport {
     missed: Option<u64>,
+    /// An upper bound of `missed`, for a subscriber that selects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missed_at_most: Option<u64>,
     newest: String,
     oldest: Option<String>,
     reason: &'static str,
@@ -104,13 +107,13 @@ impl<'a> ControlEvent<'a> {
     }
 
     /// The publisher has ended the topic.
-    pub(crate) fn end(topic: &Topic) -> Self {
+    pub(crate) fn end(topic: &str) -> Self {
         let topic = topic.to_string();
         Self { kind: "tailwater.end", data: Data::End { topic }, retry_ms: None }
     }
 
     /// The topic was opened again after its end.
-    pub(crate) fn reopened(topic: &Topic) -> Self {
+    pub(crate) fn reopened(topic: &str) -> Self {
         let topic = topic.to_string();
         Self { kind: "tailwater.reopened", data: Data::End { topic }, retry_ms: None }
     }
@@ -144,10 +147,11 @@ impl<'a> ControlEvent<'a> {
 }
 
 impl GapReport {
-    /// A gap in a topic. `requested` is the text of a cursor that could not be decoded.
-    pub(crate) fn new(topic: &Topic, gap: &Gap, requested: Option<&str>) -> Self {
+    /// A gap in a topic or in what a pattern selects. `requested` is the text of a cursor that could not be decoded.
+    pub(crate) fn new(topic: &str, gap: &Gap, requested: Option<&str>) -> Self {
         Self {
             missed: gap.missed,
+            missed_at_most: gap.missed_at_most,
             newest: gap.newest.to_string(),
             oldest: gap.oldest.map(|position| position.to_string()),
             reason: gap.reason.as_str(),

@@ -8,7 +8,7 @@ use access::{Denied, Reason, Right};
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use event_log::{BadEventType, BadTopic, Topic};
+use event_log::{BadEventType, BadPattern, BadTopic, NoSpace};
 use limits::{Full, Part};
 use serde_json::json;
 
@@ -19,6 +19,10 @@ pub(crate) enum BadRequest {
     NoTopic,
     #[error(transparent)]
     Topic(#[from] BadTopic),
+    #[error(transparent)]
+    Pattern(#[from] BadPattern),
+    #[error(transparent)]
+    NoSpace(#[from] NoSpace),
     #[error("{count} topics in one subscription; the limit is {max}")]
     TooManyTopics { count: usize, max: usize },
     #[error("{count} types in one filter; the limit is {max}")]
@@ -59,6 +63,8 @@ impl BadRequest {
         match self {
             Self::NoTopic => "missing_topic",
             Self::Topic(_) => "bad_topic",
+            Self::Pattern(_) => "bad_pattern",
+            Self::NoSpace(_) => "no_space",
             Self::TooManyTopics { .. } => "too_many_topics",
             Self::TooManyTypes { .. } => "too_many_types",
             Self::EventType(_) => "bad_type",
@@ -78,8 +84,8 @@ pub(crate) fn simple(status: StatusCode, code: &'static str, message: &str) -> R
     (status, body(code, message)).into_response()
 }
 
-/// A topic that a known party may not use.
-pub(crate) fn forbidden(topic: &Topic, right: Right) -> Response {
+/// A topic or a pattern that a known party may not use.
+pub(crate) fn forbidden(topic: &str, right: Right) -> Response {
     let message = format!("topic {topic:?}: no right to {}", right.as_str());
     (StatusCode::FORBIDDEN, body("forbidden", &message)).into_response()
 }

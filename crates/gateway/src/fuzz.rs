@@ -5,7 +5,7 @@ mod general;
 
 use axum::body::HttpBody as _;
 use axum::response::IntoResponse as _;
-use event_log::{Event, EventType, NewEvent, Position, Topic};
+use event_log::{Event, EventType, NewEvent, Position, Spaces, Topic};
 
 use crate::door::PATH;
 use crate::frame::Shape;
@@ -45,11 +45,13 @@ pub fn query(bytes: &[u8]) {
         let colon = line.iter().position(|byte| *byte == b':')?;
         Some((str::from_utf8(&line[..colon]).ok()?, &line[colon + 1..]))
     });
-    let request = Request::parse(&SubscriptionHead::collect(&query, headers), TOPICS_MAX);
+    let request =
+        Request::parse(&SubscriptionHead::collect(&query, headers), TOPICS_MAX, &spaces());
     if let Ok(request) = &request {
-        let topics = &request.topics;
-        assert!((1..=TOPICS_MAX).contains(&topics.len()), "{} topics", topics.len());
-        assert!(topics.is_sorted_by(|one, next| one < next), "{topics:?}");
+        let count = request.texts().count();
+        assert!((1..=TOPICS_MAX).contains(&count), "{count} topics");
+        let logs = request.parts.iter().map(|part| &part.log);
+        assert!(logs.is_sorted_by(|one, next| one < next), "{:?}", request.parts);
         assert_ne!(request.cursor.as_deref(), Some(""), "an empty cursor is no cursor");
         let types = request.style.types.as_ref().map_or(0, |types| types.len());
         assert!(types <= TYPES_MAX, "{types} types");
@@ -58,6 +60,10 @@ pub fn query(bytes: &[u8]) {
         let bytes = error.into_response().into_body().size_hint().exact();
         assert!(bytes.is_some_and(|bytes| bytes <= REFUSAL_BYTES_MAX), "{bytes:?} bytes");
     }
+}
+
+fn spaces() -> Spaces {
+    Spaces::new(["s/"]).expect("a prefix")
 }
 
 /// Frames an event with the type of the first line and the data after it. A client reads back one

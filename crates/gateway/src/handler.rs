@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
-use event_log::{Cursor, OpenOptions, Opened, Outcome, Topic};
+use event_log::{Cursor, OpenOptions, Opened, Outcome, Part};
 use limits::{Client, ConnectionId, Peer, SubjectId, WantedStream};
 use metrics::Label as _;
 use tokio::time::timeout;
@@ -35,8 +35,8 @@ use crate::{long_poll, tickets, trace};
 /// The longest that a client waits for the log before the gateway tells it to come back.
 const OPEN_MAX: Duration = Duration::from_secs(5);
 
-/// Bytes that a subscription is counted for each topic beyond its first. It takes about 120 for a topic
-/// that others read too, and 500 with the tail of a new topic.
+/// Bytes that a subscription is counted for each topic beyond its first, and for each selection. A topic takes about
+/// 120 that others read too, and 500 with the tail of a new topic.
 const TOPIC_BYTES: usize = 1024;
 
 /// The most gaps, or breaks of publishers, that a header tells.
@@ -91,7 +91,7 @@ pub(crate) enum Content {
 impl Asked {
     pub(crate) fn parse(gateway: &Shared, head: &SubscriptionHead<'_>, via: Via) -> Self {
         let hops = (head.forwarded_for.iter().copied(), head.forwarded.iter().copied());
-        let request = Request::parse(head, gateway.config.max_topics);
+        let request = Request::parse(head, gateway.config.max_topics, gateway.log.spaces());
         let ticket = request.as_ref().ok().and_then(|request| request.ticket.as_deref());
         Self {
             client: gateway.config.rules.proxies.client(via.peer, hops.0, hops.1),
@@ -193,7 +193,7 @@ fn to_cookie(gateway: &Shared, request: &Request, grant: &Grant) -> Option<Respo
     if grant.carrier() != Carrier::Ticket {
         return None;
     }
-    let topics: Vec<_> = request.topics.iter().map(Topic::as_str).collect();
+    let topics: Vec<_> = request.texts().collect();
     tickets::to_cookie(&gateway.config.access, grant, &topics, query, *is_foreign)
 }
 
@@ -201,8 +201,8 @@ fn to_cookie(gateway: &Shared, request: &Request, grant: &Grant) -> Option<Respo
 enum Denial {
     /// Its credentials are refused, or it has none.
     Credentials(Denied),
-    /// It is known, and has no right to this topic.
-    Topic(Topic),
+    /// It is known, and has no right to this topic or pattern.
+    Topic(Box<str>),
 }
 
 impl Denial {
@@ -229,17 +229,17 @@ async fn permit(
     peer: SocketAddr,
 ) -> Result<Arc<Grant>, Denial> {
     let access = &gateway.config.access;
-    let first = || &request.topics[0];
+    let first = || request.texts().next().unwrap_or_default();
     let grant = access.admit(credentials).await.map_err(|denied| {
         audit::refused(Action::Subscribe, None, first(), denied.reason, peer);
         Denial::Credentials(denied)
     })?;
-    for topic in &request.topics {
-        let Err(denied) = grant.check(Right::Subscribe, topic.as_str()) else { continue };
+    for topic in request.texts() {
+        let Err(denied) = grant.check(Right::Subscribe, topic) else { continue };
         access.count(denied.reason);
         audit::refused(Action::Subscribe, Some(&grant), topic, denied.reason, peer);
         return Err(match denied.reason {
-            Reason::Topic => Denial::Topic(topic.clone()),
+            Reason::Topic => Denial::Topic(topic.into()),
             _ => Denial::Credentials(denied),
         });
     }
@@ -282,8 +282,8 @@ async fn subscribe(
         skips_ends: matches!(request.form, Form::Stream(manner) if manner.takes_statuses()),
         floor: grant.history_floor(now).map(Timestamp::as_millis),
     };
-    let Request { topics, cursor: brought, resume, style, form, renew, .. } = request;
-    let opened = open(gateway, topics, opening, &style, (client, whereabouts, &grant));
+    let Request { parts, cursor: brought, resume, style, form, renew, .. } = request;
+    let opened = open(gateway, parts, opening, &style, (client, whereabouts, &grant));
     let opened = opened.instrument(span.clone()).await;
     let result = opened.as_ref().map(|(_, opened)| opened.outcome);
     trace::connected(&span, result.map_err(|why| *why));
@@ -340,8 +340,11 @@ fn told(
     gateway: &Shared,
     opened: &Opened,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
-    let gaps = opened.gaps.iter().take(GAPS_MAX).map(|(topic, gap)| {
-        let missed = gap.missed.map(|missed| format!(";missed={missed}")).unwrap_or_default();
+    let gaps = opened.gaps.iter().take(GAPS_MAX).map(|(part, gap)| {
+        let number = |name, number: Option<u64>| number.map(|n| format!(";{name}={n}"));
+        let missed = number("missed", gap.missed);
+        let missed = missed.or_else(|| number("missed-at-most", gap.missed_at_most));
+        let (topic, missed) = (part.name(), missed.unwrap_or_default());
         format!("\"{topic}\";reason={}{missed}", gap.reason.as_str())
     });
     let gaps = gaps.collect::<Vec<_>>().join(", ");
@@ -372,7 +375,7 @@ fn subject_of(grant: &Grant) -> Option<SubjectId> {
 
 async fn open(
     gateway: &Arc<Shared>,
-    topics: Vec<Topic>,
+    parts: Vec<Part>,
     opening: OpenOptions,
     style: &Style,
     (client, whereabouts, grant): (Client, Whereabouts, &Grant),
@@ -380,7 +383,9 @@ async fn open(
     if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
         return Err(Refusal::Drain);
     }
-    let memory = match (topics.len() - 1) * TOPIC_BYTES + style.weight() {
+    let texts = || parts.iter().flat_map(Part::texts);
+    let selections = parts.iter().filter(|part| part.selection.is_some()).count();
+    let memory = match (texts().count() - 1 + selections) * TOPIC_BYTES + style.weight() {
         0 => None,
         bytes => Some(gateway.config.rules.memory.take(client, bytes as u64)?),
     };
@@ -389,7 +394,7 @@ async fn open(
     let stream = match principal.subject_hash().map(SubjectId::new) {
         Some(subject) => {
             let wanted = WantedStream {
-                topics: count_of(&topics),
+                topics: count_of(texts()),
                 streams_max: quotas.streams,
                 topics_max: quotas.topics,
             };
@@ -399,14 +404,14 @@ async fn open(
     };
     let party = (client, whereabouts, principal);
     let extras = Extras { memory, replay_bytes: quotas.replay_bytes };
-    let admission = gateway.connections.admit(&topics, party, (stream, extras))?;
+    let admission = gateway.connections.admit(&parts, party, (stream, extras))?;
     // Once more: a revocation that came before the subscription was recorded has not found it.
     if gateway.config.access.revocations().concern(grant.principal()) {
         return Err(Denied { reason: Reason::Revoked, carrier: grant.carrier() }.into());
     }
     let opening = async {
         admission.watch(&*gateway.log).await?;
-        Cursor::open_as(Arc::clone(&gateway.log), topics, opening).await
+        Cursor::open_as(Arc::clone(&gateway.log), parts, opening).await
     };
     match timeout(OPEN_MAX, opening).await {
         Ok(Ok(opened)) => Ok((admission, opened)),

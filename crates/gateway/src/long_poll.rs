@@ -93,18 +93,21 @@ pub(crate) async fn answer(
                 answer.weight += events.iter().map(Event::weight).sum::<usize>();
                 answer.events.extend(events);
             }
-            Some(Step::Gap { topic, gap }) => {
+            Some(Step::Gap { place, gap }) => {
                 gateway.metrics.gaps.of(gap.reason).inc();
-                let name = cursor.topics().nth(topic).expect("a step is of a topic");
-                answer.gaps.push(GapReport::new(name, &gap, brought.as_deref()));
+                let part = cursor.part(place);
+                answer.gaps.push(GapReport::new(part.name(), &gap, brought.as_deref()));
             }
-            Some(Step::Broken { topic, reason, .. }) => {
-                let name = cursor.topics().nth(topic).expect("a step is of a topic");
-                answer.broken.push(BreakReport::new(name, reason));
+            Some(Step::Broken { entry, reason, .. }) => {
+                answer.broken.push(BreakReport::new(entry.topic(), reason));
             }
             Some(Step::Reopened { .. } | Step::End { .. }) => {}
             Some(Step::Finished) | None => break,
         }
+    }
+    // The next request need not look at what this one has passed by. A body that is full has passed nothing by.
+    if answer.events.len() < limit {
+        cursor.pass_by();
     }
     let delivered = answer.events.len() as u64;
     let json: Bytes = answer.into_json(&cursor).into();

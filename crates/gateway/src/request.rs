@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use event_log::{EventType, Origin, Topic, TraceParent};
+use event_log::{EventType, Origin, Part, Spaces, TraceParent};
 
 use crate::error::BadRequest;
 use crate::head::SubscriptionHead;
@@ -12,17 +12,19 @@ use crate::metrics::Resume;
 mod begin;
 mod brought;
 mod manner;
+mod selectors;
 
 pub(crate) use begin::Begin;
 use brought::Brought;
 pub(crate) use manner::{Control, Heartbeat, Manner};
+pub(crate) use selectors::Selectors;
 
 /// A request to subscribe.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Request {
-    /// At least one.
-    pub(crate) topics: Vec<Topic>,
-    /// Where topics begin that the cursor does not know.
+    /// What it reads, at least one part.
+    pub(crate) parts: Vec<Part>,
+    /// Where logs begin that the cursor does not know.
     pub(crate) begin: Begin,
     /// The cursor that the client brought: text from outside.
     pub(crate) cursor: Option<String>,
@@ -87,8 +89,9 @@ impl Request {
     pub(crate) fn parse(
         head: &SubscriptionHead<'_>,
         max_topics: usize,
+        spaces: &Spaces,
     ) -> Result<Self, BadRequest> {
-        let mut topics = Vec::new();
+        let mut selectors = Selectors::default();
         let mut brought = Brought::new(head.last_event_id);
         let (mut begin, mut manner) = (Begin::default(), Manner::default());
         let (mut wait, mut limit) = (Duration::ZERO, LIMIT_DEFAULT);
@@ -96,7 +99,7 @@ impl Request {
         let mut style = Style::default();
         for (name, value) in form_urlencoded::parse(head.query.as_bytes()) {
             match &*name {
-                "topic" => topics.push(Topic::new(&value)?),
+                "topic" => selectors.add(&value)?,
                 "last_event_id" | "lastEventId" => brought.add(&value),
                 "from" => begin = Begin::parse(&value)?,
                 "types" => add_types(&mut style, &value)?,
@@ -126,22 +129,19 @@ impl Request {
                 other => return Err(BadRequest::UnknownParameter(other.to_owned())),
             }
         }
-        topics.sort();
-        topics.dedup();
-        match topics.len() {
-            0 => return Err(BadRequest::NoTopic),
-            count if count > max_topics => {
-                return Err(BadRequest::TooManyTopics { count, max: max_topics });
-            }
-            _ => {}
-        }
+        let parts = selectors.parts(max_topics, spaces)?;
         let (cursor, resume) = brought.cursor();
         let form = match wants_json(&head.accept) {
             true => Form::LongPoll { wait, limit },
             false => Form::Stream(manner.checked()?),
         };
         let trace = head.traceparent.and_then(trace_of);
-        Ok(Self { topics, begin, cursor, resume, style, form, ticket, renew, trace })
+        Ok(Self { parts, begin, cursor, resume, style, form, ticket, renew, trace })
+    }
+
+    /// The topics and patterns that it asks for, sorted in each log.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().flat_map(Part::texts)
     }
 
     /// Where the subscription begins, for a request of this time, in milliseconds since 1970.
@@ -156,7 +156,7 @@ impl Request {
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("topics", &self.topics)
+            .field("parts", &self.parts)
             .field("begin", &self.begin)
             .field("cursor", &self.cursor)
             .field("style", &self.style)
@@ -255,9 +255,13 @@ mod tests {
     use event_log::Seek;
     use proptest::prelude::*;
 
+    fn spaces() -> Spaces {
+        Spaces::new(["orders/"]).unwrap()
+    }
+
     fn parse(query: &str, headers: &[(&str, &str)]) -> Result<Request, BadRequest> {
         let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-        Request::parse(&SubscriptionHead::collect(query, headers), 3)
+        Request::parse(&SubscriptionHead::collect(query, headers), 3, &spaces())
     }
 
     #[test]
@@ -270,6 +274,19 @@ mod tests {
         let earliest = Origin::Seek(Seek::Earliest);
         assert_eq!(origin("topic=t&lastEventId=&from=earliest", &[]), earliest);
         assert_eq!(origin("topic=t", &[]), Origin::Latest);
+    }
+
+    #[test]
+    fn a_pattern_selects_in_its_space() {
+        let texts = |query: &str| {
+            let request = parse(query, &[]).unwrap();
+            let logs: Vec<_> = request.parts.iter().map(|part| part.log.to_string()).collect();
+            (logs, request.texts().map(ToOwned::to_owned).collect::<Vec<_>>())
+        };
+        let some = texts("topic=orders/*/lines&topic=demo&topic=orders/1");
+        assert_eq!(some.0, ["demo", "orders/**"]);
+        assert_eq!(some.1, ["demo", "orders/1", "orders/*/lines"]);
+        assert_eq!(texts("topic=orders/**&topic=orders/1").1, ["orders/**"]);
     }
 
     #[test]
@@ -331,7 +348,7 @@ mod tests {
             let headers =
                 [("last-event-id", &cursor), ("accept", &accept), ("traceparent", &trace)];
             let headers = headers.map(|(name, value)| (name, value.as_slice()));
-            let _either = Request::parse(&SubscriptionHead::collect(&query, headers), 3);
+            let _either = Request::parse(&SubscriptionHead::collect(&query, headers), 3, &spaces());
         }
     }
 
@@ -344,6 +361,10 @@ mod tests {
             "topic=a%20b",
             "topic=tailwater.x",
             "topic=a&topic=b&topic=c&topic=d",
+            "topic=a&topic=b&topic=orders/1&topic=orders/*",
+            "topic=users/*",
+            "topic=orders/4*",
+            "topic=orders/**/x",
             "topic=t&heartbeat=1",
             "topic=t&wait=61",
             "topic=t&limit=0",

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use access::Grant;
 use bytes::{Bytes, BytesMut};
-use event_log::{Cursor, Event, Events, Limit, Opened, Outcome, Position, Step, Topic};
+use event_log::{Cursor, Event, Events, Limit, Opened, Outcome, Part, Position, Step, Topic};
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, Sleep};
 
@@ -66,8 +66,8 @@ struct Rare {
     /// The pause before a reconnect, until the first event has brought it to a client that gets no control
     /// events.
     retry_ms: Option<u64>,
-    /// Topics that the client's cursor does not know, until the client is told.
-    new_topics: Vec<Topic>,
+    /// Parts that the client's cursor does not know, until the client is told.
+    new_parts: Vec<Part>,
     /// Set while the client waits because it has used up its replay rate.
     pause: Option<Pin<Box<Sleep>>>,
     /// The grant of a ticket, if the stream's control events carry tickets.
@@ -97,7 +97,7 @@ impl Subscriber {
         (style, manner, framing): (Style, Manner, Framing),
         renews: Option<Arc<Grant>>,
     ) -> Self {
-        let Opened { cursor, outcome, gaps, new_topics, broken } = opened;
+        let Opened { cursor, outcome, gaps, new_parts, broken } = opened;
         let lifetime = Lifetime::new(gateway.phase.subscribe(), gateway.config.max_age)
             .within(admission.connection.principal.left());
         let shape = if style.envelope { Shape::Envelope } else { Shape::Plain };
@@ -118,7 +118,7 @@ impl Subscriber {
                 },
                 told_gaps: if manner.control == Control::Off { gaps.len() } else { 0 },
                 retry_ms,
-                new_topics,
+                new_parts,
                 pause: None,
                 renews,
             })
@@ -145,7 +145,7 @@ impl Subscriber {
             client = %subscriber.admission.connection.whereabouts.peer(),
             forwarded_for = subscriber.admission.connection.whereabouts.forwarded_for.as_deref(),
             sub = subscriber.subject().as_deref(),
-            topics = subscriber.cursor.topics().len(),
+            topics = subscriber.admission.connection.texts().count(),
             outcome = outcome.as_str(),
             from = subscriber.from(),
             "connection opened"
@@ -229,13 +229,13 @@ impl Subscriber {
         }
         if manner.control != Control::Off {
             let silence = manner.silence.unwrap_or(config.heartbeat);
-            let new_topics = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.new_topics));
-            let new_topics = new_topics.unwrap_or_default();
+            let new_parts = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.new_parts));
+            let new_parts = new_parts.unwrap_or_default();
             let cursor = self.cursor.wire();
             let ready = Ready {
                 cursor: &cursor,
                 heartbeat: (manner.heartbeat != Heartbeat::Off).then_some(silence),
-                new_topics: new_topics.iter().map(Topic::as_str).collect(),
+                new_topics: new_parts.iter().flat_map(Part::texts).collect(),
                 node: &config.node,
                 outcome: self.outcome.as_str(),
                 // A page whose stream breaks off without a word has a minute for the next one.
@@ -312,11 +312,12 @@ impl Subscriber {
     /// A ticket for the stream after this one, which can be opened until a minute after `time`.
     fn ticket(&self, time: Duration) -> Option<String> {
         let grant = self.rare.as_ref()?.renews.as_ref()?;
-        let topics: Vec<_> = self.cursor.topics().map(Topic::as_str).collect();
+        let topics: Vec<_> = self.admission.connection.texts().collect();
         tickets::renew(&self.gateway.config.access, grant, &topics, time)
     }
 
     fn beat(&mut self) -> Option<Bytes> {
+        self.id_is_behind |= self.cursor.pass_by();
         let Manner { heartbeat, control, .. } = self.manner();
         match heartbeat {
             Heartbeat::Event => self.control(|cursor| ControlEvent::heartbeat(cursor)),
@@ -334,31 +335,32 @@ impl Subscriber {
     /// The bytes of a step, or `None` if the step has no bytes for this subscriber.
     fn deliver(&mut self, step: Step) -> Option<Bytes> {
         let bytes = match step {
-            Step::Events { topic, events } => self.deliver_events(topic, events),
-            Step::Gap { topic, gap } => {
+            Step::Events { place, events } => self.deliver_events(place, events),
+            Step::Gap { place, gap } => {
                 self.gateway.metrics.gaps.of(gap.reason).inc();
                 if self.manner().control == Control::Off {
                     self.pass_gap();
                     None
                 } else {
-                    let gap = GapReport::new(self.topic(topic), &gap, self.brought());
+                    let part = self.cursor.part(place);
+                    let gap = GapReport::new(part.name(), &gap, self.brought());
                     self.control(|_| ControlEvent::gap(gap))
                 }
             }
-            Step::Broken { topic, position, .. } if self.manner().control == Control::Off => {
-                self.pass_break(topic, position);
+            Step::Broken { entry, .. } if self.manner().control == Control::Off => {
+                self.pass_break(&entry);
                 None
             }
-            Step::Broken { topic, reason, .. } => {
-                let report = BreakReport::new(self.topic(topic), reason);
+            Step::Broken { entry, reason, .. } => {
+                let report = BreakReport::new(entry.topic(), reason);
                 self.control(|_| ControlEvent::broken(report))
             }
-            Step::Reopened { topic } => {
-                let reopened = ControlEvent::reopened(self.topic(topic));
+            Step::Reopened { place } => {
+                let reopened = ControlEvent::reopened(self.cursor.part(place).name());
                 self.control(|_| reopened)
             }
-            Step::End { topic } => {
-                let end = ControlEvent::end(self.topic(topic));
+            Step::End { place } => {
+                let end = ControlEvent::end(self.cursor.part(place).name());
                 self.control(|_| end)
             }
             Step::Finished => {
@@ -370,7 +372,7 @@ impl Subscriber {
         bytes
     }
 
-    fn deliver_events(&mut self, topic: usize, mut events: Events) -> Option<Bytes> {
+    fn deliver_events(&mut self, place: usize, mut events: Events) -> Option<Bytes> {
         if !self.caught_up {
             self.pay(&events);
         }
@@ -387,7 +389,7 @@ impl Subscriber {
             [] => None,
             [only] if is_shared => Some(self.framing.one(shape, only)),
             events if is_shared => Some(self.join(events, shape)),
-            events => Some(self.adapt(topic, events, shape)),
+            events => Some(self.adapt(place, events, shape)),
         }
     }
 
@@ -401,11 +403,9 @@ impl Subscriber {
     }
 
     /// Passes the break of a publisher of which a stream without control events cannot tell, as a gap.
-    fn pass_break(&mut self, topic: usize, position: Position) {
-        let is_told = self
-            .rare
-            .as_ref()
-            .is_some_and(|rare| rare.told_breaks.contains(&(self.topic(topic).clone(), position)));
+    fn pass_break(&mut self, entry: &Event) {
+        let entry = (entry.topic().clone(), entry.position());
+        let is_told = self.rare.as_ref().is_some_and(|rare| rare.told_breaks.contains(&entry));
         if !is_told {
             self.stage = Stage::Closed(Close::Broken);
         }
@@ -421,13 +421,13 @@ impl Subscriber {
 
     /// The frames of events that are not as every reader gets them: with a cursor of several topics as the id, or
     /// with the first `retry`.
-    fn adapt(&mut self, topic: usize, events: &[Event], shape: Shape) -> Bytes {
+    fn adapt(&mut self, place: usize, events: &[Event], shape: Shape) -> Bytes {
         let mut retry_ms = self.rare.as_mut().and_then(|rare| rare.retry_ms.take());
         let id_len = if self.cursor.is_several() { self.cursor.wire().len() } else { 0 };
         let size = events.iter().map(|event| shape.chunk(event).len() + id_len).sum();
         let mut out = BytesMut::with_capacity(size);
         for event in events {
-            let id = self.cursor.wire_at(topic, event.position());
+            let id = self.cursor.wire_at(place, event.position());
             shape.put_frame(&mut out, event, retry_ms.take(), id);
         }
         self.framing.wrap(out.freeze())
@@ -435,6 +435,7 @@ impl Subscriber {
 
     /// A control event, whose id is the cursor; `None` in a stream without them.
     fn control(&mut self, event: impl FnOnce(&str) -> ControlEvent<'_>) -> Option<Bytes> {
+        self.cursor.pass_by();
         self.id_is_behind = false;
         let cursor = self.cursor.wire();
         let mut out = BytesMut::new();
@@ -464,10 +465,6 @@ impl Subscriber {
 
     fn brought(&self) -> Option<&str> {
         self.rare.as_ref()?.brought.as_deref()
-    }
-
-    fn topic(&self, index: usize) -> &Topic {
-        self.cursor.topics().nth(index).expect("a step is of a topic")
     }
 
     /// Records the cursor's progress.

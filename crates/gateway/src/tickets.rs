@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use event_log::Topic;
+use event_log::{Part, Spaces};
 use limits::Peer;
 use serde::Deserialize;
 use serde_json::json;
@@ -22,6 +22,7 @@ use crate::error::{BadRequest, NOSNIFF, Refusal, forbidden, simple};
 use crate::gateway::Shared;
 use crate::head::SubscriptionHead;
 use crate::read_body::read_body;
+use crate::request::Selectors;
 
 /// The resource that gives out tickets.
 pub(crate) const PATH: &str = "/v1/tickets";
@@ -77,12 +78,13 @@ async fn answer(gateway: &Shared, parts: &Parts, body: Body, peer: Peer) -> Resp
             return Refusal::Denied(denied).into_response();
         }
     };
-    let (wanted, topics) = match read(body, gateway.config.max_topics).await {
+    let (wanted, parts) = match read(body, gateway.config.max_topics, gateway.log.spaces()).await {
         Ok(read) => read,
         Err(refusal) => return refusal,
     };
-    for topic in &topics {
-        if let Err(denied) = grant.check(Right::Subscribe, topic.as_str()) {
+    let names: Vec<_> = parts.iter().flat_map(Part::texts).collect();
+    for topic in names.iter().copied() {
+        if let Err(denied) = grant.check(Right::Subscribe, topic) {
             access.count(denied.reason);
             audit::refused(Action::Ticket, Some(&grant), topic, denied.reason, peer.address);
             return match denied.reason {
@@ -91,7 +93,6 @@ async fn answer(gateway: &Shared, parts: &Parts, body: Body, peer: Peer) -> Resp
             };
         }
     }
-    let names: Vec<_> = topics.iter().map(Topic::as_str).collect();
     let issued = tickets.issue(&grant, &names, Form::Ticket, Some(FIRST_USE));
     let cookie = wanted.cookie.then(|| tickets.issue(&grant, &names, Form::Cookie, None));
     let (ticket, cookie) = match (issued, cookie.transpose()) {
@@ -110,20 +111,22 @@ async fn answer(gateway: &Shared, parts: &Parts, body: Body, peer: Peer) -> Resp
 }
 
 /// Reads the body, within its bounds.
-async fn read(body: Body, topics_max: usize) -> Result<(Wanted, Vec<Topic>), Response> {
+async fn read(
+    body: Body,
+    topics_max: usize,
+    spaces: &Spaces,
+) -> Result<(Wanted, Vec<Part>), Response> {
     let bad = |message: &str| simple(StatusCode::BAD_REQUEST, "bad_body", message);
     let bytes = read_body(body, BODY_BYTES_MAX).await?;
     let wanted: Wanted = serde_json::from_slice(&bytes).map_err(|error| {
         bad(&format!("the body is not as {{\"topics\":[\"orders/42\"]}}: {error}"))
     })?;
-    let topics: Result<Vec<_>, _> = wanted.topics.iter().map(|topic| Topic::new(topic)).collect();
-    let topics = topics.map_err(|bad| BadRequest::from(bad).into_response())?;
-    match topics.len() {
-        0 => Err(bad("the body names no topic")),
-        count if count > topics_max => {
-            Err(BadRequest::TooManyTopics { count, max: topics_max }.into_response())
-        }
-        _ => Ok((wanted, topics)),
+    let mut selectors = Selectors::default();
+    let added = wanted.topics.iter().try_for_each(|topic| selectors.add(topic));
+    match added.and_then(|()| selectors.parts(topics_max, spaces)) {
+        Ok(parts) => Ok((wanted, parts)),
+        Err(BadRequest::NoTopic) => Err(bad("the body names no topic")),
+        Err(refused) => Err(refused.into_response()),
     }
 }
 

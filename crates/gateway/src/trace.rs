@@ -32,7 +32,7 @@ pub(crate) fn connect(request: &Request) -> Span {
         "connect",
         otel.kind = "server",
         otel.status_code = Empty,
-        topics = request.topics.len(),
+        topics = request.texts().count(),
         form = request.form.as_str(),
         resume = request.resume.as_str(),
         outcome = Empty,

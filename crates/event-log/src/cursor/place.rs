@@ -226,6 +226,11 @@ impl Place {
         (&self.log, self.hash, position)
     }
 
+    /// Returns true unless it selects.
+    pub(super) const fn reads_all(&self) -> bool {
+        self.selected.is_none()
+    }
+
     /// Events between the position and the tail's head; of a selection, an upper bound.
     pub(super) fn lag(&self) -> u64 {
         match self.selected {

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use axum::Router;
 use bytes::{Buf as _, Bytes, BytesMut};
 use event_log::{
-    Append, AppendError, Bookmark, Bounds, Key, Limit, Log, Mark, MemoryLog, NewEvent, Page,
-    Position, ReadError, Receipt, Retention, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Key, Limit, Log, LogName, Mark, MemoryLog, NewEvent,
+    Page, Position, ReadError, Receipt, Retention, Seek, Sought, Tail, Topic,
 };
 use metrics::Registry;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex};
@@ -133,33 +133,33 @@ impl Log for Distant {
         self.memory.append(batch).await
     }
 
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError> {
         self.under_way.fetch_add(1, Relaxed);
         self.begun.fetch_add(1, Relaxed);
         let _read = Read(&self.under_way);
         sleep(Duration::from_millis(1)).await;
-        self.memory.read(topic, after, limit).await
+        self.memory.read(log, after, limit).await
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        self.memory.seek(topic, seek).await
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
+        self.memory.seek(log, seek).await
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
-        self.memory.bounds(topic).await
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError> {
+        self.memory.bounds(log).await
     }
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
         self.memory.bookmark(topic, source).await
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
-        let head = self.memory.tail(topic).await?.head();
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
+        let head = self.memory.tail(log).await?.head();
         Ok(Arc::new(Tail::new(head, false, Limit::ONE)))
     }
 
-    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
-        self.memory.echo(topic).await
+    async fn echo(&self, log: &LogName) -> Result<Duration, ReadError> {
+        self.memory.echo(log).await
     }
 }
 

@@ -51,7 +51,7 @@ impl Drop for Subscriber {
             events = connection.events.get(),
             bytes = connection.bytes.get(),
             sub = self.subject().as_deref(),
-            topics = self.cursor.topics().len(),
+            topics = self.admission.connection.texts().count(),
             outcome = self.outcome.as_str(),
             from = self.from(),
             to = self.cursor.wire(),
