@@ -35,6 +35,8 @@ pub(crate) enum Code {
     BodyTimeout,
     /// The publisher has ended the topic.
     TopicEnded,
+    /// The topic shares its log, and has no end of its own.
+    InSpace,
     /// The event or the body is larger than its limit.
     TooLarge,
     /// The body has an encoding or a content type that ingest cannot read.
@@ -100,6 +102,7 @@ impl Code {
             Self::UnknownTopic => "unknown_topic",
             Self::BodyTimeout => "body_timeout",
             Self::TopicEnded => "topic_ended",
+            Self::InSpace => "in_space",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::TooManyRequests => "too_many_requests",
@@ -133,7 +136,7 @@ impl Code {
             Self::NoToken | Self::TokenExpired | Self::BadToken => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::Revoked | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::TopicEnded => StatusCode::CONFLICT,
+            Self::TopicEnded | Self::InSpace => StatusCode::CONFLICT,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -304,6 +307,7 @@ impl From<AppendError> for Error {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Ended { .. } => Self::new(Code::TopicEnded, error.to_string()),
+            AppendError::InSpace { .. } => Self::new(Code::InSpace, error.to_string()),
             // No request copies with a bookmark; a bookmark would be refused as a key is.
             AppendError::KeyReused { .. } | AppendError::Moved { .. } => {
                 Self::new(Code::KeyReused, error.to_string())

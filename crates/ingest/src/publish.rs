@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::response::{IntoResponse as _, Response};
-use event_log::{Append, Log};
+use event_log::{Append, AppendError, Log, Mark};
 use metrics::{Counters, Registry, label};
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -197,6 +197,11 @@ pub(crate) async fn publish(State(ingest): State<Arc<Ingest>>, request: Request)
             let may_end = head.end || head.on_break == Some(OnBreak::End);
             let right = if may_end { Right::End } else { Right::Publish };
             publisher.check(right, topic).inspect_err(refused)?;
+            if may_end && ingest.appender.log.spaces().has(topic) {
+                let mark = Mark::End;
+                let error = AppendError::InSpace { topic: topic.clone(), mark }.into();
+                return Err(error).inspect_err(refused);
+            }
         }
         ingest.answer(head, publisher, &mut upload).await
     };

@@ -12,7 +12,7 @@ use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, ORIGIN};
 use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use event_log::{Append, Key, Mark, Topic};
+use event_log::{Append, Key, LogName, Mark, Topic};
 use limits::{Client, Peer};
 use tokio::time::sleep;
 
@@ -69,11 +69,11 @@ impl Publisher {
         }
     }
 
-    /// Checks that the party may do this with a topic.
+    /// Checks that the party may do this with a topic, or with all topics of a space.
     ///
     /// # Errors
     /// It may not.
-    pub(crate) fn check(&self, right: Right, topic: &Topic) -> Result<(), Error> {
+    pub(crate) fn check(&self, right: Right, topic: &LogName) -> Result<(), Error> {
         let Err(denied) = self.grant.check(right, topic.as_str()) else { return Ok(()) };
         self.access.count(denied.reason);
         let action = match right {
@@ -203,7 +203,7 @@ impl Publisher {
 }
 
 /// A topic that a known party may not use.
-pub(crate) fn forbidden(topic: &Topic, right: Right) -> Error {
+pub(crate) fn forbidden(topic: &LogName, right: Right) -> Error {
     Error::new(Code::Forbidden, format!("topic {topic:?}: no right to {}", right.as_str()))
 }
 

@@ -10,7 +10,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::response::{IntoResponse, Response};
-use event_log::{Append, Bounds, Mark, NewEvent, Position, Receipt, Topic};
+use event_log::{Append, Bounds, LogName, Mark, NewEvent, Position, Receipt, Topic};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -22,7 +22,11 @@ use crate::publisher::Publisher;
 /// The body of the answer.
 #[derive(Debug, Serialize)]
 pub(crate) struct TopicBody {
+    /// The topic, or the pattern of all topics of a space.
     topic: String,
+    /// The log that the topic shares with others, of which the rest is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    space: Option<String>,
     head: Option<String>,
     oldest: Option<String>,
     length: u64,
@@ -119,12 +123,16 @@ async fn change(
 }
 
 fn named(topic: Result<Path<String>, PathRejection>) -> Result<Topic, Error> {
-    let Path(topic) = topic
-        .map_err(|bad| Error::new(Code::BadTopic, format!("the path: {}", bad.body_text())))?;
+    let Path(topic) = topic.map_err(bad_path)?;
     Ok(Topic::new(&topic)?)
 }
 
-fn unknown(topic: &Topic) -> Error {
+#[expect(clippy::needless_pass_by_value, reason = "it maps an error")]
+fn bad_path(bad: PathRejection) -> Error {
+    Error::new(Code::BadTopic, format!("the path: {}", bad.body_text()))
+}
+
+fn unknown(topic: &LogName) -> Error {
     Error::new(Code::UnknownTopic, format!("the log has no topic {topic}"))
 }
 
@@ -133,28 +141,44 @@ async fn describe(
     publisher: &Publisher,
     topic: Result<Path<String>, PathRejection>,
 ) -> Result<TopicBody, Error> {
-    let topic = named(topic)?;
+    let Path(name) = topic.map_err(bad_path)?;
+    let spaces = ingest.appender.log.spaces();
+    let (named, log) = match LogName::parse(&name).filter(LogName::is_space) {
+        Some(space) if spaces.log_of(&space.prefix()) == space => (space.clone(), space),
+        _ => {
+            let topic = Topic::new(&name)?;
+            ((*topic).clone(), spaces.log_of(&topic))
+        }
+    };
     // The same answer for a topic that exists and one that does not.
-    if !publisher.grant.allows(Right::Publish, topic.as_str()) {
-        publisher.check(Right::Subscribe, &topic)?;
+    if !publisher.grant.allows(Right::Publish, named.as_str()) {
+        publisher.check(Right::Subscribe, &named)?;
     }
     let _place = ingest.slots.request(publisher.client)?;
-    let bounds = timeout(ingest.config.append_timeout, ingest.appender.log.bounds(&topic))
+    let bounds = timeout(ingest.config.append_timeout, ingest.appender.log.bounds(&log))
         .await
         .map_err(|_| {
         let time = ingest.config.append_timeout;
         Error::new(Code::LogUnavailable, format!("the log did not answer within {time:?}"))
     })??;
     match bounds {
-        Some(bounds) => Ok(TopicBody::new(&topic, bounds)),
-        None => Err(unknown(&topic)),
+        Some(bounds) => Ok(TopicBody::new(&named, &log, bounds)),
+        None => Err(unknown(&named)),
     }
 }
 
 impl TopicBody {
-    fn new(topic: &Topic, Bounds { head, oldest, length, ended, broken }: Bounds) -> Self {
+    fn new(
+        topic: &LogName,
+        log: &LogName,
+        Bounds { head, oldest, length, ended, broken }: Bounds,
+    ) -> Self {
+        let space = (topic != log).then(|| log.to_string());
+        // A break concerns one topic, and the last entry of a space may be of another.
+        let broken = broken && !log.is_space();
         Self {
             topic: topic.to_string(),
+            space,
             head: (head != Position::START).then(|| head.to_string()),
             oldest: oldest.map(|oldest| oldest.to_string()),
             length,

@@ -3,39 +3,74 @@
 //! The spaces decide the log of a topic, so a node with others would write where nobody reads. The first node with
 //! spaces leaves them in the store, and every node compares.
 
-use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use event_log::{BadSpace, Spaces};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::error::Failure;
 use crate::pace::OnceAMinute;
 
 /// What a node knows of the agreement.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Agreement {
-    /// The other spaces, as the last look found them.
-    broken: Mutex<Option<Failure>>,
+    state: watch::Sender<State>,
     warned: OnceAMinute,
 }
 
+#[derive(Debug)]
+enum State {
+    /// The store could not be asked yet, for this reason if one is known.
+    Unknown(Option<Failure>),
+    Agreed,
+    /// The store has other spaces.
+    Broken(Failure),
+}
+
+impl Default for Agreement {
+    fn default() -> Self {
+        Self { state: watch::channel(State::Unknown(None)).0, warned: OnceAMinute::default() }
+    }
+}
+
 impl Agreement {
-    /// Refuses every operation while the store has other spaces than this node.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        match &*self.broken.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(failure) => Err(failure.clone()),
-            None => Ok(()),
+    /// Refuses to go on while the store has other spaces than this node. Waits for the first look at the store, at most
+    /// so long.
+    pub(crate) async fn check(&self, most: Duration) -> Result<(), Failure> {
+        if let State::Agreed = &*self.state.borrow() {
+            return Ok(());
+        }
+        let mut state = self.state.subscribe();
+        let known =
+            timeout(most, state.wait_for(|state| !matches!(state, State::Unknown(_)))).await;
+        drop(known);
+        match &*self.state.borrow() {
+            State::Agreed => Ok(()),
+            State::Broken(failure) | State::Unknown(Some(failure)) => Err(failure.clone()),
+            State::Unknown(None) => Err(Failure::Late(most)),
         }
     }
 
-    /// Takes the result of a look at the store.
+    /// Returns true once the store could be asked.
+    pub(crate) fn is_known(&self) -> bool {
+        !matches!(&*self.state.borrow(), State::Unknown(_))
+    }
+
+    /// Takes the result of a look at the store. A look that failed changes nothing that is known.
     pub(crate) fn note(&self, found: &Result<(), Failure>) {
-        let broken = found.as_ref().err().filter(|f| matches!(f, Failure::Spaces { .. })).cloned();
-        if let Some(failure) = &broken
-            && self.warned.is_due()
-        {
-            tracing::error!(%failure, "this node serves nothing");
-        }
-        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = broken;
+        let state = match found {
+            Ok(()) => State::Agreed,
+            Err(failure @ Failure::Spaces { .. }) => {
+                if self.warned.is_due() {
+                    tracing::error!(%failure, "this node serves nothing");
+                }
+                State::Broken(failure.clone())
+            }
+            Err(_) if self.is_known() => return,
+            Err(failure) => State::Unknown(Some(failure.clone())),
+        };
+        self.state.send_replace(state);
     }
 }
 

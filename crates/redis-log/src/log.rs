@@ -219,7 +219,7 @@ impl Log for RedisLog {
     }
 
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
-        let results = match (self.store.check_spaces(), self.config.spaces.is_empty()) {
+        let results = match (self.store.check_spaces().await, self.config.spaces.is_empty()) {
             (Err(failure), _) => vec![Err(failure.into()); batch.len()],
             (Ok(()), true) => self.store.append(&batch.into()).await,
             (Ok(()), false) => self.append_checked(batch).await,
@@ -264,12 +264,14 @@ impl Log for RedisLog {
     async fn bounds(&self, topic: &LogName) -> Result<Option<Bounds>, ReadError> {
         let store = &self.store;
         self.counted(Op::Bounds, store.check_format())?;
+        self.counted(Op::Bounds, store.check_spaces().await)?;
         self.counted(Op::Bounds, store.read(topic, store.bounds(topic)).await)
     }
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
         let store = &self.store;
         self.counted(Op::Bookmark, store.check_format())?;
+        self.counted(Op::Bookmark, store.check_spaces().await)?;
         let log = self.config.spaces.log_of(topic);
         self.counted(Op::Bookmark, store.read(&log, store.bookmark(topic, source)).await)
     }
@@ -277,6 +279,7 @@ impl Log for RedisLog {
     async fn tail(&self, topic: &LogName) -> Result<Arc<Tail>, ReadError> {
         let limit = self.config.timeout;
         let opened = timeout(limit, async {
+            self.store.check_spaces().await?;
             loop {
                 match self.topics.look_up(topic) {
                     Lookup::Open(tail) => return Ok(tail),

@@ -182,16 +182,14 @@ impl Store {
         &self.keys
     }
 
-    /// Refuses to go on once the log was seen in a format that this version does not know, and while the store has
-    /// other spaces.
+    /// Refuses to go on once the log was seen in a format that this version does not know.
     pub(crate) fn check_format(&self) -> Result<(), Failure> {
-        self.agreement.check()?;
         self.formats.check()
     }
 
     /// Refuses to go on while the store has other spaces than this node.
-    pub(crate) fn check_spaces(&self) -> Result<(), Failure> {
-        self.agreement.check()
+    pub(crate) async fn check_spaces(&self) -> Result<(), Failure> {
+        self.agreement.check(self.timeout).await
     }
 
     /// Closes the connections to servers that are neither primaries nor sources any more, until the log closes.

@@ -42,6 +42,7 @@ mod whole;
 pub use adapter::{Adapter, BadAdapter};
 pub use config::{Config, Detached};
 pub use gateway::Gateway;
+pub use names::PREFIX as TOPICS;
 pub use relay::Relay;
 pub use reqwest::Url;
 pub use shared::Streamed;

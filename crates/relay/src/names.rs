@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event_log::Topic;
 
 /// The beginning of the topics of answers.
-pub(crate) const PREFIX: &str = "relay/";
+pub const PREFIX: &str = "relay/";
 /// Random bytes in a name: nobody finds one of them by trying.
 const RANDOM_BYTES: usize = 16;
 

@@ -33,7 +33,9 @@ pub(crate) use size::Size;
 pub(crate) use token::{
     ExplainArgs, KeyArgs, KeyKind, MintArgs, TokenArgs, TokenCommand, TokenSource,
 };
-pub(crate) use topics::{DeleteArgs, EraseArgs, ListArgs, StoreArgs, TopicsArgs, TopicsCommand};
+pub(crate) use topics::{
+    DeleteArgs, EraseArgs, ListArgs, SpacesArgs, StoreArgs, TopicsArgs, TopicsCommand,
+};
 
 /// Resumable Server-Sent Events from any node.
 ///
@@ -68,6 +70,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// List the topics that Redis stores, delete topics, erase events.
     Topics(TopicsArgs),
+    /// Show the spaces of a cluster, or change them.
+    Spaces(SpacesArgs),
     /// Make keys and tokens for trying out, and explain tokens.
     Token(TokenArgs),
     /// Print the completions of a shell, for a file that the shell reads.

@@ -130,8 +130,9 @@ async fn check_upstream(relay: &relay::Config) -> Result<()> {
 /// Reports the log, and connects to it.
 async fn check_store(store: Store) -> Result<()> {
     match store {
-        Store::Memory(retention) => {
+        Store::Memory(retention, spaces) => {
             report("log", "embedded: in the memory of this node, lost when it stops");
+            report_spaces(&spaces);
             report("history", &history(&retention));
         }
         Store::Redis(redis, _) => {
@@ -139,6 +140,7 @@ async fn check_store(store: Store) -> Result<()> {
             if redis.prefix != KeyPrefix::default() {
                 report("prefix", &format!("every key and channel begins with {}:", redis.prefix));
             }
+            report_spaces(&redis.spaces);
             report("history", &history(&redis.retention));
             report("durability", &redis.durability.to_string());
             let reads_primaries = redis.read_from == ReadFrom::Primary;
@@ -155,11 +157,18 @@ async fn check_store(store: Store) -> Result<()> {
     Ok(())
 }
 
+fn report_spaces(spaces: &event_log::Spaces) {
+    if !spaces.is_empty() {
+        report("spaces", &spaces.to_string());
+    }
+}
+
 fn history(retention: &event_log::Retention) -> String {
     let shown = humantime::format_duration;
     format!(
-        "at most {} events per topic, for {}; numbering for {}, idempotency keys for {}",
+        "at most {} events per topic and {} per space, for {}; numbering for {}, idempotency keys for {}",
         retention.events,
+        retention.space_events,
         shown(retention.age),
         shown(retention.topic),
         shown(retention.key)

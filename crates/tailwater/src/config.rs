@@ -13,7 +13,7 @@ use std::time::Duration;
 use ::access::Revocations;
 use anyhow::{Context as _, Result, bail, ensure};
 use cors::SiteRules;
-use event_log::Retention;
+use event_log::{Retention, Spaces};
 use redis_log::{Durability, ReadFrom};
 use tokio_util::sync::CancellationToken;
 
@@ -73,7 +73,7 @@ pub(crate) enum Services {
 #[derive(Debug)]
 pub(crate) enum Store {
     /// In this process.
-    Memory(Retention),
+    Memory(Retention, Spaces),
     /// In Redis.
     Redis(Box<redis_log::Config>, RedisSource),
 }
@@ -82,8 +82,16 @@ impl Store {
     /// The time for which events are kept.
     pub(crate) const fn retention(&self) -> &Retention {
         match self {
-            Self::Memory(retention) => retention,
+            Self::Memory(retention, _) => retention,
             Self::Redis(config, _) => &config.retention,
+        }
+    }
+
+    /// The spaces.
+    pub(crate) const fn spaces(&self) -> &Spaces {
+        match self {
+            Self::Memory(_, spaces) => spaces,
+            Self::Redis(config, _) => &config.spaces,
         }
     }
 }
@@ -222,7 +230,7 @@ impl NodeConfig {
         (node, access): (&NodeArgs, &AccessArgs),
         mut warnings: Vec<String>,
     ) -> Result<Self> {
-        let is_alone = matches!(store, Store::Memory(_));
+        let is_alone = matches!(store, Store::Memory(..));
         listen::ensure_apart(&listen, &admin_listen)?;
         if let Some(ratio) = node.otlp_ratio {
             ensure!((0.0..=1.0).contains(&ratio), "--otlp-ratio is {ratio}; it must be 0 to 1");
@@ -262,7 +270,7 @@ fn store(
     (durability, read_from): (Durability, ReadFrom),
     warnings: &mut Vec<String>,
 ) -> Result<Store> {
-    let retention = retention(log)?;
+    let (retention, spaces) = (retention(log)?, spaces(log)?);
     let Some(url) = redis else {
         if let Some(file) = &log.redis.redis_password_file {
             bail!("--redis-password-file {} needs --redis", file.display());
@@ -278,10 +286,10 @@ fn store(
             read_from == ReadFrom::Primary,
             "--read-from {read_from} needs --redis: the embedded log has no replicas"
         );
-        return Ok(Store::Memory(retention));
+        return Ok(Store::Memory(retention, spaces));
     };
     let (config, source) = redis_config(url, &log.redis, warnings)?;
-    let config = redis_log::Config { retention, durability, read_from, ..config };
+    let config = redis_log::Config { retention, spaces, durability, read_from, ..config };
     Ok(Store::Redis(Box::new(config), source))
 }
 
@@ -383,6 +391,11 @@ fn retention(args: &LogArgs) -> Result<Retention> {
         "--history-events is {}; it must be 1 to 10000000",
         args.history_events
     );
+    ensure!(
+        (1..=10_000_000).contains(&args.space_history_events),
+        "--space-history-events is {}; it must be 1 to 10000000",
+        args.space_history_events
+    );
     let shown = humantime::format_duration;
     within(
         "--history-age",
@@ -406,10 +419,16 @@ fn retention(args: &LogArgs) -> Result<Retention> {
     }
     Ok(Retention {
         events: args.history_events,
+        space_events: args.space_history_events,
         age: args.history_age,
         topic: args.topic_ttl,
         key: args.idempotency_ttl,
     })
+}
+
+/// Returns the prefixes of topics that share a log.
+fn spaces(args: &LogArgs) -> Result<Spaces> {
+    Spaces::new(args.space.iter().map(String::as_str)).context("--space")
 }
 
 fn within(flag: &str, value: Duration, min: Duration, max: Duration) -> Result<()> {

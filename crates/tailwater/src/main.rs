@@ -23,6 +23,7 @@ mod secret;
 mod server;
 mod signals;
 mod sources_page;
+mod spaces;
 mod telemetry;
 mod tls;
 mod token;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Publish(publish) => client::run(client::publish::run(publish)),
         Command::Tail(tail) => client::run(client::tail::run(tail)),
         Command::Topics(topics) => topics::run(topics),
+        Command::Spaces(args) => spaces::run(args),
         Command::Token(token) => token::run(token),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { dir } => manual::pages(&dir),

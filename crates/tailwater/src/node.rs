@@ -252,9 +252,10 @@ fn describe(services: &Services, registry: &Registry) {
 /// Opens the log. An unreachable Redis delays the first reads and appends, not the start.
 fn open(store: Store, registry: &Registry) -> Opened {
     match store {
-        Store::Memory(retention) => {
+        Store::Memory(retention, spaces) => {
             log_metrics::register_retention(registry, &retention);
-            Opened { log: Arc::new(MemoryLog::new(retention)), leases: None, redis: None }
+            let log = Arc::new(MemoryLog::with_spaces(retention, spaces));
+            Opened { log, leases: None, redis: None }
         }
         Store::Redis(config, source) => {
             log_metrics::register_retention(registry, &config.retention);

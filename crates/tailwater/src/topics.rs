@@ -1,4 +1,4 @@
-//! `tailwater topics`: the topics that Redis stores, for an operator with a login of their own.
+//! `tailwater topics`: the topics and spaces that Redis stores, for an operator with a login of their own.
 
 use std::cmp::Reverse;
 use std::io::Write as _;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ::access::Pattern;
 use anyhow::{Context as _, Result, bail};
-use event_log::{Position, Topic};
+use event_log::{LogName, Position, Topic};
 use redis_log::{RedisLog, StoredTopic};
 use serde_json::json;
 
@@ -24,11 +24,12 @@ pub(crate) fn run(args: TopicsArgs) -> Result<()> {
     }
 }
 
-fn open(args: &StoreArgs) -> Result<Arc<RedisLog>> {
+/// Opens the log with the spaces that it has.
+pub(crate) async fn open(args: &StoreArgs) -> Result<Arc<RedisLog>> {
     let mut warnings = Vec::new();
     let (config, _) = config::redis_config(&args.redis, &args.beside, &mut warnings)?;
     warnings.iter().for_each(|warning| eprintln!("tailwater: {warning}"));
-    Ok(RedisLog::new(config))
+    Ok(RedisLog::adopt(config).await?)
 }
 
 /// The sums over all topics that were found, and the largest of them.
@@ -42,9 +43,9 @@ struct Totals {
 
 async fn list(args: ListArgs) -> Result<()> {
     let pattern = Pattern::new(&args.pattern).with_context(|| args.pattern.clone())?;
-    let log = open(&args.store)?;
+    let log = open(&args.store).await?;
     let mut totals = Totals::default();
-    let wanted = |topic: &Topic| pattern.matches(topic.as_str(), None);
+    let wanted = |log: &LogName| pattern.matches(log.as_str(), None);
     log.inventory(wanted, |topic| totals.add(topic, args.limit)).await?;
     totals.cut(args.limit);
     let mut out = std::io::stdout().lock();
@@ -61,7 +62,7 @@ async fn list(args: ListArgs) -> Result<()> {
         writeln!(
             out,
             "{:>10}  {:>12}  {quiet:>10}  {:>7}  {}{state}",
-            row.events, row.bytes, row.watched, row.topic
+            row.events, row.bytes, row.watched, row.log
         )?;
     }
     writeln!(
@@ -85,7 +86,7 @@ impl Totals {
 
     /// Sorts the largest topics and drops those beyond the limit.
     fn cut(&mut self, limit: usize) {
-        let order = |topic: &StoredTopic| (Reverse(topic.bytes), topic.topic.clone());
+        let order = |topic: &StoredTopic| (Reverse(topic.bytes), topic.log.clone());
         self.largest.sort_by_cached_key(order);
         self.largest.truncate(limit);
     }
@@ -93,7 +94,7 @@ impl Totals {
 
 fn json(row: &StoredTopic) -> serde_json::Value {
     json!({
-        "topic": row.topic.as_str(),
+        "topic": row.log.as_str(),
         "events": row.events,
         "bytes": row.bytes,
         "oldest": row.oldest.to_string(),
@@ -117,7 +118,7 @@ fn shown(time: Duration) -> String {
 async fn delete(args: DeleteArgs) -> Result<()> {
     let names = args.topics.iter().map(|name| Topic::new(name).map_err(Into::into));
     let topics: Vec<Topic> = names.collect::<Result<_>>()?;
-    let log = open(&args.store)?;
+    let log = open(&args.store).await?;
     let mut lacking = Vec::new();
     for topic in &topics {
         match log.delete(topic).await? {
@@ -137,7 +138,7 @@ async fn erase(args: EraseArgs) -> Result<()> {
         .id
         .parse()
         .map_err(|_| anyhow::anyhow!("{:?} is no id of an event: MILLISECONDS-NUMBER", args.id))?;
-    let log = open(&args.store)?;
+    let log = open(&args.store).await?;
     if !log.erase(&topic, id).await? {
         bail!("{topic} holds no event {id}; nodes that held it have forgotten it");
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bookmark, Bounds, EventType, Key, Limit, Log, Mark, MemoryLog, NewEvent,
-    Page, Position, ReadError, Receipt, Retention, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, EventType, Key, Limit, Log, LogName, Mark, MemoryLog,
+    NewEvent, Page, Position, ReadError, Receipt, Retention, Seek, Sought, Tail, Topic,
 };
 
 pub(crate) fn topic(name: &str) -> Topic {
@@ -63,7 +63,7 @@ pub(crate) enum Mood {
 #[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) memory: Arc<MemoryLog>,
-    tails: Mutex<HashMap<Topic, Arc<Tail>>>,
+    tails: Mutex<HashMap<LogName, Arc<Tail>>>,
     mood: Mutex<Mood>,
     /// Reads that have begun, and reads that have ended.
     pub(crate) reads: [AtomicUsize; 2],
@@ -141,21 +141,21 @@ impl Log for Remote {
         results
     }
 
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError> {
         self.reads[0].fetch_add(1, Relaxed);
         let _reading = Reading(&self.reads[1]);
         self.reached().await?;
-        self.memory.read(topic, after, limit).await
+        self.memory.read(log, after, limit).await
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
         self.reached().await?;
-        self.memory.seek(topic, seek).await
+        self.memory.seek(log, seek).await
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError> {
         self.reached().await?;
-        self.memory.bounds(topic).await
+        self.memory.bounds(log).await
     }
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
@@ -163,18 +163,18 @@ impl Log for Remote {
         self.memory.bookmark(topic, source).await
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         self.reached().await?;
-        let bounds = self.memory.bounds(topic).await?;
+        let bounds = self.memory.bounds(log).await?;
         let (head, ended) = bounds.map_or((Position::START, false), |b| (b.head, b.ended));
         let mut tails = self.tails.lock().unwrap();
         let tail =
-            tails.entry(topic.clone()).or_insert_with(|| Arc::new(Tail::new(head, ended, WINDOW)));
+            tails.entry(log.clone()).or_insert_with(|| Arc::new(Tail::new(head, ended, WINDOW)));
         Ok(Arc::clone(tail))
     }
 
-    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+    async fn echo(&self, log: &LogName) -> Result<Duration, ReadError> {
         self.reached().await?;
-        self.memory.echo(topic).await
+        self.memory.echo(log).await
     }
 }

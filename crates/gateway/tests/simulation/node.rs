@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bookmark, Bounds, Event, Key, Limit, Log, Page, Position, ReadError,
-    Reason, Receipt, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Event, Key, Limit, Log, LogName, Page, Position,
+    ReadError, Reason, Receipt, Seek, Sought, Tail, Topic,
 };
 use tokio::time::{Instant, sleep};
 
@@ -234,48 +234,48 @@ impl Log for Node {
         receipts
     }
 
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError> {
         let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
         let owner = self.state().sources.owner();
         let decides =
             self.world.bug == Some(Bug::ReplicaDecides) || self.servers()? == (owner, Vec::new());
-        let holding = self.holding(topic, self.world.bug != Some(Bug::CutsNoPage)).await?;
+        let holding = self.holding(log, self.world.bug != Some(Bug::CutsNoPage)).await?;
         let count = limit.events.clamp(1, self.page);
-        let mut page = self.world.store.read(topic, holding, after, count);
+        let mut page = self.world.store.read(log, holding, after, count);
         if page.gap.is_some() && !decides {
-            page = self.read_at(owner, topic, after).await?;
+            page = self.read_at(owner, log, after).await?;
         }
         self.confirm_primary(owner, &page).await?;
-        Ok(self.distort(topic, holding, after, page))
+        Ok(self.distort(log, holding, after, page))
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        let holding = self.holding(topic, true).await?;
-        Ok(self.world.store.seek(topic, holding, seek))
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
+        let holding = self.holding(log, true).await?;
+        Ok(self.world.store.seek(log, holding, seek))
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
-        let holding = self.holding(topic, true).await?;
-        Ok(self.world.store.bounds(topic, holding))
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError> {
+        let holding = self.holding(log, true).await?;
+        Ok(self.world.store.bounds(log, holding))
     }
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
         unreachable!("no gateway copies: {topic} {source:?}")
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         let _opener = self.opening.lock().await;
-        if let Some(tail) = self.state().watched.get(topic).and_then(|w| w.tail.clone()) {
+        if let Some(tail) = self.state().watched.get(log).and_then(|w| w.tail.clone()) {
             return Ok(tail);
         }
         // Subscribed before the read, so that no event is lost between the two.
-        self.state().watched.insert(topic.clone(), Watched::new());
-        self.with(topic, Watched::begin);
-        let window = self.look(topic).await?;
+        self.state().watched.insert(log.clone(), Watched::new());
+        self.with(log, Watched::begin);
+        let window = self.look(log).await?;
         let ended = window.ended && window.events.is_empty();
         let capacity = Limit { events: self.window, bytes: usize::MAX };
         let tail = Arc::new(Tail::new(window.before, ended, capacity));
-        self.with(topic, |watched| {
+        self.with(log, |watched| {
             watched.tail = Some(Arc::clone(&tail));
             // The audit or the next reconnection reads any rest.
             watched.settle(window);
@@ -283,7 +283,7 @@ impl Log for Node {
         Ok(tail)
     }
 
-    async fn echo(&self, _topic: &Topic) -> Result<Duration, ReadError> {
+    async fn echo(&self, _log: &LogName) -> Result<Duration, ReadError> {
         let (start, owner) = (Instant::now(), self.state().sources.owner());
         self.travel(owner).await?;
         let (source, _) = self.servers()?;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bookmark, Bounds, Key, Limit, Log, MemoryLog, Page, ReadError, Receipt,
-    Retention, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Key, Limit, Log, LogName, MemoryLog, Page, ReadError,
+    Receipt, Retention, Seek, Sought, Tail, Topic,
 };
 use tokio::sync::Semaphore;
 
@@ -85,13 +85,13 @@ impl Log for ScriptedLog {
         self.memory.read(topic, after, limit).await
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        self.memory.seek(topic, seek).await
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
+        self.memory.seek(log, seek).await
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError> {
         match self.reaction() {
-            Reaction::Works | Reaction::Slow => self.memory.bounds(topic).await,
+            Reaction::Works | Reaction::Slow => self.memory.bounds(log).await,
             Reaction::Hangs => std::future::pending().await,
             Reaction::Unavailable | Reaction::Full => Err(ReadError::Unavailable("gone".into())),
         }
@@ -101,11 +101,11 @@ impl Log for ScriptedLog {
         self.memory.bookmark(topic, source).await
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
-        self.memory.tail(topic).await
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
+        self.memory.tail(log).await
     }
 
-    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
-        self.memory.echo(topic).await
+    async fn echo(&self, log: &LogName) -> Result<Duration, ReadError> {
+        self.memory.echo(log).await
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use event_log::ReadError;
 use tokio::time::timeout;
 
 use super::RedisLog;
@@ -38,6 +39,19 @@ impl RedisLog {
         })?;
         tracing::info!(%url, ?primaries, "log opened");
         Ok(log)
+    }
+
+    /// Opens the log with the spaces of its store, for an operator. The rules of [`new`](Self::new) hold.
+    ///
+    /// # Errors
+    /// The primary that has them cannot be reached.
+    pub async fn adopt(config: Config) -> Result<Arc<Self>, ReadError> {
+        let log = Self::new(config.clone());
+        let spaces = log.stored_spaces().await?.unwrap_or_default();
+        if spaces == config.spaces {
+            return Ok(log);
+        }
+        Ok(Self::new(Config { spaces, ..config }))
     }
 
     /// The servers that this log reads from, in words, once each of them has answered a read.

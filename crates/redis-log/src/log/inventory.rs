@@ -10,7 +10,7 @@ use event_log::{
 use futures_util::{StreamExt as _, stream};
 
 use super::RedisLog;
-use crate::store::StoredTopic;
+use crate::store::{Side, StoredTopic};
 
 /// Topics that are measured at the same time: half of the connections of a pool by default.
 const MEASURES: usize = 8;
@@ -22,7 +22,7 @@ impl RedisLog {
     /// The primary does not answer.
     pub async fn stored_spaces(&self) -> Result<Option<Spaces>, ReadError> {
         self.primaries().await?;
-        Ok(self.store.stored_spaces().await?)
+        Ok(self.store.stored_spaces(Side::Primary).await?)
     }
 
     /// Changes the spaces of the store. Nodes with others serve nothing from then on. What the logs of the topics that
@@ -83,8 +83,9 @@ impl RedisLog {
     ///
     /// # Errors
     /// The primary does not answer, or the user lacks a right.
-    pub async fn erase(&self, topic: &LogName, position: Position) -> Result<bool, ReadError> {
+    pub async fn erase(&self, topic: &Topic, position: Position) -> Result<bool, ReadError> {
         self.primaries().await?;
-        Ok(self.store.erase(topic, position).await?)
+        let log = self.config.spaces.log_of(topic);
+        Ok(self.store.erase(&log, position).await?)
     }
 }

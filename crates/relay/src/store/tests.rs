@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use event_log::{
-    Bounds, Limit, MemoryLog, Page, Position, ReadError, Receipt, Retention, Seek, Sought, Tail,
+    Bounds, Limit, LogName, MemoryLog, Page, Position, ReadError, Receipt, Retention, Seek, Sought,
+    Tail,
 };
 use futures_util::future::pending;
 
@@ -66,28 +67,28 @@ impl Log for Hostile {
         }
     }
 
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
-        self.log.read(topic, after, limit).await
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        self.log.read(log, after, limit).await
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
-        self.log.seek(topic, seek).await
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
+        self.log.seek(log, seek).await
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
-        self.log.bounds(topic).await
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError> {
+        self.log.bounds(log).await
     }
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
         self.log.bookmark(topic, source).await
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
-        self.log.tail(topic).await
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
+        self.log.tail(log).await
     }
 
-    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
-        self.log.echo(topic).await
+    async fn echo(&self, log: &LogName) -> Result<Duration, ReadError> {
+        self.log.echo(log).await
     }
 }
 

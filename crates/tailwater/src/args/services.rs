@@ -55,6 +55,18 @@ pub(crate) struct LogArgs {
     /// Number of events kept per topic.
     #[arg(long, env = "TAILWATER_HISTORY_EVENTS", default_value_t = 1000, value_name = "N")]
     pub(crate) history_events: usize,
+    /// Beginning of topics that share one log, as orders/; may be repeated. Patterns such as orders/* can be subscribed
+    /// to in it. Every node of a cluster has the same spaces, or serves nothing.
+    #[arg(long, env = "TAILWATER_SPACE", value_name = "PREFIX/,…", value_delimiter = ',')]
+    pub(crate) space: Vec<String>,
+    /// Number of events kept in the log of a space.
+    #[arg(
+        long,
+        env = "TAILWATER_SPACE_HISTORY_EVENTS",
+        default_value_t = 100_000,
+        value_name = "N"
+    )]
+    pub(crate) space_history_events: usize,
     /// Age at which an event is dropped.
     #[arg(long, env = "TAILWATER_HISTORY_AGE", default_value = "24h", value_parser = parse_duration)]
     pub(crate) history_age: Duration,

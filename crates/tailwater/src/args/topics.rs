@@ -1,4 +1,4 @@
-//! The command `topics`: the topics that Redis stores.
+//! The commands `topics` and `spaces`: what Redis stores.
 
 use clap::{Args as ClapArgs, Subcommand};
 
@@ -19,6 +19,19 @@ pub(crate) enum TopicsCommand {
     Delete(DeleteArgs),
     /// Erase one event from the log and from the memory of nodes; its subscribers are told of a gap of one event.
     Erase(EraseArgs),
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct SpacesArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// The spaces that the cluster has from now on. Nodes with others serve nothing until they are started anew; events
+    /// of topics that move into a space, or out of one, are not moved.
+    #[arg(long, value_name = "PREFIX/,…", value_delimiter = ',')]
+    pub(crate) set: Vec<String>,
+    /// Leave the cluster without spaces.
+    #[arg(long, conflicts_with = "set")]
+    pub(crate) clear: bool,
 }
 
 /// The Redis of a cluster, and the operator's login.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use event_log::Topic;
 use relay::{Detached, Url};
 
 use super::access::FILE_BYTES_MAX;
@@ -31,6 +32,12 @@ impl TryFrom<RelayArgs> for NodeConfig {
         let (durability, read_from) = (args.answers.durability, args.read.read_from.clone());
         let store =
             store(args.redis.as_deref(), &args.log, (durability, read_from), &mut warnings)?;
+        let answer = Topic::new(::relay::TOPICS).expect("it is a topic");
+        ensure!(
+            args.answers.upstream.is_none() || !store.spaces().has(&answer),
+            "--space has the topics {}: each answer is a topic that ends, and topics in a space have no end",
+            ::relay::TOPICS
+        );
         let (node, access) = (&args.node, &args.access);
         Self::of(services, store, drain, limits, args.addresses, (node, access), warnings)
     }

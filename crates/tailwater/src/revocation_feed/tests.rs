@@ -2,7 +2,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use access::{Principal, Settings, Timestamp};
 use event_log::{
-    AppendError, Bookmark, Bounds, Key, MemoryLog, Page, Position, ReadError, Receipt, Sought, Tail,
+    AppendError, Bookmark, Bounds, Key, LogName, MemoryLog, Page, Position, ReadError, Receipt,
+    Sought, Tail,
 };
 use metrics::Registry;
 use tokio::task::JoinHandle;
@@ -250,19 +251,19 @@ impl Log for Flaky {
         }
     }
 
-    async fn read(&self, topic: &Topic, after: Position, limit: Limit) -> Result<Page, ReadError> {
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError> {
         self.check()?;
-        self.memory.read(topic, after, limit).await
+        self.memory.read(log, after, limit).await
     }
 
-    async fn seek(&self, topic: &Topic, seek: Seek) -> Result<Sought, ReadError> {
+    async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
         self.check()?;
-        self.memory.seek(topic, seek).await
+        self.memory.seek(log, seek).await
     }
 
-    async fn bounds(&self, topic: &Topic) -> Result<Option<Bounds>, ReadError> {
+    async fn bounds(&self, log: &LogName) -> Result<Option<Bounds>, ReadError> {
         self.check()?;
-        self.memory.bounds(topic).await
+        self.memory.bounds(log).await
     }
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
@@ -270,13 +271,13 @@ impl Log for Flaky {
         self.memory.bookmark(topic, source).await
     }
 
-    async fn tail(&self, topic: &Topic) -> Result<Arc<Tail>, ReadError> {
+    async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         self.check()?;
-        self.memory.tail(topic).await
+        self.memory.tail(log).await
     }
 
-    async fn echo(&self, topic: &Topic) -> Result<Duration, ReadError> {
+    async fn echo(&self, log: &LogName) -> Result<Duration, ReadError> {
         self.check()?;
-        self.memory.echo(topic).await
+        self.memory.echo(log).await
     }
 }
