@@ -88,7 +88,7 @@ pub fn spaces() -> Spaces {
     Spaces::new(SPACES).expect("they are prefixes")
 }
 
-const SPACES: [&str; 8] = [
+const SPACES: [&str; 10] = [
     "check-order/",
     "check-select/",
     "check-resume/",
@@ -96,6 +96,8 @@ const SPACES: [&str; 8] = [
     "check-gap/",
     "check-end/",
     "check-keys/",
+    "check-also/",
+    "check-label/",
     "check-model/",
 ];
 
@@ -182,6 +184,8 @@ macro_rules! conformance_checks {
                 a_gap_of_a_selection_has_an_upper_bound
                 a_topic_in_a_space_has_no_end_of_its_own
                 keys_and_bookmarks_belong_to_topics
+                an_event_of_several_topics_comes_once
+                a_label_finds_the_first_event_that_has_it
             }
             seek {
                 latest_begins_with_the_next_event

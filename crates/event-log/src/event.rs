@@ -172,6 +172,24 @@ impl BreakReason {
     }
 }
 
+/// The parts of an event that few events have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extra {
+    /// Other topics of the event, in the same space: a reader that selects one of them gets the event, and gets it once.
+    pub also: Box<[Topic]>,
+    /// A text of the publisher's protocol, which the log keeps and does not read.
+    pub attributes: Option<Box<str>>,
+}
+
+impl Extra {
+    fn weight(&self) -> usize {
+        let also = self.also.iter().map(|topic| size_of::<Topic>() + topic.as_str().len());
+        size_of::<Self>()
+            + also.sum::<usize>()
+            + self.attributes.as_ref().map_or(0, |text| text.len())
+    }
+}
+
 /// An event that no log has stored yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NewEvent {
@@ -183,6 +201,8 @@ pub struct NewEvent {
     pub mark: Mark,
     /// The publisher's trace.
     pub trace: Option<TraceParent>,
+    /// Boxed because few events have it.
+    pub extra: Option<Box<Extra>>,
 }
 
 /// An event in its log, cheap to clone.
@@ -217,6 +237,18 @@ impl Event {
     #[must_use]
     pub fn topic(&self) -> &Topic {
         &self.inner.topic
+    }
+
+    /// The topic and the [other topics](Extra::also) of the event.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        let also = self.extra().into_iter().flat_map(|extra| &extra.also);
+        std::iter::once(self.topic()).chain(also)
+    }
+
+    /// The parts that few events have.
+    #[must_use]
+    pub fn extra(&self) -> Option<&Extra> {
+        self.inner.new.extra.as_deref()
     }
 
     /// The event's position in its log; `position().ms` is the event's time.
@@ -262,7 +294,8 @@ impl Event {
     #[must_use]
     pub fn weight(&self) -> usize {
         // The payload is kept once as published and about once in an encoding.
-        size_of::<Inner>() + 2 * self.data().len()
+        let extra = self.extra().map_or(0, Extra::weight);
+        size_of::<Inner>() + 2 * self.data().len() + extra
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha1_smol::Sha1;
 
-use crate::{BreakReason, EventType, Mark, NewEvent};
+use crate::{BreakReason, EventType, Extra, Mark, NewEvent};
 
 /// The first 64 bits of the SHA-1 of everything that a publisher sends of an event: its type, its data and its
 /// mark. The trace is not part of it, because each try has a trace of its own.
@@ -18,7 +18,7 @@ impl Fingerprint {
     /// The fingerprint of an event.
     #[must_use]
     pub fn of(event: &NewEvent) -> Self {
-        let NewEvent { kind, data, mark, trace: _ } = event;
+        let NewEvent { kind, data, mark, trace: _, extra } = event;
         let mark: u8 = match mark {
             Mark::Open => 0,
             Mark::Last => 1,
@@ -34,6 +34,14 @@ impl Fingerprint {
         hash.update(kind.as_ref().map_or("", EventType::as_str).as_bytes());
         hash.update(&[b'\n', mark]);
         hash.update(data.as_bytes());
+        if let Some(Extra { also, attributes }) = extra.as_deref() {
+            // No topic holds a NUL, so events without these parts are written otherwise.
+            let also = also.iter().map(|topic| topic.as_str());
+            for part in also.chain(attributes.as_deref()) {
+                hash.update(&[0]);
+                hash.update(part.as_bytes());
+            }
+        }
         let bytes = hash.digest().bytes();
         let (first, _) = bytes.split_first_chunk().expect("a digest of SHA-1 has 20 bytes");
         Self(u64::from_be_bytes(*first))
@@ -60,7 +68,7 @@ mod tests {
 
     fn print(kind: Option<&str>, data: &str, mark: Mark) -> Fingerprint {
         let kind = kind.map(|kind| EventType::new(kind).unwrap());
-        Fingerprint::of(&NewEvent { kind, data: data.into(), mark, trace: None })
+        Fingerprint::of(&NewEvent { kind, data: data.into(), mark, ..NewEvent::default() })
     }
 
     #[test]

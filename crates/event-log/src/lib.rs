@@ -35,7 +35,9 @@ pub mod fuzz;
 pub use bookmark::{Advance, BadBookmark, Bookmark};
 pub use cursor::wire::InvalidCursor;
 pub use cursor::{Cursor, OpenOptions, Opened, Origin, Outcome, Step};
-pub use event::{BadEventType, BreakReason, Event, EventType, Events, Mark, NewEvent, TraceParent};
+pub use event::{
+    BadEventType, BreakReason, Event, EventType, Events, Extra, Mark, NewEvent, TraceParent,
+};
 pub use fingerprint::Fingerprint;
 pub use gap::{Gap, Generation, Reason, classify};
 pub use key::{BadKey, Key};

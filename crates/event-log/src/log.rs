@@ -49,6 +49,9 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// topic's numbering.
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError>;
 
+    /// Returns the position of the first event that was appended with a label, if the log remembers it.
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError>;
+
     /// Sends a message through the feed of a log, and waits until it arrives at this node. Returns the
     /// time between the two. The log stores nothing for it, so a full log echoes too.
     ///
@@ -76,6 +79,9 @@ pub struct Append {
     /// Set if the event is a copy: it is stored only if the bookmark of its source is `from`. If the bookmark is `to`
     /// already, the event is a duplicate. Any other bookmark refuses it as [`AppendError::Moved`].
     pub advance: Option<Advance>,
+    /// A name by which [`Log::find`] finds the event's position, as long as the log keeps the event. Of several events with
+    /// one label it finds the first.
+    pub label: Option<Key>,
     /// False if the log must refuse the event as [`AppendError::NewTopic`] unless it knows the topic. Topics of a space
     /// are all known.
     pub may_begin: bool,
@@ -92,6 +98,7 @@ impl Append {
             fingerprint: None,
             follows: None,
             advance: None,
+            label: None,
             may_begin: true,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! A log is a [`Tail`] whose window is the whole history. No event outlives the process.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -69,6 +70,9 @@ struct Stored {
     first: Option<Position>,
     /// Events of the topic that were deleted had positions before this time.
     floor: u64,
+    /// The positions of events with labels, in their order. They go with the events.
+    labels: HashMap<Key, Position>,
+    labelled: VecDeque<(Position, Key)>,
     /// The bookmark of each source in each topic, and the position of the event that brought it.
     bookmarks: HashMap<(Topic, Key), (Position, Bookmark)>,
     tail: Arc<Tail>,
@@ -212,6 +216,14 @@ impl Log for MemoryLog {
         Ok(stored.bookmarks.get(&name).map(|(_, bookmark)| bookmark.clone()))
     }
 
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let Some(stored) = state.logs.get_mut(log) else { return Ok(None) };
+        stored.age(now, &self.retention);
+        Ok(stored.labels.get(label).copied())
+    }
+
     /// The feed is the lock: an append that holds it has told all readers when it lets go.
     async fn echo(&self, _log: &LogName) -> Result<Duration, ReadError> {
         let start = Instant::now();
@@ -248,6 +260,8 @@ impl State {
         self.logs.entry(log.clone()).or_insert_with(|| Stored {
             first: None,
             floor: 0,
+            labels: HashMap::new(),
+            labelled: VecDeque::new(),
             bookmarks: HashMap::new(),
             tail: Arc::new(Tail::new(
                 Position::START,
@@ -273,7 +287,7 @@ impl State {
         retention: &Retention,
     ) -> Result<Receipt, AppendError> {
         let append = append.checked_in(log)?;
-        let Append { topic, event, key, fingerprint, follows, advance, may_begin } = append;
+        let Append { topic, event, key, fingerprint, follows, advance, label, may_begin } = append;
         let key = key.map(|key| (topic.clone(), key));
         // A key from before the topic was deleted means nothing to the topic that has its name now.
         let floor = self.logs.get(log).map_or(0, |stored| stored.floor);
@@ -335,6 +349,9 @@ impl State {
         if let (Some(advance), Some(name)) = (advance, bookmark) {
             stored.bookmarks.insert(name, (position, advance.to));
         }
+        if let Some(label) = label {
+            stored.label(label, position);
+        }
         stored.age(now, retention);
         if let Some(key) = key {
             let expiry = now.saturating_add(millis(retention.key));
@@ -372,6 +389,7 @@ impl Stored {
     fn age(&mut self, now: u64, retention: &Retention) {
         let oldest = now.saturating_sub(millis(retention.age));
         self.tail.trim_while(|event| event.position().ms < oldest);
+        self.forget_labels();
         let idle = now.saturating_sub(self.tail.head().ms);
         if self.first.is_some() && idle > millis(retention.topic) {
             self.wipe();
@@ -380,9 +398,30 @@ impl Stored {
         self.bookmarks.retain(|_, (position, _)| position.ms >= oldest);
     }
 
+    /// Names an event, unless another one has the name.
+    fn label(&mut self, label: Key, position: Position) {
+        if let Entry::Vacant(vacant) = self.labels.entry(label) {
+            self.labelled.push_back((position, vacant.key().clone()));
+            vacant.insert(position);
+        }
+    }
+
+    /// Forgets the labels of events that are gone.
+    fn forget_labels(&mut self) {
+        let oldest = self.tail.oldest();
+        while self.labelled.front().is_some_and(|(at, _)| oldest.is_none_or(|oldest| *at < oldest))
+        {
+            if let Some((_, label)) = self.labelled.pop_front() {
+                self.labels.remove(&label);
+            }
+        }
+    }
+
     /// Forgets the events and the numbering.
     fn wipe(&mut self) {
         self.first = None;
+        self.labels.clear();
+        self.labelled.clear();
         self.tail.reset(Position::START, false);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Pattern, Topic};
+use crate::{Event, Pattern, Topic};
 
 /// Topics and patterns of topics of one space, at least one; both sorted, each once. An event is selected if one of
 /// them matches its topic. Cheap to clone.
@@ -36,6 +36,12 @@ impl Selection {
     #[must_use]
     pub fn patterns(&self) -> &[Pattern] {
         &self.0.patterns
+    }
+
+    /// Returns true if one of an event's topics is selected.
+    #[must_use]
+    pub fn selects(&self, event: &Event) -> bool {
+        event.topics().any(|topic| self.wants(topic))
     }
 
     /// Returns true if events of a topic are selected.

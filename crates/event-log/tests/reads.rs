@@ -127,6 +127,10 @@ impl Log for Counted {
         self.store.bookmark(topic, source).await
     }
 
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        self.store.find(log, label).await
+    }
+
     async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         let head = self.store.bounds(log).await?.map_or(Position::START, |bounds| bounds.head);
         Ok(self.tail_at(log, head))

@@ -24,5 +24,5 @@ pub(crate) fn event(
         (true, false) => (kind, Mark::Last),
         (true, true) => (None, Mark::End),
     };
-    Ok(NewEvent { kind, data, mark, trace })
+    Ok(NewEvent { kind, data, mark, trace, extra: None })
 }

@@ -1,12 +1,15 @@
 //! The form of an event in a stream and in a message: one header line, then the data.
 //!
 //! The header is `k=v` pairs between spaces: `t` the type, `m` the mark (`last`, `end`, `broken` or `reopened`), `r` the
-//! reason of a break, `p` the trace parent, `n` the topic's name in the log of a space. A reader skips unknown pairs, so that later versions can add some.
+//! reason of a break, `p` the trace parent, `n` the topic's name in the log of a space, `o` other topics, separated by
+//! commas, `a` the attributes, percent-encoded. A reader skips unknown pairs, so that later versions can add some.
 //!
 //! 0.2.0 knows neither of the last two, and takes such an entry for an event. Therefore the entry has a type and data
 //! for that version, which this one drops: a type that no page listens for, and the data of the control event.
 
 use std::borrow::Cow;
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use event_log::{
     BreakReason, Event, EventType, LogName, Mark, NewEvent, Position, Topic, TraceParent,
@@ -31,12 +34,20 @@ pub(crate) fn header(topic: Option<&Topic>, event: &NewEvent) -> String {
         Mark::Reopened => (Some(REOPENED_KIND), Some("reopened"), None),
         Mark::Broken(reason) => (Some(BROKEN_KIND), Some("broken"), Some(reason.as_str())),
     };
+    let extra = event.extra.as_deref();
+    let also = extra
+        .filter(|extra| !extra.also.is_empty())
+        .map(|extra| extra.also.iter().map(|topic| topic.as_str()).collect::<Vec<_>>().join(","));
+    let attributes = extra.and_then(|extra| extra.attributes.as_deref());
+    let attributes = attributes.map(|text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string());
     let pairs = [
         ("n", topic.map(|topic| topic.as_str())),
         ("t", kind),
         ("m", mark),
         ("r", reason),
         ("p", event.trace.as_ref().map(TraceParent::as_str)),
+        ("o", also.as_deref()),
+        ("a", attributes.as_deref()),
     ];
     let mut text = String::new();
     for (key, value) in pairs {
@@ -94,6 +105,14 @@ fn decode_header(bytes: &[u8]) -> Option<(Option<Topic>, NewEvent)> {
             ("m", "reopened") => event.mark = Mark::Reopened,
             ("r", reason) => said = BreakReason::ALL.into_iter().find(|r| r.as_str() == reason),
             ("p", trace) => event.trace = TraceParent::parse(trace),
+            ("o", also) => {
+                let also = also.split(',').filter_map(|name| Topic::new(name).ok()).collect();
+                event.extra.get_or_insert_default().also = also;
+            }
+            ("a", attributes) => {
+                let attributes = percent_decode_str(attributes).decode_utf8_lossy().into();
+                event.extra.get_or_insert_default().attributes = Some(attributes);
+            }
             _ => {}
         }
     }
@@ -156,6 +175,7 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
+    use event_log::Extra;
     use proptest::prelude::*;
 
     use super::*;
@@ -173,9 +193,17 @@ mod tests {
         ];
         let trace = proptest::option::of("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
             .prop_map(|trace| trace.and_then(|trace| TraceParent::parse(&trace)));
-        (kind, mark, trace, any::<String>()).prop_map(|(kind, mark, trace, data)| match mark {
+        let topic = "[a-z/]{1,9}".prop_map(|name| Topic::new(&name).unwrap());
+        let also = proptest::collection::vec(topic, 0..3);
+        let extra = (also, proptest::option::of(any::<String>())).prop_map(|(also, attributes)| {
+            let is_some = !also.is_empty() || attributes.is_some();
+            let extra = Extra { also: also.into(), attributes: attributes.map(Into::into) };
+            is_some.then(|| Box::new(extra))
+        });
+        let parts = (kind, mark, trace, any::<String>(), extra);
+        parts.prop_map(|(kind, mark, trace, data, extra)| match mark {
             Mark::Broken(_) | Mark::Reopened => NewEvent { mark, trace, ..NewEvent::default() },
-            _ => NewEvent { kind, mark, trace, data: data.into() },
+            _ => NewEvent { kind, mark, trace, data: data.into(), extra },
         })
     }
 

@@ -136,6 +136,16 @@ impl Keys {
         self.named_parts(tag, "}:||", topic, source)
     }
 
+    /// The name of the position of an event with a label.
+    pub(crate) fn label_parts<'a>(
+        &'a self,
+        tag: &'a str,
+        log: &'a LogName,
+        label: &'a Key,
+    ) -> [&'a str; 7] {
+        [self.prefix.as_str(), "i:{", tag, "}:|||", log.as_str(), "|", label.as_str()]
+    }
+
     /// The name of something that a topic has under another name. `mark` tells the kinds apart.
     fn named_parts<'a>(
         &'a self,
@@ -183,6 +193,7 @@ mod tests {
         assert_eq!(keys.key_parts("9", &topic("a"), &key).concat(), "i:{9}:a|k:1");
         assert_eq!(keys.fingerprint_parts("9", &topic("a"), &key).concat(), "i:{9}:|a|k:1");
         assert_eq!(keys.bookmark_parts("9", &topic("a"), &key).concat(), "i:{9}:||a|k:1");
+        assert_eq!(keys.label_parts("81", &space, &key).concat(), "i:{81}:|||orders/**|k:1");
         assert_eq!((keys.leases(16), keys.counts(16)), ("n:{16}".into(), "q:{16}:".into()));
         let keys = Keys::new(&"shop.eu".parse().unwrap(), &Spaces::NONE);
         assert_eq!(keys.stream(&topic("orders/42")), "shop.eu:e:{145}:orders/42");

@@ -276,6 +276,11 @@ impl Log for RedisLog {
         self.counted(Op::Bookmark, store.read(&log, store.bookmark(topic, source)).await)
     }
 
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        self.counted(Op::Bookmark, self.store.check_spaces().await)?;
+        self.counted(Op::Bookmark, self.store.read(log, self.store.find(log, label)).await)
+    }
+
     async fn tail(&self, topic: &LogName) -> Result<Arc<Tail>, ReadError> {
         let limit = self.config.timeout;
         let opened = timeout(limit, async {

@@ -2,13 +2,14 @@
 --
 -- KEYS  for each event: the topic's stream, and its channel; its head; the idempotency key, if it has one;
 --       the fingerprint that belongs to the key, if the event has a fingerprint; the bookmark of its source, if
---       the event is a copy
+--       the event is a copy; the label, if the event has one
 -- ARGV  1 events to keep
 --       then milliseconds: 2 age to keep   3 life of a stream   4 life of a head
 --       5 life of an idempotency key   6 the fence
 --       7 the largest entry, in bytes, that travels inside its message   8 events to keep in a space
 --       then for each event two: the entry, and "<mark><k, if it has a key><n, if its topic
---       must not be new><b, if it is a copy><s, if the log is that of a space><witness> <its fingerprint> <the position that it must follow>";
+--       must not be new><b, if it is a copy><s, if the log is that of a space><f, if it has a
+--       label><witness> <its fingerprint> <the position that it must follow>";
 --       what is missing at the end is left out. For a copy two more: the bookmark that its source must have,
 --       or nothing, and the next one
 -- Mark  the effect of the event on its topic: o(pen) l(ast) e(nd) b(roken)
@@ -37,7 +38,7 @@ local now_text = format('%.0f', now)
 -- The usual end of a head. A head that ends so needs no further parsing.
 local usual = generation .. ' o'
 
-local function append(stream, head, key, print_key, entry, mark, known, shared, witness, print, follows, marker, from, to)
+local function append(stream, head, key, print_key, entry, mark, known, shared, witness, print, follows, marker, from, to, label)
   local value = call('GET', head) or ''
   local last, last_ms, last_n, expired, first, rest = match(value, '^((%d+)%-(%d+)) (%d+) (%d+%-%d+) (.+)$')
   local last_generation, state, accounted = generation, 'o', 0
@@ -165,6 +166,7 @@ local function append(stream, head, key, print_key, entry, mark, known, shared, 
   if key then call('SET', key, position, 'PX', key_life) end
   if print_key then call('SET', print_key, print, 'PX', key_life) end
   if marker then call('SET', marker, position .. ' ' .. to, 'PX', head_life) end
+  if label then call('SET', label, position, 'NX', 'PX', stream_life) end
   if n % 64 == 0 then
     call('XTRIM', stream, 'MINID', '~', format('%.0f', max(0, ms - age)))
   end
@@ -193,21 +195,24 @@ end
 
 local answers, k, a = {}, 1, 9
 while a < #ARGV do
-  local mark, keyed, known, copied, shared, witness, print, follows =
-    match(ARGV[a + 1], '^(%l)(k?)(n?)(b?)(s?)([^ ]*) ?([^ ]*) ?(.*)$')
+  local mark, keyed, known, copied, shared, labelled, witness, print, follows =
+    match(ARGV[a + 1], '^(%l)(k?)(n?)(b?)(s?)(f?)([^ ]*) ?([^ ]*) ?(.*)$')
   local key = keyed == 'k' and KEYS[k + 2]
   local print_key = key and print ~= '' and KEYS[k + 3]
   local names = 2 + (key and 1 or 0) + (print_key and 1 or 0)
   local marker = copied == 'b' and KEYS[k + names]
+  names = names + (marker and 1 or 0)
+  local label = labelled == 'f' and KEYS[k + names]
+  names = names + (label and 1 or 0)
   -- An error of one event does not stop the others.
   local done, answer = pcall(append, KEYS[k], KEYS[k + 1], key, print_key, ARGV[a], mark, known, shared, witness, print,
-    follows, marker, ARGV[a + 2], ARGV[a + 3])
+    follows, marker, ARGV[a + 2], ARGV[a + 3], label)
   if not done then
     answer = tostring(type(answer) == 'table' and answer.err or answer)
     answer = '- ' .. match(answer, '^%-?([^\r\n]*)')
   end
   answers[#answers + 1] = answer
-  k = k + names + (marker and 1 or 0)
+  k = k + names
   a = a + (marker and 4 or 2)
 end
 return table.concat(answers, '\n')

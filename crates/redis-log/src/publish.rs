@@ -121,6 +121,14 @@ impl Publisher {
         command
     }
 
+    /// The command that asks for the position of an event with a label.
+    pub(crate) fn ask_label(&self, log: &LogName, label: &Key) -> Cmd {
+        let tag = keys::partition(log).to_string();
+        let mut command = redis::cmd("GET");
+        command.arg(self.keys.label_parts(&tag, log, label).concat());
+        command
+    }
+
     fn write_events(&self, events: &[Words<'_>], bytes: &mut Vec<u8>) {
         let names = events.iter().map(Words::names).sum::<usize>();
         let arguments = events.iter().map(Words::arguments).sum::<usize>();
@@ -128,7 +136,7 @@ impl Publisher {
         bulk(bytes, ["EVALSHA"]);
         bulk(bytes, [PUBLISH.sha()]);
         bulk(bytes, [&*names.to_string()]);
-        for Words { log, topic, key, fingerprint, advance, tag, .. } in events {
+        for Words { log, topic, key, fingerprint, advance, label, tag, .. } in events {
             bulk(bytes, self.keys.parts("e", tag, log));
             bulk(bytes, self.keys.parts("h", tag, log));
             if let Some(key) = key {
@@ -139,6 +147,9 @@ impl Publisher {
             }
             if let Some(advance) = advance {
                 bulk(bytes, self.keys.bookmark_parts(tag, topic, &advance.source));
+            }
+            if let Some(label) = label {
+                bulk(bytes, self.keys.label_parts(tag, log, label));
             }
         }
         for constant in &self.constants {
@@ -163,6 +174,7 @@ struct Words<'a> {
     /// Of an event with a key.
     fingerprint: Option<Fingerprint>,
     advance: Option<&'a Advance>,
+    label: Option<&'a Key>,
     tag: String,
     header: String,
     data: Cow<'a, str>,
@@ -172,7 +184,12 @@ struct Words<'a> {
 impl Words<'_> {
     /// The number of keys that the script gets for the event.
     fn names(&self) -> usize {
-        let optional = [self.key.is_some(), self.fingerprint.is_some(), self.advance.is_some()];
+        let optional = [
+            self.key.is_some(),
+            self.fingerprint.is_some(),
+            self.advance.is_some(),
+            self.label.is_some(),
+        ];
         2 + optional.into_iter().map(usize::from).sum::<usize>()
     }
 
@@ -183,7 +200,7 @@ impl Words<'_> {
 }
 
 fn words(log: LogName, append: &Append, witness: Option<Position>) -> Words<'_> {
-    let Append { topic, event, key, fingerprint, follows, advance, may_begin } = append;
+    let Append { topic, event, key, fingerprint, follows, advance, label, may_begin } = append;
     let fingerprint = fingerprint.filter(|_| key.is_some());
     let mut note = String::from(match event.mark {
         Mark::Open => "o",
@@ -205,6 +222,9 @@ fn words(log: LogName, append: &Append, witness: Option<Position>) -> Words<'_> 
     if log.is_space() {
         note.push('s');
     }
+    if label.is_some() {
+        note.push('f');
+    }
     if let Some(witness) = witness {
         write!(note, "{witness}").expect("a string takes it");
     }
@@ -221,7 +241,8 @@ fn words(log: LogName, append: &Append, witness: Option<Position>) -> Words<'_> 
     let (header, data) = (entry::header(named, event), entry::data(topic, event));
     let tag = keys::partition(&log).to_string();
     let advance = advance.as_ref();
-    Words { log, topic, key: key.as_ref(), fingerprint, advance, tag, header, data, note }
+    let label = label.as_ref();
+    Words { log, topic, key: key.as_ref(), fingerprint, advance, label, tag, header, data, note }
 }
 
 fn array(bytes: &mut Vec<u8>, length: usize) {

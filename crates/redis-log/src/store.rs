@@ -31,6 +31,7 @@ mod committed;
 mod echo;
 mod heads;
 mod inventory;
+mod label;
 pub(crate) mod landmarks;
 mod lane;
 mod leases;

@@ -212,7 +212,7 @@ pub(crate) fn broken(code: &str, message: &str) -> NewEvent {
         kind: EventType::new(BROKEN).ok(),
         data: data.to_string().into(),
         mark: Mark::Last,
-        trace: None,
+        ..NewEvent::default()
     }
 }
 

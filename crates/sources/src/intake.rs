@@ -152,8 +152,12 @@ impl Intake {
         let fault = event.fault.or(too_large).or(bad_id);
         items.push(match (kind, fault) {
             (Ok(kind), None) => {
-                let event =
-                    NewEvent { kind, data: event.data.into(), mark: event.mark, trace: None };
+                let event = NewEvent {
+                    kind,
+                    data: event.data.into(),
+                    mark: event.mark,
+                    ..NewEvent::default()
+                };
                 Item::Event { topic: self.topic.clone(), event, place }
             }
             (Err(error), None) => {

@@ -258,7 +258,9 @@ impl History {
         let Some(entries) = self.generations.get(generation) else { return false };
         let between = entries.entries.iter().filter(|e| from < e.position.n && e.position.n < to);
         between.into_iter().all(|entry| {
-            let is_wanted = selection.is_none_or(|selection| selection.wants(&entry.topic));
+            let also = entry.event.extra.iter().flat_map(|extra| &extra.also);
+            let mut topics = std::iter::once(&entry.topic).chain(also);
+            let is_wanted = selection.is_none_or(|s| topics.any(|topic| s.wants(topic)));
             !is_wanted || matches!(entry.event.mark, Mark::End | Mark::Reopened)
         })
     }
@@ -277,6 +279,11 @@ impl History {
     /// Returns true if a generation, from this one on, consists of its end only.
     pub(super) fn has_bare_end_since(&self, generation: usize) -> bool {
         (generation..self.generations.len()).any(|g| self.ends_after(g) == Some(0))
+    }
+
+    /// Returns true if a reader of a selection is not to be told of a number.
+    pub(super) fn is_silent_at(&self, at: (usize, Option<&Selection>), n: u64) -> bool {
+        self.is_silent(at, n.saturating_sub(1), n + 1)
     }
 
     /// Returns true if a reader of a selection that was told of number `n` was told of everything.

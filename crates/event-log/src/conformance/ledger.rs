@@ -125,7 +125,7 @@ impl Ledger {
                     self.n
                 ))
             }
-            _ if self.selection.as_ref().is_some_and(|wanted| !wanted.wants(&entry.topic)) => {
+            _ if history.is_silent_at(self.at(generation), position.n) => {
                 Err(format!("{position} of {} was delivered, which nobody selected", entry.topic))
             }
             _ => Ok((generation, &entry.event)),

@@ -92,7 +92,7 @@ pub(super) async fn every_text_comes_back_byte_for_byte(lab: &dyn Lab) {
     for (i, text) in texts.iter().enumerate() {
         let kind = kinds[i % kinds.len()].map(|kind| EventType::new(kind).expect("a type"));
         let trace = traces[i % 2].map(|trace| TraceParent::parse(trace).expect("a trace"));
-        let event = NewEvent { kind, data: (*text).into(), mark: Mark::Open, trace };
+        let event = NewEvent { kind, data: (*text).into(), mark: Mark::Open, trace, extra: None };
         n = stage.publish(&topic, event).await.n;
     }
     let longest = EventType::new(&"k".repeat(EventType::MAX_BYTES)).expect("a type");

@@ -6,8 +6,8 @@ use super::Lab;
 use super::reader::Reader;
 use super::stage::{ALL, Stage, event, marked, numbers};
 use crate::{
-    Advance, Append, AppendError, Bookmark, BreakReason, Key, Limit, Log, LogName, Mark, Origin,
-    Outcome, Part, Pattern, Position, Reason, Seek, Selection, Step, Topic,
+    Advance, Append, AppendError, Bookmark, BreakReason, Extra, Key, Limit, Log, LogName, Mark,
+    NewEvent, Origin, Outcome, Part, Pattern, Position, Reason, Seek, Selection, Step, Topic,
 };
 
 /// Events of other topics between two that a reader wants: more than any window on a node holds.
@@ -230,4 +230,50 @@ pub(super) async fn keys_and_bookmarks_belong_to_topics(lab: &dyn Lab) {
     let unknown = at(space, "c");
     assert_eq!(lab.second().await.bookmark(&unknown, &source).await, Ok(None));
     assert_ne!(first.position, Position::START);
+}
+
+pub(super) async fn an_event_of_several_topics_comes_once(lab: &dyn Lab) {
+    let (stage, space) = (Stage::new(lab), "check-also/");
+    let [a, b, c] = ["a", "b", "c"].map(|name| at(space, name));
+    let extra = |also: &[&Topic]| {
+        let also = also.iter().map(|topic| (*topic).clone()).collect();
+        Some(Box::new(Extra { also, attributes: Some("{\"private\": \"\u{e9} =\"}".into()) }))
+    };
+    let mut readers = Vec::new();
+    for log in [lab.log(), lab.second().await] {
+        for parts in
+            [part(&[&a], vec![]), part(&[&b, &c], vec![]), part(&[], vec![pattern(space, "*")])]
+        {
+            readers.push(reader(&stage, &log, parts, Origin::Latest).await);
+        }
+    }
+    stage.publish(&a, NewEvent { extra: extra(&[&b, &c]), ..event("all") }).await;
+    stage.publish(&c, event("c")).await;
+    stage.publish(&a, NewEvent { extra: extra(&[]), ..event("a") }).await;
+    for (index, reader) in readers.iter_mut().enumerate() {
+        let wanted: &[&str] = [&["a", "a"][..], &["a", "c"], &["a", "c", "a"]][index % 3];
+        assert_eq!(told(&stage, reader, space, wanted.len()).await, wanted);
+    }
+    let page = lab.second().await.read(&log_of(space), Position::START, ALL).await;
+    let first = page.expect("it is read").events.remove(0);
+    assert_eq!(first.extra(), extra(&[&b, &c]).as_deref());
+}
+
+pub(super) async fn a_label_finds_the_first_event_that_has_it(lab: &dyn Lab) {
+    let (stage, space) = (Stage::new(lab), "check-label/");
+    let label = |text: &str| Key::new(text).expect("a key");
+    let mut first = None;
+    for name in ["a", "b"] {
+        let topic = at(space, name);
+        let append =
+            Append { label: Some(label("urn:1")), ..Append::new(topic.clone(), event("x")) };
+        let receipt = stage.log.append(vec![append]).await.remove(0).expect("it is stored");
+        assert!(!receipt.duplicate, "a label is no key");
+        first = first.or(Some(receipt.position));
+    }
+    for log in [lab.log(), lab.second().await] {
+        assert_eq!(log.find(&log_of(space), &label("urn:1")).await, Ok(first));
+        assert_eq!(log.find(&log_of(space), &label("urn:2")).await, Ok(None));
+        assert_eq!(log.find(&log_of("check-also/"), &label("urn:1")).await, Ok(None));
+    }
 }

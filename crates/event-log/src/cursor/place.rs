@@ -218,7 +218,7 @@ impl Place {
     }
 
     fn wants(&self, event: &Event) -> bool {
-        self.selected.as_ref().is_none_or(|selected| selected.selection().wants(event.topic()))
+        self.selected.as_ref().is_none_or(|selected| selected.selection().selects(event))
     }
 
     /// The place in a cursor's text, as of the moment in which it stood at `position`.

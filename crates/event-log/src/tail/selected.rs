@@ -74,7 +74,7 @@ impl Selected {
         self.known_at = Some(resets);
         let (mut reached, mut bytes) = (after, 0);
         for (count, event) in window.events.range(start..).enumerate() {
-            let is_wanted = self.strand.selection.wants(event.topic());
+            let is_wanted = self.strand.selection.selects(event);
             bytes += if is_wanted { event.weight() } else { 0 };
             let is_full =
                 !events.is_empty() && (events.len() >= limit.events || bytes > limit.bytes);

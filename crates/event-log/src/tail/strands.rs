@@ -1,6 +1,6 @@
-//! The strands of a tail, found by the topic of an event.
+//! The strands of a tail, found by the topics of an event.
 //!
-//! An event looks up its topic among the exact ones, and walks the patterns once by its segments. So it costs what its
+//! An event looks up each of its topics among the exact ones, and walks the patterns once by its segments. So it costs what its
 //! readers cost, however many others the log has.
 
 use std::collections::HashMap;
@@ -75,14 +75,16 @@ impl Strands {
         }
     }
 
-    /// Calls `take` with each strand that selects the event: more than once if several of its topics or patterns do.
+    /// Calls `take` with each strand that selects the event: more than once if several of their topics or patterns do.
     pub(super) fn matching(&self, event: &Event, mut take: impl FnMut(&Arc<Strand>)) {
-        if let Some(list) = self.topics.get(event.topic()) {
-            list.iter().for_each(&mut take);
-        }
-        if !self.patterns.is_empty() {
-            let segments: SmallVec<[&str; 8]> = event.topic().as_str().split('/').collect();
-            self.patterns.matching(&segments, &mut take);
+        for topic in event.topics() {
+            if let Some(list) = self.topics.get(topic) {
+                list.iter().for_each(&mut take);
+            }
+            if !self.patterns.is_empty() {
+                let segments: SmallVec<[&str; 8]> = topic.as_str().split('/').collect();
+                self.patterns.matching(&segments, &mut take);
+            }
         }
     }
 

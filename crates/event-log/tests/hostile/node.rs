@@ -313,6 +313,11 @@ impl Log for Node {
         self.store.log.bookmark(topic, source).await
     }
 
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        self.travel().await?;
+        self.store.log.find(log, label).await
+    }
+
     async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         self.travel().await?;
         let mut state = lock(&self.state);

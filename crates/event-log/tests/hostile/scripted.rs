@@ -93,6 +93,10 @@ impl Log for Scripted {
         self.store.bookmark(topic, source).await
     }
 
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        self.store.find(log, label).await
+    }
+
     async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         match *log == *self.topic {
             true => Ok(Arc::clone(&self.tail)),

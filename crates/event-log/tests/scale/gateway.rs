@@ -113,6 +113,10 @@ impl Log for Door {
         self.servers.log.bookmark(topic, source).await
     }
 
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        self.servers.log.find(log, label).await
+    }
+
     async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         let opening = {
             let mut tails = self.gateway.tails.lock().unwrap();

@@ -153,6 +153,10 @@ impl Log for Distant {
         self.memory.bookmark(topic, source).await
     }
 
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        self.memory.find(log, label).await
+    }
+
     async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         let head = self.memory.tail(log).await?.head();
         Ok(Arc::new(Tail::new(head, false, Limit::ONE)))

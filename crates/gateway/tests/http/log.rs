@@ -163,6 +163,11 @@ impl Log for Remote {
         self.memory.bookmark(topic, source).await
     }
 
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        self.reached().await?;
+        self.memory.find(log, label).await
+    }
+
     async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         self.reached().await?;
         let bounds = self.memory.bounds(log).await?;

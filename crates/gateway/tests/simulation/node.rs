@@ -263,6 +263,10 @@ impl Log for Node {
         unreachable!("no gateway copies: {topic} {source:?}")
     }
 
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        unreachable!("no gateway here looks for labels: {log} {label:?}")
+    }
+
     async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         let _opener = self.opening.lock().await;
         if let Some(tail) = self.state().watched.get(log).and_then(|w| w.tail.clone()) {

@@ -35,7 +35,7 @@ impl Publisher {
             _ => format!("{topic} {name}/{number}").into(),
         };
         let kind = kind.map(|kind| EventType::new(kind).expect("a type"));
-        let event = NewEvent { kind, data: data.clone(), mark, trace: None };
+        let event = NewEvent { kind, data: data.clone(), mark, ..NewEvent::default() };
         let key = Key::new(&format!("{name}/{number}")).expect("a key");
         loop {
             let (topic, event, key) = (topic.clone(), event.clone(), Some(key.clone()));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bookmark, Bounds, Key, Limit, Log, LogName, MemoryLog, Page, ReadError,
-    Receipt, Retention, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Key, Limit, Log, LogName, MemoryLog, Page, Position,
+    ReadError, Receipt, Retention, Seek, Sought, Tail, Topic,
 };
 use tokio::sync::Semaphore;
 
@@ -76,13 +76,8 @@ impl Log for ScriptedLog {
         vec![Err(error); batch.len()]
     }
 
-    async fn read(
-        &self,
-        topic: &Topic,
-        after: event_log::Position,
-        limit: Limit,
-    ) -> Result<Page, ReadError> {
-        self.memory.read(topic, after, limit).await
+    async fn read(&self, log: &LogName, after: Position, limit: Limit) -> Result<Page, ReadError> {
+        self.memory.read(log, after, limit).await
     }
 
     async fn seek(&self, log: &LogName, seek: Seek) -> Result<Sought, ReadError> {
@@ -99,6 +94,10 @@ impl Log for ScriptedLog {
 
     async fn bookmark(&self, topic: &Topic, source: &Key) -> Result<Option<Bookmark>, ReadError> {
         self.memory.bookmark(topic, source).await
+    }
+
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        self.memory.find(log, label).await
     }
 
     async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {

@@ -83,6 +83,10 @@ impl Log for Hostile {
         self.log.bookmark(topic, source).await
     }
 
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        self.log.find(log, label).await
+    }
+
     async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         self.log.tail(log).await
     }

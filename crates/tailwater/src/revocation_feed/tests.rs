@@ -271,6 +271,11 @@ impl Log for Flaky {
         self.memory.bookmark(topic, source).await
     }
 
+    async fn find(&self, log: &LogName, label: &Key) -> Result<Option<Position>, ReadError> {
+        self.check()?;
+        self.memory.find(log, label).await
+    }
+
     async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         self.check()?;
         self.memory.tail(log).await
