@@ -34,6 +34,7 @@ async fn type_trace_and_mark_travel_with_the_event() {
         trace: event_log::TraceParent::parse(
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         ),
+        extra: None,
     };
     let append = event_log::Append::new(t.clone(), event.clone());
     try_append(&log, append).await.unwrap();
