@@ -176,18 +176,18 @@ impl RedisLog {
 
     /// Appends what a topic in a space can have.
     async fn append_checked(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
-        let check = |append: Append| {
+        let (mut fit, mut refused) = (Vec::with_capacity(batch.len()), Vec::new());
+        for (index, append) in batch.into_iter().enumerate() {
             let log = self.config.spaces.log_of(&append.topic);
-            append.checked_in(&log)
-        };
-        let checked: Vec<_> = batch.into_iter().map(check).collect();
-        let fit: Vec<_> =
-            checked.iter().filter_map(|append| append.as_ref().ok().cloned()).collect();
-        let mut results = self.store.append(&fit.into()).await.into_iter();
-        let result = |checked: Result<Append, AppendError>| {
-            checked.and_then(|_| results.next().expect("a store answers for every event"))
-        };
-        checked.into_iter().map(result).collect()
+            match append.checked_in(&log) {
+                Ok(append) => fit.push(append),
+                Err(error) => refused.push((index, error)),
+            }
+        }
+        let mut results = self.store.append(&fit.into()).await;
+        // In their order, so each finds its place.
+        refused.into_iter().for_each(|(index, error)| results.insert(index, Err(error)));
+        results
     }
 
     /// Opens the tail: first the subscription, then the read, so that no event falls between them.
