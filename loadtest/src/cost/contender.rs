@@ -1,8 +1,11 @@
 //! The servers that are compared, and the start of each.
 
+mod centrifugo;
 mod launch;
+mod mercure;
 mod nginx;
 mod passage;
+mod peer;
 mod stack;
 
 use std::path::PathBuf;
@@ -53,6 +56,16 @@ pub enum Contender {
     Nchan,
     /// nginx with nchan, and its Redis (storage mode `backup`).
     NchanRedis,
+    /// The hub Mercure, which stores nothing (`scripts/setup peers`).
+    Mercure,
+    /// The same with its history in a file.
+    MercureBolt,
+    /// The hub Centrifugo with its events in memory (`scripts/setup peers`).
+    Centrifugo,
+    /// The same with its Redis.
+    CentrifugoRedis,
+    /// `tailwater serve` with a space of topics, whose readers may select by patterns.
+    TailwaterSpace,
 }
 
 /// The programs of the contenders, their cores and their directory.
@@ -88,13 +101,18 @@ impl Contender {
             Self::Websocket => "websocket",
             Self::Nchan => "nchan",
             Self::NchanRedis => "nchan-redis",
+            Self::Mercure => "mercure",
+            Self::MercureBolt => "mercure-bolt",
+            Self::Centrifugo => "centrifugo",
+            Self::CentrifugoRedis => "centrifugo-redis",
+            Self::TailwaterSpace => "tailwater-space",
         }
     }
 
     /// Returns true for a build of Tailwater.
     pub const fn is_ours(self) -> bool {
         matches!(self, Self::Tailwater | Self::TailwaterRedis | Self::TailwaterCors)
-            || matches!(self, Self::TailwaterTwoCores)
+            || matches!(self, Self::TailwaterTwoCores | Self::TailwaterSpace)
             || self.signature().is_some()
             || self.is_before()
     }
@@ -127,6 +145,35 @@ impl Contender {
     /// Returns true if it runs on the cores of `--two-cores`.
     pub const fn is_on_two_cores(self) -> bool {
         matches!(self, Self::TailwaterTwoCores | Self::BeforeTwoCores)
+    }
+
+    /// Returns true for another hub, which `scripts/setup peers` builds.
+    pub const fn is_peer(self) -> bool {
+        matches!(self, Self::Mercure | Self::MercureBolt | Self::Centrifugo | Self::CentrifugoRedis)
+    }
+
+    /// Returns true if its nodes share their events through Redis.
+    pub const fn has_redis(self) -> bool {
+        self.is_cluster() || matches!(self, Self::NchanRedis | Self::CentrifugoRedis)
+    }
+
+    /// Returns true if a client can come back for the events that it has missed.
+    pub const fn has_history(self) -> bool {
+        !self.is_peer() || matches!(self, Self::MercureBolt)
+    }
+
+    /// Returns true if it takes tokens for single topics.
+    pub const fn has_private_topics(self) -> bool {
+        matches!(self, Self::TailwaterHs256 | Self::Mercure | Self::Centrifugo)
+    }
+
+    /// The pattern that selects all topics of the bench's space, if it knows patterns.
+    pub const fn pattern(self) -> Option<&'static str> {
+        match self {
+            Self::TailwaterSpace => Some("bench/**"),
+            Self::Mercure => Some("bench/{number}"),
+            _ => None,
+        }
     }
 
     /// Returns true if it can serve more than one topic.

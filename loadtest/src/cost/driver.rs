@@ -31,6 +31,7 @@ use self::publisher::PublishingConnection;
 use self::reader::Ending;
 pub(crate) use self::reader::Reader;
 pub use self::tally::Tally;
+use crate::cost::topic::{TOPICS, numbered};
 
 /// The tokens of publishers, and of users that poll; those of readers are below.
 const PUBLISHERS: usize = 2 << 32;
@@ -51,6 +52,8 @@ pub struct Driver {
     publishers: Vec<PublishingConnection>,
     pollers: Pollers,
     topics: Vec<DriverTopic>,
+    /// Readers that get the events of all topics.
+    watchers: u64,
     buffer: Vec<u8>,
     event_bytes: usize,
     /// True if readers remember the ids of events, and come back with them.
@@ -89,6 +92,7 @@ impl Driver {
             publishers: Vec::new(),
             pollers: Pollers::default(),
             topics: vec![DriverTopic { name: "bench".to_owned(), published: 0 }],
+            watchers: 0,
             buffer: vec![0; READ_BYTES],
             event_bytes,
             keeps_ids: false,
@@ -116,7 +120,12 @@ impl Driver {
 
     /// Publishes to so many new topics from now on.
     pub fn use_topics(&mut self, count: usize) {
-        let topic = |index| DriverTopic { name: format!("bench-{index:05}"), published: 0 };
+        self.use_topics_under(TOPICS, count);
+    }
+
+    /// The same for topics with this prefix.
+    pub fn use_topics_under(&mut self, prefix: &str, count: usize) {
+        let topic = |index| DriverTopic { name: numbered(prefix, index), published: 0 };
         self.topics = (0..count).map(topic).collect();
     }
 
@@ -158,11 +167,11 @@ impl Driver {
         };
         // With tokens each has its own; without, all share one.
         let shared = endpoint.mint.is_none().then(|| request(0));
-        let first = self.readers.len();
-        self.open_all(
-            (first..first + count)
-                .map(|client| (0, next, shared.clone().unwrap_or_else(|| request(client)))),
-        )
+        let (first, keeps_ids) = (self.readers.len(), self.keeps_ids);
+        self.open_all((first..first + count).map(|client| {
+            let request = shared.clone().unwrap_or_else(|| request(client));
+            (Reader::new(0, next, keeps_ids, endpoint.dialect.mark()), request)
+        }))
     }
 
     /// Opens a stream for each topic from the one with this number.
@@ -170,25 +179,40 @@ impl Driver {
     /// # Errors
     /// When the server refuses one.
     pub fn open_topics(&mut self, first: usize) -> Result<()> {
-        let requests = self.topics.iter().enumerate().skip(first).map(|(index, topic)| {
+        let mark = self.endpoint.dialect.mark();
+        let wanted = self.topics.iter().enumerate().skip(first).map(|(index, topic)| {
             let request = self.endpoint.stream_request(&topic.name, None, index);
-            (index, topic.published + 1, request.into_bytes().into())
+            let reader = Reader::new(index, topic.published + 1, self.keeps_ids, mark);
+            (reader, request.into_bytes().into())
         });
-        let requests: Vec<(usize, u64, Arc<[u8]>)> = requests.collect();
-        self.open_all(requests.into_iter())
+        let wanted: Vec<(Reader, Arc<[u8]>)> = wanted.collect();
+        self.open_all(wanted.into_iter())
+    }
+
+    /// Opens `count` streams of all topics that `pattern` selects, which are all of the driver's.
+    ///
+    /// # Errors
+    /// When the server refuses one.
+    pub fn open_watchers(&mut self, pattern: &str, count: usize) -> Result<()> {
+        let endpoint = self.endpoint;
+        let request: Arc<[u8]> = endpoint.stream_request(pattern, None, 0).into_bytes().into();
+        let watcher = |_| (Reader::of_topics(endpoint.dialect.mark()), Arc::clone(&request));
+        self.open_all((0..count).map(watcher))?;
+        self.watchers += count as u64;
+        Ok(())
     }
 
     fn open_all(
         &mut self,
-        mut wanted: impl ExactSizeIterator<Item = (usize, u64, Arc<[u8]>)>,
+        mut wanted: impl ExactSizeIterator<Item = (Reader, Arc<[u8]>)>,
     ) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         let (first, count) = (self.readers.len(), wanted.len());
         let mut open = 0;
         while open < count {
             while self.readers.len() - first - open < CONNECTING_MAX {
-                let Some((topic, next, request)) = wanted.next() else { break };
-                self.readers.push(Reader::new(topic, next, self.keeps_ids));
+                let Some((reader, request)) = wanted.next() else { break };
+                self.readers.push(reader);
                 self.connect(self.readers.len() - 1, request)?;
             }
             self.turn(Duration::from_millis(100))?;
@@ -210,6 +234,12 @@ impl Driver {
     /// Closes all streams.
     pub fn close(&mut self) {
         self.readers.clear();
+        self.watchers = 0;
+    }
+
+    /// The deliveries of an event to a topic with one reader of its own.
+    const fn copies(&self) -> u64 {
+        1 + self.watchers
     }
 
     /// Waits until the readers have got as many deliveries in this phase, or the time is up.

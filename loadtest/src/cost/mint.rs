@@ -12,6 +12,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, deco
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
+use super::topic::{TOPICS, numbered};
+
 /// The signature of the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signature {
@@ -21,6 +23,19 @@ pub enum Signature {
     EdDsa,
     /// A secret that the node has, too.
     Hs256,
+}
+
+/// The rights in a token, in the claims of the server that reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// Everything, on Tailwater.
+    All,
+    /// To read one topic, on Tailwater.
+    Topic,
+    /// To read one topic and to publish everything, on Mercure.
+    MercureTopic,
+    /// To read one topic, on Centrifugo.
+    CentrifugoTopic,
 }
 
 /// A key, and a token for each of many subjects.
@@ -34,7 +49,9 @@ pub struct Mint {
 }
 
 /// Subjects, each with a token of its own: as many as the readers of a phase.
-const SUBJECTS: usize = 5000;
+pub const SUBJECTS: usize = 5000;
+/// The key of all tokens by HS256.
+pub const SECRET: &str = "a secret of the bench, longer than 32 bytes";
 /// The life of a token: longer than any run.
 const LIFE: Duration = Duration::from_hours(24);
 const ISSUER: &str = "https://issuer.example/";
@@ -53,6 +70,19 @@ impl Signature {
     }
 }
 
+impl Rights {
+    /// The claim of a subject, and its name.
+    fn claim(self, number: usize) -> (&'static str, Value) {
+        let topics = [numbered(TOPICS, number)];
+        match self {
+            Self::All => ("tailwater", json!({ "subscribe": ["**"], "publish": ["**"] })),
+            Self::Topic => ("tailwater", json!({ "subscribe": topics })),
+            Self::MercureTopic => ("mercure", json!({ "subscribe": topics, "publish": ["*"] })),
+            Self::CentrifugoTopic => ("channels", json!(topics)),
+        }
+    }
+}
+
 impl Mint {
     /// The mint of this process for a signature.
     ///
@@ -60,18 +90,34 @@ impl Mint {
     /// When a key cannot be made.
     pub fn of(signature: Signature) -> Result<&'static Self> {
         static MINTS: [OnceLock<Mint>; 3] = [const { OnceLock::new() }; 3];
-        let place = &MINTS[signature as usize];
+        Self::once(&MINTS[signature as usize], signature, Rights::All)
+    }
+
+    /// The mint of this process for tokens by HS256 with these rights: a subject has the right to
+    /// read the topic of its number.
+    ///
+    /// # Errors
+    /// When a token cannot be made.
+    pub fn of_topics(rights: Rights) -> Result<&'static Self> {
+        static MINTS: [OnceLock<Mint>; 4] = [const { OnceLock::new() }; 4];
+        Self::once(&MINTS[rights as usize], Signature::Hs256, rights)
+    }
+
+    fn once(
+        place: &'static OnceLock<Mint>,
+        signature: Signature,
+        rights: Rights,
+    ) -> Result<&'static Self> {
         if let Some(mint) = place.get() {
             return Ok(mint);
         }
-        let mint = Self::new(signature)?;
+        let mint = Self::new(signature, rights)?;
         Ok(place.get_or_init(|| mint))
     }
 
-    fn new(signature: Signature) -> Result<Self> {
+    fn new(signature: Signature, rights: Rights) -> Result<Self> {
         let (random, algorithm) = (SystemRandom::new(), signature.algorithm());
         let no_key = "a key cannot be made";
-        let secret = "a secret of the bench, longer than 32 bytes";
         let sign = match signature {
             Signature::Es256 => {
                 let curve = &ECDSA_P256_SHA256_FIXED_SIGNING;
@@ -83,10 +129,10 @@ impl Mint {
                 let pair = Ed25519KeyPair::generate_pkcs8v1(&random).context(no_key)?;
                 EncodingKey::from_ed_der(pair.as_ref())
             }
-            Signature::Hs256 => EncodingKey::from_secret(secret.as_bytes()),
+            Signature::Hs256 => EncodingKey::from_secret(SECRET.as_bytes()),
         };
         let (keys, check) = match signature {
-            Signature::Hs256 => (secret.to_owned(), DecodingKey::from_secret(secret.as_bytes())),
+            Signature::Hs256 => (SECRET.to_owned(), DecodingKey::from_secret(SECRET.as_bytes())),
             Signature::Es256 | Signature::EdDsa => {
                 let mut key = Jwk::from_encoding_key(&sign, algorithm)?;
                 key.common.key_id = Some(KEY_ID.to_owned());
@@ -99,12 +145,12 @@ impl Mint {
         let expires = SystemTime::now() + LIFE;
         let expires = expires.duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
         let token = |number| {
-            let every = ["**"];
-            let claims = json!({
+            let mut claims = json!({
                 "iss": ISSUER, "aud": AUDIENCE, "sub": format!("subject-{number}"), "exp": expires,
                 "jti": format!("{number:016x}"),
-                "tailwater": { "subscribe": every, "publish": every },
             });
+            let (name, grants) = rights.claim(number);
+            claims[name] = grants;
             Ok(encode(&header, &claims, &sign)?)
         };
         let tokens = (0..SUBJECTS).map(token).collect::<Result<_>>()?;
@@ -161,6 +207,17 @@ mod tests {
             let mint = Mint::of(signature).unwrap();
             assert!(mint.verify_us().unwrap() > 0.0);
             assert_ne!(mint.token(0), mint.token(1));
+        }
+    }
+
+    #[test]
+    fn a_subject_of_one_topic_may_read_no_other() {
+        let all = [Rights::Topic, Rights::MercureTopic, Rights::CentrifugoTopic];
+        for rights in all {
+            let (_, grants) = rights.claim(7);
+            let topics = grants.get("subscribe").unwrap_or(&grants);
+            assert_eq!(topics, &json!(["bench-00007"]));
+            assert!(Mint::of_topics(rights).unwrap().verify_us().unwrap() > 0.0);
         }
     }
 }

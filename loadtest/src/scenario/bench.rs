@@ -5,11 +5,15 @@
 
 mod cold;
 mod comparison;
+mod flow;
 mod goals;
 mod million;
+mod private;
 mod quantity;
 mod round;
 mod scale;
+mod selections;
+mod steady;
 mod topics;
 
 use std::path::PathBuf;
@@ -23,7 +27,9 @@ use tokio::time::Instant;
 use self::round::BenchMeasured;
 use super::Common;
 use super::mixed::Cores;
-use crate::cost::contender::{Contender, Programs};
+use crate::cost::contender::{Contender, Programs, Stack};
+use crate::cost::driver::Driver;
+use crate::cost::mint;
 use crate::machine::cluster::find_tailwater;
 use crate::machine::{CoreSet, pin};
 use crate::report::Comparison;
@@ -45,7 +51,8 @@ pub struct Options {
     common: Common,
 
     /// The servers, in the order in which a round runs them [default: all that have a goal, and
-    /// with --before the same of that build].
+    /// with --before the same of that build]. Those that `scripts/setup peers` has not built are
+    /// skipped.
     #[arg(long, value_enum, value_delimiter = ',')]
     servers: Vec<Contender>,
 
@@ -66,7 +73,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
 
-    /// Events in flight in the phases `pressure` and `topics`.
+    /// Events in flight in the phases `pressure`, `topics`, `private` and `selections`.
     #[arg(long, default_value_t = 64)]
     in_flight: u64,
 
@@ -86,16 +93,25 @@ pub struct Options {
     #[arg(long, default_value_t = 15_000)]
     many: usize,
 
-    /// Topics in the phase `topics`, with a reader each.
+    /// Topics in the phases `topics` and `steady`, with a reader each.
     #[arg(long, default_value_t = 5000)]
     topics: usize,
 
-    /// Connections that publish in the phase `topics`, with a request for each event.
+    /// Readers in the phase `private`, each with a token and a topic of its own.
+    #[arg(long, default_value_t = mint::SUBJECTS)]
+    private: usize,
+
+    /// Readers in the phase `selections` that each select one topic of a space.
+    #[arg(long, default_value_t = 10_000)]
+    selecting: usize,
+
+    /// Connections that publish in the phases `topics`, `private`, `selections`, `publishing` and
+    /// `steady`, with a request for each event.
     #[arg(long, default_value_t = 64)]
     publishers: usize,
 
-    /// Connections that publish in the phase `topics` in lines of NDJSON, if the server takes
-    /// those.
+    /// Connections that publish in the phases `topics` and `publishing` in lines of NDJSON, if the
+    /// server takes those.
     #[arg(long, default_value_t = 4)]
     streams: usize,
 
@@ -143,10 +159,19 @@ pub enum Phase {
     Topics,
     /// More deliveries than a server can write one by one.
     Million,
+    /// A token and a topic of its own for each reader.
+    Private,
+    /// Readers that select one topic of a space each, and readers that select all by a pattern.
+    Selections,
+    /// Many publishers and no readers.
+    Publishing,
+    /// Many topics with one reader each, through Redis, at one rate for all servers: 30 % of a core
+    /// on the server to which an event costs most.
+    Steady,
 }
 
 impl Phase {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 13] = [
         Self::Idle,
         Self::Fanout,
         Self::Latency,
@@ -156,6 +181,10 @@ impl Phase {
         Self::Scale,
         Self::Topics,
         Self::Million,
+        Self::Private,
+        Self::Selections,
+        Self::Publishing,
+        Self::Steady,
     ];
 }
 
@@ -163,9 +192,9 @@ impl Options {
     /// The servers of this run, in their order.
     fn servers(&self) -> Vec<Contender> {
         use Contender::{
-            Before, BeforeCors, BeforeRedis, BeforeTwoCores, Floor, Naive, NchanRedis, Tailwater,
-            TailwaterCors, TailwaterEddsa, TailwaterEs256, TailwaterHs256, TailwaterRedis,
-            TailwaterTwoCores,
+            Before, BeforeCors, BeforeRedis, BeforeTwoCores, Centrifugo, CentrifugoRedis, Floor,
+            Mercure, MercureBolt, Naive, NchanRedis, Tailwater, TailwaterCors, TailwaterEddsa,
+            TailwaterEs256, TailwaterHs256, TailwaterRedis, TailwaterTwoCores,
         };
         let all = [
             Floor,
@@ -182,6 +211,10 @@ impl Options {
             TailwaterHs256,
             Naive,
             NchanRedis,
+            Mercure,
+            MercureBolt,
+            Centrifugo,
+            CentrifugoRedis,
         ];
         if self.servers.is_empty() {
             let has_before = self.before.is_some();
@@ -196,12 +229,19 @@ impl Options {
     /// the phases of that ratio.
     fn measures(&self, phase: Phase, server: Contender) -> bool {
         let has_phase = match phase {
+            Phase::Selections => server.pattern().is_some(),
+            _ if server == Contender::TailwaterSpace => false,
+            Phase::Private => server.has_private_topics(),
             Phase::Fanout => true,
             Phase::Idle => !server.is_on_two_cores(),
             _ if server.has_cors() || server.is_on_two_cores() => false,
             _ if server.signature().is_some() => false,
-            Phase::Topics => server.has_topics(),
+            Phase::Topics | Phase::Publishing => server.has_topics(),
+            Phase::Steady => server.has_redis(),
             Phase::Cold => server.is_cluster(),
+            Phase::Resume => server.has_history(),
+            // Mercure closes the streams of readers that lag so far.
+            Phase::Million => !server.is_peer(),
             _ => true,
         };
         has_phase && self.phases.contains(&phase)
@@ -215,6 +255,9 @@ impl Options {
 pub async fn run(options: &Options) -> Result<Comparison> {
     ensure!(options.readers > 0 && options.rounds > 0 && options.rate > 0.0);
     ensure!(options.topics > 0 && options.publishers > 0 && options.streams > 0);
+    ensure!(options.private > 0 && options.selecting > 0);
+    let most = mint::SUBJECTS;
+    ensure!(options.private <= most, "--private {} is more than {most}", options.private);
     let progress = Progress::new();
     let directory = std::path::absolute(options.common.directory(NAME))?;
     let programs = Programs {
@@ -225,13 +268,15 @@ pub async fn run(options: &Options) -> Result<Comparison> {
     };
     let bench =
         Arc::new(Bench { options: options.clone(), programs, progress, epoch: Instant::now() });
+    let servers = bench.servers()?;
+    let rate = bench.steady_rate(&servers).await?;
     let mut rounds: Vec<(Contender, Vec<BenchMeasured>)> =
-        options.servers().into_iter().map(|contender| (contender, Vec::new())).collect();
+        servers.into_iter().map(|contender| (contender, Vec::new())).collect();
     let steps = options.rounds * rounds.len();
     for step in 0..steps {
         let column = step % rounds.len();
         let (contender, measured) = &mut rounds[column];
-        let one = bench.once(*contender, step as f64 / steps as f64).await;
+        let one = bench.once(*contender, rate, step as f64 / steps as f64).await;
         measured.push(one.with_context(|| format!("measuring {}", contender.name()))?);
     }
     let report = comparison::report(options, &rounds);
@@ -248,7 +293,60 @@ struct Bench {
 }
 
 impl Bench {
-    async fn once(self: &Arc<Self>, contender: Contender, done: f64) -> Result<BenchMeasured> {
+    /// The servers that can run here; a line for each that cannot.
+    fn servers(&self) -> Result<Vec<Contender>> {
+        let mut servers = Vec::new();
+        for server in self.options.servers() {
+            match server.obstacle(&self.programs)? {
+                None => servers.push(server),
+                Some(obstacle) => {
+                    self.progress.say(&format!("{} is skipped: {obstacle}", server.name()));
+                }
+            }
+        }
+        ensure!(!servers.is_empty(), "there is no server to measure");
+        Ok(servers)
+    }
+
+    /// The rate of the phase `steady`, for which each of its servers runs once before the rounds;
+    /// `None` if there is none.
+    async fn steady_rate(self: &Arc<Self>, servers: &[Contender]) -> Result<Option<f64>> {
+        let mut costs = Vec::new();
+        for contender in servers {
+            if self.options.measures(Phase::Steady, *contender) {
+                self.progress.status(&format!("{}: the rate of Steady", contender.name()));
+                let cost = self.drive(*contender, |bench, server| {
+                    let (options, endpoint) = (&bench.options, server.endpoint());
+                    let mut driver = Driver::reading(endpoint, options.event_bytes, bench.epoch)?;
+                    steady::cost(server, &mut driver, options)
+                });
+                costs.push(cost.await.with_context(|| format!("measuring {}", contender.name()))?);
+            }
+        }
+        Ok(steady::rate(&costs))
+    }
+
+    async fn once(
+        self: &Arc<Self>,
+        contender: Contender,
+        rate: Option<f64>,
+        done: f64,
+    ) -> Result<BenchMeasured> {
+        self.drive(contender, move |bench, server| {
+            let begin = |phase: Phase| {
+                bench.progress.status(&format!("{} {}: {phase:?}", bar(done), contender.name()));
+            };
+            round::measure(contender, server, &bench.options, bench.epoch, rate, begin)
+        })
+        .await
+    }
+
+    /// Starts a server, measures something from the driver's core and stops the server.
+    async fn drive<T: Send + 'static>(
+        self: &Arc<Self>,
+        contender: Contender,
+        measure: impl FnOnce(&Self, &Stack) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let mut programs = self.programs.clone();
         if contender.is_on_two_cores() {
             programs.cores = self.options.two_cores.clone();
@@ -256,12 +354,8 @@ impl Bench {
         let server = contender.start(&programs).await?;
         let bench = Arc::clone(self);
         let measured = tokio::task::spawn_blocking(move || {
-            let begin = |phase: Phase| {
-                bench.progress.status(&format!("{} {}: {phase:?}", bar(done), contender.name()));
-            };
             let pinned = pin(bench.options.cores.driver_core);
-            let measure = || round::measure(contender, &server, &bench.options, bench.epoch, begin);
-            (pinned.and_then(|()| measure()), server)
+            (pinned.and_then(|()| measure(&bench, &server)), server)
         });
         let (measured, server) = measured.await.context("the driver panicked")?;
         server.stop().await?;

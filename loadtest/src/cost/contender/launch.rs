@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use tokio::time::{Instant, sleep};
 
-use super::{Contender, Programs, Stack, nginx};
+use super::{Contender, Programs, Stack, nginx, peer};
 use crate::client::http;
 use crate::cost::driver::{Dialect, DriverEndpoint};
 use crate::cost::mint::Mint;
+use crate::cost::topic::SPACE;
 use crate::machine::{CoreSet, Pinned, Port};
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
@@ -22,6 +23,8 @@ pub(super) const INGEST: &str = "ingest";
 const TLS_REFERENCE: &str = "tls-reference";
 /// The origin that `--cors-origin` allows and that readers send.
 const ORIGIN: &str = "https://app.example";
+/// The flag for a space of topics.
+const SPACE_FLAG: &str = "--space";
 const POLL: Duration = Duration::from_millis(20);
 /// As many as Docker and many systems let a process open, less its own files.
 const SUBSCRIBERS: [&str; 4] = ["--max-connections", "19700", "--drain-window", "0s"];
@@ -60,16 +63,22 @@ impl Contender {
             | Self::BeforeCors
             | Self::TailwaterEs256
             | Self::TailwaterEddsa
-            | Self::TailwaterHs256 => {
-                let cors: &[&str] = if self.has_cors() { &["--cors-origin", ORIGIN] } else { &[] };
+            | Self::TailwaterHs256
+            | Self::TailwaterSpace => {
+                let own: &[&str] = match self {
+                    Self::TailwaterSpace => &[SPACE_FLAG, SPACE],
+                    _ if self.has_cors() => &["--cors-origin", ORIGIN],
+                    _ => &[],
+                };
                 let mint = self.signature().map(Mint::of).transpose()?;
                 let keys = mint.map_or(Ok(Vec::new()), |mint| mint.flags(&site.directory))?;
                 let keys: Vec<_> = keys.iter().map(String::as_str).collect();
-                let flags = [&SUBSCRIBERS[..], cors, &keys].concat();
+                let flags = [&SUBSCRIBERS[..], own, &keys].concat();
                 let server = site.tailwater(build()?, "serve", "serve", &flags).await?;
                 let mut stack = Stack::one(server, Dialect::Tailwater);
                 stack.endpoint.origin = self.has_cors().then_some(ORIGIN);
                 stack.endpoint.mint = mint;
+                stack.endpoint.publisher = mint.map(|mint| mint.token(0));
                 Ok(stack)
             }
             Self::TailwaterRedis | Self::BeforeRedis => site.cluster(build()?, 1).await,
@@ -80,7 +89,22 @@ impl Contender {
                 wait_for("nchan", async || nginx::takes_events(nginx.addr()).await).await?;
                 Ok(Stack { redis: Some(redis), ..Stack::one(nginx, Dialect::Nchan) })
             }
+            Self::Mercure | Self::MercureBolt | Self::Centrifugo | Self::CentrifugoRedis => {
+                peer::start(self, &site).await
+            }
         }
+    }
+
+    /// The reason why it cannot run here: it is not installed, or the build does not know its flag.
+    ///
+    /// # Errors
+    /// When the program under test does not run.
+    pub fn obstacle(self, programs: &Programs) -> Result<Option<String>> {
+        if self == Self::TailwaterSpace && !programs.knows(SPACE_FLAG)? {
+            let program = programs.tailwater.display();
+            return Ok(Some(format!("{program} has no {SPACE_FLAG}")));
+        }
+        peer::obstacle(self)
     }
 }
 
@@ -151,7 +175,7 @@ impl Programs {
 }
 
 impl Stack {
-    fn one(server: Pinned, dialect: Dialect) -> Stack {
+    pub(super) fn one(server: Pinned, dialect: Dialect) -> Stack {
         let endpoint = DriverEndpoint::at(server.addr(), dialect);
         Stack { endpoint, processes: vec![server], redis: None }
     }

@@ -24,7 +24,7 @@ impl Driver {
     /// When the server cannot be reached.
     pub fn replace(&mut self, reader: usize) -> Result<()> {
         let topic = self.readers[reader].topic();
-        self.readers[reader] = Reader::new(topic, 0, self.keeps_ids);
+        self.readers[reader] = Reader::new(topic, 0, self.keeps_ids, self.endpoint.dialect.mark());
         self.come_back(reader)
     }
 

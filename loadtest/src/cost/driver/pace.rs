@@ -57,9 +57,9 @@ impl Driver {
         Ok(events)
     }
 
-    /// Publishes to the topics in turn, each of which has one reader, for a time; then waits until
-    /// the readers have every event. A topic belongs to one connection, which keeps its events in
-    /// order.
+    /// Publishes to the topics in turn, each of which has one reader and the watchers of all, for a
+    /// time; then waits until the readers have every event. A topic belongs to one connection, which
+    /// keeps its events in order.
     ///
     /// # Errors
     /// When an event is refused, or a stream ends.
@@ -68,7 +68,7 @@ impl Driver {
             Pace::Rate(rate) => self.publish_at(rate, time)?,
             Pace::Window(window) => self.publish_in_turn(window, time)?,
         };
-        self.settle(events)?;
+        self.settle(events * self.copies())?;
         Ok(events)
     }
 
@@ -78,7 +78,7 @@ impl Driver {
         let mut turns: Vec<usize> = (0..self.publishers.len()).collect();
         let (mut events, until) = (0, Instant::now() + time);
         while Instant::now() < until {
-            let through = self.tally.delivered + self.tally.lost;
+            let through = (self.tally.delivered + self.tally.lost) / self.copies();
             events += self.hand_in(&mut turns, depth, (through + window).saturating_sub(events))?;
         }
         Ok(events)

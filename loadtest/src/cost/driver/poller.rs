@@ -84,7 +84,7 @@ impl Driver {
             return Ok(timeout);
         }
         let now = Instant::now();
-        let path = self.endpoint.subscribe_path(&self.topics[0].name);
+        let path = self.endpoint.subscribe_path(&self.topics[0].name, 0);
         while let Some((_, index)) = self.pollers.due.pop_front_if(|(due, _)| *due <= now) {
             self.pollers.users[index].ask(&path, &mut self.tally)?;
         }

@@ -40,7 +40,7 @@ impl PublishingConnection {
             PublishWire::Lines => format!(
                 "POST /v1/events HTTP/1.1\r\nhost: localhost\r\n{}\
                  content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n",
-                endpoint.authorization(0)
+                endpoint.publisher_authorization()
             )
             .into_bytes(),
         };
@@ -68,14 +68,9 @@ impl PublishingConnection {
     /// Adds an event to the unwritten bytes.
     pub(super) fn put(&mut self, topic: &str, payload: &str) {
         match self.wire {
-            PublishWire::Posts => write!(
-                self.unwritten,
-                "POST {} HTTP/1.1\r\nhost: localhost\r\n{}content-type: text/plain\r\n\
-                 content-length: {}\r\n\r\n{payload}",
-                self.endpoint.publish_path(topic),
-                self.endpoint.authorization(0),
-                payload.len(),
-            ),
+            PublishWire::Posts => {
+                self.unwritten.write_all(self.endpoint.publish_request(topic, payload).as_bytes())
+            }
             PublishWire::Lines => {
                 writeln!(self.lines, "{{\"topic\":\"{topic}\",\"data\":\"{payload}\"}}")
             }

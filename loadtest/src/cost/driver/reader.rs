@@ -20,8 +20,12 @@ pub(crate) struct Reader {
     request: Arc<[u8]>,
     stage: ReaderStage,
     topic: usize,
+    /// The prefix of a payload.
+    mark: &'static [u8],
     /// The number of the event that has to come next; 0 if any may come first.
     next: u64,
+    /// It reads many topics, so the numbers of its events say nothing.
+    takes_any: bool,
     /// The last event's id, if it is kept.
     id: Option<String>,
     /// It reads nothing for now, or seldom: its delays are its own.
@@ -50,13 +54,15 @@ pub(super) enum Ending {
 
 impl Reader {
     /// A reader of a topic that has no connection and expects event `next` first.
-    pub(super) fn new(topic: usize, next: u64, keeps_id: bool) -> Self {
+    pub(super) fn new(topic: usize, next: u64, keeps_id: bool, mark: &'static [u8]) -> Self {
         Self {
             stream: None,
             request: Arc::from([]),
             stage: ReaderStage::Connecting,
             topic,
+            mark,
             next,
+            takes_any: false,
             id: keeps_id.then(String::new),
             is_slow: false,
             is_paused: false,
@@ -65,9 +71,14 @@ impl Reader {
         }
     }
 
+    /// A reader of many topics: it counts events, and does not check their numbers.
+    pub(super) fn of_topics(mark: &'static [u8]) -> Self {
+        Self { takes_any: true, ..Self::new(0, 0, false, mark) }
+    }
+
     /// A reader of bodies, whose connection belongs to somebody else.
     pub(crate) fn of_bodies(next: u64) -> Self {
-        Self { stage: ReaderStage::Open, ..Self::new(0, next, false) }
+        Self { stage: ReaderStage::Open, ..Self::new(0, next, false, stamp::MARK) }
     }
 
     /// Takes a piece of its body.
@@ -214,9 +225,9 @@ impl Reader {
             self.since_micros = tally.micros();
             used = end + 4;
         }
-        while let Some(found) = memmem::find(&bytes[used..], stamp::MARK) {
+        while let Some(found) = memmem::find(&bytes[used..], self.mark) {
             let begin = used + found;
-            let behind = begin + stamp::MARK.len();
+            let behind = begin + self.mark.len();
             let Some((stamp, len)) = stamp::parse(&bytes[behind..])? else {
                 return Ok(begin);
             };
@@ -230,10 +241,13 @@ impl Reader {
                 used += end;
             }
             let is_prompt = !self.is_slow && stamp.micros >= self.since_micros;
-            self.next = tally.delivered(self.next, stamp, is_prompt);
+            let next = tally.delivered(self.next, stamp, is_prompt);
+            if !self.takes_any {
+                self.next = next;
+            }
         }
         // A beginning of the next payload may be at the very end.
-        Ok(used.max(bytes.len().saturating_sub(stamp::MARK.len() - 1)))
+        Ok(used.max(bytes.len().saturating_sub(self.mark.len() - 1)))
     }
 }
 
@@ -249,7 +263,7 @@ fn id_line(bytes: &[u8]) -> Option<(usize, Result<&str>)> {
 mod tests {
     use tokio::time::Instant;
 
-    use super::super::stamp::{Stamp, encode};
+    use super::super::stamp::{JSON_MARK, MARK, Stamp, encode};
     use super::{Reader, Tally};
 
     fn stream(numbers: &[u64]) -> Vec<u8> {
@@ -275,7 +289,7 @@ mod tests {
     fn every_event_counts_once_wherever_reads_are_cut() {
         let bytes = stream(&[1, 2, 3]);
         for cut in 0..bytes.len() {
-            let mut reader = Reader::new(0, 1, true);
+            let mut reader = Reader::new(0, 1, true, MARK);
             let tally = read(&mut reader, &[&bytes[..cut], &bytes[cut..]]);
             assert_eq!((tally.delivered, tally.lost, tally.repeated), (3, 0, 0), "{cut}");
             assert_eq!((reader.id(), reader.behind(3)), (Some("17-3"), 0), "{cut}");
@@ -292,13 +306,35 @@ mod tests {
 
     #[test]
     fn holes_and_repetitions_are_counted() {
-        let tally = read(&mut Reader::new(0, 1, false), &[&stream(&[1, 4, 2, 4, 5])]);
+        let tally = read(&mut Reader::new(0, 1, false, MARK), &[&stream(&[1, 4, 2, 4, 5])]);
         assert_eq!((tally.delivered, tally.lost, tally.repeated), (3, 2, 2));
     }
 
     #[test]
+    fn payloads_inside_json_are_found() {
+        let event = |number| encode(Stamp { number, micros: 1 }, 40);
+        let (first, second) = (event(1), event(2));
+        let bytes = format!(
+            "HTTP/1.1 200 OK\r\n\r\ndata: {{\"connect\":{{}}}}\n\n\
+             data: {{\"channel\":\"a\",\"pub\":{{\"data\":\"{first}\"}}}}\n\n\
+             data: {{\"channel\":\"a\",\"pub\":{{\"data\":\"{second}\"}}}}\n\n"
+        );
+        for cut in 0..bytes.len() {
+            let mut reader = Reader::new(0, 1, false, JSON_MARK);
+            let tally = read(&mut reader, &[&bytes.as_bytes()[..cut], &bytes.as_bytes()[cut..]]);
+            assert_eq!((tally.delivered, tally.lost, tally.repeated), (2, 0, 0), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_reader_of_many_topics_counts_and_checks_no_numbers() {
+        let tally = read(&mut Reader::of_topics(MARK), &[&stream(&[1, 1, 7, 2])]);
+        assert_eq!((tally.delivered, tally.lost, tally.repeated), (4, 0, 0));
+    }
+
+    #[test]
     fn whoever_has_no_cursor_begins_anywhere() {
-        let mut reader = Reader::new(0, 0, false);
+        let mut reader = Reader::new(0, 0, false, MARK);
         assert_eq!(reader.behind(9), 9);
         let tally = read(&mut reader, &[&stream(&[8, 9])]);
         assert_eq!((tally.delivered, tally.lost, reader.behind(9)), (2, 0, 0));

@@ -4,6 +4,8 @@ use anyhow::{Context, Result};
 
 /// The prefix of a payload, as it stands in an event stream.
 pub(super) const MARK: &[u8] = b"data: #";
+/// The same where the payload is a text in JSON.
+pub(super) const JSON_MARK: &[u8] = b"\"data\":\"#";
 /// `NNNNNNNNNN TTTTTTTTTTTTTTTT `: the number, and microseconds since 1970.
 const STAMP_LEN: usize = 28;
 

@@ -2,13 +2,14 @@
 
 use super::comparison::Rounds;
 use super::quantity::{
-    BenchQuantity, COLD_READS, CONNECT, FANOUT, IDLE_RSS, LINES, MILLION_LATE, MILLION_P99,
-    PRESSURE, RESUME, RETURN, SCALE, TOPICS, VERIFY,
+    BenchQuantity, COLD_READS, CONNECT, FANOUT, IDLE_RSS, INTAKE, LINES, MILLION_LATE, MILLION_P99,
+    PRESSURE, RESUME, RETURN, SCALE, SELECTIONS, SELECTIONS_GROWTH, STEADY_P50, STEADY_P99, TOPICS,
+    VERIFY,
 };
 use crate::cost::contender::Contender::{
-    self, Before, BeforeCors, BeforeRedis, BeforeTwoCores, Floor, NchanRedis, Tailwater,
-    TailwaterCors, TailwaterEddsa, TailwaterEs256, TailwaterHs256, TailwaterRedis,
-    TailwaterTwoCores,
+    self, Before, BeforeCors, BeforeRedis, BeforeTwoCores, Centrifugo, CentrifugoRedis, Floor,
+    Mercure, MercureBolt, NchanRedis, Tailwater, TailwaterCors, TailwaterEddsa, TailwaterEs256,
+    TailwaterHs256, TailwaterRedis, TailwaterSpace, TailwaterTwoCores,
 };
 use crate::report::{Goal, median, ratio};
 
@@ -34,7 +35,7 @@ const fn target(
     BenchTarget { name, most, quantity, server, base }
 }
 
-const TARGETS: [BenchTarget; 31] = [
+const TARGETS: [BenchTarget; 43] = [
     target("fan-out / floor", 1.15, FANOUT, Tailwater, Some(Floor)),
     target("fan-out / nchan+Redis", 0.75, FANOUT, Tailwater, Some(NchanRedis)),
     target("pressure / nchan+Redis", 0.05, PRESSURE, Tailwater, Some(NchanRedis)),
@@ -60,6 +61,30 @@ const TARGETS: [BenchTarget; 31] = [
     target("connect again, HS256 / none", 1.10, RETURN, TailwaterHs256, Some(Tailwater)),
     target("fan-out, two cores / one", 1.05, FANOUT, TailwaterTwoCores, Some(Tailwater)),
     target("cold resume of a page, Redis reads", 1.0, COLD_READS, TailwaterRedis, None),
+    target("fan-out / mercure", 0.35, FANOUT, Tailwater, Some(Mercure)),
+    target("pressure / mercure", 0.02, PRESSURE, Tailwater, Some(Mercure)),
+    target("idle RSS / mercure", 0.12, IDLE_RSS, Tailwater, Some(Mercure)),
+    target("resume / mercure-bolt", 0.05, RESUME, Tailwater, Some(MercureBolt)),
+    target("publishing / mercure-bolt", 0.02, INTAKE, Tailwater, Some(MercureBolt)),
+    target("fan-out / centrifugo", 0.50, FANOUT, Tailwater, Some(Centrifugo)),
+    target("pressure / centrifugo", 0.05, PRESSURE, Tailwater, Some(Centrifugo)),
+    target("idle RSS / centrifugo", 0.10, IDLE_RSS, Tailwater, Some(Centrifugo)),
+    target(
+        "steady, p50 / centrifugo-redis",
+        0.8,
+        STEADY_P50,
+        TailwaterRedis,
+        Some(CentrifugoRedis),
+    ),
+    target(
+        "steady, p99 / centrifugo-redis",
+        0.8,
+        STEADY_P99,
+        TailwaterRedis,
+        Some(CentrifugoRedis),
+    ),
+    target("selections, many / few", 1.3, SELECTIONS_GROWTH, TailwaterSpace, None),
+    target("selections / mercure", 0.02, SELECTIONS, TailwaterSpace, Some(Mercure)),
     target("fan-out / before", SINCE_BEFORE, FANOUT, Tailwater, Some(Before)),
     target("pressure / before", SINCE_BEFORE, PRESSURE, Tailwater, Some(Before)),
     target("idle RSS / before", SINCE_BEFORE, IDLE_RSS, Tailwater, Some(Before)),

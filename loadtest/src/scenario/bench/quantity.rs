@@ -55,6 +55,27 @@ pub(super) const ALL: &[BenchQuantity] = &[
     quantity("topics by lines at 30 %, CPU us an event", 1, |m| m.lines.map(|t| t.part_us)),
     quantity("topics by lines at 30 %, p50 ms", 2, |m| m.lines.map(|t| t.part_latency.p50_ms)),
     quantity("topics by lines at 30 %, p99 ms", 2, |m| m.lines.map(|t| t.part_latency.p99_ms)),
+    quantity("private, CPU us an event", 1, |m| m.private.map(|f| f.us)),
+    quantity("private, events/s", 0, |m| m.private.map(|f| f.rate)),
+    SELECTIONS,
+    quantity("selections, few: CPU us an event", 1, |m| m.selections.map(|s| s.few_us)),
+    quantity("selections, by a pattern too: CPU us a delivery", 2, |m| {
+        m.selections.map(|s| s.pattern_us)
+    }),
+    SELECTIONS_GROWTH,
+    INTAKE,
+    quantity("publishing, events/s", 0, |m| m.intake.map(|f| f.rate)),
+    quantity("publishing, CPU us an event", 1, |m| m.intake.map(|f| f.us)),
+    quantity("publishing, of that Redis us", 1, |m| m.intake.map(|f| f.redis_us)),
+    quantity("publishing by lines, events/s", 0, |m| m.intake_lines.map(|f| f.rate)),
+    quantity("publishing by lines, CPU us an event", 1, |m| m.intake_lines.map(|f| f.us)),
+    quantity("publishing by lines, of that Redis us", 1, |m| m.intake_lines.map(|f| f.redis_us)),
+    quantity("steady, events/s", 0, |m| m.steady.map(|s| s.rate)),
+    quantity("steady, CPU us an event", 1, |m| m.steady.map(|s| s.us)),
+    STEADY_P50,
+    STEADY_P99,
+    quantity("steady, p99.9 ms", 2, |m| m.steady.map(|s| s.latency.p999_ms)),
+    quantity("steady, max ms", 2, |m| m.steady.map(|s| s.latency.max_ms)),
 ];
 
 pub(super) const FANOUT: BenchQuantity = quantity("fan-out, CPU us a delivery", 2, |m| m.fixed_us);
@@ -82,3 +103,14 @@ pub(super) const TOPICS: BenchQuantity =
 /// For a server that takes no lines, the cost of its requests.
 pub(super) const LINES: BenchQuantity =
     quantity("topics by lines, CPU us an event", 1, |m| m.lines.or(m.topics).map(|t| t.full_us));
+pub(super) const SELECTIONS: BenchQuantity =
+    quantity("selections, many: CPU us an event", 1, |m| m.selections.map(|s| s.many_us));
+pub(super) const SELECTIONS_GROWTH: BenchQuantity =
+    quantity("selections, many / few", 2, |m| m.selections.map(|s| s.many_us / s.few_us));
+/// By the clock: a server that waits for its disk uses no CPU.
+pub(super) const INTAKE: BenchQuantity =
+    quantity("publishing, us an event", 1, |m| m.intake.map(|f| 1e6 / f.rate));
+pub(super) const STEADY_P50: BenchQuantity =
+    quantity("steady, p50 ms", 2, |m| m.steady.map(|s| s.latency.p50_ms));
+pub(super) const STEADY_P99: BenchQuantity =
+    quantity("steady, p99 ms", 2, |m| m.steady.map(|s| s.latency.p99_ms));

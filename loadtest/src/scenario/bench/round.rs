@@ -8,11 +8,14 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::cold;
+use super::flow::{self, Flow};
 use super::million::{self, Million};
 use super::scale::{self, Scale};
+use super::selections::{self, Selections};
+use super::steady::{self, Steady};
 use super::topics::{self, Topics};
 use super::{Options, Phase};
+use super::{cold, private};
 use crate::cost::contender::{Contender, Stack};
 use crate::cost::driver::{Driver, DriverEndpoint, Pace, PublishWire, Tally};
 use crate::cost::mint::Mint;
@@ -68,22 +71,35 @@ pub(super) struct BenchMeasured {
     pub(super) topics: Option<Topics>,
     /// The same, events as lines of one request.
     pub(super) lines: Option<Topics>,
+    /// A token and a topic for each reader.
+    pub(super) private: Option<Flow>,
+    /// Readers of a space of topics.
+    pub(super) selections: Option<Selections>,
+    /// No readers, an event a request.
+    pub(super) intake: Option<Flow>,
+    /// The same, events as lines of a few requests.
+    pub(super) intake_lines: Option<Flow>,
+    /// One rate for all servers.
+    pub(super) steady: Option<Steady>,
     pub(super) lost: u64,
     pub(super) repeated: u64,
 }
 
-/// Runs the phases on a server that has just been started.
+/// Runs the phases on a server that has just been started; `rate` is that of the phase `steady`.
 pub(super) fn measure(
     contender: Contender,
     server: &Stack,
     options: &Options,
     epoch: Instant,
+    rate: Option<f64>,
     begin: impl Fn(Phase),
 ) -> Result<BenchMeasured> {
     let mut round = Round {
         contender,
         server,
         options,
+        rate,
+        epoch,
         driver: Driver::new(server.endpoint(), options.event_bytes, epoch)?,
         measured: BenchMeasured::default(),
     };
@@ -101,6 +117,9 @@ struct Round<'a> {
     contender: Contender,
     server: &'a Stack,
     options: &'a Options,
+    /// Events a second of the phase `steady`.
+    rate: Option<f64>,
+    epoch: Instant,
     driver: Driver,
     measured: BenchMeasured,
 }
@@ -117,6 +136,10 @@ impl Round<'_> {
             Phase::Scale => self.scale(),
             Phase::Topics => self.topics(),
             Phase::Million => self.million(),
+            Phase::Private => self.private(),
+            Phase::Selections => self.selections(),
+            Phase::Publishing => self.publishing(),
+            Phase::Steady => self.steady(),
         }
     }
 
@@ -246,14 +269,9 @@ impl Round<'_> {
 
     fn topics(&mut self) -> Result<()> {
         self.close()?;
-        let ways: &[PublishWire] = if self.contender.is_ours() {
-            &[PublishWire::Posts, PublishWire::Lines]
-        } else {
-            &[PublishWire::Posts]
-        };
         self.driver.use_topics(self.options.topics);
         self.driver.open_topics(0)?;
-        for wire in ways {
+        for wire in self.wires() {
             let (topics, tallies) =
                 topics::measure(self.server, &mut self.driver, self.options, *wire)?;
             tallies.iter().for_each(|tally| self.add(tally));
@@ -262,6 +280,20 @@ impl Round<'_> {
                 PublishWire::Lines => self.measured.lines = Some(topics),
             }
         }
+        self.end_topics()
+    }
+
+    /// The ways in which events can be published.
+    const fn wires(&self) -> &'static [PublishWire] {
+        if self.contender.is_ours() {
+            &[PublishWire::Posts, PublishWire::Lines]
+        } else {
+            &[PublishWire::Posts]
+        }
+    }
+
+    /// Comes back to one topic and one publisher.
+    fn end_topics(&mut self) -> Result<()> {
         self.close()?;
         self.driver.use_topics(1);
         self.driver.publish_over(1, PublishWire::Posts)
@@ -276,6 +308,43 @@ impl Round<'_> {
         self.measured.million = Some(million);
         self.add(&tally);
         Ok(())
+    }
+
+    fn private(&mut self) -> Result<()> {
+        self.close()?;
+        let (flow, tally) = private::measure(self.server, self.options, self.epoch)?;
+        self.measured.private = Some(flow);
+        self.add(&tally);
+        Ok(())
+    }
+
+    fn selections(&mut self) -> Result<()> {
+        self.close()?;
+        let (selections, tallies) =
+            selections::measure(self.contender, self.server, &mut self.driver, self.options)?;
+        self.measured.selections = Some(selections);
+        tallies.iter().for_each(|tally| self.add(tally));
+        self.end_topics()
+    }
+
+    fn publishing(&mut self) -> Result<()> {
+        self.close()?;
+        for wire in self.wires() {
+            let flow = flow::measure_intake(self.server, &mut self.driver, self.options, *wire)?;
+            match wire {
+                PublishWire::Posts => self.measured.intake = Some(flow),
+                PublishWire::Lines => self.measured.intake_lines = Some(flow),
+            }
+        }
+        self.end_topics()
+    }
+
+    fn steady(&mut self) -> Result<()> {
+        let rate = self.rate.context("the rate of the phase steady is not known")?;
+        let (steady, tally) = steady::measure(self.server, &mut self.driver, self.options, rate)?;
+        self.measured.steady = Some(steady);
+        self.add(&tally);
+        self.end_topics()
     }
 
     fn add(&mut self, tally: &Tally) {

@@ -2,19 +2,14 @@
 //!
 //! Closed loop first, which shows the most that the server can do; then at 30 % of its core.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use serde::Serialize;
-use tokio::time::Instant;
 
-use super::Options;
 use super::round::{SHARE, micros};
+use super::{Options, flow};
 use crate::cost::contender::Stack;
 use crate::cost::driver::{Driver, Pace, PublishWire, Tally};
 use crate::report::histogram::Quantiles;
-
-const WARM_UP: Duration = Duration::from_millis(500);
 
 /// The costs of events to many topics.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -43,19 +38,11 @@ pub(super) fn measure(
         PublishWire::Lines => options.streams,
     };
     driver.publish_over(connections, wire)?;
-    let window = Pace::Window(options.in_flight);
-    driver.publish_to_all_for(window, WARM_UP)?;
-    driver.reset();
-
-    let (before, start) = (server.cpu()?, Instant::now());
-    driver.publish_to_all_for(window, options.duration)?;
-    let seconds = start.elapsed().as_secs_f64();
-    let (full, cpu) = (driver.reset(), server.cpu()? - before);
-    let events = full.delivered as f64;
+    let (flow, full) = flow::measure(server, driver, options)?;
     let mut topics = Topics {
-        full_us: micros(cpu.all) / events,
-        full_redis_us: micros(cpu.redis) / events,
-        full_rate: events / seconds,
+        full_us: flow.us,
+        full_redis_us: flow.redis_us,
+        full_rate: flow.rate,
         ..Topics::default()
     };
 
