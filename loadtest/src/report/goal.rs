@@ -26,7 +26,11 @@ impl Goal {
     /// The name, the limit, both values and `reached` or `missed`, as the cells of a table.
     pub(super) fn cells(&self) -> [String; 5] {
         let text = |value: f64| {
-            let digits = if self.most >= 100.0 { 0 } else { 2 };
+            let digits = match self.most {
+                most if most >= 100.0 => 0,
+                most if most > 0.0 && most < 0.1 => 3,
+                _ => 2,
+            };
             format!("{value:.digits$}")
         };
         let word = if self.is_reached() { "reached" } else { "**missed**" };
@@ -83,5 +87,7 @@ mod tests {
 | cost | 1.05 | 1.05 | – | **missed** |
 ";
         assert_eq!(text, expected);
+        let small = Goal { name: "cost".to_owned(), most: 0.02, value: 0.0214, before: None };
+        assert!(table(&[small]).ends_with("| cost | 0.02 | 0.021 | – | **missed** |\n"));
     }
 }

@@ -157,8 +157,6 @@ pub enum Phase {
     Scale,
     /// Many topics with one reader each, from the publisher to the reader.
     Topics,
-    /// More deliveries than a server can write one by one.
-    Million,
     /// A token and a topic of its own for each reader.
     Private,
     /// Readers that select one topic of a space each, and readers that select all by a pattern.
@@ -168,6 +166,9 @@ pub enum Phase {
     /// Many topics with one reader each, through Redis, at one rate for all servers: 30 % of a core
     /// on the server to which an event costs most.
     Steady,
+    /// More deliveries than a server can write one by one. The last phase: a server may still have
+    /// some to write.
+    Million,
 }
 
 impl Phase {
@@ -180,11 +181,11 @@ impl Phase {
         Self::Cold,
         Self::Scale,
         Self::Topics,
-        Self::Million,
         Self::Private,
         Self::Selections,
         Self::Publishing,
         Self::Steady,
+        Self::Million,
     ];
 }
 
@@ -240,8 +241,6 @@ impl Options {
             Phase::Steady => server.has_redis(),
             Phase::Cold => server.is_cluster(),
             Phase::Resume => server.has_history(),
-            // Mercure closes the streams of readers that lag so far.
-            Phase::Million => !server.is_peer(),
             _ => true,
         };
         has_phase && self.phases.contains(&phase)

@@ -9,9 +9,9 @@ use crate::cost::mint::SECRET;
 
 /// The place of the events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(super) enum MercureStore {
     /// Nowhere: only open streams get them.
-    Local,
+    Nothing,
     /// A file, which each event is flushed to.
     Bolt,
 }
@@ -20,7 +20,7 @@ pub(super) enum Transport {
 pub(super) fn arguments(
     program: &Path,
     address: SocketAddr,
-    transport: Transport,
+    store: MercureStore,
     directory: &Path,
 ) -> Result<Vec<String>> {
     std::fs::create_dir_all(directory)?;
@@ -29,7 +29,7 @@ pub(super) fn arguments(
     if history.exists() {
         std::fs::remove_file(&history)?;
     }
-    std::fs::write(&file, caddyfile(address, transport, &history))?;
+    std::fs::write(&file, caddyfile(address, store, &history))?;
     // Caddy's files, which would be in the home directory.
     let data = format!("XDG_DATA_HOME={}", directory.display());
     let words = [&data, &path(program), "run", "--adapter", "caddyfile", "--config", &path(&file)];
@@ -40,11 +40,11 @@ fn path(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn caddyfile(address: SocketAddr, transport: Transport, history: &Path) -> String {
+fn caddyfile(address: SocketAddr, store: MercureStore, history: &Path) -> String {
     let (ip, port) = (address.ip(), address.port());
-    let transport = match transport {
-        Transport::Local => "transport local".to_owned(),
-        Transport::Bolt => {
+    let transport = match store {
+        MercureStore::Nothing => "transport local".to_owned(),
+        MercureStore::Bolt => {
             format!("transport bolt {{\n\t\t\tpath {}\n\t\t\tsize 1000\n\t\t}}", path(history))
         }
     };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::launch::Site;
-use super::mercure::Transport;
+use super::mercure::MercureStore;
 use super::{Contender, Stack, centrifugo, mercure};
 use crate::cost::driver::Dialect;
 use crate::cost::mint::{Mint, Rights};
@@ -34,15 +34,15 @@ pub(super) async fn start(contender: Contender, site: &Site) -> Result<Stack> {
         Contender::Centrifugo => {
             Ok(Stack::one(start_centrifugo(site, None).await?, Dialect::Centrifugo))
         }
-        Contender::MercureBolt => start_mercure(site, Transport::Bolt).await,
-        _ => start_mercure(site, Transport::Local).await,
+        Contender::MercureBolt => start_mercure(site, MercureStore::Bolt).await,
+        _ => start_mercure(site, MercureStore::Nothing).await,
     }
 }
 
 /// Publishers need a token, readers do not.
-async fn start_mercure(site: &Site, transport: Transport) -> Result<Stack> {
+async fn start_mercure(site: &Site, store: MercureStore) -> Result<Stack> {
     let program = program(MERCURE)?;
-    let arguments = |at| mercure::arguments(&program, at, transport, &site.directory);
+    let arguments = |at| mercure::arguments(&program, at, store, &site.directory);
     let server = site.run(MERCURE, Path::new("env"), arguments).await?;
     let mut stack = Stack::one(server, Dialect::Mercure);
     stack.endpoint.publisher = Some(Mint::of_topics(Rights::MercureTopic)?.token(0));
