@@ -109,7 +109,7 @@ pub(super) const SELECTIONS_GROWTH: BenchQuantity =
     quantity("selections, many / few", 2, |m| m.selections.map(|s| s.many_us / s.few_us));
 /// By the clock: a server that waits for its disk uses no CPU.
 pub(super) const INTAKE: BenchQuantity =
-    quantity("publishing, us an event", 1, |m| m.intake.map(|f| 1e6 / f.rate));
+    quantity("publishing, clock us an event", 1, |m| m.intake.map(|f| 1e6 / f.rate));
 pub(super) const STEADY_P50: BenchQuantity =
     quantity("steady, p50 ms", 2, |m| m.steady.map(|s| s.latency.p50_ms));
 pub(super) const STEADY_P99: BenchQuantity =
