@@ -117,7 +117,8 @@ pub fn parse(
         private,
         id: id.as_deref().map(Id::new).transpose()?,
         kind: kind.map(|kind| kind_of(dialect, kind)).transpose()?,
-        retry_ms: retry.as_deref().map(retry_of).transpose()?,
+        // A browser obeys 0 and reconnects at once, for ever. The reference hub does not pass it on either.
+        retry_ms: retry.as_deref().map(retry_of).transpose()?.filter(|ms| *ms > 0),
         data: data.unwrap_or_default(),
     })
 }
@@ -183,8 +184,9 @@ mod tests {
 
     #[test]
     fn only_a_topic_is_needed() {
-        let update = of(Dialect::V0, "topic=a&id=&type=&retry=&data=").unwrap();
+        let update = of(Dialect::V0, "topic=a&id=&type=&retry=0&data=").unwrap();
         assert_eq!(update, Update::new(Topic::new("a", &hub()).unwrap(), String::new()));
+        assert_eq!(of(Dialect::V0, "topic=a&retry="), Ok(update));
     }
 
     #[test]

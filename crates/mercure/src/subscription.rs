@@ -60,6 +60,13 @@ pub enum BadSubscription {
 }
 
 impl Subscription {
+    /// The dialect of a query, for the refusal of a request that cannot be parsed: that of the first parameter that has one.
+    #[must_use]
+    pub fn dialect_of(query: &str) -> Option<Dialect> {
+        let mut fields = form::fields(query.as_bytes()).flatten();
+        fields.find_map(|(name, _)| Dialect::of_parameter(&name))
+    }
+
     /// Parses a request. A token in the query is taken only from a request of 0.x, and only if that is allowed.
     ///
     /// # Errors
@@ -177,6 +184,18 @@ mod tests {
         }
         let empty = parse("match=a&last_event_id=", None);
         assert_eq!((empty.cursor, empty.names_cursor), (None, true));
+    }
+
+    #[test]
+    fn a_query_that_cannot_be_parsed_has_a_dialect() {
+        for (query, dialect) in [
+            ("a=%ff&topic=a&match=b", Some(Dialect::V0)),
+            ("Matches=a&topic=b", Some(Dialect::V1)),
+            ("lastEventID=a", None),
+        ] {
+            assert!(Subscription::parse(&with(query, None), &hub(), false).is_err(), "{query}");
+            assert_eq!(Subscription::dialect_of(query), dialect, "{query}");
+        }
     }
 
     #[test]
