@@ -31,12 +31,10 @@ impl RedisLog {
         for primary in &primaries {
             log.check(primary).await?;
         }
-        log.store.agree().await.map_err(|failure| match failure {
-            Failure::Spaces { ours, theirs } => {
-                ConnectError::Spaces { url: url.clone(), ours, theirs }
-            }
-            other => ConnectError::Unreachable { url: url.clone(), reason: other.to_string() },
-        })?;
+        // Without an answer the log asks again, and nothing is served until it has one.
+        if let Err(Failure::Spaces { ours, theirs }) = log.store.agree().await {
+            return Err(ConnectError::Spaces { url, ours, theirs });
+        }
         tracing::info!(%url, ?primaries, "log opened");
         Ok(log)
     }
