@@ -191,7 +191,7 @@ impl Part {
         Self { log: (**topic).clone(), selection: None }
     }
 
-    /// What the subscriber has asked for in this log: topics, and then patterns.
+    /// The topics that the subscriber has asked for in this log, and then the patterns.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         let whole = self.selection.is_none().then(|| self.log.as_str());
         whole.into_iter().chain(self.selection.iter().flat_map(Selection::texts))

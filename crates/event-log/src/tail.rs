@@ -19,7 +19,7 @@ mod selected;
 mod strand;
 mod strands;
 
-pub(crate) use selected::{Found, Selected};
+pub(crate) use selected::{Selected, SelectedEvents};
 use strand::Strand;
 use strands::Strands;
 
@@ -39,7 +39,7 @@ struct Window {
     bytes: usize,
     capacity: Limit,
     ended: bool,
-    /// How often the tail was reset.
+    /// Resets of the tail so far.
     resets: u64,
     /// The strands of readers that select; `None` without such readers.
     strands: Option<Box<Strands>>,

@@ -22,7 +22,7 @@ pub(crate) use selectors::Selectors;
 /// A request to subscribe.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Request {
-    /// What it reads, at least one part.
+    /// The parts that it reads; at least one.
     pub(crate) parts: Vec<Part>,
     /// Where logs begin that the cursor does not know.
     pub(crate) begin: Begin,

@@ -16,9 +16,9 @@ pub(crate) struct Selected {
     known_at: Option<u64>,
 }
 
-/// The result of a look for selected events.
+/// A look for selected events, whose events are in the list of the caller.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct SelectedEvents {
     pub(crate) recent: Recent,
     /// The position up to which everything that is selected was copied.
     pub(crate) reached: Position,
@@ -49,27 +49,32 @@ impl Selected {
     }
 
     /// Copies the selected events after `after`, at most `limit`.
-    pub(crate) fn read(&mut self, after: Position, limit: Limit, events: &mut Events) -> Found {
+    pub(crate) fn read(
+        &mut self,
+        after: Position,
+        limit: Limit,
+        events: &mut Events,
+    ) -> SelectedEvents {
         let window = self.tail.window();
         let (head, resets) = (window.head(), window.resets);
         if after == head {
             self.known_at = Some(resets);
-            return Found { recent: Recent::AtHead, reached: head, head };
+            return SelectedEvents { recent: Recent::AtHead, reached: head, head };
         }
         if self.known_at == Some(resets)
             && after < head
             && let Ok(cut) = self.strand.read(after, limit, events)
         {
             return match (cut, events.last()) {
-                (Some(reached), _) => Found { recent: Recent::ToLimit, reached, head },
+                (Some(reached), _) => SelectedEvents { recent: Recent::ToLimit, reached, head },
                 (None, Some(last)) => {
-                    Found { recent: Recent::ToHead, reached: last.position(), head }
+                    SelectedEvents { recent: Recent::ToHead, reached: last.position(), head }
                 }
-                (None, None) => Found { recent: Recent::AtHead, reached: after, head },
+                (None, None) => SelectedEvents { recent: Recent::AtHead, reached: after, head },
             };
         }
         let Some(start) = window.index_after(after) else {
-            return Found { recent: Recent::Elsewhere, reached: after, head };
+            return SelectedEvents { recent: Recent::Elsewhere, reached: after, head };
         };
         self.known_at = Some(resets);
         let (mut reached, mut bytes) = (after, 0);
@@ -79,14 +84,14 @@ impl Selected {
             let is_full =
                 !events.is_empty() && (events.len() >= limit.events || bytes > limit.bytes);
             if count >= SCAN_MAX || is_wanted && is_full {
-                return Found { recent: Recent::ToLimit, reached, head };
+                return SelectedEvents { recent: Recent::ToLimit, reached, head };
             }
             reached = event.position();
             if is_wanted {
                 events.push(event.clone());
             }
         }
-        Found { recent: Recent::ToHead, reached, head }
+        SelectedEvents { recent: Recent::ToHead, reached, head }
     }
 
     /// The farthest position known such that nothing selected lies between `after` and it.
