@@ -83,6 +83,13 @@ def without_relay(document):
     return rest
 
 
+def without_patterns(document):
+    """A copy in which only topics are subscribed to: a random pattern lies in no space."""
+    rest = copy.deepcopy(document)
+    rest["components"]["schemas"]["Selector"] = {"$ref": "#/components/schemas/Topic"}
+    return rest
+
+
 def is_of_relay(operation):
     return isinstance(operation, dict) and "relay" in operation.get("tags", ())
 

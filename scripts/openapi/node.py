@@ -59,9 +59,11 @@ class Node:
 
 
 def open_node(program, directory):
-    """A node on which everybody may do everything. It keeps three events of a topic, and beats every three seconds."""
+    """A node on which everybody may do everything. It keeps three events of a topic and of the space `room/`, and beats
+    every three seconds."""
     leave = ("--drain-delay", "0s", "--drain-window", "1s", "--shutdown-grace", "1s")
-    return Node(program, directory, "--history-events", "3", "--heartbeat", "3s", *leave)
+    space = ("--space", "room/", "--space-history-events", "3")
+    return Node(program, directory, "--history-events", "3", "--heartbeat", "3s", *space, *leave)
 
 
 def relay_node(program, directory, upstream):

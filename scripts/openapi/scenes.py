@@ -53,6 +53,7 @@ def play(document, schema, node, closed, relay):
     client = Client(schema, node.services)
     seen = streams(client)
     seen += topics(client, node)
+    seen += spaces(client)
     publications(client)
     refusals(document, client)
     access(schema, closed)
@@ -125,6 +126,30 @@ def topics(client, node):
     client.ask("POST /v1/topics/{topic}", 404, path_parameters=nothing, query={"reopen": "true"})
     client.ask("DELETE /v1/topics/{topic}", 204, path_parameters=reopened)
     client.ask("DELETE /v1/topics/{topic}", 404, path_parameters=nothing)
+    return seen
+
+
+def spaces(client):
+    """Topics that share a log, and subscriptions to patterns of them."""
+    first, *_rest = [client.publish(str(number), topic=f"room/{number % 2}") for number in range(6)]
+    everything = {"from": "earliest"}
+    seen = client.stream(4, topic=["room/**"], **everything)
+    seen += client.stream(3, topic=["room/*", "scene"], envelope="json", last_event_id=[f"room/0@{first}"])
+    seen += client.stream(2, topic=["room/2"])
+    client.stream(1, topic=["room/*"], control="off", last_event_id=[first])
+    body = {"topic": ["room/0", "room/*/lines"], "last_event_id": first}
+    gap = client.ask("POST /v1/subscriptions", 200, headers=POLL, body=body).json()["gaps"][0]
+    assert gap["missed"] is None and gap["missed_at_most"] == 2 and gap["topic"] == "room/**", gap
+    shared = client.ask("GET /v1/topics/{topic}", 200, path_parameters={"topic": "room/0"}).json()
+    assert shared["space"] == "room/**" and shared["length"] == 3, shared
+    client.ask("GET /v1/topics/{topic}", 200, path_parameters={"topic": "room/**"})
+    for topic in ("nowhere/*", "room/x*"):
+        client.ask("GET /v1/events", 400, query={"topic": [topic]})
+        client.ask("POST /v1/subscriptions", 400, body={"topic": topic})
+    client.ask("POST /v1/events", 409, query={"topic": "room/0", "end": "true"}, body="x", media_type="text/plain")
+    path = {"path_parameters": {"topic": "room/0"}}
+    client.ask("POST /v1/topics/{topic}", 409, query={"reopen": "true"}, **path)
+    client.ask("DELETE /v1/topics/{topic}", 409, **path)
     return seen
 
 

@@ -191,7 +191,7 @@ impl Part {
         Self { log: (**topic).clone(), selection: None }
     }
 
-    /// The topics that the subscriber has asked for in this log, and then the patterns.
+    /// The topics and then the patterns that the subscriber has asked for in this log.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         let whole = self.selection.is_none().then(|| self.log.as_str());
         whole.into_iter().chain(self.selection.iter().flat_map(Selection::texts))

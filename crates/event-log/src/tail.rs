@@ -19,7 +19,7 @@ mod selected;
 mod strand;
 mod strands;
 
-pub(crate) use selected::{Selected, SelectedEvents};
+pub(crate) use selected::{Selected, SelectedRead};
 use strand::Strand;
 use strands::Strands;
 
@@ -39,7 +39,7 @@ struct Window {
     bytes: usize,
     capacity: Limit,
     ended: bool,
-    /// Resets of the tail so far.
+    /// The number of resets.
     resets: u64,
     /// The strands of readers that select; `None` without such readers.
     strands: Option<Box<Strands>>,

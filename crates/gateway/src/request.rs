@@ -22,7 +22,7 @@ pub(crate) use selectors::Selectors;
 /// A request to subscribe.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Request {
-    /// The parts that it reads; at least one.
+    /// The parts of logs that it reads, at least one.
     pub(crate) parts: Vec<Part>,
     /// Where logs begin that the cursor does not know.
     pub(crate) begin: Begin,

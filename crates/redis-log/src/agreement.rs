@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::error::Failure;
 use crate::pace::OnceAMinute;
 
-/// The agreement, as far as a node knows it.
+/// The state of the agreement, as a node knows it.
 #[derive(Debug)]
 pub(crate) struct Agreement {
     state: watch::Sender<State>,

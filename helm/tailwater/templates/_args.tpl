@@ -29,6 +29,12 @@
 - --cors-origin={{ join "," . }}
 {{- end }}
 {{- /* Flags of this release's binary only if they are set, so that an older image starts without them. */ -}}
+{{- with $root.Values.log.spaces }}
+- --space={{ join "," . }}
+{{- end }}
+{{- with $root.Values.log.spaceHistoryEvents }}
+- --space-history-events={{ int64 . }}
+{{- end }}
 {{- with $root.Values.redis.prefix }}
 - --redis-prefix={{ . }}
 {{- end }}

@@ -31,6 +31,16 @@
 {{- if lt (include "tailwater.milliseconds" .topicTtl | int64) (mul 2 (include "tailwater.milliseconds" .historyAge | int64)) -}}
 {{- fail (printf "log.topicTtl is %s, less than twice log.historyAge (%s): a topic's numbering would be forgotten before its events." .topicTtl .historyAge) -}}
 {{- end -}}
+{{- range $space := .spaces -}}
+{{- range $other := $.Values.log.spaces -}}
+{{- if and (ne $space $other) (hasPrefix $other $space) -}}
+{{- fail (printf "log.spaces has %s, which lies in %s: a topic can be in one space only." $space $other) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $.Values.relay.enabled $.Values.relay.upstream (has "relay/" .spaces) -}}
+{{- fail "log.spaces has relay/, and relay.upstream is set: each answer is a topic that ends, and topics in a space have no end." -}}
+{{- end -}}
 {{- end -}}
 {{- range $name := list "gateway" "ingest" -}}
 {{- $scaling := (index $.Values $name).autoscaling -}}

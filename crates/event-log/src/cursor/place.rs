@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::reads::Answer;
 use super::wire::{self, InvalidCursor};
 use super::{OpenOptions, Origin, Outcome, Step};
-use crate::tail::{Selected, SelectedEvents};
+use crate::tail::{Selected, SelectedRead};
 use crate::{
     BreakReason, Event, Events, Gap, Limit, Log, LogName, Mark, Page, Part, Position, ReadError,
     Reason, Recent, Seek, Tail, Topic, Wake,
@@ -317,8 +317,7 @@ impl Place {
             return (Recent::Elsewhere, self.position);
         }
         if let Some(selected) = &mut self.selected {
-            let SelectedEvents { recent, reached, .. } =
-                selected.read(self.position, limit, events);
+            let SelectedRead { recent, reached, .. } = selected.read(self.position, limit, events);
             return (recent, reached);
         }
         let recent = self.tail.read(self.position, limit, events);

@@ -18,7 +18,7 @@ pub(crate) struct Selected {
 
 /// A look for selected events, whose events are in the list of the caller.
 #[derive(Debug)]
-pub(crate) struct SelectedEvents {
+pub(crate) struct SelectedRead {
     pub(crate) recent: Recent,
     /// The position up to which everything that is selected was copied.
     pub(crate) reached: Position,
@@ -54,27 +54,27 @@ impl Selected {
         after: Position,
         limit: Limit,
         events: &mut Events,
-    ) -> SelectedEvents {
+    ) -> SelectedRead {
         let window = self.tail.window();
         let (head, resets) = (window.head(), window.resets);
         if after == head {
             self.known_at = Some(resets);
-            return SelectedEvents { recent: Recent::AtHead, reached: head, head };
+            return SelectedRead { recent: Recent::AtHead, reached: head, head };
         }
         if self.known_at == Some(resets)
             && after < head
             && let Ok(cut) = self.strand.read(after, limit, events)
         {
             return match (cut, events.last()) {
-                (Some(reached), _) => SelectedEvents { recent: Recent::ToLimit, reached, head },
+                (Some(reached), _) => SelectedRead { recent: Recent::ToLimit, reached, head },
                 (None, Some(last)) => {
-                    SelectedEvents { recent: Recent::ToHead, reached: last.position(), head }
+                    SelectedRead { recent: Recent::ToHead, reached: last.position(), head }
                 }
-                (None, None) => SelectedEvents { recent: Recent::AtHead, reached: after, head },
+                (None, None) => SelectedRead { recent: Recent::AtHead, reached: after, head },
             };
         }
         let Some(start) = window.index_after(after) else {
-            return SelectedEvents { recent: Recent::Elsewhere, reached: after, head };
+            return SelectedRead { recent: Recent::Elsewhere, reached: after, head };
         };
         self.known_at = Some(resets);
         let (mut reached, mut bytes) = (after, 0);
@@ -84,14 +84,14 @@ impl Selected {
             let is_full =
                 !events.is_empty() && (events.len() >= limit.events || bytes > limit.bytes);
             if count >= SCAN_MAX || is_wanted && is_full {
-                return SelectedEvents { recent: Recent::ToLimit, reached, head };
+                return SelectedRead { recent: Recent::ToLimit, reached, head };
             }
             reached = event.position();
             if is_wanted {
                 events.push(event.clone());
             }
         }
-        SelectedEvents { recent: Recent::ToHead, reached, head }
+        SelectedRead { recent: Recent::ToHead, reached, head }
     }
 
     /// The farthest position known such that nothing selected lies between `after` and it.

@@ -23,6 +23,7 @@ mod refusal;
 mod requests;
 mod resume;
 mod slow;
+mod spaces;
 mod storm;
 mod stream;
 mod tickets;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ::metrics::Registry;
 use axum::Router;
-use event_log::{Log, MemoryLog, Retention};
+use event_log::{Log, MemoryLog, Retention, Spaces};
 use gateway::{Accepted, Config, Door, Gateway, Patience};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -46,6 +46,13 @@ impl Node {
 
     pub(crate) async fn with(config: Config) -> Self {
         let log = Arc::new(MemoryLog::new(Retention::default()));
+        Self::on(config, Arc::clone(&log), log).await
+    }
+
+    /// Starts a gateway on a log with spaces.
+    pub(crate) async fn in_spaces(config: Config, prefixes: &[&str]) -> Self {
+        let spaces = Spaces::new(prefixes.iter().copied()).unwrap();
+        let log = Arc::new(MemoryLog::with_spaces(Retention::default(), spaces));
         Self::on(config, Arc::clone(&log), log).await
     }
 

@@ -20,5 +20,6 @@ mod rights_end;
 mod server;
 mod shares;
 mod single;
+mod spaces;
 mod streams;
 mod waits;

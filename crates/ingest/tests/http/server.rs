@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use event_log::{Event, Limit, Log, MemoryLog, Position, Retention, Topic};
+use event_log::{Event, Limit, Log, LogName, MemoryLog, Position, Retention, Spaces};
 use ingest::Config;
 use metrics::Registry;
 use serde_json::Value;
@@ -43,6 +43,12 @@ impl Server {
 
     pub(crate) async fn with(config: Config) -> Self {
         Self::on(config, Arc::new(MemoryLog::new(Retention::default()))).await
+    }
+
+    /// Starts a server on a log with spaces.
+    pub(crate) async fn in_spaces(config: Config, prefixes: &[&str]) -> Self {
+        let spaces = Spaces::new(prefixes.iter().copied()).unwrap();
+        Self::on(config, Arc::new(MemoryLog::with_spaces(Retention::default(), spaces))).await
     }
 
     pub(crate) async fn on(config: Config, log: Arc<dyn Log>) -> Self {
@@ -86,11 +92,11 @@ impl Server {
         self.send(&format!("GET {path}"), &[], "").await
     }
 
-    /// Returns the events that the log holds of a topic.
-    pub(crate) async fn events(&self, topic: &str) -> Vec<Event> {
+    /// Returns the events that a log holds: that of a topic, or that of a space.
+    pub(crate) async fn events(&self, log: &str) -> Vec<Event> {
         let limit = Limit { events: usize::MAX, bytes: usize::MAX };
-        let topic = Topic::new(topic).unwrap();
-        self.log.read(&topic, Position::START, limit).await.unwrap().events
+        let log = LogName::parse(log).unwrap();
+        self.log.read(&log, Position::START, limit).await.unwrap().events
     }
 
     /// Returns the data of the events that the log holds of a topic.

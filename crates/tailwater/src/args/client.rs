@@ -82,8 +82,9 @@ pub(crate) struct TailArgs {
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) token: ClientToken,
-    /// Topics to follow.
-    #[arg(required = true, value_name = "TOPIC")]
+    /// Topics to follow, and patterns of topics of a space: in 'orders/*' the wildcard is one segment, in 'orders/**'
+    /// it is the rest.
+    #[arg(required = true, value_name = "TOPIC|PATTERN")]
     pub(crate) topics: Vec<String>,
     /// Where to start: latest, earliest, -N (the last N events), or a time such as
     /// 2026-01-31T12:00:00Z.

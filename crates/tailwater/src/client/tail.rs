@@ -1,4 +1,4 @@
-//! `tailwater tail`: follows topics like an `EventSource`; in addition it backs off, saves its position
+//! `tailwater tail`: follows topics and patterns like an `EventSource`; in addition it backs off, saves its position
 //! in a file if asked, and reports gaps.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
@@ -45,7 +45,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The longest wait for a new token in the file: whoever renews it late does so within seconds.
 const RENEWAL_MAX: Duration = Duration::from_mins(1);
 
-/// Follows the topics until they end, the count is reached, or a signal arrives.
+/// Follows the topics and patterns until all topics end, the count is reached, or a signal arrives.
 pub(crate) async fn run(args: TailArgs) -> Result<()> {
     let cursor = match &args.state {
         Some(path) if path.exists() => {

@@ -34,6 +34,7 @@ mod slow_reader;
 #[cfg(feature = "mqtt")]
 mod source_states;
 mod sources;
+mod spaces;
 mod support;
 mod tail;
 mod tls;
