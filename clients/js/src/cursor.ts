@@ -1,8 +1,8 @@
-// The place of a subscription in its topics.
+// The place of a subscription in its topics. A topic here may be a pattern: of the topics of a space, which have one order.
 
 import { type Gap, isReset, type Message } from './message.js';
 
-/** For each topic, the position up to which the subscriber has been told everything. */
+/** For each topic and pattern, the position up to which the subscriber has been told everything. */
 export type Told = Record<string, string>;
 
 /** A cursor as JSON, as it is kept across page loads and handed to other tabs. */
@@ -41,25 +41,32 @@ export class Cursor implements Place {
       this.topics = topics;
     }
     if (kind === 'gap') this.#skip(content);
-    return kind !== 'event' || !content.topic || this.#take(content.topic, content.id as string);
+    if (kind !== 'event' || !content.topic) return true;
+    const { topic } = content;
+    // Under the pattern that brought it: a pattern may bring any number of topics.
+    const key = topics.includes(topic) ? topic : topics.find((other) => covers(other, topic));
+    return this.#take(topic, content.id as string, key);
   }
 
   /**
-   * Returns the header and the parameter that resume these topics. The cursor of one topic is its position alone,
-   * so beside other topics it travels with the topic's name.
+   * Returns the header and the parameter that resume these topics. The cursor of one topic, or of a space, is a position
+   * alone, so beside other topics it travels with the topic's name.
    */
   resume(topics: readonly string[]): { header?: string; parameter?: string } {
     const { id, topics: own } = this;
-    const [only, ...others] = own;
-    if (!id || (only && !own.some((topic) => topics.includes(topic)))) return {};
-    if (!only || others.length > 0 || topics.length === 1) return { header: id };
-    return { parameter: `last_event_id=${encodeURIComponent(`${only}@${id}`)}` };
+    if (!id || own.length === 0) return id ? { header: id } : {};
+    const known = own.find((topic) => topics.some((other) => areOne(topic, other)));
+    if (known === undefined) return {};
+    if (!/^\d+-\d+$/.test(id) || topics.every((topic) => own.includes(topic))) return { header: id };
+    return { parameter: `last_event_id=${encodeURIComponent(`${known}@${id}`)}` };
   }
 
   /** Notes that the event at a position is handed over. Returns false if it has been already. */
-  #take(topic: string, position: string): boolean {
-    const isNew = isAfter(position, this.told[topic]);
-    if (isNew) this.told[topic] = position;
+  #take(topic: string, position: string, key = topic): boolean {
+    const { told } = this;
+    const patterns = Object.keys(told).filter((known) => known.includes('*') && covers(known, topic));
+    const isNew = [topic, ...patterns].every((known) => isAfter(position, told[known]));
+    if (isNew) told[key] = position;
     return isNew;
   }
 
@@ -67,10 +74,26 @@ export class Cursor implements Place {
   #skip(gap: Gap): void {
     const { topic, oldest, newest } = gap;
     // The positions that were told mean nothing any more.
-    if (isReset(gap)) delete this.told[topic];
+    if (isReset(gap))
+      for (const known of Object.keys(this.told)) if (areOne(known, topic)) delete this.told[known];
     const [ms, n] = numbers(oldest ?? newest);
     this.#take(topic, oldest ? `${ms}-${n - 1}` : newest);
   }
+}
+
+/** Returns true if topics or patterns certainly share a log: they are the same, or one covers the other. */
+function areOne(one: string, other: string): boolean {
+  return covers(one, other) || covers(other, one);
+}
+
+/** Returns true if a topic is the other one, or a pattern matches it. */
+function covers(selector: string, topic: string): boolean {
+  const [wanted, segments] = [selector.split('/'), topic.split('/')];
+  const isRest = wanted[wanted.length - 1] === '**' && segments.length > wanted.length;
+  return (
+    (isRest || segments.length === wanted.length) &&
+    wanted.every((name, index) => /^\*\*?$/.test(name) || name === segments[index])
+  );
 }
 
 /** Returns true if a subscriber has been told less about any topic than another. */

@@ -2,7 +2,7 @@
 
 /** An event of a publisher, as the gateway puts it into an envelope or into the answer to a long-poll. */
 export interface Envelope {
-  /** The event's position in its topic. */
+  /** The event's position in its topic, or in the space that its topic shares with others. */
   id: string;
   topic: string;
   /** `null` if the publisher gave none. */
@@ -28,16 +28,19 @@ export interface Ready {
   heartbeat?: number | null;
   /** The next ticket. */
   ticket?: string;
-  /** The topics that the cursor did not know, which begin at `from`. */
+  /** The topics and patterns that the cursor did not know, which begin at `from`. */
   new?: string[];
 }
 
 /** The data of `tailwater.gap`: some events can no longer be read. */
 export interface Gap {
+  /** The topic or pattern; `orders/**` if several of the space `orders/` were asked for. */
   topic: string;
   reason: 'trimmed' | 'history' | 'rewound' | 'reset' | 'invalid';
   /** The number of events that were missed; `null` if it cannot be known. */
   missed: number | null;
+  /** The number of events of a space that are gone, if only some of its topics were asked for; `missed` is `null`. */
+  missed_at_most?: number;
   requested: string | null;
   /** The first event that can be read. */
   oldest: string | null;

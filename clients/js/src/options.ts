@@ -6,7 +6,7 @@ import type { Storage } from './store.js';
 type Headers = Record<string, string>;
 
 export interface Options {
-  /** The topics, besides those in the URL's query. */
+  /** The topics, and patterns such as `orders/*` of topics of a space, besides those in the URL's query. */
   topics?: readonly string[];
   /** The place to begin at without a cursor: `latest`, `earliest`, `-N`, or a time. Default: `latest`. */
   from?: string;

@@ -30,7 +30,10 @@ export interface Subscription extends AsyncIterableIterator<TailwaterEvent, void
   /** The cursor after the last event that was taken. */
   readonly cursor: string;
   readonly topics: readonly string[];
-  /** Changes the topics, if these do. Those that stay lose no event; new ones begin at `from`. */
+  /**
+   * Changes the topics, if these do. Those that stay lose no event; new ones begin at `from`. Topics that a pattern
+   * before or after the change covers stay.
+   */
   change(topics: { add?: readonly string[]; remove?: readonly string[] }): void;
   /** Ends the subscription, also while an event is awaited. */
   close(): void;

@@ -7,14 +7,14 @@ import { tabs } from '../src/tabs.js';
 export async function read(signal: AbortSignal): Promise<string[]> {
   const gaps: Gap[] = [];
   const events = subscribe(new URL('https://example.com/v1/events'), {
-    topics: ['a'],
+    topics: ['a', 'orders/*', 'orders/**'],
     token: async (renew) => (renew ? 'new' : 'old'),
     headers: { 'x-app': 'shop' },
     persist: sessionStorage,
     shared: tabs('user-7'),
     signal,
     onOpen: ({ outcome, node }) => outcome === 'exact' || node?.length,
-    onGap: (gap) => gaps.push(gap),
+    onGap: (gap) => gaps.push(gap) && (gap.missed ?? gap.missed_at_most)?.toFixed(),
     onError: (error) => error instanceof TailwaterError && error.status === 503,
   });
   const data: string[] = [];

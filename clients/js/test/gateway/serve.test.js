@@ -15,7 +15,8 @@ const open = [];
 let node;
 
 before(async () => {
-  node = await startNode('serve', '--history-events', '10', '--retry', '500ms', '--heartbeat', '3s');
+  const history = ['--history-events', '10', '--space', 'orders/'];
+  node = await startNode('serve', ...history, '--retry', '500ms', '--heartbeat', '3s');
 });
 after(() => node.kill());
 afterEach(async () => {
@@ -57,6 +58,35 @@ for (const transport of ['auto', 'long-poll']) {
     );
     assert.equal(new Date(event.time).toISOString(), event.time);
     assert.equal(told[0][1].outcome, 'live');
+  });
+
+  test(`a pattern brings the topics of a space, and their names (${transport})`, async () => {
+    const prefix = `orders/${transport}`;
+    const topics = [`${prefix}/*`, `beside-${transport}`];
+    const { subscription, told } = watch({ topics, from: 'earliest', transport });
+    await publish(node, `${prefix}/1`, 'a');
+    await publish(node, `${prefix}/1/lines`, 'not wanted');
+    await publish(node, `${prefix}/2`, 'b');
+    const names = (events) => events.map(({ topic, data }) => [topic, data]);
+    assert.deepEqual(names(await take(subscription, 2)), [
+      [`${prefix}/1`, 'a'],
+      [`${prefix}/2`, 'b'],
+    ]);
+    // From the pattern to one that covers it: exact, none is twice.
+    await publish(node, `${prefix}/3`, 'c');
+    subscription.change({ add: [`${prefix}/**`], remove: [`${prefix}/*`] });
+    await publish(node, `${prefix}/3/lines`, 'd');
+    assert.deepEqual(names(await take(subscription, 2)), [
+      [`${prefix}/3`, 'c'],
+      [`${prefix}/3/lines`, 'd'],
+    ]);
+    assert.deepEqual(
+      told.map(([word, { outcome }]) => [word, outcome]),
+      [
+        ['open', 'live'],
+        ['open', 'exact'],
+      ],
+    );
   });
 
   test(`a cursor of before the history is a gap with the exact number (${transport})`, async () => {

@@ -46,6 +46,64 @@ test('an event is accepted once', () => {
   assert.equal(cursor.accept(event('a', '10-3'), '10-3', ['a']), true);
 });
 
+test('the position of a space travels with one of its names beside others', () => {
+  // One position for several topics: they share a log.
+  const cursor = at('7-1', ['orders/*', 'orders/1/lines']);
+  assert.deepEqual(cursor.resume(['orders/*', 'orders/1/lines']), { header: '7-1' });
+  assert.deepEqual(cursor.resume(['orders/*']), { header: '7-1' });
+  const named = (name) => ({ parameter: `last_event_id=${encodeURIComponent(`${name}@7-1`)}` });
+  assert.deepEqual(cursor.resume(['news', 'orders/*', 'orders/1/lines']), named('orders/*'));
+});
+
+test('a position goes on from topics to a pattern that covers them, and back', () => {
+  for (const [before, after] of [
+    ['orders/1', 'orders/*'],
+    ['orders/*', 'orders/1'],
+    ['orders/*', 'orders/**'],
+    ['orders/1/lines', 'orders/*/lines'],
+    ['orders/**', 'orders/1/lines'],
+  ]) {
+    const parameter = `last_event_id=${encodeURIComponent(`${before}@7-1`)}`;
+    assert.deepEqual(at('7-1', [before]).resume([after]), { parameter }, `${before} ${after}`);
+  }
+  for (const [before, after] of [
+    ['orders/1', 'orders/*/lines'],
+    ['orders/*', 'users/*'],
+    ['orders/**', 'orders'],
+    ['orders/*', 'orders2/1'],
+  ]) {
+    assert.deepEqual(at('7-1', [before]).resume([after]), {}, `${before} ${after}`);
+  }
+});
+
+test('the topics of a pattern need one entry, however many they are', () => {
+  const [cursor, topics] = [new Cursor(), ['orders/1', 'orders/*']];
+  for (let n = 1; n <= 1000; n += 1) {
+    assert.equal(cursor.accept(event(`orders/${n}`, `7-${n}`), `7-${n}`, topics), true);
+    assert.equal(cursor.accept(event(`orders/${n}`, `7-${n}`), `7-${n}`, topics), false);
+  }
+  assert.deepEqual({ ...cursor.told }, { 'orders/1': '7-1', 'orders/*': '7-1000' });
+  // Nor twice after a change of the selection.
+  assert.equal(cursor.accept(event('orders/7', '7-7'), undefined, ['orders/7']), false);
+  assert.equal(cursor.accept(event('orders/7', '7-1001'), undefined, ['orders/7']), true);
+  assert.equal(cursor.accept(event('orders/7', '7-1001'), undefined, ['orders/**']), false);
+});
+
+test('after a reset of a space, no position of its topics means anything', () => {
+  const cursor = new Cursor({ told: { 'orders/1': '7-9', 'orders/*': '7-8', news: '7-7' } });
+  const gap = {
+    topic: 'orders/**',
+    reason: 'reset',
+    missed: null,
+    requested: '7-9',
+    oldest: '5-1',
+    newest: '5-2',
+  };
+  cursor.accept({ kind: 'gap', content: gap }, '5-0', ['orders/1', 'orders/*']);
+  assert.deepEqual({ ...cursor.told }, { 'orders/**': '5-0', news: '7-7' });
+  assert.equal(cursor.accept(event('orders/1', '5-1'), '5-1', ['orders/1', 'orders/*']), true);
+});
+
 test('topics may have the names of properties of objects', () => {
   for (const topic of ['__proto__', 'constructor', 'toString']) {
     const cursor = new Cursor();
