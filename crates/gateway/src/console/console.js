@@ -4,7 +4,7 @@ import { assignHues, byId, copyButton, el, setText, tint, visible } from './dom.
 import { Connection } from './connection.js';
 import { RateChart, number } from './chart.js';
 import { SeriesPanel } from './series.js';
-import { TOPICS_MAX, fromQuery, names, toQuery } from './subscription.js';
+import { TOPICS_MAX, fromQuery, names, toQuery, topicOf } from './subscription.js';
 import { ROWS_MAX, Timeline, gapInWords, outcomeInWords } from './timeline.js';
 import { enablePublishing } from './publish.js';
 import { enableToken } from './token.js';
@@ -135,7 +135,7 @@ function fillForm(from) {
   byId('from-other').hidden = choice !== 'other';
   setText(byId('from-other-text'), choice === 'other' ? from.from : '');
   document.querySelector(`input[name="from"][value="${choice}"]`).checked = true;
-  if (canPublish) byId('publish-topic').value = draft[0];
+  if (canPublish) byId('publish-topic').value = topicOf(from);
   showChips();
 }
 
@@ -307,6 +307,6 @@ byId('shortcut-publish').hidden = !canPublish;
 setText(byId('served-by'), `${setting('version')} on ${setting('node')}`);
 showCommands();
 enableToken(() => { if (subscription !== null) subscribe(subscription); });
-if (canPublish) enablePublishing(() => subscription?.topics[0] ?? 'demo');
+if (canPublish) enablePublishing(() => (subscription === null ? 'demo' : topicOf(subscription)));
 setInterval(refresh, REFRESH_MS);
 subscribe(fromQuery(location.search), { remember: false });

@@ -60,6 +60,7 @@ export function copyButton(label, text) {
 // Hues that are easy to distinguish and not close to the red of a gap.
 const HUES = [190, 285, 120, 320, 225, 155, 255, 90];
 const HUES_APART = 45; // degrees, as long as there are few topics
+const HUES_KEPT = 64; // a pattern may bring any number of topics
 const hues = new Map();
 
 /** Returns the hue of a topic: derived from its name, or the next hue if another topic's hue is too close. */
@@ -67,6 +68,7 @@ export function hueOf(topic) {
   if (!hues.has(topic)) {
     const taken = [...hues.values()];
     const start = hash(topic) % HUES.length;
+    if (hues.size >= HUES_KEPT) return HUES[start];
     const wanted = [...HUES.slice(start), ...HUES.slice(0, start)];
     const far = (hue) => taken.every((other) => Math.abs(hue - other) >= HUES_APART);
     const free = (hue) => !taken.includes(hue);

@@ -3,6 +3,7 @@
 import { el, setText, tint, visible } from './dom.js';
 import { SeriesChart, number } from './chart.js';
 
+const TOPICS_MAX = 64; // a pattern may bring any number
 const SERIES_PER_TOPIC = 8;
 const SHOWN_PER_TOPIC = 2; // picked by default
 const SHOWN_AT_FIRST = 8;
@@ -32,7 +33,10 @@ export class SeriesPanel {
     const fields = numbersIn(event.data);
     if (fields.length === 0) return;
     const at = Date.parse(event.time) || Date.now();
-    if (!this.#topics.has(event.topic)) this.#topics.set(event.topic, new Map());
+    if (!this.#topics.has(event.topic)) {
+      if (this.#topics.size >= TOPICS_MAX) return;
+      this.#topics.set(event.topic, new Map());
+    }
     const known = this.#topics.get(event.topic);
     for (const [field, value] of fields) {
       if (!known.has(field)) {

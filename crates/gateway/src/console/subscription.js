@@ -1,10 +1,15 @@
-// subscription.js owns the subscription `{topics, from, types}`, its page query and its URL at the gateway.
+// subscription.js owns the subscription `{topics, from, types}`, whose topics may be patterns, its page query and its URL at the gateway.
 
 export const TOPICS_MAX = 64; // the gateway's default --max-topics
 
 /** Returns the names in free text, separated by spaces or commas, without duplicates. */
 export function names(text) {
   return [...new Set(text.split(/[\s,]+/).filter(Boolean))];
+}
+
+/** Returns a topic that a subscription has: its first one, or one that its first pattern matches. */
+export function topicOf({ topics }) {
+  return topics.find((topic) => !topic.includes('*')) ?? topics[0].replace(/\*+/g, 'demo');
 }
 
 /** Returns the subscription of a page query, or null. */

@@ -38,9 +38,10 @@ export function outcomeInWords(outcome) {
 }
 
 /** Explains a gap event. */
-export function gapInWords({ topic, reason, missed }) {
-  const many = missed === null || missed === undefined ? 'An unknown number of events'
-    : `${missed.toLocaleString('en')} ${missed === 1 ? 'event' : 'events'}`;
+export function gapInWords({ topic, reason, missed, missed_at_most: most }) {
+  const count = (number) => `${number.toLocaleString('en')} ${number === 1 ? 'event' : 'events'}`;
+  const many = Number.isInteger(missed) ? count(missed)
+    : Number.isInteger(most) ? `At most ${count(most)}` : 'An unknown number of events';
   return `${many} missed in ${visible(topic ?? 'this subscription')}: ${GAPS[reason] ?? reason}`;
 }
 

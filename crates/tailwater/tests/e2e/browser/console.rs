@@ -172,3 +172,35 @@ async fn the_console_opens_a_hostile_event_as_bounded_text() {
     browser.screenshot("hostile").await;
     browser.quit().await;
 }
+
+#[tokio::test]
+async fn the_console_follows_a_pattern_and_shows_the_topic_of_each_event() {
+    let redis = Redis::start().await.unwrap();
+    let ingest = ingest(&redis).flag("--space", "orders/").flag("--space-history-events", "10");
+    let ingest = ingest.start().await.unwrap();
+    let mut node = serve().redis(&redis).flag("--space", "orders/").start().await.unwrap();
+    let browser = Browser::start(Kind::Chromium).await;
+    browser.open(&format!("http://{}/", node.addr())).await;
+    browser.type_into("#topics", "orders/*").await;
+    browser.click("#subscribe").await;
+    browser.find("#state[data-state=live]").await;
+    for (topic, data) in [("orders/1", "{\"euros\":10}"), ("orders/2", "{\"euros\":20}")] {
+        let id = publish(node.addr(), topic, data).await;
+        let row = format!("#events .event[data-id='{id}'][data-topic='{topic}'] .topic");
+        assert_eq!(browser.text(&row).await, topic);
+    }
+    // The form publishes to a topic that the pattern matches.
+    browser.type_into("#publish-data", "from the page").await;
+    browser.click("#publish-send").await;
+    browser.find("#events .event[data-topic='orders/demo']").await;
+    browser.screenshot("pattern").await;
+    // Of a gap, nobody knows how many events the pattern would have matched.
+    node.kill_nine().unwrap();
+    publish_numbers(ingest.addr(), "orders/2/lines", 1..=1000, 0).await;
+    let last = publish(ingest.addr(), "orders/2", "last").await;
+    node.restart().await.unwrap();
+    browser.find(&format!("#events .event[data-id='{last}']")).await;
+    let gap = browser.text(".gap").await;
+    assert!(gap.contains("At most") && gap.contains("events missed in orders/*"), "{gap}");
+    browser.quit().await;
+}
