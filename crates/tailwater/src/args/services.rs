@@ -18,7 +18,7 @@ pub(crate) struct SubscriberArgs {
     /// memory at 16KiB each if that is less].
     #[arg(long, env = "TAILWATER_MAX_CONNECTIONS", value_name = "N")]
     pub(crate) max_connections: Option<usize>,
-    /// Maximum number of topics in one subscription.
+    /// Maximum number of topics and patterns in one subscription.
     #[arg(long, env = "TAILWATER_MAX_TOPICS", default_value_t = 64, value_name = "N")]
     pub(crate) max_topics: usize,
     /// Silence after which a comment is sent to keep the connection open (3s to 60s).

@@ -201,18 +201,22 @@ async fn a_node_with_other_spaces_serves_nothing_and_says_why() {
     let url = redis.url();
     tailwater(&["check", "gateway", "--redis", &url]).await.failure(&[said]);
 
-    // The cluster gets another space: the node that runs stops to serve, and does so again once it is restarted.
+    // The cluster gets another space. The new node waits beside the old one, and takes its place.
     let spaces = async |more: &[&str]| {
         tailwater(&[&["spaces", "--redis", &url], more].concat()).await.success().stdout
     };
     assert_eq!(spaces(&[]).await, "orders/\n");
+    let second = serve().redis(&redis).flag("--space", "users/,orders/").node("second");
+    let second = second.spawn().unwrap();
+    let waits = "the store has --space orders/, and this node has --space orders/ --space users/";
+    until("the new one waits", async || second.log().contains(waits)).await;
+    assert!(first.is_ready().await && !second.is_ready().await);
     assert_eq!(spaces(&["--set", "users/,orders/"]).await, "orders/\nusers/\n");
-    until("it is not ready", async || !first.is_ready().await).await;
+    until("the new one is ready", async || second.is_ready().await).await;
+    until("the old one is not", async || !first.is_ready().await).await;
     let now = "the store has --space orders/ --space users/, and this node has --space orders/";
     until("it says so in its log", async || first.log().contains(now)).await;
     first.terminate().await.unwrap();
-    let second = serve().redis(&redis).flag("--space", "users/,orders/").node("second");
-    let second = second.start().await.unwrap();
     publish(second.addr(), "users/ann", "y").await;
     let answer = json(get(&second, "topic=users/*&topic=orders/*&from=earliest", &[JSON]).await);
     let answer = answer.await;
