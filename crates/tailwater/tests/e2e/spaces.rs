@@ -227,6 +227,32 @@ async fn a_node_with_other_spaces_serves_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn an_operator_sees_a_space_as_one_log_and_erases_in_it() {
+    let redis = Redis::start().await.unwrap();
+    let node = in_spaces(serve().redis(&redis)).start().await.unwrap();
+    publish(node.addr(), "orders/1", "a").await;
+    let secret = publish(node.addr(), "orders/2", "secret").await;
+    publish(node.addr(), "orders/1", "b").await;
+    let url = redis.url();
+    let list = tailwater(&["topics", "list", "--redis", &url]).await.success().stdout;
+    let rows: Vec<_> = list.lines().map(str::trim).filter(|row| row.contains("orders/")).collect();
+    assert!(
+        rows.len() == 1 && rows[0].starts_with("3 ") && rows[0].ends_with("orders/**"),
+        "{list}"
+    );
+    tailwater(&["topics", "delete", "--redis", &url, "orders/1"])
+        .await
+        .failure(&["topic orders/1 lies in a space, and cannot be deleted by itself"]);
+    let erase = ["topics", "erase", "--redis", &url, "orders/2", &secret];
+    assert!(tailwater(&erase).await.success().stdout.contains(&format!("erased {secret}")));
+    let answer = json(get(&node, "topic=orders/*&from=earliest", &[JSON]).await).await;
+    let data: Vec<_> = answer["events"].as_array().unwrap().iter().map(|e| &e["data"]).collect();
+    assert_eq!(data, ["a", "b"], "{answer}");
+    // Nobody can tell whether the pattern would have matched it.
+    assert_eq!(answer["gaps"][0]["missed_at_most"], 1, "{answer}");
+}
+
+#[tokio::test]
 async fn tail_follows_a_pattern_and_prints_the_topic_of_each_event() {
     let node = in_spaces(serve()).start().await.unwrap();
     let url = format!("http://{}", node.addr());
