@@ -199,7 +199,7 @@ async fn a_node_with_other_spaces_serves_nothing_and_says_why() {
     let refused = get(&other, "topic=orders/1", &[JSON]).await;
     assert_eq!(refused.status(), 503, "{:?}", refused.text().await);
     let url = redis.url();
-    tailwater(&["check", "gateway", "--redis", &url]).await.failure(&[said]);
+    tailwater(&["check", "--redis", &url]).await.failure(&[said]);
 
     // The cluster gets another space. The new node waits beside the old one, and takes its place.
     let spaces = async |more: &[&str]| {
