@@ -46,10 +46,22 @@ pub(crate) enum Bug {
     ForgetsThePromoted,
     /// A node leaves a replica that was promoted, and believes the old primary.
     LeavesTheStrayed,
+    /// The feed of a space does not say which topic an entry has.
+    LosesTheTopic,
+    /// An entry that is read from the log of a space has the topic of the entry before it.
+    MixesTopics,
+    /// A node has a tail for each reader of a space, and feeds only the first: no event wakes the other readers.
+    FeedsOneTail,
+    /// A reader that selects is told the head of the log as its cursor, although the node may not have all events up to it.
+    PassesTooFar,
+    /// A gap of a selection has the number of all events that are gone as the number of those that the reader misses.
+    CountsSelected,
+    /// The upper bound of a gap of a selection is too low.
+    BoundsTooLow,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::TrustsTheFeed,
         Self::IdsAhead,
         Self::RewoundIsExact,
@@ -70,7 +82,29 @@ impl Bug {
         Self::NeverLeaves,
         Self::ForgetsThePromoted,
         Self::LeavesTheStrayed,
+        Self::LosesTheTopic,
+        Self::MixesTopics,
+        Self::FeedsOneTail,
+        Self::PassesTooFar,
+        Self::CountsSelected,
+        Self::BoundsTooLow,
     ];
+
+    /// Returns true if the bug can show only where topics share a log.
+    pub(crate) const fn needs_a_space(self) -> bool {
+        use Bug::{
+            BoundsTooLow, CountsSelected, FeedsOneTail, LosesTheTopic, MixesTopics, PassesTooFar,
+        };
+        matches!(
+            self,
+            LosesTheTopic
+                | MixesTopics
+                | FeedsOneTail
+                | PassesTooFar
+                | CountsSelected
+                | BoundsTooLow
+        )
+    }
 
     /// Returns true if the bug can well show in schedules of a kind. Only these are played to find it.
     pub(crate) fn concerns(self, kind: &Deployment, weather: &Weather) -> bool {
@@ -78,6 +112,9 @@ impl Bug {
         let with_replicas = kind.replicas > 0 && kind.reads == Reads::Replicas;
         match self {
             Self::TrustsTheFeed | Self::IdsAhead | Self::CountsOneTooMany => true,
+            // A message is its event.
+            Self::LosesTheTopic => kind.reads == Reads::Primary,
+            _ if self.needs_a_space() => true,
             Self::RewoundIsExact | Self::NoFence => fails_over,
             Self::ComparesNumbers => kind.regime == Regime::Wipe && kind.reads == Reads::Primary,
             Self::ReplicaDecides | Self::NeverLeaves => with_replicas,

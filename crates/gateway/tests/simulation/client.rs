@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use event_log::Topic;
 use tokio::time::sleep;
 
 use super::cluster::{Cluster, Connection, Sent};
 use super::dice::{chance, millis};
 use super::judge::{Judge, Verdict};
+use super::wanted::Wanted;
 use super::world::World;
 
 mod poll;
@@ -23,7 +23,7 @@ pub(crate) struct Client {
     pub(crate) judge: Arc<Mutex<Judge>>,
     /// The query, without a cursor.
     pub(crate) query: String,
-    pub(crate) topics: Vec<Topic>,
+    pub(crate) parts: Vec<Wanted>,
     /// The client stops reading from time to time.
     pub(crate) slow: bool,
     /// The client's connection breaks from time to time, in the middle of a write.

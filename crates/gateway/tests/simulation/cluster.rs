@@ -15,9 +15,9 @@ use metrics::Registry;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::bug::Bug;
 use super::ensemble::{Group, OUTSIDE};
 use super::node::Node;
+use super::wire;
 use super::world::World;
 
 #[derive(Debug)]
@@ -157,13 +157,13 @@ impl Cluster {
     pub(crate) fn connect(&self, slot: usize, request: Request<Body>) -> Option<Connection> {
         let Up { node, door, alive, .. } = self.up(slot)?;
         let (to, from) = mpsc::channel(BUFFER);
-        let ahead = self.world.bug == Some(Bug::IdsAhead);
+        let world = Arc::clone(&self.world);
         self.world.stage.spawn(node.group, async move {
             // The gateway serves until the client leaves.
             tokio::select! {
                 biased;
                 () = to.closed() => {}
-                _sent = serve(door, request, &to, ahead) => {}
+                _sent = serve(&world, door, request, &to) => {}
             }
         });
         Some(Connection { from, alive })
@@ -175,30 +175,19 @@ impl Cluster {
 }
 
 async fn serve(
+    world: &Arc<World>,
     door: Door,
     request: Request<Body>,
     to: &mpsc::Sender<Sent>,
-    ids_ahead: bool,
 ) -> Result<(), mpsc::error::SendError<Sent>> {
     let peer = limits::Peer::new(([127, 0, 0, 1], 1).into());
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let response = door.answer(request, peer).await;
     to.send(Sent::Head(response.status())).await?;
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
         let bytes = frame.expect("a body does not fail").into_data().expect("no trailers");
-        to.send(Sent::Bytes(if ids_ahead { put_ids_ahead(&bytes) } else { bytes })).await?;
+        to.send(Sent::Bytes(wire::falsify(world, &query, bytes))).await?;
     }
     to.send(Sent::End).await
-}
-
-/// Plants a bug: every frame of a write has the id of the last frame.
-fn put_ids_ahead(bytes: &Bytes) -> Bytes {
-    let text = std::str::from_utf8(bytes).expect("text");
-    let Some(last) = text.lines().rfind(|line| line.starts_with("id: ")) else {
-        return bytes.clone();
-    };
-    let lines = text.split_inclusive('\n');
-    let ahead = lines
-        .map(|line| if line.starts_with("id: ") { format!("{last}\n") } else { line.to_owned() });
-    ahead.collect::<String>().into()
 }

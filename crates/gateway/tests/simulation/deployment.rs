@@ -12,6 +12,8 @@ pub(crate) struct Deployment {
     pub(crate) reads: Reads,
     /// Messages travel over a bus, as in a cluster, and not with the data.
     pub(crate) has_bus: bool,
+    /// Some topics share a log.
+    pub(crate) has_space: bool,
 }
 
 /// The servers that nodes read from.
@@ -39,7 +41,7 @@ pub(crate) enum Regime {
 }
 
 impl Deployment {
-    pub(crate) fn draw() -> Self {
+    pub(crate) fn draw(has_space: bool) -> Self {
         use Reads::{Mixed, Primary, Replicas};
         use Regime::{Clock, FailOver, Steady, Wipe};
         let replicas = *pick(&[0, 1, 2, 2, 3]);
@@ -49,6 +51,6 @@ impl Deployment {
         let promotes = replicas > 0 && chance(60);
         let regime = if promotes { FailOver } else { *pick(&[Steady, FailOver, Wipe, Clock]) };
         let promotable = *pick(&[20, 60, 100]);
-        Self { regime, replicas, promotable, reads, has_bus }
+        Self { regime, replicas, promotable, reads, has_bus, has_space }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::Topic;
+use event_log::LogName;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, Up};
@@ -21,7 +21,7 @@ const SKEW_MS: i64 = 4000;
 pub(crate) async fn run(
     world: Arc<World>,
     cluster: Arc<Cluster>,
-    topics: Vec<Topic>,
+    logs: Vec<LogName>,
     until: Instant,
 ) {
     loop {
@@ -38,9 +38,9 @@ pub(crate) async fn run(
                 world.store.goes_away(time);
             }
             7 | 12 => {
-                let (topic, keep) = (pick(&topics), fastrand::u64(0..4));
-                world.note(format_args!("{topic} is trimmed to {keep}"));
-                world.store.trim(topic, keep);
+                let (log, keep) = (pick(&logs), fastrand::u64(0..4));
+                world.note(format_args!("{log} is trimmed to {keep}"));
+                world.store.trim(log, keep);
             }
             8..10 => befall_store(&world, until),
             10 | 11 | 13 if world.deployment.regime == Regime::FailOver => {

@@ -1,26 +1,28 @@
 //! A judge checks all that one client is told against the true history. A client's cursor may move for
-//! four reasons only: a delivered event, a reported gap, the end of a topic, and filtered-out events.
+//! five reasons only: a delivered event, a reported gap, the end of a topic, filtered-out events, and events of a space that
+//! it does not select.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use event_log::{Mark, Position, Topic};
+use event_log::{Event, Mark, Position};
 use serde_json::Value;
 
 use super::cursor;
 use super::deployment::Reads;
 use super::history::{History, Loss, Place};
+use super::wanted::{self, Wanted};
 use super::world::World;
 
 /// The judge of one client.
 #[derive(Debug)]
 pub(crate) struct Judge {
     world: Arc<World>,
-    /// Sorted.
-    topics: Vec<Topic>,
+    /// In the order of a cursor.
+    parts: Vec<Wanted>,
     types: Option<&'static [&'static str]>,
     from_earliest: bool,
-    /// The client's place in each topic, once the client has a cursor.
+    /// The client's place in each log, once the client has a cursor.
     at: Option<Vec<At>>,
     /// The data of all delivered events, which no other event has.
     seen: BTreeSet<String>,
@@ -28,7 +30,7 @@ pub(crate) struct Judge {
     pub(crate) finished: bool,
 }
 
-/// A client's position in a topic.
+/// A client's position in a log.
 #[derive(Debug, Clone, Copy)]
 struct At {
     position: Position,
@@ -40,14 +42,14 @@ pub(crate) type Verdict = Result<(), String>;
 impl Judge {
     pub(crate) fn new(
         world: &Arc<World>,
-        topics: Vec<Topic>,
+        parts: Vec<Wanted>,
         types: Option<&'static [&'static str]>,
         from_earliest: bool,
     ) -> Self {
         let world = Arc::clone(world);
         Self {
             world,
-            topics,
+            parts,
             types,
             from_earliest,
             at: None,
@@ -58,14 +60,14 @@ impl Judge {
 
     /// Returns true if the client has all events.
     pub(crate) fn is_current(&self) -> bool {
-        let mut places = self.topics.iter().zip(self.at.iter().flatten());
-        self.at.is_some() && places.all(|(t, at)| self.world.store.head(t) == at.position)
+        let mut places = self.parts.iter().zip(self.at.iter().flatten());
+        self.at.is_some() && places.all(|(p, at)| self.world.store.head(&p.log) == at.position)
     }
 
     /// Formats the client's positions for a report.
     pub(crate) fn stands(&self) -> String {
         let at = self.at.iter().flatten().map(|at| at.position.to_string());
-        let heads = self.topics.iter().map(|topic| self.world.store.head(topic).to_string());
+        let heads = self.parts.iter().map(|part| self.world.store.head(&part.log).to_string());
         format!("at {:?} of {:?}", at.collect::<Vec<_>>(), heads.collect::<Vec<_>>())
     }
 
@@ -85,7 +87,7 @@ impl Judge {
         if !event.own_id {
             return Err(format!("{event:?} has no id"));
         }
-        let to = cursor::decode(&event.id, self.topics.len())?;
+        let to = cursor::decode(&event.id, self.parts.len())?;
         let verdict = match word {
             Some(word) => self.control(word, &event.data, &to),
             None => self.data(event, &to),
@@ -116,7 +118,7 @@ impl Judge {
     }
 
     fn data(&mut self, event: &sse::Event, to: &[Position]) -> Verdict {
-        let topic = self.index(event.data.split(' ').next())?;
+        let topic = self.part_of(event.data.split(' ').next())?;
         self.drift(to, Some(topic))?;
         self.deliver(topic, to[topic], event.event_type(), &event.data)
     }
@@ -124,14 +126,14 @@ impl Judge {
     /// The client got its first cursor.
     pub(crate) fn open(&mut self, to: &[Position]) -> Verdict {
         let mut all = Vec::new();
-        for (topic, position) in self.topics.iter().zip(to) {
-            let place = self.world.store.of(topic, |history| {
+        for (part, position) in self.parts.iter().zip(to) {
+            let place = self.world.store.of(&part.log, |history| {
                 let place = history.place(*position)?;
-                let late = (1..=place.n).any(|n| history.is_readable(place.era, n));
+                let late = first_readable(history, 0, place, |event| part.has(event)).is_some();
                 (!self.from_earliest || !late).then_some(place)
             });
             let place = place.ok_or_else(|| {
-                format!("the client got the wrong first cursor {position} of {topic}")
+                format!("the client got the wrong first cursor {position} of {part:?}")
             })?;
             all.push(At { position: *position, place });
         }
@@ -143,32 +145,55 @@ impl Judge {
         self.at.is_some()
     }
 
-    pub(crate) fn position(&self, topic: usize) -> Position {
-        self.at.as_ref().map_or(Position::START, |at| at[topic].position)
-    }
-
     pub(crate) fn index(&self, name: Option<&str>) -> Result<usize, String> {
-        let index = self.topics.iter().position(|topic| Some(topic.as_str()) == name);
-        index.ok_or_else(|| format!("{name:?} is not one of the client's topics"))
+        let index = self.parts.iter().position(|part| Some(part.name()) == name);
+        index.ok_or_else(|| format!("{name:?} is not a part of the client's subscription"))
     }
 
-    /// Checks all topics except `but`. Only events that the filter excludes may have moved the cursor there.
+    /// Returns the part of the subscription in whose log a topic is.
+    pub(crate) fn part_of(&self, topic: Option<&str>) -> Result<usize, String> {
+        let log = topic.map(wanted::log_of);
+        let index = self.parts.iter().position(|part| Some(&part.log) == log.as_ref());
+        index.ok_or_else(|| format!("{topic:?} is not one of the client's topics"))
+    }
+
+    /// Returns true if an entry lies before a position, or there.
+    pub(crate) fn precedes(&self, topic: usize, entry: Position, position: Position) -> bool {
+        self.world.store.of(&self.parts[topic].log, |history| {
+            let (Some(entry), Some(place)) = (history.find(entry), history.place(position)) else {
+                return false;
+            };
+            entry.era <= place.era && history.leads_to(entry, place.era) && entry.n <= place.n
+        })
+    }
+
+    /// Returns true if the client may have come to a position without a word.
+    pub(crate) fn may_be_at(&self, topic: usize, position: Position) -> bool {
+        self.drifted(topic, position).is_ok()
+    }
+
+    /// Checks all topics except `but`. Only events that the client does not want may have moved the cursor there.
     pub(crate) fn drift(&mut self, to: &[Position], but: Option<usize>) -> Verdict {
         let others = to.iter().enumerate().filter(|(topic, _)| Some(*topic) != but);
         others.into_iter().try_for_each(|(topic, position)| self.drift_in(topic, *position))
     }
 
     fn drift_in(&mut self, topic: usize, position: Position) -> Verdict {
-        if self.at()?[topic].position == position {
-            return Ok(());
-        }
-        let place = self.with(topic, |history, at| {
-            let place = history.place(position).ok_or("the cursor stands nowhere")?;
-            self.passes(history, at, place.era, place.n)?;
-            if place.n < at.place.n { Err("the cursor went back".to_owned()) } else { Ok(place) }
-        })?;
+        let place = self.drifted(topic, position)?;
         self.set(topic, position, place);
         Ok(())
+    }
+
+    fn drifted(&self, topic: usize, position: Position) -> Result<Place, String> {
+        let At { position: before, place } = self.at()?[topic];
+        if before == position {
+            return Ok(place);
+        }
+        self.with(topic, |history, at| {
+            let place = history.place(position).ok_or("the cursor stands nowhere")?;
+            self.passes(topic, history, at, place)?;
+            if place.n < at.place.n { Err("the cursor went back".to_owned()) } else { Ok(place) }
+        })
     }
 
     /// The client got an event.
@@ -187,14 +212,14 @@ impl Judge {
                     at.position
                 ));
             }
-            self.passes(history, at, place.era, place.n - 1)?;
+            self.passes(topic, history, at, Place { n: place.n - 1, ..place })?;
             let stored = &history.entry(place.era, place.n).ok_or("nobody published it")?.event;
             let stored_kind = stored.kind().map_or("message", |kind| kind.as_str());
             if stored.data() != data || stored_kind != kind {
                 return Err(format!("the published data was {:?}", stored.data()));
             }
-            if !self.wants(kind) || stored.mark() == Mark::End {
-                return Err("the filter excludes the event".to_owned());
+            if !self.wants(topic, stored) {
+                return Err("the client did not ask for the event".to_owned());
             }
             if self.world.delivers_committed() && self.seen.contains(data) && history.is_prepared()
             {
@@ -212,12 +237,12 @@ impl Judge {
         let requested = json["requested"].as_str().and_then(|text| text.parse().ok());
         self.drift_in(topic, requested.ok_or("a gap from nowhere")?)?;
         let place = self.with(topic, |history, at| {
-            let missed = json["missed"].as_u64();
+            let missed = missed(json, self.parts[topic].is_whole())?;
             let place = history.place(to).ok_or("a gap to nowhere")?;
             let place = match json["reason"].as_str() {
-                Some("trimmed") => trimmed(history, at.place, missed, place)?,
+                Some("trimmed") => self.trimmed(topic, history, at, missed, place)?,
                 Some("rewound" | "reset") if missed.is_none() => {
-                    let (place, loss) = lost(history, at, to, place)?;
+                    let (place, loss) = self.lost(topic, history, at, to, place)?;
                     if loss == Loss::Promotion && self.world.delivers_committed() {
                         return Err("a promotion took back what the client had".to_owned());
                     }
@@ -245,28 +270,91 @@ impl Judge {
 
     /// The client was told that all topics have ended.
     pub(crate) fn finish(&mut self) -> Verdict {
-        (0..self.topics.len()).try_for_each(|topic| self.ended(topic))?;
+        (0..self.parts.len()).try_for_each(|topic| self.ended(topic))?;
         self.finished = true;
         Ok(())
     }
 
-    /// Checks that the client wants no event between its position and number `n` of an era.
-    fn passes(&self, history: &History, at: At, era: usize, n: u64) -> Verdict {
-        if era < at.place.era || !history.leads_to(at.place, era) {
+    /// Checks that the client wants no event between its position and a place.
+    fn passes(&self, topic: usize, history: &History, at: At, to: Place) -> Verdict {
+        if to.era < at.place.era || !history.leads_to(at.place, to.era) {
             return Err(format!("{} is of another history, and no gap was reported", at.position));
         }
-        for n in at.place.n + 1..=n {
-            let event = &history.entry(era, n).ok_or("a number that nobody gave out")?.event;
-            let kind = event.kind().map_or("message", |kind| kind.as_str());
-            if self.wants(kind) && event.mark() != Mark::End {
+        for n in at.place.n + 1..=to.n {
+            let event = &history.entry(to.era, n).ok_or("a number that nobody gave out")?.event;
+            if self.wants(topic, event) {
                 return Err(format!("{event:?} {:?} was lost without a gap", event.data()));
             }
         }
         Ok(())
     }
 
-    fn wants(&self, kind: &str) -> bool {
-        self.types.is_none_or(|types| types.contains(&kind))
+    fn wants(&self, topic: usize, event: &Event) -> bool {
+        let kind = event.kind().map_or("message", |kind| kind.as_str());
+        let is_kind = self.types.is_none_or(|types| types.contains(&kind));
+        is_kind && event.mark() != Mark::End && self.parts[topic].has(event)
+    }
+
+    /// Checks a gap of trimmed events. The gap must have their number, unless the store cannot know it. For a selection, that
+    /// is the number of all events that are gone, and events that were passed by may follow.
+    fn trimmed(
+        &self,
+        topic: usize,
+        history: &History,
+        at: At,
+        missed: Option<u64>,
+        to: Place,
+    ) -> Result<Place, String> {
+        let At { place: from, position } = at;
+        if missed.is_none() && history.has_changed_hands_since(from) && to.n >= from.n {
+            self.skips(topic, history, history.shared(from, to.era), to)?;
+            return Ok(to);
+        }
+        if to.era < from.era || !history.leads_to(from, to.era) {
+            return Err("a trimmed gap, but the client's last event is lost".to_owned());
+        }
+        let end = missed.map(|missed| from.n.saturating_add(missed));
+        let is_counted = |end: &u64| match self.parts[topic].is_whole() {
+            true => *end == to.n,
+            false => *end <= to.n,
+        };
+        let Some(end) = end.filter(|end| *end > from.n && is_counted(end)) else {
+            return Err(format!("{} are missing", to.n.wrapping_sub(from.n)));
+        };
+        let end = Place { n: end, ..to };
+        // The count is that of the log, whoever wanted the events.
+        no_readable(history, from.n, end, |_| true)?;
+        self.passes(topic, history, At { position, place: end }, to)?;
+        Ok(to)
+    }
+
+    /// Checks a gap that is reported because the store has lost events that the client had.
+    fn lost(
+        &self,
+        topic: usize,
+        history: &History,
+        at: At,
+        position: Position,
+        to: Place,
+    ) -> Result<(Place, Loss), String> {
+        let At { place, .. } = at;
+        // A position just before an entry is lost when that entry is lost.
+        let witness = if history.find(at.position).is_some() { place.n } else { place.n + 1 };
+        let lost_in = history.lost_in(Place { n: witness, ..place });
+        let lost_in = lost_in.ok_or("lost, but what it had is still there")?;
+        let loss = history.loss(lost_in);
+        if position == Position::START {
+            // A node that has not noticed the loss may still deliver the lost event to other clients.
+            let era = if place.n == 0 { place.era } else { lost_in };
+            return Ok((Place { era, n: 0 }, loss));
+        }
+        self.skips(topic, history, history.shared(place, to.era).min(place.n), to)?;
+        Ok((to, loss))
+    }
+
+    /// Checks that a gap skips nothing that the client selects and that can be read.
+    fn skips(&self, topic: usize, history: &History, from: u64, to: Place) -> Verdict {
+        no_readable(history, from, to, |event| self.parts[topic].has(event))
     }
 
     fn at(&self) -> Result<&[At], String> {
@@ -289,46 +377,42 @@ impl Judge {
             // A replica that has not heard of a wipe begins with the old log.
             at.place.era = 0;
         }
-        self.world.store.of(&self.topics[topic], |history| judge(history, at))
+        self.world.store.of(&self.parts[topic].log, |history| judge(history, at))
     }
 }
 
-/// Checks a gap of trimmed events. The gap must have their number, unless the store cannot know it.
-fn trimmed(history: &History, at: Place, missed: Option<u64>, to: Place) -> Result<Place, String> {
-    if missed.is_none() && history.has_changed_hands_since(at) && to.n >= at.n {
-        readable(history, history.shared(at, to.era), to)?;
-        return Ok(to);
+/// Returns the number of events in a gap: exact for a whole log, and an upper bound for a selection.
+fn missed(gap: &Value, is_whole: bool) -> Result<Option<u64>, String> {
+    let [exact, most] = ["missed", "missed_at_most"].map(|name| gap[name].as_u64());
+    match (is_whole, exact, most) {
+        (true, missed, None) | (false, None, missed) => Ok(missed),
+        (true, ..) => Err("an upper bound, although all events count".to_owned()),
+        (false, ..) => Err("an exact number, although the log cannot know it".to_owned()),
     }
-    if to.era < at.era || !history.leads_to(at, to.era) {
-        return Err("a trimmed gap, but the client's last event is lost".to_owned());
-    }
-    if missed != Some(to.n.wrapping_sub(at.n)) || to.n <= at.n {
-        return Err(format!("{} are missing", to.n.wrapping_sub(at.n)));
-    }
-    readable(history, at.n, to)?;
-    Ok(to)
 }
 
-/// Checks a gap that is reported because the store has lost events that the client had.
-fn lost(history: &History, at: At, position: Position, to: Place) -> Result<(Place, Loss), String> {
-    let At { place, .. } = at;
-    // A position just before an entry is lost when that entry is lost.
-    let witness = if history.find(at.position).is_some() { place.n } else { place.n + 1 };
-    let lost_in = history.lost_in(Place { n: witness, ..place });
-    let lost_in = lost_in.ok_or("lost, but what it had is still there")?;
-    let loss = history.loss(lost_in);
-    if position == Position::START {
-        // A node that has not noticed the loss may still deliver the lost event to other clients.
-        let era = if place.n == 0 { place.era } else { lost_in };
-        return Ok((Place { era, n: 0 }, loss));
-    }
-    readable(history, history.shared(place, to.era).min(place.n), to)?;
-    Ok((to, loss))
-}
-
-fn readable(history: &History, from: u64, to: Place) -> Verdict {
-    match (from + 1..=to.n).find(|n| history.is_readable(to.era, *n)) {
+fn no_readable(
+    history: &History,
+    from: u64,
+    to: Place,
+    counts: impl Fn(&Event) -> bool,
+) -> Verdict {
+    match first_readable(history, from, to, counts) {
         Some(n) => Err(format!("the gap skips {n}, which can be read")),
         None => Ok(()),
     }
+}
+
+/// Returns the first number of an event that can be read, after one number and up to a place.
+fn first_readable(
+    history: &History,
+    from: u64,
+    to: Place,
+    counts: impl Fn(&Event) -> bool,
+) -> Option<u64> {
+    let is_one = |n: &u64| {
+        let counts = history.entry(to.era, *n).is_some_and(|entry| counts(&entry.event));
+        counts && history.is_readable(to.era, *n)
+    };
+    (from + 1..=to.n).find(is_one)
 }

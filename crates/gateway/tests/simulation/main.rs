@@ -27,7 +27,9 @@ mod publisher;
 mod schedule;
 mod server;
 mod store;
+mod wanted;
 mod weather;
+mod wire;
 mod world;
 
 use bug::Bug;

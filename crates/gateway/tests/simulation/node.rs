@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::{
-    Append, AppendError, Bookmark, Bounds, Event, Key, Limit, Log, LogName, Page, Position,
-    ReadError, Reason, Receipt, Seek, Sought, Tail, Topic,
+    Append, AppendError, Bookmark, Bounds, Event, Key, Limit, Log, LogName, NewEvent, Page,
+    Position, ReadError, Reason, Receipt, Seek, Sought, Spaces, Tail, Topic,
 };
 use tokio::time::{Instant, sleep};
 
@@ -49,7 +49,7 @@ pub(crate) struct Node {
 
 #[derive(Debug)]
 struct State {
-    watched: BTreeMap<Topic, Watched>,
+    watched: BTreeMap<LogName, Watched>,
     sources: Sources,
     feed: Feed,
     /// The primary does not tell this node of its replicas until then.
@@ -94,16 +94,21 @@ impl Node {
     }
 
     fn repair_all(self: &Arc<Self>) {
-        let topics: Vec<_> = self.state().watched.keys().cloned().collect();
-        for topic in topics {
-            self.with(&topic, Watched::suspect);
-            self.repair(&topic);
+        let logs: Vec<_> = self.state().watched.keys().cloned().collect();
+        for log in logs {
+            self.with(&log, Watched::suspect);
+            self.repair(&log);
         }
     }
 
-    /// Extends a tail by the messages that have come. Returns true if the topic must be read.
-    fn advance(&self, state: &mut State, topic: &Topic) -> bool {
-        let watched = state.watched.get_mut(topic);
+    /// The log that an event belongs to.
+    fn log_of(&self, event: &Event) -> LogName {
+        self.world.spaces.log_of(event.topic())
+    }
+
+    /// Extends a tail by the messages that have come. Returns true if the log must be read.
+    fn advance(&self, state: &mut State, log: &LogName) -> bool {
+        let watched = state.watched.get_mut(log);
         watched.is_some_and(|watched| watched.advance(|head, event| self.follows(head, event)))
     }
 
@@ -112,59 +117,59 @@ impl Node {
         if self.world.bug == Some(Bug::ComparesNumbers) {
             return position.n == head.n + 1 && position.ms >= head.ms;
         }
-        self.world.store.of(event.topic(), |history| history.are_neighbours(head, position))
+        self.world.store.of(&self.log_of(event), |history| history.are_neighbours(head, position))
     }
 
-    /// Reads a topic until its tail follows the feed again. Does nothing if a repair is already running.
-    fn repair(self: &Arc<Self>, topic: &Topic) {
+    /// Reads a log until its tail follows the feed again. Does nothing if a repair is already running.
+    fn repair(self: &Arc<Self>, log: &LogName) {
         let mut state = self.state();
-        let Some(watched) = state.watched.get_mut(topic) else { return };
+        let Some(watched) = state.watched.get_mut(log) else { return };
         if watched.tail.is_none() || watched.repairing || watched.phase == Phase::Following {
             return;
         }
         watched.repairing = true;
-        let (node, topic) = (Arc::clone(self), topic.clone());
+        let (node, log) = (Arc::clone(self), log.clone());
         self.world.stage.spawn(self.group, async move {
             let begin = Instant::now();
-            while node.try_repair(&topic).await {
+            while node.try_repair(&log).await {
                 if begin.elapsed() > LAG_MAX {
-                    node.with(&topic, Watched::give_up);
+                    node.with(&log, Watched::give_up);
                 }
             }
-            node.with(&topic, |watched| watched.repairing = false);
+            node.with(&log, |watched| watched.repairing = false);
         });
     }
 
     /// Returns true if the repair must be tried again.
-    async fn try_repair(&self, topic: &Topic) -> bool {
+    async fn try_repair(&self, log: &LogName) -> bool {
         if !self.state().feed.connected {
-            // The reconnection repairs all topics.
+            // The reconnection repairs all logs.
             return false;
         }
-        self.with(topic, Watched::begin);
-        match self.look(topic).await {
+        self.with(log, Watched::begin);
+        match self.look(log).await {
             Ok(window) => {
-                let (again, is_owed) = self.settle(topic, window);
+                let (again, is_owed) = self.settle(log, window);
                 if again && is_owed {
                     sleep(PROMISE_PAUSE).await;
                 }
                 again
             }
             Err(_) => {
-                self.with(topic, |watched| watched.phase = Phase::Due);
+                self.with(log, |watched| watched.phase = Phase::Due);
                 sleep(RETRY).await;
                 true
             }
         }
     }
 
-    /// Takes the window that was read. Returns whether the topic must be read again, and whether that is because an event
+    /// Takes the window that was read. Returns whether the log must be read again, and whether that is because an event
     /// was promised.
-    fn settle(&self, topic: &Topic, window: Window) -> (bool, bool) {
+    fn settle(&self, log: &LogName, window: Window) -> (bool, bool) {
         let mut state = self.state();
-        let Some(watched) = state.watched.get_mut(topic) else { return (false, false) };
+        let Some(watched) = state.watched.get_mut(log) else { return (false, false) };
         let (whole, is_owed) = (watched.settle(window), watched.is_owed());
-        (!whole || self.advance(&mut state, topic), is_owed)
+        (!whole || self.advance(&mut state, log), is_owed)
     }
 
     async fn audit(self: Arc<Self>) {
@@ -173,7 +178,7 @@ impl Node {
             let (source, before): (_, Vec<_>) = {
                 let state = self.state();
                 let opened = state.watched.iter().filter(|(_, watched)| watched.tail.is_some());
-                let before = opened.map(|(topic, watched)| (topic.clone(), watched.head()));
+                let before = opened.map(|(log, watched)| (log.clone(), watched.head()));
                 (state.sources.source(), before.collect())
             };
             let Some(source) = source else { continue };
@@ -181,13 +186,14 @@ impl Node {
                 continue;
             }
             let store = &self.world.store;
-            let heads = before.iter().map(|(t, _)| store.head_at(t, store.holding(source, t)));
+            let heads =
+                before.iter().map(|(log, _)| store.head_at(log, store.holding(source, log)));
             let heads: Vec<_> = heads.collect();
             if self.travel(source).await.is_err() {
                 continue;
             }
-            for ((topic, before), head) in before.into_iter().zip(heads) {
-                let apart = self.with(&topic, |watched| {
+            for ((log, before), head) in before.into_iter().zip(heads) {
+                let apart = self.with(&log, |watched| {
                     let apart = watched.head() == before && before != head;
                     if apart {
                         watched.suspect();
@@ -195,19 +201,24 @@ impl Node {
                     apart
                 });
                 if apart {
-                    self.repair(&topic);
+                    self.repair(&log);
                 }
             }
         }
     }
 
     /// Applies the node's planted bug to a page.
-    fn distort(&self, topic: &Topic, of: Holding, after: Position, mut page: Page) -> Page {
+    fn distort(&self, log: &LogName, of: Holding, after: Position, mut page: Page) -> Page {
+        if self.world.bug == Some(Bug::MixesTopics) {
+            let topics: Vec<_> = page.events.iter().map(|event| event.topic().clone()).collect();
+            let others = page.events.iter_mut().skip(1).zip(topics);
+            others.for_each(|(event, topic)| *event = of_topic(event, topic));
+        }
         let Some(gap) = &mut page.gap else { return page };
         match self.world.bug {
             Some(Bug::CountsOneTooMany) => gap.missed = gap.missed.map(|missed| missed + 1),
             Some(Bug::RewoundIsExact) if gap.reason == Reason::Rewound => {
-                let events = self.world.store.read_by_number(topic, of, after.n, self.page);
+                let events = self.world.store.read_by_number(log, of, after.n, self.page);
                 return Page { gap: None, events };
             }
             _ => {}
@@ -215,8 +226,8 @@ impl Node {
         page
     }
 
-    fn with<T: Default>(&self, topic: &Topic, change: impl FnOnce(&mut Watched) -> T) -> T {
-        self.state().watched.get_mut(topic).map(change).unwrap_or_default()
+    fn with<T: Default>(&self, log: &LogName, change: impl FnOnce(&mut Watched) -> T) -> T {
+        self.state().watched.get_mut(log).map(change).unwrap_or_default()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -224,8 +235,18 @@ impl Node {
     }
 }
 
+/// The event under another topic, for a planted bug.
+fn of_topic(event: &Event, topic: Topic) -> Event {
+    let (kind, data) = (event.kind().cloned(), event.data().into());
+    Event::new(topic, event.position(), NewEvent { kind, data, ..NewEvent::default() })
+}
+
 #[async_trait]
 impl Log for Node {
+    fn spaces(&self) -> &Spaces {
+        &self.world.spaces
+    }
+
     async fn append(&self, batch: Vec<Append>) -> Vec<Result<Receipt, AppendError>> {
         let mut receipts = Vec::new();
         for append in batch {
@@ -269,15 +290,18 @@ impl Log for Node {
 
     async fn tail(&self, log: &LogName) -> Result<Arc<Tail>, ReadError> {
         let _opener = self.opening.lock().await;
+        let capacity = Limit { events: self.window, bytes: usize::MAX };
         if let Some(tail) = self.state().watched.get(log).and_then(|w| w.tail.clone()) {
-            return Ok(tail);
+            return Ok(match self.world.bug {
+                Some(Bug::FeedsOneTail) => Arc::new(Tail::new(tail.head(), false, capacity)),
+                _ => tail,
+            });
         }
         // Subscribed before the read, so that no event is lost between the two.
         self.state().watched.insert(log.clone(), Watched::new());
         self.with(log, Watched::begin);
         let window = self.look(log).await?;
         let ended = window.ended && window.events.is_empty();
-        let capacity = Limit { events: self.window, bytes: usize::MAX };
         let tail = Arc::new(Tail::new(window.before, ended, capacity));
         self.with(log, |watched| {
             watched.tail = Some(Arc::clone(&tail));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use event_log::{Append, EventType, Key, Mark, NewEvent, Topic};
+use event_log::{Append, EventType, Extra, Key, Mark, NewEvent, Topic};
 use tokio::time::{Instant, sleep};
 
 use super::dice::{chance, millis, pick};
@@ -35,14 +35,15 @@ impl Publisher {
             _ => format!("{topic} {name}/{number}").into(),
         };
         let kind = kind.map(|kind| EventType::new(kind).expect("a type"));
-        let event = NewEvent { kind, data: data.clone(), mark, ..NewEvent::default() };
+        let extra = self.extra(topic);
+        let event = NewEvent { kind, data: data.clone(), mark, extra, ..NewEvent::default() };
         let key = Key::new(&format!("{name}/{number}")).expect("a key");
         loop {
             let (topic, event, key) = (topic.clone(), event.clone(), Some(key.clone()));
             match world.publish(Append { key, ..Append::new(topic.clone(), event) }).await {
                 Ok(receipt) => {
                     world.note(format_args!("{name} published {data:?} at {}", receipt.position));
-                    let stored = world.store.of(&topic, |history| {
+                    let stored = world.store.of(&world.spaces.log_of(&topic), |history| {
                         let place = history.find(receipt.position)?;
                         Some(history.entry(place.era, place.n)?.event.data() == &*data)
                     });
@@ -57,5 +58,15 @@ impl Publisher {
                 }
             }
         }
+    }
+
+    /// Other topics of some events in a space.
+    fn extra(&self, topic: &Topic) -> Option<Box<Extra>> {
+        if !self.world.spaces.has(topic) || chance(80) {
+            return None;
+        }
+        let is_other = |other: &&Topic| self.world.spaces.has(other) && *other != topic;
+        let others = self.topics.iter().filter(is_other).filter(|_| chance(50));
+        Some(Box::new(Extra { also: others.cloned().collect(), attributes: None }))
     }
 }

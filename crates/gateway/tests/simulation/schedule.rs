@@ -19,6 +19,7 @@ use super::ensemble::OUTSIDE;
 use super::faults;
 use super::judge::Judge;
 use super::publisher::Publisher;
+use super::wanted::Wanted;
 use super::weather::Weather;
 use super::world::{Tally, World};
 
@@ -33,6 +34,11 @@ pub(crate) struct Played {
     pub(crate) tally: Tally,
 }
 
+/// Of three schedules, the one that has a space. The others draw the lots that they drew before there were spaces, so that
+/// a seed which has found a fault plays it again.
+const WITH_SPACE: u64 = 2;
+/// Topics that share a log.
+const IN_SPACE: [&str; 4] = ["s/a", "s/b", "s/b/1", "s/c"];
 /// Duration of the faults.
 const STORM: Duration = Duration::from_secs(40);
 /// The filters of clients. Each includes the type of the last events.
@@ -48,8 +54,9 @@ pub(crate) fn play(seed: u64, bug: Option<Bug>) -> Played {
     let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
     let _entered = runtime.enter();
     let keep = *pick(&[3, 10, 1000]);
+    let has_space = bug.map_or(seed % 3 == WITH_SPACE, Bug::needs_a_space);
     let (weather, deployment) = loop {
-        let (weather, deployment) = (Weather::draw(), Deployment::draw());
+        let (weather, deployment) = (Weather::draw(), Deployment::draw(has_space));
         if bug.is_none_or(|bug| bug.concerns(&deployment, &weather)) {
             break (weather, deployment);
         }
@@ -69,6 +76,11 @@ pub(crate) fn play(seed: u64, bug: Option<Bug>) -> Played {
 async fn storm_and_calm(world: Arc<World>) {
     let topics = ["t0", "t1", "t2"].map(|name| Topic::new(name).expect("a name"));
     let topics = topics[..fastrand::usize(1..=3)].to_vec();
+    let shared = match world.deployment.has_space {
+        true => &IN_SPACE[..fastrand::usize(2..=IN_SPACE.len())],
+        false => &[],
+    };
+    let shared: Vec<_> = shared.iter().map(|name| Topic::new(name).expect("a name")).collect();
     let config = Config {
         max_connections: *pick(&[2, 10_000, 10_000]),
         max_age: *pick(&[Duration::from_secs(20), Duration::from_mins(30)]),
@@ -76,7 +88,7 @@ async fn storm_and_calm(world: Arc<World>) {
     };
     let (nodes, window, page) = (fastrand::usize(1..=4), *pick(&[1, 1, 4, 16]), *pick(&[1, 3, 50]));
     world.note(format_args!(
-        "{:?} {:?} {config:?} topics {topics:?} nodes {nodes} window {window} page {page}",
+        "{:?} {:?} {config:?} topics {topics:?} {shared:?} nodes {nodes} window {window} page {page}",
         world.deployment,
         world.weather(),
     ));
@@ -84,13 +96,12 @@ async fn storm_and_calm(world: Arc<World>) {
     let cluster = Cluster::new(&world, config, nodes, window, page);
     let until = Instant::now() + STORM;
     let judges: Vec<_> = (0..fastrand::usize(3..=8))
-        .map(|number| cast_client(&world, &cluster, &topics, number))
+        .map(|number| cast_client(&world, &cluster, [&topics, &shared], number))
         .collect();
+    let topics = [topics, shared].concat();
     let publishing = publish(&world, &topics, until);
-    world.stage.spawn(
-        OUTSIDE,
-        faults::run(Arc::clone(&world), Arc::clone(&cluster), topics.clone(), until),
-    );
+    let logs = topics.iter().map(|topic| world.spaces.log_of(topic)).collect();
+    world.stage.spawn(OUTSIDE, faults::run(Arc::clone(&world), Arc::clone(&cluster), logs, until));
     while Instant::now() < until && world.violation().is_none() {
         sleep(Duration::from_secs(1)).await;
     }
@@ -112,6 +123,7 @@ fn count_kind(world: &World) {
         (world.delivers_committed(), "schedules whose nodes all read from replicas"),
         (world.deployment.reads == Reads::Mixed, "schedules whose nodes read from either"),
         (world.deployment.regime == Regime::FailOver, "schedules with fail-overs"),
+        (world.deployment.has_space, "schedules with topics that share a log"),
     ];
     kinds.into_iter().filter(|(is, _)| *is).for_each(|(_, kind)| world.count(kind, 1));
 }
@@ -135,14 +147,20 @@ fn publish(world: &Arc<World>, topics: &[Topic], until: Instant) -> Arc<AtomicUs
 fn cast_client(
     world: &Arc<World>,
     cluster: &Arc<Cluster>,
-    all: &[Topic],
+    [own, shared]: [&[Topic]; 2],
     number: usize,
 ) -> Arc<Mutex<Judge>> {
-    let mut topics: Vec<_> = all.iter().filter(|_| chance(60)).cloned().collect();
-    if topics.is_empty() {
-        topics.push(pick(all).clone());
+    let mut texts: Vec<_> = own.iter().filter(|_| chance(60)).map(ToString::to_string).collect();
+    if !shared.is_empty() && chance(80) {
+        if chance(60) {
+            texts.clear();
+        }
+        texts.extend(selectors(shared));
     }
-    let mut query: Vec<_> = topics.iter().map(|topic| format!("topic={topic}")).collect();
+    if texts.is_empty() {
+        texts.push(pick(own).to_string());
+    }
+    let mut query: Vec<_> = texts.iter().map(|text| format!("topic={text}")).collect();
     let polls = chance(25);
     let types: Option<&[&str]> = match chance(70) || polls {
         true => None,
@@ -151,15 +169,16 @@ fn cast_client(
     query.extend(types.map(|types| format!("types={}", types.join(","))));
     let from = *pick(&["latest", "earliest", "-3"]);
     query.push(format!("from={from}"));
-    let judge = Judge::new(world, topics.clone(), types, from == "earliest");
+    let query = query.join("&");
+    let judge = Judge::new(world, Wanted::all(&query), types, from == "earliest");
     let judge = Arc::new(Mutex::new(judge));
     let client = Client {
         name: format!("c{number}"),
         world: Arc::clone(world),
         cluster: Arc::clone(cluster),
         judge: Arc::clone(&judge),
-        query: query.join("&"),
-        topics,
+        parts: Wanted::all(&query),
+        query,
         slow: chance(30),
         bad_line: chance(50),
         polls,
@@ -171,12 +190,28 @@ fn cast_client(
     judge
 }
 
+/// The topics and patterns of a subscriber of a space.
+fn selectors(topics: &[Topic]) -> Vec<String> {
+    let topic = || pick(topics).to_string();
+    match fastrand::u32(0..7) {
+        0 | 1 => vec![topic()],
+        2 => vec![topic(), topic()],
+        3 => vec!["s/*".to_owned()],
+        4 => vec!["s/**".to_owned()],
+        5 => vec!["s/b/*".to_owned()],
+        _ => vec!["s/b/**".to_owned(), topic()],
+    }
+}
+
 /// Publishes the last event of each topic, of a type that all filters include. Some topics then end.
 async fn end(world: &Arc<World>, topics: &[Topic]) {
     let publisher =
         Publisher { name: "last".to_owned(), world: Arc::clone(world), topics: topics.to_vec() };
     for (number, topic) in (0..).zip(topics) {
-        let mark = *pick(&[Mark::Open, Mark::Last, Mark::End]);
+        let mark = match world.spaces.has(topic) {
+            true => Mark::Open,
+            false => *pick(&[Mark::Open, Mark::Last, Mark::End]),
+        };
         if mark == Mark::End {
             publisher.publish(topic, 100 + number, Some("a"), Mark::Open).await;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use event_log::{Event, Topic};
+use event_log::{Event, LogName};
 use tokio::time::Instant;
 
 use super::history::{Holding, Place};
@@ -26,7 +26,7 @@ pub(crate) struct Server {
     /// When a replica last got something from the server that it follows.
     pub(crate) heard_at: Instant,
     pub(crate) log: Vec<Change>,
-    holdings: BTreeMap<Topic, Holding>,
+    holdings: BTreeMap<LogName, Holding>,
     heard: BTreeMap<Id, Heard>,
 }
 
@@ -48,13 +48,13 @@ pub(crate) enum State {
     Removed,
 }
 
-/// A change of a topic, as a primary sends it to its replicas.
+/// A change of a log, as a primary sends it to its replicas.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     /// Differs for all changes of all servers.
     pub(crate) id: u64,
     pub(crate) at: Instant,
-    pub(crate) topic: Topic,
+    pub(crate) log: LogName,
     pub(crate) holding: Holding,
     pub(crate) event: Option<Event>,
 }
@@ -126,19 +126,19 @@ impl Server {
         self.state == State::Running && self.cut_until <= Instant::now()
     }
 
-    pub(crate) fn holding(&self, topic: &Topic) -> Holding {
+    pub(crate) fn holding(&self, log: &LogName) -> Holding {
         let none = Holding { place: Place { era: 0, n: 0 }, gone: 0 };
-        self.holdings.get(topic).copied().unwrap_or(none)
+        self.holdings.get(log).copied().unwrap_or(none)
     }
 
-    /// Takes the place of the server's entries of a topic in another era, which has them all.
-    pub(crate) fn adopt(&mut self, topic: &Topic, place: Place) {
-        let gone = self.holding(topic).gone;
-        self.holdings.insert(topic.clone(), Holding { place, gone });
+    /// Takes the place of the server's entries of a log in another era, which has them all.
+    pub(crate) fn adopt(&mut self, log: &LogName, place: Place) {
+        let gone = self.holding(log).gone;
+        self.holdings.insert(log.clone(), Holding { place, gone });
     }
 
     pub(crate) fn take(&mut self, change: Change) {
-        self.holdings.insert(change.topic.clone(), change.holding);
+        self.holdings.insert(change.log.clone(), change.holding);
         self.log.push(change);
     }
 

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use event_log::{
-    Append, AppendError, Bounds, Event, Generation, Mark, Page, Position, Receipt, Seek, Sought,
-    Topic, classify,
+    Append, AppendError, Bounds, Event, Generation, LogName, Mark, Page, Position, Receipt, Seek,
+    Sought, Spaces, Topic, classify,
 };
 use tokio::time::Instant;
 
@@ -27,8 +27,9 @@ pub(crate) struct Store(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    topics: BTreeMap<Topic, History>,
-    keys: BTreeMap<(Topic, String), Position>,
+    spaces: Spaces,
+    logs: BTreeMap<LogName, History>,
+    keys: BTreeMap<(Topic, String), (LogName, Position)>,
     servers: Vec<Server>,
     /// The server whose log is the truth.
     primary: Id,
@@ -49,7 +50,7 @@ struct Inner {
     fence_ms: u64,
 }
 
-/// The newest events of a topic.
+/// The newest events of a log.
 #[derive(Debug)]
 pub(crate) struct Window {
     pub(crate) before: Position,
@@ -59,8 +60,13 @@ pub(crate) struct Window {
 
 const FENCE_MS: u64 = 10_000;
 impl Store {
-    /// Creates a store that keeps `keep` events of each topic, with a primary and some replicas.
-    pub(crate) fn new(keep: u64, deployment: &Deployment, bug: Option<Bug>) -> Self {
+    /// Creates a store that keeps `keep` events of each log, with a primary and some replicas.
+    pub(crate) fn new(
+        keep: u64,
+        deployment: &Deployment,
+        spaces: Spaces,
+        bug: Option<Bug>,
+    ) -> Self {
         let now = Instant::now();
         let mut servers = vec![Server::new(Role::Primary, true)];
         for replica in 1..=deployment.replicas {
@@ -73,7 +79,8 @@ impl Store {
             servers[0].hear(replica, 0, Some(long_ago));
         }
         Self(Mutex::new(Inner {
-            topics: BTreeMap::new(),
+            spaces,
+            logs: BTreeMap::new(),
             keys: BTreeMap::new(),
             servers,
             primary: 0,
@@ -95,13 +102,13 @@ impl Store {
         self.inner().append(append)
     }
 
-    /// Returns what a server holds of a topic.
-    pub(crate) fn holding(&self, server: Id, topic: &Topic) -> Holding {
-        self.inner().servers[server].holding(topic)
+    /// Returns what a server holds of a log.
+    pub(crate) fn holding(&self, server: Id, log: &LogName) -> Holding {
+        self.inner().servers[server].holding(log)
     }
 
-    pub(crate) fn read(&self, topic: &Topic, of: Holding, after: Position, count: usize) -> Page {
-        self.of(topic, |history| {
+    pub(crate) fn read(&self, log: &LogName, of: Holding, after: Position, count: usize) -> Page {
+        self.of(log, |history| {
             let numbers = history.head(of).map(|head| head.numbers);
             let oldest = history.readable(of).next().map(Event::position);
             let mut next = history.readable(of).filter(|event| event.position() > after).peekable();
@@ -114,19 +121,19 @@ impl Store {
     /// Returns the events after a number and does not check the position. Only a planted bug reads so.
     pub(crate) fn read_by_number(
         &self,
-        topic: &Topic,
+        log: &LogName,
         of: Holding,
         n: u64,
         count: usize,
     ) -> Vec<Event> {
-        self.of(topic, |history| {
+        self.of(log, |history| {
             let events = history.readable(of).skip_while(|event| event.position().n <= n);
             events.take(count).cloned().collect()
         })
     }
 
-    pub(crate) fn window(&self, topic: &Topic, of: Holding, count: usize) -> Window {
-        self.of(topic, |history| {
+    pub(crate) fn window(&self, log: &LogName, of: Holding, count: usize) -> Window {
+        self.of(log, |history| {
             let mut events: Vec<_> = history.readable(of).rev().take(count).cloned().collect();
             events.reverse();
             let head = history.head(of).map_or(Position::START, |head| head.numbers.head);
@@ -135,8 +142,8 @@ impl Store {
         })
     }
 
-    pub(crate) fn seek(&self, topic: &Topic, of: Holding, seek: Seek) -> Sought {
-        self.of(topic, |history| {
+    pub(crate) fn seek(&self, log: &LogName, of: Holding, seek: Seek) -> Sought {
+        self.of(log, |history| {
             let head = history.head(of).map_or(Position::START, |head| head.numbers.head);
             let mut events = history.readable(of).map(Event::position);
             let first = match seek {
@@ -149,8 +156,8 @@ impl Store {
         })
     }
 
-    pub(crate) fn bounds(&self, topic: &Topic, of: Holding) -> Option<Bounds> {
-        self.of(topic, |history| {
+    pub(crate) fn bounds(&self, log: &LogName, of: Holding) -> Option<Bounds> {
+        self.of(log, |history| {
             Some(Bounds {
                 head: history.head(of)?.numbers.head,
                 oldest: history.readable(of).next().map(Event::position),
@@ -162,17 +169,17 @@ impl Store {
     }
 
     /// Returns the last position that a server has.
-    pub(crate) fn head_at(&self, topic: &Topic, of: Holding) -> Position {
-        self.of(topic, |history| history.head(of).map_or(Position::START, |head| head.numbers.head))
+    pub(crate) fn head_at(&self, log: &LogName, of: Holding) -> Position {
+        self.of(log, |history| history.head(of).map_or(Position::START, |head| head.numbers.head))
     }
 
     /// Returns the last position that the primary has assigned.
-    pub(crate) fn head(&self, topic: &Topic) -> Position {
-        self.head_at(topic, self.holding(self.primary(), topic))
+    pub(crate) fn head(&self, log: &LogName) -> Position {
+        self.head_at(log, self.holding(self.primary(), log))
     }
 
-    pub(crate) fn of<T>(&self, topic: &Topic, look: impl FnOnce(&History) -> T) -> T {
-        look(self.inner().topics.entry(topic.clone()).or_insert_with(History::new))
+    pub(crate) fn of<T>(&self, log: &LogName, look: impl FnOnce(&History) -> T) -> T {
+        look(self.inner().logs.entry(log.clone()).or_insert_with(History::new))
     }
 
     pub(crate) fn primary(&self) -> Id {
@@ -208,12 +215,12 @@ impl Store {
         self.with(primary, |server| server.away_until = Instant::now() + time);
     }
 
-    pub(crate) fn trim(&self, topic: &Topic, keep: u64) {
+    pub(crate) fn trim(&self, log: &LogName, keep: u64) {
         let mut inner = self.inner();
-        let Some(history) = inner.topics.get_mut(topic) else { return };
+        let Some(history) = inner.logs.get_mut(log) else { return };
         history.trim(keep);
         let place = history.end();
-        inner.change(topic, place, place.n.saturating_sub(keep), None);
+        inner.change(log, place, place.n.saturating_sub(keep), None);
     }
 
     /// Makes the clock of the server jump.
@@ -224,12 +231,12 @@ impl Store {
     /// Loses all entries. The server stays the same.
     pub(crate) fn flush(&self) {
         let mut inner = self.inner();
-        let topics: Vec<_> = inner.topics.keys().cloned().collect();
-        for topic in topics {
-            let history = inner.topics.get_mut(&topic).expect("a known topic");
+        let logs: Vec<_> = inner.logs.keys().cloned().collect();
+        for log in logs {
+            let history = inner.logs.get_mut(&log).expect("a known log");
             history.lose_after(0, Loss::Wipe);
             let place = history.end();
-            inner.change(&topic, place, 0, None);
+            inner.change(&log, place, 0, None);
         }
         inner.keys.clear();
     }
@@ -254,20 +261,20 @@ impl Inner {
     /// The truth becomes what a server holds. Its clock is `skew_ms` from the true time, but not farther behind than its
     /// fence reaches beyond the lost entries. Returns the number of lost entries.
     fn take_over(&mut self, server: Id, loss: Loss, skew_ms: i64) -> u64 {
-        let Self { topics, keys, servers, .. } = self;
+        let Self { logs, keys, servers, .. } = self;
         let (mut lost, mut beyond_ms) = (0, 0);
-        for (topic, history) in topics.iter_mut() {
-            let n = servers[server].holding(topic).place.n;
+        for (log, history) in logs.iter_mut() {
+            let n = servers[server].holding(log).place.n;
             lost += history.last() - n;
             history.lose_after(n, loss);
-            servers[server].adopt(topic, history.end());
-            // A topic without entries has no head that records the other server, and so no fence.
+            servers[server].adopt(log, history.end());
+            // A log without entries has no head that records the other server, and so no fence.
             let fence_ms = if n > 0 { FENCE_MS } else { 0 };
             let newest_ms = history.newest().map_or(0, |position| position.ms + 1);
             beyond_ms = beyond_ms.max(newest_ms.saturating_sub(fence_ms));
         }
-        keys.retain(|(topic, _), position| {
-            let history = &topics[topic];
+        keys.retain(|_, (log, position)| {
+            let history = &logs[log];
             history.place(*position).is_some_and(|place| history.lost_in(place).is_none())
         });
         self.term += 1;
@@ -277,30 +284,31 @@ impl Inner {
     }
 
     /// Notes a change of the primary, for its replicas.
-    fn change(&mut self, topic: &Topic, place: Place, gone: u64, event: Option<Event>) {
+    fn change(&mut self, log: &LogName, place: Place, gone: u64, event: Option<Event>) {
         self.changes += 1;
         let server = &mut self.servers[self.primary];
-        let before = server.holding(topic);
+        let before = server.holding(log);
         // Numbers that began again are not trimmed yet.
         let gone = if place.n < before.gone { gone } else { gone.max(before.gone) };
         let holding = Holding { place, gone };
-        let (id, at, topic) = (self.changes, Instant::now(), topic.clone());
-        server.take(Change { id, at, topic, holding, event });
+        let (id, at, log) = (self.changes, Instant::now(), log.clone());
+        server.take(Change { id, at, log, holding, event });
     }
 
     fn append(&mut self, append: Append) -> Result<(Receipt, Option<Event>), AppendError> {
-        let Append { topic, event, key, may_begin, .. } = append;
+        let log = self.spaces.log_of(&append.topic);
+        let Append { topic, event, key, may_begin, .. } = append.checked_in(&log)?;
         let now_ms = self.now_ms();
         let key = key.map(|key| (topic.clone(), key.as_str().to_owned()));
-        if let Some(position) = key.as_ref().and_then(|key| self.keys.get(key)) {
+        if let Some((_, position)) = key.as_ref().and_then(|key| self.keys.get(key)) {
             return Ok((Receipt { position: *position, duplicate: true }, None));
         }
-        let holding = self.servers[self.primary].holding(&topic);
+        let holding = self.servers[self.primary].holding(&log);
         let known = holding.place.n > 0;
         if !may_begin && !known {
             return Err(AppendError::NewTopic { topic });
         }
-        let history = self.topics.entry(topic.clone()).or_insert_with(History::new);
+        let history = self.logs.entry(log.clone()).or_insert_with(History::new);
         let head = history.head(holding);
         if let Some(head) = head.filter(|_| history.is_ended(holding)) {
             let last = head.numbers.head;
@@ -322,9 +330,9 @@ impl Inner {
         let event = Event::new(topic.clone(), position, event);
         let place = history.push(Entry { event: event.clone(), head });
         history.trim(self.keep);
-        self.change(&topic, place, place.n.saturating_sub(self.keep), Some(event.clone()));
+        self.change(&log, place, place.n.saturating_sub(self.keep), Some(event.clone()));
         if let Some(key) = key {
-            self.keys.insert(key, position);
+            self.keys.insert(key, (log, position));
         }
         Ok((Receipt { position, duplicate: false }, Some(event)))
     }

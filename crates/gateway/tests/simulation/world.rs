@@ -5,7 +5,7 @@ use std::fmt::{Arguments, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use event_log::{Append, AppendError, Event, Receipt};
+use event_log::{Append, AppendError, Event, Receipt, Spaces};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -23,6 +23,9 @@ const ACK: Duration = Duration::from_secs(1);
 /// Longest time until a replica that has nothing to take looks again.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The prefix of the space, in schedules that have one.
+pub(crate) const SPACE: &str = "s/";
+
 /// Counts by name, of a schedule or of many.
 pub(crate) type Tally = BTreeMap<&'static str, u64>;
 
@@ -32,6 +35,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) bug: Option<Bug>,
     pub(crate) deployment: Deployment,
+    pub(crate) spaces: Spaces,
     began: Instant,
     /// The log of the primary has grown.
     grown: Notify,
@@ -49,11 +53,13 @@ impl World {
         deployment: Deployment,
         bug: Option<Bug>,
     ) -> Arc<Self> {
+        let spaces = Spaces::new(deployment.has_space.then_some(SPACE)).expect("a prefix");
         let world = Arc::new(Self {
             stage: Stage::default(),
-            store: Store::new(keep, &deployment, bug),
+            store: Store::new(keep, &deployment, spaces.clone(), bug),
             bug,
             deployment,
+            spaces,
             began: Instant::now(),
             grown: Notify::new(),
             weather: Mutex::new(weather),

@@ -46,32 +46,23 @@ impl Client {
     /// Judges a response. Returns true if all topics have ended.
     fn take(&mut self, json: &Value) -> Result<bool, String> {
         let text = json["cursor"].as_str().ok_or("an answer without a cursor")?;
-        let to = cursor::decode(text, self.topics.len())?;
+        let to = cursor::decode(text, self.parts.len())?;
         let events = json["events"].as_array().ok_or("an answer without events")?;
         let gaps = json["gaps"].as_array().ok_or("an answer without gaps")?;
         let ended = json["ended"] == true;
         let mut judge = self.judge();
         if !judge.has_cursor() {
-            // A first poll has no cursor, so it starts before the first event or gap of each topic.
             let mut begin = to.clone();
-            for gap in gaps.iter().rev() {
-                begin[judge.index(gap["topic"].as_str())?] = position(&gap["requested"])?;
-            }
-            for event in events.iter().rev() {
-                let gap = gaps.iter().find(|gap| gap["topic"] == event["topic"]);
-                if gap.is_none_or(|gap| events.iter().any(|led| led["id"] == gap["requested"])) {
-                    let topic = judge.index(event["topic"].as_str())?;
-                    begin[topic] = position(&event["id"])?.before();
-                }
+            for (topic, begin) in begin.iter_mut().enumerate() {
+                let (events, gaps) =
+                    (events_of(&judge, topic, events)?, gaps_of(&judge, topic, gaps)?);
+                *begin = beginning(&judge, topic, &events, &gaps)?.unwrap_or(*begin);
             }
             judge.open(&begin)?;
         }
         for (topic, end) in to.iter().enumerate() {
-            let name = self.topics[topic].as_str();
-            let of = |list: &[Value]| -> Vec<Value> {
-                list.iter().filter(|item| item["topic"] == name).cloned().collect()
-            };
-            take_topic(&mut judge, topic, &of(events), &of(gaps), *end)?;
+            let (events, gaps) = (events_of(&judge, topic, events)?, gaps_of(&judge, topic, gaps)?);
+            take_topic(&mut judge, topic, &events, &gaps, *end)?;
         }
         judge.drift(&to, None)?;
         if ended {
@@ -81,6 +72,46 @@ impl Client {
         text.clone_into(&mut self.last_event_id);
         Ok(ended)
     }
+}
+
+/// The events of one log.
+fn events_of(judge: &Judge, topic: usize, all: &[Value]) -> Result<Vec<Value>, String> {
+    of(topic, all, |event| judge.part_of(event["topic"].as_str()))
+}
+
+/// The gaps of one log.
+fn gaps_of(judge: &Judge, topic: usize, all: &[Value]) -> Result<Vec<Value>, String> {
+    of(topic, all, |gap| judge.index(gap["topic"].as_str()))
+}
+
+fn of(
+    topic: usize,
+    all: &[Value],
+    index: impl Fn(&Value) -> Result<usize, String>,
+) -> Result<Vec<Value>, String> {
+    let mut items = Vec::new();
+    for item in all {
+        if index(item)? == topic {
+            items.push(item.clone());
+        }
+    }
+    Ok(items)
+}
+
+/// Returns the beginning of a first poll, which has no cursor: before the first event or gap of a log.
+fn beginning(
+    judge: &Judge,
+    topic: usize,
+    events: &[Value],
+    gaps: &[Value],
+) -> Result<Option<Position>, String> {
+    let event = events.first().map(|event| position(&event["id"])).transpose()?;
+    let gap = gaps.first().map(|gap| position(&gap["requested"])).transpose()?;
+    Ok(match (event, gap) {
+        (Some(event), Some(gap)) if !judge.precedes(topic, event, gap) => Some(gap),
+        (Some(event), _) => Some(event.before()),
+        (None, gap) => gap,
+    })
 }
 
 /// Judges the events and gaps of a topic. A response has them in two lists; each gap belongs where the
@@ -98,13 +129,21 @@ fn take_topic(
     let starts = starts?;
     let (mut event, mut gap) = (0, 0);
     loop {
-        if starts.get(gap) == Some(&judge.position(topic)) {
-            let to = gap_end(&ids[event..], starts.get(gap + 1), end);
+        let rest = &ids[event..];
+        if starts.get(gap).is_some_and(|start| judge.may_be_at(topic, *start)) {
+            let leads = |start: &&Position| {
+                rest.first().is_some_and(|next| judge.precedes(topic, *next, **start))
+            };
+            let next_gap = starts.get(gap + 1).filter(|start| !leads(start));
+            let to = gap_end(rest, next_gap, end);
             judge.gap(topic, &gaps[gap], to)?;
             gap += 1;
         } else if let Some(told) = events.get(event) {
             let kind = told["type"].as_str().unwrap_or("message");
             let data = told["data"].as_str().unwrap_or_default();
+            if data.split(' ').next() != told["topic"].as_str() {
+                return Err(format!("an event of another topic: {told}"));
+            }
             judge.deliver(topic, ids[event], kind, data)?;
             event += 1;
         } else {

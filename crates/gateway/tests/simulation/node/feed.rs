@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 use super::super::bug::Bug;
 use super::super::dice::{chance, millis};
 use super::super::server::{Id, Report, Server};
-use super::Node;
 use super::watched::Watched;
+use super::{Node, of_topic};
 
 /// The feed from a node's source.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Node {
         let weather = self.world.weather();
         let state = self.state();
         let is_heard = state.feed.connected && state.feed.server == Some(from);
-        if !is_heard || !state.watched.contains_key(event.topic()) || chance(weather.lost) {
+        if !is_heard || !state.watched.contains_key(&self.log_of(event)) || chance(weather.lost) {
             return;
         }
         let copies = if chance(weather.doubled) { 2 } else { 1 };
@@ -91,22 +91,26 @@ impl Node {
         if state.feed.line != line {
             return;
         }
-        let topic = event.topic().clone();
+        let log = self.log_of(&event);
+        let event = match self.world.bug {
+            Some(Bug::LosesTheTopic) if log.is_space() => of_topic(&event, log.prefix()),
+            _ => event,
+        };
         // A message is a hint where it may come before its event, here or on another server that must have the event.
         let is_hint = state.sources.may_overtake(from, self.world.deployment.has_bus)
             || !state.sources.awaited().is_empty()
             || state.sources.source().is_none();
-        let Some(watched) = state.watched.get_mut(&topic) else { return };
+        let Some(watched) = state.watched.get_mut(&log) else { return };
         let reads = match is_hint {
             true => watched.promise(event.position()),
             false => {
                 watched.take(event);
-                self.advance(&mut state, &topic)
+                self.advance(&mut state, &log)
             }
         };
         drop(state);
         if reads {
-            self.repair(&topic);
+            self.repair(&log);
         }
     }
 

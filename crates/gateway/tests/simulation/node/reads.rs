@@ -1,7 +1,7 @@
 //! A node's reads: from its source, cut where another server lacks an event that may be promoted, and from the primary
 //! where something seems to be missing.
 
-use event_log::{Page, Position, ReadError, Reason, Topic};
+use event_log::{LogName, Page, Position, ReadError, Reason};
 
 use super::super::bug::Bug;
 use super::super::history::Holding;
@@ -10,22 +10,22 @@ use super::super::store::Window;
 use super::Node;
 
 impl Node {
-    pub(super) async fn look(&self, topic: &Topic) -> Result<Window, ReadError> {
-        let holding = self.holding(topic, true).await?;
-        Ok(self.world.store.window(topic, holding, self.window))
+    pub(super) async fn look(&self, log: &LogName) -> Result<Window, ReadError> {
+        let holding = self.holding(log, true).await?;
+        Ok(self.world.store.window(log, holding, self.window))
     }
 
-    /// Asks the source what it holds of a topic, and cuts that at the first event that another server lacks which has to
+    /// Asks the source what it holds of a log, and cuts that at the first event that another server lacks which has to
     /// have it.
-    pub(super) async fn holding(&self, topic: &Topic, cut: bool) -> Result<Holding, ReadError> {
+    pub(super) async fn holding(&self, log: &LogName, cut: bool) -> Result<Holding, ReadError> {
         let (source, awaited) = self.servers()?;
         self.travel(source).await?;
         let store = &self.world.store;
-        let mut holding = store.holding(source, topic);
+        let mut holding = store.holding(source, log);
         for other in awaited.into_iter().filter(|_| cut) {
             self.travel(other).await?;
-            let theirs = store.holding(other, topic);
-            holding = store.of(topic, |history| match self.world.bug {
+            let theirs = store.holding(other, log);
+            holding = store.of(log, |history| match self.world.bug {
                 Some(Bug::TakesOrderForProof) => history.cut_by_order(holding, theirs),
                 _ => history.cut(holding, theirs.place),
             });
@@ -46,12 +46,12 @@ impl Node {
     pub(super) async fn read_at(
         &self,
         owner: Id,
-        topic: &Topic,
+        log: &LogName,
         after: Position,
     ) -> Result<Page, ReadError> {
         let store = &self.world.store;
         self.travel(owner).await?;
-        let page = store.read(topic, store.holding(owner, topic), after, self.page);
+        let page = store.read(log, store.holding(owner, log), after, self.page);
         self.travel(owner).await?;
         let Some(gap) = &page.gap else {
             let waits = self.world.bug != Some(Bug::ReadsAheadOfTheSource);
@@ -60,8 +60,8 @@ impl Node {
         let (source, awaited) = self.servers()?;
         for server in [source].into_iter().chain(awaited) {
             self.travel(server).await?;
-            let holding = store.holding(server, topic);
-            let holds = store.of(topic, |history| history.holds(holding, gap.resume));
+            let holding = store.holding(server, log);
+            let holds = store.of(log, |history| history.holds(holding, gap.resume));
             if !holds && self.world.bug != Some(Bug::SkipsToTheUncommitted) {
                 return Err(ReadError::Unavailable(
                     "a replica lacks the end of the gap".to_owned(),

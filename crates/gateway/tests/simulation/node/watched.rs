@@ -1,4 +1,4 @@
-//! A watched topic of a node: its tail, and the messages that wait to extend it.
+//! A watched log of a node: its tail, and the messages that wait to extend it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::super::store::Window;
 
 #[derive(Debug)]
 pub(super) struct Watched {
-    /// `None` until the topic has been opened.
+    /// `None` until the log has been opened.
     pub(super) tail: Option<Arc<Tail>>,
     pub(super) phase: Phase,
     pub(super) repairing: bool,
@@ -59,7 +59,7 @@ impl Watched {
         }
     }
 
-    /// A message came that its event may follow. Returns true if the topic must be read.
+    /// A message came that its event may follow. Returns true if the log must be read.
     pub(super) fn promise(&mut self, position: Position) -> bool {
         self.promised = self.promised.max(position);
         let reads = self.phase == Phase::Following && self.is_owed();
@@ -79,7 +79,7 @@ impl Watched {
         self.promised = Position::START;
     }
 
-    /// Extends the tail by the messages that follow it. Returns true if one does not, so that the topic must be read.
+    /// Extends the tail by the messages that follow it. Returns true if one does not, so that the log must be read.
     pub(super) fn advance(&mut self, follows: impl Fn(Position, &Event) -> bool) -> bool {
         let Some(tail) = self.tail.as_ref().filter(|_| self.phase == Phase::Following) else {
             return false;
