@@ -157,6 +157,11 @@ impl Judge {
         index.ok_or_else(|| format!("{topic:?} is not one of the client's topics"))
     }
 
+    /// Returns true if the client's position in a log may pass events without a word.
+    pub(crate) fn may_pass_by(&self, topic: usize) -> bool {
+        !self.parts[topic].is_whole()
+    }
+
     /// Returns true if an entry lies before a position, or there.
     pub(crate) fn precedes(&self, topic: usize, entry: Position, position: Position) -> bool {
         self.world.store.of(&self.parts[topic].log, |history| {

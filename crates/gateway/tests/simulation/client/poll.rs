@@ -131,10 +131,12 @@ fn take_topic(
     loop {
         let rest = &ids[event..];
         if starts.get(gap).is_some_and(|start| judge.may_be_at(topic, *start)) {
-            let leads = |start: &&Position| {
-                rest.first().is_some_and(|next| judge.precedes(topic, *next, **start))
-            };
-            let next_gap = starts.get(gap + 1).filter(|start| !leads(start));
+            let next_gap = starts.get(gap + 1).filter(|start| {
+                let next = rest
+                    .first()
+                    .filter(|next| judge.may_pass_by(topic) && next.n > least(&gaps[gap]));
+                next.is_none_or(|next| !judge.precedes(topic, *next, **start))
+            });
             let to = gap_end(rest, next_gap, end);
             judge.gap(topic, &gaps[gap], to)?;
             gap += 1;
@@ -151,6 +153,12 @@ fn take_topic(
             return rest.map_or(Ok(()), |gap| Err(format!("a gap in the wrong place: {gap}")));
         }
     }
+}
+
+/// The number up to which the events of a selection are gone, as far as its gap says.
+fn least(gap: &Value) -> u64 {
+    let most = gap["missed_at_most"].as_u64().unwrap_or_default();
+    position(&gap["requested"]).map_or(0, |requested| requested.n + most)
 }
 
 /// The end of a gap: the next event, or the next gap if that follows directly. A gap that begins at one of the next
