@@ -361,3 +361,37 @@ impl Bench {
         measured
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::{Contender, Options, Phase};
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn a_server_runs_the_phases_that_it_can() {
+        let options = Line::parse_from(["bench"]).options;
+        let runs = |phase, server| options.measures(phase, server);
+        assert!(runs(Phase::Resume, Contender::MercureBolt));
+        assert!(!runs(Phase::Resume, Contender::Mercure) && runs(Phase::Idle, Contender::Mercure));
+        assert!(runs(Phase::Steady, Contender::CentrifugoRedis));
+        assert!(!runs(Phase::Steady, Contender::Centrifugo));
+        assert!(runs(Phase::Private, Contender::TailwaterHs256));
+        assert!(!runs(Phase::Private, Contender::Tailwater));
+        let space = |phase: &&Phase| runs(**phase, Contender::TailwaterSpace);
+        assert_eq!(Phase::ALL.iter().filter(space).collect::<Vec<_>>(), [&Phase::Selections]);
+    }
+
+    #[test]
+    fn the_default_servers_are_those_of_released_flags() {
+        let servers = Line::parse_from(["bench"]).options.servers();
+        assert!(servers.contains(&Contender::Mercure) && !servers.contains(&Contender::Before));
+        assert!(!servers.contains(&Contender::TailwaterSpace));
+    }
+}

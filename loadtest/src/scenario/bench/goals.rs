@@ -97,7 +97,8 @@ const TARGETS: [BenchTarget; 43] = [
 pub(super) fn all(rounds: &Rounds) -> Vec<Goal> {
     let goal = |target: &BenchTarget| {
         let value = value(rounds, target, |server| server)?;
-        let has_twin = target.base.is_none_or(|base| !base.is_before());
+        let has_twin = twin(target.server) != target.server
+            && target.base.is_none_or(|base| !base.is_before());
         let before = has_twin.then(|| self::value(rounds, target, twin)).flatten();
         Some(Goal { name: target.name.to_owned(), most: target.most, value, before })
     };
@@ -155,7 +156,10 @@ const fn twin(server: Contender) -> Contender {
 #[cfg(test)]
 mod tests {
     use super::super::round::BenchMeasured;
-    use super::{Before, BeforeCors, Contender, Tailwater, TailwaterCors, all};
+    use super::super::selections::Selections;
+    use super::{
+        Before, BeforeCors, Contender, Mercure, Tailwater, TailwaterCors, TailwaterSpace, all,
+    };
 
     #[test]
     fn goals_compare_both_builds_and_leave_out_what_was_not_measured() {
@@ -173,5 +177,16 @@ mod tests {
             goals.iter().map(|goal| (goal.name.as_str(), goal.value, goal.before)).collect();
         let expected = [("fan-out, CORS / none", 1.0, Some(1.2)), ("fan-out / before", 0.8, None)];
         assert_eq!(goals, expected);
+    }
+
+    #[test]
+    fn a_server_that_the_other_build_lacks_has_no_value_of_it() {
+        let selections = |server: Contender, many_us| {
+            let selections = Some(Selections { many_us, few_us: 20.0, pattern_us: 1.0 });
+            (server, vec![BenchMeasured { selections, ..BenchMeasured::default() }])
+        };
+        let goals = all(&[selections(TailwaterSpace, 25.0), selections(Mercure, 2500.0)]);
+        let values: Vec<_> = goals.iter().map(|goal| (goal.value, goal.before)).collect();
+        assert_eq!(values, [(1.25, None), (0.01, None)]);
     }
 }
