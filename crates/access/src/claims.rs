@@ -59,15 +59,37 @@ impl Unverified {
     }
 
     /// Refuses a token that no key makes good: one of another issuer, or one that is over.
-    pub(crate) fn check(&self, issuer: &Issuer, now: Timestamp) -> Result<(), Reason> {
+    pub(crate) fn check(
+        &self,
+        issuer: &Issuer,
+        now: Timestamp,
+        needs: Needs<'_>,
+    ) -> Result<(), Reason> {
         if !issuer.names.is_empty() {
             let name = self.issuer()?.ok_or(Reason::MissingClaim)?;
             issuer.names.iter().any(|one| one == name).then_some(()).ok_or(Reason::Issuer)?;
         }
-        let expires = seconds(self.exp.as_ref())?.ok_or(Reason::MissingClaim)?;
+        let expires = seconds(self.exp.as_ref())?;
+        let expires = match (expires, needs) {
+            (Some(expires), _) => expires,
+            (None, Needs::Signature { .. }) => return Ok(()),
+            (None, Needs::All) => return Err(Reason::MissingClaim),
+        };
         let is_over = expires.later(LEEWAY).after(now) < LEFT_MIN;
         if is_over { Err(Reason::Expired) } else { Ok(()) }
     }
+}
+
+/// The claims that a token must have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Needs<'a> {
+    /// An end and a subject.
+    All,
+    /// None, as in a protocol that leaves both to its issuers: claims that are there are checked all the same.
+    Signature {
+        /// The name of a party that the token does not name.
+        nameless: &'a str,
+    },
 }
 
 /// The time that clocks may differ by, and that a token lasts beyond its `exp`.
@@ -87,10 +109,11 @@ impl Claims {
         issuer: &Issuer,
         (everybody, key): (&Arc<Rights>, Option<&str>),
         now: Timestamp,
+        needs: Needs<'_>,
     ) -> Result<Grant, Reason> {
         self.check_issuer(issuer)?;
         self.check_audience(issuer)?;
-        let deadline = self.deadline(issuer, now)?;
+        let deadline = self.deadline(issuer, now, needs)?;
         let issued = seconds(self.0.get("iat"))?;
         for (claim, wanted) in &issuer.required {
             match self.get(claim) {
@@ -99,7 +122,11 @@ impl Claims {
                 Some(_) => return Err(Reason::RequiredValue),
             }
         }
-        let subject = text(self.get(&issuer.subject))?.ok_or(Reason::MissingClaim)?;
+        let subject = match (text(self.get(&issuer.subject))?, needs) {
+            (Some(subject), _) => subject,
+            (None, Needs::Signature { nameless }) => nameless,
+            (None, Needs::All) => return Err(Reason::MissingClaim),
+        };
         if subject.is_empty() || subject.len() > SUBJECT_BYTES_MAX {
             return Err(Reason::MalformedClaim);
         }
@@ -108,7 +135,7 @@ impl Claims {
         let own = written.rights().map_err(|_| Reason::MalformedClaim)?;
         let history = written.history.as_deref().map_or(Ok(HistoryExtent::All), str::parse);
         Ok(Grant {
-            principal: Principal::new(subject, token, Some(deadline)),
+            principal: Principal::new(subject, token, deadline),
             rights: self.with_mapped(own, issuer)?,
             everybody: Arc::clone(everybody),
             history: history.map_err(|_| Reason::MalformedClaim)?,
@@ -140,20 +167,35 @@ impl Claims {
         named.iter().any(is_ours).then_some(()).ok_or(Reason::Audience)
     }
 
-    /// The time at which the right ends: one for both who is let in and when a stream ends.
-    fn deadline(&self, issuer: &Issuer, now: Timestamp) -> Result<Timestamp, Reason> {
-        let expires = seconds(self.0.get("exp"))?.ok_or(Reason::MissingClaim)?;
-        let deadline = expires.later(LEEWAY);
-        let left = deadline.after(now);
-        if left > issuer.life.map_or(LIFE_MAX, |life| life + LEEWAY).min(LIFE_MAX) {
-            return Err(Reason::MalformedClaim);
-        }
-        if left < LEFT_MIN {
-            return Err(Reason::Expired);
+    /// The time at which the right ends: one for both who is let in and when a stream ends. `None` if it does not.
+    fn deadline(
+        &self,
+        issuer: &Issuer,
+        now: Timestamp,
+        needs: Needs<'_>,
+    ) -> Result<Option<Timestamp>, Reason> {
+        let deadline = seconds(self.0.get("exp"))?.map(|expires| expires.later(LEEWAY));
+        match (deadline, needs) {
+            (Some(deadline), _) => Self::check_left(issuer, deadline.after(now))?,
+            // An issuer whose tokens may last for a bounded time gives each an end.
+            (None, Needs::Signature { .. }) if issuer.life.is_none() => {}
+            (None, _) => return Err(Reason::MissingClaim),
         }
         let begins = seconds(self.0.get("nbf"))?;
         let is_early = begins.is_some_and(|begins| begins.after(now) > LEEWAY);
         if is_early { Err(Reason::NotYet) } else { Ok(deadline) }
+    }
+
+    fn check_left(issuer: &Issuer, left: Duration) -> Result<(), Reason> {
+        if left > issuer.life.map_or(LIFE_MAX, |life| life + LEEWAY).min(LIFE_MAX) {
+            return Err(Reason::MalformedClaim);
+        }
+        if left < LEFT_MIN { Err(Reason::Expired) } else { Ok(()) }
+    }
+
+    /// All claims, for a protocol that has some of its own.
+    pub(crate) fn into_value(self) -> Value {
+        Value::Object(self.0)
     }
 
     /// The rights of the claim for them: an object, or a text that holds one.

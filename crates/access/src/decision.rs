@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use metrics::{Counters, Registry};
+use serde_json::Value;
 
 use crate::denied::{Carrier, Denied, Reason};
 use crate::machines::Machines;
 use crate::tickets::{Form, Tickets};
 use crate::tokens::Tokens;
-use crate::{Credentials, Grant, HistoryExtent, Page, Principal, Quotas, Revocations, Rights};
+use crate::{
+    Credentials, Foreign, Grant, HistoryExtent, Page, Principal, Quotas, Revocations, Rights,
+};
 
 /// Decides about the clients of a node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -141,6 +144,24 @@ impl Access {
                 false => Ok(grant),
             });
         admitted.inspect_err(|denied| self.count(denied.reason))
+    }
+
+    /// Verifies a token of another protocol, whose claims the caller reads. Waits only if a key has to be fetched.
+    ///
+    /// # Errors
+    /// The token is refused.
+    pub async fn admit_foreign(&self, token: &str, carrier: Carrier) -> Result<Foreign, Denied> {
+        let verified = match self.0.settings.machines.find(token) {
+            Some(grant) => Ok(Foreign { grant, claims: Value::Null, kind: None }),
+            None => self.0.settings.tokens.verify_foreign(token).await,
+        };
+        let verified = verified.and_then(|verified| {
+            match self.0.revocations.concern(verified.grant.principal()) {
+                true => Err(Reason::Revoked),
+                false => Ok(verified),
+            }
+        });
+        verified.map_err(|reason| Denied { reason, carrier }).inspect_err(|d| self.count(d.reason))
     }
 
     /// Counts a refusal for a lack of rights, which the service finds.

@@ -100,6 +100,12 @@ impl Grant {
         }
     }
 
+    /// The grant with other rights, which another protocol has given to its party.
+    #[must_use]
+    pub fn with_rights(&self, rights: Rights) -> Self {
+        Self { rights, ..self.clone() }
+    }
+
     /// The party.
     #[must_use]
     pub const fn principal(&self) -> &Principal {

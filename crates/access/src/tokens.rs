@@ -14,11 +14,11 @@ use metrics::{Histogram, Label as _, Registry, buckets};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::claims::{Claims, Unverified};
+use crate::claims::{Claims, Needs, Unverified};
 use crate::denied::Reason;
 use crate::issuer::{Issuer, Refreshed};
 use crate::key::{Key, Loaded};
-use crate::{Grant, Rights, Timestamp};
+use crate::{Foreign, Grant, Rights, Timestamp};
 
 use cache::Verified;
 use shape::Shape;
@@ -82,13 +82,39 @@ impl Tokens {
             return Ok(grant);
         }
         let shape = Shape::of(token).inspect_err(|reason| self.log(token, None, *reason))?;
-        let verified = self.verify_anew(token, &shape).await;
+        let grant = |claims: Claims, issuer: &Issuer, key: Option<&str>| {
+            claims.grant(issuer, (&self.everybody, key), Timestamp::now(), Needs::All)
+        };
+        let verified = self.verify_anew(token, &shape, Needs::All, &grant).await;
         let verified =
             verified.inspect_err(|reason| self.log(token, shape.key.as_deref(), *reason));
         let grant = Arc::new(verified?);
         // Under the keys of before: a key that was taken away in the meantime must not stay good.
         self.verified.put(name, Arc::clone(&grant), generation);
         Ok(grant)
+    }
+
+    /// Verifies a token of another protocol, which may lack an end and a subject. Nothing of it is remembered.
+    ///
+    /// # Errors
+    /// The token is refused.
+    pub(crate) async fn verify_foreign(&self, token: &str) -> Result<Foreign, Reason> {
+        if self.issuers.is_empty() {
+            return Err(Reason::Issuer);
+        }
+        let shape = Shape::of(token).inspect_err(|reason| self.log(token, None, *reason))?;
+        let needs = Needs::Signature { nameless: &nameless(token) };
+        let read = |claims: Claims, issuer: &Issuer, key: Option<&str>| {
+            let everybody = (&self.everybody, key);
+            let grant = claims.grant(issuer, everybody, Timestamp::now(), needs)?;
+            Ok(Foreign {
+                grant: Arc::new(grant),
+                claims: claims.into_value(),
+                kind: shape.kind().map(ToOwned::to_owned),
+            })
+        };
+        let verified = self.verify_anew(token, &shape, needs, &read).await;
+        verified.inspect_err(|reason| self.log(token, shape.key.as_deref(), *reason))
     }
 
     /// Logs a refusal by its kind. The id of the key is bounded, and escaped; nothing else of the token is shown.
@@ -99,7 +125,13 @@ impl Tokens {
         }
     }
 
-    async fn verify_anew(&self, token: &str, shape: &Shape) -> Result<Grant, Reason> {
+    async fn verify_anew<T>(
+        &self,
+        token: &str,
+        shape: &Shape,
+        needs: Needs<'_>,
+        read: &(impl Fn(Claims, &Issuer, Option<&str>) -> Result<T, Reason> + Sync),
+    ) -> Result<T, Reason> {
         let issuer = self.issuer(token)?;
         if !shape.is_of(&issuer.types) {
             return Err(Reason::Type);
@@ -108,14 +140,14 @@ impl Tokens {
             return Err(Reason::Algorithm);
         }
         let Some(server) = &issuer.server else {
-            return self.try_keys(token, shape, issuer, &[issuer.files.get()]);
+            return self.try_keys(token, shape, issuer, &[issuer.files.get()], read);
         };
         let rings = || {
             let fetched = server.keys().map(|ring| ring.get());
             [issuer.files.get()].into_iter().chain(fetched).collect::<Vec<_>>()
         };
         let keys = rings();
-        let outcome = self.try_keys(token, shape, issuer, &keys);
+        let outcome = self.try_keys(token, shape, issuer, &keys, read);
         // A key without an id fits any token: that it has refused one does not tell that no newer key verifies it.
         let lacks_key =
             matches!(outcome, Err(Reason::UnknownKey | Reason::Signature | Reason::Algorithm));
@@ -123,10 +155,10 @@ impl Tokens {
             return outcome;
         }
         // A token that no key makes good is no reason to ask for keys.
-        unverified(token)?.check(issuer, Timestamp::now())?;
+        unverified(token)?.check(issuer, Timestamp::now(), needs)?;
         // The future of a fetch is rare and large.
         match Box::pin(Arc::clone(server).refresh(shape.key.as_deref())).await {
-            Refreshed::Loaded => self.try_keys(token, shape, issuer, &rings()),
+            Refreshed::Loaded => self.try_keys(token, shape, issuer, &rings(), read),
             Refreshed::Known => outcome,
             // The token may be as good as its key is new.
             Refreshed::Unavailable => Err(Reason::KeysUnavailable),
@@ -150,13 +182,14 @@ impl Tokens {
         found.or_else(any).ok_or(lack)
     }
 
-    fn try_keys(
+    fn try_keys<T>(
         &self,
         token: &str,
         shape: &Shape,
         issuer: &Issuer,
         rings: &[Loaded],
-    ) -> Result<Grant, Reason> {
+        read: &impl Fn(Claims, &Issuer, Option<&str>) -> Result<T, Reason>,
+    ) -> Result<T, Reason> {
         let fits = |key: &&Key| match (&shape.key, key.id()) {
             (Some(wanted), Some(id)) => **wanted == *id,
             _ => true,
@@ -172,7 +205,9 @@ impl Tokens {
         let others = all().filter(verifies).filter(|key| !is_named(key));
         let mut outcome = Err(Reason::Algorithm);
         for key in named.chain(others).take(TRIED_MAX) {
-            outcome = self.try_key(token, shape.algorithm, issuer, key);
+            outcome = self
+                .try_key(token, shape.algorithm, key)
+                .and_then(|claims| read(claims, issuer, key.id()));
             if !matches!(outcome, Err(Reason::Signature)) {
                 break;
             }
@@ -180,13 +215,7 @@ impl Tokens {
         outcome
     }
 
-    fn try_key(
-        &self,
-        token: &str,
-        algorithm: Algorithm,
-        issuer: &Issuer,
-        key: &Key,
-    ) -> Result<Grant, Reason> {
+    fn try_key(&self, token: &str, algorithm: Algorithm, key: &Key) -> Result<Claims, Reason> {
         // The signature alone: the library does not tell a malformed claim from one that is absent, and takes
         // forms that the standard does not have. `Claims` checks them. The library's `decode` would also parse
         // the header twice more and the claims twice.
@@ -198,8 +227,7 @@ impl Tokens {
             return Err(Reason::Signature);
         }
         // Its name warns of a token whose signature nobody has verified.
-        let claims: Claims = insecure_decode_claims(token).map_err(|error| reason(error.kind()))?;
-        claims.grant(issuer, (&self.everybody, key.id()), Timestamp::now())
+        insecure_decode_claims(token).map_err(|error| reason(error.kind()))
     }
 
     /// The sum of all loads of keys: another after each.
@@ -210,6 +238,11 @@ impl Tokens {
         };
         self.issuers.iter().map(of).fold(0, u64::wrapping_add)
     }
+}
+
+/// The name of a party whose token names none: two tokens are two parties.
+fn nameless(token: &str) -> String {
+    format!("token:{}", crate::hash_of_subject(token))
 }
 
 /// Claims that nothing has proved yet.

@@ -46,6 +46,11 @@ const TOKEN_BYTES_MAX: usize = 16 * 1024;
 const KEY_ID_BYTES_MAX: usize = 256;
 
 impl Shape {
+    /// The type that the header names.
+    pub(super) fn kind(&self) -> Option<&str> {
+        self.kind.as_deref()
+    }
+
     /// # Errors
     /// The text is no signed token, or demands an extension.
     pub(super) fn of(token: &str) -> Result<Self, Reason> {
