@@ -1,5 +1,6 @@
 //! Events: the entries of a log.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -221,16 +222,18 @@ struct Inner {
     topic: Topic,
     new: NewEvent,
     encodings: [OnceLock<Bytes>; Event::ENCODINGS],
+    reading: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Event {
     /// The number of encodings that an event can cache.
-    pub const ENCODINGS: usize = 3;
+    pub const ENCODINGS: usize = 4;
 
     /// The event of a topic at a position of its log.
     #[must_use]
     pub fn new(topic: Topic, position: Position, new: NewEvent) -> Self {
-        Self { position, inner: Arc::new(Inner { topic, new, encodings: Default::default() }) }
+        let (encodings, reading) = Default::default();
+        Self { position, inner: Arc::new(Inner { topic, new, encodings, reading }) }
     }
 
     /// The topic of the event.
@@ -290,6 +293,12 @@ impl Event {
         self.inner.encodings[slot].get_or_init(|| encode(self))
     }
 
+    /// Returns the event as another protocol reads it. The first call reads it, and later calls share the result; `None` if
+    /// a first call has read something of another type.
+    pub fn reading<T: Any + Send + Sync>(&self, read: impl FnOnce(&Self) -> T) -> Option<&T> {
+        self.inner.reading.get_or_init(|| Box::new(read(self))).downcast_ref()
+    }
+
     /// The approximate bytes of the event in memory, which bound a page or a window.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -326,6 +335,14 @@ mod tests {
         let first = event.encoding(0, |_| Bytes::from_static(b"x")).clone();
         let again = event.clone().encoding(0, |_| unreachable!("already encoded")).clone();
         assert_eq!(first.as_ptr(), again.as_ptr());
+    }
+
+    #[test]
+    fn a_reading_is_made_once() {
+        let event = Event::new(Topic::new("t").unwrap(), Position::new(1, 1), NewEvent::default());
+        assert_eq!(event.reading(|event| event.position().n), Some(&1));
+        assert_eq!(event.clone().reading(|_| 2_u64), Some(&1));
+        assert_eq!(event.reading(|_| "another type"), None);
     }
 
     #[test]

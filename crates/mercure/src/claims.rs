@@ -39,6 +39,9 @@ pub enum BadClaims {
         /// The type that it must have.
         wanted: &'static str,
     },
+    /// The token has the rights of 1.0, and not its form.
+    #[error("a token with authorization_details needs the type at+jwt, and exp, aud and iss")]
+    Form,
     /// There are more selectors than [`Claims::SELECTORS_MAX`].
     #[error("more than {max} selectors in one token", max = Claims::SELECTORS_MAX)]
     TooMany,
@@ -72,6 +75,31 @@ impl Claims {
             Some((Dialect::V1, value)) => Self::of_details(value, hub)?,
         };
         Ok(read)
+    }
+
+    /// Reads the claims of a token with a type in its header, as [`parse`](Self::parse) does, if it has the form that
+    /// its dialect demands.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); and the token has the rights of 1.0 without the type or a claim that 1.0 demands.
+    pub fn of_token(
+        claims: &Value,
+        kind: Option<&str>,
+        request: Option<Dialect>,
+        hub: &Hub,
+    ) -> Result<Self, BadClaims> {
+        let read = Self::parse(claims, request, hub)?;
+        let Some(dialect) = read.dialect else { return Ok(read) };
+        let kind = kind.unwrap_or_default();
+        // A media type may be written with its tree (RFC 7515).
+        let kind = kind.strip_prefix("application/").unwrap_or(kind);
+        let is_of_type =
+            dialect.token_type().is_none_or(|wanted| kind.eq_ignore_ascii_case(wanted));
+        let has = |name: &&str| claims.get(name).is_some_and(|value| !value.is_null());
+        match is_of_type && dialect.required_claims().iter().all(has) {
+            true => Ok(read),
+            false => Err(BadClaims::Form),
+        }
     }
 
     /// The claim of 0.x: `{"publish": [...], "subscribe": [...], "payload": ...}`.
@@ -224,6 +252,26 @@ mod tests {
 
     fn subscription(kind: Kind, text: &str) -> Selector {
         Selector::new(kind, text, &hub()).unwrap()
+    }
+
+    #[test]
+    fn a_token_of_1_0_has_the_form_of_1_0() {
+        let details = json!([{
+            "type": DETAIL_TYPE, "actions": ["subscribe"], "topics": [{ "match": "a" }]
+        }]);
+        let full = json!({ "exp": 1, "aud": "x", "iss": "y", "authorization_details": details });
+        let of = |claims: &Value, kind| Claims::of_token(claims, kind, None, &hub());
+        for kind in ["at+jwt", "AT+JWT", "application/at+jwt"] {
+            assert_eq!(of(&full, Some(kind)).unwrap().dialect(), Some(Dialect::V1), "{kind}");
+        }
+        assert_eq!(of(&full, None), Err(BadClaims::Form));
+        assert_eq!(of(&full, Some("jwt")), Err(BadClaims::Form));
+        for lacking in ["exp", "aud", "iss"] {
+            let mut claims = full.clone();
+            claims.as_object_mut().unwrap().remove(lacking);
+            assert_eq!(of(&claims, Some("at+jwt")), Err(BadClaims::Form), "{lacking}");
+        }
+        assert!(of(&json!({ "mercure": { "subscribe": ["a"] } }), None).is_ok());
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use event_log::Position;
+use event_log::{Key, Position};
+use sha1_smol::Sha1;
 
 use crate::text::{self, BadText};
 
@@ -92,6 +93,18 @@ impl Id {
         (Self::of(position) == *self).then_some(position)
     }
 
+    /// The label under which a log finds the update with this id: the id behind `=`, or, if that is no label, a hash of it
+    /// behind `~`.
+    ///
+    /// # Panics
+    /// Never: a hash is a label.
+    #[must_use]
+    pub fn label(&self) -> Key {
+        Key::new(&format!("={}", self.0)).unwrap_or_else(|_| {
+            Key::new(&format!("~{}", Sha1::from(&*self.0).digest())).expect("a hash is a label")
+        })
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -147,6 +160,17 @@ mod tests {
         assert_eq!(Id::new(""), Err(BadId::Text(BadText::Empty)));
         assert!(Id::new("a\0").is_err() && Id::new(&"x".repeat(1025)).is_err());
         assert!(Id::new("Earliest").is_ok() && Id::new("a#b").is_ok());
+    }
+
+    #[test]
+    fn every_id_has_a_label_of_its_own() {
+        let label = |text: &str| Id::new(text).unwrap().label().as_str().to_owned();
+        assert_eq!(label("urn:x:1"), "=urn:x:1");
+        assert_eq!(label("a b"), "~ac2f48ec8ef0ddbbcfaf3c9d9b46bc2a65eb6e1e");
+        let long = "x".repeat(Id::MAX_BYTES);
+        assert_eq!(label(&long).len(), 41);
+        assert_ne!(label(&long), label(&long[1..]));
+        assert_ne!(label(&label("a b")), label("a b"));
     }
 
     proptest! {

@@ -68,6 +68,12 @@ impl Refusal {
         Self::new(Cause::Request, message)
     }
 
+    /// Something is larger than its limit, which the message names.
+    #[must_use]
+    pub fn too_large(message: &str) -> Self {
+        Self::new(Cause::TooLarge, message)
+    }
+
     fn new(cause: Cause, message: &str) -> Self {
         Self { cause, message: message.to_owned() }
     }

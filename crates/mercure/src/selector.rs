@@ -71,6 +71,9 @@ pub enum BadSelector {
     Kind(String),
 }
 
+/// Bytes that the program of a pattern counts for.
+const PROGRAM_BYTES: usize = 16 * 1024;
+
 impl Kind {
     /// The dialect that has it.
     #[must_use]
@@ -148,6 +151,22 @@ impl Selector {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0.text
+    }
+
+    /// The only topic that matches; `None` if there may be others.
+    #[must_use]
+    pub fn exact(&self) -> Option<&str> {
+        matches!(self.0.rule, Rule::Equal).then(|| self.as_str())
+    }
+
+    /// About the bytes that it takes. The program of a pattern counts as one of usual size.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let program = match self.0.rule {
+            Rule::All | Rule::Equal => 0,
+            Rule::Template(_) | Rule::Url(_) => PROGRAM_BYTES,
+        };
+        size_of::<Compiled>() + self.0.text.len() + program
     }
 
     /// Returns true if a topic matches, in time linear in the topic's length.

@@ -141,12 +141,18 @@ impl Update {
     }
 
     /// The bytes of the update on an event stream: `event`, `retry`, `id`, `data`, and the blank line.
+    #[must_use]
+    pub fn frame(&self, id: &Id) -> String {
+        self.frame_of(id, &self.data)
+    }
+
+    /// The bytes of the update with data that are kept elsewhere.
     ///
     /// # Panics
     /// Never: memory takes everything.
     #[must_use]
-    pub fn frame(&self, id: &Id) -> String {
-        let mut out = String::with_capacity(self.data.len() + id.as_str().len() + 64);
+    pub fn frame_of(&self, id: &Id, data: &str) -> String {
+        let mut out = String::with_capacity(data.len() + id.as_str().len() + 64);
         if let Some(kind) = &self.kind {
             writeln!(out, "event: {kind}").expect("memory takes everything");
         }
@@ -154,7 +160,7 @@ impl Update {
             writeln!(out, "retry: {retry_ms}").expect("memory takes everything");
         }
         writeln!(out, "id: {id}").expect("memory takes everything");
-        put_data(&mut out, &self.data);
+        put_data(&mut out, data);
         out.push('\n');
         out
     }
