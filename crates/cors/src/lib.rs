@@ -56,7 +56,7 @@ const HEADERS: HeaderValue = HeaderValue::from_static(
 );
 /// The headers of an answer that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "retry-after, www-authenticate, tailwater-outcome, tailwater-cursor, tailwater-node, tailwater-gap, tailwater-broken",
+    "retry-after, www-authenticate, tailwater-outcome, tailwater-cursor, tailwater-node, tailwater-gap, tailwater-broken, last-event-id, mercure-last-event-id, link",
 );
 /// Seconds for which a browser remembers a preflight; without it a reconnect after 5 s asks again.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("7200");
@@ -190,7 +190,7 @@ mod tests {
     }
 
     const EXPOSE: &str = "access-control-expose-headers: retry-after, www-authenticate, tailwater-outcome, \
-                          tailwater-cursor, tailwater-node, tailwater-gap, tailwater-broken";
+                          tailwater-cursor, tailwater-node, tailwater-gap, tailwater-broken, last-event-id, mercure-last-event-id, link";
     const CREDENTIALS: &str = "access-control-allow-credentials: true";
     const VARY: &str =
         "vary: origin, access-control-request-method, access-control-request-headers";

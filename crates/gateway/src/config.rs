@@ -37,6 +37,8 @@ pub struct Config {
     pub replay_rate: u64,
     /// True if logs and reports name subjects by a hash.
     pub hash_subjects: bool,
+    /// The Mercure hub that it serves, if it serves one.
+    pub mercure: Option<Arc<mercure::Settings>>,
     /// True if the console offers to publish, because ingest answers at the same address.
     pub publish: bool,
 }
@@ -59,6 +61,7 @@ impl Default for Config {
             leases: None,
             replay_rate: 64 * 1024 * 1024,
             hash_subjects: false,
+            mercure: None,
             publish: false,
         }
     }

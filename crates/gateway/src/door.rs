@@ -10,11 +10,12 @@ use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{BoxError, Extension};
 use limits::{ConnectionId, Peer};
+use mercure::discovery::{self, Facts, METADATA_TYPE};
 use tower::ServiceExt as _;
 
 use crate::console;
@@ -22,7 +23,7 @@ use crate::frame::Framing;
 use crate::gateway::{Gateway, Shared};
 use crate::handler::{self, Asked, Via};
 use crate::head::SubscriptionHead;
-use crate::{subscriptions, tickets};
+use crate::{hub, subscriptions, tickets};
 
 /// The resource that clients subscribe to.
 pub(crate) const PATH: &str = "/v1/events";
@@ -35,7 +36,7 @@ pub struct Door {
 }
 
 impl Gateway {
-    /// Opens the door: `GET`, `HEAD` and preflights of `/v1/events`, `POST /v1/subscriptions`, `/v1/tickets`, the
+    /// Opens the door: `GET`, `HEAD` and preflights of `/v1/events` and of the Mercure hub, `POST /v1/subscriptions`, `/v1/tickets`, the
     /// console, and the routes of `others`. A layer over `others` stays over those.
     ///
     /// # Panics
@@ -46,8 +47,14 @@ impl Gateway {
         let events = Router::new()
             .route(PATH, events)
             .route(subscriptions::PATH, post(subscriptions::subscribe))
-            .route(tickets::PATH, post(tickets::give).delete(tickets::take_back))
-            .with_state(Arc::clone(&self.0));
+            .route(tickets::PATH, post(tickets::give).delete(tickets::take_back));
+        let events = match &self.0.config.mercure {
+            Some(settings) => events
+                .route(hub::PATH, get(subscribe).head(describe))
+                .route(&settings.hub.metadata_path(), get(hub_metadata)),
+            None => events,
+        };
+        let events = events.with_state(Arc::clone(&self.0));
         let routes = others.merge(console::router(&self.0.config)).merge(events);
         Door { gateway: self.clone(), routes }
     }
@@ -68,7 +75,9 @@ impl Door {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let is_ours = [PATH, subscriptions::PATH, tickets::PATH].contains(&request.uri().path());
+        let path = request.uri().path();
+        let is_ours = [PATH, subscriptions::PATH, tickets::PATH].contains(&path)
+            || (path == hub::PATH && self.gateway.0.config.mercure.is_some());
         let origin = request.headers().get(header::ORIGIN).map(HeaderValue::as_bytes);
         if request.method() == Method::OPTIONS
             && is_ours
@@ -104,6 +113,18 @@ async fn describe(
 ) -> Response {
     let asked = read(&gateway, &request.into_parts().0, peer);
     handler::describe(&gateway, asked).await.map(|content| content.into_body(peer.connection))
+}
+
+/// Tells which tokens the hub takes.
+async fn hub_metadata(State(gateway): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let Some(settings) = &gateway.config.mercure else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let body = discovery::metadata(&settings.hub, &Facts::default());
+    let mut response = ([(header::CONTENT_TYPE, METADATA_TYPE)], body).into_response();
+    let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
+    gateway.config.cors.grant(origin).put(response.headers_mut());
+    response
 }
 
 impl Door {

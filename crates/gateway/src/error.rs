@@ -12,6 +12,8 @@ use event_log::{BadEventType, BadPattern, BadTopic, NoSpace};
 use limits::{Full, Part};
 use serde_json::json;
 
+use crate::hub::Refused;
+
 /// The request makes no sense.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum BadRequest {
@@ -36,6 +38,8 @@ pub(crate) enum BadRequest {
          control, close, wait, limit, ticket and renew"
     )]
     UnknownParameter(String),
+    #[error(transparent)]
+    Hub(#[from] Refused),
 }
 
 /// The request came at a bad moment.
@@ -68,13 +72,16 @@ impl BadRequest {
             Self::TooManyTopics { .. } => "too_many_topics",
             Self::TooManyTypes { .. } => "too_many_types",
             Self::EventType(_) => "bad_type",
-            Self::Value { .. } | Self::UnknownParameter(_) => "bad_parameter",
+            Self::Value { .. } | Self::UnknownParameter(_) | Self::Hub(_) => "bad_parameter",
         }
     }
 }
 
 impl IntoResponse for BadRequest {
     fn into_response(self) -> Response {
+        if let Self::Hub(refused) = self {
+            return refused.into_response();
+        }
         (StatusCode::BAD_REQUEST, body(self.code(), &self.to_string())).into_response()
     }
 }

@@ -10,7 +10,7 @@ use std::fmt::{Display, Write as _};
 use bytes::{BufMut, Bytes, BytesMut};
 use event_log::{Event, Position};
 
-use crate::{chunk, envelope, trace};
+use crate::{chunk, envelope, hub, trace};
 
 /// A comment without a blank line after it: some clients take a comment and a blank line for an empty
 /// message.
@@ -19,13 +19,15 @@ pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b":\n");
 /// Bytes that are reserved for an event's fields besides its data. A longer frame grows its buffer.
 const FIELDS_BYTES: usize = 96;
 
-/// The two forms of an event on the wire. Each node encodes each form once.
+/// The forms of an event on the wire. Each node encodes each form once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// The publisher's data, with the event's type.
     Plain,
     /// The JSON envelope, without an event type, so that one `message` listener sees every topic and type.
     Envelope,
+    /// The frame of Mercure, with the publisher's id if there is one.
+    Update,
 }
 
 /// The layer that frames the HTTP body.
@@ -42,6 +44,7 @@ impl Shape {
         match self {
             Self::Plain => 0,
             Self::Envelope => 1,
+            Self::Update => 3,
         }
     }
 
@@ -75,9 +78,13 @@ impl Shape {
     }
 
     fn encode(self, event: &Event) -> BytesMut {
+        if self == Self::Update {
+            trace::deliver(event);
+            return BytesMut::from(hub::frame(event).as_bytes());
+        }
         let mut out = BytesMut::with_capacity(event.data().len() + FIELDS_BYTES);
         match self {
-            Self::Plain => {
+            Self::Plain | Self::Update => {
                 trace::deliver(event);
                 if let Some(kind) = event.kind() {
                     put_line(&mut out, b"event: ", kind.as_str().as_bytes());
@@ -142,7 +149,8 @@ pub(crate) fn put_comment(out: &mut BytesMut, kind: &str, json: &str) {
     out.extend([b": ", kind.as_bytes(), b" ", json.as_bytes(), b"\n"].into_iter().flatten());
 }
 
-fn put_retry(out: &mut BytesMut, retry_ms: u64) {
+/// Writes the time after which a client comes back. A stream that dispatches nothing has it in its first bytes.
+pub(crate) fn put_retry(out: &mut BytesMut, retry_ms: u64) {
     put_line(out, b"retry: ", retry_ms.to_string().as_bytes());
 }
 

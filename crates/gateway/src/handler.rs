@@ -23,14 +23,15 @@ use crate::connections::{Admission, Extras, count_of};
 use crate::control::{self, ControlEvent};
 use crate::drain::Phase;
 use crate::error::{self, BadRequest, Refusal};
-use crate::frame::{Framing, HEARTBEAT};
+use crate::frame::{Framing, HEARTBEAT, put_retry};
 use crate::gateway::Shared;
 use crate::head::SubscriptionHead;
+use crate::hub::Wanted;
 use crate::metrics::Reject;
 use crate::request::{Control, Form, Heartbeat, Manner, Renew, Request, Style};
 use crate::subscriber::{CONNECTION, Subscriber};
 use crate::whereabouts::Whereabouts;
-use crate::{long_poll, tickets, trace};
+use crate::{hub, long_poll, tickets, trace};
 
 /// The longest that a client waits for the log before the gateway tells it to come back.
 const OPEN_MAX: Duration = Duration::from_secs(5);
@@ -91,7 +92,11 @@ pub(crate) enum Content {
 impl Asked {
     pub(crate) fn parse(gateway: &Shared, head: &SubscriptionHead<'_>, via: Via) -> Self {
         let hops = (head.forwarded_for.iter().copied(), head.forwarded.iter().copied());
-        let request = Request::parse(head, gateway.config.max_topics, gateway.log.spaces());
+        let spaces = gateway.log.spaces();
+        let request = match gateway.config.mercure.as_deref().filter(|_| head.is_of_hub) {
+            Some(settings) => Request::of_hub(head, page(gateway, head), settings, spaces),
+            None => Request::parse(head, gateway.config.max_topics, spaces),
+        };
         let ticket = request.as_ref().ok().and_then(|request| request.ticket.as_deref());
         Self {
             client: gateway.config.rules.proxies.client(via.peer, hops.0, hops.1),
@@ -132,20 +137,22 @@ pub(crate) async fn answer(gateway: &Arc<Shared>, asked: Asked) -> Reply {
     let closes = asked.is_for_stream() && asked.via.version <= Version::HTTP_11;
     let Asked { request, client, whereabouts, cors, credentials, via } = asked;
     let mut reply = match request {
-        Ok(request) => match permit(gateway, &credentials, &request, whereabouts.peer()).await {
-            Ok(grant) => match to_cookie(gateway, &request, &grant) {
-                Some(redirect) => whole(redirect),
-                None => {
-                    subscribe(gateway, request, grant, (client, whereabouts), via.framing).await
+        Ok(mut request) => {
+            match permit(gateway, &credentials, &mut request, whereabouts.peer()).await {
+                Ok(grant) => match to_cookie(gateway, &request, &grant) {
+                    Some(redirect) => whole(redirect),
+                    None => {
+                        subscribe(gateway, request, grant, (client, whereabouts), via.framing).await
+                    }
+                },
+                Err(denial) => {
+                    if denial.told(gateway, request.form).is_some() {
+                        slow_down(gateway, client, None).await;
+                    }
+                    deny(gateway, denial, request.form, request.cursor.as_deref())
                 }
-            },
-            Err(denial) => {
-                if denial.told(gateway, request.form).is_some() {
-                    slow_down(gateway, client, None).await;
-                }
-                deny(gateway, denial, request.form, request.cursor.as_deref())
             }
-        },
+        }
         Err(bad) => reject(gateway, bad),
     };
     if closes {
@@ -160,8 +167,8 @@ pub(crate) async fn describe(gateway: &Shared, asked: Asked) -> Reply {
     let Asked { request, cors, credentials, whereabouts, .. } = asked;
     let mut reply = match request {
         Err(bad) => reject(gateway, bad),
-        Ok(request) => {
-            let permitted = permit(gateway, &credentials, &request, whereabouts.peer()).await;
+        Ok(mut request) => {
+            let permitted = permit(gateway, &credentials, &mut request, whereabouts.peer()).await;
             match (permitted, request.form) {
                 (Err(denial), form) => deny(gateway, denial, form, request.cursor.as_deref()),
                 (Ok(_), Form::Stream(_)) => stream_of(Content::Whole(Body::empty())),
@@ -179,12 +186,16 @@ pub(crate) fn credentials(
     head: &SubscriptionHead<'_>,
     ticket: Option<&str>,
 ) -> Credentials {
-    let config = &gateway.config;
-    let page = match config.cors.trusts(head.origin, head.sec_fetch_site) {
+    let page = page(gateway, head);
+    gateway.config.access.credentials(head.authorization, &head.cookie, ticket, page)
+}
+
+/// The page that asks, as far as its cookies count.
+fn page(gateway: &Shared, head: &SubscriptionHead<'_>) -> Page {
+    match gateway.config.cors.trusts(head.origin, head.sec_fetch_site) {
         true => Page::Allowed,
         false => Page::Foreign,
-    };
-    config.access.credentials(head.authorization, &head.cookie, ticket, page)
+    }
 }
 
 /// The redirect that takes a ticket out of the URL, if a stream with a ticket asks for it.
@@ -203,6 +214,8 @@ enum Denial {
     Credentials(Denied),
     /// It is known, and has no right to this topic or pattern.
     Topic(Box<str>),
+    /// The hub refuses it.
+    Hub(hub::Refused),
 }
 
 impl Denial {
@@ -221,14 +234,25 @@ impl Denial {
     }
 }
 
-/// Decides who asks, and if it may read all topics of the request.
+/// Decides who asks, and if it may read all topics of the request. A request for a hub gets its filter.
 async fn permit(
     gateway: &Shared,
     credentials: &Credentials,
-    request: &Request,
+    request: &mut Request,
     peer: SocketAddr,
 ) -> Result<Arc<Grant>, Denial> {
     let access = &gateway.config.access;
+    if let (Some(wanted), Some(settings)) = (&request.hub, &gateway.config.mercure) {
+        let texts: Vec<_> = request.texts().collect();
+        // The future of a verification is large, and hubs are rare.
+        let permitted = Box::pin(hub::permit(wanted, access, settings, &texts, peer)).await;
+        let (grant, filter) = permitted.map_err(|denial| match denial {
+            hub::Denial::Refused(refused) => Denial::Hub(refused),
+            hub::Denial::Passing(denied) => Denial::Credentials(denied),
+        })?;
+        request.style.hub = Some(Arc::new(filter));
+        return Ok(grant);
+    }
     let first = || request.texts().next().unwrap_or_default();
     let grant = access.admit(credentials).await.map_err(|denied| {
         audit::refused(Action::Subscribe, None, first(), denied.reason, peer);
@@ -258,6 +282,7 @@ fn deny(gateway: &Shared, denial: Denial, form: Form, brought: Option<&str>) -> 
     whole(match denial {
         Denial::Topic(topic) => error::forbidden(&topic, Right::Subscribe),
         Denial::Credentials(denied) => Refusal::Denied(denied).into_response(),
+        Denial::Hub(refused) => refused.into_response(),
     })
 }
 
@@ -282,8 +307,9 @@ async fn subscribe(
         skips_ends: matches!(request.form, Form::Stream(manner) if manner.takes_statuses()),
         floor: grant.history_floor(now).map(Timestamp::as_millis),
     };
-    let Request { parts, cursor: brought, resume, style, form, renew, .. } = request;
-    let opened = open(gateway, parts, opening, &style, (client, whereabouts, &grant));
+    let Request { parts, cursor: brought, resume, style, form, renew, hub, .. } = request;
+    let shape = (&style, hub.as_deref());
+    let opened = open(gateway, parts, opening, shape, (client, whereabouts, &grant));
     let opened = opened.instrument(span.clone()).await;
     let result = opened.as_ref().map(|(_, opened)| opened.outcome);
     trace::connected(&span, result.map_err(|why| *why));
@@ -298,6 +324,7 @@ async fn subscribe(
         }
     };
     let (cursor, outcome) = (&opened.cursor, opened.outcome);
+    let brought = hub.as_ref().map_or(brought, |wanted| wanted.brought(outcome));
     if brought.is_some() && outcome != Outcome::Live {
         gateway.metrics.resumes.of(outcome).inc();
         let missed = cursor.lag_most();
@@ -322,6 +349,8 @@ async fn subscribe(
     };
     gateway.metrics.opened.of(resume).inc();
     let headers = (manner.control != Control::Event).then(|| told(gateway, &opened));
+    let of_hub = hub.zip(gateway.config.mercure.as_ref());
+    let of_hub = of_hub.map(|(wanted, settings)| wanted.headers(settings, &opened));
     let subscriber = Subscriber::new(
         Arc::clone(gateway),
         admission,
@@ -332,6 +361,7 @@ async fn subscribe(
     );
     let mut reply = stream_of(Content::Events(subscriber));
     reply.headers_mut().extend(headers.into_iter().flatten());
+    reply.headers_mut().extend(of_hub.into_iter().flatten());
     reply
 }
 
@@ -376,8 +406,8 @@ fn subject_of(grant: &Grant) -> Option<SubjectId> {
 async fn open(
     gateway: &Arc<Shared>,
     parts: Vec<Part>,
-    opening: OpenOptions,
-    style: &Style,
+    mut opening: OpenOptions,
+    (style, hub): (&Style, Option<&Wanted>),
     (client, whereabouts, grant): (Client, Whereabouts, &Grant),
 ) -> Result<(Admission, Opened), Refusal> {
     if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {
@@ -411,6 +441,9 @@ async fn open(
     }
     let opening = async {
         admission.watch(&*gateway.log).await?;
+        if let (Some(wanted), [part, ..]) = (hub, &parts[..]) {
+            opening.origin = wanted.origin(&*gateway.log, &part.log).await?;
+        }
         Cursor::open_as(Arc::clone(&gateway.log), parts, opening).await
     };
     match timeout(OPEN_MAX, opening).await {
@@ -450,7 +483,11 @@ fn come_back(
     if manner.heartbeat != Heartbeat::Off {
         out.extend_from_slice(&HEARTBEAT);
     }
-    ControlEvent::reconnect(reason, control::jittered(least), None).put(&mut out, cursor);
+    let retry_ms = control::jittered(least);
+    match manner.control {
+        Control::Mute => put_retry(&mut out, retry_ms),
+        _ => ControlEvent::reconnect(reason, retry_ms, None).put(&mut out, cursor),
+    }
     stream_of(match manner.aborts {
         true => Content::Cut(out.freeze()),
         false => Content::Whole(Body::from(out.freeze())),

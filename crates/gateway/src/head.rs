@@ -12,6 +12,8 @@ use std::fmt;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
+use crate::hub;
+
 macro_rules! header_fields {
     ($($field:ident: $name:literal,)+) => {
         /// A header that a subscription looks at.
@@ -56,6 +58,8 @@ header_fields! {
 pub(crate) struct SubscriptionHead<'a> {
     /// The query without its `?`; empty if there is none.
     pub(crate) query: &'a str,
+    /// True if it is for the updates of the Mercure hub.
+    pub(crate) is_of_hub: bool,
     /// HTTP/1.1 has one. HTTP/2 has an authority, which is not here.
     pub(crate) host: Vec<&'a [u8]>,
     pub(crate) accept: Vec<&'a [u8]>,
@@ -118,7 +122,9 @@ impl<'a> SubscriptionHead<'a> {
 
     /// The head of a request that hyper has parsed.
     pub(crate) fn of(parts: &'a Parts) -> Self {
-        Self::collect(parts.uri.query().unwrap_or_default(), pairs(&parts.headers))
+        let query = parts.uri.query().unwrap_or_default();
+        let is_of_hub = parts.uri.path() == hub::PATH;
+        Self { is_of_hub, ..Self::collect(query, pairs(&parts.headers)) }
     }
 
     /// The values of a field.

@@ -129,8 +129,8 @@ async fn read_head<T: Transport>(
         match head::parse(read) {
             FirstRequest::Subscription(head) => {
                 // The general server says why it does not answer a host.
-                let is_answered =
-                    matches!(*head.host, [host] if gateway.config.site.answer_host(host));
+                let is_answered = matches!(*head.host, [host] if gateway.config.site.answer_host(host))
+                    && (!head.is_of_hub || gateway.config.mercure.is_some());
                 return Ok(is_answered.then(|| Asked::parse(gateway, &head, via)));
             }
             FirstRequest::Incomplete if read.len() < HEAD_BYTES_MAX => read.reserve(READ_BYTES),

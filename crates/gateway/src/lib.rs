@@ -1,4 +1,4 @@
-//! Subscribers' side of Tailwater: `GET /v1/events` as an event stream or a long-poll.
+//! Subscribers' side of Tailwater: `GET /v1/events` as an event stream or a long-poll, and a Mercure hub (`hub.rs`).
 //!
 //! A connection is a [`event_log::Cursor`] and a way to write its steps. `door.rs` lets requests in,
 //! `head.rs` is the part of one that counts, `request.rs` parses it, `handler.rs` opens the cursor,
@@ -30,6 +30,7 @@ mod haste;
 mod head;
 mod held_bytes;
 mod http1;
+mod hub;
 mod impatient;
 mod long_poll;
 mod metrics;

@@ -1,16 +1,19 @@
 //! A request to subscribe, parsed from its head.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{EventType, Origin, Part, Spaces, TraceParent};
+use event_log::{Event, EventType, Origin, Part, Spaces, TraceParent};
 
 use crate::error::BadRequest;
 use crate::head::SubscriptionHead;
+use crate::hub::{Filter, Wanted};
 use crate::metrics::Resume;
 
 mod begin;
 mod brought;
+mod hub;
 mod manner;
 mod selectors;
 
@@ -40,6 +43,8 @@ pub(crate) struct Request {
     pub(crate) renew: Renew,
     /// The client's trace, if the client has one.
     pub(crate) trace: Option<TraceParent>,
+    /// The request by the rules of Mercure, if it is one for a hub.
+    pub(crate) hub: Option<Box<Wanted>>,
 }
 
 /// The way in which a stream that a ticket opened is renewed.
@@ -64,6 +69,8 @@ pub(crate) struct Style {
     pub(crate) types: Option<Box<[EventType]>>,
     /// True if `data` is the JSON envelope.
     pub(crate) envelope: bool,
+    /// The updates of a hub that it gets, in the form of Mercure.
+    pub(crate) hub: Option<Arc<Filter>>,
 }
 
 /// The form in which events travel.
@@ -136,7 +143,7 @@ impl Request {
             false => Form::Stream(manner.checked()?),
         };
         let trace = head.traceparent.and_then(trace_of);
-        Ok(Self { parts, begin, cursor, resume, style, form, ticket, renew, trace })
+        Ok(Self { parts, begin, cursor, resume, style, form, ticket, renew, trace, hub: None })
     }
 
     /// The topics and patterns that it asks for, sorted in each log.
@@ -161,6 +168,7 @@ impl fmt::Debug for Request {
             .field("cursor", &self.cursor)
             .field("style", &self.style)
             .field("form", &self.form)
+            .field("hub", &self.hub)
             .finish_non_exhaustive()
     }
 }
@@ -179,7 +187,16 @@ impl Style {
     /// Returns the bytes that the filter takes.
     pub(crate) fn weight(&self) -> usize {
         let types = self.types.iter().flatten();
-        types.map(|name| size_of::<EventType>() + name.as_str().len()).sum()
+        let types = types.map(|name| size_of::<EventType>() + name.as_str().len()).sum::<usize>();
+        types + self.hub.as_ref().map_or(0, |filter| filter.weight())
+    }
+
+    /// Returns true if an event is wanted.
+    pub(crate) fn wants_event(&self, event: &Event) -> bool {
+        match &self.hub {
+            Some(filter) => filter.wants(event),
+            None => self.wants(event.kind()),
+        }
     }
 
     /// Returns true if an event of this type is wanted. A filter wants no event without a type, except by

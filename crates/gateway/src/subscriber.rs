@@ -23,11 +23,11 @@ use crate::alarm::{Alarm, Ring};
 use crate::connections::{Admission, Connection};
 use crate::control::{self, BreakReport, ControlEvent, GapReport, Ready};
 use crate::drain::Lifetime;
-use crate::frame::{Framing, HEARTBEAT, Shape};
+use crate::frame::{Framing, HEARTBEAT, Shape, put_retry};
 use crate::gateway::Shared;
 use crate::metrics::Close;
 use crate::request::{Control, Heartbeat, Manner, Style};
-use crate::{tickets, whereabouts};
+use crate::{hub, tickets, whereabouts};
 
 /// A subscriber's event stream.
 #[derive(Debug)]
@@ -100,21 +100,28 @@ impl Subscriber {
         let Opened { cursor, outcome, gaps, new_parts, broken } = opened;
         let lifetime = Lifetime::new(gateway.phase.subscribe(), gateway.config.max_age)
             .within(admission.connection.principal.left());
-        let shape = if style.envelope { Shape::Envelope } else { Shape::Plain };
+        let shape = match (&style.hub, style.envelope) {
+            (Some(_), _) => Shape::Update,
+            (None, true) => Shape::Envelope,
+            (None, false) => Shape::Plain,
+        };
         let is_rare = brought.is_some()
             || style.types.is_some()
+            || style.hub.is_some()
             || renews.is_some()
             || manner != Manner::default();
         let rare = is_rare.then(|| {
-            let retry_ms =
-                (manner.control != Control::Event).then(|| control::jittered(gateway.config.retry));
+            // The head of a mute stream has it.
+            let has_retry =
+                matches!(manner.control, Control::Comment | Control::Off) && style.hub.is_none();
+            let retry_ms = has_retry.then(|| control::jittered(gateway.config.retry));
             Box::new(Rare {
                 brought: brought.map(Into::into),
                 style,
                 manner,
                 told_breaks: match manner.control {
                     Control::Off => broken.into_iter().map(|(topic, at, _)| (topic, at)).collect(),
-                    Control::Event | Control::Comment => Vec::new(),
+                    Control::Event | Control::Comment | Control::Mute => Vec::new(),
                 },
                 told_gaps: if manner.control == Control::Off { gaps.len() } else { 0 },
                 retry_ms,
@@ -227,11 +234,14 @@ impl Subscriber {
         if manner.heartbeat != Heartbeat::Off {
             out.extend_from_slice(&HEARTBEAT);
         }
-        if manner.control != Control::Off {
+        if self.shape == Shape::Update && manner.control != Control::Event {
+            put_retry(&mut out, control::jittered(config.retry));
+        }
+        if matches!(manner.control, Control::Event | Control::Comment) {
             let silence = manner.silence.unwrap_or(config.heartbeat);
             let new_parts = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.new_parts));
             let new_parts = new_parts.unwrap_or_default();
-            let cursor = self.cursor.wire();
+            let cursor = self.id();
             let ready = Ready {
                 cursor: &cursor,
                 heartbeat: (manner.heartbeat != Heartbeat::Off).then_some(silence),
@@ -338,7 +348,7 @@ impl Subscriber {
             Step::Events { place, events } => self.deliver_events(place, events),
             Step::Gap { place, gap } => {
                 self.gateway.metrics.gaps.of(gap.reason).inc();
-                if self.manner().control == Control::Off {
+                if self.is_silent() {
                     self.pass_gap();
                     None
                 } else {
@@ -347,7 +357,7 @@ impl Subscriber {
                     self.control(|_| ControlEvent::gap(gap))
                 }
             }
-            Step::Broken { entry, .. } if self.manner().control == Control::Off => {
+            Step::Broken { entry, .. } if self.is_silent() => {
                 self.pass_break(&entry);
                 None
             }
@@ -378,7 +388,7 @@ impl Subscriber {
         }
         let reached = events.last().map(Event::position);
         if let Some(rare) = &self.rare {
-            events.retain(|event| rare.style.wants(event.kind()));
+            events.retain(|event| rare.style.wants_event(event));
         }
         self.id_is_behind = events.last().map(Event::position) != reached;
         self.count(&events);
@@ -393,10 +403,16 @@ impl Subscriber {
         }
     }
 
+    /// Returns true if the stream has no control events.
+    fn is_silent(&self) -> bool {
+        matches!(self.manner().control, Control::Off | Control::Mute)
+    }
+
     /// Passes a gap of which a stream without control events cannot tell. The client has heard of those at the
     /// opening from the head of the answer; for another it has to come back.
     fn pass_gap(&mut self) {
         match &mut self.rare {
+            Some(rare) if rare.manner.control == Control::Mute => {}
             Some(rare) if rare.told_gaps > 0 => rare.told_gaps -= 1,
             _ => self.stage = Stage::Closed(Close::Gap),
         }
@@ -405,7 +421,9 @@ impl Subscriber {
     /// Passes the break of a publisher of which a stream without control events cannot tell, as a gap.
     fn pass_break(&mut self, entry: &Event) {
         let entry = (entry.topic().clone(), entry.position());
-        let is_told = self.rare.as_ref().is_some_and(|rare| rare.told_breaks.contains(&entry));
+        let is_told = self.rare.as_ref().is_some_and(|rare| {
+            rare.manner.control == Control::Mute || rare.told_breaks.contains(&entry)
+        });
         if !is_told {
             self.stage = Stage::Closed(Close::Broken);
         }
@@ -437,7 +455,7 @@ impl Subscriber {
     fn control(&mut self, event: impl FnOnce(&str) -> ControlEvent<'_>) -> Option<Bytes> {
         self.cursor.pass_by();
         self.id_is_behind = false;
-        let cursor = self.cursor.wire();
+        let cursor = self.id();
         let mut out = BytesMut::new();
         self.put_control(&mut out, event(&cursor), &cursor);
         (!out.is_empty()).then(|| self.framing.wrap(out.freeze()))
@@ -447,8 +465,15 @@ impl Subscriber {
         match self.manner().control {
             Control::Event => event.put(out, Some(cursor)),
             Control::Comment => event.put_comment(out),
-            Control::Off => {}
+            Control::Off | Control::Mute => {}
         }
+    }
+
+    /// The id of a control event: a text with which the client can come back.
+    fn id(&self) -> String {
+        let wire = self.cursor.wire();
+        let is_of_hub = self.shape == Shape::Update;
+        is_of_hub.then(|| hub::id_of(&wire)).flatten().unwrap_or(wire)
     }
 
     /// The client's cursor for the log lines, unless it was invalid: an invalid cursor may be any text, even

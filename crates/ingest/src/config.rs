@@ -1,5 +1,6 @@
 //! The limits of ingest.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use limits::Rules;
@@ -44,6 +45,8 @@ pub struct Config {
     /// Cancelled when the node stops. The receipts of streaming bodies then ask their publishers to send the
     /// rest to another node. All other requests are short and are served to their end.
     pub drain: CancellationToken,
+    /// The Mercure hub that it serves, if it serves one.
+    pub mercure: Option<Arc<mercure::Settings>>,
     /// The origins whose pages may publish, besides ingest's own.
     pub cors: cors::Policy,
 }
@@ -66,6 +69,7 @@ impl Default for Config {
             append_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             drain: CancellationToken::new(),
+            mercure: None,
             cors: cors::Policy::default(),
         }
     }

@@ -39,12 +39,12 @@ pub(crate) struct Ingest {
     breaks: Arc<Breaks>,
     pub(crate) slots: Slots,
     pub(crate) waits: Arc<Waits>,
-    answers: Counters<StatusClass>,
+    pub(crate) answers: Counters<StatusClass>,
 }
 
 label! {
     /// The class of an answer's status.
-    enum StatusClass as "status" {
+    pub(crate) enum StatusClass as "status" {
         /// The request was accepted, or an event of its body was.
         Success => "2xx",
         /// The publisher must change something, or send less.
@@ -147,7 +147,7 @@ impl Ingest {
     }
 
     /// Waits for the first bytes of a body.
-    async fn first(
+    pub(crate) async fn first(
         &self,
         wait: Wait,
         max: Duration,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use access::audit::{self, Action};
 use access::{Access, Denied, Grant, Page, Reason, Revocation, Right};
 use aws_lc_rs::digest::{Context, SHA256};
-use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, ORIGIN};
+use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, ORIGIN};
 use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -52,14 +52,9 @@ impl Publisher {
         if access.is_open() {
             return Ok(Self { client, grant: access.of_everybody(), access, action, peer });
         }
-        let first = |name: HeaderName| parts.headers.get(name).map(|value| value.as_bytes());
-        let cookies: Vec<_> =
-            parts.headers.get_all(COOKIE).iter().map(|value| value.as_bytes()).collect();
-        let page = match config.cors.trusts(first(ORIGIN), first(SEC_FETCH_SITE)) {
-            true => Page::Allowed,
-            false => Page::Foreign,
-        };
-        let credentials = access.credentials(first(AUTHORIZATION), &cookies, None, page);
+        let cookies = cookies(parts);
+        let credentials =
+            access.credentials(first(parts, AUTHORIZATION), &cookies, None, page(parts, config));
         match access.admit(&credentials).await {
             Ok(grant) => Ok(Self { client, grant, access, action, peer }),
             Err(denied) => {
@@ -67,6 +62,29 @@ impl Publisher {
                 Err(denied.into())
             }
         }
+    }
+
+    /// The party of a request whose credentials another protocol has read.
+    pub(crate) fn of(parts: &Parts, config: &Config, grant: Arc<Grant>) -> Self {
+        let peer = Address(parts.extensions.get::<Peer>().map(|peer| peer.address));
+        let client = client::of(parts, &config.rules);
+        Self { client, grant, access: config.access.clone(), action: Action::Publish, peer }
+    }
+
+    /// The party with more rights, which another protocol has given to it.
+    pub(crate) fn with_grant(self, grant: Arc<Grant>) -> Self {
+        Self { grant, ..self }
+    }
+
+    /// Records that the party was refused, and counts it.
+    pub(crate) fn refused(&self, reason: Reason, topic: &str) {
+        self.access.count(reason);
+        self.audit(reason, topic);
+    }
+
+    /// Records a refusal that was counted where it was decided.
+    pub(crate) fn audit(&self, reason: Reason, topic: &str) {
+        audit::refused(self.action, Some(&self.grant), topic, reason, self.peer);
     }
 
     /// Checks that the party may do this with a topic, or with all topics of a space.
@@ -199,6 +217,24 @@ impl Publisher {
         hash.update(key.as_str().as_bytes());
         let text = URL_SAFE_NO_PAD.encode(hash.finish());
         Key::new(&text).expect("base64url of 32 bytes is a key")
+    }
+}
+
+/// The first value of a header.
+pub(crate) fn first(parts: &Parts, name: HeaderName) -> Option<&[u8]> {
+    parts.headers.get(name).map(HeaderValue::as_bytes)
+}
+
+/// The headers `Cookie`.
+pub(crate) fn cookies(parts: &Parts) -> Vec<&[u8]> {
+    parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect()
+}
+
+/// The page that sent a request, as far as its cookies count.
+pub(crate) fn page(parts: &Parts, config: &Config) -> Page {
+    match config.cors.trusts(first(parts, ORIGIN), first(parts, SEC_FETCH_SITE)) {
+        true => Page::Allowed,
+        false => Page::Foreign,
     }
 }
 

@@ -4,6 +4,7 @@
 mod access;
 mod limits;
 mod listen;
+mod mercure;
 mod relay;
 
 use std::net::SocketAddr;
@@ -116,12 +117,19 @@ const REPLAY_RATE_MIN: usize = 1 << 20;
 impl TryFrom<ServeArgs> for NodeConfig {
     type Error = anyhow::Error;
 
-    fn try_from(args: ServeArgs) -> Result<Self> {
+    fn try_from(mut args: ServeArgs) -> Result<Self> {
+        let hub = mercure::hub(&args.mercure, &mut args.log)?;
         let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, Some(&args.subscribers));
         let services = Services::Both(
-            gateway_config(&args.subscribers, &args.node, &args.access, &limits, true)?,
-            ingest_config(&args.publishers, &args.node, &args.log, (&limits, &drain))?,
+            gateway::Config {
+                mercure: hub.clone(),
+                ..gateway_config(&args.subscribers, &args.node, &args.access, &limits, true)?
+            },
+            ingest::Config {
+                mercure: hub.clone(),
+                ..ingest_config(&args.publishers, &args.node, &args.log, (&limits, &drain))?
+            },
         );
         let mut warnings = Vec::new();
         let store = store(
@@ -132,49 +140,49 @@ impl TryFrom<ServeArgs> for NodeConfig {
         )?;
         let (node, access) = (&args.node, &args.access);
         Self::of(services, store, drain, limits, args.addresses, (node, access), warnings)
+            .map(|config| mercure::with_warnings(config, hub.as_deref()))
     }
 }
 
 impl TryFrom<GatewayArgs> for NodeConfig {
     type Error = anyhow::Error;
 
-    fn try_from(args: GatewayArgs) -> Result<Self> {
+    fn try_from(mut args: GatewayArgs) -> Result<Self> {
+        let hub = mercure::hub(&args.mercure, &mut args.log)?;
         let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, Some(&args.subscribers));
-        let services = Services::Gateway(gateway_config(
-            &args.subscribers,
-            &args.node,
-            &args.access,
-            &limits,
-            false,
-        )?);
+        let services = Services::Gateway(gateway::Config {
+            mercure: hub.clone(),
+            ..gateway_config(&args.subscribers, &args.node, &args.access, &limits, false)?
+        });
         let mut warnings = Vec::new();
         let read_from = args.read.read_from.clone();
         let store =
             store(Some(&args.redis), &args.log, (Durability::Memory, read_from), &mut warnings)?;
         let (node, access) = (&args.node, &args.access);
         Self::of(services, store, drain, limits, args.addresses, (node, access), warnings)
+            .map(|config| mercure::with_warnings(config, hub.as_deref()))
     }
 }
 
 impl TryFrom<IngestArgs> for NodeConfig {
     type Error = anyhow::Error;
 
-    fn try_from(args: IngestArgs) -> Result<Self> {
+    fn try_from(mut args: IngestArgs) -> Result<Self> {
+        let hub = mercure::hub(&args.mercure, &mut args.log)?;
         let limits = Limits::new(&args.limits)?;
         let drain = drain(&args.node, None);
-        let services = Services::Ingest(ingest_config(
-            &args.publishers,
-            &args.node,
-            &args.log,
-            (&limits, &drain),
-        )?);
+        let services = Services::Ingest(ingest::Config {
+            mercure: hub.clone(),
+            ..ingest_config(&args.publishers, &args.node, &args.log, (&limits, &drain))?
+        });
         let mut warnings = Vec::new();
         let durability = args.publishers.durability;
         let store =
             store(Some(&args.redis), &args.log, (durability, ReadFrom::Primary), &mut warnings)?;
         let (node, access) = (&args.node, &args.access);
         Self::of(services, store, drain, limits, args.addresses, (node, access), warnings)
+            .map(|config| mercure::with_warnings(config, hub.as_deref()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::door::PATH;
 use crate::head::SubscriptionHead;
+use crate::hub;
 
 /// The first bytes of a connection.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) enum FirstRequest<'a> {
 
 /// As many as the general server takes.
 const HEADERS_MAX: usize = 100;
+/// The resources with events. A gateway without a hub hands requests for the second on.
+const PATHS: [&str; 2] = [PATH, hub::PATH];
 const METHOD: &[u8] = b"GET ";
 /// Headers that announce a body, or ask for something else than an answer.
 const NOT_PLAIN: [&str; 4] = ["content-length", "transfer-encoding", "expect", "upgrade"];
@@ -24,8 +27,11 @@ const NOT_PLAIN: [&str; 4] = ["content-length", "transfer-encoding", "expect", "
 /// Looks at the bytes of a head that have come.
 pub(crate) fn parse(bytes: &[u8]) -> FirstRequest<'_> {
     // A few bytes tell another request.
-    let line = METHOD.iter().chain(PATH.as_bytes());
-    if line.zip(bytes).any(|(expected, byte)| expected != byte) {
+    let begins = |path: &&str| {
+        let line = METHOD.iter().chain(path.as_bytes());
+        line.zip(bytes).all(|(expected, byte)| expected == byte)
+    };
+    if !PATHS.iter().any(|path| begins(path)) {
         return FirstRequest::Other;
     }
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -46,13 +52,16 @@ fn subscription<'a>(request: &httparse::Request<'_, 'a>) -> Option<SubscriptionH
         return None;
     }
     let (path, query) = request.path?.split_once('?')?;
-    if path != PATH || !query.bytes().all(is_plain) {
+    if !PATHS.contains(&path) || !query.bytes().all(is_plain) {
         return None;
     }
     let is_plain = |name: &str| !NOT_PLAIN.iter().any(|odd| name.eq_ignore_ascii_case(odd));
     request.headers.iter().all(|header| is_plain(header.name)).then(|| {
         let headers = request.headers.iter().map(|header| (header.name, header.value));
-        SubscriptionHead::collect(query, headers)
+        SubscriptionHead {
+            is_of_hub: path == hub::PATH,
+            ..SubscriptionHead::collect(query, headers)
+        }
     })
 }
 

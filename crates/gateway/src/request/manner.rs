@@ -42,6 +42,9 @@ pub(crate) enum Control {
     Comment,
     /// None: the stream holds nothing but the publisher's events. Headers and statuses say the most important.
     Off,
+    /// None, as in Mercure: a gap at the opening is in the head of the answer, a later one passes, and a client that is
+    /// refused for a passing reason is told so by a stream that holds nothing but the time to come back.
+    Mute,
 }
 
 /// Seconds of silence between heartbeats that a request may ask for. Some clients give up after 5 s;
@@ -92,6 +95,6 @@ impl Manner {
 
     /// Returns true if a refused client is told by a status: its stream could not tell it to come back.
     pub(crate) fn takes_statuses(self) -> bool {
-        self.control != Control::Event
+        !matches!(self.control, Control::Event | Control::Mute)
     }
 }

@@ -3,8 +3,8 @@
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::{
-    AccessArgs, AddressArgs, LimitArgs, LogArgs, NodeArgs, PublisherArgs, ReadArgs, RelayArgs,
-    SubscriberArgs,
+    AccessArgs, AddressArgs, LimitArgs, LogArgs, MercureArgs, NodeArgs, PublisherArgs, ReadArgs,
+    RelayArgs, SubscriberArgs,
 };
 
 /// The help of `--redis`, which three commands have.
@@ -30,6 +30,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) log: LogArgs,
     #[command(flatten)]
+    pub(crate) mercure: MercureArgs,
+    #[command(flatten)]
     pub(crate) read: ReadArgs,
     #[command(flatten)]
     pub(crate) publishers: PublisherArgs,
@@ -54,6 +56,8 @@ pub(crate) struct GatewayArgs {
     #[command(flatten)]
     pub(crate) log: LogArgs,
     #[command(flatten)]
+    pub(crate) mercure: MercureArgs,
+    #[command(flatten)]
     pub(crate) read: ReadArgs,
 }
 
@@ -73,6 +77,8 @@ pub(crate) struct IngestArgs {
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+    #[command(flatten)]
+    pub(crate) mercure: MercureArgs,
     #[command(flatten)]
     pub(crate) publishers: PublisherArgs,
 }
