@@ -26,7 +26,7 @@ use crate::error::{self, BadRequest, Refusal};
 use crate::frame::{Framing, HEARTBEAT, put_retry};
 use crate::gateway::Shared;
 use crate::head::SubscriptionHead;
-use crate::hub::Wanted;
+use crate::hub::HubRequest;
 use crate::metrics::Reject;
 use crate::request::{Control, Form, Heartbeat, Manner, Renew, Request, Style};
 use crate::subscriber::{CONNECTION, Subscriber};
@@ -247,8 +247,8 @@ async fn permit(
         // The future of a verification is large, and hubs are rare.
         let permitted = Box::pin(hub::permit(wanted, access, settings, &texts, peer)).await;
         let (grant, filter) = permitted.map_err(|denial| match denial {
-            hub::Denial::Refused(refused) => Denial::Hub(refused),
-            hub::Denial::Passing(denied) => Denial::Credentials(denied),
+            hub::Lack::Refused(refused) => Denial::Hub(refused),
+            hub::Lack::Passing(denied) => Denial::Credentials(denied),
         })?;
         request.style.hub = Some(Arc::new(filter));
         return Ok(grant);
@@ -407,7 +407,7 @@ async fn open(
     gateway: &Arc<Shared>,
     parts: Vec<Part>,
     mut opening: OpenOptions,
-    (style, hub): (&Style, Option<&Wanted>),
+    (style, hub): (&Style, Option<&HubRequest>),
     (client, whereabouts, grant): (Client, Whereabouts, &Grant),
 ) -> Result<(Admission, Opened), Refusal> {
     if matches!(*gateway.phase.borrow(), Phase::HandingAway { .. }) {

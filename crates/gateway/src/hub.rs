@@ -1,6 +1,6 @@
 //! A Mercure hub: a second way to subscribe, to the topics of one space.
 //!
-//! The crate `mercure` knows the protocol. This module joins it to subscriptions: [`Wanted`] is a request that the protocol has
+//! The crate `mercure` knows the protocol. This module joins it to subscriptions: [`HubRequest`] is a request that the protocol has
 //! parsed, [`permit`] decides about its token, and a [`Filter`] chooses the updates that its stream gets.
 //!
 //! Absent: active subscriptions.
@@ -14,7 +14,7 @@ use event_log::{Log, LogName, Opened, Origin, Outcome, ReadError, Seek};
 use mercure::{Cursor, Id, Settings, Subscription, discovery};
 
 pub(crate) use filter::{Filter, frame, id_of};
-pub(crate) use permit::{Denial, permit};
+pub(crate) use permit::{Lack, permit};
 pub(crate) use refused::Refused;
 
 /// The resource that clients of a hub subscribe to.
@@ -22,11 +22,11 @@ pub(crate) const PATH: &str = mercure::Hub::PATH;
 
 /// A request to subscribe to a hub.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Wanted {
+pub(crate) struct HubRequest {
     pub(crate) subscription: Subscription,
 }
 
-impl Wanted {
+impl HubRequest {
     /// The place where the subscription begins. A publisher's id is looked up before an id is read as a position, since a publisher may
     /// bring one that looks like a position.
     pub(crate) async fn origin(&self, log: &dyn Log, name: &LogName) -> Result<Origin, ReadError> {

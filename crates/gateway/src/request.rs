@@ -8,7 +8,7 @@ use event_log::{Event, EventType, Origin, Part, Spaces, TraceParent};
 
 use crate::error::BadRequest;
 use crate::head::SubscriptionHead;
-use crate::hub::{Filter, Wanted};
+use crate::hub::{Filter, HubRequest};
 use crate::metrics::Resume;
 
 mod begin;
@@ -44,7 +44,7 @@ pub(crate) struct Request {
     /// The client's trace, if the client has one.
     pub(crate) trace: Option<TraceParent>,
     /// The request by the rules of Mercure, if it is one for a hub.
-    pub(crate) hub: Option<Box<Wanted>>,
+    pub(crate) hub: Option<Box<HubRequest>>,
 }
 
 /// The way in which a stream that a ticket opened is renewed.

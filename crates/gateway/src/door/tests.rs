@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::http::{Method, Response};
-use event_log::{MemoryLog, Retention};
+use event_log::{MemoryLog, Retention, Spaces};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -23,8 +23,16 @@ use crate::http1::head::{FirstRequest, parse};
 fn gateway() -> Gateway {
     let origins = ["https://app.example".to_owned()];
     let cors = cors::Policy::allow(&origins).unwrap();
-    let log = Arc::new(MemoryLog::new(Retention::default()));
-    Gateway::new(Config { cors, max_topics: 3, ..Config::default() }, log, &Registry::new())
+    let spaces = Spaces::new(["mercure/"]).unwrap();
+    let log = Arc::new(MemoryLog::with_spaces(Retention::default(), spaces));
+    let mercure = Some(Arc::new(mercure::Settings {
+        hub: mercure::Hub::new("https://example.com/.well-known/mercure").unwrap(),
+        space: mercure::Space::new("mercure/").unwrap(),
+        is_anonymous_allowed: true,
+        is_query_token_allowed: true,
+    }));
+    let config = Config { cors, mercure, max_topics: 3, ..Config::default() };
+    Gateway::new(config, log, &Registry::new())
 }
 
 /// Sends the bytes to hyper and calls `look` with the head of the first request that hyper finds.
@@ -105,7 +113,7 @@ fn header_value() -> impl Strategy<Value = Vec<u8>> {
 fn target() -> impl Strategy<Value = Vec<u8>> {
     let paths =
         vec!["/v1/events", "/v1/events/", "/v1/event", "http://x/v1/events", "/v1/%65vents"];
-    let path = prop_oneof![12 => Just("/v1/events"), 1 => select(paths)];
+    let path = prop_oneof![9 => Just("/v1/events"), 3 => Just(hub::PATH), 1 => select(paths)];
     let usual = vec![
         "topic=t",
         "topic=u&topic=t",
@@ -122,6 +130,11 @@ fn target() -> impl Strategy<Value = Vec<u8>> {
         "limit=0",
         "envelope=json",
         "_=1",
+        "match=u",
+        "topic=/a/%7Bb%7D",
+        "lastEventID=x",
+        "authorization=t",
+        "control=on",
         "unknown",
         "topic=1&topic=2&topic=3&topic=4",
         "",
@@ -173,7 +186,8 @@ fn any_head_is_the_same_request_or_the_same_refusal_on_both_front_ends() {
     let mut runner = TestRunner::new(ProptestConfig::with_cases(CASES));
     let outcome = runner.run(&head(), |bytes| {
         let hyper = runtime.block_on(by_hyper(&bytes, |parts| {
-            let is_ours = parts.method == Method::GET && parts.uri.path() == PATH;
+            let is_ours =
+                parts.method == Method::GET && [PATH, hub::PATH].contains(&parts.uri.path());
             is_ours.then(|| read(&gateway.0, parts, peer))
         }));
         match parse(&bytes) {

@@ -7,11 +7,11 @@ use access::audit::{self, Action};
 use access::{Access, Carrier, Denied, Grant, Reason, Right};
 use mercure::{Claims, Refusal, Settings, Token};
 
-use super::{Filter, Refused, Wanted};
+use super::{Filter, HubRequest, Refused};
 
 /// The reason why a party may not subscribe.
 #[derive(Debug)]
-pub(crate) enum Denial {
+pub(crate) enum Lack {
     /// The protocol has an answer for it.
     Refused(Refused),
     /// It will pass.
@@ -22,12 +22,12 @@ pub(crate) enum Denial {
 /// with a right of this node's to all `texts` that it asks for, or without any if subscribers may be anonymous. A private
 /// update needs the protocol's own right.
 pub(crate) async fn permit(
-    wanted: &Wanted,
+    wanted: &HubRequest,
     access: &Access,
     settings: &Arc<Settings>,
     texts: &[&str],
     peer: SocketAddr,
-) -> Result<(Arc<Grant>, Filter), Denial> {
+) -> Result<(Arc<Grant>, Filter), Lack> {
     let filter = |claims| Filter {
         settings: Arc::clone(settings),
         selectors: wanted.subscription.selectors.clone(),
@@ -37,8 +37,7 @@ pub(crate) async fn permit(
         return Ok((access.of_everybody(), filter(None)));
     }
     let dialect = wanted.subscription.dialect;
-    let refused =
-        |refusal| Denial::Refused(Refused { refusal, dialect, hub: settings.hub.clone() });
+    let refused = |refusal| Lack::Refused(Refused { refusal, dialect, hub: settings.hub.clone() });
     let first = texts.first().copied().unwrap_or_default();
     let token = wanted.subscription.token.as_ref();
     let (grant, claims) = match token {
@@ -48,7 +47,7 @@ pub(crate) async fn permit(
             let foreign = verified.map_err(|denied| {
                 audit::refused(Action::Subscribe, None, first, denied.reason, peer);
                 match denied.reason {
-                    Reason::KeysUnavailable => Denial::Passing(denied),
+                    Reason::KeysUnavailable => Lack::Passing(denied),
                     _ => refused(Refusal::bad_token()),
                 }
             })?;

@@ -7,7 +7,7 @@ use mercure::{Carrier, Carriers, Cursor, Dialect, Head, Selector, Settings, Subs
 use super::{Begin, Control, Form, Manner, Renew, Request, Style, trace_of};
 use crate::error::BadRequest;
 use crate::head::SubscriptionHead;
-use crate::hub::{Refused, Wanted};
+use crate::hub::{HubRequest, Refused};
 use crate::metrics::Resume;
 
 impl Request {
@@ -69,7 +69,7 @@ impl Request {
             ticket: None,
             renew: Renew::default(),
             trace: head.traceparent.and_then(trace_of),
-            hub: Some(Box::new(Wanted { subscription })),
+            hub: Some(Box::new(HubRequest { subscription })),
         })
     }
 }

@@ -14,6 +14,7 @@ mod end;
 mod gaps;
 mod head;
 mod http2;
+mod hub;
 mod log;
 mod long_poll;
 mod manner;

@@ -19,6 +19,7 @@ mod help;
 mod ingest;
 mod logs;
 mod manual;
+mod mercure;
 mod metrics;
 mod operator;
 mod publish;
