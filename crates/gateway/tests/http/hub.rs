@@ -64,9 +64,9 @@ async fn control_events_have_ids_to_come_back_with() {
     let node = start(Config::default()).await;
     let first = node.log.publish("mercure/a", "0").await;
     let mut stream = node.request(&format!("{PATH}?topic=a&control=on"), &[]).await;
-    let ready = stream.ready().await;
+    let (event, ready) = stream.control("ready").await;
     let id = mercure::Id::of(first).to_string();
-    assert_eq!(ready["cursor"], *id);
+    assert_eq!((event.id.as_str(), ready["cursor"].as_str()), (&*id, Some(&*id)));
     node.log.publish("mercure/a", "1").await;
     let headers = [("last-event-id", id.as_bytes())];
     let mut again = node.request(&format!("{PATH}?match=a"), &headers).await;
