@@ -167,6 +167,22 @@ impl Keys {
         format!("{}q:{{{partition}}}:", self.prefix.as_str())
     }
 
+    /// The name of the leases by which all nodes hold members in a partition.
+    pub(crate) fn members_leases(&self, partition: u32) -> String {
+        format!("{}n:{{{partition}}}|", self.prefix.as_str())
+    }
+
+    /// The name of something that a partition keeps of its members, by the letter of `presence.lua`. No node's
+    /// counts have such a name.
+    pub(crate) fn members(&self, partition: u32, letter: &str) -> String {
+        format!("{}|{letter}", self.counts(partition))
+    }
+
+    /// The name of the members of a topic.
+    pub(crate) fn members_of(&self, partition: u32, topic: &Topic) -> String {
+        format!("{}{topic}", self.members(partition, "m"))
+    }
+
     /// The name of the topic that a channel belongs to.
     pub(crate) fn topic_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
         let own = channel.strip_prefix(self.prefix.as_str())?;
@@ -195,6 +211,9 @@ mod tests {
         assert_eq!(keys.bookmark_parts("9", &topic("a"), &key).concat(), "i:{9}:||a|k:1");
         assert_eq!(keys.label_parts("81", &space, &key).concat(), "i:{81}:|||orders/**|k:1");
         assert_eq!((keys.leases(16), keys.counts(16)), ("n:{16}".into(), "q:{16}:".into()));
+        assert_eq!(keys.members_leases(16), "n:{16}|");
+        assert_eq!(keys.members(16, "v"), "q:{16}:|v");
+        assert_eq!(keys.members_of(16, &topic("a/b")), "q:{16}:|ma/b");
         let keys = Keys::new(&"shop.eu".parse().unwrap(), &Spaces::NONE);
         assert_eq!(keys.stream(&topic("orders/42")), "shop.eu:e:{145}:orders/42");
         assert_eq!(keys.head(&topic("a")), "shop.eu:h:{9}:a");

@@ -27,6 +27,7 @@ use crate::leases::RedisLeases;
 use crate::life::Life;
 use crate::pace::every;
 use crate::pages::Pages;
+use crate::presence::RedisPresence;
 use crate::repair::Repairs;
 use crate::stats::{Op, Stats};
 use crate::store::{Store, spaces};
@@ -160,6 +161,13 @@ impl RedisLog {
     #[must_use]
     pub fn leases(&self) -> Arc<RedisLeases> {
         Arc::new(RedisLeases::new(&self.store, &self.life))
+    }
+
+    /// The members of topics on all nodes, in the same store. A node that does not report for as long as `grace`
+    /// has no members. Each call is for another node.
+    #[must_use]
+    pub fn presence(&self, grace: Duration) -> Arc<RedisPresence> {
+        Arc::new(RedisPresence::new(&self.store, &self.life, grace))
     }
 
     /// Ends all tasks of the log and waits for their end. Tails stay as they are.

@@ -17,6 +17,15 @@ pub(crate) static PAGE: LazyLock<Loadable> =
 /// Counts places of subjects on all nodes.
 pub(crate) static LEASES: LazyLock<Loadable> =
     LazyLock::new(|| Loadable::new(include_str!("leases.lua")));
+/// Records the members of topics on all nodes.
+pub(crate) static PRESENCE: LazyLock<Loadable> =
+    LazyLock::new(|| Loadable::new(include_str!("presence.lua")));
+/// Looks at the members of a topic.
+pub(crate) static MEMBERS: LazyLock<Loadable> =
+    LazyLock::new(|| Loadable::new(include_str!("members.lua")));
+/// Counts the members of topics.
+pub(crate) static COUNTS: LazyLock<Loadable> =
+    LazyLock::new(|| Loadable::new(include_str!("counts.lua")));
 
 /// A script that a server must have loaded before it can run it.
 #[derive(Debug)]
@@ -49,7 +58,7 @@ impl Loadable {
 /// The commands that give a server all scripts.
 pub(crate) fn loading_all() -> Pipeline {
     let mut pipeline = redis::pipe();
-    for script in [&PUBLISH, &POSITIONS, &PAGE, &LEASES] {
+    for script in [&PUBLISH, &POSITIONS, &PAGE, &LEASES, &PRESENCE, &MEMBERS, &COUNTS] {
         pipeline.add_command(script.loading());
     }
     pipeline

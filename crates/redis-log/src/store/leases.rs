@@ -1,4 +1,4 @@
-//! Runs the script of leases.
+//! Runs the script of leases, and other commands on several partitions.
 
 use std::collections::BTreeMap;
 
@@ -20,21 +20,31 @@ pub(crate) struct LeaseReply {
 }
 
 impl Store {
-    /// Runs commands, each with its partition, in one pipeline to each primary. The answers are in no order.
+    /// Runs the script of leases, each command with its partition. The answers are in no order.
     pub(crate) async fn leases(
         &self,
         commands: Vec<(u32, Cmd)>,
     ) -> Result<Vec<LeaseReply>, Failure> {
-        let mut by_owner: BTreeMap<Address, (u32, Vec<Cmd>)> = BTreeMap::new();
+        self.each(commands).await?.iter().map(|(_, reply)| parsed(reply)).collect()
+    }
+
+    /// Runs commands, each with its partition, in one pipeline to each primary. The answers are in no order, each
+    /// with its partition.
+    pub(crate) async fn each(
+        &self,
+        commands: Vec<(u32, Cmd)>,
+    ) -> Result<Vec<(u32, Value)>, Failure> {
+        let mut by_owner: BTreeMap<Address, (Vec<u32>, Vec<Cmd>)> = BTreeMap::new();
         for (partition, command) in commands {
             let owner = self.topology.owner(partition).inspect_err(|_| self.topology.suspect())?;
-            by_owner.entry(owner).or_insert((partition, Vec::new())).1.push(command);
+            let (partitions, commands) = by_owner.entry(owner).or_default();
+            partitions.push(partition);
+            commands.push(command);
         }
         let mut replies = Vec::new();
-        for (partition, commands) in by_owner.into_values() {
-            for reply in self.ask(Side::Primary, partition, &commands).await? {
-                replies.push(parsed(&reply)?);
-            }
+        for (partitions, commands) in by_owner.into_values() {
+            let answers = self.ask(Side::Primary, partitions[0], &commands).await?;
+            replies.extend(partitions.into_iter().zip(answers));
         }
         Ok(replies)
     }

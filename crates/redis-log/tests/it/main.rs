@@ -18,6 +18,7 @@ mod inventory;
 mod leases;
 mod live;
 mod migration;
+mod presence;
 mod replaced;
 mod replicas;
 mod resume;
