@@ -140,6 +140,7 @@ impl Claims {
             everybody: Arc::clone(everybody),
             history: history.map_err(|_| Reason::MalformedClaim)?,
             quotas: written.quotas,
+            member: written.member()?,
             issued,
             is_admin: written.admin,
             key: key.map(Into::into),
@@ -306,6 +307,7 @@ impl Rights {
             subscribe: both(&self.subscribe, &others.subscribe)?,
             publish: both(&self.publish, &others.publish)?,
             end: both(&self.end, &others.end)?,
+            presence: both(&self.presence, &others.presence)?,
         })
     }
 }

@@ -254,6 +254,7 @@ impl Grant {
             everybody: Arc::clone(rights),
             history: HistoryExtent::All,
             quotas: Quotas::default(),
+            member: None,
             issued: None,
             is_admin: false,
             key: None,

@@ -14,6 +14,8 @@ pub enum Right {
     Publish,
     /// To end it.
     End,
+    /// To see the members that subscribe to it. Their number is told to all who may subscribe.
+    Presence,
 }
 
 /// The topics that a party may use, by right.
@@ -25,6 +27,8 @@ pub struct Rights {
     pub publish: Patterns,
     /// To end.
     pub end: Patterns,
+    /// To see the members.
+    pub presence: Patterns,
 }
 
 /// The rights of one party, which add to the rights of everybody.
@@ -36,6 +40,8 @@ pub struct Grant {
     pub(crate) everybody: Arc<Rights>,
     pub(crate) history: HistoryExtent,
     pub(crate) quotas: Quotas,
+    /// The description of the party that other members of a topic see: a JSON object in one line.
+    pub(crate) member: Option<Arc<str>>,
     /// The time at which its token was issued.
     pub(crate) issued: Option<Timestamp>,
     /// True if the party may revoke the rights of others.
@@ -58,6 +64,7 @@ impl Right {
             Self::Subscribe => "subscribe",
             Self::Publish => "publish",
             Self::End => "end",
+            Self::Presence => "presence",
         }
     }
 }
@@ -67,7 +74,12 @@ impl Rights {
     #[must_use]
     pub fn all() -> Self {
         let every = Patterns::every();
-        Self { subscribe: every.clone(), publish: every.clone(), end: every }
+        Self {
+            subscribe: every.clone(),
+            publish: every.clone(),
+            end: every.clone(),
+            presence: every,
+        }
     }
 
     /// The topics of a right.
@@ -77,6 +89,7 @@ impl Rights {
             Right::Subscribe => &self.subscribe,
             Right::Publish => &self.publish,
             Right::End => &self.end,
+            Right::Presence => &self.presence,
         }
     }
 }
@@ -91,6 +104,7 @@ impl Grant {
             everybody: Arc::new(Rights::all()),
             history: HistoryExtent::All,
             quotas: Quotas::default(),
+            member: None,
             issued: None,
             is_admin: true,
             key: None,
@@ -145,6 +159,12 @@ impl Grant {
     #[must_use]
     pub const fn quotas(&self) -> Quotas {
         self.quotas
+    }
+
+    /// The description of the party that other members of a topic see: a JSON object in one line.
+    #[must_use]
+    pub const fn member(&self) -> Option<&Arc<str>> {
+        self.member.as_ref()
     }
 
     /// Returns true if the party may revoke the rights of others.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
 
+use crate::denied::Reason;
 use crate::key::KeyRing;
 use crate::{BadPattern, Rights};
 
@@ -177,6 +179,9 @@ pub(crate) struct WrittenRights {
     publish: Vec<String>,
     #[serde(default)]
     end: Vec<String>,
+    #[serde(default)]
+    presence: Vec<String>,
+    pub(crate) member: Option<Map<String, Value>>,
     pub(crate) history: Option<String>,
     #[serde(default)]
     pub(crate) quotas: crate::Quotas,
@@ -184,7 +189,23 @@ pub(crate) struct WrittenRights {
     pub(crate) admin: bool,
 }
 
+/// The largest description of a party for other members of a topic, in bytes of JSON.
+pub(crate) const MEMBER_BYTES_MAX: usize = 512;
+
 impl WrittenRights {
+    /// The description of the party as JSON in one line.
+    ///
+    /// # Errors
+    /// It is longer than [`MEMBER_BYTES_MAX`].
+    pub(crate) fn member(&self) -> Result<Option<Arc<str>>, Reason> {
+        let Some(member) = &self.member else { return Ok(None) };
+        let text = serde_json::to_string(member).map_err(|_| Reason::MalformedClaim)?;
+        match text.len() {
+            0..=MEMBER_BYTES_MAX => Ok(Some(text.into())),
+            _ => Err(Reason::MalformedClaim),
+        }
+    }
+
     /// # Errors
     /// A text is no pattern, or a list is too long.
     pub(crate) fn rights(&self) -> Result<Rights, BadPattern> {
@@ -193,6 +214,7 @@ impl WrittenRights {
             subscribe: list(&self.subscribe)?,
             publish: list(&self.publish)?,
             end: list(&self.end)?,
+            presence: list(&self.presence)?,
         })
     }
 }

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::claims::SUBJECT_BYTES_MAX;
 use crate::denied::{Carrier, Reason};
-use crate::issuer::WrittenRights;
+use crate::issuer::{MEMBER_BYTES_MAX, WrittenRights};
 use crate::{Grant, HistoryExtent, Principal, Rights};
 
 /// The tokens of machines, by their hashes. A file has one a line: the hash, the subject, the rights.
@@ -46,7 +46,7 @@ pub enum BadMachines {
 /// Tokens in one file: each is compared with a token that comes.
 const MACHINES_MAX: usize = 1000;
 /// The fields of rights, for errors.
-const FIELDS: &str = "subscribe, publish, end, history, quotas and admin";
+const FIELDS: &str = "subscribe, publish, end, presence, member, history, quotas and admin";
 
 impl Machines {
     /// Reads the machines of a file.
@@ -135,6 +135,9 @@ fn machine(line: &str, number: usize, everybody: &Arc<Rights>) -> Result<Machine
         everybody: Arc::clone(everybody),
         history: history.map_err(|error| bad(error.to_string()))?,
         quotas: written.quotas,
+        member: written
+            .member()
+            .map_err(|_| bad(format!("member has more than {MEMBER_BYTES_MAX} bytes of JSON")))?,
         issued: None,
         is_admin: written.admin,
         key: None,

@@ -12,7 +12,7 @@ use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode}
 use serde::{Deserialize, Serialize};
 
 use crate::denied::{Carrier, Reason};
-use crate::{Grant, HistoryExtent, Patterns, Principal, Quotas, Rights, Timestamp};
+use crate::{Grant, HistoryExtent, Patterns, Principal, Quotas, Right, Rights, Timestamp};
 
 pub use keys::{BadTicketKeys, TicketKeys};
 
@@ -79,6 +79,12 @@ struct TicketClaims {
     /// The bounds that the token set.
     #[serde(default, skip_serializing_if = "Quotas::is_none")]
     quo: Quotas,
+    /// The topics whose members it may see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pre: Vec<String>,
+    /// The description of the party for other members, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mem: Option<String>,
 }
 
 /// The longest ticket, in bytes: proxies accept URLs of 8 KiB, and browsers drop a cookie whose name and value
@@ -150,6 +156,12 @@ impl Tickets {
                 other => Some(other.to_string()),
             },
             quo: grant.quotas,
+            pre: topics
+                .iter()
+                .filter(|topic| grant.rights.of(Right::Presence).matches(topic, Some(subject)))
+                .map(|topic| (*topic).to_owned())
+                .collect(),
+            mem: grant.member.as_deref().map(ToOwned::to_owned),
         };
         let header = Header { typ: Some(form.kind().to_owned()), ..Header::new(Algorithm::HS256) };
         let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
@@ -192,15 +204,18 @@ impl Tickets {
         }
         let history = claims.his.as_deref().map_or(Ok(HistoryExtent::All), str::parse);
         let topics = Patterns::new(claims.top.iter().map(String::as_str));
+        let presence = Patterns::new(claims.pre.iter().map(String::as_str));
         Ok(Grant {
             principal: Principal::new(&claims.sub, claims.tok.as_deref(), Some(deadline)),
             rights: Rights {
                 subscribe: topics.map_err(|_| Reason::MalformedClaim)?,
+                presence: presence.map_err(|_| Reason::MalformedClaim)?,
                 ..Rights::default()
             },
             everybody: Arc::clone(&self.everybody),
             history: history.map_err(|_| Reason::MalformedClaim)?,
             quotas: claims.quo,
+            member: claims.mem.map(Into::into),
             issued: claims.iat.map(Timestamp::from_seconds),
             is_admin: false,
             key: None,

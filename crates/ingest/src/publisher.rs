@@ -95,7 +95,7 @@ impl Publisher {
         let Err(denied) = self.grant.check(right, topic.as_str()) else { return Ok(()) };
         self.access.count(denied.reason);
         let action = match right {
-            Right::Subscribe => Action::Describe,
+            Right::Subscribe | Right::Presence => Action::Describe,
             Right::Publish => Action::Publish,
             Right::End => Action::End,
         };

@@ -111,6 +111,8 @@ struct MappedRights {
     publish: Vec<String>,
     #[serde(default)]
     end: Vec<String>,
+    #[serde(default)]
+    presence: Vec<String>,
 }
 
 impl MappedRights {
@@ -120,6 +122,7 @@ impl MappedRights {
             subscribe: list(&self.subscribe)?,
             publish: list(&self.publish)?,
             end: list(&self.end)?,
+            presence: list(&self.presence)?,
         })
     }
 }

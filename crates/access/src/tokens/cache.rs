@@ -104,10 +104,11 @@ impl Ages {
 
 /// About the bytes that a grant takes.
 fn bytes(grant: &Grant) -> usize {
-    let Rights { subscribe, publish, end } = &grant.rights;
-    let patterns = subscribe.iter().chain(publish.iter()).chain(end.iter());
+    let Rights { subscribe, publish, end, presence } = &grant.rights;
+    let patterns = subscribe.iter().chain(publish.iter()).chain(end.iter()).chain(presence.iter());
     let patterns: usize = patterns.map(|one| one.as_str().len() + PATTERN_BYTES).sum();
-    let texts = [grant.principal.subject(), grant.key.as_deref(), grant.token.as_deref()];
+    let (key, token, member) = (&grant.key, &grant.token, &grant.member);
+    let texts = [grant.principal.subject(), key.as_deref(), token.as_deref(), member.as_deref()];
     let texts: usize = texts.into_iter().flatten().map(str::len).sum();
     GRANT_BYTES + patterns + texts
 }

@@ -46,8 +46,8 @@ pub(crate) struct AccessArgs {
     /// the base64 of 32 random bytes (openssl rand -base64 32); a changed file is reloaded within 10s.
     #[arg(long, env = "TAILWATER_TICKET_KEYS", value_name = "FILE")]
     pub(crate) ticket_keys: Option<PathBuf>,
-    /// Rights that need no token: subscribe=PATTERN, publish=PATTERN or end=PATTERN, such as
-    /// subscribe=news/**; may be repeated.
+    /// Rights that need no token: subscribe=PATTERN, publish=PATTERN, end=PATTERN or presence=PATTERN,
+    /// such as subscribe=news/**; may be repeated.
     #[arg(long, env = "TAILWATER_ANONYMOUS", value_name = "RIGHT=PATTERN", value_delimiter = ',')]
     pub(crate) anonymous: Vec<String>,
     /// Name subjects by a hash in the logs of connections.

@@ -49,7 +49,7 @@ pub(super) async fn findings(config: &NodeConfig) -> Result<Vec<Finding>> {
 }
 
 fn of_everybody(closed: &ClosedConfig) -> Vec<Finding> {
-    let rights = [Right::Subscribe, Right::Publish, Right::End].into_iter();
+    let rights = [Right::Subscribe, Right::Publish, Right::End, Right::Presence].into_iter();
     let lists = rights.map(|right| {
         let patterns = closed.everybody.of(right).iter().map(ToString::to_string);
         (right, patterns.collect::<Vec<_>>())

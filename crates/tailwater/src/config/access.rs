@@ -169,15 +169,21 @@ fn everybody(anonymous: &[&String]) -> Result<Rights> {
     for text in anonymous {
         let right = text.split_once('=').map(|(right, _)| right);
         ensure!(
-            matches!(right, Some("subscribe" | "publish" | "end")),
-            "--anonymous {text:?}; it must be subscribe=PATTERN, publish=PATTERN or end=PATTERN"
+            matches!(right, Some("subscribe" | "publish" | "end" | "presence")),
+            "--anonymous {text:?}; it must be subscribe=PATTERN, publish=PATTERN, end=PATTERN or \
+             presence=PATTERN"
         );
         ensure!(
             !text.contains("{sub}"),
             "--anonymous {text:?}: nobody has a subject without a token"
         );
     }
-    Ok(Rights { subscribe: of("subscribe")?, publish: of("publish")?, end: of("end")? })
+    Ok(Rights {
+        subscribe: of("subscribe")?,
+        publish: of("publish")?,
+        end: of("end")?,
+        presence: of("presence")?,
+    })
 }
 
 /// Checks the name of a cookie (RFC 6265, 4.1.1).
