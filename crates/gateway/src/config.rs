@@ -32,6 +32,10 @@ pub struct Config {
     pub subject_topics: u32,
     /// The counts of the other nodes; `None` if this node is alone.
     pub leases: Option<Arc<dyn limits::Leases>>,
+    /// The topics that have presence.
+    pub presence: access::Patterns,
+    /// The members of topics on all nodes; `None` if this node is alone.
+    pub members: Option<Arc<dyn presence::Store>>,
     /// Bytes a second that one subject, or one address without one, is sent of events that it has missed; a
     /// connection gets a quarter.
     pub replay_rate: u64,
@@ -59,6 +63,8 @@ impl Default for Config {
             subject_streams: 10_000,
             subject_topics: 640_000,
             leases: None,
+            presence: access::Patterns::default(),
+            members: None,
             replay_rate: 64 * 1024 * 1024,
             hash_subjects: false,
             mercure: None,

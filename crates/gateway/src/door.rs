@@ -23,6 +23,7 @@ use crate::frame::Framing;
 use crate::gateway::{Gateway, Shared};
 use crate::handler::{self, Asked, Via};
 use crate::head::SubscriptionHead;
+use crate::subscribers::Members;
 use crate::{hub, subscriptions, tickets};
 
 /// The resource that clients subscribe to.
@@ -36,8 +37,9 @@ pub struct Door {
 }
 
 impl Gateway {
-    /// Opens the door: `GET`, `HEAD` and preflights of `/v1/events` and of the Mercure hub, `POST /v1/subscriptions`, `/v1/tickets`, the
-    /// console, and the routes of `others`. A layer over `others` stays over those.
+    /// Opens the door: `GET`, `HEAD` and preflights of `/v1/events` and of the Mercure hub, `POST /v1/subscriptions`,
+    /// `/v1/tickets`, `GET` of the members of topics, the console, and the routes of `others`. A layer over `others` stays
+    /// over those.
     ///
     /// # Panics
     /// `others` has one of these routes as well.
@@ -76,14 +78,19 @@ impl Door {
         B::Error: Into<BoxError>,
     {
         let path = request.uri().path();
+        let members = Members::of(&self.gateway.0, path);
         let is_ours = [PATH, subscriptions::PATH, tickets::PATH].contains(&path)
-            || (path == hub::PATH && self.gateway.0.config.mercure.is_some());
+            || (path == hub::PATH && self.gateway.0.config.mercure.is_some())
+            || members.is_some();
         let origin = request.headers().get(header::ORIGIN).map(HeaderValue::as_bytes);
         if request.method() == Method::OPTIONS
             && is_ours
             && let Some(headers) = self.gateway.0.config.cors.preflight(origin)
         {
             return headers.into_response();
+        }
+        if let Some(members) = members {
+            return members.answer(&self.gateway.0, &request.into_parts().0, peer).await;
         }
         let cors = self.gateway.0.config.cors.grant(origin);
         request.extensions_mut().insert(peer);

@@ -37,7 +37,7 @@ pub(crate) fn of(event: &Event) -> &[u8] {
 }
 
 /// Formats milliseconds since 1970 as RFC 3339 in UTC. Times after the year 9999 are clamped.
-fn rfc3339(ms: u64) -> String {
+pub(crate) fn rfc3339(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     format!("{:.3}", time.unwrap_or(Timestamp::MAX))
 }

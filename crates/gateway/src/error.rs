@@ -31,11 +31,15 @@ pub(crate) enum BadRequest {
     TooManyTypes { count: usize, max: usize },
     #[error(transparent)]
     EventType(#[from] BadEventType),
+    #[error("topic {0:?} has no presence, which presence=1 asks for (--presence)")]
+    NoPresence(Box<str>),
+    #[error("parameter {0:?} is unknown here, or comes twice")]
+    NoParameter(String),
     #[error("parameter {name} is {value:?}; it must be {allowed}")]
     Value { name: &'static str, value: String, allowed: String },
     #[error(
         "unknown parameter {0:?}; known are topic, from, last_event_id, types, envelope, heartbeat, \
-         control, close, wait, limit, ticket and renew"
+         control, close, wait, limit, ticket, renew, presence and client"
     )]
     UnknownParameter(String),
     #[error(transparent)]
@@ -72,7 +76,11 @@ impl BadRequest {
             Self::TooManyTopics { .. } => "too_many_topics",
             Self::TooManyTypes { .. } => "too_many_types",
             Self::EventType(_) => "bad_type",
-            Self::Value { .. } | Self::UnknownParameter(_) | Self::Hub(_) => "bad_parameter",
+            Self::NoPresence(_) => "no_presence",
+            Self::Value { .. }
+            | Self::UnknownParameter(_)
+            | Self::NoParameter(_)
+            | Self::Hub(_) => "bad_parameter",
         }
     }
 }
@@ -89,6 +97,14 @@ impl IntoResponse for BadRequest {
 /// An error with its own code and message.
 pub(crate) fn simple(status: StatusCode, code: &'static str, message: &str) -> Response {
     (status, body(code, message)).into_response()
+}
+
+/// The members of other nodes cannot be reached.
+pub(crate) fn no_members() -> Response {
+    let message = "the members of other nodes cannot be reached";
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let retry_after = [(header::RETRY_AFTER, RETRY_AFTER.to_string())];
+    (status, retry_after, body("presence_unavailable", message)).into_response()
 }
 
 /// A topic or a pattern that a known party may not use.

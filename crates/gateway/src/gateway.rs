@@ -1,11 +1,13 @@
 //! The gateway: its log, its connections, its readiness and its drain.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::Log;
 use limits::SubjectStreams;
 use metrics::Registry;
+use presence::{MemoryStore, Presence};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -40,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) replay: Replay,
     /// The streams of each subject.
     pub(crate) streams: Arc<SubjectStreams>,
+    /// The members of topics, on a node whose topics have presence.
+    pub(crate) presence: Option<Presence>,
     probe: Probe,
 }
 
@@ -74,6 +78,10 @@ impl Gateway {
             metrics.connections.clone(),
         );
         let replay = Replay::new(config.replay_rate);
+        let presence = (!config.presence.is_empty()).then(|| {
+            let members = config.members.clone().unwrap_or_else(|| Arc::<MemoryStore>::default());
+            Presence::new(members, Presence::grace(config.retry), registry)
+        });
         let phase = watch::channel(Phase::Serving).0;
         let shared = Shared {
             config,
@@ -86,6 +94,7 @@ impl Gateway {
             haste: Haste::new(registry),
             replay,
             streams,
+            presence,
             probe: Probe::default(),
         };
         let gateway = Self(Arc::new(shared));
@@ -103,6 +112,15 @@ impl Gateway {
     /// streams of a gateway that does not report.
     pub async fn report_streams(&self) {
         self.0.streams.run().await;
+    }
+
+    /// Reports the members of topics to the other nodes, until it is dropped. Nobody hears of the members of a gateway
+    /// that does not report.
+    pub async fn report_presence(&self) {
+        match &self.0.presence {
+            Some(presence) => presence.run().await,
+            None => pending().await,
+        }
     }
 
     /// Checks that the gateway should get new connections.

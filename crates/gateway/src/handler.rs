@@ -28,6 +28,7 @@ use crate::gateway::Shared;
 use crate::head::SubscriptionHead;
 use crate::hub::HubRequest;
 use crate::metrics::Reject;
+use crate::presence::Attendance;
 use crate::request::{Control, Form, Heartbeat, Manner, Renew, Request, Style};
 use crate::subscriber::{CONNECTION, Subscriber};
 use crate::whereabouts::Whereabouts;
@@ -141,9 +142,13 @@ pub(crate) async fn answer(gateway: &Arc<Shared>, asked: Asked) -> Reply {
             match permit(gateway, &credentials, &mut request, whereabouts.peer()).await {
                 Ok(grant) => match to_cookie(gateway, &request, &grant) {
                     Some(redirect) => whole(redirect),
-                    None => {
-                        subscribe(gateway, request, grant, (client, whereabouts), via.framing).await
-                    }
+                    None => match gateway.check_presence(&request) {
+                        Ok(()) => {
+                            let party = (client, whereabouts);
+                            subscribe(gateway, request, grant, party, via.framing).await
+                        }
+                        Err(bad) => reject(gateway, bad),
+                    },
                 },
                 Err(denial) => {
                     if denial.told(gateway, request.form).is_some() {
@@ -209,7 +214,7 @@ fn to_cookie(gateway: &Shared, request: &Request, grant: &Grant) -> Option<Respo
 }
 
 /// The reason why a party may not subscribe.
-enum Denial {
+pub(crate) enum Denial {
     /// Its credentials are refused, or it has none.
     Credentials(Denied),
     /// It is known, and has no right to this topic or pattern.
@@ -234,6 +239,27 @@ impl Denial {
     }
 }
 
+/// Decides who asks, and if it may read any topic.
+pub(crate) async fn permit_some(
+    gateway: &Shared,
+    credentials: &Credentials,
+    peer: SocketAddr,
+) -> Result<Arc<Grant>, Denial> {
+    let access = &gateway.config.access;
+    let admitted = access.admit(credentials).await;
+    let permitted = admitted.and_then(|grant| match grant.check_some(Right::Subscribe) {
+        Ok(()) => Ok(grant),
+        Err(denied) => {
+            access.count(denied.reason);
+            Err(denied)
+        }
+    });
+    permitted.map_err(|denied| {
+        audit::refused(Action::Describe, None, "", denied.reason, peer);
+        Denial::Credentials(denied)
+    })
+}
+
 /// Decides who asks, and if it may read all topics of the request. A request for a hub gets its filter.
 async fn permit(
     gateway: &Shared,
@@ -242,8 +268,8 @@ async fn permit(
     peer: SocketAddr,
 ) -> Result<Arc<Grant>, Denial> {
     let access = &gateway.config.access;
+    let texts: Vec<_> = request.texts().collect();
     if let (Some(wanted), Some(settings)) = (&request.hub, &gateway.config.mercure) {
-        let texts: Vec<_> = request.texts().collect();
         // The future of a verification is large, and hubs are rare.
         let permitted = Box::pin(hub::permit(wanted, access, settings, &texts, peer)).await;
         let (grant, filter) = permitted.map_err(|denial| match denial {
@@ -253,12 +279,23 @@ async fn permit(
         request.style.hub = Some(Arc::new(filter));
         return Ok(grant);
     }
-    let first = || request.texts().next().unwrap_or_default();
+    permit_all(gateway, credentials, &texts, peer).await
+}
+
+/// Decides who asks, and if it may read all of these topics and patterns: at least one.
+pub(crate) async fn permit_all(
+    gateway: &Shared,
+    credentials: &Credentials,
+    texts: &[&str],
+    peer: SocketAddr,
+) -> Result<Arc<Grant>, Denial> {
+    let access = &gateway.config.access;
+    let first = || texts.first().copied().unwrap_or_default();
     let grant = access.admit(credentials).await.map_err(|denied| {
         audit::refused(Action::Subscribe, None, first(), denied.reason, peer);
         Denial::Credentials(denied)
     })?;
-    for topic in request.texts() {
+    for topic in texts.iter().copied() {
         let Err(denied) = grant.check(Right::Subscribe, topic) else { continue };
         access.count(denied.reason);
         audit::refused(Action::Subscribe, Some(&grant), topic, denied.reason, peer);
@@ -307,7 +344,9 @@ async fn subscribe(
         skips_ends: matches!(request.form, Form::Stream(manner) if manner.takes_statuses()),
         floor: grant.history_floor(now).map(Timestamp::as_millis),
     };
-    let Request { parts, cursor: brought, resume, style, form, renew, hub, .. } = request;
+    // Few topics have presence.
+    let present = gateway.presence.is_some().then(|| request.topics().collect::<Vec<_>>());
+    let Request { parts, cursor: brought, resume, style, form, renew, presence, hub, .. } = request;
     let shape = (&style, hub.as_deref());
     let opened = open(gateway, parts, opening, shape, (client, whereabouts, &grant));
     let opened = opened.instrument(span.clone()).await;
@@ -332,8 +371,16 @@ async fn subscribe(
             gateway.metrics.resume_missed_events.observe(missed as f64);
         }
     }
+    let is_finished = cursor.is_finished();
+    let part = match present {
+        Some(topics) if !is_finished => {
+            Box::pin(Attendance::take(gateway, &topics, (presence, form), &grant)).await
+        }
+        _ => None,
+    };
     let manner = match form {
         Form::LongPoll { wait, limit } => {
+            let _part = part;
             let bounds = (wait, limit);
             let cursor = opened.cursor;
             let answer =
@@ -341,7 +388,7 @@ async fn subscribe(
             return whole(Box::pin(answer).await);
         }
         // The client has everything, and this is the one status that makes an EventSource stop.
-        Form::Stream(_) if cursor.is_finished() => {
+        Form::Stream(_) if is_finished => {
             let headers = [(header::CACHE_CONTROL, "no-store")];
             return whole((StatusCode::NO_CONTENT, headers).into_response());
         }
@@ -358,6 +405,7 @@ async fn subscribe(
         brought,
         (style, manner, framing),
         (renew == Renew::Ticket && grant.carrier() == Carrier::Ticket).then_some(grant),
+        part,
     );
     let mut reply = stream_of(Content::Events(subscriber));
     reply.headers_mut().extend(headers.into_iter().flatten());

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{Event, EventType, Origin, Part, Spaces, TraceParent};
+use event_log::{Event, EventType, Origin, Part, Spaces, Topic, TraceParent};
 
 use crate::error::BadRequest;
 use crate::head::SubscriptionHead;
@@ -15,11 +15,13 @@ mod begin;
 mod brought;
 mod hub;
 mod manner;
+mod presence;
 mod selectors;
 
 pub(crate) use begin::Begin;
 use brought::Brought;
 pub(crate) use manner::{Control, Heartbeat, Manner};
+pub(crate) use presence::PresenceWish;
 pub(crate) use selectors::Selectors;
 
 /// A request to subscribe.
@@ -41,6 +43,8 @@ pub(crate) struct Request {
     pub(crate) ticket: Option<Box<str>>,
     /// The way in which a stream that a ticket opened is renewed.
     pub(crate) renew: Renew,
+    /// Its part in the presence of the topics.
+    pub(crate) presence: PresenceWish,
     /// The client's trace, if the client has one.
     pub(crate) trace: Option<TraceParent>,
     /// The request by the rules of Mercure, if it is one for a hub.
@@ -104,6 +108,7 @@ impl Request {
         let (mut wait, mut limit) = (Duration::ZERO, LIMIT_DEFAULT);
         let (mut ticket, mut renew) = (None, Renew::default());
         let mut style = Style::default();
+        let mut presence = PresenceWish::default();
         for (name, value) in form_urlencoded::parse(head.query.as_bytes()) {
             match &*name {
                 "topic" => selectors.add(&value)?,
@@ -130,6 +135,8 @@ impl Request {
                         _ => return Err(BadRequest::value("renew", &value, "ticket or cookie")),
                     }
                 }
+                "presence" => presence.set_watches(&value)?,
+                "client" => presence.set_client(&value)?,
                 // Frameworks append these, and cache busters, to every URL.
                 "datastar" | "org.htmx.cache-buster" => {}
                 other if other.starts_with('_') => {}
@@ -142,13 +149,22 @@ impl Request {
             true => Form::LongPoll { wait, limit },
             false => Form::Stream(manner.checked()?),
         };
+        form.check(&presence)?;
         let trace = head.traceparent.and_then(trace_of);
-        Ok(Self { parts, begin, cursor, resume, style, form, ticket, renew, trace, hub: None })
+        let hub = None;
+        Ok(Self { parts, begin, cursor, resume, style, form, ticket, renew, presence, trace, hub })
     }
 
     /// The topics and patterns that it asks for, sorted in each log.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().flat_map(Part::texts)
+    }
+
+    /// The topics that it names.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = Topic> {
+        let own = self.parts.iter().filter_map(|part| part.log.topic());
+        let selected = self.parts.iter().filter_map(|part| part.selection.as_ref());
+        own.chain(selected.flat_map(|selection| selection.topics().iter().cloned()))
     }
 
     /// Where the subscription begins, for a request of this time, in milliseconds since 1970.
@@ -174,6 +190,21 @@ impl fmt::Debug for Request {
 }
 
 impl Form {
+    /// Refuses news of presence where nothing could tell them.
+    fn check(self, presence: &PresenceWish) -> Result<(), BadRequest> {
+        let allowed = match self {
+            Self::LongPoll { .. } => "0 for a long-poll: only a stream tells who joins and leaves",
+            Self::Stream(manner) if manner.control == Control::Off => {
+                "0 beside control=off, which leaves out control events"
+            }
+            Self::Stream(_) => return Ok(()),
+        };
+        match presence.watches {
+            true => Err(BadRequest::value("presence", "1", allowed)),
+            false => Ok(()),
+        }
+    }
+
     /// The word for a log or a trace.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

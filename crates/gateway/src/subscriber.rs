@@ -5,6 +5,7 @@
 
 mod account;
 mod bounds;
+mod presence;
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -26,6 +27,7 @@ use crate::drain::Lifetime;
 use crate::frame::{Framing, HEARTBEAT, Shape, put_retry};
 use crate::gateway::Shared;
 use crate::metrics::Close;
+use crate::presence::Attendance;
 use crate::request::{Control, Heartbeat, Manner, Style};
 use crate::{hub, tickets, whereabouts};
 
@@ -72,6 +74,8 @@ struct Rare {
     pause: Option<Pin<Box<Sleep>>>,
     /// The grant of a ticket, if the stream's control events carry tickets.
     renews: Option<Arc<Grant>>,
+    /// The part in the presence of the topics.
+    part: Option<Attendance>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +100,7 @@ impl Subscriber {
         brought: Option<String>,
         (style, manner, framing): (Style, Manner, Framing),
         renews: Option<Arc<Grant>>,
+        part: Option<Attendance>,
     ) -> Self {
         let Opened { cursor, outcome, gaps, new_parts, broken } = opened;
         let lifetime = Lifetime::new(gateway.phase.subscribe(), gateway.config.max_age)
@@ -109,6 +114,7 @@ impl Subscriber {
             || style.types.is_some()
             || style.hub.is_some()
             || renews.is_some()
+            || part.is_some()
             || manner != Manner::default();
         let rare = is_rare.then(|| {
             // The head of a mute stream has it.
@@ -128,6 +134,7 @@ impl Subscriber {
                 new_parts,
                 pause: None,
                 renews,
+                part,
             })
         });
         let silence = manner.silence.unwrap_or(gateway.config.heartbeat);
@@ -270,6 +277,12 @@ impl Subscriber {
     /// A reader that was waiting usually wakes for an event, and checks the alarm after the write. A reader
     /// that always finds a step checks the alarm first, or the alarm would never ring.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(rare) = &mut self.rare
+            && let Some(part) = &mut rare.part
+            && let Poll::Ready(news) = part.poll_next(cx)
+        {
+            return Poll::Ready(self.tell(&news));
+        }
         if let Some(rare) = &mut self.rare
             && let Some(pause) = &mut rare.pause
         {

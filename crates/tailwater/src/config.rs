@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ::access::Revocations;
+use ::access::{Patterns, Revocations};
 use anyhow::{Context as _, Result, bail, ensure};
 use cors::SiteRules;
 use event_log::{Retention, Spaces};
@@ -337,6 +337,10 @@ fn gateway_config(
         Size(REPLAY_RATE_MIN)
     );
     let max_connections = limits.subscriptions(args.max_connections)?;
+    let presence = args.presence.iter().filter(|text| !text.is_empty());
+    if let Some(text) = presence.clone().find(|text| text.contains("{sub}")) {
+        bail!("--presence {text:?}: a topic has presence for all subjects or for none");
+    }
     Ok(gateway::Config {
         node: name(node),
         max_connections,
@@ -347,6 +351,7 @@ fn gateway_config(
         cors: cors(node)?,
         subject_streams: args.quotas.subject_streams,
         subject_topics: args.quotas.subject_topics,
+        presence: Patterns::new(presence.map(String::as_str)).context("--presence")?,
         replay_rate: u64::try_from(args.replay_rate.0).unwrap_or(u64::MAX),
         hash_subjects: access.hash_subjects,
         publish,

@@ -18,6 +18,7 @@ use futures_util::future::join_all;
 use gateway::Gateway;
 use limits::{Leases, Rules};
 use metrics::Registry;
+use presence::Presence;
 use redis_log::RedisLog;
 use relay::Relay;
 use sources::Sources;
@@ -97,8 +98,9 @@ impl Node {
         let access = &sources.access;
         // Nobody has a name where everybody may do everything.
         let leases = leases.filter(|_| !access.is_open());
+        let members = members(&services, redis.as_ref());
         let Served { gateway, relay, entry } =
-            serve(&services, (&rules, access, leases), sites.public, &log, &registry)?;
+            serve(&services, (&rules, access, leases, members), sites.public, &log, &registry)?;
         let copied = services.sources().filter(|sources| !sources.is_empty()).cloned();
         let name = services.gateway().map_or("", |gateway| &gateway.node);
         let copied = copied.map(|config| Sources::new(config, Arc::clone(&log), name, &registry));
@@ -284,7 +286,12 @@ pub(crate) struct Served {
 /// The machine has no certificate authorities, and the upstream of a relay needs some.
 pub(crate) fn serve(
     services: &Services,
-    (rules, access, leases): (&Rules, &Access, Option<Arc<dyn Leases>>),
+    (rules, access, leases, members): (
+        &Rules,
+        &Access,
+        Option<Arc<dyn Leases>>,
+        Option<Arc<dyn presence::Store>>,
+    ),
     site: SiteRules,
     log: &Arc<dyn Log>,
     registry: &Registry,
@@ -292,7 +299,7 @@ pub(crate) fn serve(
     let (rules, access) = (rules.clone(), access.clone());
     let gateway = services.gateway().cloned().map(|config| {
         let (site, rules, access) = (site.clone(), rules.clone(), access.clone());
-        let config = gateway::Config { site, rules, access, leases, ..config };
+        let config = gateway::Config { site, rules, access, leases, members, ..config };
         Gateway::new(config, Arc::clone(log), registry)
     });
     let ingest = services.ingest().cloned().map(|config| {
@@ -324,10 +331,19 @@ fn readers(gateway: &Gateway) -> relay::Gateway {
     })
 }
 
-/// Reports the streams of subjects to the other nodes. Never ends.
+/// The members of topics on all nodes, for a gateway whose topics have presence.
+fn members(services: &Services, redis: Option<&Redis>) -> Option<Arc<dyn presence::Store>> {
+    let gateway = services.gateway().filter(|gateway| !gateway.presence.is_empty())?;
+    let (log, _) = redis?;
+    Some(log.presence(Presence::grace(gateway.retry)))
+}
+
+/// Reports the streams of subjects and the members of topics to the other nodes. Never ends.
 async fn report(gateway: Option<&Gateway>) {
     match gateway {
-        Some(gateway) => gateway.report_streams().await,
+        Some(gateway) => {
+            tokio::join!(gateway.report_streams(), gateway.report_presence());
+        }
         None => pending().await,
     }
 }

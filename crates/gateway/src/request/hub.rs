@@ -4,7 +4,7 @@ use access::Page;
 use event_log::{Pattern, Spaces};
 use mercure::{Carrier, Carriers, Cursor, Dialect, Head, Selector, Settings, Subscription};
 
-use super::{Begin, Control, Form, Manner, Renew, Request, Style, trace_of};
+use super::{Begin, Control, Form, Manner, PresenceWish, Renew, Request, Style, trace_of};
 use crate::error::BadRequest;
 use crate::head::SubscriptionHead;
 use crate::hub::{HubRequest, Refused};
@@ -68,6 +68,7 @@ impl Request {
             form: Form::Stream(manner),
             ticket: None,
             renew: Renew::default(),
+            presence: PresenceWish::default(),
             trace: head.traceparent.and_then(trace_of),
             hub: Some(Box::new(HubRequest { subscription })),
         })

@@ -20,6 +20,7 @@ mod long_poll;
 mod manner;
 mod metrics;
 mod node;
+mod presence;
 mod refusal;
 mod requests;
 mod resume;

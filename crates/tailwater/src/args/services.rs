@@ -34,6 +34,10 @@ pub(crate) struct SubscriberArgs {
     /// Time after --drain-delay over which clients are told to reconnect, evenly spread.
     #[arg(long, env = "TAILWATER_DRAIN_WINDOW", default_value = "30s", value_parser = parse_duration)]
     pub(crate) drain_window: Duration,
+    /// Topics that have presence: a pattern, such as rooms/*; may be repeated. Their subscribers are counted and
+    /// listed, and streams with presence=1 tell who joins and leaves. The same on every node of a cluster.
+    #[arg(long, env = "TAILWATER_PRESENCE", value_name = "PATTERN", value_delimiter = ',')]
+    pub(crate) presence: Vec<String>,
     /// Bytes a second that one subject, or one address that brings no token, is sent by this node of events that it
     /// missed; one connection gets a quarter. A token may set less.
     #[arg(
