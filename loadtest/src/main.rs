@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use loadtest::cost::reference::Reference;
 use loadtest::scenario::{
-    bench, chaos, copies, drain, failover, hold, intake, interop, lb, mixed, relay, siege, skew,
-    soak, sources, storm, styles, vanish, watch, wire,
+    bench, chaos, copies, drain, failover, hold, intake, interop, lb, mixed, presence, relay,
+    siege, skew, soak, sources, storm, styles, vanish, watch, wire,
 };
 
 /// Drives real Tailwater processes under load, breaks them, and reports the effect on subscribers.
@@ -35,6 +35,7 @@ enum Scenario {
     StormCrowd(storm::worker::Options),
     Bench(bench::Options),
     Mixed(mixed::Options),
+    Presence(presence::Options),
     Relay(relay::Options),
     Siege(siege::Options),
     Skew(skew::Options),
@@ -108,6 +109,7 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
             println!("{}", sheet.table());
             Ok(sheet.failures())
         }
+        Scenario::Presence(options) => Ok(Box::pin(presence::run(options)).await?.failures()),
         Scenario::Interop(options) => {
             let sheet = Box::pin(interop::run(options)).await?;
             println!("{}", sheet.table());

@@ -11,6 +11,7 @@ pub mod interop;
 pub mod lb;
 pub mod mixed;
 mod outcome;
+pub mod presence;
 pub mod relay;
 mod rounds;
 pub mod siege;

@@ -63,7 +63,8 @@ def open_node(program, directory):
     every three seconds."""
     leave = ("--drain-delay", "0s", "--drain-window", "1s", "--shutdown-grace", "1s")
     space = ("--space", "room/", "--space-history-events", "3")
-    return Node(program, directory, "--history-events", "3", "--heartbeat", "3s", *space, *leave)
+    presence = ("--retry", "500ms", "--presence", "rooms/*")
+    return Node(program, directory, "--history-events", "3", "--heartbeat", "3s", *space, *presence, *leave)
 
 
 def relay_node(program, directory, upstream):

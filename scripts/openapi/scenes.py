@@ -54,6 +54,7 @@ def play(document, schema, node, closed, relay):
     seen = streams(client)
     seen += topics(client, node)
     seen += spaces(client)
+    seen += presence(client)
     publications(client)
     refusals(document, client)
     access(schema, closed)
@@ -151,6 +152,28 @@ def spaces(client):
     client.ask("POST /v1/topics/{topic}", 409, query={"reopen": "true"}, **path)
     client.ask("DELETE /v1/topics/{topic}", 409, **path)
     return seen
+
+
+def presence(client):
+    """A client comes, watches another one come, is counted with it, and hears that it has left."""
+    room = {"topic": ["rooms/1"], "client": "ann"}
+    with ThreadPoolExecutor(2) as readers:
+        stream = readers.submit(client.stream, 5, presence="1", **room)
+        listed = {"path_parameters": {"topic": "rooms/1"}}
+        wait_until(lambda: members(client, listed) == ["ann"], "ann is not listed")
+        # It ends with its first event.
+        client.stream(1, topic=["rooms/1"], client="bob")
+        wait_until(lambda: members(client, listed) == ["ann", "bob"], "bob is not listed")
+        counts = client.ask("GET /v1/subscribers", 200, query={"topic": "rooms/*"}).json()
+        assert counts["topics"] == {"rooms/1": 2}, counts
+        seen = stream.result()
+    client.ask("GET /v1/events", 400, headers=STREAM, query={"topic": ["scene"], "presence": "1"})
+    return seen
+
+
+def members(client, listed):
+    answer = client.ask("GET /v1/topics/{topic}/subscribers", 200, **listed).json()
+    return sorted(member["client"] for member in answer["members"])
 
 
 def break_off(address, topic):

@@ -13,6 +13,11 @@ NO_API = {
     ("crates/relay/src/demo.rs", "path"): "the files of the relay's page",
     ("crates/ingest/src/cross_origin.rs", "path"): "preflights, at paths that are routes already",
 }
+# Routes that are read from the path before the router, each with its reason.
+BEFORE_ROUTER = {
+    "/v1/topics/{topic}/subscribers": "a topic has slashes, so no pattern of the router ends behind one",
+}
+CONTROL_FILES = ("crates/gateway/src/control.rs", "crates/gateway/src/presence.rs")
 CODE_FILES = ("crates/gateway/src/error.rs", "crates/ingest/src/error.rs", "crates/cors/src/site.rs")
 
 ROUTE = re.compile(r"\.route\(\s*([^,\s]+),")
@@ -34,7 +39,7 @@ class Source:
 
     def routes(self):
         """The paths of all routes, as OpenAPI writes them."""
-        paths = set()
+        paths = set(BEFORE_ROUTER)
         for name, text in self.files.items():
             for argument in ROUTE.findall(text):
                 if (name, argument) not in NO_API:
@@ -64,4 +69,4 @@ class Source:
         return codes
 
     def control_events(self):
-        return set(CONTROL_EVENT.findall(self.files["crates/gateway/src/control.rs"]))
+        return {kind for name in CONTROL_FILES for kind in CONTROL_EVENT.findall(self.files[name])}

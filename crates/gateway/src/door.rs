@@ -23,8 +23,7 @@ use crate::frame::Framing;
 use crate::gateway::{Gateway, Shared};
 use crate::handler::{self, Asked, Via};
 use crate::head::SubscriptionHead;
-use crate::subscribers::Members;
-use crate::{hub, subscriptions, tickets};
+use crate::{hub, subscribers, subscriptions, tickets};
 
 /// The resource that clients subscribe to.
 pub(crate) const PATH: &str = "/v1/events";
@@ -49,6 +48,7 @@ impl Gateway {
         let events = Router::new()
             .route(PATH, events)
             .route(subscriptions::PATH, post(subscriptions::subscribe))
+            .route(subscribers::PATH, get(subscribers::count))
             .route(tickets::PATH, post(tickets::give).delete(tickets::take_back));
         let events = match &self.0.config.mercure {
             Some(settings) => events
@@ -77,11 +77,11 @@ impl Door {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let path = request.uri().path();
-        let members = Members::of(&self.gateway.0, path);
-        let is_ours = [PATH, subscriptions::PATH, tickets::PATH].contains(&path)
+        let (method, path) = (request.method(), request.uri().path());
+        let members_of = subscribers::topic_of(&self.gateway.0, method, path);
+        let is_ours = [PATH, subscriptions::PATH, subscribers::PATH, tickets::PATH].contains(&path)
             || (path == hub::PATH && self.gateway.0.config.mercure.is_some())
-            || members.is_some();
+            || members_of.is_some();
         let origin = request.headers().get(header::ORIGIN).map(HeaderValue::as_bytes);
         if request.method() == Method::OPTIONS
             && is_ours
@@ -89,8 +89,9 @@ impl Door {
         {
             return headers.into_response();
         }
-        if let Some(members) = members {
-            return members.answer(&self.gateway.0, &request.into_parts().0, peer).await;
+        if let Some(topic) = members_of {
+            let parts = request.into_parts().0;
+            return subscribers::list(&self.gateway.0, &parts, topic, peer).await;
         }
         let cors = self.gateway.0.config.cors.grant(origin);
         request.extensions_mut().insert(peer);

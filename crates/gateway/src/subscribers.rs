@@ -1,10 +1,13 @@
 //! `GET /v1/topics/{topic}/subscribers` and `GET /v1/subscribers`: the members of topics that have presence.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use access::Right;
+use axum::Extension;
+use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use event_log::Topic;
 use limits::Peer;
@@ -19,49 +22,40 @@ use crate::presence::{counted, present};
 /// The resource that counts the members of several topics.
 pub(crate) const PATH: &str = "/v1/subscribers";
 
-/// A request for members.
-#[derive(Debug)]
-pub(crate) enum Members {
-    /// Those of one topic.
-    Of(Topic),
-    /// Their numbers, by the topics of a pattern.
-    Counts,
+/// The topic whose members a request asks for: the middle of its path, with slashes and escapes. The path of a topic
+/// without presence is another resource: a topic's name may end as this one does.
+pub(crate) fn topic_of(gateway: &Shared, method: &Method, path: &str) -> Option<Topic> {
+    let name = path.strip_prefix("/v1/topics/")?.strip_suffix("/subscribers")?;
+    let is_asked = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
+    let topic = is_asked.then(|| Topic::new(&unescaped(name)).ok())??;
+    gateway.has_presence(&topic).then_some(topic)
 }
 
-impl Members {
-    /// Reads the path of a request. The topic is the middle of the path, with slashes and escapes. A path whose
-    /// topic has no presence is another resource: a topic's name may end as this one does.
-    pub(crate) fn of(gateway: &Shared, path: &str) -> Option<Self> {
-        if path == PATH {
-            return Some(Self::Counts);
-        }
-        let name = path.strip_prefix("/v1/topics/")?.strip_suffix("/subscribers")?;
-        let topic = Topic::new(&unescaped(name)).ok()?;
-        gateway.has_presence(&topic).then_some(Self::Of(topic))
-    }
+/// Answers with the members of a topic.
+pub(crate) async fn list(gateway: &Shared, parts: &Parts, topic: Topic, peer: Peer) -> Response {
+    let head = SubscriptionHead::of(parts);
+    answer(gateway, &head, of(gateway, &head, topic, peer.address).await)
+}
 
-    /// Answers the request.
-    pub(crate) async fn answer(self, gateway: &Shared, parts: &Parts, peer: Peer) -> Response {
-        let head = SubscriptionHead::of(parts);
-        let cors = gateway.config.cors.grant(head.origin);
-        let mut response = match parts.method {
-            Method::GET => {
-                let answer = match self {
-                    Self::Of(topic) => of(gateway, &head, topic, peer.address).await,
-                    Self::Counts => counts(gateway, &head, peer.address).await,
-                };
-                answer.unwrap_or_else(|refusal| refusal)
-            }
-            _ => {
-                let allow = [(header::ALLOW, "GET")];
-                let message = "the members of a topic can only be read, by GET";
-                let code = "method_not_allowed";
-                (allow, simple(StatusCode::METHOD_NOT_ALLOWED, code, message)).into_response()
-            }
-        };
-        cors.put(response.headers_mut());
-        response
-    }
+/// Answers with the numbers of members of the topics of a pattern.
+pub(crate) async fn count(
+    State(gateway): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
+    let (parts, _no_body) = request.into_parts();
+    let head = SubscriptionHead::of(&parts);
+    answer(&gateway, &head, counts(&gateway, &head, peer.address).await)
+}
+
+fn answer(
+    gateway: &Shared,
+    head: &SubscriptionHead<'_>,
+    result: Result<Response, Response>,
+) -> Response {
+    let mut response = result.unwrap_or_else(|refusal| refusal);
+    gateway.config.cors.grant(head.origin).put(response.headers_mut());
+    response
 }
 
 async fn of(

@@ -27,6 +27,8 @@ pub struct Config {
     pub durability: Durability,
     /// The servers that this node reads from.
     pub read_from: ReadFrom,
+    /// True if the user needs the rights for [members](crate::RedisPresence), too.
+    pub presence: bool,
     /// Longest wait until replicas have an event. Less than `timeout`.
     pub replica_timeout: Duration,
     /// Connections for reads to each server. Appends and the feed each have one more.
@@ -60,6 +62,7 @@ impl Config {
             retention: Retention::default(),
             durability: Durability::default(),
             read_from: ReadFrom::default(),
+            presence: false,
             replica_timeout: Duration::from_secs(1),
             pool_size: 16,
             connect_timeout: Duration::from_secs(1),

@@ -4,7 +4,7 @@
 -- KEYS: the leases of all nodes (a sorted set: node, end in ms), the state of the partition (a hash: v the version
 -- of the last change, n<node> the number of the node's last report, r the time of the last report of any node,
 -- x the time before which no node counts as dead). Beside the state, under the same name but for its last letter:
--- m<topic> the members (a hash: id, "since\nnode\tinfo\n…"), o<node> what a node holds (a set: "topic\tid"),
+-- m<topic> the members (a hash: id, "since\nnode\tinfo\n…"), o<node> what a node holds (a sorted set: "topic\tid"),
 -- t the topics (a sorted set), c the changes (a stream, whose ids are versions).
 -- ARGV: the node, the time of a lease in ms, the number of this report, the version of the last change that the
 -- node knows or nothing, then a topic, a member and its info each; no info if it left.
@@ -47,7 +47,7 @@ local function join(topic, id, info)
   elseif not string.find(held, mark, 1, true) then
     redis.call('HSET', key, id, held .. mark .. info)
   end
-  redis.call('SADD', base .. 'o' .. node, topic .. '\t' .. id)
+  redis.call('ZADD', base .. 'o' .. node, 0, topic .. '\t' .. id)
 end
 
 local function leave(topic, id, owner)
@@ -88,7 +88,7 @@ for i = 5, #ARGV, 3 do
   if info ~= '' then
     join(topic, id, info)
   else
-    redis.call('SREM', base .. 'o' .. node, topic .. '\t' .. id)
+    redis.call('ZREM', base .. 'o' .. node, topic .. '\t' .. id)
     leave(topic, id, node)
   end
 end
@@ -106,10 +106,11 @@ if now >= spared then
   for _, owner in ipairs(dead) do
     -- If the node lives, it learns from this that its members are gone.
     redis.call('HDEL', KEYS[2], 'n' .. owner)
-    local held = redis.call('SPOP', base .. 'o' .. owner, REAPED_MAX)
+    local held = redis.call('ZRANGE', base .. 'o' .. owner, 0, REAPED_MAX - 1)
     for _, pair in ipairs(held) do
       local topic, id = string.match(pair, '^(.-)\t(.*)$')
       leave(topic, id, owner)
+      redis.call('ZREM', base .. 'o' .. owner, pair)
     end
     if #held < REAPED_MAX then
       redis.call('ZREM', KEYS[1], owner)

@@ -238,6 +238,10 @@ impl NodeConfig {
         (node, access): (&NodeArgs, &AccessArgs),
         mut warnings: Vec<String>,
     ) -> Result<Self> {
+        let mut store = store;
+        if let Store::Redis(config, _) = &mut store {
+            config.presence = services.gateway().is_some_and(|one| !one.presence.is_empty());
+        }
         let is_alone = matches!(store, Store::Memory(..));
         listen::ensure_apart(&listen, &admin_listen)?;
         if let Some(ratio) = node.otlp_ratio {

@@ -98,9 +98,9 @@ impl Node {
         let access = &sources.access;
         // Nobody has a name where everybody may do everything.
         let leases = leases.filter(|_| !access.is_open());
-        let members = members(&services, redis.as_ref());
+        let others = Others { leases, members: members(&services, redis.as_ref()) };
         let Served { gateway, relay, entry } =
-            serve(&services, (&rules, access, leases, members), sites.public, &log, &registry)?;
+            serve(&services, (&rules, access, others), sites.public, &log, &registry)?;
         let copied = services.sources().filter(|sources| !sources.is_empty()).cloned();
         let name = services.gateway().map_or("", |gateway| &gateway.node);
         let copied = copied.map(|config| Sources::new(config, Arc::clone(&log), name, &registry));
@@ -273,6 +273,13 @@ fn open(store: Store, registry: &Registry) -> Opened {
     }
 }
 
+/// The knowledge of other nodes, if there are any.
+#[derive(Default)]
+pub(crate) struct Others {
+    leases: Option<Arc<dyn Leases>>,
+    members: Option<Arc<dyn presence::Store>>,
+}
+
 /// The services of a node, and the one way in to all of them.
 pub(crate) struct Served {
     gateway: Option<Gateway>,
@@ -286,12 +293,7 @@ pub(crate) struct Served {
 /// The machine has no certificate authorities, and the upstream of a relay needs some.
 pub(crate) fn serve(
     services: &Services,
-    (rules, access, leases, members): (
-        &Rules,
-        &Access,
-        Option<Arc<dyn Leases>>,
-        Option<Arc<dyn presence::Store>>,
-    ),
+    (rules, access, others): (&Rules, &Access, Others),
     site: SiteRules,
     log: &Arc<dyn Log>,
     registry: &Registry,
@@ -299,6 +301,7 @@ pub(crate) fn serve(
     let (rules, access) = (rules.clone(), access.clone());
     let gateway = services.gateway().cloned().map(|config| {
         let (site, rules, access) = (site.clone(), rules.clone(), access.clone());
+        let Others { leases, members } = others;
         let config = gateway::Config { site, rules, access, leases, members, ..config };
         Gateway::new(config, Arc::clone(log), registry)
     });

@@ -117,6 +117,9 @@
 {{- with .replayRate }}
 - --replay-rate={{ . }}
 {{- end }}
+{{- with .presence }}
+- --presence={{ join "," . }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

@@ -93,7 +93,7 @@ redis://tailwater:{{ include "tailwater.redisPassword" . }}@{{ include "tailwate
 {{- define "tailwater.redisUsers" -}}
 user default off resetpass resetkeys resetchannels -@all
 {{- $prefix := empty .Values.redis.prefix | ternary "" (printf "%s:" .Values.redis.prefix) }}
-user tailwater on #{{ include "tailwater.redisPassword" . | sha256sum }} resetkeys resetchannels ~{{ $prefix }}e:* ~{{ $prefix }}h:* ~{{ $prefix }}i:* ~{{ $prefix }}n:* ~{{ $prefix }}q:* &{{ $prefix }}e:* -@all +hello +auth +client|setname +ping +unwatch +info +wait +config|get +script|load +evalsha +time +get +mget +set +pexpire +xadd +xtrim +xrange +xrevrange +hget +hset +hdel +zadd +zrange +zremrangebyscore +spublish +ssubscribe +sunsubscribe
+user tailwater on #{{ include "tailwater.redisPassword" . | sha256sum }} resetkeys resetchannels ~{{ $prefix }}e:* ~{{ $prefix }}h:* ~{{ $prefix }}i:* ~{{ $prefix }}n:* ~{{ $prefix }}q:* &{{ $prefix }}e:* -@all +hello +auth +client|setname +ping +unwatch +info +wait +config|get +script|load +evalsha +time +get +mget +set +pexpire +xadd +xtrim +xrange +xrevrange +hget +hset +hdel +hlen +hgetall +hscan +zadd +zrange +zrem +zremrangebyscore +spublish +ssubscribe +sunsubscribe
 {{- end -}}
 
 {{- /* The most that the data of the bundled Redis may take on the disk of its machine, as a quantity: the log of

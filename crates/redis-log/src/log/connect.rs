@@ -130,7 +130,7 @@ impl RedisLog {
         if server.mode != topology.kind().mode() {
             return Err(ConnectError::Mode { url, mode: server.mode });
         }
-        let missing = store.missing_rights(primary).await.map_err(|failure| {
+        let missing = store.missing_rights(primary, config.presence).await.map_err(|failure| {
             ConnectError::Unreachable { url: url.clone(), reason: failure.to_string() }
         })?;
         if !missing.is_empty() {

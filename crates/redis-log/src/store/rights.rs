@@ -23,9 +23,16 @@ const NO_SCRIPT: &str = "0000000000000000000000000000000000000000";
 
 impl Store {
     /// Proves the rights that the log needs on a primary. Returns the missing ones, each with its
-    /// command and what the server said.
-    pub(crate) async fn missing_rights(&self, address: &Address) -> Result<Vec<String>, Failure> {
-        let needed = needed(&self.keys);
+    /// command and what the server said; with `has_presence` also those for members.
+    pub(crate) async fn missing_rights(
+        &self,
+        address: &Address,
+        has_presence: bool,
+    ) -> Result<Vec<String>, Failure> {
+        let mut needed = needed(&self.keys);
+        if has_presence {
+            needed.extend(needed_for_members(&self.keys));
+        }
         // A connection of its own: the pool takes no subscriptions.
         let asked = async {
             let access = self.peers.access();
@@ -60,11 +67,6 @@ fn needed(keys: &Keys) -> Vec<(&'static str, Cmd)> {
     let once = keys.key_parts(&tag, &topic, &key).concat();
     // The name of no node.
     let (leases, counts) = (keys.leases(RIGHTS_PARTITION), keys.counts(RIGHTS_PARTITION) + " ");
-    let command = |words: &[&str]| {
-        let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
-        command
-    };
     vec![
         ("PING", command(&["PING"])),
         ("UNWATCH", command(&["UNWATCH"])),
@@ -101,4 +103,22 @@ fn needed(keys: &Keys) -> Vec<(&'static str, Cmd)> {
         ("PEXPIRE on q:*", command(&["PEXPIRE", &counts, "1000"])),
         ("SUNSUBSCRIBE", command(&["SUNSUBSCRIBE", &stream])),
     ]
+}
+
+/// The commands on the members of topics.
+fn needed_for_members(keys: &Keys) -> Vec<(&'static str, Cmd)> {
+    // The name of no topic.
+    let none = keys.members(RIGHTS_PARTITION, " ");
+    vec![
+        ("HLEN on q:*", command(&["HLEN", &none])),
+        ("HGETALL on q:*", command(&["HGETALL", &none])),
+        ("HSCAN on q:*", command(&["HSCAN", &none, "0"])),
+        ("ZREM on n:*", command(&["ZREM", &keys.members_leases(RIGHTS_PARTITION), "check"])),
+    ]
+}
+
+fn command(words: &[&str]) -> Cmd {
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    command
 }

@@ -17,6 +17,8 @@ const RIGHTS: &str = "resetkeys resetchannels ~e:* ~h:* ~i:* ~n:* ~q:* &e:* -@al
     +script|load +evalsha +time +get +mget +set +pexpire +xadd +xtrim +xrange +xrevrange \
     +hget +hset +hdel +zadd +zrange +zremrangebyscore \
     +spublish +ssubscribe +sunsubscribe";
+/// More rights, of gateways with --presence, as in docs/operations.md.
+const PRESENCE_RIGHTS: &str = "+hlen +hgetall +hscan +zrem";
 const CLUSTER_RIGHTS: &str = "+cluster|info +cluster|slots +asking";
 
 /// More rights, of an operator who lists, deletes and erases, as in docs/operations.md.
@@ -145,6 +147,29 @@ async fn a_new_password_is_taken_once_the_server_accepts_it() {
     let mut reader = Reader::resume(&log, &t, "0-0").await;
     reader.until(3).await;
     assert_eq!(log.stats().refusals(), 0);
+}
+
+#[tokio::test]
+async fn presence_works_with_its_rights_and_misses_each_of_them() {
+    let server = Server::start().await;
+    let config = Config { presence: true, ..config_at(&with_login(&server.url())) };
+    for right in PRESENCE_RIGHTS.split(' ') {
+        restrict(&server, &format!("{RIGHTS} {PRESENCE_RIGHTS} -{}", &right[1..])).await;
+        let refused = RedisLog::connect(config.clone()).await.unwrap_err().to_string();
+        assert!(refused.contains(&right[1..].to_uppercase()), "{right}: {refused}");
+    }
+    restrict(&server, &format!("{RIGHTS} {PRESENCE_RIGHTS}")).await;
+    let log = RedisLog::connect(config).await.unwrap();
+    assert!(server.words::<Vec<String>>("KEYS *").await.is_empty(), "the check leaves nothing");
+    let grace = std::time::Duration::from_secs(6);
+    let presence = presence::Presence::new(log.presence(grace), grace, &metrics::Registry::new());
+    let (room, info) = (topic("room"), std::sync::Arc::from("{}"));
+    let id = presence::MemberId::of(&["ann"]);
+    let _ann = presence.join([room.clone()], id, &info);
+    presence.report().await;
+    assert_eq!(presence.view(&room).await.unwrap().count, 1);
+    let counts = presence.counts("r", &|_| true).await.unwrap();
+    assert_eq!(counts.topics, [(room, 1)]);
 }
 
 #[tokio::test]

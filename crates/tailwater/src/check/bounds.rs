@@ -9,7 +9,7 @@ use event_log::{Log, MemoryLog, Retention};
 use metrics::Registry;
 
 use crate::config::NodeConfig;
-use crate::node;
+use crate::node::{self, Others};
 use crate::server::Gate;
 use crate::tls::Slots;
 
@@ -44,7 +44,7 @@ fn register(config: &NodeConfig, registry: &Registry) {
     let log: Arc<dyn Log> = Arc::new(MemoryLog::new(Retention::default()));
     let _services = node::serve(
         &config.services,
-        (&rules, &Access::open(registry), None),
+        (&rules, &Access::open(registry), Others::default()),
         config.sites.public.clone(),
         &log,
         registry,

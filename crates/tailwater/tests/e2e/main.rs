@@ -22,6 +22,7 @@ mod manual;
 mod mercure;
 mod metrics;
 mod operator;
+mod presence;
 mod publish;
 mod quotas;
 mod reader;
