@@ -7,7 +7,7 @@ PROMTOOL ?= $(or $(shell command -v promtool),$(CURDIR)/target/prometheus/usr/bi
 measure = target/release/loadtest $(1) --tailwater target/dist/tailwater --out $(OUT)/$(1)
 beside = $(if $(BEFORE),--before $(abspath $(BEFORE)))
 
-.PHONY: kafka relay scale sources access-long siege siege-quick release-dry lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
+.PHONY: presence kafka relay scale sources access-long siege siege-quick release-dry lb skew servers vanish help run demo test setup lint unit doc chart images dashboards simulate failover drain chaos chaos-quick compose-chaos compose-roll compose-check k8s-chaos storm dist bench bench-micro bench-100k styles wire intake mixed soak deny fuzz sbom clean js js-browsers interop interop-quick openapi
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -157,6 +157,10 @@ copies: ## Copy 100,000 records each of an event stream, Postgres, NATS, Kafka a
 sources: ## Measure what an event costs a primary and its replica, by gateways and the server that they read from
 	cargo build --release -p tailwater -p loadtest
 	target/release/loadtest sources --out $(OUT)/sources
+
+presence: ## Kill a gateway under 4,000 members and compare every list; report in out/presence
+	cargo build --release -p tailwater -p loadtest
+	target/release/loadtest presence --out $(OUT)/presence
 
 storm: ## Reconnect 20,000 subscribers within 2 s, 100 events behind; report in out/storm
 	cargo build --release -p tailwater -p loadtest

@@ -48,6 +48,9 @@ def subscribe(case):
     dice = zlib.crc32(repr((case.query, case.body)).encode())
     is_stream = dice % 2 and parameters.get("control", "on") == "on"
     case.headers["Accept"] = "text/event-stream" if is_stream else "application/json"
+    # Few topics have presence, and a long-poll cannot tell of it.
+    if str(parameters.get("presence")) == "1":
+        parameters["presence"] = "0"
     if re.fullmatch(r"[1-9]\d*(\.0+)?", str(parameters.get("wait"))) and float(parameters["wait"]) <= 60:
         parameters["wait"] = 0
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use event_log::Topic;
 use metrics::{IntCounter, IntGauge, Registry};
+use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::MemberId;
@@ -21,6 +22,8 @@ struct Node {
     local: Mutex<Local>,
     rooms: Rooms,
     store: Arc<dyn Store>,
+    /// Counts of several topics are the only question that looks at many.
+    counting: Semaphore,
     metrics: Metrics,
 }
 
@@ -45,6 +48,8 @@ struct Metrics {
 pub const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// The longest that a report takes, so that two attempts fit into the time of a lease.
 const REPORT_MAX: Duration = Duration::from_secs(2);
+/// Counts of several topics at a time.
+const COUNTING_MAX: usize = 2;
 /// Updates in one report, about 1 MB for the store.
 const UPDATES_MAX: usize = 4096;
 /// Reports in one round: all members of a node, once more.
@@ -59,7 +64,8 @@ impl Presence {
     pub fn new(store: Arc<dyn Store>, grace: Duration, registry: &Registry) -> Self {
         let metrics = Metrics::new(registry);
         let (local, rooms) = (Mutex::new(Local::new(grace)), Rooms::default());
-        Self(Arc::new(Node { local, rooms, store, metrics }))
+        let counting = Semaphore::new(COUNTING_MAX);
+        Self(Arc::new(Node { local, rooms, store, counting, metrics }))
     }
 
     /// The grace of nodes whose clients come back after a pause between `retry` and twice `retry`: the longest
@@ -113,11 +119,18 @@ impl Presence {
         is_wanted: &(dyn for<'t> Fn(&'t Topic) -> bool + Sync),
     ) -> Result<Counts, Away> {
         let late = |_| Away(format!("no answer within {REPORT_MAX:?}"));
-        timeout(REPORT_MAX, self.0.store.counts(prefix, is_wanted)).await.map_err(late)?
+        let counted = async {
+            let turn = self.0.counting.acquire().await;
+            let _turn = turn.map_err(|closed| Away(closed.to_string()))?;
+            self.0.store.counts(prefix, is_wanted).await
+        };
+        timeout(REPORT_MAX, counted).await.map_err(late)?
     }
 
     /// Reports once a second. Never ends.
     pub async fn run(&self) {
+        // Two reports at once: a watcher that begins later finds all changes from before it.
+        self.report().await;
         let mut ticks = interval(REPORT_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -65,6 +65,8 @@ struct Watched {
 
 /// Changes that a room keeps for watchers that are slow: one comes a second.
 const RECENT_MAX: usize = 16;
+/// Topics of which a view is kept for those who only ask once. Streams that watch are bounded themselves.
+const ROOMS_MAX: usize = 65_536;
 /// The time for which a view is good for another reader.
 const VIEW_FRESH: Duration = Duration::from_secs(1);
 /// The longest that a reader waits for a view.
@@ -76,11 +78,13 @@ impl Rooms {
     /// Begins to watch topics.
     pub(crate) async fn watch(&self, topics: &[Topic], store: &dyn Store) -> Watcher {
         let mut watched = Vec::with_capacity(topics.len());
+        let mut is_away = false;
         for topic in topics {
             let room = self.room(topic);
             let changes = room.stirs.subscribe();
-            // Without an answer the reader gets the view of a later round.
-            if room.view(store).await.is_err() {
+            // Without an answer the reader gets the view of a later round. It waits once.
+            is_away = is_away || room.view(store).await.is_err();
+            if is_away {
                 room.state().wants_view = true;
             }
             watched.push(Watched { room, seen: None, stirred: Box::pin(stirred(changes)) });
@@ -90,7 +94,12 @@ impl Rooms {
 
     /// Looks at the members of a topic.
     pub(crate) async fn view(&self, topic: &Topic, store: &dyn Store) -> Result<Arc<View>, Away> {
-        self.room(topic).view(store).await
+        let kept = self.rooms().len();
+        let room = match kept {
+            0..ROOMS_MAX => self.room(topic),
+            _ => Arc::new(Room::new(topic)),
+        };
+        room.view(store).await
     }
 
     /// Gives changes to the watchers.

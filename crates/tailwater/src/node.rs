@@ -158,6 +158,10 @@ impl Node {
         let _relaying = relay
             .clone()
             .map(|relay| AbortOnDropHandle::new(tokio::spawn(async move { relay.run().await })));
+        // The same: the members of a node that leaves are there until they are at another one.
+        let _reporting = gateway.clone().map(|gateway| {
+            AbortOnDropHandle::new(tokio::spawn(async move { gateway.report_presence().await }))
+        });
         let leaving = drain.leaving.clone();
         let copying = tokio::spawn(async move {
             match copied {
@@ -341,12 +345,10 @@ fn members(services: &Services, redis: Option<&Redis>) -> Option<Arc<dyn presenc
     Some(log.presence(Presence::grace(gateway.retry)))
 }
 
-/// Reports the streams of subjects and the members of topics to the other nodes. Never ends.
+/// Reports the streams of subjects to the other nodes. Never ends.
 async fn report(gateway: Option<&Gateway>) {
     match gateway {
-        Some(gateway) => {
-            tokio::join!(gateway.report_streams(), gateway.report_presence());
-        }
+        Some(gateway) => gateway.report_streams().await,
         None => pending().await,
     }
 }

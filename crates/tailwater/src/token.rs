@@ -101,7 +101,12 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
 
 /// Signs a token.
 fn mint(args: &MintArgs) -> Result<String> {
-    let lists = [("subscribe", &args.subscribe), ("publish", &args.publish), ("end", &args.end)];
+    let lists = [
+        ("subscribe", &args.subscribe),
+        ("publish", &args.publish),
+        ("end", &args.end),
+        ("presence", &args.presence),
+    ];
     let mut rights = Map::new();
     for (right, patterns) in lists {
         Patterns::new(patterns.iter().map(String::as_str)).with_context(|| format!("--{right}"))?;

@@ -1,4 +1,4 @@
-//! Who is there, on three gateways of which one is killed.
+//! The members of topics, on three gateways of which one is killed.
 
 mod figures;
 mod member;
@@ -14,8 +14,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::figures::{Cost, Figures};
-use self::member::Member;
+use self::figures::{Cost, PresenceFigures};
+use self::member::RoomMember;
 use self::watcher::Watcher;
 use super::Common;
 use crate::client::http;
@@ -68,7 +68,7 @@ fn topic(index: usize) -> String {
 }
 
 /// Everything that takes part.
-struct Stage {
+struct Gateways {
     redis: Redis,
     gateways: Vec<Tailwater>,
     addresses: Arc<[SocketAddr]>,
@@ -84,7 +84,7 @@ pub async fn run(options: &Options) -> Result<Sheet> {
     let progress = Progress::new();
     let directory = std::path::absolute(options.common.directory(NAME))?;
     progress.say("starting");
-    let mut stage = Stage::start(options).await?;
+    let mut stage = Gateways::start(options).await?;
     let watchers = stage.watch(options).await?;
     let watched = options.topics as u64;
     stage.until_counted(watched).await?;
@@ -118,9 +118,9 @@ pub async fn run(options: &Options) -> Result<Sheet> {
     let back = members.iter().filter(|member| member.has_come_back()).count();
 
     let gone = |number: usize| {
-        number.is_multiple_of(options.gateways) && Member::stays_away(number, options.gateways)
+        number.is_multiple_of(options.gateways) && RoomMember::stays_away(number, options.gateways)
     };
-    let figures = Figures {
+    let figures = PresenceFigures {
         options,
         opened,
         joining,
@@ -149,7 +149,7 @@ fn expected(options: &Options, is_meant: impl Fn(usize) -> bool) -> Vec<BTreeSet
     all
 }
 
-impl Stage {
+impl Gateways {
     async fn start(options: &Options) -> Result<Self> {
         let program = find_tailwater(options.common.tailwater.as_deref())?;
         let redis = Redis::start().await?;
@@ -173,7 +173,7 @@ impl Stage {
         Ok(watchers)
     }
 
-    async fn open(&self, options: &Options) -> Result<Vec<Member>> {
+    async fn open(&self, options: &Options) -> Result<Vec<RoomMember>> {
         let mut opening = JoinSet::new();
         let mut members = Vec::with_capacity(options.clients);
         for number in 0..options.clients {
@@ -181,7 +181,7 @@ impl Stage {
                 members.push(opening.join_next().await.context("a stream is opening")???);
             }
             let room = topic(number / options.gateways % options.topics);
-            opening.spawn(Member::open(Arc::clone(&self.addresses), number, room));
+            opening.spawn(RoomMember::open(Arc::clone(&self.addresses), number, room));
         }
         while let Some(member) = opening.join_next().await {
             members.push(member??);
@@ -222,7 +222,7 @@ impl Stage {
         Ok(lists)
     }
 
-    /// What presence has cost Redis so far.
+    /// The cost of presence to Redis so far.
     async fn cost(&self) -> Result<Cost> {
         let stats = self.redis.query(&["INFO", "commandstats"]).await?.concat();
         let mut fields = BTreeMap::new();

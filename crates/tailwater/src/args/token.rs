@@ -66,6 +66,9 @@ pub(crate) struct MintArgs {
     /// Topics to end; may be repeated.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) end: Vec<String>,
+    /// Topics whose members to see; may be repeated.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) presence: Vec<String>,
     /// History to read: all, none, or a time such as 30m.
     #[arg(long, value_name = "EXTENT")]
     pub(crate) history: Option<String>,

@@ -134,7 +134,7 @@ async fn decide(config: config::AccessConfig, token: &str) -> Result<()> {
         Ok(grant) => {
             report("decision", "accepted");
             report("subject", &printable(grant.principal().subject().unwrap_or_default()));
-            for right in [Right::Subscribe, Right::Publish, Right::End] {
+            for right in [Right::Subscribe, Right::Publish, Right::End, Right::Presence] {
                 let patterns = grant.patterns(right);
                 let list =
                     if patterns.is_empty() { "nothing".to_owned() } else { patterns.join(", ") };

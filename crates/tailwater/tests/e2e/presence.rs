@@ -10,7 +10,7 @@ use loadtest::machine::{Redis, Tailwater};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use crate::support::{gateway, publish, serve, until};
+use crate::support::{TAILWATER, publish, serve, until};
 
 const LIST: &str = "/v1/topics/room/1/subscribers";
 /// Clients of each gateway.
@@ -64,10 +64,13 @@ impl Watcher {
     }
 }
 
+/// Gateways that serve for longer than a lease after a signal.
 async fn three(redis: &Redis) -> Vec<Tailwater> {
     let mut nodes = Vec::new();
     for name in ["one", "two", "three"] {
-        let node = gateway(redis, name).flag("--presence", "room/*");
+        let node = Tailwater::gateway(TAILWATER).redis(redis).node(name);
+        let node = node.flag("--drain-delay", "10s").flag("--drain-window", "1s");
+        let node = node.flag("--retry", "500ms").flag("--presence", "room/*");
         nodes.push(node.start().await.unwrap());
     }
     nodes
@@ -118,17 +121,19 @@ async fn the_clients_of_a_killed_node_leave_once_and_those_who_come_back_do_not(
 #[tokio::test]
 async fn a_client_that_a_drain_hands_away_has_not_left() {
     let redis = Redis::start().await.unwrap();
-    let mut nodes = three(&redis).await;
+    let nodes = three(&redis).await;
     let mut watcher = Watcher::open(nodes[1].addr()).await;
     let mut moved = open(nodes[0].addr(), "moved").await;
     until("the client is there", async || list(nodes[1].addr()).await.contains("moved")).await;
     watcher.hear(Duration::from_secs(2)).await;
     nodes[0].begin_termination().unwrap();
-    while moved.next_event().await.is_some() {}
-    tokio::time::sleep(moved.retry().unwrap()).await;
-    let _moved = open(nodes[2].addr(), "moved").await;
-    nodes[0].wait_exit().await.unwrap();
-    let heard = watcher.hear(NEWS).await;
+    let moving = async {
+        while moved.next_event().await.is_some() {}
+        tokio::time::sleep(moved.retry().unwrap()).await;
+        open(nodes[2].addr(), "moved").await
+    };
+    // The drain, and the time after which a node that has ended has no members.
+    let (_moved, heard) = tokio::join!(moving, watcher.hear(Duration::from_secs(10) + NEWS));
     assert!(heard.is_empty(), "{heard:?}");
     assert!(list(nodes[1].addr()).await.contains("moved"));
 }

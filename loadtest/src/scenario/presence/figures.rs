@@ -7,10 +7,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::Options;
-use super::watcher::{Heard, Moves};
+use super::watcher::{Moves, RoomNews};
 use crate::report::{Sheet, SheetRow};
 
-/// What presence has cost Redis until a time.
+/// The cost of presence to Redis until a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
     pub(super) at: Instant,
@@ -32,7 +32,7 @@ pub(super) struct Spent {
 }
 
 /// Everything that a run has shown.
-pub(super) struct Figures<'a> {
+pub(super) struct PresenceFigures<'a> {
     pub(super) options: &'a Options,
     pub(super) opened: Duration,
     pub(super) joining: Spent,
@@ -40,10 +40,10 @@ pub(super) struct Figures<'a> {
     /// Names by topic.
     pub(super) everybody: Vec<BTreeSet<String>>,
     /// The news by topic until all members were there.
-    pub(super) joined: Vec<Heard>,
+    pub(super) joined: Vec<RoomNews>,
     pub(super) gone: Vec<BTreeSet<String>>,
     /// The news by topic after the kill.
-    pub(super) left: Vec<Heard>,
+    pub(super) left: Vec<RoomNews>,
     pub(super) present: Vec<BTreeSet<String>>,
     /// The lists of each gateway, by topic.
     pub(super) lists: Vec<Vec<(u64, BTreeSet<String>)>>,
@@ -69,7 +69,7 @@ impl Spent {
     }
 }
 
-impl Figures<'_> {
+impl PresenceFigures<'_> {
     pub(super) fn sheet(&self) -> Sheet {
         let Options { clients, topics, gateways, .. } = self.options;
         Sheet {
@@ -186,15 +186,15 @@ impl Figures<'_> {
     }
 }
 
-fn sum(all: &[Heard], of: impl Fn(&Heard) -> u64) -> u64 {
+fn sum(all: &[RoomNews], of: impl Fn(&RoomNews) -> u64) -> u64 {
     all.iter().map(of).sum()
 }
 
 /// The ways in which watchers did not hear of exactly these, once each.
 fn told(
     expected: &[BTreeSet<String>],
-    heard: &[Heard],
-    of: impl Fn(&Heard) -> &Moves,
+    heard: &[RoomNews],
+    of: impl Fn(&RoomNews) -> &Moves,
 ) -> Vec<String> {
     let (mut counts, mut twice, mut strange, mut broken) = (0, 0, 0, 0);
     for (expected, heard) in expected.iter().zip(heard) {

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::client::sse::Connection;
 
 /// A client. Dropping it closes its stream.
-pub(super) struct Member {
+pub(super) struct RoomMember {
     back: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
@@ -28,7 +28,7 @@ pub(super) fn name(number: usize) -> String {
     format!("c-{number}")
 }
 
-impl Member {
+impl RoomMember {
     /// Opens the stream of a client, at the gateway of its number.
     pub(super) async fn open(
         gateways: Arc<[SocketAddr]>,
@@ -81,7 +81,7 @@ async fn connect(gateway: SocketAddr, path: &str) -> Result<Connection> {
     Ok(stream)
 }
 
-impl Drop for Member {
+impl Drop for RoomMember {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -14,13 +14,13 @@ use crate::client::sse::Connection;
 
 /// A client that asks who joins and leaves. Dropping it closes its stream.
 pub(super) struct Watcher {
-    heard: Arc<Mutex<Heard>>,
+    heard: Arc<Mutex<RoomNews>>,
     task: JoinHandle<()>,
 }
 
 /// The news that a watcher has heard.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct RoomNews {
     /// Lists of those who are present, beyond the first.
     pub(super) lists: u64,
     pub(super) joined: Moves,
@@ -36,7 +36,7 @@ pub(super) struct Moves {
     pub(super) count: u64,
     /// The events that told of them.
     pub(super) events: u64,
-    /// How often each name came.
+    /// The number of times that each name came.
     pub(super) names: BTreeMap<String, u64>,
 }
 
@@ -52,7 +52,7 @@ impl Watcher {
             let event = timeout(OPEN_MAX, stream.next_event()).await?.context("it ended")?;
             ensure!(event.event_type() == kind, "{path}: {event:?} is not {kind}");
         }
-        let heard = Arc::<Mutex<Heard>>::default();
+        let heard = Arc::<Mutex<RoomNews>>::default();
         let hearing = Arc::clone(&heard);
         let task = tokio::spawn(async move {
             while let Some(event) = stream.next_event().await {
@@ -68,12 +68,12 @@ impl Watcher {
     }
 
     /// Takes what it has heard since the last time.
-    pub(super) fn take(&self) -> Heard {
+    pub(super) fn take(&self) -> RoomNews {
         std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Heard {
+impl RoomNews {
     fn hear(&mut self, kind: &str, told: &Value) {
         match kind {
             "tailwater.presence" => self.lists += 1,

@@ -107,7 +107,8 @@ fn routes() -> Vec<Route> {
             r#"[{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1}]"#,
             200,
         ),
-        route("topic", get, "/v1/topics/{}", &[], "", 200),
+        route("topic", get.clone(), "/v1/topics/{}", &[], "", 200),
+        route("members", get, "/v1/topics/{}/subscribers", &[], "", 200),
         route("ticket", post.clone(), "/v1/tickets", &[], r#"{"topics":["{}"]}"#, 200),
     ]
 }
@@ -231,9 +232,10 @@ async fn failures(nodes: [&Tailwater; 2], reason: &str) -> f64 {
 #[tokio::test]
 async fn every_route_refuses_every_bad_token_on_every_transport_and_says_why() {
     let mint = Mint::new("one");
-    let clear = mint.close(serve()).start().await.unwrap();
+    let node = || mint.close(serve()).flag("--presence", "user/*");
+    let clear = node().start().await.unwrap();
     let issued = Issued::new();
-    let tls = issued.encrypt(mint.close(serve())).start().await.unwrap();
+    let tls = issued.encrypt(node()).start().await.unwrap();
     let transports = transports(clear.addr(), tls.addr());
     let routes = routes();
     for brought in brought(&mint) {
