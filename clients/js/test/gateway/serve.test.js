@@ -65,7 +65,7 @@ for (const transport of ['auto', 'long-poll']) {
     const topics = [`${prefix}/*`, `beside-${transport}`];
     const { subscription, told } = watch({ topics, from: 'earliest', transport });
     await publish(node, `${prefix}/1`, 'a');
-    await publish(node, `${prefix}/1/lines`, 'not wanted');
+    await publish(node, `orders/other-${transport}`, 'not wanted');
     await publish(node, `${prefix}/2`, 'b');
     const names = (events) => events.map(({ topic, data }) => [topic, data]);
     assert.deepEqual(names(await take(subscription, 2)), [
@@ -80,12 +80,11 @@ for (const transport of ['auto', 'long-poll']) {
       [`${prefix}/3`, 'c'],
       [`${prefix}/3/lines`, 'd'],
     ]);
+    // A long-poll whose first answer is not over has no cursor yet, and begins again.
+    const outcomes = transport === 'auto' ? ['live', 'exact'] : ['live', 'live'];
     assert.deepEqual(
-      told.map(([word, { outcome }]) => [word, outcome]),
-      [
-        ['open', 'live'],
-        ['open', 'exact'],
-      ],
+      told.map(([, { outcome }]) => outcome),
+      outcomes,
     );
   });
 
