@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::LogName;
+use crate::log_name::EVERYTHING;
 
 /// A topic's name: 1 to 200 bytes of `A-Z a-z 0-9 . _ ~ : / @ -`, cheap to clone.
 ///
@@ -53,12 +54,7 @@ impl Topic {
         Self::checked(&format!("{}{rest}", Self::RESERVED))
     }
 
-    /// The topic that a log is named by.
-    pub(crate) const fn of_log(log: LogName) -> Self {
-        Self(log)
-    }
-
-    pub(crate) fn checked(name: &str) -> Result<Self, BadTopic> {
+    fn checked(name: &str) -> Result<Self, BadTopic> {
         if name.is_empty() {
             return Err(BadTopic::Empty);
         }
@@ -73,6 +69,32 @@ impl Topic {
 
     pub(crate) fn allows(c: char) -> bool {
         c.is_ascii_alphanumeric() || "._~:/@-".contains(c)
+    }
+}
+
+/// The names of logs are those of topics, or made of them.
+impl LogName {
+    /// Reads the name of a log. `None` if neither a topic nor a space can have it.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let prefix = name.strip_suffix(EVERYTHING).filter(|prefix| prefix.ends_with('/'));
+        Topic::checked(prefix.unwrap_or(name)).ok()?;
+        Some(Self(name.into()))
+    }
+
+    /// The topic of a log that has one only.
+    #[must_use]
+    pub fn topic(&self) -> Option<Topic> {
+        (!self.is_space()).then(|| Topic(self.clone()))
+    }
+
+    /// The beginning of all topics in a space, which is a topic itself; the only topic of another log.
+    #[must_use]
+    pub fn prefix(&self) -> Topic {
+        match self.0.strip_suffix(EVERYTHING) {
+            Some(prefix) => Topic(Self(prefix.into())),
+            None => Topic(self.clone()),
+        }
     }
 }
 
@@ -117,5 +139,18 @@ mod tests {
         }
         assert_eq!(Topic::new("tailwater.x"), Err(BadTopic::Reserved("tailwater.x".into())));
         assert!(Topic::reserved("probe/n1").is_ok());
+    }
+
+    #[test]
+    fn a_log_is_named_by_its_topic_or_by_the_prefix_of_its_space() {
+        let topic = Topic::new("orders/42").unwrap();
+        let own = LogName::parse("orders/42").unwrap();
+        assert_eq!((&own, own.topic()), (&*topic, Some(topic.clone())));
+        let space = LogName::parse("orders/**").unwrap();
+        assert!(space.is_space() && space.topic().is_none());
+        assert!(LogName::parse("tailwater.probe/n1").is_some());
+        for bad in ["", "**", "orders**", "orders/*", "a b/**", "orders/*/**"] {
+            assert_eq!(LogName::parse(bad), None, "{bad}");
+        }
     }
 }
