@@ -12,6 +12,7 @@ fn mint_args(key: PathBuf) -> MintArgs {
         subscribe: vec!["user/{sub}".to_owned()],
         publish: Vec::new(),
         end: Vec::new(),
+        presence: Vec::new(),
         history: Some("30m".to_owned()),
         admin: false,
         expires: Duration::from_mins(5),
