@@ -121,6 +121,10 @@ async fn read(
     let wanted: Wanted = serde_json::from_slice(&bytes).map_err(|error| {
         bad(&format!("the body is not as {{\"topics\":[\"orders/42\"]}}: {error}"))
     })?;
+    if wanted.topics.len() > topics_max {
+        let count = wanted.topics.len();
+        return Err(BadRequest::TooManyTopics { count, max: topics_max }.into_response());
+    }
     let mut selectors = Selectors::default();
     let added = wanted.topics.iter().try_for_each(|topic| selectors.add(topic));
     match added.and_then(|()| selectors.parts(topics_max, spaces)) {
