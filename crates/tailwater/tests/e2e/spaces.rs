@@ -16,8 +16,10 @@ use crate::support::{gateway, ingest, metric, publish, serve, status, until};
 /// The topics to which the numbers of a test go in turn.
 const TOPICS: [&str; 5] = ["orders/1", "orders/2", "orders/1/lines", "orders/2", "news"];
 
-/// Queries, and whether they select a topic.
-const QUERIES: [(&str, fn(&str) -> bool); 6] = [
+/// A query, and whether it selects a topic.
+type Selected = (&'static str, fn(&str) -> bool);
+
+const QUERIES: [Selected; 6] = [
     ("topic=orders/1", |topic| topic == "orders/1"),
     ("topic=orders/*", |topic| topic == "orders/1" || topic == "orders/2"),
     ("topic=orders/**", |topic| topic.starts_with("orders/")),
@@ -38,11 +40,7 @@ async fn publish_in_turn(to: &Tailwater, numbers: RangeInclusive<usize>) {
 }
 
 /// Reads as many events as a query selects of these numbers, and asserts that they are these.
-async fn expect(
-    reader: &mut Reader,
-    (query, selects): (&str, fn(&str) -> bool),
-    numbers: RangeInclusive<usize>,
-) {
+async fn expect(reader: &mut Reader, (query, selects): Selected, numbers: RangeInclusive<usize>) {
     let wanted: Vec<_> = numbers.filter(|n| selects(TOPICS[n % TOPICS.len()])).collect();
     let mut told = BTreeMap::<String, Vec<usize>>::new();
     for _ in &wanted {
