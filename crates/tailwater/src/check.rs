@@ -85,6 +85,11 @@ async fn validate(config: NodeConfig) -> Result<()> {
                 gateway.replay_rate
             ),
         );
+        if let Some(mercure) = &gateway.mercure {
+            let (url, space) = (mercure.hub.url(), mercure.space.as_str());
+            let anonymous = if mercure.is_anonymous_allowed { ", open to everybody" } else { "" };
+            report("mercure", &format!("hub {url}, updates in {space}{anonymous}"));
+        }
         let shown = humantime::format_duration;
         report("heartbeat", &shown(gateway.heartbeat).to_string());
         report(

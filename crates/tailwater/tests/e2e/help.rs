@@ -35,7 +35,7 @@ pub(crate) fn flags(page: &str) -> Vec<(String, String)> {
         // The text of a flag and its values are indented further.
         if start.starts_with('-') && line.len() - start.len() < 10 {
             let long = start.find("--").map_or(start, |at| &start[at..]);
-            let name = long.split([' ', ',', '\u{2026}']).next().unwrap_or_default();
+            let name = long.split([' ', ',', '[', '\u{2026}']).next().unwrap_or_default();
             flags.push((name.to_owned(), line.to_owned()));
         } else if let Some((_, text)) = flags.last_mut() {
             text.push(' ');

@@ -269,7 +269,7 @@ async fn a_subscriber_beside_the_hub_reads_its_updates() {
     let headers = [("authorization", &*token)];
     let path = "/v1/events?topic=mercure/**&envelope=json&control=off";
     let mut beside = Stream::open(hub.node.addr(), path, &headers).await;
-    let mut of_hub = hub.open("topic=https://example.com/%7B+any%7D", &headers).await;
+    let mut of_hub = hub.open("topic=https://example.com/%7B%2Bany%7D", &headers).await;
     hub.publish(&v0(&["*"], &[]), &[("topic", BOOK), ("data", "hello"), ("type", "t")]).await;
     let envelope: serde_json::Value = serde_json::from_str(&beside.event().await.data).unwrap();
     assert_eq!(envelope["topic"], format!("mercure/{BOOK}"));

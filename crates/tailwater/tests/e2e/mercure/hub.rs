@@ -178,24 +178,31 @@ impl Stream {
 
     /// Reads until the text of the stream so far has these words, and returns it.
     pub(super) async fn until(&mut self, words: &str) -> String {
-        while !self.text.contains(words) {
-            assert!(self.read().await, "the stream has ended: {}", self.text);
-        }
+        let wait = async {
+            while !self.text.contains(words) {
+                assert!(self.read().await, "the stream has ended: {}", self.text);
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no {words:?}"));
         self.text.clone()
     }
 
     pub(super) async fn event(&mut self) -> sse::Event {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return event;
+        let wait = async {
+            loop {
+                if let Some(event) = self.events.pop_front() {
+                    return event;
+                }
+                assert!(self.read().await, "the stream has ended: {}", self.text);
             }
-            assert!(self.read().await, "the stream has ended: {}", self.text);
-        }
+        };
+        timeout(PATIENCE, wait).await.expect("an event comes")
     }
 
     /// Waits for the end of the stream.
     pub(super) async fn ends(&mut self) {
-        while self.read().await {}
+        let wait = async { while self.read().await {} };
+        timeout(PATIENCE, wait).await.expect("the stream ends");
     }
 
     /// Reads what comes next. Returns false at the end.
@@ -206,8 +213,7 @@ impl Stream {
                 self.parser.feed(&chunk, &mut |event| self.events.push_back(event));
                 return !chunk.is_empty();
             }
-            let read = self.socket.read_buf(&mut self.rest);
-            if timeout(PATIENCE, read).await.expect("bytes come").unwrap_or(0) == 0 {
+            if self.socket.read_buf(&mut self.rest).await.unwrap_or(0) == 0 {
                 return false;
             }
         }
