@@ -243,6 +243,21 @@ mod tests {
     }
 
     #[test]
+    fn a_selector_of_one_topic_is_known() {
+        let exact = |kind, text| Selector::new(kind, text, &hub()).unwrap().exact().is_some();
+        assert!(exact(Kind::Topic, "/books/1") && exact(Kind::Exact, "/books/{id}"));
+        for (kind, text) in [
+            (Kind::Topic, "*"),
+            (Kind::Exact, "*"),
+            (Kind::Topic, "/books/{id}"),
+            // Relative to the hub it matches in two spellings.
+            (Kind::UrlPattern, "/books/1"),
+        ] {
+            assert!(!exact(kind, text), "{text}");
+        }
+    }
+
+    #[test]
     fn each_kind_reads_the_text_in_its_own_way() {
         let (template, pattern) = ("/books/{id}", "/books/:id");
         assert!(matches(Kind::Topic, template, "/books/1"));

@@ -572,3 +572,46 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn a_token_of_another_protocol_may_lack_an_end_and_a_subject_and_nothing_else() {
+    let pair = Pair::ec();
+    let tokens = tokens([issuer(&pair.public)]);
+    let verify = async |claims: &Value| {
+        let token = pair.token(None, claims);
+        tokens.verify_foreign(&token).await
+    };
+    let bare = claims(json!({"exp": null, "sub": null, "mercure": {"publish": ["*"]}}));
+    let read = verify(&bare).await.unwrap();
+    assert_eq!((&read.claims, read.kind.as_deref()), (&bare, Some("JWT")));
+    assert_eq!(read.grant.principal().deadline(), None);
+    assert!(read.grant.allows(Right::Subscribe, "a/1"));
+    // Two tokens are two parties, and a party keeps its name.
+    let other = verify(&claims(json!({"sub": null, "jti": "2"}))).await.unwrap();
+    let party = |foreign: &Foreign| foreign.grant.principal().subject().unwrap().to_owned();
+    assert_ne!(party(&read), party(&other));
+    assert!(other.grant.principal().deadline().is_some());
+    assert_eq!(party(&verify(&claims(json!({}))).await.unwrap()), "ann");
+    for (others, reason) in [
+        (json!({"exp": now() - 40}), Reason::Expired),
+        (json!({"exp": null, "nbf": now() + 40}), Reason::NotYet),
+        (json!({"exp": null, "aud": "x"}), Reason::Audience),
+        (json!({"exp": null, "iss": "x"}), Reason::Issuer),
+        (json!({"sub": 7}), Reason::MalformedClaim),
+    ] {
+        assert_eq!(verify(&claims(others.clone())).await.err(), Some(reason), "{others}");
+    }
+    let forged = Pair::ec().token(None, &bare);
+    assert_eq!(tokens.verify_foreign(&forged).await.err(), Some(Reason::Signature));
+    // An issuer that bounds the life of its tokens demands an end.
+    let life = Some(std::time::Duration::from_hours(1));
+    let bounded = Tokens::new(
+        vec![Issuer { life, ..issuer(&pair.public) }],
+        Arc::default(),
+        &Registry::new(),
+    );
+    let refused = bounded.verify_foreign(&pair.token(None, &bare)).await;
+    assert_eq!(refused.err(), Some(Reason::MissingClaim));
+    // The token grants nothing where an end and a subject are needed.
+    assert_eq!(outcome(&tokens, &pair.token(None, &bare)).await, Err(Reason::MissingClaim));
+}

@@ -7,7 +7,7 @@ use crate::node::Node;
 
 /// The headers of an answer that a page may read.
 const EXPOSED: &str = "retry-after, www-authenticate, tailwater-outcome, tailwater-cursor, tailwater-node, \
-                       tailwater-gap, tailwater-broken";
+                       tailwater-gap, tailwater-broken, last-event-id, mercure-last-event-id, link";
 
 const APP: (&str, &[u8]) = ("origin", b"https://app.example");
 const EVIL: (&str, &[u8]) = ("origin", b"https://evil.example");

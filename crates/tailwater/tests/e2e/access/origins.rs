@@ -8,7 +8,7 @@ use crate::support::serve;
 
 /// The headers of an answer that a page may read.
 const EXPOSED: &str = "retry-after, www-authenticate, tailwater-outcome, tailwater-cursor, tailwater-node, \
-                       tailwater-gap, tailwater-broken";
+                       tailwater-gap, tailwater-broken, last-event-id, mercure-last-event-id, link";
 
 const APP: &str = "https://app.example";
 const OWN: &str = "user/ann";
