@@ -160,7 +160,7 @@ fn key(headers: &HeaderMap) -> Result<Option<Key>, Error> {
 }
 
 /// Ignores a malformed `traceparent`, as W3C Trace Context requires.
-fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+pub(crate) fn trace(headers: &HeaderMap) -> Option<TraceParent> {
     TraceParent::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 

@@ -18,6 +18,7 @@ use mercure::{BODY_TYPE, Carriers, Claims, Dialect, Refusal, Settings, Token, Up
 use crate::account::Account;
 use crate::body::Upload;
 use crate::error::{Code, Error, NOSNIFF};
+use crate::head;
 use crate::publish::Ingest;
 use crate::publisher::{self, Publisher};
 use crate::wait::{FIRST_BYTES_MAX, Wait};
@@ -102,7 +103,9 @@ async fn answer(
     let names: Vec<_> =
         update.topics.iter().map(|topic| settings.space.name(topic.as_str())).collect();
     let publisher = party.permit(settings, &update, &names)?;
-    let answers = ingest.appender.publish(&publisher, vec![Ok(append(&update, names))]).await;
+    let mut append = append(&update, names);
+    append.event.trace = head::trace(&parts.headers);
+    let answers = ingest.appender.publish(&publisher, vec![Ok(append)]).await;
     let ack = answers.into_iter().next().expect("one event has one answer")?;
     let id = update.id_at(ack.position);
     Ok(([(CONTENT_TYPE, ANSWER_TYPE)], id.to_string()).into_response())
