@@ -4,7 +4,7 @@ mod figures;
 mod member;
 mod watcher;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -225,20 +225,13 @@ impl Gateways {
     /// The cost of presence to Redis so far.
     async fn cost(&self) -> Result<Cost> {
         let stats = self.redis.query(&["INFO", "commandstats"]).await?.concat();
-        let mut fields = BTreeMap::new();
-        for line in stats.lines() {
-            if let Some(line) = line.strip_prefix("cmdstat_evalsha:") {
-                let pairs = line.split(',').filter_map(|field| field.split_once('='));
-                fields.extend(
-                    pairs.filter_map(|(name, value)| Some((name, value.parse::<f64>().ok()?))),
-                );
-            }
-        }
-        let field = |name: &str| fields.get(name).copied().unwrap_or_default();
+        let scripts = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        let calls = scripts.and_then(|fields| fields.split(',').next());
+        let calls = calls.map_or(Ok(0.0), str::parse)?;
         let mut cpu = 0.0;
         for name in ["used_cpu_user", "used_cpu_sys"] {
             cpu += self.redis.info(name).await?.parse::<f64>()?;
         }
-        Ok(Cost { at: Instant::now(), calls: field("calls"), script: field("usec") / 1e6, cpu })
+        Ok(Cost { at: Instant::now(), calls, cpu })
     }
 }

@@ -11,6 +11,7 @@ fn mint_args(key: PathBuf) -> MintArgs {
         sub: "ann".to_owned(),
         subscribe: vec!["user/{sub}".to_owned()],
         publish: Vec::new(),
+        presence: Vec::new(),
         end: Vec::new(),
         presence: Vec::new(),
         history: Some("30m".to_owned()),

@@ -16,9 +16,7 @@ pub(super) struct Cost {
     pub(super) at: Instant,
     /// Calls of scripts.
     pub(super) calls: f64,
-    /// Seconds in scripts.
-    pub(super) script: f64,
-    /// Seconds of CPU in all.
+    /// Seconds of CPU.
     pub(super) cpu: f64,
 }
 
@@ -27,7 +25,6 @@ pub(super) struct Cost {
 pub(super) struct Spent {
     time: Duration,
     calls: f64,
-    script: f64,
     cpu: f64,
 }
 
@@ -57,7 +54,6 @@ impl Cost {
         Spent {
             time: self.at - before.at,
             calls: self.calls - before.calls,
-            script: self.script - before.script,
             cpu: self.cpu - before.cpu,
         }
     }
@@ -88,11 +84,11 @@ impl PresenceFigures<'_> {
             .chain(told(&vec![BTreeSet::new(); self.options.topics], &self.joined, |heard| {
                 &heard.left
             }));
-        let Spent { time, calls, script, cpu } = self.joining;
-        let idle = self.idle.a_second(self.idle.script) * time.as_secs_f64();
-        let each = (script - idle) * 1e6 / self.options.clients as f64;
+        let Spent { time, calls, cpu } = self.joining;
+        let idle = self.idle.a_second(self.idle.cpu) * time.as_secs_f64();
+        let each = (cpu - idle) * 1e6 / self.options.clients as f64;
         let note = format!(
-            "all streams were open after {:.1} s; a join costs Redis {each:.1} us in the script beyond its idle cost",
+            "all streams were open after {:.1} s; a join takes {each:.1} us CPU of Redis beyond its idle cost",
             self.opened.as_secs_f64()
         );
         let told = sum(&self.joined, |heard| heard.joined.count);
@@ -108,12 +104,10 @@ impl PresenceFigures<'_> {
     }
 
     fn idles(&self) -> SheetRow {
-        let Spent { calls, script, cpu, .. } = self.idle;
+        let Spent { calls, cpu, .. } = self.idle;
         let (calls_a_second, share) = (self.idle.a_second(calls), self.idle.a_second(cpu));
         let note = format!(
-            "{calls_a_second:.0} scripts a second of all gateways, those of other leases included, take {:.2} ms; \
-             Redis takes {:.1} % of a core in all",
-            self.idle.a_second(script) * 1e3,
+            "all gateways send {calls_a_second:.0} scripts a second; Redis takes {:.1} % of a core in all",
             share * 100.0
         );
         let raw = json!({ "scripts_a_second": calls_a_second, "core": share });

@@ -18,6 +18,8 @@ pub(super) struct RoomMember {
     task: JoinHandle<()>,
 }
 
+/// Clients of a gateway in a row that all come back, or all stay away.
+const GROUP: usize = 7;
 /// The longest that a stream takes to open.
 const OPEN_MAX: Duration = Duration::from_secs(30);
 /// The pause of a client that was told none.
@@ -62,9 +64,10 @@ impl RoomMember {
         Ok(Self { back, task })
     }
 
-    /// Returns true if the client does not come back once its stream has ended: every other one of a gateway.
+    /// Returns true if the client does not come back once its stream has ended: half of a gateway's clients, in groups
+    /// of seven, so that most topics have both kinds.
     pub(super) const fn stays_away(number: usize, gateways: usize) -> bool {
-        !(number / gateways).is_multiple_of(2)
+        !(number / gateways / GROUP).is_multiple_of(2)
     }
 
     pub(super) fn has_come_back(&self) -> bool {
