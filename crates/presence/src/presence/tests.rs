@@ -56,8 +56,8 @@ fn topic(name: &str) -> Topic {
     Topic::new(name).unwrap()
 }
 
-fn id(name: impl ToString) -> MemberId {
-    MemberId::of(&[&name.to_string()])
+fn id(name: &str) -> MemberId {
+    MemberId::of(&[name])
 }
 
 fn node() -> (Presence, Arc<Weather>) {
@@ -65,9 +65,8 @@ fn node() -> (Presence, Arc<Weather>) {
     (Presence::new(Arc::<Weather>::clone(&store), GRACE, &Registry::new()), store)
 }
 
-fn join(presence: &Presence, name: impl ToString) -> Membership {
-    let info = Arc::from(name.to_string());
-    presence.join([topic("room")], id(name), &info)
+fn join(presence: &Presence, name: &str) -> Membership {
+    presence.join([topic("room")], id(name), &Arc::from(name))
 }
 
 async fn second(presence: &Presence) {
@@ -151,7 +150,7 @@ async fn many_are_one_summary_and_a_list_has_a_bound() {
     let (presence, _) = node();
     let mut watcher = presence.watch(&[topic("room")]).await;
     assert!(present(&mut watcher).await.is_empty());
-    let all: Vec<_> = (0..10_000).map(|number| join(&presence, number)).collect();
+    let all: Vec<_> = (0..10_000).map(|number: u32| join(&presence, &number.to_string())).collect();
     second(&presence).await;
     let joined = change(&mut watcher).await;
     assert_eq!((joined.joined, joined.count, joined.joins.len()), (10_000, 10_000, 0));
@@ -162,7 +161,7 @@ async fn many_are_one_summary_and_a_list_has_a_bound() {
     assert_eq!((view.count, view.members.len()), (10_000, LISTED_MAX));
     drop(all);
     let few: Vec<_> =
-        (0..NAMED_MAX).map(|number| join(&presence, format!("few {number}"))).collect();
+        (0..NAMED_MAX).map(|number| join(&presence, &format!("few {number}"))).collect();
     second(&presence).await;
     assert_eq!(change(&mut watcher).await.joins.len(), few.len());
 }
@@ -214,8 +213,8 @@ async fn a_watcher_that_missed_changes_gets_the_list_again() {
     assert_eq!(present(&mut watcher).await, ["ann"]);
     // More changes than a room keeps, while the watcher does not read.
     let mut streams = Vec::new();
-    for number in 0..40 {
-        streams.push(join(&presence, number));
+    for number in 0..40_u32 {
+        streams.push(join(&presence, &number.to_string()));
         second(&presence).await;
     }
     assert!(news(&mut watcher).await.is_none(), "it waits for another view");
