@@ -102,9 +102,9 @@ pub(crate) fn simple(status: StatusCode, code: &'static str, message: &str) -> R
 /// The members of other nodes cannot be reached.
 pub(crate) fn no_members() -> Response {
     let message = "the members of other nodes cannot be reached";
-    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, "presence_unavailable");
     let retry_after = [(header::RETRY_AFTER, RETRY_AFTER.to_string())];
-    (status, retry_after, body("presence_unavailable", message)).into_response()
+    (status, retry_after, body(code, message)).into_response()
 }
 
 /// A topic or a pattern that a known party may not use.
