@@ -13,7 +13,6 @@ fn mint_args(key: PathBuf) -> MintArgs {
         publish: Vec::new(),
         presence: Vec::new(),
         end: Vec::new(),
-        presence: Vec::new(),
         history: Some("30m".to_owned()),
         admin: false,
         expires: Duration::from_mins(5),
