@@ -195,7 +195,7 @@ impl Options {
         use Contender::{
             Before, BeforeCors, BeforeRedis, BeforeTwoCores, Centrifugo, CentrifugoRedis, Floor,
             Mercure, MercureBolt, Naive, NchanRedis, Tailwater, TailwaterCors, TailwaterEddsa,
-            TailwaterEs256, TailwaterHs256, TailwaterRedis, TailwaterTwoCores,
+            TailwaterEs256, TailwaterHs256, TailwaterRedis, TailwaterSpace, TailwaterTwoCores,
         };
         let all = [
             Floor,
@@ -210,6 +210,7 @@ impl Options {
             TailwaterEs256,
             TailwaterEddsa,
             TailwaterHs256,
+            TailwaterSpace,
             Naive,
             NchanRedis,
             Mercure,
@@ -389,9 +390,9 @@ mod tests {
     }
 
     #[test]
-    fn the_default_servers_are_those_of_released_flags() {
+    fn the_default_servers_are_all_but_those_of_another_build() {
         let servers = Line::parse_from(["bench"]).options.servers();
         assert!(servers.contains(&Contender::Mercure) && !servers.contains(&Contender::Before));
-        assert!(!servers.contains(&Contender::TailwaterSpace));
+        assert!(servers.contains(&Contender::TailwaterSpace));
     }
 }
