@@ -171,7 +171,7 @@ impl Party {
         let kind = verified.kind.as_deref();
         let claims = Claims::of_token(&verified.claims, kind, None, &settings.hub);
         let claims = claims.map_err(|bad| {
-            tracing::debug!(%bad, "token refused");
+            tracing::debug!(reason = bad.for_log(), "claims of a token refused");
             publisher.refused(Reason::MalformedClaim, "");
             Failure::Refused(bad.into(), dialect)
         })?;

@@ -50,6 +50,17 @@ pub enum BadClaims {
     Selector(#[from] BadSelector),
 }
 
+impl BadClaims {
+    /// The reason for a log, which shows nothing of the token: not even a selector.
+    #[must_use]
+    pub fn for_log(&self) -> String {
+        match self {
+            Self::Selector(_) => "a selector is malformed or too large".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// The type of the authorization details that are Mercure's. Drafts of 1.0 had a shorter one, which a server of
 /// authorization could give to something else.
 pub(crate) const DETAIL_TYPE: &str = "https://mercure.rocks/authorization-detail";

@@ -31,7 +31,7 @@ pub(crate) fn parse(bytes: &[u8]) -> FirstRequest<'_> {
         let line = METHOD.iter().chain(path.as_bytes());
         line.zip(bytes).all(|(expected, byte)| expected == byte)
     };
-    if !PATHS.iter().any(|path| begins(path)) {
+    if !PATHS.iter().any(begins) {
         return FirstRequest::Other;
     }
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];

@@ -54,7 +54,7 @@ pub(crate) async fn permit(
             let kind = foreign.kind.as_deref();
             let claims = Claims::of_token(&foreign.claims, kind, Some(dialect), &settings.hub);
             let claims = claims.map_err(|bad| {
-                tracing::debug!(%bad, "token refused");
+                tracing::debug!(reason = bad.for_log(), "claims of a token refused");
                 access.count(Reason::MalformedClaim);
                 let (grant, reason) = (Some(&*foreign.grant), Reason::MalformedClaim);
                 audit::refused(Action::Subscribe, grant, first, reason, peer);
