@@ -243,6 +243,7 @@ impl Place {
     /// Moves past events that the reader did not select, as far as the tail knows, if it may. Returns true if the position
     /// has passed any since the last step or the last call.
     pub(super) fn pass_by(&mut self, may_move: bool) -> bool {
+        let may_move = may_move && !self.is_before_reset();
         if may_move && let Some(selected) = &mut self.selected {
             let reached = selected.quiet_until(self.position);
             self.passed_by |= reached != self.position;
@@ -307,13 +308,16 @@ impl Place {
         self.advance(place, events, reached)
     }
 
+    /// Returns true if the tail has events from before a reset that the reader has passed.
+    fn is_before_reset(&self) -> bool {
+        let oldest = self.floor.as_ref().and_then(|floor| Some((floor, self.tail.oldest()?)));
+        self.position == Position::START && oldest.is_some_and(|(floor, oldest)| oldest <= **floor)
+    }
+
     /// Reads the tail, except for events from before a reset that the reader has passed. Returns the position up to
     /// which the events were copied.
     fn recent(&mut self, limit: Limit, events: &mut Events) -> (Recent, Position) {
-        if self.position == Position::START
-            && let (Some(floor), Some(oldest)) = (&self.floor, self.tail.oldest())
-            && oldest <= **floor
-        {
+        if self.is_before_reset() {
             return (Recent::Elsewhere, self.position);
         }
         if let Some(selected) = &mut self.selected {
