@@ -4,6 +4,7 @@
 mod books;
 mod deployment;
 mod readers;
+mod room;
 mod seat;
 mod setup;
 mod topology;
@@ -23,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 pub use books::Books;
 pub use deployment::Deployment;
 pub use readers::LabCrowd;
-pub use seat::{Seat, Towards};
+pub use room::RoomPart;
+pub use seat::{Reads, Seat, Towards};
 pub(crate) use setup::{CLOCK_FILE, PASSWORD, PASSWORD_FILE, PASSWORD_USER};
 pub use setup::{Durability, Server, Setup, Topology};
 pub(crate) use topology::wait;
@@ -129,17 +131,26 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Spreads the subscribers over topics and gateways. Every tenth travels; every other one does
+    /// Spreads the subscribers over topics, parts of the space and gateways. Every tenth travels, of the space every fourth; every other one does
     /// without noticing a silent stream, as browsers do.
     fn seat_everybody(&mut self) {
         for index in 0..self.setup.clients {
             let topic = if index % 20 == 7 { BY_HAND } else { index % TOPICS };
             self.crowd.seat(Seat {
-                topic,
+                reads: Reads::Topic(topic),
                 towards: Towards::Gateway(index / TOPICS % self.gateways.len()),
                 travels: index % 10 == 3,
                 notices_silence: index % 2 == 0,
                 is_timed: topic != BY_HAND && index % 10 != 3,
+            });
+        }
+        for index in 0..self.setup.room_clients {
+            self.crowd.seat(Seat {
+                reads: Reads::Room(&room::PARTS[index % room::PARTS.len()]),
+                towards: Towards::Gateway(index / room::PARTS.len() % self.gateways.len()),
+                travels: index % 4 == 3,
+                notices_silence: index % 2 == 0,
+                is_timed: false,
             });
         }
     }
@@ -177,8 +188,24 @@ impl Lab {
             run: format!("run-{}", std::process::id()),
             stop: stop.clone(),
         };
-        let (epoch, bookkeeper) = (self.crowd.epoch(), self.crowd.bookkeeper());
-        self.load = Some((stop, tokio::spawn(load.run(epoch, bookkeeper))));
+        let room = Load {
+            topics: room::TOPICS.map(str::to_owned).into(),
+            rate: room::RATE,
+            run: format!("room-{}", std::process::id()),
+            ..load.clone()
+        };
+        let room = (self.setup.room_clients > 0).then_some(room);
+        let epoch = self.crowd.epoch();
+        let (keeper, room_keeper) = (self.crowd.bookkeeper(), self.crowd.room_keeper());
+        let publishers = async move {
+            let room = async {
+                if let Some(room) = room {
+                    room.run(epoch, room_keeper).await;
+                }
+            };
+            tokio::join!(load.run(epoch, keeper), room);
+        };
+        self.load = Some((stop, tokio::spawn(publishers)));
         let (crowd, timeline) = (self.crowd.handle(), Arc::clone(&self.timeline));
         let sampling = tokio::spawn(async move {
             let take = |taken| timeline.lock().expect("nobody panics with it in hand").add(taken);
@@ -221,7 +248,11 @@ impl Lab {
     /// Waits until every subscriber has all events, or was told of a gap, or time is up.
     pub async fn settle(&self) {
         let until = Instant::now() + SETTLE_DEADLINE;
-        while self.crowd.books().history.unfinished() > 0 && Instant::now() < until {
+        let unfinished = || {
+            let books = self.crowd.books();
+            books.history.unfinished() + books.room.unfinished()
+        };
+        while unfinished() > 0 && Instant::now() < until {
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -277,6 +308,14 @@ impl Lab {
         for (topic, name) in self.crowd.topics().iter().enumerate() {
             for (seq, at) in self.read_topic_at_last(name).await? {
                 self.crowd.books().history.readable(topic, seq, at);
+            }
+        }
+        for (topic, name) in room::TOPICS.iter().enumerate() {
+            if self.setup.room_clients == 0 {
+                break;
+            }
+            for (seq, at) in self.read_topic_at_last(name).await? {
+                self.crowd.books().room.readable(topic, seq, at);
             }
         }
         Ok(())

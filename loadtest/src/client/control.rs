@@ -41,6 +41,8 @@ pub struct Gap {
     pub reason: String,
     /// The number of missing events, if the gateway can know it.
     pub missed: Option<u64>,
+    /// An upper bound of that number, for a subscription that selects.
+    pub missed_at_most: Option<u64>,
     /// The position that was asked for.
     pub requested: Option<String>,
     /// The oldest position that can be read.

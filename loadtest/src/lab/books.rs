@@ -12,8 +12,10 @@ use crate::report::histogram::Histogram;
 /// Everything that is known about a trial, behind one lock.
 #[derive(Debug, Default)]
 pub struct Books {
-    /// Receipts and deliveries.
+    /// Receipts and deliveries of topics that have a log each.
     pub history: History,
+    /// The same of the topics that share a log.
+    pub room: History,
     /// From the loss of a stream to the next one.
     pub outage: Histogram,
     /// The longest that a subscriber of a busy topic was without an event.

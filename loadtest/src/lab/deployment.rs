@@ -92,6 +92,7 @@ fn setup(topology: Topology) -> Result<Setup> {
         has_password: false,
         gateways: 0,
         clients: 0,
+        room_clients: 0,
         event_bytes: 0,
         history_events: 0,
     })

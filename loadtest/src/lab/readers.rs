@@ -10,12 +10,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::books::Books;
-use super::seat::{Listener, Seat};
+use super::room;
+use super::seat::{Listener, Reads, Seat};
 use crate::client::load::Published;
 use crate::proof::history::History;
 use crate::report::timeline::RunCounters;
 
-/// Subscribers, each to one topic, and the books of their deliveries.
+/// Subscribers, each to one topic or to a part of the space, and the books of their deliveries.
 #[derive(Debug)]
 pub struct LabCrowd {
     shared: Arc<LabShared>,
@@ -52,12 +53,17 @@ impl LabShared {
         u128::from(self.harmed[gateway].load(Relaxed)) >= opened.as_millis().max(1)
     }
 
-    fn enter(&self, published: &Published) {
+    fn enter(&self, published: &Published, in_room: bool) {
         let mut books = self.books();
         match &published.outcome {
             Ok(receipt) => {
-                books.history.acknowledged(published.topic, published.seq, receipt.at);
-                books.acknowledged.insert((published.topic, published.seq), Instant::now());
+                let (topic, seq) = (published.topic, published.seq);
+                if in_room {
+                    books.room.acknowledged(topic, seq, receipt.at);
+                } else {
+                    books.history.acknowledged(topic, seq, receipt.at);
+                    books.acknowledged.insert((topic, seq), Instant::now());
+                }
                 books.retried += u64::from(receipt.attempts > 1);
                 books.duplicate_receipts += u64::from(receipt.duplicate);
                 self.tally.published.fetch_add(1, Relaxed);
@@ -72,7 +78,11 @@ impl LabShared {
 
 impl LabCrowd {
     pub(super) fn new(gateways: Vec<SocketAddr>, topics: Arc<[String]>, epoch: Instant) -> Self {
-        let books = Books { history: History::new(topics.len()), ..Books::default() };
+        let books = Books {
+            history: History::new(topics.len()),
+            room: History::new(room::TOPICS.len()),
+            ..Books::default()
+        };
         let harmed = gateways.iter().map(|_| AtomicU64::new(0)).collect();
         let shared = LabShared {
             gateways,
@@ -89,7 +99,10 @@ impl LabCrowd {
 
     /// Lets one more subscriber in.
     pub fn seat(&mut self, seat: Seat) {
-        let client = self.books().history.add_client(seat.topic);
+        let client = match seat.reads {
+            Reads::Topic(topic) => self.books().history.add_client(topic),
+            Reads::Room(part) => self.books().room.add_reader(part.topics, part.is_whole()),
+        };
         self.tasks.spawn(Listener::new(Arc::clone(&self.shared), client, seat).listen());
     }
 
@@ -137,7 +150,13 @@ impl LabCrowd {
     /// A function that enters the receipts of publishers.
     pub fn bookkeeper(&self) -> impl Fn(Published) + Clone + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        move |published| shared.enter(&published)
+        move |published| shared.enter(&published, false)
+    }
+
+    /// A function that enters the receipts of the publishers of the space.
+    pub(super) fn room_keeper(&self) -> impl Fn(Published) + Clone + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |published| shared.enter(&published, true)
     }
 
     /// Closes all streams.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::books::Books;
 use super::readers::LabShared;
+use super::room::{self, RoomPart};
 use crate::client::control::Control;
 use crate::client::payload::Payload;
 use crate::client::position::Position;
@@ -26,11 +28,20 @@ pub enum Towards {
     Wire(SocketAddr, usize),
 }
 
+/// The events that a subscriber asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Reads {
+    /// Those of a topic with a log of its own, by its index.
+    Topic(usize),
+    /// Those of a part of the space.
+    Room(&'static RoomPart),
+}
+
 /// The kind of the subscriber.
 #[derive(Clone, Copy, Debug)]
 pub struct Seat {
-    /// Index of its topic.
-    pub topic: usize,
+    /// The topic or the part of the space that it reads.
+    pub reads: Reads,
     /// The address that it connects to.
     pub towards: Towards,
     /// Leaves before the fault and comes back after it.
@@ -72,8 +83,11 @@ impl Listener {
 
     /// Reads until the task is aborted.
     pub(super) async fn listen(mut self) {
-        let topic = &self.shared.topics[self.seat.topic];
-        let path = format!("/v1/events?topic={topic}&heartbeat=3");
+        let query = match self.seat.reads {
+            Reads::Topic(topic) => format!("topic={}", self.shared.topics[topic]),
+            Reads::Room(part) => part.query.to_owned(),
+        };
+        let path = format!("/v1/events?{query}&heartbeat=3");
         let mut client = EventSource::new(self.addr(), path).on_refusal(OnRefusal::Retry);
         if self.seat.notices_silence {
             client = client.silence_max(SILENCE_MAX);
@@ -151,8 +165,12 @@ impl Listener {
         if event.is_control() {
             return self.control(event);
         }
-        let topic = self.shared.topics[self.seat.topic].as_str();
-        let payload = Payload::decode(&event.data).filter(|payload| payload.topic == topic);
+        let topic = match self.seat.reads {
+            Reads::Topic(topic) => topic,
+            Reads::Room(part) => return self.room_event(part, event),
+        };
+        let name = self.shared.topics[topic].as_str();
+        let payload = Payload::decode(&event.data).filter(|payload| payload.topic == name);
         let before = self.last_event.replace(Instant::now());
         self.shared.tally().delivered.fetch_add(1, Relaxed);
         let mut books = self.shared.books();
@@ -172,9 +190,39 @@ impl Listener {
             books.delay.record(sent.elapsed());
         }
         // An event may come before its receipt.
-        let acknowledged = seq.and_then(|seq| books.acknowledged.get(&(self.seat.topic, seq)));
+        let acknowledged = seq.and_then(|seq| books.acknowledged.get(&(topic, seq)));
         if let Some(wait) = acknowledged.map(Instant::elapsed) {
             books.longest_wait = books.longest_wait.max(wait);
+        }
+    }
+
+    /// Returns true if its cursor passes events that it does not select.
+    const fn passes_by(&self) -> bool {
+        matches!(self.seat.reads, Reads::Room(part) if !part.is_whole())
+    }
+
+    fn room_event(&self, part: &RoomPart, event: &Event) {
+        self.shared.tally().delivered.fetch_add(1, Relaxed);
+        let mut books = self.shared.books();
+        let Ok(at) = event.id.parse::<Position>() else {
+            return books.odd(|| format!("event with the id {:?}", event.id));
+        };
+        let payload = Payload::decode(&event.data);
+        let topic = payload.and_then(|payload| room::index(payload.topic));
+        match topic.filter(|topic| part.topics.contains(topic)) {
+            Some(topic) => {
+                let entry = Entry::Event { at, seq: payload.map(|payload| payload.seq) };
+                books.room.read(self.client, topic, entry);
+            }
+            None => books.odd(|| format!("{} got {:?}", part.query, event.data)),
+        }
+    }
+
+    /// Notes an entry that is about a whole log.
+    fn saw(&self, books: &mut Books, entry: Entry) {
+        match self.seat.reads {
+            Reads::Topic(_) => books.history.saw(self.client, entry),
+            Reads::Room(_) => books.room.told(self.client, entry),
         }
     }
 
@@ -196,12 +244,26 @@ impl Listener {
                     return books.odd(|| format!("gap without a cursor: {event:?}"));
                 };
                 let is_rewind = matches!(gap.reason.as_str(), "rewound" | "reset");
-                let entry = Entry::Gap { missed: gap.missed, is_rewind, resume };
-                books.history.saw(self.client, entry);
+                let missed = match self.seat.reads {
+                    Reads::Room(part) if !part.is_whole() => {
+                        if gap.missed.is_some() {
+                            books.odd(|| format!("an exact number of a selection: {event:?}"));
+                        }
+                        gap.missed_at_most
+                    }
+                    _ => gap.missed,
+                };
+                self.saw(&mut books, Entry::Gap { missed, is_rewind, resume });
                 *books.gaps.entry(gap.reason).or_default() += 1;
             }
             Ok(Some(Control::Reconnect(reconnect))) => {
                 *books.sent_away.entry(reconnect.reason).or_default() += 1;
+            }
+            Ok(Some(Control::Other(kind, _))) if self.passes_by() && kind == "tailwater.cursor" => {
+                match event.id.parse() {
+                    Ok(at) => self.saw(&mut books, Entry::PassedBy { at }),
+                    Err(_) => books.odd(|| format!("cursor with the id {:?}", event.id)),
+                }
             }
             Ok(Some(Control::End(_) | Control::Other(..)) | None) => {
                 books.odd(|| format!("unexpected {event:?}"));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::room;
 use super::topology::{self, Servers};
 use crate::machine::{
     AppendFsync, Network, Place, Port, Proxy, Redis, RedisBuilder, Tailwater, TailwaterBuilder,
@@ -127,8 +128,10 @@ pub struct Setup {
     pub has_password: bool,
     /// The number of gateways.
     pub gateways: usize,
-    /// The number of subscribers at the start.
+    /// The number of subscribers at the start, of topics that have a log each.
     pub clients: usize,
+    /// The number of subscribers of topics that share a log; without any there are no such topics.
+    pub room_clients: usize,
     /// The size of an event.
     pub event_bytes: usize,
     /// Events kept of a topic.
@@ -251,11 +254,22 @@ impl Setup {
         Ok(builder)
     }
 
+    /// A node that knows the space, if there is one.
+    fn with_space(&self, node: TailwaterBuilder) -> TailwaterBuilder {
+        match self.room_clients {
+            0 => node,
+            _ => node
+                .flag("--space", room::PREFIX)
+                .flag("--space-history-events", self.history_events.to_string()),
+        }
+    }
+
     fn ingest(&self, directory: &Path) -> TailwaterBuilder {
         let ingest = Tailwater::ingest(&self.tailwater)
             .node("ingest")
             .directory(directory.join("ingest"))
             .flag("--history-events", self.history_events.to_string());
+        let ingest = self.with_space(ingest);
         match self.durability {
             Durability::Memory => ingest,
             other => ingest.flag("--durability", other.as_str()),
@@ -270,6 +284,7 @@ impl Setup {
             .flag("--history-events", self.history_events.to_string())
             .flag("--retry", "500ms")
             .flag("--heartbeat", "3s");
+        let gateway = self.with_space(gateway);
         match self.reads_replicas {
             true => gateway.flag("--read-from", "replica"),
             // A build of before has no such flag.

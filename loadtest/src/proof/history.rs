@@ -7,11 +7,13 @@
 //! lost, unless the client was told of a gap in between. Pure: no clock, no I/O.
 
 mod judgement;
+mod reader;
 mod transcript;
 
 use std::collections::{BTreeMap, HashMap};
 
 pub use judgement::Judgement;
+use reader::Reader;
 use transcript::TopicPosition;
 pub use transcript::{Entry, Transcript};
 
@@ -33,9 +35,17 @@ pub struct TopicHistory {
 pub struct History {
     topics: Vec<TopicHistory>,
     clients: Vec<(usize, Transcript)>,
+    /// Readers of topics that share a log.
+    readers: Vec<Reader>,
 }
 
 impl TopicHistory {
+    /// The number of acknowledged events that the log does not have any more.
+    fn gone(&self) -> u64 {
+        let gone = self.acknowledged.keys().filter(|seq| !self.readable.contains_key(seq));
+        gone.count() as u64
+    }
+
     /// Returns true if the log has lost the event that it had at this position: it is not there any more, and not
     /// because the log keeps no more.
     fn has_taken_back(&self, at: Position, seq: u32) -> bool {
@@ -46,13 +56,29 @@ impl TopicHistory {
 impl History {
     /// A run with so many topics of which nothing is known yet.
     pub fn new(topics: usize) -> Self {
-        History { topics: vec![TopicHistory::default(); topics], clients: Vec::new() }
+        History { topics: vec![TopicHistory::default(); topics], ..History::default() }
     }
 
     /// Adds a client that subscribes to one topic before anything is published there.
     pub fn add_client(&mut self, topic: usize) -> usize {
         self.clients.push((topic, Transcript::default()));
         self.clients.len() - 1
+    }
+
+    /// Adds a reader of these topics of one log, before anything is published there. Returns its number.
+    pub fn add_reader(&mut self, topics: &[usize], is_whole: bool) -> usize {
+        self.readers.push(Reader::new(topics, is_whole));
+        self.readers.len() - 1
+    }
+
+    /// The reader got an event of a topic.
+    pub fn read(&mut self, reader: usize, topic: usize, event: Entry) {
+        self.readers[reader].read(topic, event);
+    }
+
+    /// The reader was told of its position in the log.
+    pub fn told(&mut self, reader: usize, entry: Entry) {
+        self.readers[reader].told(entry);
     }
 
     /// The log acknowledged payload `seq` (from 1) at this position.
@@ -81,7 +107,9 @@ impl History {
     /// gap
     /// since their last event.
     pub fn unfinished(&self) -> usize {
-        (0..self.topics.len()).map(|topic| self.unfinished_in(topic)).sum()
+        let clients: usize = (0..self.topics.len()).map(|topic| self.unfinished_in(topic)).sum();
+        let is_behind = |reader: &&Reader| reader.is_behind(|topic| self.newest(topic));
+        clients + self.readers.iter().filter(is_behind).count()
     }
 
     /// The same among the subscribers of one topic.
@@ -94,8 +122,10 @@ impl History {
 
     /// The failures of the run.
     pub fn judge(&self) -> Judgement {
-        let mut judgement =
-            Judgement { clients: self.clients.len() as u64, ..Judgement::default() };
+        let mut judgement = Judgement {
+            clients: (self.clients.len() + self.readers.len()) as u64,
+            ..Judgement::default()
+        };
         let mut places: HashMap<TopicPosition, u32> = HashMap::new();
         for (index, topic) in self.topics.iter().enumerate() {
             judgement.acknowledged += topic.acknowledged.len() as u64;
@@ -109,16 +139,17 @@ impl History {
         for (topic, client) in &self.clients {
             client.judge(*topic, &self.topics[*topic], &mut places, &mut judgement);
         }
+        for reader in &self.readers {
+            reader.judge(&self.topics, &mut places, &mut judgement);
+        }
         judgement
     }
 
     /// Forgets one delivery, repeats one, or unsays one gap: the judgement has to notice.
     pub fn tamper(&mut self, tampering: Tampering) {
-        for (_, transcript) in &mut self.clients {
-            if transcript.tamper(tampering) {
-                return;
-            }
-        }
+        let own = self.clients.iter_mut().map(|(_, transcript)| transcript);
+        let mut all = own.chain(self.readers.iter_mut().flat_map(Reader::transcripts));
+        all.any(|transcript| transcript.tamper(tampering));
     }
 }
 

@@ -24,7 +24,8 @@ const NAME: &str = "chaos";
 /// Each scenario starts its own Redis (or Valkey), three gateways and an ingest, with a proxy
 /// between each of them and Redis. Publishers send 500 events a second to 20 topics and repeat each
 /// under the same Idempotency-Key until it is acknowledged; 200 subscribers read from the gateways,
-/// some of them away during the fault. The fault strikes at a moment and at a victim that the seed
+/// some of them away during the fault. Six more topics share a log, with 120 events a second and 50 subscribers of a topic,
+/// of several, of patterns and of all. The fault strikes at a moment and at a victim that the seed
 /// chooses, and is then repaired. At the end every acknowledged event must have reached every
 /// subscriber once and in order, or lie in a gap that the subscriber was told of. Events of such a
 /// gap must be gone from the log. No stream may have ended for another reason than the fault.

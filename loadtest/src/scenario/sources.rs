@@ -175,6 +175,7 @@ fn setup(way: SourceWay, server: &Server, tailwater: PathBuf) -> Setup {
         has_password: false,
         gateways: way.gateways,
         clients: way.gateways * TOPICS,
+        room_clients: 0,
         event_bytes: 200,
         history_events: 100_000,
     }

@@ -37,6 +37,7 @@ impl Run {
             topic: "t".to_owned(),
             reason: reason.to_owned(),
             missed,
+            missed_at_most: None,
             requested: None,
             oldest: None,
             newest: None,

@@ -38,6 +38,14 @@ pub struct Judgement {
     pub announced: u64,
     /// Acknowledged events that clients were missing there.
     pub missing: u64,
+    /// Acknowledged events that readers of selections were missing, whose gaps all had an upper bound.
+    pub bounded: u64,
+    /// The sum of these bounds.
+    pub bounds: u64,
+    /// Readers that were missing more than the sum of their bounds.
+    pub bounds_too_low: u64,
+    /// Readers whose bounds are more than the log has lost.
+    pub bounds_too_high: u64,
     /// Acknowledged events that clients were missing at gaps without a number.
     pub missing_unnumbered: u64,
     /// Events that clients were told they miss, and that the log still had in the end.
@@ -47,12 +55,25 @@ pub struct Judgement {
 impl Judgement {
     /// Everything that clients were told they miss, by number or not.
     pub fn told(&self) -> u64 {
-        self.announced + self.missing_unnumbered
+        self.announced + self.missing_unnumbered + self.bounded
     }
 
     /// Every acknowledged event that a client did not get.
     pub fn really_missing(&self) -> u64 {
-        self.lost + self.missing + self.missing_unnumbered
+        self.lost + self.missing + self.missing_unnumbered + self.bounded
+    }
+
+    /// Adds the deliveries that another judgement has counted, without what was told of gaps.
+    pub(super) fn add_deliveries(&mut self, other: &Judgement) {
+        self.delivered += other.delivered;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.again += other.again;
+        self.out_of_order += other.out_of_order;
+        self.corrupted += other.corrupted;
+        self.contradictions += other.contradictions;
+        self.taken_back += other.taken_back;
+        self.readable_after_all += other.readable_after_all;
     }
 
     /// The failures that no run may show, in words.
@@ -64,6 +85,8 @@ impl Judgement {
             (self.corrupted, "deliveries corrupted"),
             (self.contradictions, "positions with two payloads"),
             (self.readable_after_all, "events announced missing that can still be read"),
+            (self.bounds_too_low, "readers that miss more than their gaps say"),
+            (self.bounds_too_high, "readers whose gaps say more than the log has lost"),
         ];
         let mut failures: Vec<String> = counts
             .iter()

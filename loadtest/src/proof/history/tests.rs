@@ -111,3 +111,77 @@ fn a_payload_comes_again_only_after_a_rewind() {
     entries.remove(10);
     assert_eq!(run(&entries).judge().duplicated, 1);
 }
+
+/// Two topics with a publisher each, whose events 1 to 6 take turns in one log, and readers of the first one, and of both.
+/// Of the log only what `kept` has can be read.
+fn shared(
+    entries: &[(usize, Entry)],
+    is_whole: bool,
+    kept: std::ops::RangeInclusive<u64>,
+) -> History {
+    let mut history = History::new(2);
+    let reader = history.add_reader(if is_whole { &[0, 1] } else { &[0] }, is_whole);
+    for n in 1..=12_u64 {
+        let (topic, seq) = (usize::from(n % 2 == 0), u32::try_from(n.div_ceil(2)).unwrap());
+        history.acknowledged(topic, seq, at(1000 + n, n));
+        if kept.contains(&n) {
+            history.readable(topic, seq, at(1000 + n, n));
+        }
+    }
+    for (topic, entry) in entries {
+        match entry {
+            Entry::Event { .. } => history.read(reader, *topic, entry.clone()),
+            _ => history.told(reader, entry.clone()),
+        }
+    }
+    history
+}
+
+/// The events with these numbers.
+fn some(numbers: impl IntoIterator<Item = u64>) -> Vec<(usize, Entry)> {
+    let of = |n: u64| {
+        (usize::from(n % 2 == 0), event(1000 + n, n, u32::try_from(n.div_ceil(2)).unwrap()))
+    };
+    numbers.into_iter().map(of).collect()
+}
+
+#[test]
+fn a_selection_has_all_events_of_its_topics() {
+    let judged = |numbers: &[u64]| shared(&some(numbers.iter().copied()), false, 1..=12).judge();
+    let judgement = judged(&[1, 3, 5, 7, 9, 11]);
+    assert_eq!((judgement.failures(), judgement.delivered), (vec![], 6));
+    assert_eq!(judged(&[1, 3, 7, 9, 11]).lost, 1);
+    assert_eq!(judged(&[1, 3, 5, 5, 7, 9, 11]).duplicated, 1);
+    assert!(judged(&[1, 5, 3, 7, 9, 11]).out_of_order > 0);
+    let all = shared(&some(1..=12), true, 1..=12).judge();
+    assert_eq!((all.failures(), all.delivered), (vec![], 12));
+    assert_eq!(shared(&some((1..=12).filter(|n| *n != 6)), true, 1..=12).judge().lost, 1);
+    assert_eq!(shared(&some(1..=10), true, 1..=12).unfinished(), 1);
+}
+
+#[test]
+fn a_cursor_that_passed_by_may_not_be_ahead_of_an_event() {
+    let passed = |n: u64| (0, Entry::PassedBy { at: at(1000 + n, n) });
+    let mut entries = some([1, 3, 5, 7]);
+    entries.push(passed(8));
+    entries.extend(some([9, 11]));
+    assert_eq!(shared(&entries, false, 1..=12).judge().failures(), Vec::<String>::new());
+    entries[4] = passed(10);
+    assert!(shared(&entries, false, 1..=12).judge().out_of_order > 0);
+}
+
+#[test]
+fn a_gap_of_a_selection_is_an_upper_bound_and_that_of_a_whole_log_is_exact() {
+    let judged = |missed: u64, is_whole: bool| {
+        let mut entries = vec![(0, trimmed(missed, 4))];
+        entries.extend(some((5..=12).filter(|n| is_whole || n % 2 == 1)));
+        shared(&entries, is_whole, 5..=12).judge()
+    };
+    assert_eq!(judged(4, true).failures(), Vec::<String>::new());
+    assert!(judged(3, true).failures().iter().any(|f| f.contains("3 announced missing, 4")));
+    for (missed, low, high) in [(1, 1, 0), (2, 0, 0), (4, 0, 0), (5, 0, 1)] {
+        let judgement = judged(missed, false);
+        assert_eq!((judgement.bounds_too_low, judgement.bounds_too_high), (low, high), "{missed}");
+        assert_eq!((judgement.lost, judgement.told(), judgement.really_missing()), (0, 2, 2));
+    }
+}

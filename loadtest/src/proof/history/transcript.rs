@@ -28,6 +28,11 @@ pub enum Entry {
         /// The cursor after it.
         resume: Position,
     },
+    /// The client's position, after events that it did not select or that are of another topic of the same log.
+    PassedBy {
+        /// The cursor.
+        at: Position,
+    },
 }
 
 /// The stream of one client, in order.
@@ -54,6 +59,7 @@ impl Transcript {
                 self.ends_with_gap = false;
             }
             Entry::Gap { .. } => self.ends_with_gap = true,
+            Entry::PassedBy { .. } => {}
         }
         self.entries.push(entry);
     }
@@ -73,7 +79,28 @@ impl Transcript {
         places: &mut HashMap<TopicPosition, u32>,
         judgement: &mut Judgement,
     ) {
+        self.walk((topic, history, false), places, judgement);
+    }
+
+    /// The same for a topic that shares its log, so that its numbers have holes.
+    pub(super) fn judge_shared(
+        &self,
+        topic: usize,
+        history: &TopicHistory,
+        places: &mut HashMap<TopicPosition, u32>,
+        judgement: &mut Judgement,
+    ) {
+        self.walk((topic, history, true), places, judgement);
+    }
+
+    fn walk(
+        &self,
+        (topic, history, is_shared): (usize, &TopicHistory, bool),
+        places: &mut HashMap<TopicPosition, u32>,
+        judgement: &mut Judgement,
+    ) {
         let mut walk = Walk {
+            is_shared,
             history,
             judgement,
             last: Position::default(),
@@ -92,6 +119,7 @@ impl Transcript {
                     walk.judgement.contradictions += u64::from(seq_there != *seq);
                 }
                 Entry::Event { seq: None, .. } => walk.judgement.corrupted += 1,
+                Entry::PassedBy { at } => walk.pass_by(*at),
             }
         }
         walk.skip_to(u32::MAX);
@@ -121,6 +149,8 @@ impl Transcript {
 
 /// A client's way through its entries.
 struct Walk<'a> {
+    /// The numbers of the log have holes, because it has other topics too.
+    is_shared: bool,
     history: &'a TopicHistory,
     judgement: &'a mut Judgement,
     last: Position,
@@ -142,8 +172,15 @@ impl Walk<'_> {
         self.last = resume;
     }
 
+    fn pass_by(&mut self, at: Position) {
+        let is_back = at.n < self.last.n || at.ms < self.last.ms;
+        self.judgement.out_of_order += u64::from(is_back);
+        self.last = at;
+    }
+
     fn event(&mut self, at: Position, seq: u32) {
-        let is_next = at.n == self.last.n + 1 && at.ms >= self.last.ms;
+        let is_next = at.n == self.last.n + 1 || self.is_shared && at.n > self.last.n;
+        let is_next = is_next && at.ms >= self.last.ms;
         self.judgement.out_of_order += u64::from(!is_next);
         self.last = at;
         self.judgement.taken_back += u64::from(self.history.has_taken_back(at, seq));

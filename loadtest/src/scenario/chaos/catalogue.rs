@@ -481,6 +481,7 @@ impl ChaosScenario {
             has_password: self.has_password,
             gateways: 3,
             clients: 200,
+            room_clients: 50,
             event_bytes: self.event_bytes,
             history_events: self.history_events,
         }

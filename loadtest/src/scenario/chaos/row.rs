@@ -9,7 +9,7 @@ use crate::proof::history::Judgement;
 use crate::report::timeline::Sample;
 use crate::report::{Plot, SheetRow, Tone, grouped, millis};
 
-pub(super) const COLUMNS: [&str; 13] = [
+pub(super) const COLUMNS: [&str; 17] = [
     "scenario",
     "server",
     "log",
@@ -23,11 +23,16 @@ pub(super) const COLUMNS: [&str; 13] = [
     "streams dropped by us",
     "longest interruption",
     "longest wait for an acknowledged event",
+    "delivered in the space",
+    "lost in silence or duplicated there",
+    "announced missing there",
+    "really missing there",
 ];
 
 pub(super) fn row(trial: &ChaosTrial<'_>, lab: &Lab) -> SheetRow {
     let books = lab.crowd.books();
     let judgement = books.history.judge();
+    let room = books.room.judge();
     let timeline = lab.timeline();
     let interruption = books.longest_silence.as_secs_f64() * 1000.0;
     let wait = books.longest_wait.as_secs_f64() * 1000.0;
@@ -44,17 +49,21 @@ pub(super) fn row(trial: &ChaosTrial<'_>, lab: &Lab) -> SheetRow {
     let mut cells = head(trial);
     cells.extend(numbers.map(grouped));
     cells.extend([millis(interruption), millis(wait)]);
+    let there = [room.delivered, room.lost + room.duplicated, room.told(), room.really_missing()];
+    cells.extend(there.map(grouped));
     let mut notes = lab.notes.clone();
     notes.extend(remarks(&judgement, &books));
+    notes.extend(bounds(&room));
     SheetRow {
         about: trial.scenario.about.to_owned(),
-        failures: failures(trial, lab, &judgement, &books),
+        failures: failures(trial, lab, (&judgement, &room), &books),
         cells,
         notes,
         plots: plots(&timeline.samples),
         marks: timeline.marks.clone(),
         raw: json!({
             "judgement": judgement,
+            "judgement_of_space": room,
             "gaps": books.gaps,
             "ready_outcomes": books.outcomes,
             "sent_away": books.sent_away,
@@ -101,17 +110,25 @@ fn head(trial: &ChaosTrial<'_>) -> Vec<String> {
 fn failures(
     trial: &ChaosTrial<'_>,
     lab: &Lab,
-    judgement: &Judgement,
+    (judgement, room): (&Judgement, &Judgement),
     books: &Books,
 ) -> Vec<String> {
     let mut failures = judgement.failures();
+    let in_space = |failure| format!("in the space: {failure}");
+    failures.extend(room.failures().into_iter().map(in_space));
+    if room.delivered == 0 {
+        failures.push("nothing was delivered in the space".to_owned());
+    }
     match trial.scenario.promise {
-        Promise::Lossless => failures.extend(judgement.losses()),
+        Promise::Lossless => {
+            failures.extend(judgement.losses());
+            failures.extend(room.losses().into_iter().map(in_space));
+        }
         Promise::Announced if judgement.gaps == 0 => {
             failures.push("no subscriber was told".to_owned())
         }
-        Promise::Kept if judgement.unreadable > 0 => {
-            let unreadable = grouped(judgement.unreadable);
+        Promise::Kept if judgement.unreadable + room.unreadable > 0 => {
+            let unreadable = grouped(judgement.unreadable + room.unreadable);
             failures.push(format!("{unreadable} acknowledged events that the log has lost"));
         }
         Promise::Announced | Promise::Kept | Promise::Told => {}
@@ -120,7 +137,10 @@ fn failures(
     let is_replicated = scenario.durability != Durability::Memory || scenario.replicas > 1;
     let is_committed = trial.reads_replicas && is_replicated;
     let counts = [
-        (judgement.taken_back * u64::from(is_committed), "deliveries taken back"),
+        (
+            (judgement.taken_back + room.taken_back) * u64::from(is_committed),
+            "deliveries taken back",
+        ),
         (books.dropped, "streams dropped"),
         (books.refused, "answers fatal to a browser"),
         (books.unacknowledged, "events never acknowledged"),
@@ -130,6 +150,13 @@ fn failures(
     failures.extend(books.oddities.in_words());
     failures.extend(lab.broken.iter().cloned());
     failures
+}
+
+/// A remark on the upper bounds that selections were told.
+fn bounds(room: &Judgement) -> Option<String> {
+    let (missing, most) = (grouped(room.bounded), grouped(room.bounds));
+    (room.bounds > 0)
+        .then(|| format!("selections miss {missing} events, of at most {most} that they were told"))
 }
 
 /// Remarks beside the table.

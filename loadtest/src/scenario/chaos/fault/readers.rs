@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::lab::{BY_HAND, Lab, Seat, Towards};
+use crate::lab::{BY_HAND, Lab, Reads, Seat, Towards};
 use crate::machine::{Proxy, Way};
 
 /// The number of slow readers, each behind a proxy of its own.
@@ -20,7 +20,7 @@ async fn seat_readers(lab: &mut Lab, gateway: usize) -> Result<()> {
         let wire = Proxy::start(lab.gateways[gateway].addr()).await?;
         let towards = Towards::Wire(wire.addr(), gateway);
         lab.crowd.seat(Seat {
-            topic: BY_HAND,
+            reads: Reads::Topic(BY_HAND),
             towards,
             travels: false,
             notices_silence: false,
