@@ -13,7 +13,7 @@ mod transcript;
 use std::collections::{BTreeMap, HashMap};
 
 pub use judgement::Judgement;
-use reader::Reader;
+use reader::SpaceReader;
 use transcript::TopicPosition;
 pub use transcript::{Entry, Transcript};
 
@@ -36,7 +36,7 @@ pub struct History {
     topics: Vec<TopicHistory>,
     clients: Vec<(usize, Transcript)>,
     /// Readers of topics that share a log.
-    readers: Vec<Reader>,
+    readers: Vec<SpaceReader>,
 }
 
 impl TopicHistory {
@@ -67,7 +67,7 @@ impl History {
 
     /// Adds a reader of these topics of one log, before anything is published there. Returns its number.
     pub fn add_reader(&mut self, topics: &[usize], is_whole: bool) -> usize {
-        self.readers.push(Reader::new(topics, is_whole));
+        self.readers.push(SpaceReader::new(topics, is_whole));
         self.readers.len() - 1
     }
 
@@ -108,7 +108,7 @@ impl History {
     /// since their last event.
     pub fn unfinished(&self) -> usize {
         let clients: usize = (0..self.topics.len()).map(|topic| self.unfinished_in(topic)).sum();
-        let is_behind = |reader: &&Reader| reader.is_behind(|topic| self.newest(topic));
+        let is_behind = |reader: &&SpaceReader| reader.is_behind(|topic| self.newest(topic));
         clients + self.readers.iter().filter(is_behind).count()
     }
 
@@ -148,7 +148,7 @@ impl History {
     /// Forgets one delivery, repeats one, or unsays one gap: the judgement has to notice.
     pub fn tamper(&mut self, tampering: Tampering) {
         let own = self.clients.iter_mut().map(|(_, transcript)| transcript);
-        let mut all = own.chain(self.readers.iter_mut().flat_map(Reader::transcripts));
+        let mut all = own.chain(self.readers.iter_mut().flat_map(SpaceReader::transcripts));
         all.any(|transcript| transcript.tamper(tampering));
     }
 }

@@ -9,7 +9,7 @@ use super::transcript::{Entry, TopicPosition, Transcript};
 /// A reader of some topics of a log, or of all. It has a transcript for each topic, since each topic has one publisher,
 /// which numbers its payloads. What it is told of the log stands in all of them.
 #[derive(Clone, Debug)]
-pub(super) struct Reader {
+pub(super) struct SpaceReader {
     topics: Vec<(usize, Transcript)>,
     /// True if it reads all topics of the log, so that gaps can be counted.
     is_whole: bool,
@@ -19,10 +19,10 @@ pub(super) struct Reader {
     counted: Option<u64>,
 }
 
-impl Reader {
+impl SpaceReader {
     pub(super) fn new(topics: &[usize], is_whole: bool) -> Self {
         let topics = topics.iter().map(|topic| (*topic, Transcript::default())).collect();
-        Reader { topics, is_whole, gaps: 0, rewinds: 0, counted: Some(0) }
+        SpaceReader { topics, is_whole, gaps: 0, rewinds: 0, counted: Some(0) }
     }
 
     /// It got an event of a topic, which moves its position in the log.
