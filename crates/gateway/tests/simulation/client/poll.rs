@@ -157,7 +157,7 @@ fn take_topic(
 
 /// The number up to which the events of a selection are gone, as far as its gap says.
 fn least(gap: &Value) -> u64 {
-    let most = gap["missed_at_most"].as_u64().unwrap_or_default();
+    let Some(most) = gap["missed_at_most"].as_u64() else { return 0 };
     position(&gap["requested"]).map_or(0, |requested| requested.n + most)
 }
 
