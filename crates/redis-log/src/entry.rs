@@ -106,8 +106,10 @@ fn decode_header(bytes: &[u8]) -> Option<(Option<Topic>, NewEvent)> {
             ("r", reason) => said = BreakReason::ALL.into_iter().find(|r| r.as_str() == reason),
             ("p", trace) => event.trace = TraceParent::parse(trace),
             ("o", also) => {
-                let also = also.split(',').filter_map(|name| Topic::new(name).ok()).collect();
-                event.extra.get_or_insert_default().also = also;
+                let also: Box<_> = also.split(',').filter_map(|n| Topic::new(n).ok()).collect();
+                if !also.is_empty() {
+                    event.extra.get_or_insert_default().also = also;
+                }
             }
             ("a", attributes) => {
                 let attributes = percent_decode_str(attributes).decode_utf8_lossy().into();

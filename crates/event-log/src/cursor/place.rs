@@ -20,17 +20,23 @@ pub(super) struct Place {
     pub(super) position: Position,
     pub(super) tail: Arc<Tail>,
     pub(super) wake: Wake,
-    /// The events that the reader wants; `None` is all. Boxed because few select.
-    selected: Option<Box<Selected>>,
+    /// Boxed because few places have it: a reader at the tail pays for every byte here.
+    rare: Option<Box<RarePlace>>,
     /// Set after a read up to the head: there is nothing to read until the tail moves.
     current: bool,
     /// Set when the position has passed events that the reader did not select, after its last step.
     passed_by: bool,
     pub(super) ended: Ended,
+}
+
+/// The parts of a place that few places have.
+#[derive(Debug, Default)]
+struct RarePlace {
+    /// The events that the reader wants; `None` is all.
+    selected: Option<Selected>,
     /// Set at [`Position::START`] after a reset: the position before the reset. A tail that has not heard
     /// of the reset begins at the start as well, and would deliver the events up to this position again.
-    /// Boxed because a reset is rare.
-    floor: Option<Box<Position>>,
+    floor: Option<Position>,
 }
 
 /// The state of a cursor at the end of a topic.
@@ -102,7 +108,7 @@ impl Place {
         // Before anything is read: a later append wakes this reader.
         let name = part.log;
         let tail = log.tail(&name).await?;
-        let selected = part.selection.map(|selection| Box::new(tail.select(&selection)));
+        let selected = part.selection.map(|selection| tail.select(&selection));
         let wake = selected.as_ref().map_or_else(|| tail.wake(), |selected| selected.wake());
         let tail_head = tail.head();
         let (mut position, mut page, mut resumed) = (tail_head, None, false);
@@ -158,18 +164,27 @@ impl Place {
             position,
             tail,
             wake,
-            selected,
+            rare: selected.map(|selected| {
+                Box::new(RarePlace { selected: Some(selected), ..RarePlace::default() })
+            }),
             current: false,
             passed_by: false,
             ended,
-            floor: None,
         };
         Ok((place, answer))
     }
 
+    fn selected(&self) -> Option<&Selected> {
+        self.rare.as_ref()?.selected.as_ref()
+    }
+
+    fn selected_mut(&mut self) -> Option<&mut Selected> {
+        self.rare.as_mut()?.selected.as_mut()
+    }
+
     /// The log, and the part of it that the reader wants.
     pub(super) fn part(&self) -> Part {
-        let selection = self.selected.as_ref().map(|selected| selected.selection().clone());
+        let selection = self.selected().map(|selected| selected.selection().clone());
         Part { log: self.log.clone(), selection }
     }
 
@@ -218,7 +233,7 @@ impl Place {
     }
 
     fn wants(&self, event: &Event) -> bool {
-        self.selected.as_ref().is_none_or(|selected| selected.selection().selects(event))
+        self.selected().is_none_or(|selected| selected.selection().selects(event))
     }
 
     /// The place in a cursor's text, as of the moment in which it stood at `position`.
@@ -227,13 +242,13 @@ impl Place {
     }
 
     /// Returns true unless it selects.
-    pub(super) const fn reads_all(&self) -> bool {
-        self.selected.is_none()
+    pub(super) fn reads_all(&self) -> bool {
+        self.selected().is_none()
     }
 
     /// Events between the position and the tail's head; of a selection, an upper bound.
     pub(super) fn lag(&self) -> u64 {
-        match self.selected {
+        match self.selected() {
             // Its position stays behind while nothing selected comes.
             Some(_) if self.current && !self.wake.has_changed() => 0,
             _ => self.tail.head().n.saturating_sub(self.position.n),
@@ -244,8 +259,9 @@ impl Place {
     /// has passed any since the last step or the last call.
     pub(super) fn pass_by(&mut self, may_move: bool) -> bool {
         let may_move = may_move && !self.is_before_reset();
-        if may_move && let Some(selected) = &mut self.selected {
-            let reached = selected.quiet_until(self.position);
+        let position = self.position;
+        if may_move && let Some(selected) = self.selected_mut() {
+            let reached = selected.quiet_until(position);
             self.passed_by |= reached != self.position;
             self.position = reached;
         }
@@ -292,7 +308,7 @@ impl Place {
 
     /// Takes a page of the log: moves to the end of its gap or of its events, as far as the limit goes.
     pub(super) fn take(&mut self, place: usize, page: Page, limit: Limit) -> Option<Step> {
-        if let Some(selected) = &mut self.selected {
+        if let Some(selected) = self.selected_mut() {
             selected.is_elsewhere();
         }
         if let Some(gap) = page.gap {
@@ -302,7 +318,7 @@ impl Place {
         events.truncate(limit.fits(&events));
         self.assert_next(&events);
         let reached = events.last().map_or(self.position, Event::position);
-        if self.selected.is_some() {
+        if !self.reads_all() {
             events.retain(|event| self.wants(event));
         }
         self.advance(place, events, reached)
@@ -310,8 +326,9 @@ impl Place {
 
     /// Returns true if the tail has events from before a reset that the reader has passed.
     fn is_before_reset(&self) -> bool {
-        let oldest = self.floor.as_ref().and_then(|floor| Some((floor, self.tail.oldest()?)));
-        self.position == Position::START && oldest.is_some_and(|(floor, oldest)| oldest <= **floor)
+        let floor = self.rare.as_ref().and_then(|rare| rare.floor);
+        let oldest = floor.and_then(|floor| Some((floor, self.tail.oldest()?)));
+        self.position == Position::START && oldest.is_some_and(|(floor, oldest)| oldest <= floor)
     }
 
     /// Reads the tail, except for events from before a reset that the reader has passed. Returns the position up to
@@ -320,8 +337,9 @@ impl Place {
         if self.is_before_reset() {
             return (Recent::Elsewhere, self.position);
         }
-        if let Some(selected) = &mut self.selected {
-            let SelectedRead { recent, reached, .. } = selected.read(self.position, limit, events);
+        let position = self.position;
+        if let Some(selected) = self.selected_mut() {
+            let SelectedRead { recent, reached, .. } = selected.read(position, limit, events);
             return (recent, reached);
         }
         let recent = self.tail.read(self.position, limit, events);
@@ -355,7 +373,7 @@ impl Place {
         if let Some(last) = events.last() {
             self.ended = if last.mark().ends() { Ended::Untold } else { Ended::No };
         }
-        self.passed_by |= self.selected.is_some() && reached != self.position;
+        self.passed_by |= !self.reads_all() && reached != self.position;
         self.position = reached;
         // An end within the page is history: the topic was opened again.
         events.retain(|event| event.mark().is_event());
@@ -390,10 +408,17 @@ impl Place {
     }
 
     fn skip(&mut self, place: usize, mut gap: Box<Gap>) -> Step {
-        if self.selected.is_some() {
+        if !self.reads_all() {
             *gap = gap.of_some();
         }
-        self.floor = (gap.resume == Position::START).then(|| Box::new(self.position));
+        let floor = (gap.resume == Position::START).then_some(self.position);
+        match &mut self.rare {
+            Some(rare) => rare.floor = floor,
+            None if floor.is_some() => {
+                self.rare = Some(Box::new(RarePlace { floor, ..RarePlace::default() }));
+            }
+            None => {}
+        }
         self.position = gap.resume;
         self.current = false;
         self.passed_by = false;
