@@ -120,6 +120,7 @@ async fn no_secret_reaches_a_log_or_a_trace() {
     let mut node = serve()
         .flag("--log-level", "trace")
         .flag("--otlp-endpoint", receiver.endpoint())
+        .arg("--mercure")
         .start()
         .await
         .unwrap();
@@ -153,6 +154,13 @@ async fn no_secret_reaches_a_log_or_a_trace() {
     // A secret in the path or in a cursor header must not be logged either.
     let cursor = [("last-event-id", SECRET)];
     drop(Connection::open(node.addr(), "/v1/events?topic=t", &cursor).await.unwrap());
+    // At the Mercure hub any text may be a cursor.
+    for parameter in ["authorization", "access_token", "lastEventID", "_t"] {
+        let hub = format!("/.well-known/mercure?topic=t&{parameter}={SECRET}");
+        for headers in [&headers[..], &cursor] {
+            drop(Connection::open(node.addr(), &hub, headers).await);
+        }
+    }
     http::get(node.addr(), &format!("/{SECRET}")).await.unwrap();
     crate::support::publish(node.addr(), "t", "x").await;
     assert!(node.terminate().await.unwrap().success());
