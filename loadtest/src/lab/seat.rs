@@ -212,7 +212,7 @@ impl Listener {
         match topic.filter(|topic| part.topics.contains(topic)) {
             Some(topic) => {
                 let entry = Entry::Event { at, seq: payload.map(|payload| payload.seq) };
-                books.room.read(self.client, topic, entry);
+                books.room.read(self.client, topic, &entry);
             }
             None => books.odd(|| format!("{} got {:?}", part.query, event.data)),
         }
@@ -222,7 +222,7 @@ impl Listener {
     fn saw(&self, books: &mut Books, entry: Entry) {
         match self.seat.reads {
             Reads::Topic(_) => books.history.saw(self.client, entry),
-            Reads::Room(_) => books.room.told(self.client, entry),
+            Reads::Room(_) => books.room.told(self.client, &entry),
         }
     }
 

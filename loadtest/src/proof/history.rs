@@ -72,12 +72,12 @@ impl History {
     }
 
     /// The reader got an event of a topic.
-    pub fn read(&mut self, reader: usize, topic: usize, event: Entry) {
+    pub fn read(&mut self, reader: usize, topic: usize, event: &Entry) {
         self.readers[reader].read(topic, event);
     }
 
     /// The reader was told of its position in the log.
-    pub fn told(&mut self, reader: usize, entry: Entry) {
+    pub fn told(&mut self, reader: usize, entry: &Entry) {
         self.readers[reader].told(entry);
     }
 

@@ -266,7 +266,8 @@ impl Node {
 }
 
 fn surprising(dice: &mut Dice) -> Topic {
-    Topic::new(*dice.pick(&super::schedule::IN_SPACE)).expect("a name")
+    let name: &&str = dice.pick(&super::schedule::IN_SPACE);
+    Topic::new(name).expect("a name")
 }
 
 #[async_trait]

@@ -75,7 +75,10 @@ async fn schedule(seed: u64, bug: Option<Bug>) -> Result<Trace, String> {
         match dice.below(if of.is_empty() { 3 } else { 5 }) {
             0 => of.push(dice.pick(&in_space).clone()),
             1 => of.extend(in_space[..2].iter().cloned()),
-            2 => patterns.push(Pattern::new(*dice.pick(&PATTERNS)).expect("a pattern")),
+            2 => {
+                let pattern: &&str = dice.pick(&PATTERNS);
+                patterns.push(Pattern::new(pattern).expect("a pattern"));
+            }
             _ => {}
         }
         let of = spaces.parts(of, patterns).expect("all patterns lie in it");

@@ -18,7 +18,8 @@ async fn every_family_is_documented_and_every_documented_family_is_there() {
         .flag("--auth-jwks", "http://127.0.0.1:1/keys")
         .flag("--auth-issuer", "https://issuer.example")
         .flag("--auth-audience", "tailwater")
-        .flag("--otlp-endpoint", "http://127.0.0.1:1");
+        .flag("--otlp-endpoint", "http://127.0.0.1:1")
+        .flag("--presence", "room/*");
     let node = Issued::new().encrypt(closed).start().await.unwrap();
     let text = node.metrics().await.unwrap();
     let relay = Tailwater::relay(TAILWATER, "http://127.0.0.1:1")

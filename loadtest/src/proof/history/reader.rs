@@ -26,16 +26,16 @@ impl SpaceReader {
     }
 
     /// It got an event of a topic, which moves its position in the log.
-    pub(super) fn read(&mut self, topic: usize, event: Entry) {
-        let Entry::Event { at, .. } = event else { return };
+    pub(super) fn read(&mut self, topic: usize, event: &Entry) {
+        let Entry::Event { at, .. } = *event else { return };
         for (other, transcript) in &mut self.topics {
             transcript.push(if *other == topic { event.clone() } else { Entry::PassedBy { at } });
         }
     }
 
     /// It was told of a gap, or that it has passed events by.
-    pub(super) fn told(&mut self, entry: Entry) {
-        if let Entry::Gap { missed, is_rewind, .. } = entry {
+    pub(super) fn told(&mut self, entry: &Entry) {
+        if let Entry::Gap { missed, is_rewind, .. } = *entry {
             self.gaps += 1;
             self.rewinds += u64::from(is_rewind);
             self.counted = self.counted.zip(missed).map(|(one, two)| one + two);

@@ -122,7 +122,8 @@ fn shared(
     let mut history = History::new(2);
     let reader = history.add_reader(if is_whole { &[0, 1] } else { &[0] }, is_whole);
     for n in 1..=12_u64 {
-        let (topic, seq) = (usize::from(n % 2 == 0), u32::try_from(n.div_ceil(2)).unwrap());
+        let (topic, seq) =
+            (usize::from(n.is_multiple_of(2)), u32::try_from(n.div_ceil(2)).unwrap());
         history.acknowledged(topic, seq, at(1000 + n, n));
         if kept.contains(&n) {
             history.readable(topic, seq, at(1000 + n, n));
@@ -130,8 +131,8 @@ fn shared(
     }
     for (topic, entry) in entries {
         match entry {
-            Entry::Event { .. } => history.read(reader, *topic, entry.clone()),
-            _ => history.told(reader, entry.clone()),
+            Entry::Event { .. } => history.read(reader, *topic, entry),
+            _ => history.told(reader, entry),
         }
     }
     history
@@ -140,7 +141,10 @@ fn shared(
 /// The events with these numbers.
 fn some(numbers: impl IntoIterator<Item = u64>) -> Vec<(usize, Entry)> {
     let of = |n: u64| {
-        (usize::from(n % 2 == 0), event(1000 + n, n, u32::try_from(n.div_ceil(2)).unwrap()))
+        (
+            usize::from(n.is_multiple_of(2)),
+            event(1000 + n, n, u32::try_from(n.div_ceil(2)).unwrap()),
+        )
     };
     numbers.into_iter().map(of).collect()
 }
