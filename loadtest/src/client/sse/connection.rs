@@ -43,6 +43,8 @@ pub struct Connection {
     parser: Parser,
     /// Events of the last read that are still to be taken; bounded by the size of one read.
     events: VecDeque<Event>,
+    /// The id of the last event that was taken.
+    taken: String,
     end: Option<End>,
     bytes_received: u64,
     heard: Instant,
@@ -74,6 +76,7 @@ impl Connection {
             head,
             parser: Parser::resuming(last_event_id),
             events: VecDeque::new(),
+            taken: last_event_id.to_owned(),
             end: None,
             bytes_received: 0,
             heard: Instant::now(),
@@ -102,6 +105,7 @@ impl Connection {
     pub async fn next_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
+                event.id.clone_into(&mut self.taken);
                 return Some(event);
             }
             if self.end.is_some() {
@@ -121,9 +125,13 @@ impl Connection {
         self.parser.retry()
     }
 
-    /// The id that a reconnect would send; empty when there is none.
+    /// The id that a reconnect would send; empty when there is none. Events that were received and not taken are not
+    /// passed by it.
     pub fn last_event_id(&self) -> &str {
-        self.parser.last_event_id()
+        match self.events.is_empty() {
+            true => self.parser.last_event_id(),
+            false => &self.taken,
+        }
     }
 
     /// Comment lines so far: heartbeats and the greeting.

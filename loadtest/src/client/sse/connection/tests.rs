@@ -69,3 +69,16 @@ async fn body_without_framing_ends_with_the_connection() {
     assert_eq!(data_of(&mut connection).await, ["a"]);
     assert_eq!(connection.end(), Some(End::Complete));
 }
+
+#[tokio::test]
+async fn a_reconnect_passes_no_event_that_was_received_and_not_taken() {
+    let (addr, _server) = serve(&[
+        "HTTP/1.1 200 OK\r\n\r\ndata: a\nid: 1-1\n\ndata: b\nid: 1-2\n\ndata: c\nid: 1-3\n\n",
+    ])
+    .await;
+    let mut connection = Connection::open(addr, "/", &[]).await.expect("an answer");
+    for (data, id) in [("a", "1-1"), ("b", "1-2"), ("c", "1-3")] {
+        let event = connection.next_event().await.expect("an event");
+        assert_eq!((event.data.as_str(), connection.last_event_id()), (data, id));
+    }
+}
