@@ -6,12 +6,16 @@ They are found by the forms in which the code writes them. A route in a form tha
 import re
 from pathlib import Path
 
+HUB = "the hub of the Mercure protocol, which its specification describes"
 # Arguments of `.route(` that name no route of the API, each with its reason.
 NO_API = {
     ("crates/gateway/src/console.rs", '"/"'): "the page of the console",
     ("crates/gateway/src/console.rs", "path"): "the files of the console",
     ("crates/relay/src/demo.rs", "path"): "the files of the relay's page",
     ("crates/ingest/src/cross_origin.rs", "path"): "preflights, at paths that are routes already",
+    ("crates/gateway/src/door.rs", "hub::PATH"): HUB,
+    ("crates/gateway/src/door.rs", "&settings.hub.metadata_path()"): HUB,
+    ("crates/ingest/src/lib.rs", "HUB"): HUB,
 }
 # Routes that are read from the path before the router, each with its reason.
 BEFORE_ROUTER = {
