@@ -158,7 +158,7 @@ async fn a_quiet_selection_gets_checkpoints_at_heartbeats_only() {
     let next = node.log.publish("orders/1", "mine").await;
     let event = stream.event().await;
     assert_eq!((event.data, event.id), ("mine".into(), next.to_string()));
-    // What was passed by is not looked at again, and is no gap after it has gone.
+    // The events that it has passed by are not read again, and are no gap after they have gone.
     node.log.publish("orders/2", "more").await;
     node.log.trim(&space(), 1);
     let mut again = node.resume("topic=orders/1", last.to_string()).await;
